@@ -1,0 +1,94 @@
+"""Addresses as users write them."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+
+__all__ = ["Address", "parse_address"]
+
+_FORMS = 'use "host:port", "[::1]:port", "tcp://host:port", (host, port) or "ipc://path"'
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One parsed address: a TCP host and port, or the path of an ipc socket."""
+
+    text: str
+    host: str = ""
+    port: int = 0
+    path: str = ""
+
+    @property
+    def is_numeric(self) -> bool:
+        """Whether no name has to be looked up."""
+        return bool(self.path) or _ip(self.host) is not None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only programs on this host can reach it, as far as the text tells."""
+        address = _ip(self.host)
+        return bool(self.path) or self.host == "localhost" or (address is not None and address.is_loopback)
+
+    def endpoint(self, host: str | None = None) -> str:
+        """The address as libzmq wants it, with the host replaced by a number that was looked up."""
+        if self.path:
+            return f"ipc://{self.path}"
+        host = self.host if host is None else host
+        return f"tcp://[{host}]:{self.port}" if ":" in host else f"tcp://{host}:{self.port}"
+
+
+def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
+def parse_address(address: object, *, bind: bool = False) -> Address:
+    """Reads an address in any of the forms that users write.
+
+    Args:
+        address: ``"host:port"``, ``"[::1]:port"``, ``"tcp://host:port"``, ``(host, port)`` or ``"ipc://path"``.
+        bind: whether it is to be bound: port 0 picks a free one, host ``*`` is every interface.
+
+    Raises:
+        TypeError: it is neither a string nor a pair.
+        ValueError: it is malformed.
+    """
+    if isinstance(address, tuple):
+        if len(address) != 2 or not isinstance(address[0], str) or not isinstance(address[1], int):
+            raise ValueError(f"{address!r} is not an address: {_FORMS}")
+        host, port = address
+        text = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    elif isinstance(address, str):
+        text = address
+        if address.startswith("ipc://"):
+            path = address.removeprefix("ipc://")
+            if not path or "\0" in path:
+                raise ValueError(f"{address!r} has no path: {_FORMS}")
+            return Address(text, path=path)
+        host, port = _split(address)
+    else:
+        raise TypeError(f"an address is a string or a pair, not {type(address).__name__}: {_FORMS}")
+    if bind and host == "*":
+        host = "0.0.0.0"
+    if not host or any(c.isspace() or c in "/;@*[]" for c in host) or (":" in host and _ip(host) is None):
+        raise ValueError(f"{address!r} has no valid host: {_FORMS}")
+    if isinstance(port, bool) or not (0 if bind else 1) <= port <= 65535:
+        raise ValueError(f"{address!r} has no valid port (1 to 65535): {_FORMS}")
+    return Address(text, host=host, port=port)
+
+
+def _split(address: str) -> tuple[str, int]:
+    scheme, separator, rest = address.rpartition("://")
+    if separator and scheme != "tcp":
+        raise ValueError(f"{address!r} has the scheme {scheme!r}, which mpzmq does not speak: {_FORMS}")
+    host, colon, port = rest.rpartition(":")
+    if not colon or not (port.isascii() and port.isdigit()) or len(port) > 5:
+        raise ValueError(f"{address!r} has no port: {_FORMS}")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise ValueError(f"{address!r} is ambiguous: write an IPv6 address in brackets, as [::1]:3010")
+    return host, int(port)

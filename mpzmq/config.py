@@ -1,0 +1,124 @@
+"""Policies: small frozen values, keyword-only, in seconds and bytes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+
+__all__ = ["MIN_RECONNECT_INTERVAL", "HeartbeatPolicy", "Limits", "ReconnectPolicy"]
+
+MIN_RECONNECT_INTERVAL = 0.010
+"""Seconds. Below this libzmq may redial before a busy event loop has counted the last attempt."""
+
+
+def _check_seconds(owner: str, name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{owner}.{name} is a number of seconds, not {type(value).__name__}")
+    if not 0 < value < math.inf:
+        raise ValueError(f"{owner}.{name} must be more than 0 seconds, not {value}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReconnectPolicy:
+    """How a link dials again after a loss.
+
+    Attributes:
+        enabled: False: a lost link has FAILED at once.
+        max_attempts: redials that may fail after a loss before the link has FAILED; None redials for ever.
+        interval: seconds between redials. libzmq adds a jitter of up to one more interval.
+        connect_timeout: seconds that one dial may take, for TCP and for the ZMTP handshake each.
+    """
+
+    enabled: bool = True
+    max_attempts: int | None = None
+    interval: float = 1.0
+    connect_timeout: float = 3.0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.enabled, bool):
+            raise TypeError(f"ReconnectPolicy.enabled is a bool, not {type(self.enabled).__name__}")
+        attempts = self.max_attempts
+        if attempts is not None and (isinstance(attempts, bool) or not isinstance(attempts, int)):
+            raise TypeError(f"ReconnectPolicy.max_attempts is an int or None, not {type(attempts).__name__}")
+        if attempts is not None and attempts < 0:
+            raise ValueError(f"ReconnectPolicy.max_attempts must be 0 or more, not {attempts}")
+        _check_seconds("ReconnectPolicy", "interval", self.interval)
+        _check_seconds("ReconnectPolicy", "connect_timeout", self.connect_timeout)
+        if self.interval < MIN_RECONNECT_INTERVAL:
+            raise ValueError(
+                f"ReconnectPolicy.interval must be at least {MIN_RECONNECT_INTERVAL} seconds, not {self.interval}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeartbeatPolicy:
+    """How the life of the other side is judged.
+
+    Attributes:
+        interval: seconds of silence after which a PING is sent; after two of them the other side is BUSY.
+        down_after: seconds without a sign from the other process or host after which it is DOWN.
+        stuck_after: seconds after which a BUSY container is taken for DOWN too; None: never, as long as its
+            process answers libzmq's own heartbeat.
+    """
+
+    interval: float = 2.0
+    down_after: float = 5.0
+    stuck_after: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_seconds("HeartbeatPolicy", "interval", self.interval)
+        _check_seconds("HeartbeatPolicy", "down_after", self.down_after)
+        if self.down_after <= 2 * self.interval:
+            raise ValueError(
+                f"HeartbeatPolicy.down_after ({self.down_after} s) must exceed two intervals"
+                f" ({2 * self.interval} s): one lost heartbeat is no death"
+            )
+        if self.stuck_after is not None:
+            _check_seconds("HeartbeatPolicy", "stuck_after", self.stuck_after)
+            if self.stuck_after <= 2 * self.interval:
+                raise ValueError(
+                    f"HeartbeatPolicy.stuck_after ({self.stuck_after} s) must exceed two intervals"
+                    f" ({2 * self.interval} s), after which a silent container is only BUSY"
+                )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds on everything that could grow.
+
+    Attributes:
+        message_bytes: the largest message, in either direction; also told to the other side.
+        in_flight: requests of one link, or of one session in a container, that have not ended.
+        window: messages that an engine may send before this container has read them.
+        queued_bytes: bytes that wait in one link or session for the other side to read.
+        batch_records: records in one message, at most.
+        sessions: engines connected to one container.
+        threads: worker threads of one container for ``thread=True`` functions.
+        events: events that one slow listener may leave unread before it loses the oldest.
+        depth: nesting of lists and dicts in one value.
+        items: elements in all lists and dicts of one value.
+    """
+
+    message_bytes: int = 64 * 1024 * 1024
+    in_flight: int = 10_000
+    window: int = 512
+    queued_bytes: int = 64 * 1024 * 1024
+    batch_records: int = 256
+    sessions: int = 10_000
+    threads: int = 32
+    events: int = 1024
+    depth: int = 64
+    items: int = 100_000
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise TypeError(f"Limits.{field.name} is an int, not {type(value).__name__}")
+            if value < 1:
+                raise ValueError(f"Limits.{field.name} must be 1 or more, not {value}")
+        if self.message_bytes < 4096:
+            raise ValueError(f"Limits.message_bytes must be 4096 or more, not {self.message_bytes}")
+        if self.depth > 256:
+            # msgpack's own parser gives up at 1,024, and Python's recursion limit is 1,000.
+            raise ValueError(f"Limits.depth must be 256 or less, not {self.depth}")

@@ -1,0 +1,85 @@
+"""What a container answers: results and errors as records, within the limits of both sides."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..errors import EncodeError, MpzmqError, Refused, RemoteError
+from ..message import Executed
+from ..protocol.outbox import Item
+from ..protocol.wire import STATUS_NUMBER, Code, Kind
+
+if TYPE_CHECKING:
+    from ..protocol.codec import Buffer
+    from ..protocol.handshake import Request, Sessions
+
+__all__ = ["Answers"]
+
+_MAX_TEXT = 4096
+"""Characters of an exception's text that travel: a traceback-sized message helps nobody."""
+
+
+class Answers:
+    """Builds the replies of one container."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+        self._encoder = sessions.encoder
+
+    def result(self, request: Request, value: Any) -> Item:
+        """What the handler returned.
+
+        Raises:
+            EncodeError: a message cannot carry it.
+            RemoteError: the message would be larger than the engine accepts.
+        """
+        buffers: list[Buffer] = []
+        encoder = self._encoder
+        value = encoder.prepare(value, "result", buffers)
+        body = encoder.pack([Kind.RESPONSE, STATUS_NUMBER[self._sessions.status], value], (("result", value),))
+        item = Item(request.tag, body, buffers)
+        if item.size > request.peer.message_bytes:
+            raise RemoteError(
+                f"the reply has {item.size} bytes, and at most {request.peer.message_bytes} are accepted:"
+                " return less at a time, or raise Limits.message_bytes on both sides",
+                error_type="MessageTooLarge",
+            )
+        return item
+
+    def error(
+        self, request: Request, code: int, executed: Executed, text: str, detail: dict[str, Any] | None = None
+    ) -> Item:
+        """An error that the container found."""
+        record = self._sessions.error_record(code, executed, text, detail)
+        return Item(request.tag, self._encoder.pack(record))
+
+    def raised(self, request: Request, error: BaseException) -> Item:
+        """What the handler raised."""
+        if type(error) is Refused:
+            return self.error(request, Code.REFUSED, Executed.NO, _text(error))
+        if type(error) is RemoteError:
+            chosen = {"type": error.error_type, "code": error.code, "data": error.data}
+            buffers: list[Buffer] = []
+            try:
+                detail = self._encoder.prepare(chosen, "RemoteError", buffers)
+                record = self._sessions.error_record(Code.REMOTE, Executed.YES, _cut(error.error_message), detail)
+                item = Item(request.tag, self._encoder.pack(record, (("RemoteError", detail),)), buffers)
+            except EncodeError as unfit:
+                return self.raised(request, unfit)
+            if item.size <= request.peer.message_bytes:
+                return item
+            error = MpzmqError("the data of the RemoteError is larger than the engine accepts")
+        detail = {"type": type(error).__name__}
+        return self.error(request, Code.REMOTE, Executed.YES, _text(error), detail)
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return _cut(str(error))
+    except Exception as broken:  # an exception whose __str__ raises
+        return f"(its text cannot be had: {type(broken).__name__})"
+
+
+def _cut(text: str) -> str:
+    text = text.encode(errors="replace").decode()  # a lone surrogate cannot travel
+    return text if len(text) <= _MAX_TEXT else text[:_MAX_TEXT] + " [cut]"

@@ -1,0 +1,393 @@
+"""Requests to handlers: what may run, is started in order, and ended when nobody waits for it any more."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import enum
+import logging
+import sys
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from ..context import RequestContext, current
+from ..errors import EncodeError, RemoteError
+from ..message import Executed, Status
+from ..protocol.pending import Deadlines, request_in_words
+from ..protocol.wire import Code, Op
+from .answers import Answers
+from .builtin import describe, get_state, set_state
+from .registry import Function
+from .threads import Threads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from ..config import Limits
+    from ..protocol.handshake import Inbox, Request, Sessions
+    from ..protocol.outbox import Item
+    from ..protocol.peer import Peer
+    from .registry import Registry
+
+__all__ = ["Dispatcher"]
+
+log = logging.getLogger(__name__)
+
+SLOW_HANDLER = 0.1
+"""Seconds for which a plain handler may hold the event loop before it is logged."""
+
+_EAGER = sys.version_info >= (3, 12)
+
+_Key = tuple[UUID, bytes]
+
+
+class Ending(enum.Enum):
+    """Why a running handler is cancelled."""
+
+    ENGINE = "the engine does not wait for it any more"
+    DEADLINE = "its deadline has come"
+    SERVER = "the container ended it"
+
+
+class Running:
+    """One request whose handler has not ended."""
+
+    __slots__ = ("context", "deadline", "ending", "function", "request", "started", "task")
+
+    def __init__(self, request: Request, function: Function, context: RequestContext) -> None:
+        self.request = request
+        self.function = function
+        self.context = context
+        self.deadline = context.deadline
+        self.ending: Ending | None = None
+        self.started = False
+        self.task: asyncio.Task[None] | None = None
+
+    @property
+    def key(self) -> _Key:
+        return self.request.peer.session, self.request.tag
+
+
+class Dispatcher:
+    """Runs the requests of one container.
+
+    Args:
+        registry: the handlers.
+        sessions: the engines, for status and draining.
+        limits: bounds.
+        reply: takes a reply to be sent.
+        name: the container's name, for threads and logs.
+    """
+
+    def __init__(
+        self, registry: Registry, sessions: Sessions, limits: Limits, reply: Callable[[Peer, Item], None], name: str
+    ) -> None:
+        self.state: Any = None
+        """The value of the server's lifespan."""
+        self.received = self.replied = self.failed = self.refused = self.cancelled = 0
+        self.deadlines = Deadlines()
+        self._registry = registry
+        self._sessions = sessions
+        self._answers = Answers(sessions)
+        self._limits = limits
+        self._reply = reply
+        self._threads = Threads(limits.threads, name)
+        self._loop = asyncio.get_running_loop()
+        self._running: dict[_Key, Running] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._behind_tasks = False
+        self._slow: set[str | None] = set()
+        self._idle: list[asyncio.Future[None]] = []
+        self._builtin = {
+            Op.GETSTATE: Function(None, get_state, thread=False, cancellable=True),
+            Op.SETSTATE: Function(None, set_state(registry, sessions), thread=False, cancellable=False),
+            Op.DESCRIBE: Function(None, describe(registry, sessions, name), thread=False, cancellable=True),
+        }
+
+    @property
+    def in_flight(self) -> int:
+        """How many handlers have not ended."""
+        return len(self._running)
+
+    def start(self, inbox: Inbox, now: float) -> None:
+        """Starts what one burst of messages asks for, in order.
+
+        A CANCEL anywhere in the burst stops its request before it starts.
+        """
+        for request in inbox.requests:
+            key = (request.peer.session, request.tag)
+            if (key in inbox.cancels or key[0] in inbox.departed) and key not in self._running:
+                self.received += 1
+                self.cancelled += 1
+            else:
+                self._admit(request, now)
+        for key in inbox.cancels:
+            running = self._running.get(key)
+            if running is not None:
+                self._cancel(running, Ending.ENGINE)
+        for session in inbox.departed:
+            for running in [running for key, running in self._running.items() if key[0] == session]:
+                self._cancel(running, Ending.ENGINE)
+
+    def expire(self, now: float) -> None:
+        """Ends the handlers whose deadline has come."""
+        if self.deadlines.sweep(now, lambda: (running.deadline for running in self._running.values())):
+            for running in list(self._running.values()):
+                if running.deadline is not None and running.deadline <= now:
+                    running.deadline = None
+                    self._cancel(running, Ending.DEADLINE)
+
+    async def idle(self) -> None:
+        """Waits until no handler runs."""
+        while self._running:
+            future: asyncio.Future[None] = self._loop.create_future()
+            self._idle.append(future)
+            await future
+
+    async def close(self) -> None:
+        """Cancels what runs, and waits for it as far as it can be cancelled."""
+        for running in list(self._running.values()):
+            self._cancel(running, Ending.SERVER, force=True)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=CLOSE_TIMEOUT)
+        for running in list(self._running.values()):
+            log.warning("%s did not end when it was cancelled, and is abandoned", running.context)
+            self._answer_cancelled(running, Ending.SERVER)
+        self._threads.close()
+
+    # Admission
+
+    def _admit(self, request: Request, now: float) -> None:
+        _, _, remaining, _, op, name, args, kwargs, metadata = request.record
+        key = (request.peer.session, request.tag)
+        known = self._running.get(key)
+        if known is not None:
+            self._join(known, request)
+            return
+        self.received += 1
+        function = self._find(op, name)
+        if self._sessions.draining is not None and op not in self._builtin:
+            self._refuse(request, Code.DRAINING, self._sessions.draining)
+        elif self._sessions.status is Status.STOP and op not in self._builtin:
+            self._refuse(request, Code.STOPPED, "its status is STOP")
+        elif function is None:
+            self._refuse(request, Code.UNSUPPORTED, self._unsupported(op, name))
+        elif remaining is not None and remaining <= 0:
+            self._refuse(request, Code.EXPIRED, "its deadline had passed when it was read")
+        elif request.peer.in_flight >= self._limits.in_flight:
+            text = f"this engine has {request.peer.in_flight} requests running already (Limits.in_flight)"
+            self._refuse(request, Code.OVERLOADED, text, {"retry_after": 0.1})
+        else:
+            try:
+                function.check(args, kwargs)
+            except TypeError as error:
+                signature = f"{name or 'the handler'}{function.signature}"
+                self._refuse(request, Code.INVALID_ARGUMENTS, f"{error}; it is {signature}")
+                return
+            deadline = None if remaining is None else now + remaining / 1000
+            clock = self._loop.time
+            context = RequestContext(request.tag, name, request.peer.name, metadata or {}, deadline, self.state, clock)
+            self._launch(Running(request, function, context))
+
+    def _find(self, op: int, name: str | None) -> Function | None:
+        if op == Op.CALL:
+            return self._registry.functions.get(name)  # type: ignore[arg-type]
+        return self._registry.invoke if op == Op.INVOKE else self._builtin.get(op)
+
+    def _unsupported(self, op: int, name: str | None) -> str:
+        if op != Op.CALL:
+            return "it has no handler for plain requests: call one of its functions, or add @server.on_invoke"
+        functions = sorted(self._registry.functions)
+        shown = ", ".join(functions[:8]) + (", ..." if len(functions) > 8 else "")
+        return f"it has no function {name!r}" + (f"; it has {shown}" if functions else "; it has none at all")
+
+    def _join(self, known: Running, request: Request) -> None:
+        """The same id again: the same request is joined, its reply goes to the engine's newest connection."""
+        if not _same_body(known.request.record, request.record):
+            self.received += 1
+            self._refuse(request, Code.ID_REUSED, "its id is in use for another request that runs")
+
+    def _refuse(self, request: Request, code: int, text: str, detail: dict[str, Any] | None = None) -> None:
+        self.refused += 1
+        self._reply(request.peer, self._answers.error(request, code, Executed.NO, text, detail))
+
+    # Running
+
+    def _launch(self, running: Running) -> None:
+        self._running[running.key] = running
+        running.request.peer.in_flight += 1
+        self.deadlines.add(running.deadline)
+        function = running.function
+        if function.is_async or function.thread:
+            self._spawn(running, self._in_thread(running) if function.thread else None)
+        elif self._behind_tasks:
+            # Tasks that were made in this pass have not begun; this one was issued after them.
+            self._loop.call_soon(self._run_plain, running)
+        else:
+            self._run_plain(running)
+
+    def _run_plain(self, running: Running) -> None:
+        if running.ending is not None:
+            self._answer_cancelled(running, running.ending)
+            return
+        running.started = True
+        _, _, _, _, _, _, args, kwargs, _ = running.request.record
+        began = self._loop.time()
+        token = current.set(running.context)
+        try:
+            result = running.function.call(running.context, args, kwargs)
+            if type(result) is CoroutineType:  # a plain function around an async one
+                self._spawn(running, result)
+                return
+        except Exception as error:
+            self._answer_raised(running, error)
+        except asyncio.CancelledError:
+            self._answer_cancelled(running, None)
+        else:
+            self._answer(running, result)
+        finally:
+            current.reset(token)
+            held = self._loop.time() - began
+            if held > SLOW_HANDLER and running.function.name not in self._slow:
+                self._slow.add(running.function.name)
+                log.warning(
+                    "handler %r held the event loop for %.0f ms: register it with thread=True, or make it async",
+                    running.function.name or "on_invoke",
+                    held * 1000,
+                )
+
+    def _spawn(self, running: Running, coroutine: Coroutine[Any, Any, Any] | None) -> None:
+        token = current.set(running.context)
+        try:
+            if _EAGER:
+                task = asyncio.Task(self._run(running, coroutine), loop=self._loop, eager_start=True)  # type: ignore[call-arg, unused-ignore]
+                if task.done():
+                    return
+            else:
+                task = self._loop.create_task(self._run(running, coroutine))
+                if not self._behind_tasks:
+                    self._behind_tasks = True
+                    self._loop.call_soon(self._tasks_begun)
+        finally:
+            current.reset(token)
+        running.task = task
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _tasks_begun(self) -> None:
+        self._behind_tasks = False
+
+    async def _run(self, running: Running, coroutine: Coroutine[Any, Any, Any] | None) -> None:
+        if running.ending is not None:
+            if coroutine is not None:
+                coroutine.close()
+            self._answer_cancelled(running, running.ending)
+            return
+        _, _, _, _, _, _, args, kwargs, _ = running.request.record
+        # A thread's job says itself when it starts.
+        running.started = not running.function.thread
+        try:
+            if coroutine is None:
+                coroutine = running.function.call(running.context, args, kwargs)
+            result = await coroutine
+        except asyncio.CancelledError:
+            self._answer_cancelled(running, running.ending)
+        except Exception as error:
+            self._answer_raised(running, error)
+        else:
+            self._answer(running, result)
+
+    async def _in_thread(self, running: Running) -> Any:
+        _, _, _, _, _, _, args, kwargs, _ = running.request.record
+        surroundings = contextvars.copy_context()
+
+        def job() -> Any:
+            if running.context.cancelled and running.function.cancellable:
+                raise asyncio.CancelledError
+            running.started = True
+            return surroundings.run(running.function.call, running.context, args, kwargs)
+
+        return await self._threads.run(job)
+
+    def _cancel(self, running: Running, ending: Ending, *, force: bool = False) -> None:
+        """Nobody waits for this request any more."""
+        if running.ending is not None or not (running.function.cancellable or force):
+            return
+        running.ending = ending
+        running.context.cancelled = True
+        # A task that has not begun looks at ``ending`` when it does; a thread looks at its context.
+        if running.started and running.task is not None and (force or not running.function.thread):
+            running.task.cancel()
+
+    # Ending
+
+    def _end(self, running: Running) -> bool:
+        """Takes a request out; False: it has been answered before."""
+        if self._running.pop(running.key, None) is None:
+            return False
+        running.request.peer.in_flight -= 1
+        if not self._running and self._idle:
+            idle, self._idle = self._idle, []
+            for future in idle:
+                if not future.done():
+                    future.set_result(None)
+        return True
+
+    def _answer(self, running: Running, result: Any) -> None:
+        if not self._end(running):
+            return
+        if running.ending is Ending.ENGINE:
+            self.cancelled += 1
+            return
+        request = running.request
+        try:
+            item = self._answers.result(request, result)
+        except (EncodeError, RemoteError) as error:
+            self.failed += 1
+            log.error("request %s: the result of %s cannot be sent: %s", UUID(bytes=request.tag), _what(request), error)
+            item = self._answers.raised(request, error)
+        else:
+            self.replied += 1
+        self._reply(request.peer, item)
+
+    def _answer_raised(self, running: Running, error: Exception) -> None:
+        if not self._end(running):
+            return
+        request = running.request
+        item = self._answers.raised(request, error)
+        if type(error).__name__ == "Refused":
+            self.refused += 1
+        else:
+            self.failed += 1
+            log.error("request %s: %s raised", UUID(bytes=request.tag), _what(request), exc_info=error)
+        self._reply(request.peer, item)
+
+    def _answer_cancelled(self, running: Running, ending: Ending | None) -> None:
+        if not self._end(running):
+            return
+        self.cancelled += 1
+        if ending is Ending.ENGINE:
+            return
+        executed = Executed.YES if running.started else Executed.NO
+        if ending is Ending.DEADLINE:
+            item = self._answers.error(running.request, Code.EXPIRED, executed, "its deadline has come")
+        else:
+            why = "the handler cancelled itself" if ending is None else ending.value
+            item = self._answers.error(running.request, Code.CANCELLED, executed, why)
+        self._reply(running.request.peer, item)
+
+
+CLOSE_TIMEOUT = 1.0
+"""Seconds that cancelled handlers have to end in when the server closes."""
+
+
+def _what(request: Request) -> str:
+    return request_in_words(request.record[4], request.record[5])
+
+
+def _same_body(one: list[Any], other: list[Any]) -> bool:
+    try:
+        return bool(one[4:8] == other[4:8])
+    except ValueError:  # arrays do not compare to one truth: the id alone has to do
+        return True

@@ -1,0 +1,177 @@
+"""A container's engines, dispatcher and transport, stapled together on the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from ..protocol.handshake import Inbox, Sessions
+from ..protocol.peer import PeerSignal, PeerState
+from ..protocol.wire import Goodbye, Kind, MessageReader
+from ..transport.base import Delivery, SocketSettings
+from .dispatch import Dispatcher
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
+    from ..config import HeartbeatPolicy, Limits
+    from ..protocol.outbox import Item
+    from ..protocol.peer import Peer
+    from ..transport.base import Frames, Transport
+    from .registry import Registry
+
+__all__ = ["Hub"]
+
+log = logging.getLogger(__name__)
+
+FULL_RETRY = 0.01
+"""Seconds until a message that an engine's connection did not take is tried again."""
+
+LINGER = 0.2
+"""Seconds in which the last words may leave in the background after the socket was closed."""
+
+HANDSHAKE_TIMEOUT = 3.0
+"""Seconds for an engine's ZMTP handshake: a mute connection is not kept longer."""
+
+SPARE_QUEUE = 512
+"""Messages that may wait to be read besides the window: HELLO, PING, CANCEL."""
+
+
+class Hub:
+    """Carries out what :class:`~mpzmq.protocol.handshake.Sessions` decides, from the first bind to the close."""
+
+    def __init__(
+        self,
+        instance: UUID,
+        name: str,
+        registry: Registry,
+        heartbeat: HeartbeatPolicy,
+        limits: Limits,
+        transport: Transport,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.sessions = Sessions(instance, name, heartbeat.interval, limits)
+        self.dispatcher = Dispatcher(registry, self.sessions, limits, self._reply, name)
+        self.undeliverable = 0
+        self._reader = MessageReader(limits, answered=Kind.REQUEST)
+        settings = SocketSettings(
+            redial_interval=1.0,
+            connect_timeout=HANDSHAKE_TIMEOUT,
+            heartbeat_interval=heartbeat.interval,
+            down_after=heartbeat.down_after,
+            message_bytes=limits.message_bytes,
+            receive_queue=limits.window + SPARE_QUEUE,
+        )
+        self.router = transport.router(settings, self)
+        self._gathering = False
+        self._retry: asyncio.TimerHandle | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+        self._care_interval = heartbeat.interval / 2
+        self._care = self._loop.call_later(self._care_interval, self._take_care)
+
+    def on_messages(self, messages: Sequence[Frames]) -> None:
+        """Messages have arrived: the whole burst is decoded before any of it is started."""
+        now = self._loop.time()
+        inbox = Inbox()
+        for frames in messages:
+            self.sessions.receive(bytes(frames[0]), self._reader.read(frames[1:]), inbox, now)
+        # The replies of handlers that end at once leave together.
+        gathering, self._gathering = self._gathering, True
+        try:
+            self.dispatcher.start(inbox, now)
+        finally:
+            self._gathering = gathering
+            self._flush()
+        self._arm()
+
+    def farewell(self, code: int, text: str) -> None:
+        """Says GOODBYE to all engines."""
+        self.sessions.farewell(code, text)
+        self._flush()
+
+    async def drained(self) -> None:
+        """Waits until nothing runs, and every engine has read its replies."""
+        await self.dispatcher.idle()
+        self.sessions.ping_all(self._loop.time())
+        self._flush()
+        while not all(peer.has_read_all for peer in self.sessions.connected()):
+            await asyncio.sleep(FULL_RETRY)
+
+    async def close(self) -> None:
+        """Cancels what runs, says GOODBYE, and closes the socket."""
+        self.router.unbind()
+        await self.dispatcher.close()
+        self.farewell(Goodbye.CLOSED, "the container was closed")
+        for timer in (self._retry, self._deadline, self._care):
+            if timer is not None:
+                timer.cancel()
+        self.router.close(LINGER)
+
+    def _reply(self, peer: Peer, item: Item) -> None:
+        if peer.state is not PeerState.CONNECTED:
+            self.undeliverable += 1
+            return
+        if not peer.reply(item):
+            log.warning("engine %r does not read its replies: its session is ended", peer.name)
+            self.sessions.forget(peer, PeerSignal.GIVEN_UP)
+            self.undeliverable += len(peer.outbox)
+            return
+        self.sessions.dirty[peer.session] = peer
+        if not self._gathering:
+            # As for requests: the first of a pass of the event loop leaves at once, the others at the pass's end.
+            self._gathering = True
+            self._loop.call_soon(self._end_pass)
+            self._flush()
+
+    def _end_pass(self) -> None:
+        self._gathering = False
+        self._flush()
+
+    def _flush(self) -> None:
+        """The one door: everything that leaves, leaves here."""
+        sessions = self.sessions
+        if sessions.strays:
+            strays, sessions.strays = sessions.strays, []
+            for route, frames in strays:
+                # To a connection that is gone or does not read, nothing is owed.
+                self.router.send(route, frames)
+        now = self._loop.time()
+        while sessions.dirty:
+            _, peer = sessions.dirty.popitem()
+            while (outgoing := peer.next_outgoing(now)) is not None:
+                delivery = self.router.send(peer.route, outgoing.frames)
+                if delivery is Delivery.SENT:
+                    continue
+                peer.refuse(outgoing)
+                if delivery is Delivery.GONE:
+                    self.undeliverable += peer.detach()
+                elif self._retry is None:
+                    self._retry = self._loop.call_later(FULL_RETRY, self._try_again)
+                break
+
+    def _try_again(self) -> None:
+        self._retry = None
+        for peer in self.sessions.connected():
+            if not peer.has_read_all:
+                self.sessions.dirty[peer.session] = peer
+        self._flush()
+
+    def _arm(self) -> None:
+        when = self.dispatcher.deadlines.next()
+        if when is None or (self._deadline is not None and self._deadline.when() <= when):
+            return
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._deadline = self._loop.call_at(when, self._expire)
+
+    def _expire(self) -> None:
+        self._deadline = None
+        self.dispatcher.expire(self._loop.time())
+        self._arm()
+
+    def _take_care(self) -> None:
+        self._care = self._loop.call_later(self._care_interval, self._take_care)
+        self.sessions.ping_silent(self._loop.time())
+        self._flush()

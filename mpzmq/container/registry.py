@@ -1,0 +1,118 @@
+"""The functions of a container, and how their arguments are checked before they are called."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import typing
+from typing import TYPE_CHECKING, Any
+
+from ..context import RequestContext
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Function", "Registry"]
+
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+class Function:
+    """One handler, and what has to be known to call it.
+
+    Attributes:
+        name: under which it is called; None for the handler of plain INVOKE.
+        handler: what is called.
+        is_async: whether it is ``async def``, and runs in a task of its own.
+        thread: whether it runs in a worker thread.
+        cancellable: whether it is cancelled when nobody waits for it any more.
+        signature: without the context parameter.
+    """
+
+    __slots__ = (
+        "_context", "_index", "_least", "_most", "cancellable", "handler", "is_async", "name", "signature", "thread",
+    )  # fmt: skip
+
+    def __init__(self, name: str | None, handler: Callable[..., Any], *, thread: bool, cancellable: bool) -> None:
+        called = handler if inspect.isroutine(handler) else getattr(handler, "__call__", handler)  # noqa: B004
+        if inspect.isasyncgenfunction(called) or inspect.isgeneratorfunction(called):
+            raise TypeError(f"{handler!r} is a generator: a function returns one value")
+        self.name = name
+        self.handler = handler
+        self.is_async = inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(called)
+        self.thread = thread
+        self.cancellable = cancellable
+        if thread and self.is_async:
+            raise TypeError(f"{handler!r} is async def, which needs no thread: leave thread=True out")
+        signature = inspect.signature(handler)
+        parameters = list(signature.parameters.values())
+        self._context = _context_parameter(handler, parameters)
+        self._index = next((i for i, p in enumerate(parameters) if p.name == self._context), 0)
+        parameters = [parameter for parameter in parameters if parameter.name != self._context]
+        self.signature = signature.replace(parameters=parameters)
+        # Most calls are positional: their number tells whether they fit, and Signature.bind() takes 3 us more.
+        required = [p for p in parameters if p.default is p.empty]
+        if any(p.kind is p.KEYWORD_ONLY for p in required):
+            self._least, self._most = math.inf, -math.inf
+        else:
+            self._least = sum(p.kind in _POSITIONAL for p in required)
+            starred = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+            self._most = math.inf if starred else sum(p.kind in _POSITIONAL for p in parameters)
+
+    def check(self, args: list[Any], kwargs: dict[str, Any] | None) -> None:
+        """Whether the handler can be called with these arguments.
+
+        Raises:
+            TypeError: it cannot, and why.
+        """
+        if kwargs or not self._least <= len(args) <= self._most:
+            self.signature.bind(*args, **(kwargs or {}))
+
+    def call(self, context: RequestContext, args: list[Any], kwargs: dict[str, Any] | None) -> Any:
+        """Calls the handler with arguments that were checked."""
+        if self._context is not None:
+            if len(args) >= self._index:
+                args = [*args[: self._index], context, *args[self._index :]]
+            else:
+                kwargs = {**(kwargs or {}), self._context: context}
+        return self.handler(*args, **kwargs) if kwargs else self.handler(*args)
+
+    @property
+    def doc(self) -> str:
+        """The first line of the handler's docstring."""
+        return (inspect.getdoc(self.handler) or "").partition("\n")[0]
+
+
+def _context_parameter(handler: Callable[..., Any], parameters: list[inspect.Parameter]) -> str | None:
+    """The name of the parameter that is annotated ``RequestContext``, if there is one."""
+    try:
+        hints = typing.get_type_hints(handler)
+    except Exception:  # names that exist for type checkers only, and callables without hints
+        hints = {}
+    for parameter in parameters:
+        hint = hints.get(parameter.name, parameter.annotation)
+        if hint is RequestContext or (isinstance(hint, str) and hint.rpartition(".")[2] == "RequestContext"):
+            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                raise TypeError(f"{handler!r}: a starred parameter cannot take the RequestContext")
+            return parameter.name
+    return None
+
+
+class Registry:
+    """All handlers of a container."""
+
+    def __init__(self) -> None:
+        self.functions: dict[str, Function] = {}
+        self.invoke: Function | None = None
+        self.state_change: Callable[..., Any] | None = None
+
+    def add(self, function: Function) -> None:
+        """A named function more.
+
+        Raises:
+            ValueError: the name is taken.
+        """
+        assert function.name is not None
+        if function.name in self.functions:
+            raise ValueError(f"there is a function {function.name!r} already: give one of them another name=")
+        self.functions[function.name] = function

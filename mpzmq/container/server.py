@@ -1,0 +1,395 @@
+"""The container's side, as users see it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import os
+import signal
+import socket
+import threading
+import warnings
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from uuid import UUID, uuid4
+
+from ..address import parse_address
+from ..config import HeartbeatPolicy, Limits
+from ..errors import InsecureBind
+from ..home import Home
+from ..message import Status
+from ..protocol.wire import Goodbye
+from ..statistics import ServerStatistics
+from ..transport.tcp import ZmqTransport
+from .hub import Hub
+from .loops import loop_factory
+from .registry import Function, Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
+    from types import TracebackType
+
+    from ..address import Address
+    from ..transport.base import Transport
+
+__all__ = ["ContainerServer"]
+
+log = logging.getLogger(__name__)
+
+_H = TypeVar("_H", bound="Callable[..., Any]")
+
+
+class ContainerServer:
+    """Serves functions and plain requests to any number of engines.
+
+    Constructing opens nothing and binds to no event loop; serving starts with :meth:`bind`.
+
+    Args:
+        name: what it calls itself; by default host and process id.
+        lifespan: an async context manager made from the server, entered before the first bind and left after the
+            drain; its value is ``context.state``.
+        heartbeat: how the life of engines is judged.
+        limits: bounds on everything that could grow.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str | None = None,
+        lifespan: Callable[[ContainerServer], AbstractAsyncContextManager[Any]] | None = None,
+        heartbeat: HeartbeatPolicy | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self.name = f"{socket.gethostname()}/{os.getpid()}" if name is None else name
+        self._lifespan = lifespan
+        self._heartbeat = HeartbeatPolicy() if heartbeat is None else heartbeat
+        self._limits = Limits() if limits is None else limits
+        self._transport: Transport = ZmqTransport()
+        self._registry = Registry()
+        self._home = Home("server")
+        self._status = Status.RUNNING
+        self._hub: Hub | None = None
+        self._starting = asyncio.Lock()
+        self._living = contextlib.AsyncExitStack()
+        self._closed = False
+        self._closing: asyncio.Task[None] | None = None
+        self._ended: list[asyncio.Future[None]] = []
+
+    def __repr__(self) -> str:
+        return f"<ContainerServer {self.name!r} {self.status}{' closed' if self._closed else ''}>"
+
+    # Handlers
+
+    def on_invoke(self, handler: _H) -> _H:
+        """Registers the handler of plain requests: data in, data out.
+
+        Raises:
+            ValueError: there is one already.
+        """
+        if self._registry.invoke is not None:
+            raise ValueError("there is a handler for plain requests already: a server has one")
+        self._registry.invoke = Function(None, handler, thread=False, cancellable=True)
+        return handler
+
+    @overload
+    def function(
+        self, handler: _H, /, *, name: str | None = None, thread: bool = False, cancellable: bool = True
+    ) -> _H: ...
+
+    @overload
+    def function(
+        self, handler: None = None, /, *, name: str | None = None, thread: bool = False, cancellable: bool = True
+    ) -> Callable[[_H], _H]: ...
+
+    def function(
+        self, handler: _H | None = None, /, *, name: str | None = None, thread: bool = False, cancellable: bool = True
+    ) -> _H | Callable[[_H], _H]:
+        """Registers a function that engines call by name; as a decorator, or as a plain call for bound methods.
+
+        ``async def`` handlers run in tasks of their own, plain ones on the event loop.
+
+        Args:
+            handler: the function.
+            name: under which it is called; by default its own.
+            thread: run it in a worker thread, for code that blocks.
+            cancellable: False: it runs to its end whatever caller and deadline do.
+
+        Returns:
+            The handler, unchanged.
+
+        Raises:
+            ValueError: the name is taken.
+            TypeError: it cannot be called this way.
+        """
+
+        def register(handler: _H) -> _H:
+            own = getattr(handler, "__name__", None)
+            if name is None and own is None:
+                raise TypeError(f"{handler!r} has no name of its own: pass name=")
+            self._registry.add(Function(name or own, handler, thread=thread, cancellable=cancellable))
+            return handler
+
+        return register if handler is None else register(handler)
+
+    def on_state_change(self, handler: _H) -> _H:
+        """Registers what runs before the reply to SETSTATE, with the new :class:`Status`; it may raise ``Refused``.
+
+        Raises:
+            ValueError: there is one already.
+        """
+        if self._registry.state_change is not None:
+            raise ValueError("there is a handler for state changes already: a server has one")
+        self._registry.state_change = handler
+        return handler
+
+    # State
+
+    @property
+    def status(self) -> Status:
+        """The run state. In STOP, plain requests and functions are refused."""
+        return self._status if self._hub is None else self._hub.sessions.status
+
+    @status.setter
+    def status(self, status: Status) -> None:
+        self._status = Status(status)
+        if self._hub is not None:
+            self._hub.sessions.status = self._status
+
+    @property
+    def instance(self) -> UUID | None:
+        """The id of this incarnation, from the first bind to the close; a restart makes a new one."""
+        return None if self._hub is None else self._hub.sessions.instance
+
+    def statistics(self) -> ServerStatistics:
+        """The counters since the first bind."""
+        hub = self._hub
+        if hub is None:
+            return ServerStatistics()
+        dispatcher = hub.dispatcher
+        return ServerStatistics(
+            received=dispatcher.received,
+            replied=dispatcher.replied,
+            failed=dispatcher.failed,
+            refused=dispatcher.refused,
+            cancelled=dispatcher.cancelled,
+            in_flight=dispatcher.in_flight,
+            sessions=len(hub.sessions.connected()),
+            undeliverable=hub.undeliverable,
+            ignored=hub.sessions.ignored,
+        )
+
+    # Life
+
+    async def bind(self, endpoint: str | tuple[str, int], *, insecure: bool = False) -> str:
+        """Serves on an endpoint, from now on; several times for several endpoints.
+
+        Args:
+            endpoint: ``"host:port"``, ``"tcp://host:port"``, ``(host, port)`` or ``"ipc://path"``. Port 0 picks a
+                free one, host ``*`` is every interface.
+            insecure: allow an endpoint that other hosts can reach, although there is no security.
+
+        Returns:
+            The real endpoint.
+
+        Raises:
+            InsecureBind: other hosts could reach it, and ``insecure`` is not set.
+            OSError: it cannot be bound: in use, no such interface, no permission.
+            ValueError, TypeError: it is malformed.
+            RuntimeError: the server is draining or closed, or belongs to another event loop.
+        """
+        address = parse_address(endpoint, bind=True)
+        if self._closed or self._closing is not None:
+            raise RuntimeError("this server is closed: enter it again with 'async with', or make another one")
+        self._home.enter()
+        host = await self._bindable(address, insecure)
+        hub = await self._start()
+        if hub.sessions.draining is not None:
+            raise RuntimeError("this server is draining: it takes no new endpoint")
+        bound = hub.router.bind(address.endpoint(host))
+        log.info("container %r serves on %s", self.name, bound)
+        return bound
+
+    async def _bindable(self, address: Address, insecure: bool) -> str:
+        """The number to bind to, checked for who can reach it."""
+        host = address.host
+        if not address.is_numeric:
+            found = await asyncio.get_running_loop().getaddrinfo(host, address.port, type=socket.SOCK_STREAM)
+            # libzmq binds to one address: the first of the IPv4 ones, which every client can reach.
+            host = str(min(found, key=lambda entry: entry[0] != socket.AF_INET)[4][0])
+        if address.path or ipaddress.ip_address(host).is_loopback:
+            return host
+        if not insecure:
+            raise InsecureBind(
+                f"{address.text} can be reached from other hosts, and without security anybody there can call every"
+                " function: bind to 127.0.0.1 or ipc, or pass insecure=True if the network itself is trusted",
+                endpoint=address.text,
+            )
+        log.warning("container %r binds to %s without security", self.name, address.text)
+        return host
+
+    async def _start(self) -> Hub:
+        async with self._starting:
+            if self._hub is None:
+                state = None
+                if self._lifespan is not None:
+                    state = await self._living.enter_async_context(self._lifespan(self))
+                self._hub = Hub(uuid4(), self.name, self._registry, self._heartbeat, self._limits, self._transport)
+                self._hub.sessions.status = self._status
+                self._hub.dispatcher.state = state
+            return self._hub
+
+    async def __aenter__(self) -> Self:
+        self._home.enter()
+        if self._closing is not None:
+            await asyncio.shield(self._closing)
+            self._home.enter()
+        self._closed = False
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def serve_forever(self, *, handle_signals: bool = False, drain_timeout: float = 8.0) -> None:
+        """Returns when the server is closed; cancelling it closes the server.
+
+        Args:
+            handle_signals: on SIGTERM or SIGINT drain and close; on a second one close at once.
+            drain_timeout: seconds that a drain may take.
+        """
+        loop = self._home.enter()
+        if self._closed:
+            return
+        ended: asyncio.Future[None] = loop.create_future()
+        self._ended.append(ended)
+        with _Signals(self, loop, drain_timeout) if handle_signals else contextlib.nullcontext():
+            try:
+                await ended
+            except asyncio.CancelledError:
+                await self.close()
+                raise
+
+    async def drain(self, timeout: float = 8.0) -> None:
+        """Takes no new work, and waits until what runs has ended and every engine has its replies.
+
+        Engines are told at once; the endpoints are freed for a successor. Ends after ``timeout`` seconds anyway.
+        """
+        self._home.enter()
+        hub = self._hub
+        if hub is None:
+            return
+        if hub.sessions.draining is None:
+            hub.router.unbind()
+            hub.farewell(Goodbye.DRAINING, "the container is draining")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await hub.drained()
+
+    async def close(self) -> None:
+        """Cancels what runs, tells the engines, and frees everything. Idempotent and bounded."""
+        if not self._home.is_taken:
+            self._closed = True
+            return
+        loop = self._home.enter()
+        if self._closing is None:
+            self._closing = loop.create_task(self._close())
+        # The server is closed even when the caller is cancelled meanwhile.
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
+        try:
+            self._closed = True
+            async with self._starting:
+                hub = self._hub
+                if hub is not None:
+                    await hub.close()
+                    self._status = hub.sessions.status
+                    self._hub = None
+                living, self._living = self._living, contextlib.AsyncExitStack()
+                try:
+                    await living.aclose()
+                finally:
+                    await self._transport.release()
+        finally:
+            self._closing = None
+            for ended in self._ended:
+                if not ended.done():
+                    ended.set_result(None)
+            self._ended.clear()
+            self._starting = asyncio.Lock()
+            self._home.leave()
+
+    def run(
+        self,
+        *endpoints: str | tuple[str, int],
+        insecure: bool = False,
+        drain_timeout: float = 8.0,
+        loop: str = "auto",
+    ) -> None:
+        """Serves on the endpoints until SIGTERM or SIGINT, then drains; a second signal closes at once.
+
+        Args:
+            endpoints: at least one; as for :meth:`bind`.
+            insecure: as for :meth:`bind`.
+            drain_timeout: seconds that the drain may take; 8 stays under Docker's 10 and Kubernetes' 30.
+            loop: ``"asyncio"``, ``"uvloop"``, or ``"auto"``: uvloop where it is installed.
+
+        Raises:
+            RuntimeError: an event loop is running already: use :meth:`serve_forever` there.
+            InsecureBind, OSError, ValueError: as for :meth:`bind`.
+        """
+        if not endpoints:
+            raise ValueError("run() needs an endpoint, such as 'tcp://127.0.0.1:3010'")
+        if asyncio._get_running_loop() is not None:
+            raise RuntimeError("an event loop is running already: use 'await server.bind(...)' and serve_forever()")
+        with asyncio.Runner(loop_factory=loop_factory(loop)) as runner:
+            runner.run(self._serve(endpoints, insecure, drain_timeout))
+
+    async def _serve(
+        self, endpoints: tuple[str | tuple[str, int], ...], insecure: bool, drain_timeout: float
+    ) -> None:
+        async with self:
+            for endpoint in endpoints:
+                await self.bind(endpoint, insecure=insecure)
+            on_main_thread = threading.current_thread() is threading.main_thread()
+            await self.serve_forever(handle_signals=on_main_thread, drain_timeout=drain_timeout)
+
+    def __del__(self, _warn: Any = warnings.warn) -> None:
+        home = getattr(self, "_home", None)
+        if home is not None and home.is_taken:
+            _warn(f"{self!r} was never closed: use 'async with', or await close()", ResourceWarning, source=self)
+
+
+class _Signals:
+    """SIGTERM and SIGINT, while a server serves."""
+
+    def __init__(self, server: ContainerServer, loop: asyncio.AbstractEventLoop, drain_timeout: float) -> None:
+        self._server = server
+        self._loop = loop
+        self._drain_timeout = drain_timeout
+        self._task: asyncio.Task[None] | None = None
+
+    def __enter__(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self._received, number)
+
+    def __exit__(self, *exc_info: object) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.remove_signal_handler(number)
+
+    def _received(self, number: int) -> None:
+        if self._task is None:
+            log.info("%s: draining", signal.Signals(number).name)
+            self._task = self._loop.create_task(self._drain_and_close())
+        else:
+            log.info("%s again: closing", signal.Signals(number).name)
+            self._task.cancel()
+
+    async def _drain_and_close(self) -> None:
+        try:
+            await self._server.drain(self._drain_timeout)
+        finally:
+            await self._server.close()

@@ -1,0 +1,72 @@
+"""What a handler may know of the request that it works for."""
+
+from __future__ import annotations
+
+import contextvars
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["RequestContext", "current_request"]
+
+
+class RequestContext:
+    """The request that a handler works for.
+
+    A handler receives it through a parameter annotated ``RequestContext``; :func:`current_request` finds it
+    anywhere below the handler.
+
+    Attributes:
+        function: the name of the function; None for plain INVOKE.
+        peer: the name of the engine that asks.
+        user: the authenticated name of the engine; None on a connection without security.
+        metadata: what the caller sent along.
+        deadline: the time at which the caller stops waiting, on the event loop's clock; None: never.
+        state: the value of the server's lifespan.
+        cancelled: True once nobody waits for the result any more. A ``thread=True`` handler cannot be
+            interrupted: it looks here.
+    """
+
+    __slots__ = ("_clock", "_tag", "cancelled", "deadline", "function", "metadata", "peer", "state", "user")
+
+    def __init__(
+        self,
+        tag: bytes,
+        function: str | None,
+        peer: str,
+        metadata: Mapping[str, Any],
+        deadline: float | None,
+        state: Any,
+        clock: Callable[[], float],
+    ) -> None:
+        self._tag = tag
+        self.function = function
+        self.peer = peer
+        self.user: str | None = None
+        self.metadata = metadata
+        self.deadline = deadline
+        self.state = state
+        self.cancelled = False
+        self._clock = clock
+
+    @property
+    def request_id(self) -> UUID:
+        """The id of the request."""
+        return UUID(bytes=self._tag)
+
+    def remaining(self) -> float | None:
+        """Seconds until the deadline, 0.0 when it has passed; None when there is none."""
+        return None if self.deadline is None else max(0.0, self.deadline - self._clock())
+
+    def __repr__(self) -> str:
+        return f"<RequestContext {self.request_id} function={self.function!r} peer={self.peer!r}>"
+
+
+current: contextvars.ContextVar[RequestContext | None] = contextvars.ContextVar("mpzmq_request", default=None)
+
+
+def current_request() -> RequestContext | None:
+    """The request that the running code works for; None outside a handler."""
+    return current.get()

@@ -1,0 +1,354 @@
+"""One link's reader, writer, protocol and transport, stapled together on the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+from ..errors import (
+    AddressNotFound,
+    AuthenticationFailed,
+    ConnectError,
+    ConnectRefused,
+    ConnectTimeout,
+    HandshakeFailed,
+)
+from ..failure import Failure, FailureKind
+from ..protocol.link import Link
+from ..protocol.verdicts import Verdicts
+from ..transport.base import SocketSettings
+from .names import Candidates, look_up
+from .reader import ComputerEngineReader
+from .turns import Turns
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from uuid import UUID
+
+    from ..address import Address
+    from ..config import HeartbeatPolicy, Limits, ReconnectPolicy
+    from ..events import LinkEvent
+    from ..protocol.outbox import Outgoing
+    from ..transport.base import Dealer, Frames, Transport
+
+__all__ = ["Connection"]
+
+log = logging.getLogger(__name__)
+
+GOODBYE_LINGER = 0.2
+"""Seconds in which a GOODBYE may leave in the background after the socket was closed."""
+
+SPARE_QUEUE = 1000
+"""Messages of a container that are no replies and may wait to be read, besides one reply per request in flight."""
+
+_CONNECT_ERRORS: dict[FailureKind, type[ConnectError]] = {
+    FailureKind.REFUSED: ConnectRefused,
+    FailureKind.TIMEOUT: ConnectTimeout,
+    FailureKind.MUTE: ConnectTimeout,
+    FailureKind.STUCK: ConnectTimeout,
+    FailureKind.NOT_FOUND: AddressNotFound,
+    FailureKind.HANDSHAKE: HandshakeFailed,
+    FailureKind.WRONG_SOCKET: HandshakeFailed,
+    FailureKind.VERSION: HandshakeFailed,
+    FailureKind.MECHANISM: HandshakeFailed,
+    FailureKind.DENIED: AuthenticationFailed,
+}
+
+_ADVICE: dict[FailureKind, str] = {
+    FailureKind.REFUSED: "start the container, or check host and port",
+    FailureKind.TIMEOUT: "check the address, and firewalls on the way",
+    FailureKind.UNREACHABLE: "check the address and the route to it",
+    FailureKind.MUTE: "something else than an mpzmq container listens there, or its process is frozen",
+    FailureKind.NOT_FOUND: "check the spelling, and the resolver of this host",
+    FailureKind.HANDSHAKE: "something else than an mpzmq container listens there, such as an HTTP server",
+    FailureKind.WRONG_SOCKET: "check the port",
+    FailureKind.VERSION: "update the older side",
+    FailureKind.MECHANISM: "give both sides keys, or none",
+    FailureKind.DENIED: "let the container allow this engine",
+    FailureKind.LOST: "the container ended while it was being greeted: look at its log",
+    FailureKind.TURNED_AWAY: "raise its limit, or connect to another container",
+}
+
+
+class Connection:
+    """Carries out what a :class:`~mpzmq.protocol.link.Link` decides, for one remote.
+
+    Args:
+        remote_id: the id under which the worker knows the container.
+        address: where it is.
+        name: what it is called in errors, events and logs.
+        session: the id of the worker's session.
+        engine_name: what the worker calls itself.
+        transport: makes the socket.
+        publish: takes the events of the link.
+        once: the first dial is the only one if it fails.
+    """
+
+    def __init__(
+        self,
+        remote_id: UUID,
+        address: Address,
+        name: str,
+        session: UUID,
+        engine_name: str,
+        *,
+        reconnect: ReconnectPolicy,
+        heartbeat: HeartbeatPolicy,
+        limits: Limits,
+        transport: Transport,
+        publish: Callable[[LinkEvent], None],
+        once: bool,
+    ) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.address = address
+        self.limits = limits
+        verdicts = Verdicts(remote_id, name, address.text)
+        self.link = Link(
+            verdicts, session, engine_name, reconnect, heartbeat, limits, once=once, now=self.loop.time()
+        )
+        self._reader = ComputerEngineReader(self.link, limits)
+        self._settings = SocketSettings(
+            redial_interval=reconnect.interval,
+            connect_timeout=reconnect.connect_timeout,
+            heartbeat_interval=heartbeat.interval,
+            down_after=heartbeat.down_after,
+            message_bytes=limits.message_bytes,
+            receive_queue=limits.in_flight + SPARE_QUEUE,
+        )
+        self._transport = transport
+        self._publish = publish
+        self._dealer: Dealer | None = None
+        self._candidates: Candidates | None = None
+        self._lookup: asyncio.Task[None] | None = None
+        self._refused: Outgoing | None = None
+        self._gathering = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._changed: list[asyncio.Future[None]] = []
+        self.turns = Turns()
+        """Callers that wait for room in the link."""
+
+    # For the writer and the worker
+
+    def start(self) -> None:
+        """Begins the first dial."""
+        if self.address.is_numeric:
+            self._dial([self.address.endpoint()])
+        else:
+            self._look_up(0.0)
+
+    def leave(self, deadline: float | None = None) -> None:
+        """Something waits to leave: the first of a pass of the event loop at once, the others at the pass's end."""
+        if not self._gathering:
+            self._gathering = True
+            self.loop.call_soon(self._end_pass)
+            self._flush()
+        if deadline is not None and (self._timer is None or deadline < self._timer.when()):
+            self._arm()
+
+    async def changed(self) -> None:
+        """Waits until the link's state may have changed, or a request has ended."""
+        future: asyncio.Future[None] = self.loop.create_future()
+        self._changed.append(future)
+        await future
+
+    def connect_error(self) -> ConnectError | None:
+        """Why the last dial or connection ended, as ``connect()`` raises it."""
+        failure = self.link.failure
+        if failure is None:
+            return None
+        advice = _ADVICE.get(failure.kind)
+        text = f"cannot connect to {self.link.verdicts.whom}: {failure.detail}" + (
+            f"; {advice}" if advice else ""
+        )
+        return _CONNECT_ERRORS.get(failure.kind, ConnectError)(
+            text, address=self.address.text, name=self.link.verdicts.name, attempts=self.link.attempts.failed
+        )
+
+    def close(self, why: str) -> None:
+        """Ends the link: GOODBYE best effort, what is pending fails, nothing is left behind."""
+        self.link.close(why, self.loop.time())
+        self._act()
+        self._shut(GOODBYE_LINGER)
+
+    # What the transport calls
+
+    def on_messages(self, messages: Sequence[Frames]) -> None:
+        """Messages have arrived."""
+        self._reader.feed(messages, self.loop.time())
+        self._act()
+
+    def on_connection(self, changes: Sequence[Failure | None]) -> None:
+        """Connections began or ended."""
+        link = self.link
+        now = self.loop.time()
+        for failure in changes:
+            self._take_back()
+            if failure is None:
+                link.handshaken(now)
+            elif not (failure.was_up or failure.fatal) and (endpoint := self._next_candidate()) is not None:
+                self._redirect(endpoint)
+            else:
+                link.connection_ended(failure, now)
+                if not self.address.is_numeric and not link.is_over:
+                    self._look_up(0.0)
+        link.judge(now)
+        self._act()
+
+    def on_writable(self) -> None:
+        """A refused send may succeed now."""
+        self._flush()
+
+    # Acting on what was decided
+
+    def _act(self) -> None:
+        link = self.link
+        if link.turned_away is not None:
+            self._give_up(link.turned_away)
+        if link.ended:
+            ended, link.ended = link.ended, []
+            for entry, outcome in ended:
+                waiter: asyncio.Future[Any] = entry.waiter
+                if waiter.done():
+                    continue
+                if isinstance(outcome, Exception):
+                    waiter.set_exception(outcome)
+                else:
+                    waiter.set_result(outcome)
+            self._wake()
+        if link.events:
+            self._tell()
+        self._flush()
+        if self._timer is None:
+            self._arm()
+        if link.is_over:
+            self._shut(GOODBYE_LINGER)
+
+    def _tell(self) -> None:
+        link = self.link
+        told, link.events = link.events, []
+        now = time.time()
+        for event in told:
+            log.info("%s: %s (%s)", link.verdicts.whom, type(event).__name__, event.reason)
+            self._publish(dataclasses.replace(event, time=now))
+        self._arm()
+        self._wake()
+
+    def _wake(self) -> None:
+        self.turns.wake()
+        if self._changed:
+            waiting, self._changed = self._changed, []
+            for future in waiting:
+                if not future.done():
+                    future.set_result(None)
+
+    def _flush(self) -> None:
+        """The one door: everything that leaves, leaves here."""
+        dealer = self._dealer
+        if dealer is None:
+            return
+        link = self.link
+        now = self.loop.time()
+        while (outgoing := self._refused or link.next_outgoing(now)) is not None:
+            if not dealer.send(outgoing.frames):
+                self._refused = outgoing
+                return
+            self._refused = None
+            link.sent(outgoing)
+
+    def _take_back(self) -> None:
+        """What the last connection did not take waits for the next one."""
+        if self._refused is not None:
+            self.link.outbox.restore(self._refused.items)
+            self._refused = None
+
+    def _end_pass(self) -> None:
+        self._gathering = False
+        self._flush()
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if not self.link.is_over:
+            when = self.link.next_tick(self.loop.time())
+            if when is not None:
+                self._timer = self.loop.call_at(when, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        if self._dealer is not None:
+            # If this loop was blocked, what it missed has to be heard before anybody is judged.
+            self._dealer.drain()
+        failure = self.link.tick(self.loop.time())
+        if failure is not None:
+            self._give_up(failure)
+        self._act()
+
+    def _give_up(self, failure: Failure) -> None:
+        """Ends a connection that stands but is of no use."""
+        now = self.loop.time()
+        self.link.turned_away = None
+        self._take_back()
+        self.link.connection_ended(failure, now)
+        self.link.judge(now)
+        if self._dealer is not None and not self.link.is_over:
+            self._dealer.redial()
+
+    def _shut(self, linger: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._lookup is not None:
+            self._lookup.cancel()
+            self._lookup = None
+        if self._dealer is not None:
+            dealer, self._dealer = self._dealer, None
+            dealer.close(linger)
+        self._wake()
+
+    # Names
+
+    def _dial(self, endpoints: list[str]) -> None:
+        self._candidates = Candidates(endpoints)
+        self._dealer = self._transport.dealer(self._candidates.current, self._settings, self)
+
+    def _next_candidate(self) -> str | None:
+        return None if self._candidates is None else self._candidates.next_untried()
+
+    def _redirect(self, endpoint: str) -> None:
+        if self._dealer is not None:
+            self._dealer.redirect(endpoint)
+
+    def _look_up(self, delay: float) -> None:
+        if self._lookup is None or self._lookup.done():
+            self._lookup = self.loop.create_task(self._looked_up(delay))
+
+    async def _looked_up(self, delay: float) -> None:
+        await asyncio.sleep(delay)
+        try:
+            async with asyncio.timeout(self._settings.connect_timeout):
+                endpoints = await look_up(self.address)
+        except OSError as error:  # TimeoutError is one
+            if self._candidates is not None:
+                return  # the last answer still stands; libzmq goes on dialling it
+            reason = (
+                "the resolver did not answer"
+                if isinstance(error, TimeoutError)
+                else error.strerror or str(error)
+            )
+            detail = f"the host name {self.address.host!r} has no address ({reason})"
+            self._lookup = None
+            now = self.loop.time()
+            self.link.connection_ended(Failure(FailureKind.NOT_FOUND, detail), now)
+            self.link.judge(now)
+            if not self.link.is_over:
+                self._look_up(self._settings.redial_interval)
+            self._act()
+            return
+        if self._candidates is None:
+            self._dial(endpoints)
+        elif not self.link.welcomed and self._candidates.refreshed(endpoints):
+            self._redirect(self._candidates.current)

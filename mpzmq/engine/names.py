@@ -1,0 +1,58 @@
+"""Host names, looked up outside libzmq.
+
+libzmq looks names up in its I/O thread, where one hanging resolver stops every link, and tries only the first
+address. Here every dial begins with a lookup, and tries all addresses before it counts as failed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..address import Address
+
+__all__ = ["Candidates", "look_up"]
+
+
+async def look_up(address: Address) -> list[str]:
+    """The endpoints behind an address, numbers only, in the resolver's order.
+
+    Raises:
+        OSError: the name has no address.
+    """
+    if address.is_numeric:
+        return [address.endpoint()]
+    loop = asyncio.get_running_loop()
+    try:
+        found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+    except UnicodeError as error:  # a label that is empty or too long
+        raise OSError(str(error)) from None
+    return list(dict.fromkeys(address.endpoint(str(entry[4][0])) for entry in found))
+
+
+class Candidates:
+    """The endpoints of one name during one dial."""
+
+    def __init__(self, endpoints: list[str]) -> None:
+        self._endpoints = endpoints
+        self._untried = endpoints[1:]
+        self.current = endpoints[0]
+
+    def next_untried(self) -> str | None:
+        """The endpoint to try next in this dial; None: all have been tried, and the dial has failed."""
+        if not self._untried:
+            self._untried = [endpoint for endpoint in self._endpoints if endpoint != self.current]
+            return None
+        self.current = self._untried.pop(0)
+        return self.current
+
+    def refreshed(self, endpoints: list[str]) -> bool:
+        """Takes the answer of a new lookup; True: the endpoint in use is not among them any more."""
+        self._endpoints = endpoints
+        moved = self.current not in endpoints
+        if moved:
+            self.current = endpoints[0]
+        self._untried = [endpoint for endpoint in endpoints if endpoint != self.current]
+        return moved

@@ -1,0 +1,64 @@
+"""How one request is to be treated."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["UNSET", "Options", "Unset"]
+
+
+class Unset(enum.Enum):
+    """Marks an option that the caller left to the service's default."""
+
+    UNSET = "unset"
+
+
+UNSET: Final = Unset.UNSET
+_U = Literal[Unset.UNSET]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The options of a request, as values or as a service's defaults.
+
+    Attributes:
+        timeout: seconds until ``RequestTimeout``; None: no deadline of its own.
+        wait: whether it may wait, within the timeout, for a link that cannot take it now.
+        idempotent: whether it may run twice, and so be sent again after its connection was lost.
+        metadata: sent along; the handler finds it in its context.
+    """
+
+    timeout: float | None = 30.0
+    wait: bool = True
+    idempotent: bool = False
+    metadata: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if self.timeout is not None and (
+            isinstance(self.timeout, bool) or not isinstance(self.timeout, int | float)
+        ):
+            raise TypeError(f"timeout is a number of seconds or None, not {type(self.timeout).__name__}")
+        if self.metadata is not None and not all(isinstance(key, str) for key in self.metadata):
+            raise TypeError("metadata has str keys only")
+
+    def but(
+        self,
+        timeout: float | None | _U,
+        wait: bool | _U,
+        idempotent: bool | _U,
+        metadata: Mapping[str, Any] | None | _U,
+    ) -> Options:
+        """These options with some replaced."""
+        if timeout is UNSET and wait is UNSET and idempotent is UNSET and metadata is UNSET:
+            return self
+        return Options(
+            self.timeout if timeout is UNSET else timeout,
+            self.wait if wait is UNSET else wait,
+            self.idempotent if idempotent is UNSET else idempotent,
+            self.metadata if metadata is UNSET else metadata,
+        )

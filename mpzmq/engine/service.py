@@ -1,0 +1,262 @@
+"""Requests to any container of a worker."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+from uuid import UUID
+
+from ..context import current
+from ..errors import (
+    EncodeError,
+    InvalidArguments,
+    MessageTooLarge,
+    NotConnected,
+    ProtocolError,
+    Refused,
+    RequestError,
+    Unsupported,
+)
+from ..message import Description, Method, Params, Status
+from ..protocol.wire import STATUSES, Op
+from .options import UNSET, Options
+from .requests import Call, checked_id, description
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterator, Mapping
+
+    from ..home import Home
+    from ..protocol.wire import Record
+    from ..statistics import Statistics
+    from .events import EventStream
+    from .options import _U
+    from .writer import ComputerEngineWriter
+
+__all__ = ["EngineService", "Requests"]
+
+
+class Requests(Protocol):
+    """What a service needs of its worker."""
+
+    home: Home
+    tags: Iterator[bytes]
+
+    def get_engine(self, remote_id: UUID) -> ComputerEngineWriter | None:
+        """The handle of a container."""
+
+    def listen(self, remote_id: UUID | None) -> EventStream:
+        """A new listener."""
+
+    def statistics(self) -> Statistics:
+        """The counters of all links."""
+
+
+class EngineService:
+    """Requests to any container of a worker, with defaults of its own. ``worker.service()`` makes it."""
+
+    def __init__(self, worker: Requests, options: Options) -> None:
+        self._worker = worker
+        self.options = options
+
+    async def request(
+        self,
+        request_id: UUID,
+        remote_id: UUID,
+        data: Any,
+        fallback: Any = None,
+        *,
+        method: Method = Method.INVOKE,
+        timeout: float | None | _U = UNSET,
+        idempotent: bool | _U = UNSET,
+        wait: bool | _U = UNSET,
+        metadata: Mapping[str, Any] | None | _U = UNSET,
+    ) -> Any:
+        """Sends data to a container's handler for plain requests and returns the data of its reply.
+
+        Args:
+            request_id: the id of the request, chosen by the caller, used once.
+            remote_id: the container.
+            data: any value of the table in the README.
+            fallback: data that is sent once instead, under an id of its own and the same deadline, when the
+                container answers ``Unsupported``, ``InvalidArguments`` or ``Refused``; None: no fallback.
+            method: INVOKE; or GETSTATE or SETSTATE, whose data is the new status.
+            timeout: seconds; None: no deadline of its own. A deadline of an enclosing handler always counts.
+            idempotent: it may run twice: after a lost connection it is sent again, with the same id.
+            wait: wait within the timeout for a link that is dialled, drains or is full; False: fail at once.
+            metadata: str keys; the handler finds it in its context.
+
+        Raises:
+            RequestError: one of its subclasses; ``executed`` says whether a handler has run.
+            EncodeError, MessageTooLarge: nothing was sent.
+            ValueError: a reply was received under this request id before, or it is in flight.
+        """
+        options = self.options.but(timeout, wait, idempotent, metadata)
+        tag = checked_id(request_id)
+        return (await self.ask(self._writer(remote_id, tag), Call.of_method(method, data), options, tag, fallback))[2]
+
+    async def exchange(
+        self,
+        params: Params,
+        remote_id: UUID,
+        fallback: Any = None,
+        *,
+        timeout: float | None | _U = UNSET,
+        idempotent: bool | _U = UNSET,
+        wait: bool | _U = UNSET,
+        metadata: Mapping[str, Any] | None | _U = UNSET,
+    ) -> Params:
+        """Sends one whole message and returns the whole reply, with the container's status.
+
+        Args:
+            params: what to send. In SETSTATE, ``data`` is the new status, or ``status`` where ``data`` is None.
+            remote_id: the container.
+            fallback: as in :meth:`request`, as are the other arguments and the errors.
+        """
+        options = self.options.but(timeout, wait, idempotent, metadata)
+        tag = checked_id(params.id)
+        method = Method(params.method)
+        data = params.status if method is Method.SETSTATE and params.data is None else params.data
+        record = await self.ask(self._writer(remote_id, tag), Call.of_method(method, data), options, tag, fallback)
+        return Params(params.id, method, STATUSES[record[1]], record[2])
+
+    async def call(
+        self,
+        remote_id: UUID,
+        function: str,
+        /,
+        *args: Any,
+        request_id: UUID | None = None,
+        timeout: float | None | _U = UNSET,
+        idempotent: bool | _U = UNSET,
+        wait: bool | _U = UNSET,
+        metadata: Mapping[str, Any] | None | _U = UNSET,
+        **kwargs: Any,
+    ) -> Any:
+        """Calls a named function of a container and returns what it returns.
+
+        A function whose own parameter has the name of an option is reached through :meth:`function`. Options and
+        errors are those of :meth:`request`.
+        """
+        options = self.options.but(timeout, wait, idempotent, metadata)
+        return await self._call(remote_id, function, args, kwargs, request_id, options)
+
+    def function(
+        self,
+        remote_id: UUID,
+        name: str,
+        /,
+        *,
+        request_id: UUID | None = None,
+        timeout: float | None | _U = UNSET,
+        idempotent: bool | _U = UNSET,
+        wait: bool | _U = UNSET,
+        metadata: Mapping[str, Any] | None | _U = UNSET,
+    ) -> Callable[..., Coroutine[Any, Any, Any]]:
+        """A named function of a container, to be called with any arguments: options are given here."""
+        options = self.options.but(timeout, wait, idempotent, metadata)
+
+        async def function(*args: Any, **kwargs: Any) -> Any:
+            return await self._call(remote_id, name, args, kwargs, request_id, options)
+
+        return function
+
+    async def get_state(
+        self, remote_id: UUID, *, timeout: float | None | _U = UNSET, wait: bool | _U = UNSET
+    ) -> Status:
+        """Asks a container for its run state."""
+        record = await self._simply(remote_id, Call(Op.GETSTATE), timeout, wait)
+        return STATUSES[record[1]]
+
+    async def set_state(
+        self, remote_id: UUID, status: Status, *, timeout: float | None | _U = UNSET, wait: bool | _U = UNSET
+    ) -> Status:
+        """Sets a container's run state and returns it.
+
+        Raises:
+            Refused: the container's ``on_state_change`` said no.
+        """
+        record = await self._simply(remote_id, Call(Op.SETSTATE, args=(Status(status),)), timeout, wait)
+        return STATUSES[record[1]]
+
+    async def describe(
+        self, remote_id: UUID, *, timeout: float | None | _U = UNSET, wait: bool | _U = UNSET
+    ) -> Description:
+        """Asks a container what it offers: its functions with their signatures, its status, its version."""
+        record = await self._simply(remote_id, Call(Op.DESCRIBE), timeout, wait)
+        try:
+            return description(record)
+        except (TypeError, KeyError, ValueError) as error:
+            text = f"container {remote_id} sent a description that this version cannot read ({error!r}); update it"
+            raise ProtocolError(text, remote_id=remote_id) from None
+
+    def events(self, remote_id: UUID | None = None) -> EventStream:
+        """What happens to the links, as an async iterator that listens from now on and ends at close.
+
+        Args:
+            remote_id: one container only; None: all.
+        """
+        return self._worker.listen(remote_id)
+
+    def statistics(self) -> Statistics:
+        """The counters of all the worker's links, added up."""
+        return self._worker.statistics()
+
+    async def ask(
+        self, writer: ComputerEngineWriter, call: Call, options: Options, tag: bytes | None, fallback: Any = None
+    ) -> Record:
+        """Sends one request, and its fallback if it has one and needs it; returns the RESPONSE record."""
+        loop = self._worker.home.enter()
+        deadline = None if options.timeout is None else loop.time() + options.timeout
+        context = current.get()
+        if context is not None and context.deadline is not None:
+            # A call made inside a handler inherits what is left of the handler's time.
+            deadline = context.deadline if deadline is None else min(deadline, context.deadline)
+        chosen = tag is not None
+        if tag is None:
+            tag = next(self._worker.tags)
+        try:
+            return await writer.send(call, options, tag, deadline, chosen=chosen)
+        except (Unsupported, InvalidArguments, Refused):
+            if fallback is None:
+                raise
+        instead = Call.of_method(Method.INVOKE, fallback)
+        try:
+            return await writer.send(instead, options, next(self._worker.tags), deadline, chosen=False)
+        except (RequestError, EncodeError, MessageTooLarge) as error:
+            if isinstance(error, RequestError):
+                error.request_id = UUID(bytes=tag)
+                error.fallback_sent = True
+            raise
+
+    async def _call(
+        self,
+        remote_id: UUID,
+        function: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        request_id: UUID | None,
+        options: Options,
+    ) -> Any:
+        if not isinstance(function, str):
+            raise TypeError(f"a function is called by its name, a str, not by {type(function).__name__}")
+        tag = None if request_id is None else checked_id(request_id)
+        writer = self._writer(remote_id, tag)
+        return (await self.ask(writer, Call(Op.CALL, function, args, kwargs or None), options, tag))[2]
+
+    async def _simply(self, remote_id: UUID, call: Call, timeout: float | None | _U, wait: bool | _U) -> Record:
+        # None of these does work that could not be done twice.
+        options = self.options.but(timeout, wait, True, UNSET)
+        return await self.ask(self._writer(remote_id, None), call, options, None)
+
+    def _writer(self, remote_id: UUID, tag: bytes | None) -> ComputerEngineWriter:
+        if not isinstance(remote_id, UUID):
+            raise TypeError(f"remote_id is a UUID, not {type(remote_id).__name__}")
+        writer = self._worker.get_engine(remote_id)
+        if writer is None:
+            raise NotConnected(
+                f"no container is connected under {remote_id}: connect() it first, or check the id",
+                request_id=None if tag is None else UUID(bytes=tag),
+                remote_id=remote_id,
+                name=str(remote_id),
+            )
+        return writer
+

@@ -1,0 +1,359 @@
+"""Many containers, one engine."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import os
+import socket
+import warnings
+import weakref
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Self
+from uuid import UUID, uuid4
+
+from ..address import parse_address
+from ..config import HeartbeatPolicy, Limits, ReconnectPolicy
+from ..errors import ConnectError, ConnectTimeout
+from ..home import Home
+from ..message import LinkState
+from ..statistics import Statistics
+from ..transport.tcp import ZmqTransport
+from .connection import Connection
+from .events import EventStream
+from .options import Options
+from .requests import NIL, request_tags
+from .service import EngineService
+from .writer import ComputerEngineWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+    from ..events import LinkEvent
+    from ..protocol.link import Link
+    from ..transport.base import Transport
+
+__all__ = ["ComputerEngineWorker"]
+
+
+class ComputerEngineWorker:
+    """The engine's side: connects to containers and talks to them.
+
+    Constructing opens nothing and binds to no event loop. Use it as ``async with worker:``, or start
+    ``asyncio.create_task(worker.run())``; requests work as soon as :meth:`connect` has returned, either way.
+
+    Args:
+        reconnect: how lost links dial again.
+        heartbeat: how the life of containers is judged.
+        limits: bounds on everything that could grow.
+    """
+
+    def __init__(
+        self,
+        *,
+        reconnect: ReconnectPolicy | None = None,
+        heartbeat: HeartbeatPolicy | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self._reconnect = ReconnectPolicy() if reconnect is None else reconnect
+        self._heartbeat = HeartbeatPolicy() if heartbeat is None else heartbeat
+        self._limits = Limits() if limits is None else limits
+        self._transport: Transport = ZmqTransport()
+        self.home = Home("worker")
+        self.tags = request_tags()
+        self._session = uuid4()
+        self._connections: dict[UUID, Connection] = {}
+        self._writers: dict[UUID, ComputerEngineWriter] = {}
+        self._past = Statistics()
+        self._leaving: list[Link] = []
+        # A listener that is dropped without a word is forgotten.
+        self._listeners: weakref.WeakSet[EventStream] = weakref.WeakSet()
+        self._closed = False
+        self._closing: asyncio.Task[None] | None = None
+        self._running = False
+        self._ended: list[asyncio.Future[None]] = []
+
+    def __repr__(self) -> str:
+        return f"<ComputerEngineWorker {len(self.get_connected_containers())} of {len(self._connections)} connected>"
+
+    # Settings, in the seed's words
+
+    def with_auto_reconnect(self, enabled: bool) -> Self:
+        """Whether lost links dial again. Applies to later connects."""
+        self._reconnect = dataclasses.replace(self._reconnect, enabled=enabled)
+        return self
+
+    def with_max_reconnect_attempts(self, attempts: int | None) -> Self:
+        """How many redials may fail after a loss; None: any number. Applies to later connects."""
+        self._reconnect = dataclasses.replace(self._reconnect, max_attempts=attempts)
+        return self
+
+    def with_reconnect_interval(self, interval: int | timedelta) -> Self:
+        """The time between redials, an int in milliseconds or a timedelta. Applies to later connects.
+
+        Raises:
+            TypeError: a float, which could be meant in seconds.
+            ValueError: less than 10 ms.
+        """
+        if isinstance(interval, timedelta):
+            seconds = interval.total_seconds()
+        elif isinstance(interval, int) and not isinstance(interval, bool):
+            seconds = interval / 1000
+        else:
+            raise TypeError(
+                f"the reconnect interval is an int in milliseconds or a timedelta, not {type(interval).__name__}"
+            )
+        self._reconnect = dataclasses.replace(self._reconnect, interval=seconds)
+        return self
+
+    # Life
+
+    async def __aenter__(self) -> Self:
+        self.home.enter()
+        if self._closing is not None:
+            await asyncio.shield(self._closing)
+            self.home.enter()
+        if self._closed:
+            # A new session: the old one's requests have all ended.
+            self._session = uuid4()
+            self._closed = False
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def run(self) -> None:
+        """Returns when the worker is closed; cancelling it closes the worker.
+
+        Raises:
+            RuntimeError: it is running already.
+        """
+        loop = self.home.enter()
+        if self._running:
+            raise RuntimeError("this worker is running already: one run() at a time")
+        if self._closed:
+            return
+        self._running = True
+        ended: asyncio.Future[None] = loop.create_future()
+        self._ended.append(ended)
+        try:
+            await ended
+        except asyncio.CancelledError:
+            await self.close()
+            raise
+        finally:
+            self._running = False
+
+    async def close(self, timeout: float = 0.0) -> None:
+        """Ends all links: waits that long for what is in flight, then ends what is left with ``ConnectionClosed``.
+
+        Idempotent; takes little more than ``timeout`` seconds whatever the containers do.
+        """
+        if not self.home.is_taken:
+            self._closed = True
+            return
+        loop = self.home.enter()
+        if self._closing is None:
+            self._closing = loop.create_task(self._close(timeout))
+        # The links are ended even when the caller is cancelled meanwhile.
+        await asyncio.shield(self._closing)
+
+    async def _close(self, timeout: float) -> None:
+        try:
+            if timeout > 0:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(timeout):
+                        for connection in list(self._connections.values()):
+                            while len(connection.link.pending):
+                                await connection.changed()
+            self._closed = True
+            for remote_id in list(self._connections):
+                self._end(remote_id, "the worker was closed")
+            await self._transport.release()
+        finally:
+            self._closing = None
+            for stream in list(self._listeners):
+                stream.end()
+            self._listeners.clear()
+            for ended in self._ended:
+                if not ended.done():
+                    ended.set_result(None)
+            self._ended.clear()
+            self.home.leave()
+
+    def __del__(self, _warn: Any = warnings.warn) -> None:
+        home = getattr(self, "home", None)
+        if home is not None and home.is_taken:
+            _warn(f"{self!r} was never closed: use 'async with', or await close()", ResourceWarning, source=self)
+
+    # Containers
+
+    async def connect(
+        self,
+        remote_id: UUID,
+        address: str | tuple[str, int],
+        *,
+        name: str | None = None,
+        timeout: float | None = 5.0,
+        wait: bool = True,
+    ) -> ComputerEngineWriter:
+        """Connects to one container.
+
+        Args:
+            remote_id: the id under which this worker is to know it.
+            address: ``"host:port"``, ``"[::1]:port"``, ``"tcp://host:port"``, ``(host, port)`` or ``"ipc://path"``.
+            name: what it is called in errors, events and logs; by default the address.
+            timeout: seconds to wait for its WELCOME.
+            wait: False: returns at once, and dials in the background by the reconnect policy.
+
+        Returns:
+            The container's handle.
+
+        Raises:
+            ConnectError: one of its subclasses; nothing stays registered.
+            ValueError: the id is in use or nil, or the address is malformed.
+            TypeError: the id is no UUID, or the address is of no known form.
+            RuntimeError: the worker is closed, or belongs to another event loop.
+        """
+        if not isinstance(remote_id, UUID):
+            raise TypeError(f"remote_id is a UUID, not {type(remote_id).__name__}: use uuid.uuid4()")
+        if remote_id == NIL:
+            raise ValueError("the nil UUID is no remote id: use uuid.uuid4()")
+        parsed = parse_address(address)
+        if self._closed or self._closing is not None:
+            raise RuntimeError("this worker is closed: enter it again with 'async with', or make another one")
+        self.home.enter()
+        known = self._connections.get(remote_id)
+        if known is not None:
+            if known.link.state is not LinkState.FAILED:
+                raise ValueError(
+                    f"{remote_id} is {known.link.state} at {known.address.text} already:"
+                    " disconnect() it first, or choose another id"
+                )
+            self._end(remote_id, "it was connected anew")
+        connection = Connection(
+            remote_id,
+            parsed,
+            parsed.text if name is None else name,
+            self._session,
+            f"{socket.gethostname()}/{os.getpid()}",
+            reconnect=self._reconnect,
+            heartbeat=self._heartbeat,
+            limits=self._limits,
+            transport=self._transport,
+            publish=self._publish,
+            once=wait,
+        )
+        service = EngineService(self, Options())
+        writer = ComputerEngineWriter(connection, self.home, service, self.disconnect)
+        self._connections[remote_id] = connection
+        self._writers[remote_id] = writer
+        connection.start()
+        if wait:
+            try:
+                await self._first_dial(connection, timeout)
+            except BaseException:
+                if self._connections.get(remote_id) is connection:
+                    self._end(remote_id, "connect() did not succeed")
+                raise
+        return writer
+
+    async def _first_dial(self, connection: Connection, timeout: float | None) -> None:
+        link = connection.link
+        try:
+            async with asyncio.timeout(timeout):
+                while not link.welcomed:
+                    if link.is_over:
+                        raise connection.connect_error() or ConnectError(
+                            f"the link to {link.verdicts.whom} was closed while it was being connected",
+                            address=connection.address.text,
+                            name=link.verdicts.name,
+                        )
+                    await connection.changed()
+        except TimeoutError as error:
+            if isinstance(error, ConnectError):
+                raise
+            reached = (
+                "the ZMTP handshake was done, but no WELCOME came: the container's event loop is blocked, or it is"
+                " no mpzmq container"
+                if link.is_handshaken
+                else "the host did not answer: check the address, and firewalls on the way"
+            )
+            raise ConnectTimeout(
+                f"cannot connect to {link.verdicts.whom} within {timeout} s: {reached}",
+                address=connection.address.text,
+                name=link.verdicts.name,
+            ) from None
+
+    async def disconnect(self, remote_id: UUID, timeout: float = 0.0) -> None:
+        """Ends one link: waits that long for what is in flight, then ends what is left with ``ConnectionClosed``.
+
+        An id that is not connected is nothing to do.
+        """
+        if not isinstance(remote_id, UUID):
+            raise TypeError(f"remote_id is a UUID, not {type(remote_id).__name__}")
+        connection = self._connections.get(remote_id)
+        if connection is None:
+            return
+        self.home.enter()
+        if timeout > 0:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout):
+                    while len(connection.link.pending):
+                        await connection.changed()
+        if self._connections.get(remote_id) is connection:
+            self._end(remote_id, "it was disconnected")
+
+    def get_engine(self, remote_id: UUID) -> ComputerEngineWriter | None:
+        """The handle of a container; None if the id is not known."""
+        return self._writers.get(remote_id)
+
+    def get_connected_containers(self) -> list[UUID]:
+        """The containers that can be talked to now: ALIVE, and BUSY but greeted."""
+        return [remote_id for remote_id, connection in self._connections.items() if connection.link.is_running]
+
+    def service(
+        self,
+        *,
+        timeout: float | None = 30.0,
+        wait: bool = True,
+        idempotent: bool = False,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> EngineService:
+        """A handle for requests with these defaults; as many as one likes."""
+        return EngineService(self, Options(timeout, wait, idempotent, metadata))
+
+    # For the service
+
+    def listen(self, remote_id: UUID | None) -> EventStream:
+        """A new listener to the events of one link or of all."""
+        stream = EventStream(remote_id, self._limits.events)
+        if self._closed:
+            stream.end()
+        else:
+            self._listeners.add(stream)
+        return stream
+
+    def statistics(self) -> Statistics:
+        """The counters of all links, those that have ended included."""
+        # Callers that waited for room in a link hear of its end one pass of the event loop later.
+        for link in [link for link in self._leaving if not link.statistics().in_flight]:
+            self._leaving.remove(link)
+            self._past += link.statistics()
+        links = [*self._leaving, *(connection.link for connection in self._connections.values())]
+        return sum((link.statistics() for link in links), self._past)
+
+    def _publish(self, event: LinkEvent) -> None:
+        for stream in list(self._listeners):
+            stream.publish(event)
+
+    def _end(self, remote_id: UUID, why: str) -> None:
+        connection = self._connections.pop(remote_id)
+        del self._writers[remote_id]
+        connection.close(why)
+        self._leaving.append(connection.link)
+        self.statistics()

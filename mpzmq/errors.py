@@ -1,0 +1,309 @@
+"""Every error that mpzmq raises, in one tree.
+
+::
+
+    MpzmqError
+      ConnectError(ConnectionError)            connect() could not reach the container
+        ConnectRefused(ConnectionRefusedError)   nothing listens there
+        AddressNotFound                          the host name has no address
+        ConnectTimeout(TimeoutError)             no answer in time
+        HandshakeFailed                          something answered, but not as an mpzmq container
+        AuthenticationFailed(PermissionError)    the container refused this engine
+      InsecureBind(ValueError)                 an open port without security
+      RequestError                             one request failed; says whether a handler ran
+        NotConnected(ConnectionError)            NO
+        ConnectionLost(ConnectionResetError)     UNKNOWN, or NO if the request never left
+          ConnectionClosed(BrokenPipeError)        the same, ended on purpose
+        RequestTimeout(TimeoutError)             NO when it never left, else UNKNOWN
+        RequestCancelled                         the container ended the handler
+        Overloaded                               NO
+        Unsupported                              NO: no such function
+        InvalidArguments                         NO: the function does not take these arguments
+        ContainerStopped                         NO: the container's status is STOP
+        ContainerDraining                        NO: the container is going away
+        Refused                                  NO: the handler's own word
+        RequestIdReused(ValueError)              NO: the same id with another body
+        RemoteError                              YES: the handler raised
+        ProtocolError                            UNKNOWN: a reply that cannot be decoded
+      MessageTooLarge(ValueError)              raised before anything is sent
+      EncodeError(TypeError)                   raised before anything is sent
+
+Each connection error is also the builtin that a Python programmer already catches. Facts are attributes, and
+every error survives :mod:`pickle`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+from .message import Executed
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+__all__ = [
+    "AddressNotFound",
+    "AuthenticationFailed",
+    "ConnectError",
+    "ConnectRefused",
+    "ConnectTimeout",
+    "ConnectionClosed",
+    "ConnectionLost",
+    "ContainerDraining",
+    "ContainerStopped",
+    "EncodeError",
+    "HandshakeFailed",
+    "InsecureBind",
+    "InvalidArguments",
+    "MessageTooLarge",
+    "MpzmqError",
+    "NotConnected",
+    "Overloaded",
+    "ProtocolError",
+    "Refused",
+    "RemoteError",
+    "RequestCancelled",
+    "RequestError",
+    "RequestIdReused",
+    "RequestTimeout",
+    "Unsupported",
+]
+
+
+def _restore(cls: type[MpzmqError], args: tuple[Any, ...], facts: dict[str, Any]) -> MpzmqError:
+    error = cls.__new__(cls)
+    error.args = args
+    error.__dict__.update(facts)
+    return error
+
+
+class MpzmqError(Exception):
+    """The root of every error of this library."""
+
+    def __str__(self) -> str:
+        # OSError, a base of some subclasses, has a __str__ of its own that looks for an errno.
+        return str(self.args[0]) if self.args else ""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (type(self), self.args, self.__dict__)
+
+    def __copy__(self) -> Self:
+        return _restore(type(self), self.args, self.__dict__)  # type: ignore[return-value]
+
+
+class ConnectError(MpzmqError, ConnectionError):
+    """``connect()`` could not reach the container, or its link has failed for good.
+
+    Attributes:
+        address: the address as the caller gave it.
+        name: the name of the link (by default the address).
+        attempts: how many redials had failed (0 for a first dial).
+    """
+
+    def __init__(self, message: str = "", *, address: str = "", name: str = "", attempts: int = 0) -> None:
+        super().__init__(message)
+        self.address = address
+        self.name = name
+        self.attempts = attempts
+
+
+class ConnectRefused(ConnectError, ConnectionRefusedError):
+    """Nothing listens at the address."""
+
+
+class AddressNotFound(ConnectError):
+    """The host name has no address."""
+
+
+class ConnectTimeout(ConnectError, TimeoutError):
+    """The container did not answer in time."""
+
+
+class HandshakeFailed(ConnectError):
+    """Something answered, but not as an mpzmq container: another protocol, version or socket type."""
+
+
+class AuthenticationFailed(ConnectError, PermissionError):
+    """The container refused this engine."""
+
+
+class InsecureBind(MpzmqError, ValueError):
+    """A bind beyond loopback and ipc without security.
+
+    Attributes:
+        endpoint: what was to be bound.
+    """
+
+    def __init__(self, message: str = "", *, endpoint: str = "") -> None:
+        super().__init__(message)
+        self.endpoint = endpoint
+
+
+class RequestError(MpzmqError):
+    """One request failed.
+
+    Attributes:
+        request_id: the id of the request, as the caller gave it.
+        remote_id: the id of the container it was for.
+        name: the name of that container's link.
+        executed: whether a handler has worked for this request: it never lies.
+        fallback_sent: True when the request's fallback was sent, and failed too.
+    """
+
+    executed: Executed = Executed.NO
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        request_id: UUID | None = None,
+        remote_id: UUID | None = None,
+        name: str = "",
+        executed: Executed | None = None,
+        fallback_sent: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.request_id = request_id
+        self.remote_id = remote_id
+        self.name = name
+        self.fallback_sent = fallback_sent
+        if executed is not None:
+            self.executed = executed
+
+
+class NotConnected(RequestError, ConnectionError):
+    """There is no link to that container, or none that can be used now."""
+
+
+class ConnectionLost(RequestError, ConnectionResetError):
+    """The connection broke while the request was under way.
+
+    Attributes:
+        instance_changed: True when the container was restarted, False when it is the same process as before,
+            None when that is not known.
+    """
+
+    executed = Executed.UNKNOWN
+    instance_changed: bool | None = None
+
+
+class ConnectionClosed(ConnectionLost, BrokenPipeError):
+    """The connection was ended on purpose: GOODBYE, ``disconnect()`` or ``close()``."""
+
+
+class RequestTimeout(RequestError, TimeoutError):
+    """No reply came by the deadline. ``executed`` is NO when the request never left this process."""
+
+    executed = Executed.UNKNOWN
+
+
+class RequestCancelled(RequestError):
+    """The container ended the handler: a drain or close ran out, or the handler cancelled itself."""
+
+    executed = Executed.YES
+
+
+class Overloaded(RequestError):
+    """There is no room for the request.
+
+    Attributes:
+        retry_after: seconds after which another try is worth it.
+    """
+
+    retry_after: float = 0.1
+
+
+class Unsupported(RequestError):
+    """The container has no such function, or no handler for plain INVOKE."""
+
+
+class InvalidArguments(RequestError):
+    """The function does not take these arguments; its handler was not called."""
+
+
+class ContainerStopped(RequestError):
+    """The container's status is STOP: it refuses INVOKE and functions."""
+
+
+class ContainerDraining(RequestError):
+    """The container is going away and takes no new work."""
+
+
+class Refused(RequestError):
+    """A handler refused, by ``raise Refused("why")``."""
+
+
+class RequestIdReused(RequestError, ValueError):
+    """The request id is in use for another body."""
+
+
+class RemoteError(RequestError):
+    """The handler raised. Handlers may raise it themselves, to choose what the caller sees.
+
+    Attributes:
+        error_type: the name of the exception's class in the container.
+        error_message: its text.
+        code: a short word for programs, chosen by the handler.
+        data: whatever the handler added; any value that a message can carry.
+    """
+
+    executed = Executed.YES
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        code: str | None = None,
+        data: Any = None,
+        error_type: str = "RemoteError",
+        error_message: str | None = None,
+        request_id: UUID | None = None,
+        remote_id: UUID | None = None,
+        name: str = "",
+        executed: Executed | None = None,
+        fallback_sent: bool = False,
+    ) -> None:
+        super().__init__(
+            message,
+            request_id=request_id,
+            remote_id=remote_id,
+            name=name,
+            executed=executed,
+            fallback_sent=fallback_sent,
+        )
+        self.code = code
+        self.data = data
+        self.error_type = error_type
+        self.error_message = message if error_message is None else error_message
+
+
+class ProtocolError(RequestError):
+    """The reply could not be decoded."""
+
+    executed = Executed.UNKNOWN
+
+
+class MessageTooLarge(MpzmqError, ValueError):
+    """The message is larger than this side or the other accepts. Nothing was sent.
+
+    Attributes:
+        size: the size of the message in bytes.
+        limit: the largest size that would pass.
+    """
+
+    def __init__(self, message: str = "", *, size: int = 0, limit: int = 0) -> None:
+        super().__init__(message)
+        self.size = size
+        self.limit = limit
+
+
+class EncodeError(MpzmqError, TypeError):
+    """A value that a message cannot carry. Nothing was sent.
+
+    Attributes:
+        path: where the value is, such as ``data['user'][0]``.
+    """
+
+    def __init__(self, message: str = "", *, path: str = "") -> None:
+        super().__init__(message)
+        self.path = path

@@ -1,0 +1,110 @@
+"""What happens to the links of a worker, as values for ``EngineService.events()``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from .message import Status
+
+__all__ = [
+    "EventsDropped",
+    "LinkBusy",
+    "LinkClosed",
+    "LinkDown",
+    "LinkEvent",
+    "LinkFailed",
+    "LinkRetry",
+    "LinkUp",
+    "StatusChanged",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class LinkEvent:
+    """Something happened to one link.
+
+    Attributes:
+        remote_id: the id of the container.
+        name: the name of its link.
+        time: seconds since the epoch, UTC.
+        reason: why, in words.
+    """
+
+    remote_id: UUID
+    name: str
+    time: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinkUp(LinkEvent):
+    """The container can be talked to: it has greeted on a new connection, or answers again after BUSY.
+
+    Attributes:
+        instance: the id of the container's process incarnation.
+        reconnected: True when the link had been up before.
+    """
+
+    instance: UUID
+    reconnected: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LinkBusy(LinkEvent):
+    """The container's process lives, but its event loop does not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkDown(LinkEvent):
+    """The connection is lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkRetry(LinkEvent):
+    """One redial failed, and another one will follow.
+
+    Attributes:
+        attempt: the number of the redial that failed, from 1; 0 for the first dial of a link.
+    """
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class LinkFailed(LinkEvent):
+    """The link has given up.
+
+    Attributes:
+        attempts: redials that failed since the loss.
+    """
+
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class LinkClosed(LinkEvent):
+    """The link was ended by this side."""
+
+
+@dataclass(frozen=True, slots=True)
+class StatusChanged(LinkEvent):
+    """The container's run state is another one than before.
+
+    Attributes:
+        status: the new state.
+        previous: the state before, None when none was known.
+    """
+
+    status: Status
+    previous: Status | None
+
+
+@dataclass(frozen=True, slots=True)
+class EventsDropped:
+    """The listener was too slow: ``count`` events, the oldest, are lost to it."""
+
+    count: int

@@ -1,0 +1,49 @@
+"""Why a dial or a connection ended: told by a transport, judged by a link."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+__all__ = ["Failure", "FailureKind"]
+
+
+class FailureKind(enum.Enum):
+    """What went wrong below the protocol."""
+
+    REFUSED = "connection refused"
+    UNREACHABLE = "unreachable"
+    TIMEOUT = "no answer"
+    MUTE = "accepted, but mute"
+    HANDSHAKE = "no ZMTP handshake"
+    NOT_FOUND = "name not found"
+    LOST = "connection lost"
+    STUCK = "stuck"
+    DENIED = "denied"
+    MECHANISM = "another security mechanism"
+    WRONG_SOCKET = "wrong socket type"
+    VERSION = "another protocol version"
+    TURNED_AWAY = "turned away"
+
+
+_FATAL = {FailureKind.DENIED, FailureKind.MECHANISM, FailureKind.WRONG_SOCKET, FailureKind.VERSION}
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One dial or connection that ended.
+
+    Attributes:
+        kind: what went wrong.
+        detail: the same in words, with the evidence.
+        was_up: whether the ZMTP handshake of this connection had ended.
+    """
+
+    kind: FailureKind
+    detail: str
+    was_up: bool = False
+
+    @property
+    def fatal(self) -> bool:
+        """Whether dialling again cannot help."""
+        return self.kind in _FATAL

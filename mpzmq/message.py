@@ -1,0 +1,113 @@
+"""The words of the protocol as an application sees them."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+__all__ = [
+    "Description",
+    "Executed",
+    "FunctionDescription",
+    "LinkState",
+    "Method",
+    "Params",
+    "Status",
+]
+
+
+class Method(enum.StrEnum):
+    """What a message asks for."""
+
+    INVOKE = "INVOKE"
+    SETSTATE = "SETSTATE"
+    GETSTATE = "GETSTATE"
+
+
+class Status(enum.StrEnum):
+    """The run state of a container, carried in every reply. It is not a result code."""
+
+    RUNNING = "RUNNING"
+    STOP = "STOP"
+
+
+class Executed(enum.StrEnum):
+    """Whether a handler has worked for a failed request.
+
+    NO: no handler has done, or will do, work for this request id. YES: a handler was started. UNKNOWN: the
+    engine cannot tell.
+    """
+
+    NO = "NO"
+    UNKNOWN = "UNKNOWN"
+    YES = "YES"
+
+
+class LinkState(enum.StrEnum):
+    """The state of the link to one container."""
+
+    CONNECTING = "CONNECTING"
+    """The first dial is under way."""
+    ALIVE = "ALIVE"
+    """The container has greeted on this connection and answers."""
+    BUSY = "BUSY"
+    """The container's process lives, but its event loop does not answer."""
+    DRAINING = "DRAINING"
+    """The container said GOODBYE: it takes no new work."""
+    DOWN = "DOWN"
+    """The connection is lost; the link is redialling."""
+    FAILED = "FAILED"
+    """The link has given up. ``connect()`` may start it anew."""
+    CLOSED = "CLOSED"
+    """The link was ended by this side."""
+
+
+@dataclass(frozen=True, slots=True)
+class Params:
+    """One message as the application sees it.
+
+    Attributes:
+        id: the request id; the reply carries the same.
+        method: what is asked for.
+        status: in a reply, the container's run state; in a SETSTATE request, the state to set.
+        data: the payload.
+    """
+
+    id: UUID
+    method: Method = Method.INVOKE
+    status: Status = Status.RUNNING
+    data: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionDescription:
+    """One function of a container: its name, its signature as text, and the first line of its docstring."""
+
+    name: str
+    signature: str
+    doc: str
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a container says of itself.
+
+    Attributes:
+        name: the server's name.
+        instance: the id of this incarnation of the container's process; a restart makes a new one.
+        version: the version of mpzmq that it runs.
+        status: its run state.
+        invokes: whether it has a handler for plain INVOKE.
+        functions: its functions, by name.
+    """
+
+    name: str
+    instance: UUID
+    version: str
+    status: Status
+    invokes: bool
+    functions: tuple[FunctionDescription, ...]

@@ -1,0 +1,189 @@
+"""Who is connected to a container: greetings, supersession, and the rule that nothing runs before HELLO."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..message import Executed, Status
+from . import wire
+from .codec import Encoder
+from .peer import Peer, PeerSignal, PeerState
+from .wire import EXECUTED_NUMBER, LINK_TAG, STATUS_NUMBER, Code, Frames, Goodbye, Kind, Record
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from ..config import Limits
+    from .wire import Message
+
+__all__ = ["Inbox", "Request", "Sessions"]
+
+
+class Request(NamedTuple):
+    """One REQUEST of an engine that has greeted."""
+
+    peer: Peer
+    tag: bytes
+    record: Record
+
+
+class Inbox:
+    """What one burst of messages asks of the container."""
+
+    __slots__ = ("cancels", "departed", "requests")
+
+    def __init__(self) -> None:
+        self.requests: list[Request] = []
+        self.cancels: set[tuple[UUID, bytes]] = set()
+        self.departed: list[UUID] = []
+
+
+class Sessions:
+    """All engines that a container knows.
+
+    Attributes:
+        instance: the id of this incarnation of the container.
+        status: its run state, as WELCOME and ERROR tell it.
+        draining: why it takes no new work; None while it does.
+        strays: messages for connections that have no session, to be sent once.
+        dirty: peers that have something to send.
+        ignored: messages and records that meant nothing.
+    """
+
+    def __init__(self, instance: UUID, name: str, interval: float, limits: Limits) -> None:
+        self.instance = instance
+        self.status = Status.RUNNING
+        self.draining: str | None = None
+        self.strays: list[tuple[bytes, Frames]] = []
+        self.dirty: dict[UUID, Peer] = {}
+        self.ignored = 0
+        self.encoder = Encoder(limits)
+        self._name = name
+        self._interval = interval
+        self._limits = limits
+        self._peers: dict[UUID, Peer] = {}
+        self._by_route: dict[bytes, Peer] = {}
+
+    def connected(self) -> list[Peer]:
+        """The engines that are connected now."""
+        return [peer for peer in self._peers.values() if peer.state is PeerState.CONNECTED]
+
+    def receive(self, route: bytes, message: Message, inbox: Inbox, now: float) -> None:
+        """One message from one connection, decoded; what has to be run goes into ``inbox``."""
+        self.ignored += message.ignored
+        peer = self._by_route.get(route)
+        if peer is not None and peer.route == route:
+            peer.heard(message.size, now)
+        for tag, record in message.records:
+            kind = record[0]
+            if kind == Kind.HELLO:
+                self._hello(route, record, now)
+                peer = self._by_route.get(route)
+            elif peer is None:
+                self._stray(route, tag, kind)
+            elif peer.route != route:
+                self.ignored += 1
+            elif kind == Kind.REQUEST and tag != LINK_TAG:
+                inbox.requests.append(Request(peer, tag, record))
+            elif kind == Kind.CANCEL:
+                inbox.cancels.add((peer.session, tag))
+            elif kind == Kind.PING:
+                if record[1] == peer.number:
+                    peer.pong()
+                    self.dirty[peer.session] = peer
+            elif kind == Kind.GOODBYE:
+                self.forget(peer, PeerSignal.GOODBYE)
+                inbox.departed.append(peer.session)
+                peer = None
+            elif kind == Kind.PONG:
+                if record[1] == peer.number:
+                    peer.ponged()
+            else:
+                self.ignored += 1
+        for tag in message.malformed:
+            text = "the request is malformed, or beyond the container's Limits (depth, items, batch_records)"
+            error = self.error_record(Code.MALFORMED, Executed.NO, text)
+            self.strays.append((route, [tag, self.encoder.pack(error)]))
+
+    def error_record(
+        self, code: int, executed: Executed, text: str, detail: dict[str, object] | None = None
+    ) -> Record:
+        """An ERROR record."""
+        return [Kind.ERROR, code, EXECUTED_NUMBER[executed], STATUS_NUMBER[self.status], text, detail]
+
+    def ping_silent(self, now: float) -> None:
+        """Asks engines that should have been heard for a sign of life, and forgets those that are gone."""
+        for peer in list(self._peers.values()):
+            if peer.is_ping_due(now):
+                peer.ping(now)
+                self.dirty[peer.session] = peer
+            elif peer.state is PeerState.DETACHED and not peer.in_flight:
+                self.forget(peer, PeerSignal.GIVEN_UP)
+
+    def farewell(self, code: int, text: str) -> None:
+        """Says GOODBYE to everybody, now and to whoever still comes."""
+        self.draining = text
+        for peer in self.connected():
+            peer.control([Kind.GOODBYE, code, text])
+            self.dirty[peer.session] = peer
+
+    def ping_all(self, now: float) -> None:
+        """Asks every engine for a sign that it has read everything before."""
+        for peer in self.connected():
+            peer.ping(now)
+            self.dirty[peer.session] = peer
+
+    def forget(self, peer: Peer, why: PeerSignal) -> None:
+        """Ends a session."""
+        peer.signal(why)
+        self._peers.pop(peer.session, None)
+        self.dirty.pop(peer.session, None)
+        for route in peer.routes:
+            self._by_route.pop(route, None)
+
+    def _hello(self, route: bytes, record: Record, now: float) -> None:
+        _, versions, session, number, *_ = record
+        if wire.VERSION not in versions:
+            text = f"this container speaks version {wire.VERSION} of the protocol, not any of {versions[:8]}"
+            self._turn_away(route, Goodbye.VERSION, text)
+            return
+        peer = self._peers.get(session)
+        resumed = peer is not None
+        if peer is None:
+            if len(self._peers) >= self._limits.sessions and not self._make_room():
+                text = f"this container serves {self._limits.sessions} engines already (Limits.sessions)"
+                self._turn_away(route, Goodbye.TOO_MANY_SESSIONS, text)
+                return
+            peer = self._peers[session] = Peer(session, self._limits, self.encoder)
+        elif number <= peer.number:
+            self.ignored += 1
+            return
+        for old in peer.greet(route, record, now):
+            self._by_route.pop(old, None)
+        self._by_route[route] = peer
+        peer.control(
+            wire.welcome(
+                self.instance, number, resumed, self.status, self._name, self._interval, self._limits
+            )
+        )
+        if self.draining is not None:
+            peer.control([Kind.GOODBYE, Goodbye.DRAINING, self.draining])
+        self.dirty[session] = peer
+
+    def _make_room(self) -> bool:
+        """Forgets one session whose connection is gone."""
+        for peer in self._peers.values():
+            if peer.state is PeerState.DETACHED and not peer.in_flight:
+                self.forget(peer, PeerSignal.GIVEN_UP)
+                return True
+        return False
+
+    def _turn_away(self, route: bytes, code: int, text: str) -> None:
+        self.strays.append((route, [LINK_TAG, self.encoder.pack([Kind.GOODBYE, code, text])]))
+
+    def _stray(self, route: bytes, tag: bytes, kind: int) -> None:
+        if kind == Kind.REQUEST:
+            error = self.error_record(Code.NO_SESSION, Executed.NO, "no HELLO on this connection yet")
+            self.strays.append((route, [tag, self.encoder.pack(error)]))
+        else:
+            self.ignored += 1

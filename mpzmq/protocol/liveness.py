@@ -1,0 +1,69 @@
+"""Whether the other side's event loop lives, judged by when it was heard."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..config import HeartbeatPolicy
+
+__all__ = ["Liveness"]
+
+_SMOOTHING = 0.125  # RFC 6298's weight of a new round-trip sample
+
+
+class Liveness:
+    """The heartbeat of one connection, seen from the engine.
+
+    Whatever arrives counts as life. At most one PING is unanswered: TCP loses none, and a container that is
+    blocked for an hour must not find 1,800 of them.
+    """
+
+    def __init__(self, policy: HeartbeatPolicy, now: float) -> None:
+        self._policy = policy
+        self.last_heard = now
+        self._pinged_at: float | None = None
+        self.rtt: float | None = None
+
+    def connected(self, now: float) -> None:
+        """A new connection begins: what was sent on the old one will not be answered."""
+        self.last_heard = now
+        self._pinged_at = None
+
+    def heard(self, now: float) -> None:
+        """Something has arrived."""
+        self.last_heard = now
+
+    def pinged(self, now: float) -> None:
+        """A PING has left."""
+        self._pinged_at = now
+
+    def ponged(self, now: float) -> None:
+        """The PING has been answered."""
+        if self._pinged_at is not None:
+            sample = now - self._pinged_at
+            self.rtt = sample if self.rtt is None else self.rtt + _SMOOTHING * (sample - self.rtt)
+            self._pinged_at = None
+
+    def is_ping_due(self, now: float) -> bool:
+        """Whether the link was silent for an interval and no PING is under way."""
+        return self._pinged_at is None and now - self.last_heard >= self._policy.interval
+
+    def is_silent(self, now: float) -> bool:
+        """Whether nothing was heard for two intervals."""
+        return now - self.last_heard >= 2 * self._policy.interval
+
+    def is_stuck(self, now: float) -> bool:
+        """Whether the silence has lasted longer than the policy bears."""
+        stuck_after = self._policy.stuck_after
+        return stuck_after is not None and now - self.last_heard >= stuck_after
+
+    def next_check(self, now: float) -> float | None:
+        """When the next verdict may change, if nothing is heard until then."""
+        if self._pinged_at is None and now < self.last_heard + self._policy.interval:
+            return self.last_heard + self._policy.interval
+        if now < self.last_heard + 2 * self._policy.interval:
+            return self.last_heard + 2 * self._policy.interval
+        if self._policy.stuck_after is not None:
+            return self.last_heard + self._policy.stuck_after
+        return None

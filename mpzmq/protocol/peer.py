@@ -1,0 +1,181 @@
+"""The container's half of the protocol: the session of one engine, on whatever connections it gets."""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from typing import TYPE_CHECKING
+
+from .outbox import Item, Outbox, Outgoing
+from .window import ReadCounter
+from .wire import Kind
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from ..config import Limits
+    from .codec import Encoder
+    from .wire import Record
+
+__all__ = ["PEER_TRANSITIONS", "Peer", "PeerSignal", "PeerState"]
+
+OLD_ROUTES = 8
+"""How many connections that were superseded are remembered, to drop what still arrives from them."""
+
+
+class PeerState(enum.Enum):
+    """The state of an engine's session."""
+
+    CONNECTED = "the engine has greeted on a connection that stands"
+    DETACHED = "the connection is gone; what runs for the session goes on"
+    CLOSED = "the engine said GOODBYE, or the container gave it up"
+
+
+class PeerSignal(enum.Enum):
+    """What can happen to an engine's session."""
+
+    HELLO = "HELLO on a newer connection"
+    UNREACHABLE = "the connection does not take messages any more"
+    GOODBYE = "the engine said GOODBYE"
+    GIVEN_UP = "the engine does not read its replies"
+
+
+PEER_TRANSITIONS: dict[tuple[PeerState, PeerSignal], PeerState] = {
+    (PeerState.CONNECTED, PeerSignal.HELLO): PeerState.CONNECTED,
+    (PeerState.CONNECTED, PeerSignal.UNREACHABLE): PeerState.DETACHED,
+    (PeerState.CONNECTED, PeerSignal.GOODBYE): PeerState.CLOSED,
+    (PeerState.CONNECTED, PeerSignal.GIVEN_UP): PeerState.CLOSED,
+    (PeerState.DETACHED, PeerSignal.HELLO): PeerState.CONNECTED,
+    (PeerState.DETACHED, PeerSignal.GIVEN_UP): PeerState.CLOSED,
+}
+"""Where a signal leads. A pair that is not here changes nothing."""
+
+
+class Peer:
+    """One engine, as the container knows it.
+
+    Attributes:
+        session: the id of the engine's session.
+        route: the routing id of its newest connection; replies go there only.
+        name: what the engine calls itself.
+        in_flight: how many of its requests run.
+    """
+
+    def __init__(self, session: UUID, limits: Limits, encoder: Encoder) -> None:
+        self.session = session
+        self.state = PeerState.DETACHED
+        self.route = b""
+        self.number = -1
+        self.name = ""
+        self.in_flight = 0
+        self.message_bytes = limits.message_bytes
+        self._interval = 0.0
+        self._heard_at = self._pinged_at = 0.0
+        self._unanswered = 0
+        self._refused: Outgoing | None = None
+        self._limits = limits
+        self._encoder = encoder
+        self._old_routes: deque[bytes] = deque()
+        self.outbox = Outbox(limits.batch_records)
+        self._reads = ReadCounter(limits.window, limits.queued_bytes)
+
+    def signal(self, signal: PeerSignal) -> None:
+        """Something has happened to the session."""
+        self.state = PEER_TRANSITIONS.get((self.state, signal), self.state)
+
+    def greet(self, route: bytes, hello: Record, now: float) -> list[bytes]:
+        """A HELLO with a newer connection number: this connection supersedes the older ones.
+
+        Returns:
+            Routes too old to be remembered any longer.
+        """
+        _, _, _, self.number, self.name, self._interval, limits = hello
+        if self.route and self.route != route:
+            self._old_routes.append(self.route)
+        self.route = route
+        self.message_bytes = min(
+            self._limits.message_bytes, limits.get("message_bytes", self._limits.message_bytes)
+        )
+        self.outbox.batch_records = min(self._limits.batch_records, limits.get("batch_records", 1))
+        self.outbox.clear_control()
+        self._reads = ReadCounter(self._limits.window, self._limits.queued_bytes)
+        self._heard_at = self._pinged_at = now
+        self._unanswered = 0
+        self._take_back()
+        self.signal(PeerSignal.HELLO)
+        return [self._old_routes.popleft() for _ in range(len(self._old_routes) - OLD_ROUTES)]
+
+    @property
+    def routes(self) -> list[bytes]:
+        """All routes that are remembered."""
+        return [*self._old_routes, self.route]
+
+    def heard(self, size: int, now: float) -> None:
+        """A message of ``size`` bytes was read from the engine's connection."""
+        self._heard_at = now
+        self._reads.read(size)
+
+    def pong(self) -> None:
+        """Answers a PING."""
+        self._reads.reported()
+        self.control([Kind.PONG, self.number, self._reads.messages, self._reads.bytes])
+
+    def control(self, record: Record) -> None:
+        """Queues a record of the link."""
+        self.outbox.put_control(self._encoder.pack(record))
+
+    def reply(self, item: Item) -> bool:
+        """Queues a reply. False: the engine has too many unread, and the session has to be given up."""
+        self.outbox.put(item)
+        return self.outbox.bytes <= self._limits.queued_bytes or len(self.outbox) == 1
+
+    def is_ping_due(self, now: float) -> bool:
+        """Whether the engine was silent for two of its own intervals: it should have sent a PING."""
+        return (
+            self.state is PeerState.CONNECTED
+            and now - max(self._heard_at, self._pinged_at) >= 2 * self._interval
+        )
+
+    def ping(self, now: float) -> None:
+        """Asks for a sign of life; a connection that is gone does not take it."""
+        self._pinged_at = now
+        self._unanswered += 1
+        self.control([Kind.PING, self.number])
+
+    def ponged(self) -> None:
+        """The engine has answered a PING, and so has read everything that was sent before it."""
+        self._unanswered = max(0, self._unanswered - 1)
+
+    @property
+    def has_read_all(self) -> bool:
+        """Whether nothing waits for the engine, and it has answered every PING."""
+        return not self.outbox and self._refused is None and not self._unanswered
+
+    def refuse(self, outgoing: Outgoing) -> None:
+        """The transport did not take a message: it goes first next time."""
+        self._refused = outgoing
+
+    def detach(self) -> int:
+        """The connection is gone; returns how many replies were lost with it."""
+        self.signal(PeerSignal.UNREACHABLE)
+        self._take_back()
+        lost = len(self.outbox)
+        self.outbox.clear()
+        return lost
+
+    def _take_back(self) -> None:
+        if self._refused is not None:
+            self.outbox.restore(self._refused.items)
+            self._refused = None
+
+    def next_outgoing(self, now: float) -> Outgoing | None:
+        """The next message for the engine; None: nothing waits, or there is no connection."""
+        if self.state is not PeerState.CONNECTED:
+            return None
+        if self._refused is not None:
+            outgoing, self._refused = self._refused, None
+            return outgoing
+        if self._reads.is_report_due():
+            self._reads.reported()
+            self.control([Kind.ACK, self._reads.messages, self._reads.bytes])
+        return self.outbox.cut(now)

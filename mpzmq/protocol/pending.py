@@ -1,0 +1,177 @@
+"""Requests that have not ended: the truth, since libzmq never tells what it lost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .outbox import Item
+from .wire import Op
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from .codec import Buffer, Encoder
+    from .wire import Record
+
+__all__ = ["Deadlines", "Entry", "PendingTable", "remaining_ms", "request_in_words"]
+
+_STALE_AFTER = 0.005
+"""Seconds that a request may wait for its message before the remaining time in it is written anew."""
+
+_SWEEP_INTERVAL = 0.005
+"""Seconds between two sweeps at least, so that many deadlines close together cost one."""
+
+
+class Entry(Item):
+    """One request that has not ended.
+
+    Attributes:
+        record: the REQUEST record, its remaining time to be written anew.
+        deadline: when it ends without a reply; None: never.
+        waiter: whoever is told of the end; the protocol only keeps it.
+        wait: whether it may wait for a link that cannot take it now.
+        idempotent: whether it may be sent again after it was lost.
+        sent: whether it has left this process, so that a handler may have seen it.
+        resent: whether it was lost with a connection and queued again.
+        chosen: whether the caller chose its id.
+    """
+
+    __slots__ = (
+        "_encoded_at", "_encoder", "chosen", "deadline", "idempotent", "record", "resent", "sent", "wait", "waiter",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        tag: bytes,
+        record: Record,
+        encoder: Encoder,
+        body: bytes,
+        buffers: Sequence[Buffer],
+        *,
+        now: float,
+        deadline: float | None,
+        waiter: Any,
+        wait: bool,
+        idempotent: bool,
+        chosen: bool,
+    ) -> None:
+        super().__init__(tag, body, buffers)
+        self.record = record
+        self.deadline = deadline
+        self.waiter = waiter
+        self.wait = wait
+        self.idempotent = idempotent
+        self.sent = False
+        self.resent = False
+        self.chosen = chosen
+        self._encoder = encoder
+        self._encoded_at = now
+
+    @property
+    def what(self) -> str:
+        """The request in words, for errors."""
+        return request_in_words(self.record[4], self.record[5])
+
+    def has_body_of(self, other: Entry) -> bool:
+        """Whether both ask for the same: operation, function, arguments and metadata."""
+        mine, theirs = (entry._encoder.pack(entry.record[4:]) for entry in (self, other))
+        return mine == theirs and list(map(bytes, self.buffers)) == list(map(bytes, other.buffers))
+
+    def refresh(self, now: float) -> None:
+        """Writes the remaining time anew if the request has waited."""
+        if self.deadline is not None and now - self._encoded_at > _STALE_AFTER:
+            self._encoded_at = now
+            self.record[2] = remaining_ms(self.deadline, now)
+            self.body = self._encoder.pack(self.record)
+
+
+def request_in_words(op: int, function: str | None) -> str:
+    """What a request asks for."""
+    return f"the call of {function!r}" if op == Op.CALL else f"the {_OPS.get(op, 'unknown')} request"
+
+
+_OPS = {Op.INVOKE: "INVOKE", Op.SETSTATE: "SETSTATE", Op.GETSTATE: "GETSTATE", Op.DESCRIBE: "describe"}
+
+
+def remaining_ms(deadline: float | None, now: float) -> int | None:
+    """What is left until a deadline in milliseconds, rounded up so that it never ends early at the container."""
+    return None if deadline is None else max(1, int((deadline - now) * 1000) + 1)
+
+
+class Deadlines:
+    """The earliest of many deadlines, at no cost per request that ends in time.
+
+    Most deadlines are never reached, so none is kept in order: only a bound below all of them is, and a sweep that
+    finds it too low raises it again.
+    """
+
+    def __init__(self) -> None:
+        self._bound: float | None = None
+        self._swept_at = float("-inf")
+
+    def add(self, deadline: float | None) -> None:
+        """A deadline more."""
+        if deadline is not None and (self._bound is None or deadline < self._bound):
+            self._bound = deadline
+
+    def next(self) -> float | None:
+        """When to sweep next; None: no deadline."""
+        return None if self._bound is None else max(self._bound, self._swept_at + _SWEEP_INTERVAL)
+
+    def sweep(self, now: float, deadlines: Callable[[], Iterator[float | None]]) -> bool:
+        """Whether any deadline has been reached.
+
+        Args:
+            now: the time.
+            deadlines: all deadlines there are; only asked when the bound is reached.
+        """
+        if self._bound is None or now < self._bound:
+            return False
+        self._swept_at = now
+        left = [deadline for deadline in deadlines() if deadline is not None]
+        self._bound = min((deadline for deadline in left if deadline > now), default=None)
+        return any(deadline <= now for deadline in left)
+
+
+class PendingTable:
+    """All requests of one link that have not ended, in the order in which they were issued."""
+
+    def __init__(self) -> None:
+        self._entries: dict[bytes, Entry] = {}
+        self._deadlines = Deadlines()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self._entries.values())
+
+    def get(self, tag: bytes) -> Entry | None:
+        """The entry of a request; None if it has ended."""
+        return self._entries.get(tag)
+
+    def add(self, entry: Entry) -> None:
+        """A request more."""
+        self._entries[entry.tag] = entry
+        self._deadlines.add(entry.deadline)
+
+    def pop(self, tag: bytes) -> Entry | None:
+        """Takes a request out that ends now; None if it has ended before."""
+        return self._entries.pop(tag, None)
+
+    def take(self, which: Callable[[Entry], bool]) -> list[Entry]:
+        """Takes out all requests of a kind."""
+        taken = [entry for entry in self._entries.values() if which(entry)]
+        for entry in taken:
+            del self._entries[entry.tag]
+        return taken
+
+    def expired(self, now: float) -> list[Entry]:
+        """Takes out the requests whose deadline has come."""
+        if not self._deadlines.sweep(now, lambda: (entry.deadline for entry in self._entries.values())):
+            return []
+        return self.take(lambda entry: entry.deadline is not None and entry.deadline <= now)
+
+    def next_deadline(self) -> float | None:
+        """When to look for expired requests next."""
+        return self._deadlines.next()

@@ -1,0 +1,121 @@
+"""A look at MessagePack before it is decoded.
+
+msgpack sets aside memory for as many elements as an array header announces, at up to 1,024 levels: 64 KiB of nested
+headers ask for half a gigabyte. Limits that are checked after decoding come too late for that. The scan reads only
+the structure, and only where the bytes could do harm at all.
+"""
+
+from __future__ import annotations
+
+__all__ = ["HostileData", "needs_scan", "scan"]
+
+_LONG_HEADERS = b"\xdc\xdd\xde\xdf"  # array 16, array 32, map 16, map 32
+_HARMLESS_SLOTS = 16 * 1024 * 1024
+
+
+class HostileData(Exception):
+    """Bytes that no peer of ours sends."""
+
+
+def needs_scan(data: bytes | memoryview, items: int) -> bool:
+    """Whether decoding could set aside much more memory than the data's own size.
+
+    Args:
+        data: MessagePack.
+        items: the limit on elements in it.
+    """
+    size = len(data)
+    if size > items:
+        return True
+    if size * size <= _HARMLESS_SLOTS:
+        return False
+    # Bytes of these values may also stand in texts and numbers: an upper bound of the long headers, found quickly.
+    headers = size - len(bytes(data).translate(None, _LONG_HEADERS))
+    return headers * size > _HARMLESS_SLOTS
+
+
+# What follows the first byte, for 0xc0 to 0xdf: the width of a length field, and fixed bytes behind it.
+_SHAPES: dict[int, tuple[int, int]] = {
+    0xC0: (0, 0),
+    0xC2: (0, 0),
+    0xC3: (0, 0),
+    0xC4: (1, 0),
+    0xC5: (2, 0),
+    0xC6: (4, 0),
+    0xC7: (1, 1),
+    0xC8: (2, 1),
+    0xC9: (4, 1),
+    0xCA: (0, 4),
+    0xCB: (0, 8),
+    0xCC: (0, 1),
+    0xCD: (0, 2),
+    0xCE: (0, 4),
+    0xCF: (0, 8),
+    0xD0: (0, 1),
+    0xD1: (0, 2),
+    0xD2: (0, 4),
+    0xD3: (0, 8),
+    0xD4: (0, 2),
+    0xD5: (0, 3),
+    0xD6: (0, 5),
+    0xD7: (0, 9),
+    0xD8: (0, 17),
+    0xD9: (1, 0),
+    0xDA: (2, 0),
+    0xDB: (4, 0),
+}
+
+
+def scan(data: bytes | memoryview, items: int, depth: int) -> None:
+    """Reads the structure of MessagePack values that stand back to back.
+
+    Args:
+        data: MessagePack.
+        items: how many elements all its arrays and maps may have (a map's pair counts as one).
+        depth: how deep they may be nested.
+
+    Raises:
+        HostileData: it is beyond a limit, or ends in the middle of a value.
+    """
+    position = 0
+    end = len(data)
+    open_ = [-1]  # values that each open container still expects; below them all, no end of values
+    while position < end:
+        code = data[position]
+        position += 1
+        children = 0
+        if code < 0x80 or code >= 0xE0:
+            pass
+        elif code < 0xA0:
+            children = code & 0x0F
+            items -= children
+            if code < 0x90:
+                children *= 2
+        elif code < 0xC0:
+            position += code & 0x1F
+        elif code >= 0xDC:
+            width = 2 if code in (0xDC, 0xDE) else 4
+            children = int.from_bytes(data[position : position + width], "big")
+            position += width
+            items -= children
+            if code >= 0xDE:
+                children *= 2
+        elif code == 0xC1:
+            raise HostileData("a byte that MessagePack does not use")
+        else:
+            width, fixed = _SHAPES[code]
+            position += (
+                width + fixed + (int.from_bytes(data[position : position + width], "big") if width else 0)
+            )
+        if items < 0:
+            raise HostileData("too many elements")
+        open_[-1] -= 1
+        if children:
+            open_.append(children)
+            if len(open_) > depth + 1:
+                raise HostileData("nested too deep")
+        else:
+            while open_[-1] == 0:
+                open_.pop()
+    if position != end or len(open_) != 1:
+        raise HostileData("it ends in the middle of a value")

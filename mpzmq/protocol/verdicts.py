@@ -1,0 +1,169 @@
+"""The errors with which requests end, built from what the link knows.
+
+Every text says what happened, to whom, and what to do next.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import UUID
+
+from ..errors import (
+    ConnectionClosed,
+    ConnectionLost,
+    ContainerDraining,
+    ContainerStopped,
+    InvalidArguments,
+    NotConnected,
+    Overloaded,
+    ProtocolError,
+    Refused,
+    RemoteError,
+    RequestCancelled,
+    RequestError,
+    RequestIdReused,
+    RequestTimeout,
+    Unsupported,
+)
+from ..message import Executed, LinkState
+from .wire import EXECUTED, Code
+
+if TYPE_CHECKING:
+    from .pending import Entry
+    from .wire import Record
+
+__all__ = ["Verdicts"]
+
+_E = TypeVar("_E", bound=RequestError)
+
+_BY_CODE: dict[int, type[RequestError]] = {
+    Code.MALFORMED: ProtocolError,
+    Code.UNSUPPORTED: Unsupported,
+    Code.INVALID_ARGUMENTS: InvalidArguments,
+    Code.STOPPED: ContainerStopped,
+    Code.DRAINING: ContainerDraining,
+    Code.REFUSED: Refused,
+    Code.OVERLOADED: Overloaded,
+    Code.CANCELLED: RequestCancelled,
+    Code.EXPIRED: RequestTimeout,
+    Code.REMOTE: RemoteError,
+    Code.ID_REUSED: RequestIdReused,
+}
+
+_ADVICE: dict[int, str] = {
+    Code.MALFORMED: "the two sides may run different versions of mpzmq",
+    Code.STOPPED: "set its status to RUNNING first: set_state(remote_id, Status.RUNNING)",
+    Code.DRAINING: "it takes no new work: send it again with wait=True, to reach its successor",
+    Code.OVERLOADED: "try again later, or raise the container's Limits",
+}
+
+
+class Verdicts:
+    """Builds the errors of one link."""
+
+    def __init__(self, remote_id: UUID, name: str, address: str) -> None:
+        self.remote_id = remote_id
+        self.name = name
+        self.whom = f"container {name!r}" if name == address else f"container {name!r} at {address}"
+
+    def make(self, cls: type[_E], tag: bytes, text: str, executed: Executed | None = None) -> _E:
+        """An error of this link."""
+        return cls(
+            text,
+            request_id=UUID(bytes=tag),
+            remote_id=self.remote_id,
+            name=self.name,
+            executed=executed,
+        )
+
+    def timed_out(self, entry: Entry, state: LinkState, window_full: bool) -> RequestTimeout:
+        """The deadline has come."""
+        if entry.sent:
+            why = f"it was sent, and no reply came (the link is {state})"
+            then = "look at the container's log under the request id, or give it more time with timeout="
+            return self.make(
+                RequestTimeout, entry.tag, f"{entry.what} to {self.whom} timed out: {why}; {then}"
+            )
+        if window_full:
+            why = "it never left, because the container has not read what was sent before it"
+        else:
+            why = f"it never left (the link is {state})"
+        text = f"{entry.what} to {self.whom} timed out: {why}; it is safe to send again"
+        return self.make(RequestTimeout, entry.tag, text, Executed.NO)
+
+    def lost(self, entry: Entry, why: str) -> RequestError:
+        """The connection broke. What left may have run; what did not, has not."""
+        if not entry.sent:
+            return self.not_connected(entry.tag, entry.what, why)
+        text = (
+            f"{entry.what} to {self.whom} was sent, and then the connection was lost ({why}); it may or may not have"
+            " run: pass idempotent=True to what may run twice, and it is sent again"
+        )
+        return self.make(ConnectionLost, entry.tag, text)
+
+    def closed(self, entry: Entry, why: str) -> ConnectionClosed:
+        """The connection was ended on purpose, by either side."""
+        text = f"{entry.what} to {self.whom} got no reply before {why}"
+        text += "; it may or may not have run" if entry.sent else "; it never left, and is safe to send again"
+        return self.make(ConnectionClosed, entry.tag, text, None if entry.sent else Executed.NO)
+
+    def not_connected(self, tag: bytes, what: str, why: str) -> NotConnected:
+        """The link cannot be used."""
+        text = (
+            f"{what} to {self.whom} was not sent: {why}; connect() it again, or pass wait=True to wait for it"
+        )
+        return self.make(NotConnected, tag, text)
+
+    def draining(self, tag: bytes, what: str) -> ContainerDraining:
+        """The container goes away, and the caller does not wait."""
+        text = f"{what} to {self.whom} was not sent: the container is draining; {_ADVICE[Code.DRAINING]}"
+        return self.make(ContainerDraining, tag, text)
+
+    def overloaded(self, tag: bytes, what: str, in_flight: int) -> Overloaded:
+        """The link is full, and the caller does not wait."""
+        text = (
+            f"{what} to {self.whom} was not sent: the link is full ({in_flight} requests have not ended);"
+            " pass wait=True to wait for room, or raise Limits.in_flight or Limits.queued_bytes"
+        )
+        return self.make(Overloaded, tag, text)
+
+    def undecodable(self, entry: Entry) -> ProtocolError:
+        """Something came under the request's id that is no reply."""
+        text = (
+            f"{entry.what} to {self.whom} ran, perhaps, but its reply cannot be decoded: it is malformed or beyond"
+            " this side's Limits (depth, items); the two sides may run different versions of mpzmq"
+        )
+        return self.make(ProtocolError, entry.tag, text)
+
+    def from_record(self, entry: Entry, record: Record) -> RequestError:
+        """What an ERROR record says."""
+        _, code, executed, _, message, detail = record
+        detail = detail or {}
+        cls = _BY_CODE.get(code, ProtocolError)
+        if cls is RemoteError:
+            return self._remote(entry, message, detail)
+        advice = _ADVICE.get(code)
+        text = f"{entry.what} to {self.whom}: {message}" + (f"; {advice}" if advice else "")
+        # What was sent before, on a connection that broke, may have run there.
+        truth = Executed.UNKNOWN if entry.resent and executed == 0 else EXECUTED[executed]
+        error = self.make(cls, entry.tag, text, truth)
+        if isinstance(error, Overloaded) and isinstance(
+            retry_after := detail.get("retry_after"), int | float
+        ):
+            error.retry_after = float(retry_after)
+        return error
+
+    def _remote(self, entry: Entry, message: str, detail: dict[Any, Any]) -> RemoteError:
+        error_type = str(detail.get("type", "Exception"))
+        code = detail.get("code")
+        shown = "RemoteError" if error_type == "RemoteError" else error_type
+        text = (
+            f"{entry.what} to {self.whom} raised {shown}: {message}"
+            f" (the traceback is in the container's log, under request {UUID(bytes=entry.tag)})"
+        )
+        error = self.make(RemoteError, entry.tag, text)
+        error.error_type = error_type
+        error.error_message = message
+        error.code = code if isinstance(code, str) else None
+        error.data = detail.get("data")
+        return error

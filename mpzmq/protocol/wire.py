@@ -1,0 +1,330 @@
+"""Records and messages: what stands on the wire.
+
+One message is a list of frames: ``[tags, records, buffer, ...]``. The tags are n x 16 bytes, the records n
+MessagePack arrays back to back, ``[kind, ...]``, in the order of their tags. docs/protocol.md is the
+specification, with vectors that a test checks against this module.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from ..message import Executed, Status
+from .codec import Buffer, Decoder, HostileData
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ..config import Limits
+
+__all__ = ["Code", "Flag", "Goodbye", "Kind", "Message", "MessageReader", "Op", "frames_size"]
+
+VERSION = 1
+"""The version of the protocol. HELLO lists what an engine speaks, WELCOME names what is spoken."""
+
+LINK_TAG = bytes(16)
+"""The tag of records that belong to the link and not to a request."""
+
+BATCH_BYTES = 64 * 1024
+"""A message is cut at this size: larger batches gain nothing and delay what stands behind them."""
+
+Frames = list[Buffer]
+Record = list[Any]
+
+
+class Kind:
+    """The first element of a record. 16 to 31 are reserved for streams; unknown kinds are ignored and counted."""
+
+    HELLO = 1
+    WELCOME = 2
+    REQUEST = 3
+    RESPONSE = 4
+    ERROR = 5
+    CANCEL = 6
+    PING = 7
+    PONG = 8
+    GOODBYE = 9
+    STARTED = 10  # reserved: a request's handler was started
+    ACK = 11
+
+
+class Op:
+    """What a REQUEST asks for."""
+
+    INVOKE = 0
+    SETSTATE = 1
+    GETSTATE = 2
+    CALL = 3
+    DESCRIBE = 4
+
+
+class Flag:
+    """Bits of a REQUEST."""
+
+    IDEMPOTENT = 1
+
+
+class Code:
+    """What an ERROR record says."""
+
+    NO_SESSION = 1
+    MALFORMED = 2
+    UNSUPPORTED = 3
+    INVALID_ARGUMENTS = 4
+    STOPPED = 5
+    DRAINING = 6
+    REFUSED = 7
+    OVERLOADED = 8
+    CANCELLED = 9
+    EXPIRED = 10
+    REMOTE = 11
+    ID_REUSED = 12
+
+
+class Goodbye:
+    """Why a side says GOODBYE."""
+
+    DRAINING = 1
+    CLOSED = 2
+    VERSION = 3
+    TOO_MANY_SESSIONS = 4
+
+
+STATUSES = (Status.STOP, Status.RUNNING)
+STATUS_NUMBER = {status: number for number, status in enumerate(STATUSES)}
+EXECUTED = (Executed.NO, Executed.UNKNOWN, Executed.YES)
+EXECUTED_NUMBER = {executed: number for number, executed in enumerate(EXECUTED)}
+
+
+def hello(session: UUID, number: int, name: str, interval: float, limits: Limits) -> Record:
+    """The engine's greeting on a new connection."""
+    return [Kind.HELLO, [VERSION], session, number, name, interval, announced(limits)]
+
+
+def welcome(
+    instance: UUID, number: int, resumed: bool, status: Status, name: str, interval: float, limits: Limits
+) -> Record:
+    """The container's answer to HELLO."""
+    window = [limits.window, limits.queued_bytes]
+    return [
+        Kind.WELCOME, VERSION, instance, number, resumed, STATUS_NUMBER[status], name, interval, window,
+        announced(limits),
+    ]  # fmt: skip
+
+
+def announced(limits: Limits) -> dict[str, int]:
+    """The limits that the other side has to know: beyond them its messages would be refused."""
+    return {
+        "message_bytes": limits.message_bytes,
+        "batch_records": limits.batch_records,
+        "depth": limits.depth,
+        "items": limits.items,
+    }
+
+
+def frames_size(frames: Sequence[Buffer]) -> int:
+    """The size of a message in bytes, as the window counts it."""
+    return sum(frame.nbytes if isinstance(frame, memoryview) else len(frame) for frame in frames)
+
+
+@dataclass(slots=True)
+class Message:
+    """One decoded message.
+
+    Attributes:
+        records: what can be acted upon, each with its tag.
+        malformed: the tags of requests (in a container) or replies (in an engine) that cannot.
+        ignored: how many records or messages meant nothing to this side.
+        size: its size in bytes.
+    """
+
+    records: list[tuple[bytes, Record]] = field(default_factory=list)
+    malformed: list[bytes] = field(default_factory=list)
+    ignored: int = 0
+    size: int = 0
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _is_seconds(value: object) -> bool:
+    return type(value) in (int, float) and 0 < value < math.inf  # type: ignore[operator]
+
+
+def _is_announced(value: object) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(key, str) and type(item) is int and item > 0 for key, item in value.items()
+    )
+
+
+def _check_request(record: Record, decoder: Decoder) -> bool:
+    _, sequence, remaining, flags, op, function, args, kwargs, metadata = record
+    if not (
+        type(sequence) is int
+        and (remaining is None or type(remaining) is int)
+        and type(flags) is int
+        and type(op) is int
+        and (function is None or type(function) is str)
+        and type(args) is list
+    ):
+        return False
+    decoder.check(args)
+    if kwargs is not None:
+        if type(kwargs) is not dict or not all(type(key) is str for key in kwargs):
+            return False
+        decoder.check(kwargs)
+    if metadata is not None:
+        if type(metadata) is not dict or not all(type(key) is str for key in metadata):
+            return False
+        decoder.check(metadata)
+    return function is not None if op == Op.CALL else op in (Op.GETSTATE, Op.DESCRIBE) or len(args) == 1
+
+
+def _check_response(record: Record, decoder: Decoder) -> bool:
+    _, status, data = record
+    decoder.check((data,))
+    return status in (0, 1)
+
+
+def _check_error(record: Record, decoder: Decoder) -> bool:
+    _, code, executed, status, message, detail = record
+    if not (type(code) is int and executed in (0, 1, 2) and status in (0, 1) and type(message) is str):
+        return False
+    if detail is not None:
+        if type(detail) is not dict:
+            return False
+        decoder.check(detail)
+    return True
+
+
+def _check_hello(record: Record, decoder: Decoder) -> bool:
+    _, versions, session, number, name, interval, limits = record
+    return (
+        isinstance(versions, list)
+        and isinstance(session, UUID)
+        and _is_count(number)
+        and isinstance(name, str)
+        and _is_seconds(interval)
+        and _is_announced(limits)
+    )
+
+
+def _check_welcome(record: Record, decoder: Decoder) -> bool:
+    _, version, instance, number, resumed, status, name, interval, window, limits = record
+    return (
+        type(version) is int
+        and isinstance(instance, UUID)
+        and _is_count(number)
+        and isinstance(resumed, bool)
+        and status in (0, 1)
+        and isinstance(name, str)
+        and _is_seconds(interval)
+        and isinstance(window, list)
+        and len(window) == 2
+        and all(_is_count(size) and size > 0 for size in window)
+        and _is_announced(limits)
+    )
+
+
+def _check_cancel(record: Record, decoder: Decoder) -> bool:
+    return True
+
+
+def _check_ping(record: Record, decoder: Decoder) -> bool:
+    return _is_count(record[1])
+
+
+def _check_pong(record: Record, decoder: Decoder) -> bool:
+    _, number, messages, size = record
+    return _is_count(number) and _is_count(messages) and _is_count(size)
+
+
+def _check_goodbye(record: Record, decoder: Decoder) -> bool:
+    _, code, text = record
+    return type(code) is int and type(text) is str
+
+
+def _check_ack(record: Record, decoder: Decoder) -> bool:
+    _, messages, size = record
+    return _is_count(messages) and _is_count(size)
+
+
+# How many fields this version knows, and what it wants of them. Fields behind those are a later version's.
+_SHAPES: dict[int, tuple[int, Callable[[Record, Decoder], bool]]] = {
+    Kind.HELLO: (7, _check_hello),
+    Kind.WELCOME: (10, _check_welcome),
+    Kind.REQUEST: (9, _check_request),
+    Kind.RESPONSE: (3, _check_response),
+    Kind.ERROR: (6, _check_error),
+    Kind.CANCEL: (1, _check_cancel),
+    Kind.PING: (2, _check_ping),
+    Kind.PONG: (4, _check_pong),
+    Kind.GOODBYE: (3, _check_goodbye),
+    Kind.ACK: (3, _check_ack),
+}
+
+
+class MessageReader:
+    """Reads messages within the limits; whatever the bytes are, it returns.
+
+    Args:
+        limits: this side's limits.
+        answered: the kind whose malformed records somebody waits for: REQUEST in a container, whose engine gets an
+            ERROR; RESPONSE in an engine, whose caller gets a ``ProtocolError``.
+    """
+
+    def __init__(self, limits: Limits, answered: int) -> None:
+        self._decoder = Decoder(limits)
+        self._batch = limits.batch_records
+        self._answered = (answered, Kind.ERROR) if answered == Kind.RESPONSE else (answered,)
+
+    def read(self, frames: Sequence[Buffer]) -> Message:
+        """Decodes one message whole, before anything of it is acted upon."""
+        message = Message(size=frames_size(frames))
+        if len(frames) < 2:
+            message.ignored = 1
+            return message
+        tags = bytes(frames[0][: 16 * self._batch + 1])
+        count, odd = divmod(len(tags), 16)
+        if count == 0:
+            message.ignored = 1
+            return message
+        values, buffers_fit, complete = self._decoder.records(count, frames[1], frames[2:])
+        whole = not odd and buffers_fit and (complete or len(values) < count)
+        for index, value in enumerate(values):
+            tag = tags[16 * index : 16 * index + 16]
+            if type(value) is not list or not value or type(value[0]) is not int:
+                self._malformed(message, tag)
+            elif (shape := _SHAPES.get(value[0])) is None:
+                message.ignored += 1
+            elif not whole or not self._fits(value, *shape):
+                if value[0] in self._answered:
+                    message.malformed.append(tag)
+                else:
+                    message.ignored += 1
+            else:
+                message.records.append((tag, value))
+        for index in range(len(values), count):
+            self._malformed(message, tags[16 * index : 16 * index + 16])
+        return message
+
+    def _fits(self, record: Record, length: int, check: Callable[[Record, Decoder], bool]) -> bool:
+        if len(record) < length:
+            return False
+        if len(record) > length:
+            del record[length:]
+        try:
+            return check(record, self._decoder)
+        except HostileData:
+            return False
+
+    def _malformed(self, message: Message, tag: bytes) -> None:
+        """A record of which not even the kind can be read: if it has a tag, somebody may wait for it."""
+        if tag == LINK_TAG:
+            message.ignored += 1
+        else:
+            message.malformed.append(tag)

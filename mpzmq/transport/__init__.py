@@ -1,0 +1,1 @@
+"""Bytes between two sides. The only package that imports zmq."""

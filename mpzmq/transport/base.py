@@ -1,0 +1,132 @@
+"""The face of a transport, as the engine and the container see it.
+
+All callbacks are made from the event loop, never from inside a call of the same object.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..failure import Failure
+
+__all__ = [
+    "Dealer",
+    "DealerHandler",
+    "Delivery",
+    "Frames",
+    "Router",
+    "RouterHandler",
+    "SocketSettings",
+    "Transport",
+]
+
+Frames = list[bytes | memoryview]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SocketSettings:
+    """What a socket has to know of the policies, in seconds and bytes.
+
+    Attributes:
+        redial_interval: between redials; a jitter of up to one more interval is added.
+        connect_timeout: for TCP and for the ZMTP handshake each.
+        heartbeat_interval: between the heartbeats of libzmq.
+        down_after: silence of the other process or host after which a connection is given up.
+        message_bytes: the largest frame that is accepted.
+        receive_queue: messages that may wait to be read.
+    """
+
+    redial_interval: float
+    connect_timeout: float
+    heartbeat_interval: float
+    down_after: float
+    message_bytes: int
+    receive_queue: int
+
+
+class Delivery(enum.Enum):
+    """What became of a message that was to be sent."""
+
+    SENT = enum.auto()
+    FULL = enum.auto()
+    GONE = enum.auto()
+
+
+class DealerHandler(Protocol):
+    """Who owns a dealer."""
+
+    def on_messages(self, messages: Sequence[Frames]) -> None:
+        """Messages have arrived."""
+
+    def on_connection(self, changes: Sequence[Failure | None]) -> None:
+        """Connections began (None: the ZMTP handshake is done) or ended, in this order.
+
+        Whatever an ended connection had delivered was given to :meth:`on_messages` before.
+        """
+
+    def on_writable(self) -> None:
+        """A send that was refused may succeed now."""
+
+
+class Dealer(Protocol):
+    """One side's socket to one other side; it redials by itself until it is closed."""
+
+    def send(self, frames: Frames) -> bool:
+        """Sends a message; False: not now, ``on_writable`` tells when."""
+
+    def drain(self) -> None:
+        """Reads what has arrived, now."""
+
+    def redirect(self, endpoint: str) -> None:
+        """Dials another endpoint, at once and from now on."""
+
+    def redial(self) -> None:
+        """Gives the connection up and dials anew after the interval."""
+
+    def close(self, linger: float) -> None:
+        """Closes, trying for ``linger`` seconds in the background to send what was taken."""
+
+
+class RouterHandler(Protocol):
+    """Who owns a router."""
+
+    def on_messages(self, messages: Sequence[Frames]) -> None:
+        """Messages have arrived; the first frame of each is its route."""
+
+
+class Router(Protocol):
+    """One side's socket to many others."""
+
+    def bind(self, endpoint: str) -> str:
+        """Listens on an endpoint and returns it with its real port.
+
+        Raises:
+            OSError: the endpoint cannot be bound.
+        """
+
+    def unbind(self) -> None:
+        """Listens no more; connections that stand go on."""
+
+    def send(self, route: bytes, frames: Frames) -> Delivery:
+        """Sends a message to one route."""
+
+    def close(self, linger: float) -> None:
+        """Closes, trying for ``linger`` seconds in the background to send what was taken."""
+
+
+class Transport(Protocol):
+    """Makes sockets."""
+
+    def dealer(self, endpoint: str, settings: SocketSettings, handler: DealerHandler) -> Dealer:
+        """Dials an endpoint."""
+
+    def router(self, settings: SocketSettings, handler: RouterHandler) -> Router:
+        """A router that listens nowhere yet."""
+
+    async def release(self) -> None:
+        """Ends what the sockets shared. Every socket has to be closed before."""

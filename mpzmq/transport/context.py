@@ -1,0 +1,44 @@
+"""One zmq context for all sockets of a process: made with the first socket, ended with the last.
+
+A context costs two threads and several descriptors; a process with a thousand containers shares one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+
+import zmq
+
+__all__ = ["acquire", "release"]
+
+_lock = threading.Lock()
+_context: zmq.Context[zmq.Socket[bytes]] | None = None
+_users = 0
+_pid = 0
+
+
+def acquire() -> zmq.Context[zmq.Socket[bytes]]:
+    """The shared context, counted; to be paired with :func:`release`."""
+    global _context, _users, _pid
+    with _lock:
+        if _context is None or _pid != os.getpid():
+            # A context that came through fork belongs to the parent.
+            _context, _users, _pid = zmq.Context(), 0, os.getpid()
+            _context.set(zmq.MAX_SOCKETS, _context.get(zmq.SOCKET_LIMIT))
+        _users += 1
+        return _context
+
+
+async def release() -> None:
+    """Gives the context back. The last user ends it, which takes as long as its sockets linger."""
+    global _context, _users
+    with _lock:
+        if _context is None or _pid != os.getpid():
+            return
+        _users -= 1
+        if _users:
+            return
+        context, _context = _context, None
+    await asyncio.shield(asyncio.to_thread(context.term))

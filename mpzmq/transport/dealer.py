@@ -1,0 +1,233 @@
+"""The engine's socket to one container. libzmq redials it; its monitor is turned into one verdict per dial."""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import errno
+import os
+from typing import TYPE_CHECKING
+
+import zmq
+
+from ..failure import Failure, FailureKind
+from .monitor import Monitor
+from .socket import ZmqSocket, allow_ipv6, configure
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Sequence
+
+    from .base import DealerHandler, Frames, SocketSettings
+
+__all__ = ["ZmqDealer"]
+
+GIVE_UP_GRACE = 0.5
+"""Seconds in which libzmq announces its next dial after a connection has ended; without that it has stopped."""
+
+_MECHANISM_MISMATCH = zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH
+
+
+class _Phase(enum.Enum):
+    DIALLING = enum.auto()
+    CONNECTED = enum.auto()
+    UP = enum.auto()
+    ENDED = enum.auto()
+
+
+class ZmqDealer:
+    """A DEALER to one endpoint.
+
+    libzmq dials again by itself, after the interval and a jitter of up to one more. What its monitor tells becomes
+    one ``None`` per finished ZMTP handshake and one :class:`Failure` per dial or connection that ended. The
+    CONNECT_RETRIED that follows the loss of an established connection announces the first redial and is no failure.
+    """
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        loop: asyncio.AbstractEventLoop,
+        endpoint: str,
+        settings: SocketSettings,
+        handler: DealerHandler,
+    ) -> None:
+        self._context = context
+        self._loop = loop
+        self._endpoint = endpoint
+        self._settings = settings
+        self._handler = handler
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
+        self._open()
+
+    def send(self, frames: Frames) -> bool:
+        """Sends a message; False: not now."""
+        return self._socket is not None and self._socket.send(frames)
+
+    def drain(self) -> None:
+        """Reads what has arrived, now."""
+        if self._socket is not None:
+            self._socket.drain()
+
+    def redirect(self, endpoint: str) -> None:
+        """Dials another endpoint, at once and from now on."""
+        self._cancel_timer()
+        if self._socket is None:
+            self._endpoint = endpoint
+            self._open()
+            return
+        with contextlib.suppress(zmq.ZMQError):  # libzmq may have dropped the endpoint by itself
+            self._socket.raw.disconnect(self._endpoint)
+        self._endpoint = endpoint
+        self._begin_dial(0.0)
+        allow_ipv6(self._socket.raw, endpoint)
+        self._socket.raw.connect(endpoint)
+
+    def redial(self) -> None:
+        """Gives the connection up and dials anew, on a fresh socket, after the interval."""
+        self._shut(0.0)
+        if not self._closed:
+            self._timer = self._loop.call_later(self._settings.redial_interval, self._open)
+
+    def close(self, linger: float) -> None:
+        """Closes; idempotent."""
+        self._closed = True
+        self._shut(linger)
+
+    def _open(self) -> None:
+        self._timer = None
+        raw = self._context.socket(zmq.DEALER)
+        configure(raw, self._settings)
+        raw.set(zmq.IMMEDIATE, 1)
+        raw.set(zmq.RECONNECT_IVL, max(1, int(self._settings.redial_interval * 1000)))
+        raw.set(zmq.CONNECT_TIMEOUT, max(1, int(self._settings.connect_timeout * 1000)))
+        self._monitor = Monitor(self._context, raw, self._loop, self._on_events)
+        self._socket: ZmqSocket | None = ZmqSocket(
+            raw, self._loop, self._handler.on_messages, self._handler.on_writable
+        )
+        self._begin_dial(0.0)
+        allow_ipv6(raw, self._endpoint)
+        raw.connect(self._endpoint)
+
+    def _shut(self, linger: float) -> None:
+        self._cancel_timer()
+        if self._socket is not None:
+            self._monitor.close()
+            self._socket.close(linger)
+            self._socket = None
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _begin_dial(self, wait: float) -> None:
+        self._phase = _Phase.DIALLING
+        self._reason: Failure | None = None
+        self._delayed = False
+        self._dialled_at = self._loop.time() + wait
+
+    def _on_events(self, events: Sequence[tuple[int, int, str]]) -> None:
+        if self._closed:
+            return
+        changes: list[Failure | None] = []
+        for event, value, endpoint in events:
+            # After a redirect the old endpoint still has a word or two to say.
+            if endpoint == self._endpoint:
+                changes.extend(self._judge(event, value))
+        if changes:
+            # Whatever a connection delivered before it ended comes before the news of its end.
+            self.drain()
+            if not self._closed:
+                self._handler.on_connection(changes)
+
+    def _judge(self, event: int, value: int) -> Sequence[Failure | None]:
+        """What one event of the monitor means."""
+        if event == zmq.EVENT_CONNECT_DELAYED:
+            self._delayed = True
+        elif event == zmq.EVENT_CONNECTED:
+            self._phase = _Phase.CONNECTED
+        elif event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+            self._phase = _Phase.UP
+            return [None]
+        elif event in _HANDSHAKE_FAILED:
+            self._reason = self._handshake_failure(event, value)
+        elif event == zmq.EVENT_CLOSED and self._phase is _Phase.DIALLING:
+            self._reason = self._dial_failure()
+        elif event == zmq.EVENT_DISCONNECTED:
+            return self._disconnected()
+        elif event == zmq.EVENT_CONNECT_RETRIED:
+            self._cancel_timer()
+            announced = self._phase is _Phase.ENDED
+            failure = self._reason or self._dial_failure()
+            self._begin_dial(value / 1000)
+            return [] if announced else [failure]
+        return []
+
+    def _disconnected(self) -> Sequence[Failure | None]:
+        was_up = self._phase is _Phase.UP
+        failure = self._reason
+        if was_up:
+            failure = Failure(FailureKind.LOST, f"the connection to {self._endpoint} was lost", was_up=True)
+        if was_up or (failure is not None and failure.fatal):
+            self._phase = _Phase.ENDED
+        self._cancel_timer()
+        self._timer = self._loop.call_later(GIVE_UP_GRACE, self._given_up)
+        return [failure] if self._phase is _Phase.ENDED else []
+
+    def _given_up(self) -> None:
+        """libzmq has not announced another dial after a connection ended: it has stopped for good."""
+        self._timer = None
+        if self._phase is _Phase.ENDED:
+            # Told already. If the link still stands, it wants another dial.
+            self.redial()
+            return
+        detail = (
+            f"{self._endpoint} speaks ZMTP, but refused a DEALER: its socket is no ROUTER (a PUB, a REP ...),"
+            " so it is no mpzmq container"
+        )
+        self._phase = _Phase.ENDED
+        self._handler.on_connection([self._reason or Failure(FailureKind.WRONG_SOCKET, detail)])
+        if not self._closed:
+            self.redial()
+
+    def _dial_failure(self) -> Failure:
+        """The verdict on a dial that did not reach TCP's end. libzmq tells no errno: order and time tell it."""
+        timeout = self._settings.connect_timeout
+        if not self._delayed and not self._endpoint.startswith("ipc:"):
+            return Failure(
+                FailureKind.UNREACHABLE, f"no route to {self._endpoint}: the network is unreachable"
+            )
+        if self._loop.time() - self._dialled_at >= 0.9 * timeout:
+            return Failure(
+                FailureKind.TIMEOUT, f"no answer from {self._endpoint} to a TCP connect in {timeout:g} s"
+            )
+        return Failure(FailureKind.REFUSED, f"nothing listens at {self._endpoint}: connection refused")
+
+    def _handshake_failure(self, event: int, value: int) -> Failure:
+        endpoint = self._endpoint
+        if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+            return Failure(FailureKind.DENIED, f"{endpoint} denied this engine (ZAP status {value})")
+        if event == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
+            if value == _MECHANISM_MISMATCH:
+                detail = (
+                    f"{endpoint} wants another security mechanism: one side uses CURVE, the other does not"
+                )
+                return Failure(FailureKind.MECHANISM, detail)
+            return Failure(FailureKind.HANDSHAKE, f"{endpoint} broke the ZMTP protocol (error {value:#x})")
+        if value in (errno.EAGAIN, errno.ETIMEDOUT):
+            timeout = self._settings.connect_timeout
+            detail = f"{endpoint} accepted the connection, but said nothing for {timeout:g} s"
+            return Failure(FailureKind.MUTE, detail)
+        said = os.strerror(value) if value else "no reason given"
+        detail = (
+            f"{endpoint} accepted the connection, but ended it before the ZMTP handshake was done ({said})"
+        )
+        return Failure(FailureKind.HANDSHAKE, detail)
+
+
+_HANDSHAKE_FAILED = {
+    int(zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL),
+    int(zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL),
+    int(zmq.EVENT_HANDSHAKE_FAILED_AUTH),
+}
