@@ -10,8 +10,8 @@ from ..protocol.outbox import Item
 from ..protocol.wire import STATUS_NUMBER, Code, Kind
 
 if TYPE_CHECKING:
-    from ..protocol.codec import Buffer
     from ..protocol.handshake import Request, Sessions
+    from ..protocol.values import Buffer
 
 __all__ = ["Answers"]
 

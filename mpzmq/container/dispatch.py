@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import enum
 import logging
 import sys
 from types import CoroutineType
@@ -19,6 +18,7 @@ from ..protocol.wire import Code, Op
 from .answers import Answers
 from .builtin import describe, get_state, set_state
 from .registry import Function
+from .running import Ending, Running
 from .threads import Threads
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ..protocol.outbox import Item
     from ..protocol.peer import Peer
     from .registry import Registry
+    from .running import Key
 
 __all__ = ["Dispatcher"]
 
@@ -37,36 +38,10 @@ log = logging.getLogger(__name__)
 SLOW_HANDLER = 0.1
 """Seconds for which a plain handler may hold the event loop before it is logged."""
 
+CLOSE_TIMEOUT = 1.0
+"""Seconds that cancelled handlers have to end in when the server closes."""
+
 _EAGER = sys.version_info >= (3, 12)
-
-_Key = tuple[UUID, bytes]
-
-
-class Ending(enum.Enum):
-    """Why a running handler is cancelled."""
-
-    ENGINE = "the engine does not wait for it any more"
-    DEADLINE = "its deadline has come"
-    SERVER = "the container ended it"
-
-
-class Running:
-    """One request whose handler has not ended."""
-
-    __slots__ = ("context", "deadline", "ending", "function", "request", "started", "task")
-
-    def __init__(self, request: Request, function: Function, context: RequestContext) -> None:
-        self.request = request
-        self.function = function
-        self.context = context
-        self.deadline = context.deadline
-        self.ending: Ending | None = None
-        self.started = False
-        self.task: asyncio.Task[None] | None = None
-
-    @property
-    def key(self) -> _Key:
-        return self.request.peer.session, self.request.tag
 
 
 class Dispatcher:
@@ -81,7 +56,12 @@ class Dispatcher:
     """
 
     def __init__(
-        self, registry: Registry, sessions: Sessions, limits: Limits, reply: Callable[[Peer, Item], None], name: str
+        self,
+        registry: Registry,
+        sessions: Sessions,
+        limits: Limits,
+        reply: Callable[[Peer, Item], None],
+        name: str,
     ) -> None:
         self.state: Any = None
         """The value of the server's lifespan."""
@@ -94,7 +74,7 @@ class Dispatcher:
         self._reply = reply
         self._threads = Threads(limits.threads, name)
         self._loop = asyncio.get_running_loop()
-        self._running: dict[_Key, Running] = {}
+        self._running: dict[Key, Running] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._behind_tasks = False
         self._slow: set[str | None] = set()
@@ -345,7 +325,12 @@ class Dispatcher:
             item = self._answers.result(request, result)
         except (EncodeError, RemoteError) as error:
             self.failed += 1
-            log.error("request %s: the result of %s cannot be sent: %s", UUID(bytes=request.tag), _what(request), error)
+            log.error(
+                "request %s: the result of %s cannot be sent: %s",
+                UUID(bytes=request.tag),
+                _what(request),
+                error,
+            )
             item = self._answers.raised(request, error)
         else:
             self.replied += 1
@@ -376,10 +361,6 @@ class Dispatcher:
             why = "the handler cancelled itself" if ending is None else ending.value
             item = self._answers.error(running.request, Code.CANCELLED, executed, why)
         self._reply(running.request.peer, item)
-
-
-CLOSE_TIMEOUT = 1.0
-"""Seconds that cancelled handlers have to end in when the server closes."""
 
 
 def _what(request: Request) -> str:

@@ -66,6 +66,7 @@ class Hub:
         )
         self.router = transport.router(settings, self)
         self._gathering = False
+        self._progress = asyncio.Event()
         self._retry: asyncio.TimerHandle | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._care_interval = heartbeat.interval / 2
@@ -97,7 +98,8 @@ class Hub:
         self.sessions.ping_all(self._loop.time())
         self._flush()
         while not all(peer.has_read_all for peer in self.sessions.connected()):
-            await asyncio.sleep(FULL_RETRY)
+            self._progress.clear()
+            await self._progress.wait()
 
     async def close(self) -> None:
         """Cancels what runs, says GOODBYE, and closes the socket."""
@@ -131,6 +133,7 @@ class Hub:
 
     def _flush(self) -> None:
         """The one door: everything that leaves, leaves here."""
+        self._progress.set()
         sessions = self.sessions
         if sessions.strays:
             strays, sessions.strays = sessions.strays, []

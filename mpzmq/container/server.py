@@ -7,7 +7,6 @@ import contextlib
 import ipaddress
 import logging
 import os
-import signal
 import socket
 import threading
 import warnings
@@ -23,7 +22,7 @@ from ..protocol.wire import Goodbye
 from ..statistics import ServerStatistics
 from ..transport.tcp import ZmqTransport
 from .hub import Hub
-from .loops import loop_factory
+from .process import Signals, loop_factory
 from .registry import Function, Registry
 
 if TYPE_CHECKING:
@@ -100,11 +99,23 @@ class ContainerServer:
 
     @overload
     def function(
-        self, handler: None = None, /, *, name: str | None = None, thread: bool = False, cancellable: bool = True
+        self,
+        handler: None = None,
+        /,
+        *,
+        name: str | None = None,
+        thread: bool = False,
+        cancellable: bool = True,
     ) -> Callable[[_H], _H]: ...
 
     def function(
-        self, handler: _H | None = None, /, *, name: str | None = None, thread: bool = False, cancellable: bool = True
+        self,
+        handler: _H | None = None,
+        /,
+        *,
+        name: str | None = None,
+        thread: bool = False,
+        cancellable: bool = True,
     ) -> _H | Callable[[_H], _H]:
         """Registers a function that engines call by name; as a decorator, or as a plain call for bound methods.
 
@@ -265,7 +276,7 @@ class ContainerServer:
             return
         ended: asyncio.Future[None] = loop.create_future()
         self._ended.append(ended)
-        with _Signals(self, loop, drain_timeout) if handle_signals else contextlib.nullcontext():
+        with Signals(self, loop, drain_timeout) if handle_signals else contextlib.nullcontext():
             try:
                 await ended
             except asyncio.CancelledError:
@@ -348,9 +359,7 @@ class ContainerServer:
         with asyncio.Runner(loop_factory=loop_factory(loop)) as runner:
             runner.run(self._serve(endpoints, insecure, drain_timeout))
 
-    async def _serve(
-        self, endpoints: tuple[str | tuple[str, int], ...], insecure: bool, drain_timeout: float
-    ) -> None:
+    async def _serve(self, endpoints: tuple[str | tuple[str, int], ...], insecure: bool, drain_timeout: float) -> None:
         async with self:
             for endpoint in endpoints:
                 await self.bind(endpoint, insecure=insecure)
@@ -361,35 +370,3 @@ class ContainerServer:
         home = getattr(self, "_home", None)
         if home is not None and home.is_taken:
             _warn(f"{self!r} was never closed: use 'async with', or await close()", ResourceWarning, source=self)
-
-
-class _Signals:
-    """SIGTERM and SIGINT, while a server serves."""
-
-    def __init__(self, server: ContainerServer, loop: asyncio.AbstractEventLoop, drain_timeout: float) -> None:
-        self._server = server
-        self._loop = loop
-        self._drain_timeout = drain_timeout
-        self._task: asyncio.Task[None] | None = None
-
-    def __enter__(self) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._loop.add_signal_handler(number, self._received, number)
-
-    def __exit__(self, *exc_info: object) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._loop.remove_signal_handler(number)
-
-    def _received(self, number: int) -> None:
-        if self._task is None:
-            log.info("%s: draining", signal.Signals(number).name)
-            self._task = self._loop.create_task(self._drain_and_close())
-        else:
-            log.info("%s again: closing", signal.Signals(number).name)
-            self._task.cancel()
-
-    async def _drain_and_close(self) -> None:
-        try:
-            await self._server.drain(self._drain_timeout)
-        finally:
-            await self._server.close()

@@ -106,9 +106,7 @@ class Connection:
         self.address = address
         self.limits = limits
         verdicts = Verdicts(remote_id, name, address.text)
-        self.link = Link(
-            verdicts, session, engine_name, reconnect, heartbeat, limits, once=once, now=self.loop.time()
-        )
+        self.link = Link(verdicts, session, engine_name, reconnect, heartbeat, limits, once=once, now=self.loop.time())
         self._reader = ComputerEngineReader(self.link, limits)
         self._settings = SocketSettings(
             redial_interval=reconnect.interval,
@@ -160,9 +158,7 @@ class Connection:
         if failure is None:
             return None
         advice = _ADVICE.get(failure.kind)
-        text = f"cannot connect to {self.link.verdicts.whom}: {failure.detail}" + (
-            f"; {advice}" if advice else ""
-        )
+        text = f"cannot connect to {self.link.verdicts.whom}: {failure.detail}" + (f"; {advice}" if advice else "")
         return _CONNECT_ERRORS.get(failure.kind, ConnectError)(
             text, address=self.address.text, name=self.link.verdicts.name, attempts=self.link.attempts.failed
         )
@@ -207,8 +203,8 @@ class Connection:
         link = self.link
         if link.turned_away is not None:
             self._give_up(link.turned_away)
-        if link.ended:
-            ended, link.ended = link.ended, []
+        if link.ledger.ended:
+            ended, link.ledger.ended = link.ledger.ended, []
             for entry, outcome in ended:
                 waiter: asyncio.Future[Any] = entry.waiter
                 if waiter.done():
@@ -261,7 +257,7 @@ class Connection:
     def _take_back(self) -> None:
         """What the last connection did not take waits for the next one."""
         if self._refused is not None:
-            self.link.outbox.restore(self._refused.items)
+            self.link.ledger.outbox.restore(self._refused.items)
             self._refused = None
 
     def _end_pass(self) -> None:
@@ -334,11 +330,7 @@ class Connection:
         except OSError as error:  # TimeoutError is one
             if self._candidates is not None:
                 return  # the last answer still stands; libzmq goes on dialling it
-            reason = (
-                "the resolver did not answer"
-                if isinstance(error, TimeoutError)
-                else error.strerror or str(error)
-            )
+            reason = "the resolver did not answer" if isinstance(error, TimeoutError) else error.strerror or str(error)
             detail = f"the host name {self.address.host!r} has no address ({reason})"
             self._lookup = None
             now = self.loop.time()

@@ -39,19 +39,17 @@ class Options:
     metadata: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        if self.timeout is not None and (
-            isinstance(self.timeout, bool) or not isinstance(self.timeout, int | float)
-        ):
+        if self.timeout is not None and (isinstance(self.timeout, bool) or not isinstance(self.timeout, int | float)):
             raise TypeError(f"timeout is a number of seconds or None, not {type(self.timeout).__name__}")
         if self.metadata is not None and not all(isinstance(key, str) for key in self.metadata):
             raise TypeError("metadata has str keys only")
 
     def but(
         self,
-        timeout: float | None | _U,
+        timeout: float | _U | None,
         wait: bool | _U,
         idempotent: bool | _U,
-        metadata: Mapping[str, Any] | None | _U,
+        metadata: Mapping[str, Any] | _U | None,
     ) -> Options:
         """These options with some replaced."""
         if timeout is UNSET and wait is UNSET and idempotent is UNSET and metadata is UNSET:

@@ -92,7 +92,6 @@ def description(record: Record) -> Description:
         status=Status(data["status"]),
         invokes=bool(data["invokes"]),
         functions=tuple(
-            FunctionDescription(str(name), str(signature), str(doc))
-            for name, signature, doc in data["functions"]
+            FunctionDescription(str(name), str(signature), str(doc)) for name, signature, doc in data["functions"]
         ),
     )

@@ -29,9 +29,15 @@ if TYPE_CHECKING:
     from ..statistics import Statistics
     from .events import EventStream
     from .options import _U
-    from .writer import ComputerEngineWriter
 
-__all__ = ["EngineService", "Requests"]
+__all__ = ["Door", "EngineService", "Requests"]
+
+
+class Door(Protocol):
+    """What a service needs of a container's handle."""
+
+    async def send(self, call: Call, options: Options, tag: bytes, deadline: float | None, *, chosen: bool) -> Record:
+        """Sends one request and returns its RESPONSE record."""
 
 
 class Requests(Protocol):
@@ -40,7 +46,7 @@ class Requests(Protocol):
     home: Home
     tags: Iterator[bytes]
 
-    def get_engine(self, remote_id: UUID) -> ComputerEngineWriter | None:
+    def get_engine(self, remote_id: UUID) -> Door | None:
         """The handle of a container."""
 
     def listen(self, remote_id: UUID | None) -> EventStream:
@@ -65,10 +71,10 @@ class EngineService:
         fallback: Any = None,
         *,
         method: Method = Method.INVOKE,
-        timeout: float | None | _U = UNSET,
+        timeout: float | _U | None = UNSET,
         idempotent: bool | _U = UNSET,
         wait: bool | _U = UNSET,
-        metadata: Mapping[str, Any] | None | _U = UNSET,
+        metadata: Mapping[str, Any] | _U | None = UNSET,
     ) -> Any:
         """Sends data to a container's handler for plain requests and returns the data of its reply.
 
@@ -99,10 +105,10 @@ class EngineService:
         remote_id: UUID,
         fallback: Any = None,
         *,
-        timeout: float | None | _U = UNSET,
+        timeout: float | _U | None = UNSET,
         idempotent: bool | _U = UNSET,
         wait: bool | _U = UNSET,
-        metadata: Mapping[str, Any] | None | _U = UNSET,
+        metadata: Mapping[str, Any] | _U | None = UNSET,
     ) -> Params:
         """Sends one whole message and returns the whole reply, with the container's status.
 
@@ -125,10 +131,10 @@ class EngineService:
         /,
         *args: Any,
         request_id: UUID | None = None,
-        timeout: float | None | _U = UNSET,
+        timeout: float | _U | None = UNSET,
         idempotent: bool | _U = UNSET,
         wait: bool | _U = UNSET,
-        metadata: Mapping[str, Any] | None | _U = UNSET,
+        metadata: Mapping[str, Any] | _U | None = UNSET,
         **kwargs: Any,
     ) -> Any:
         """Calls a named function of a container and returns what it returns.
@@ -146,10 +152,10 @@ class EngineService:
         /,
         *,
         request_id: UUID | None = None,
-        timeout: float | None | _U = UNSET,
+        timeout: float | _U | None = UNSET,
         idempotent: bool | _U = UNSET,
         wait: bool | _U = UNSET,
-        metadata: Mapping[str, Any] | None | _U = UNSET,
+        metadata: Mapping[str, Any] | _U | None = UNSET,
     ) -> Callable[..., Coroutine[Any, Any, Any]]:
         """A named function of a container, to be called with any arguments: options are given here."""
         options = self.options.but(timeout, wait, idempotent, metadata)
@@ -160,14 +166,14 @@ class EngineService:
         return function
 
     async def get_state(
-        self, remote_id: UUID, *, timeout: float | None | _U = UNSET, wait: bool | _U = UNSET
+        self, remote_id: UUID, *, timeout: float | _U | None = UNSET, wait: bool | _U = UNSET
     ) -> Status:
         """Asks a container for its run state."""
         record = await self._simply(remote_id, Call(Op.GETSTATE), timeout, wait)
         return STATUSES[record[1]]
 
     async def set_state(
-        self, remote_id: UUID, status: Status, *, timeout: float | None | _U = UNSET, wait: bool | _U = UNSET
+        self, remote_id: UUID, status: Status, *, timeout: float | _U | None = UNSET, wait: bool | _U = UNSET
     ) -> Status:
         """Sets a container's run state and returns it.
 
@@ -178,7 +184,7 @@ class EngineService:
         return STATUSES[record[1]]
 
     async def describe(
-        self, remote_id: UUID, *, timeout: float | None | _U = UNSET, wait: bool | _U = UNSET
+        self, remote_id: UUID, *, timeout: float | _U | None = UNSET, wait: bool | _U = UNSET
     ) -> Description:
         """Asks a container what it offers: its functions with their signatures, its status, its version."""
         record = await self._simply(remote_id, Call(Op.DESCRIBE), timeout, wait)
@@ -201,7 +207,12 @@ class EngineService:
         return self._worker.statistics()
 
     async def ask(
-        self, writer: ComputerEngineWriter, call: Call, options: Options, tag: bytes | None, fallback: Any = None
+        self,
+        writer: Door,
+        call: Call,
+        options: Options,
+        tag: bytes | None,
+        fallback: Any = None,
     ) -> Record:
         """Sends one request, and its fallback if it has one and needs it; returns the RESPONSE record."""
         loop = self._worker.home.enter()
@@ -242,12 +253,12 @@ class EngineService:
         writer = self._writer(remote_id, tag)
         return (await self.ask(writer, Call(Op.CALL, function, args, kwargs or None), options, tag))[2]
 
-    async def _simply(self, remote_id: UUID, call: Call, timeout: float | None | _U, wait: bool | _U) -> Record:
+    async def _simply(self, remote_id: UUID, call: Call, timeout: float | _U | None, wait: bool | _U) -> Record:
         # None of these does work that could not be done twice.
         options = self.options.but(timeout, wait, True, UNSET)
         return await self.ask(self._writer(remote_id, None), call, options, None)
 
-    def _writer(self, remote_id: UUID, tag: bytes | None) -> ComputerEngineWriter:
+    def _writer(self, remote_id: UUID, tag: bytes | None) -> Door:
         if not isinstance(remote_id, UUID):
             raise TypeError(f"remote_id is a UUID, not {type(remote_id).__name__}")
         writer = self._worker.get_engine(remote_id)
@@ -259,4 +270,3 @@ class EngineService:
                 name=str(remote_id),
             )
         return writer
-

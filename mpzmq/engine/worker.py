@@ -168,7 +168,7 @@ class ComputerEngineWorker:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(timeout):
                         for connection in list(self._connections.values()):
-                            while len(connection.link.pending):
+                            while len(connection.link.ledger.pending):
                                 await connection.changed()
             self._closed = True
             for remote_id in list(self._connections):
@@ -303,7 +303,7 @@ class ComputerEngineWorker:
         if timeout > 0:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(timeout):
-                    while len(connection.link.pending):
+                    while len(connection.link.ledger.pending):
                         await connection.changed()
         if self._connections.get(remote_id) is connection:
             self._end(remote_id, "it was disconnected")

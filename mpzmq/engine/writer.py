@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ConnectTimeout, RequestIdReused, RequestTimeout
 from ..message import Executed, LinkState, Method, Status
-from ..protocol.link import too_large
 from ..protocol.pending import Entry, remaining_ms, request_in_words
 from ..protocol.wire import Flag, Kind, Op
 from .options import UNSET, Options
 from .requests import Call, checked_id
-from .service import EngineService
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
@@ -21,11 +19,12 @@ if TYPE_CHECKING:
     from ..errors import ConnectError, RequestError
     from ..home import Home
     from ..message import Description
-    from ..protocol.codec import Buffer
+    from ..protocol.values import Buffer
     from ..protocol.wire import Record
     from ..statistics import Statistics
     from .connection import Connection
     from .options import _U
+    from .service import EngineService
 
 __all__ = ["ComputerEngineWriter"]
 
@@ -33,9 +32,7 @@ __all__ = ["ComputerEngineWriter"]
 class ComputerEngineWriter:
     """The handle of one container. ``worker.connect()`` returns it; users make none."""
 
-    def __init__(
-        self, connection: Connection, home: Home, service: EngineService, drop: Callable[..., Any]
-    ) -> None:
+    def __init__(self, connection: Connection, home: Home, service: EngineService, drop: Callable[..., Any]) -> None:
         self._connection = connection
         self._link = connection.link
         self._home = home
@@ -110,9 +107,7 @@ class ComputerEngineWriter:
                 raise
             why = self.last_error
             seen = f": {why}" if why is not None else ""
-            raise self._not_ready(
-                f"it was not ready within {timeout} s (the link is {self.state}){seen}"
-            ) from None
+            raise self._not_ready(f"it was not ready within {timeout} s (the link is {self.state}){seen}") from None
 
     async def disconnect(self, timeout: float = 0.0) -> None:
         """Ends the link: waits that long for what is in flight, then ends what is left with ``ConnectionClosed``."""
@@ -126,10 +121,10 @@ class ComputerEngineWriter:
         *,
         request_id: UUID | None = None,
         method: Method = Method.INVOKE,
-        timeout: float | None | _U = UNSET,
+        timeout: float | _U | None = UNSET,
         idempotent: bool | _U = UNSET,
         wait: bool | _U = UNSET,
-        metadata: Mapping[str, Any] | None | _U = UNSET,
+        metadata: Mapping[str, Any] | _U | None = UNSET,
     ) -> Any:
         """Sends data to the container's handler for plain requests; see :meth:`EngineService.request`."""
         options = self._service.options.but(timeout, wait, idempotent, metadata)
@@ -142,10 +137,10 @@ class ComputerEngineWriter:
         /,
         *args: Any,
         request_id: UUID | None = None,
-        timeout: float | None | _U = UNSET,
+        timeout: float | _U | None = UNSET,
         idempotent: bool | _U = UNSET,
         wait: bool | _U = UNSET,
-        metadata: Mapping[str, Any] | None | _U = UNSET,
+        metadata: Mapping[str, Any] | _U | None = UNSET,
         **kwargs: Any,
     ) -> Any:
         """Calls a named function of the container; see :meth:`EngineService.call`."""
@@ -158,25 +153,21 @@ class ComputerEngineWriter:
         """A named function of the container, to be called with any arguments; see :meth:`EngineService.function`."""
         return self._service.function(self.remote_id, name, **options)
 
-    async def get_state(self, *, timeout: float | None | _U = UNSET, wait: bool | _U = UNSET) -> Status:
+    async def get_state(self, *, timeout: float | _U | None = UNSET, wait: bool | _U = UNSET) -> Status:
         """Asks the container for its run state."""
         return await self._service.get_state(self.remote_id, timeout=timeout, wait=wait)
 
-    async def set_state(
-        self, status: Status, *, timeout: float | None | _U = UNSET, wait: bool | _U = UNSET
-    ) -> Status:
+    async def set_state(self, status: Status, *, timeout: float | _U | None = UNSET, wait: bool | _U = UNSET) -> Status:
         """Sets the container's run state; see :meth:`EngineService.set_state`."""
         return await self._service.set_state(self.remote_id, status, timeout=timeout, wait=wait)
 
-    async def describe(self, *, timeout: float | None | _U = UNSET, wait: bool | _U = UNSET) -> Description:
+    async def describe(self, *, timeout: float | _U | None = UNSET, wait: bool | _U = UNSET) -> Description:
         """Asks the container what it offers."""
         return await self._service.describe(self.remote_id, timeout=timeout, wait=wait)
 
     # The door
 
-    async def send(
-        self, call: Call, options: Options, tag: bytes, deadline: float | None, *, chosen: bool
-    ) -> Record:
+    async def send(self, call: Call, options: Options, tag: bytes, deadline: float | None, *, chosen: bool) -> Record:
         """Sends one request and waits for its end.
 
         Args:
@@ -195,17 +186,17 @@ class ComputerEngineWriter:
         entry = self._encode(call, options, tag, now, deadline, chosen)
         if chosen:
             self._check_chosen(entry)
-        link.count_issued()
+        link.ledger.count_issued()
         if deadline is not None and not deadline > now:
-            link.count_ended(cancelled=False)
+            link.ledger.count_ended(cancelled=False)
             raise self._expired(tag, call, "its deadline had passed before it was sent")
-        if not (link.is_running and link.has_room(entry.size)) or self._connection.turns:
+        if not (link.is_running and link.ledger.has_room(entry.size)) or self._connection.turns:
             await self._wait_for_room(entry, options, call)
-        if entry.size > link.message_bytes:
-            link.count_ended(cancelled=False)
-            raise too_large(entry.what, link.verdicts.whom, entry.size, link.message_bytes)
+        if entry.size > link.ledger.message_bytes:
+            link.ledger.count_ended(cancelled=False)
+            raise link.ledger.too_large(entry)
         entry.waiter = waiter = loop.create_future()
-        link.submit(entry)
+        link.ledger.submit(entry)
         self._connection.leave(deadline)
         try:
             record: Record = await waiter
@@ -217,11 +208,9 @@ class ComputerEngineWriter:
 
     def _check_chosen(self, entry: Entry) -> None:
         link = self._link
-        if link.is_spent(entry.tag):
-            raise ValueError(
-                "a reply was received under this request id already: every request needs an id of its own"
-            )
-        other = link.pending.get(entry.tag)
+        if link.ledger.is_spent(entry.tag):
+            raise ValueError("a reply was received under this request id already: every request needs an id of its own")
+        other = link.ledger.pending.get(entry.tag)
         if other is None:
             return
         if entry.has_body_of(other):
@@ -242,15 +231,13 @@ class ComputerEngineWriter:
         args = [encoder.prepare(value, name, buffers) for name, value in zip(names, call.args, strict=True)]
         kwargs = None
         if call.kwargs is not None:
-            kwargs = {
-                key: encoder.prepare(value, f"kwargs[{key!r}]", buffers) for key, value in call.kwargs.items()
-            }
+            kwargs = {key: encoder.prepare(value, f"kwargs[{key!r}]", buffers) for key, value in call.kwargs.items()}
         metadata = None
         if options.metadata:
             metadata = encoder.prepare(dict(options.metadata), "metadata", buffers)
         record = [
             Kind.REQUEST,
-            link.next_sequence(),
+            link.ledger.next_sequence(),
             remaining_ms(deadline, now),
             Flag.IDEMPOTENT if options.idempotent else 0,
             call.op,
@@ -282,17 +269,15 @@ class ComputerEngineWriter:
         link = self._link
         try:
             async with asyncio.timeout_at(entry.deadline):
-                while (refusal := self._refusal(entry, options.wait)) is None and not link.has_room(
-                    entry.size
-                ):
+                while (refusal := self._refusal(entry, options.wait)) is None and not link.ledger.has_room(entry.size):
                     await self._connection.changed()
         except asyncio.CancelledError:
-            link.count_ended(cancelled=True)
+            link.ledger.count_ended(cancelled=True)
             raise
         except TimeoutError:
             refusal = self._expired(entry.tag, call, "the link had no room for it, so it never left")
         if refusal is not None:
-            link.count_ended(cancelled=False)
+            link.ledger.count_ended(cancelled=False)
             raise refusal
 
     def _refusal(self, entry: Entry, wait: bool) -> RequestError | None:
@@ -300,9 +285,7 @@ class ComputerEngineWriter:
         link = self._link
         if link.is_over:
             failed = link.failure is not None and link.state is LinkState.FAILED
-            why = f"its link is {link.state}" + (
-                f" ({link.failure.detail})" if failed and link.failure else ""
-            )
+            why = f"its link is {link.state}" + (f" ({link.failure.detail})" if failed and link.failure else "")
             return link.verdicts.not_connected(entry.tag, entry.what, why)
         if wait:
             return None
@@ -310,19 +293,15 @@ class ComputerEngineWriter:
             return link.verdicts.draining(entry.tag, entry.what)
         if not link.is_running:
             return link.verdicts.not_connected(entry.tag, entry.what, f"its link is {link.state}")
-        if not link.has_room(entry.size):
-            return link.verdicts.overloaded(entry.tag, entry.what, len(link.pending))
+        if not link.ledger.has_room(entry.size):
+            return link.verdicts.overloaded(entry.tag, entry.what, len(link.ledger.pending))
         return None
 
     def _expired(self, tag: bytes, call: Call, why: str) -> RequestTimeout:
         verdicts = self._link.verdicts
-        text = (
-            f"{request_in_words(call.op, call.function)} to {verdicts.whom} timed out: {why}; it has not run"
-        )
+        text = f"{request_in_words(call.op, call.function)} to {verdicts.whom} timed out: {why}; it has not run"
         return verdicts.make(RequestTimeout, tag, text, Executed.NO)
 
     def _not_ready(self, why: str) -> ConnectTimeout:
         verdicts = self._link.verdicts
-        return ConnectTimeout(
-            f"{verdicts.whom} cannot be talked to: {why}", address=self.address, name=self.name
-        )
+        return ConnectTimeout(f"{verdicts.whom} cannot be talked to: {why}", address=self.address, name=self.name)

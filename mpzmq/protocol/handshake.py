@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..message import Executed, Status
 from . import wire
-from .codec import Encoder
+from .encoder import Encoder
 from .peer import Peer, PeerSignal, PeerState
 from .wire import EXECUTED_NUMBER, LINK_TAG, STATUS_NUMBER, Code, Frames, Goodbye, Kind, Record
 
@@ -105,9 +105,7 @@ class Sessions:
             error = self.error_record(Code.MALFORMED, Executed.NO, text)
             self.strays.append((route, [tag, self.encoder.pack(error)]))
 
-    def error_record(
-        self, code: int, executed: Executed, text: str, detail: dict[str, object] | None = None
-    ) -> Record:
+    def error_record(self, code: int, executed: Executed, text: str, detail: dict[str, object] | None = None) -> Record:
         """An ERROR record."""
         return [Kind.ERROR, code, EXECUTED_NUMBER[executed], STATUS_NUMBER[self.status], text, detail]
 
@@ -162,9 +160,7 @@ class Sessions:
             self._by_route.pop(old, None)
         self._by_route[route] = peer
         peer.control(
-            wire.welcome(
-                self.instance, number, resumed, self.status, self._name, self._interval, self._limits
-            )
+            wire.welcome(self.instance, number, resumed, self.status, self._name, self._interval, self._limits)
         )
         if self.draining is not None:
             peer.control([Kind.GOODBYE, Goodbye.DRAINING, self.draining])

@@ -10,7 +10,7 @@ from .wire import BATCH_BYTES, LINK_TAG
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .codec import Buffer
+    from .values import Buffer
 
 __all__ = ["Item", "Outbox", "Outgoing"]
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from ..config import Limits
-    from .codec import Encoder
+    from .encoder import Encoder
     from .wire import Record
 
 __all__ = ["PEER_TRANSITIONS", "Peer", "PeerSignal", "PeerState"]
@@ -93,9 +93,7 @@ class Peer:
         if self.route and self.route != route:
             self._old_routes.append(self.route)
         self.route = route
-        self.message_bytes = min(
-            self._limits.message_bytes, limits.get("message_bytes", self._limits.message_bytes)
-        )
+        self.message_bytes = min(self._limits.message_bytes, limits.get("message_bytes", self._limits.message_bytes))
         self.outbox.batch_records = min(self._limits.batch_records, limits.get("batch_records", 1))
         self.outbox.clear_control()
         self._reads = ReadCounter(self._limits.window, self._limits.queued_bytes)
@@ -131,10 +129,7 @@ class Peer:
 
     def is_ping_due(self, now: float) -> bool:
         """Whether the engine was silent for two of its own intervals: it should have sent a PING."""
-        return (
-            self.state is PeerState.CONNECTED
-            and now - max(self._heard_at, self._pinged_at) >= 2 * self._interval
-        )
+        return self.state is PeerState.CONNECTED and now - max(self._heard_at, self._pinged_at) >= 2 * self._interval
 
     def ping(self, now: float) -> None:
         """Asks for a sign of life; a connection that is gone does not take it."""

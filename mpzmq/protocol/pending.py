@@ -10,7 +10,8 @@ from .wire import Op
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from .codec import Buffer, Encoder
+    from .encoder import Encoder
+    from .values import Buffer
     from .wire import Record
 
 __all__ = ["Deadlines", "Entry", "PendingTable", "remaining_ms", "request_in_words"]

@@ -104,9 +104,7 @@ def scan(data: bytes | memoryview, items: int, depth: int) -> None:
             raise HostileData("a byte that MessagePack does not use")
         else:
             width, fixed = _SHAPES[code]
-            position += (
-                width + fixed + (int.from_bytes(data[position : position + width], "big") if width else 0)
-            )
+            position += width + fixed + (int.from_bytes(data[position : position + width], "big") if width else 0)
         if items < 0:
             raise HostileData("too many elements")
         open_[-1] -= 1

@@ -81,9 +81,7 @@ class Verdicts:
         if entry.sent:
             why = f"it was sent, and no reply came (the link is {state})"
             then = "look at the container's log under the request id, or give it more time with timeout="
-            return self.make(
-                RequestTimeout, entry.tag, f"{entry.what} to {self.whom} timed out: {why}; {then}"
-            )
+            return self.make(RequestTimeout, entry.tag, f"{entry.what} to {self.whom} timed out: {why}; {then}")
         if window_full:
             why = "it never left, because the container has not read what was sent before it"
         else:
@@ -109,9 +107,7 @@ class Verdicts:
 
     def not_connected(self, tag: bytes, what: str, why: str) -> NotConnected:
         """The link cannot be used."""
-        text = (
-            f"{what} to {self.whom} was not sent: {why}; connect() it again, or pass wait=True to wait for it"
-        )
+        text = f"{what} to {self.whom} was not sent: {why}; connect() it again, or pass wait=True to wait for it"
         return self.make(NotConnected, tag, text)
 
     def draining(self, tag: bytes, what: str) -> ContainerDraining:
@@ -147,9 +143,7 @@ class Verdicts:
         # What was sent before, on a connection that broke, may have run there.
         truth = Executed.UNKNOWN if entry.resent and executed == 0 else EXECUTED[executed]
         error = self.make(cls, entry.tag, text, truth)
-        if isinstance(error, Overloaded) and isinstance(
-            retry_after := detail.get("retry_after"), int | float
-        ):
+        if isinstance(error, Overloaded) and isinstance(retry_after := detail.get("retry_after"), int | float):
             error.retry_after = float(retry_after)
         return error
 

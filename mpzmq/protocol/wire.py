@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from ..message import Executed, Status
-from .codec import Buffer, Decoder, HostileData
+from .decoder import Decoder
+from .scan import HostileData
+from .values import Buffer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -195,13 +195,9 @@ class ZmqDealer:
         """The verdict on a dial that did not reach TCP's end. libzmq tells no errno: order and time tell it."""
         timeout = self._settings.connect_timeout
         if not self._delayed and not self._endpoint.startswith("ipc:"):
-            return Failure(
-                FailureKind.UNREACHABLE, f"no route to {self._endpoint}: the network is unreachable"
-            )
+            return Failure(FailureKind.UNREACHABLE, f"no route to {self._endpoint}: the network is unreachable")
         if self._loop.time() - self._dialled_at >= 0.9 * timeout:
-            return Failure(
-                FailureKind.TIMEOUT, f"no answer from {self._endpoint} to a TCP connect in {timeout:g} s"
-            )
+            return Failure(FailureKind.TIMEOUT, f"no answer from {self._endpoint} to a TCP connect in {timeout:g} s")
         return Failure(FailureKind.REFUSED, f"nothing listens at {self._endpoint}: connection refused")
 
     def _handshake_failure(self, event: int, value: int) -> Failure:
@@ -210,9 +206,7 @@ class ZmqDealer:
             return Failure(FailureKind.DENIED, f"{endpoint} denied this engine (ZAP status {value})")
         if event == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
             if value == _MECHANISM_MISMATCH:
-                detail = (
-                    f"{endpoint} wants another security mechanism: one side uses CURVE, the other does not"
-                )
+                detail = f"{endpoint} wants another security mechanism: one side uses CURVE, the other does not"
                 return Failure(FailureKind.MECHANISM, detail)
             return Failure(FailureKind.HANDSHAKE, f"{endpoint} broke the ZMTP protocol (error {value:#x})")
         if value in (errno.EAGAIN, errno.ETIMEDOUT):
@@ -220,9 +214,7 @@ class ZmqDealer:
             detail = f"{endpoint} accepted the connection, but said nothing for {timeout:g} s"
             return Failure(FailureKind.MUTE, detail)
         said = os.strerror(value) if value else "no reason given"
-        detail = (
-            f"{endpoint} accepted the connection, but ended it before the ZMTP handshake was done ({said})"
-        )
+        detail = f"{endpoint} accepted the connection, but ended it before the ZMTP handshake was done ({said})"
         return Failure(FailureKind.HANDSHAKE, detail)
 
 

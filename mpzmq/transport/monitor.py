@@ -76,8 +76,5 @@ class Monitor:
 
     def _on_messages(self, messages: Sequence[Frames]) -> None:
         self._on_events(
-            [
-                (*_EVENT.unpack(bytes(frames[0])), bytes(frames[1]).decode(errors="replace"))
-                for frames in messages
-            ]
+            [(*_EVENT.unpack(bytes(frames[0])), bytes(frames[1]).decode(errors="replace")) for frames in messages]
         )

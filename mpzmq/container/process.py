@@ -1,0 +1,80 @@
+"""How a server lives in a process of its own: its event loop and its signals."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import logging
+import signal
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Signals", "loop_factory"]
+
+log = logging.getLogger(__name__)
+
+
+def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
+    """The maker of event loops for a name.
+
+    Args:
+        name: ``"asyncio"``, ``"uvloop"``, or ``"auto"``: uvloop where it is installed.
+
+    Raises:
+        ValueError: another name.
+        ImportError: uvloop is asked for and not installed.
+    """
+    if name not in ("auto", "asyncio", "uvloop"):
+        raise ValueError(f"loop is 'auto', 'asyncio' or 'uvloop', not {name!r}")
+    installed = importlib.util.find_spec("uvloop") is not None
+    if name == "asyncio" or (name == "auto" and not installed):
+        return asyncio.new_event_loop
+    if not installed:
+        raise ImportError("loop='uvloop' needs uvloop: install mpzmq-engine with its extra 'fast', or use 'auto'")
+    import uvloop
+
+    return uvloop.new_event_loop
+
+
+class Drainable(Protocol):
+    """What signals do to a server."""
+
+    async def drain(self, timeout: float) -> None:
+        """Takes no new work and ends what runs."""
+
+    async def close(self) -> None:
+        """Ends at once."""
+
+
+class Signals:
+    """SIGTERM and SIGINT, while a server serves: the first drains, the second closes."""
+
+    def __init__(self, server: Drainable, loop: asyncio.AbstractEventLoop, drain_timeout: float) -> None:
+        self._server = server
+        self._loop = loop
+        self._drain_timeout = drain_timeout
+        self._task: asyncio.Task[None] | None = None
+
+    def __enter__(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self._received, number)
+
+    def __exit__(self, *exc_info: object) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.remove_signal_handler(number)
+
+    def _received(self, number: int) -> None:
+        if self._task is None:
+            log.info("%s: draining", signal.Signals(number).name)
+            self._task = self._loop.create_task(self._drain_and_close())
+        else:
+            log.info("%s again: closing", signal.Signals(number).name)
+            self._task.cancel()
+
+    async def _drain_and_close(self) -> None:
+        try:
+            await self._server.drain(self._drain_timeout)
+        finally:
+            await self._server.close()

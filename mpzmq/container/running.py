@@ -1,0 +1,46 @@
+"""One request at work in a container."""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import asyncio
+    from uuid import UUID
+
+    from ..context import RequestContext
+    from ..protocol.handshake import Request
+    from .registry import Function
+
+    Key = tuple[UUID, bytes]
+
+__all__ = ["Ending", "Running"]
+
+
+class Ending(enum.Enum):
+    """Why a running handler is cancelled."""
+
+    ENGINE = "the engine does not wait for it any more"
+    DEADLINE = "its deadline has come"
+    SERVER = "the container ended it"
+
+
+class Running:
+    """One request whose handler has not ended."""
+
+    __slots__ = ("context", "deadline", "ending", "function", "request", "started", "task")
+
+    def __init__(self, request: Request, function: Function, context: RequestContext) -> None:
+        self.request = request
+        self.function = function
+        self.context = context
+        self.deadline = context.deadline
+        self.ending: Ending | None = None
+        self.started = False
+        self.task: asyncio.Task[None] | None = None
+
+    @property
+    def key(self) -> Key:
+        """What tells it from all others: the engine's session and the request's id."""
+        return self.request.peer.session, self.request.tag

@@ -1,0 +1,27 @@
+"""What a message can carry, and how buffers stand in for themselves.
+
+The sender's type decides what arrives, never the size: ``bytes`` arrive as ``bytes``, any other buffer as a
+read-only ``memoryview`` of the same format and shape, an array as an array. Buffers and large ``bytes`` are never
+copied into MessagePack: they travel as frames of their own, and an ext value points at them by index.
+"""
+
+from __future__ import annotations
+
+__all__ = ["ARRAY_KINDS", "EXT_BUFFER", "EXT_UUID", "KEYS", "LARGE_BYTES", "VIEW_FORMATS", "Buffer"]
+
+Buffer = bytes | memoryview
+
+EXT_BUFFER = 1
+EXT_UUID = 2
+
+LARGE_BYTES = 16 * 1024
+"""``bytes`` from this size on travel as a frame of their own: below, copying them is cheaper than a frame."""
+
+KEYS = frozenset({str, int, bytes})
+"""What a dict's keys may be."""
+
+VIEW_FORMATS = frozenset("?bBchHiIlLqQnNfdP")
+"""The formats that ``memoryview.cast()`` takes."""
+
+ARRAY_KINDS = frozenset("?biufcSUVmM")
+"""The kinds of numpy dtypes without references to Python objects."""
