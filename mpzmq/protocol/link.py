@@ -119,6 +119,7 @@ class Link:
         self._connection = 0
         self._handshaken = False
         self._was_up = False
+        self._busy_told = False
         self._window = Window()
         self._reconnects = 0
         self.ignored = 0
@@ -170,8 +171,9 @@ class Link:
         self.ledger.outbox.clear_control()
         hello = wire.hello(self._session, self._connection, self._engine_name, self._interval, self._limits)
         self.ledger.outbox.put_control(self.encoder.pack(hello))
-        if self._signal(Signal.HANDSHAKEN):
-            self._tell(LinkBusy, "the container's process was reached, its WELCOME is outstanding", now)
+        self._busy_told = False
+        # BUSY for the moment until WELCOME comes; an event would be noise before it has taken two intervals.
+        self._signal(Signal.HANDSHAKEN)
 
     def connection_ended(self, failure: Failure, now: float) -> None:
         """A dial has failed or a connection is lost. :meth:`judge` then says whether the link goes on."""
@@ -214,6 +216,7 @@ class Link:
         self.liveness.heard(now)
         if self.state is LinkState.BUSY and self.welcomed:
             self._signal(Signal.HEARD)
+            self._busy_told = False
             self._tell_up("the container answers again", now, reconnected=False)
         self.ignored += message.ignored
         for tag, record in message.records:
@@ -248,14 +251,15 @@ class Link:
         if self.liveness.is_stuck(now):
             detail = f"nothing heard for {now - self.liveness.last_heard:.1f} s, which is HeartbeatPolicy.stuck_after"
             return Failure(FailureKind.STUCK, detail, was_up=True)
-        if not self.welcomed:
-            return None
-        if self.liveness.is_ping_due(now):
+        if self.welcomed and self.liveness.is_ping_due(now):
             self.liveness.pinged(now)
             self.ledger.outbox.put_control(self.encoder.pack([Kind.PING, self._connection]))
-        if self.liveness.is_silent(now) and self._signal(Signal.SILENT):
-            silence = now - self.liveness.last_heard
-            self._tell(LinkBusy, f"no answer for {silence:.1f} s, but the container's process lives", now)
+        if self.liveness.is_silent(now):
+            self._signal(Signal.SILENT)
+            if self.state is LinkState.BUSY and not self._busy_told:
+                self._busy_told = True
+                silence = now - self.liveness.last_heard
+                self._tell(LinkBusy, f"no answer for {silence:.1f} s, but the container's process lives", now)
         return None
 
     def next_tick(self, now: float) -> float | None:

@@ -1,0 +1,1 @@
+"""The scenes that the library promises to survive, with real processes."""
