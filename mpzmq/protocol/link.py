@@ -227,6 +227,7 @@ class Link:
                     self._status(record[1], now)
             elif kind == Kind.ERROR:
                 self.ledger.errored(tag, record)
+                self._heed(record)
                 if STATUSES[record[3]] is not self.status and record[1] != Code.NO_SESSION:
                     self._status(record[3], now)
             else:
@@ -316,6 +317,15 @@ class Link:
         if self.welcomed:
             self.ledger.outbox.put_control(self.encoder.pack([Kind.CANCEL]), tag)
 
+    def _heed(self, record: Record) -> None:
+        """What an ERROR says of the whole link. Without it, what it sends back would leave again at once."""
+        code = record[1]
+        if code == Code.DRAINING:
+            self._goodbye(Goodbye.DRAINING, record[4])
+        elif code == Code.NO_SESSION and self.welcomed:
+            detail = "the container does not know this session any more"
+            self.turned_away = Failure(FailureKind.LOST, detail, was_up=True)
+
     def _control(self, record: Record, now: float) -> None:
         kind = record[0]
         if kind == Kind.WELCOME:
@@ -348,7 +358,7 @@ class Link:
         self.welcomed = True
         self._window.open(*window)
         self.ledger.limit_messages(limits.get("message_bytes", self._limits.message_bytes))
-        self.ledger.outbox.batch_records = min(self._limits.batch_records, limits.get("batch_records", 1))
+        self.ledger.outbox.accept(limits, self._limits.batch_records)
         reconnected, self._was_up = self._was_up, True
         self._reconnects += reconnected
         self.instance = instance

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from .wire import BATCH_BYTES, LINK_TAG
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from .values import Buffer
 
@@ -51,6 +51,7 @@ class Outbox:
 
     def __init__(self, batch_records: int) -> None:
         self.batch_records = batch_records
+        self.batch_bytes = BATCH_BYTES
         self._items: OrderedDict[bytes, Item] = OrderedDict()
         self._control: list[tuple[bytes, bytes]] = []
         self.bytes = 0
@@ -64,6 +65,11 @@ class Outbox:
 
     def __contains__(self, tag: bytes) -> bool:
         return tag in self._items
+
+    def accept(self, limits: Mapping[str, int], batch_records: int) -> None:
+        """The other side has announced what it accepts; ``batch_records`` is this side's own limit."""
+        self.batch_records = min(batch_records, limits.get("batch_records", 1))
+        self.batch_bytes = min(BATCH_BYTES, limits.get("message_bytes", BATCH_BYTES))
 
     def put(self, item: Item) -> None:
         """Queues an item behind the others."""
@@ -118,7 +124,7 @@ class Outbox:
         queue = self._items
         while items and queue and len(tags) < self.batch_records:
             item = queue[next(iter(queue))]
-            if tags and (item.buffers or size + item.size > BATCH_BYTES):
+            if tags and (item.buffers or size + item.size > self.batch_bytes):
                 break
             queue.popitem(last=False)
             self.bytes -= item.size

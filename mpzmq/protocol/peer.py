@@ -94,7 +94,7 @@ class Peer:
             self._old_routes.append(self.route)
         self.route = route
         self.message_bytes = min(self._limits.message_bytes, limits.get("message_bytes", self._limits.message_bytes))
-        self.outbox.batch_records = min(self._limits.batch_records, limits.get("batch_records", 1))
+        self.outbox.accept(limits, self._limits.batch_records)
         self.outbox.clear_control()
         self._reads = ReadCounter(self._limits.window, self._limits.queued_bytes)
         self._heard_at = self._pinged_at = now
