@@ -103,7 +103,7 @@ class Hub:
 
     async def close(self) -> None:
         """Cancels what runs, says GOODBYE, and closes the socket."""
-        self.router.unbind()
+        await self.router.unbind()
         await self.dispatcher.close()
         self.farewell(Goodbye.CLOSED, "the container was closed")
         for timer in (self._retry, self._deadline, self._care):

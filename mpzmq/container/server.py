@@ -293,8 +293,8 @@ class ContainerServer:
         if hub is None:
             return
         if hub.sessions.draining is None:
-            hub.router.unbind()
             hub.farewell(Goodbye.DRAINING, "the container is draining")
+            await hub.router.unbind()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 await hub.drained()

@@ -109,8 +109,8 @@ class Router(Protocol):
             OSError: the endpoint cannot be bound.
         """
 
-    def unbind(self) -> None:
-        """Listens no more; connections that stand go on."""
+    async def unbind(self) -> None:
+        """Listens no more, and returns when the endpoints are free; connections that stand go on."""
 
     def send(self, route: bytes, frames: Frames) -> Delivery:
         """Sends a message to one route."""

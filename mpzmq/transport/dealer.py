@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import zmq
 
 from ..failure import Failure, FailureKind
-from .monitor import Monitor
+from .monitor import DIALLING, Monitor
 from .socket import ZmqSocket, allow_ipv6, configure
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class ZmqDealer:
         raw.set(zmq.IMMEDIATE, 1)
         raw.set(zmq.RECONNECT_IVL, max(1, int(self._settings.redial_interval * 1000)))
         raw.set(zmq.CONNECT_TIMEOUT, max(1, int(self._settings.connect_timeout * 1000)))
-        self._monitor = Monitor(self._context, raw, self._loop, self._on_events)
+        self._monitor = Monitor(self._context, raw, DIALLING, self._loop, self._on_events)
         self._socket: ZmqSocket | None = ZmqSocket(
             raw, self._loop, self._handler.on_messages, self._handler.on_writable
         )

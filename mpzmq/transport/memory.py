@@ -328,8 +328,11 @@ class MemoryRouter:
         self._endpoints.append(bound)
         return bound
 
-    def unbind(self) -> None:
+    async def unbind(self) -> None:
         """Listens no more; connections that stand go on."""
+        self._unbind()
+
+    def _unbind(self) -> None:
         for endpoint in self._endpoints:
             self._network.unbind(endpoint)
         self._endpoints.clear()
@@ -348,7 +351,7 @@ class MemoryRouter:
 
     def close(self, linger: float) -> None:
         """Closes; what was sent still arrives if ``linger`` allows."""
-        self.unbind()
+        self._unbind()
         self._closed = True
         loop = asyncio.get_running_loop()
         for connection in list(self.routes.values()):

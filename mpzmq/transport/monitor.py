@@ -1,4 +1,4 @@
-"""What libzmq tells of a dealer's connections.
+"""What libzmq tells of a socket's connections.
 
 An undrained monitor freezes its whole context, so this one has no bound on its queue (a dialling socket makes a few
 events per dial) and is read by the event loop like any other socket.
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
     from .base import Frames
 
-__all__ = ["Monitor"]
+__all__ = ["DIALLING", "Monitor"]
 
 _numbers = itertools.count()
 _EVENT = struct.Struct("=Hi")
 
-EVENTS = (
+DIALLING = int(
     zmq.EVENT_CONNECTED
     | zmq.EVENT_CONNECT_DELAYED
     | zmq.EVENT_CONNECT_RETRIED
@@ -44,6 +44,7 @@ class Monitor:
     Args:
         context: the socket's context.
         socket: the socket; its first connect comes after this.
+        events: which events.
         loop: the event loop.
         on_events: receives bursts of ``(event, value, endpoint)``.
     """
@@ -52,13 +53,14 @@ class Monitor:
         self,
         context: zmq.Context[zmq.Socket[bytes]],
         socket: zmq.Socket[bytes],
+        events: int,
         loop: asyncio.AbstractEventLoop,
         on_events: Callable[[Sequence[tuple[int, int, str]]], None],
     ) -> None:
         self._watched = socket
         self._on_events = on_events
         address = f"inproc://mpzmq-monitor-{next(_numbers)}"
-        socket.monitor(address, int(EVENTS))
+        socket.monitor(address, events)
         pair = context.socket(zmq.PAIR)
         pair.set(zmq.RCVHWM, 0)
         pair.set(zmq.LINGER, 0)

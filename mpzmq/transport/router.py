@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 from typing import TYPE_CHECKING
@@ -9,10 +10,11 @@ from typing import TYPE_CHECKING
 import zmq
 
 from .base import Delivery
+from .monitor import Monitor
 from .socket import ZmqSocket, allow_ipv6, configure
 
 if TYPE_CHECKING:
-    import asyncio
+    from collections.abc import Sequence
 
     from .base import Frames, RouterHandler, SocketSettings
 
@@ -20,6 +22,10 @@ __all__ = ["ZmqRouter"]
 
 BACKLOG = 1024
 """Connections that may wait to be accepted: a thousand engines redial at once after a restart."""
+
+
+UNBIND_TIMEOUT = 1.0
+"""Seconds to wait for libzmq to close its listeners; it takes less than one millisecond."""
 
 
 class ZmqRouter:
@@ -38,6 +44,10 @@ class ZmqRouter:
         raw.set(zmq.ROUTER_MANDATORY, 1)
         raw.set(zmq.BACKLOG, BACKLOG)
         self._endpoints: list[str] = []
+        # A router that only tells of listeners it has closed makes few events: nobody else can flood this monitor.
+        self._monitor = Monitor(context, raw, int(zmq.EVENT_CLOSED), loop, self._on_closed)
+        self._closed = asyncio.Event()
+        self._listeners = 0
         self._socket = ZmqSocket(raw, loop, handler.on_messages, lambda: None, routed=True)
 
     def bind(self, endpoint: str) -> str:
@@ -51,12 +61,17 @@ class ZmqRouter:
         self._endpoints.append(bound)
         return bound
 
-    def unbind(self) -> None:
-        """Listens no more; connections that stand go on."""
-        for endpoint in self._endpoints:
+    async def unbind(self) -> None:
+        """Listens no more, and returns when the endpoints are free; connections that stand go on."""
+        endpoints, self._endpoints = self._endpoints, []
+        self._listeners = len(endpoints)
+        for endpoint in endpoints:
             with contextlib.suppress(zmq.ZMQError):
                 self._socket.raw.unbind(endpoint)
-        self._endpoints.clear()
+        if endpoints:
+            # libzmq's own thread closes the listeners, a moment later.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._closed.wait(), UNBIND_TIMEOUT)
 
     def send(self, route: bytes, frames: Frames) -> Delivery:
         """Sends a message to one route."""
@@ -69,4 +84,10 @@ class ZmqRouter:
 
     def close(self, linger: float) -> None:
         """Closes; idempotent."""
+        self._monitor.close()
         self._socket.close(linger)
+
+    def _on_closed(self, events: Sequence[tuple[int, int, str]]) -> None:
+        self._listeners -= len(events)
+        if self._listeners <= 0:
+            self._closed.set()
