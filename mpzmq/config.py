@@ -5,7 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 
-__all__ = ["MIN_RECONNECT_INTERVAL", "HeartbeatPolicy", "Limits", "ReconnectPolicy"]
+__all__ = [
+    "DEFAULT_HEARTBEAT",
+    "DEFAULT_LIMITS",
+    "DEFAULT_RECONNECT",
+    "MIN_RECONNECT_INTERVAL",
+    "HeartbeatPolicy",
+    "Limits",
+    "ReconnectPolicy",
+]
 
 MIN_RECONNECT_INTERVAL = 0.010
 """Seconds. Below this libzmq may redial before a busy event loop has counted the last attempt."""
@@ -122,3 +130,8 @@ class Limits:
         if self.depth > 256:
             # msgpack's own parser gives up at 1,024, and Python's recursion limit is 1,000.
             raise ValueError(f"Limits.depth must be 256 or less, not {self.depth}")
+
+
+DEFAULT_RECONNECT = ReconnectPolicy()
+DEFAULT_HEARTBEAT = HeartbeatPolicy()
+DEFAULT_LIMITS = Limits()

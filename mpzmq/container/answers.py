@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..errors import EncodeError, MpzmqError, Refused, RemoteError
+from ..errors import EncodeError, MpzmqError, Refused, RemoteError, RequestError
 from ..message import Executed
 from ..protocol.outbox import Item
 from ..protocol.wire import STATUS_NUMBER, Code, Kind
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ..protocol.handshake import Request, Sessions
     from ..protocol.values import Buffer
 
-__all__ = ["Answers"]
+__all__ = ["Answers", "is_own_word"]
 
 _MAX_TEXT = 4096
 """Characters of an exception's text that travel: a traceback-sized message helps nobody."""
@@ -55,9 +55,10 @@ class Answers:
 
     def raised(self, request: Request, error: BaseException) -> Item:
         """What the handler raised."""
-        if type(error) is Refused:
+        if is_own_word(error, Refused):
             return self.error(request, Code.REFUSED, Executed.NO, _text(error))
-        if type(error) is RemoteError:
+        if is_own_word(error, RemoteError):
+            assert isinstance(error, RemoteError)
             chosen = {"type": error.error_type, "code": error.code, "data": error.data}
             buffers: list[Buffer] = []
             try:
@@ -71,6 +72,15 @@ class Answers:
             error = MpzmqError("the data of the RemoteError is larger than the engine accepts")
         detail = {"type": type(error).__name__}
         return self.error(request, Code.REMOTE, Executed.YES, _text(error), detail)
+
+
+def is_own_word(error: BaseException, kind: type[RequestError]) -> bool:
+    """Whether a handler raised an error of this kind itself.
+
+    One that came from another container, in a call that the handler made, has a request id: it is no answer of
+    this one.
+    """
+    return isinstance(error, kind) and error.request_id is None
 
 
 def _text(error: BaseException) -> str:

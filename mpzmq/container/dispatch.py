@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from ..context import RequestContext, current
-from ..errors import EncodeError, RemoteError
+from ..errors import EncodeError, Refused, RemoteError
 from ..message import Executed, Status
 from ..protocol.pending import Deadlines, request_in_words
 from ..protocol.wire import Code, Op
-from .answers import Answers
+from .answers import Answers, is_own_word
 from .builtin import describe, get_state, set_state
 from .registry import Function
 from .running import Ending, Running
@@ -341,7 +341,7 @@ class Dispatcher:
             return
         request = running.request
         item = self._answers.raised(request, error)
-        if type(error).__name__ == "Refused":
+        if is_own_word(error, Refused):
             self.refused += 1
         else:
             self.failed += 1

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 from uuid import UUID, uuid4
 
 from ..address import parse_address
-from ..config import HeartbeatPolicy, Limits
+from ..config import DEFAULT_HEARTBEAT, DEFAULT_LIMITS
 from ..errors import InsecureBind
 from ..home import Home
 from ..message import Status
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from ..address import Address
+    from ..config import HeartbeatPolicy, Limits
     from ..transport.base import Transport
 
 __all__ = ["ContainerServer"]
@@ -58,13 +59,13 @@ class ContainerServer:
         *,
         name: str | None = None,
         lifespan: Callable[[ContainerServer], AbstractAsyncContextManager[Any]] | None = None,
-        heartbeat: HeartbeatPolicy | None = None,
-        limits: Limits | None = None,
+        heartbeat: HeartbeatPolicy = DEFAULT_HEARTBEAT,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         self.name = f"{socket.gethostname()}/{os.getpid()}" if name is None else name
         self._lifespan = lifespan
-        self._heartbeat = HeartbeatPolicy() if heartbeat is None else heartbeat
-        self._limits = Limits() if limits is None else limits
+        self._heartbeat = heartbeat
+        self._limits = limits
         self._transport: Transport = ZmqTransport()
         self._registry = Registry()
         self._home = Home("server")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID, uuid4
 
 from ..address import parse_address
-from ..config import HeartbeatPolicy, Limits, ReconnectPolicy
+from ..config import DEFAULT_HEARTBEAT, DEFAULT_LIMITS, DEFAULT_RECONNECT
 from ..errors import ConnectError, ConnectTimeout
 from ..home import Home
 from ..message import LinkState
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
+    from ..config import HeartbeatPolicy, Limits, ReconnectPolicy
     from ..events import LinkEvent
     from ..protocol.link import Link
     from ..transport.base import Transport
@@ -53,13 +54,13 @@ class ComputerEngineWorker:
     def __init__(
         self,
         *,
-        reconnect: ReconnectPolicy | None = None,
-        heartbeat: HeartbeatPolicy | None = None,
-        limits: Limits | None = None,
+        reconnect: ReconnectPolicy = DEFAULT_RECONNECT,
+        heartbeat: HeartbeatPolicy = DEFAULT_HEARTBEAT,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
-        self._reconnect = ReconnectPolicy() if reconnect is None else reconnect
-        self._heartbeat = HeartbeatPolicy() if heartbeat is None else heartbeat
-        self._limits = Limits() if limits is None else limits
+        self._reconnect = reconnect
+        self._heartbeat = heartbeat
+        self._limits = limits
         self._transport: Transport = ZmqTransport()
         self.home = Home("worker")
         self.tags = request_tags()
