@@ -30,7 +30,7 @@ FULL_RETRY = 0.01
 """Seconds until a message that an engine's connection did not take is tried again."""
 
 LINGER = 0.2
-"""Seconds in which the last words may leave in the background after the socket was closed."""
+"""Seconds in which the last words may leave when the socket is closed."""
 
 HANDSHAKE_TIMEOUT = 3.0
 """Seconds for an engine's ZMTP handshake: a mute connection is not kept longer."""
@@ -103,13 +103,12 @@ class Hub:
 
     async def close(self) -> None:
         """Cancels what runs, says GOODBYE, and closes the socket."""
-        await self.router.unbind()
         await self.dispatcher.close()
         self.farewell(Goodbye.CLOSED, "the container was closed")
         for timer in (self._retry, self._deadline, self._care):
             if timer is not None:
                 timer.cancel()
-        self.router.close(LINGER)
+        await self.router.close(LINGER)
 
     def _reply(self, peer: Peer, item: Item) -> None:
         if peer.state is not PeerState.CONNECTED:

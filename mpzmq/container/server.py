@@ -71,6 +71,7 @@ class ContainerServer:
         self._home = Home("server")
         self._status = Status.RUNNING
         self._hub: Hub | None = None
+        self._final = ServerStatistics()
         self._starting = asyncio.Lock()
         self._living = contextlib.AsyncExitStack()
         self._closed = False
@@ -175,10 +176,10 @@ class ContainerServer:
         return None if self._hub is None else self._hub.sessions.instance
 
     def statistics(self) -> ServerStatistics:
-        """The counters since the first bind."""
+        """The counters since the first bind; after a close, those at its end."""
         hub = self._hub
         if hub is None:
-            return ServerStatistics()
+            return self._final
         dispatcher = hub.dispatcher
         return ServerStatistics(
             received=dispatcher.received,
@@ -287,7 +288,8 @@ class ContainerServer:
     async def drain(self, timeout: float = 8.0) -> None:
         """Takes no new work, and waits until what runs has ended and every engine has its replies.
 
-        Engines are told at once; the endpoints are freed for a successor. Ends after ``timeout`` seconds anyway.
+        Engines are told at once. Ends after ``timeout`` seconds anyway. The endpoints are freed by :meth:`close`:
+        libzmq cannot stop listening without ending the connections it has accepted.
         """
         self._home.enter()
         hub = self._hub
@@ -295,7 +297,6 @@ class ContainerServer:
             return
         if hub.sessions.draining is None:
             hub.farewell(Goodbye.DRAINING, "the container is draining")
-            await hub.router.unbind()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 await hub.drained()
@@ -319,6 +320,7 @@ class ContainerServer:
                 if hub is not None:
                     await hub.close()
                     self._status = hub.sessions.status
+                    self._final = self.statistics()
                     self._hub = None
                 living, self._living = self._living, contextlib.AsyncExitStack()
                 try:

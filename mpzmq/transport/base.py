@@ -109,14 +109,11 @@ class Router(Protocol):
             OSError: the endpoint cannot be bound.
         """
 
-    async def unbind(self) -> None:
-        """Listens no more, and returns when the endpoints are free; connections that stand go on."""
-
     def send(self, route: bytes, frames: Frames) -> Delivery:
         """Sends a message to one route."""
 
-    def close(self, linger: float) -> None:
-        """Closes, trying for ``linger`` seconds in the background to send what was taken."""
+    async def close(self, linger: float) -> None:
+        """Closes, trying for ``linger`` seconds to send what was taken; returns when the endpoints are free."""
 
 
 class Transport(Protocol):

@@ -328,15 +328,6 @@ class MemoryRouter:
         self._endpoints.append(bound)
         return bound
 
-    async def unbind(self) -> None:
-        """Listens no more; connections that stand go on."""
-        self._unbind()
-
-    def _unbind(self) -> None:
-        for endpoint in self._endpoints:
-            self._network.unbind(endpoint)
-        self._endpoints.clear()
-
     def send(self, route: bytes, frames: Frames) -> Delivery:
         """Sends a message to one route."""
         connection = self.routes.get(route)
@@ -349,9 +340,10 @@ class MemoryRouter:
         if not self._closed:
             self._handler.on_messages([frames])
 
-    def close(self, linger: float) -> None:
+    async def close(self, linger: float) -> None:
         """Closes; what was sent still arrives if ``linger`` allows."""
-        self._unbind()
+        for endpoint in self._endpoints:
+            self._network.unbind(endpoint)
         self._closed = True
         loop = asyncio.get_running_loop()
         for connection in list(self.routes.values()):

@@ -24,7 +24,7 @@ BACKLOG = 1024
 """Connections that may wait to be accepted: a thousand engines redial at once after a restart."""
 
 
-UNBIND_TIMEOUT = 1.0
+CLOSE_TIMEOUT = 1.0
 """Seconds to wait for libzmq to close its listeners; it takes less than one millisecond."""
 
 
@@ -61,18 +61,6 @@ class ZmqRouter:
         self._endpoints.append(bound)
         return bound
 
-    async def unbind(self) -> None:
-        """Listens no more, and returns when the endpoints are free; connections that stand go on."""
-        endpoints, self._endpoints = self._endpoints, []
-        self._listeners = len(endpoints)
-        for endpoint in endpoints:
-            with contextlib.suppress(zmq.ZMQError):
-                self._socket.raw.unbind(endpoint)
-        if endpoints:
-            # libzmq's own thread closes the listeners, a moment later.
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._closed.wait(), UNBIND_TIMEOUT)
-
     def send(self, route: bytes, frames: Frames) -> Delivery:
         """Sends a message to one route."""
         try:
@@ -82,8 +70,19 @@ class ZmqRouter:
                 return Delivery.GONE
             raise
 
-    def close(self, linger: float) -> None:
-        """Closes; idempotent."""
+    async def close(self, linger: float) -> None:
+        """Closes, and returns when the endpoints are free."""
+        endpoints, self._endpoints = self._endpoints, []
+        self._listeners = len(endpoints)
+        # Unbinding ends the connections that were accepted there: they are given the time to send what they have.
+        self._socket.raw.set(zmq.LINGER, int(linger * 1000))
+        for endpoint in endpoints:
+            with contextlib.suppress(zmq.ZMQError):
+                self._socket.raw.unbind(endpoint)
+        if endpoints:
+            # libzmq's own thread closes the listeners, a moment later.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._closed.wait(), CLOSE_TIMEOUT)
         self._monitor.close()
         self._socket.close(linger)
 
