@@ -1,0 +1,7 @@
+"""``python -m mpzmq`` is the command ``mpzmq``."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())

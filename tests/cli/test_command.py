@@ -1,0 +1,73 @@
+"""The command itself: versions, help, wrong usage, and what it says where its extra is missing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import click
+import pytest
+import zmq
+
+import mpzmq
+from tests.cli.conftest import environment, run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_version() -> None:
+    result = run("--version")
+    python = ".".join(map(str, sys.version_info[:3]))
+    expected = f"mpzmq {mpzmq.__version__} (pyzmq {zmq.__version__}, libzmq {zmq.zmq_version()}, Python {python}"
+    assert result.returncode == 0
+    assert result.stdout.startswith(expected)
+    assert result.stdout.count("\n") == 1
+
+
+@pytest.mark.parametrize("args", [["--help"], ["-h"], ["demo", "--help"], ["demo", "-h"]], ids=" ".join)
+def test_help_ends_with_examples(args: list[str]) -> None:
+    result = run(*args)
+    assert (result.returncode, result.stderr) == (0, "")
+    examples = result.stdout.rpartition("Examples:\n")[2].splitlines()
+    assert examples
+    assert all("mpzmq " in line for line in examples)
+
+
+def test_demo_is_the_only_command() -> None:
+    listed = run("--help").stdout.partition("Commands:\n")[2].partition("\n\n")[0]
+    assert [line.split()[0] for line in listed.splitlines()] == ["demo"]
+
+
+@pytest.mark.parametrize("args", [["dmeo"], ["demo", "--jsno"], ["demo", "more"], []], ids=" ".join)
+def test_wrong_usage(args: list[str]) -> None:
+    result = run(*args)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith("Usage: mpzmq")
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.skipif(not hasattr(click.exceptions, "NoSuchCommand"), reason="click suggests commands since 8.4")
+def test_a_typo_gets_a_suggestion() -> None:
+    assert "Did you mean 'demo'?" in run("dmeo").stderr
+
+
+@pytest.mark.parametrize("missing", ["click", "rich"])
+def test_a_missing_extra_is_named(tmp_path: Path, missing: str) -> None:
+    (tmp_path / f"{missing}.py").write_text(f"raise ImportError('no {missing} here')\n")
+    paths = f"{tmp_path}:{environment()['PYTHONPATH']}"
+    result = run("demo", PYTHONPATH=paths)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == (
+        "mpzmq demo needs the extra 'cli': install mpzmq-engine[cli]"
+        " (from a checkout: .venv/bin/pip install '.[cli]')\n"
+    )
+
+
+def test_a_container_needs_no_extra() -> None:
+    source = "import sys, mpzmq.cli.container; print(sorted({'click', 'rich'} & set(sys.modules)))"
+    result = subprocess.run(
+        [sys.executable, "-c", source], capture_output=True, text=True, env=environment(), timeout=30
+    )
+    assert (result.stdout, result.stderr) == ("[]\n", "")
