@@ -1,0 +1,109 @@
+"""The README's tables of settings and errors say the same as the code."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import dataclasses
+import inspect
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import mpzmq
+from mpzmq import config
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
+UNITS = {"": 1, " s": 1, " MiB": 1024 * 1024}
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "worker.service()": mpzmq.ComputerEngineWorker.service,
+    "worker.connect()": mpzmq.ComputerEngineWorker.connect,
+    "worker.close()": mpzmq.ComputerEngineWorker.close,
+    "worker.disconnect()": mpzmq.ComputerEngineWorker.disconnect,
+    "server.bind()": mpzmq.ContainerServer.bind,
+    "server.function()": mpzmq.ContainerServer.function,
+    "server.drain()": mpzmq.ContainerServer.drain,
+    "server.run()": mpzmq.ContainerServer.run,
+}
+OBVIOUS = {"name", "insecure"}
+"""Parameters that need no row wherever they stand: what they default to is told in words."""
+
+
+def table(heading: str) -> list[list[str]]:
+    """The rows of the first table under a heading."""
+    found = re.search(rf"^## {heading}$.*?\n\|.*?\n\|[-|]+\n(.*?)\n\n", README, re.M | re.S)
+    assert found is not None, f"README.md has no table under {heading!r}"
+    return [[cell.strip() for cell in line.strip().strip("|").split(" | ")] for line in found[1].splitlines()]
+
+
+def shown_settings() -> dict[tuple[str, str], Any]:
+    """(where, what) to the default that the README shows."""
+    settings = {}
+    for where, what, default, _ in table("Settings"):
+        found = re.fullmatch(r"`([^`]+)`( s| MiB|)", default)
+        assert found is not None, f"{where} {what}: {default}"
+        value = ast.literal_eval(found[1])
+        settings[where.strip("`"), what.strip("`")] = value * UNITS[found[2]] if found[2] else value
+    return settings
+
+
+def real_settings() -> dict[tuple[str, str], Any]:
+    """The same, as the code has it."""
+    settings = {}
+    for policy in (config.ReconnectPolicy, config.HeartbeatPolicy, config.Limits):
+        for field in dataclasses.fields(policy):
+            settings[policy.__name__, field.name] = field.default
+    for where, function in FUNCTIONS.items():
+        for parameter in inspect.signature(function).parameters.values():
+            wanted = parameter.name not in OBVIOUS or where == "server.bind()"
+            if parameter.default is not parameter.empty and parameter.kind is not parameter.POSITIONAL_ONLY and wanted:
+                settings[where, parameter.name] = parameter.default
+    return settings
+
+
+def test_every_default_is_told() -> None:
+    assert shown_settings() == real_settings()
+
+
+def test_types_of_defaults_are_told() -> None:
+    """1.0 is not 1, and True is not 1 either."""
+    real = real_settings()
+    assert {key: type(value) for key, value in shown_settings().items()} == {
+        key: type(value) for key, value in real.items()
+    }
+
+
+def error_rows() -> dict[str, tuple[str, str, str]]:
+    """The name of each error to what it also is, its `executed`, and the advice."""
+    rows = {}
+    for line in re.search(r"^## Errors$.*?\n\|[-|]+\n(.*?)\n\n", README, re.M | re.S)[1].splitlines():  # type: ignore[index]
+        name, also, executed, advice = (cell.strip() for cell in line.strip("|").split("|"))
+        rows[name.strip("`")] = (also.strip("`"), executed, advice)
+    return rows
+
+
+def test_every_error_is_told() -> None:
+    errors = {
+        name
+        for name in mpzmq.__all__
+        if isinstance(kind := getattr(mpzmq, name), type) and issubclass(kind, mpzmq.MpzmqError)
+    }
+    assert set(error_rows()) == errors - {"MpzmqError"}
+
+
+@pytest.mark.parametrize("name", sorted(error_rows()))
+def test_an_error_is_told_truly(name: str) -> None:
+    also, executed, advice = error_rows()[name]
+    kind = getattr(mpzmq, name)
+    assert also == " ".join(base.__name__ for base in kind.__bases__ if base.__module__ == builtins.__name__)
+    if issubclass(kind, mpzmq.RequestError):
+        assert executed.startswith(f"`{kind.executed}`")
+    else:
+        assert executed == ""
+    assert advice
