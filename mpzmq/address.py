@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 from dataclasses import dataclass
 
 __all__ = ["Address", "parse_address"]
+
+MAX_IPC_PATH = 103
+"""Bytes: what every system's sockaddr_un can hold (Linux 107, macOS 103)."""
 
 _FORMS = 'use "host:port", "[::1]:port", "tcp://host:port", (host, port) or "ipc://path"'
 
@@ -67,6 +71,8 @@ def parse_address(address: object, *, bind: bool = False) -> Address:
             path = address.removeprefix("ipc://")
             if not path or "\0" in path:
                 raise ValueError(f"{address!r} has no path: {_FORMS}")
+            if len(os.fsencode(path)) > MAX_IPC_PATH:
+                raise ValueError(f"{address!r} is too long: an ipc path has at most {MAX_IPC_PATH} bytes")
             return Address(text, path=path)
         host, port = _split(address)
     else:

@@ -19,6 +19,10 @@ _MAX_TEXT = 4096
 """Characters of an exception's text that travel: a traceback-sized message helps nobody."""
 
 
+_SHORT_TEXT = 256
+"""The same for an engine that accepts small messages only; it fits into any that ``Limits`` allows."""
+
+
 class Answers:
     """Builds the replies of one container."""
 
@@ -50,8 +54,11 @@ class Answers:
         self, request: Request, code: int, executed: Executed, text: str, detail: dict[str, Any] | None = None
     ) -> Item:
         """An error that the container found."""
-        record = self._sessions.error_record(code, executed, text, detail)
-        return Item(request.tag, self._encoder.pack(record))
+        item = Item(request.tag, self._encoder.pack(self._sessions.error_record(code, executed, text, detail)))
+        if item.size > request.peer.message_bytes:
+            record = self._sessions.error_record(code, executed, text[:_SHORT_TEXT] + " [cut]", detail)
+            item = Item(request.tag, self._encoder.pack(record))
+        return item
 
     def raised(self, request: Request, error: BaseException) -> Item:
         """What the handler raised."""

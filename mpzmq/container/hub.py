@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,7 @@ FULL_RETRY = 0.01
 """Seconds until a message that an engine's connection did not take is tried again."""
 
 LINGER = 0.2
-"""Seconds in which the last words may leave when the socket is closed."""
+"""Seconds that engines have to read the last words when the server closes."""
 
 HANDSHAKE_TIMEOUT = 3.0
 """Seconds for an engine's ZMTP handshake: a mute connection is not kept longer."""
@@ -95,6 +96,10 @@ class Hub:
     async def drained(self) -> None:
         """Waits until nothing runs, and every engine has read its replies."""
         await self.dispatcher.idle()
+        await self._all_read()
+
+    async def _all_read(self) -> None:
+        """Waits until every engine has answered a PING: linger is no acknowledgement (seen: 99 of 300 arrived)."""
         self.sessions.ping_all(self._loop.time())
         self._flush()
         while not all(peer.has_read_all for peer in self.sessions.connected()):
@@ -105,6 +110,9 @@ class Hub:
         """Cancels what runs, says GOODBYE, and closes the socket."""
         await self.dispatcher.close()
         self.farewell(Goodbye.CLOSED, "the container was closed")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER):
+                await self._all_read()
         for timer in (self._retry, self._deadline, self._care):
             if timer is not None:
                 timer.cancel()

@@ -363,11 +363,16 @@ class ContainerServer:
             runner.run(self._serve(endpoints, insecure, drain_timeout))
 
     async def _serve(self, endpoints: tuple[str | tuple[str, int], ...], insecure: bool, drain_timeout: float) -> None:
+        loop = asyncio.get_running_loop()
+        # Before the first bind: whoever sees the port open may send a signal.
+        on_main_thread = threading.current_thread() is threading.main_thread()
+        signals = Signals(self, loop, drain_timeout) if on_main_thread else contextlib.nullcontext()
         async with self:
-            for endpoint in endpoints:
-                await self.bind(endpoint, insecure=insecure)
-            on_main_thread = threading.current_thread() is threading.main_thread()
-            await self.serve_forever(handle_signals=on_main_thread, drain_timeout=drain_timeout)
+            with signals:
+                for endpoint in endpoints:
+                    if not self._closed:
+                        await self.bind(endpoint, insecure=insecure)
+                await self.serve_forever()
 
     def __del__(self, _warn: Any = warnings.warn) -> None:
         home = getattr(self, "_home", None)

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from ..address import Address
     from ..config import HeartbeatPolicy, Limits, ReconnectPolicy
     from ..events import LinkEvent
-    from ..protocol.outbox import Outgoing
     from ..transport.base import Dealer, Frames, Transport
 
 __all__ = ["Connection"]
@@ -80,7 +79,7 @@ class Connection:
         remote_id: the id under which the worker knows the container.
         address: where it is.
         name: what it is called in errors, events and logs.
-        session: the id of the worker's session.
+        session: the id of the link's session.
         engine_name: what the worker calls itself.
         transport: makes the socket.
         publish: takes the events of the link.
@@ -121,7 +120,6 @@ class Connection:
         self._dealer: Dealer | None = None
         self._candidates: Candidates | None = None
         self._lookup: asyncio.Task[None] | None = None
-        self._refused: Outgoing | None = None
         self._gathering = False
         self._timer: asyncio.TimerHandle | None = None
         self._changed: list[asyncio.Future[None]] = []
@@ -181,7 +179,6 @@ class Connection:
         link = self.link
         now = self.loop.time()
         for failure in changes:
-            self._take_back()
             if failure is None:
                 link.handshaken(now)
             elif not (failure.was_up or failure.fatal) and (endpoint := self._next_candidate()) is not None:
@@ -247,18 +244,11 @@ class Connection:
             return
         link = self.link
         now = self.loop.time()
-        while (outgoing := self._refused or link.next_outgoing(now)) is not None:
+        while (outgoing := link.next_outgoing(now)) is not None:
             if not dealer.send(outgoing.frames):
-                self._refused = outgoing
+                link.ledger.outbox.take_back(outgoing)
                 return
-            self._refused = None
             link.sent(outgoing)
-
-    def _take_back(self) -> None:
-        """What the last connection did not take waits for the next one."""
-        if self._refused is not None:
-            self.link.ledger.outbox.restore(self._refused.items)
-            self._refused = None
 
     def _end_pass(self) -> None:
         self._gathering = False
@@ -287,7 +277,6 @@ class Connection:
         """Ends a connection that stands but is of no use."""
         now = self.loop.time()
         self.link.turned_away = None
-        self._take_back()
         self.link.connection_ended(failure, now)
         self.link.judge(now)
         if self._dealer is not None and not self.link.is_over:

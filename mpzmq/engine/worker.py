@@ -64,7 +64,6 @@ class ComputerEngineWorker:
         self._transport: Transport = ZmqTransport()
         self.home = Home("worker")
         self.tags = request_tags()
-        self._session = uuid4()
         self._connections: dict[UUID, Connection] = {}
         self._writers: dict[UUID, ComputerEngineWriter] = {}
         self._past = Statistics()
@@ -116,10 +115,7 @@ class ComputerEngineWorker:
         if self._closing is not None:
             await asyncio.shield(self._closing)
             self.home.enter()
-        if self._closed:
-            # A new session: the old one's requests have all ended.
-            self._session = uuid4()
-            self._closed = False
+        self._closed = False
         return self
 
     async def __aexit__(
@@ -240,7 +236,8 @@ class ComputerEngineWorker:
             remote_id,
             parsed,
             parsed.text if name is None else name,
-            self._session,
+            # A session of its own: two links to one container must not supersede each other.
+            uuid4(),
             f"{socket.gethostname()}/{os.getpid()}",
             reconnect=self._reconnect,
             heartbeat=self._heartbeat,
@@ -253,14 +250,14 @@ class ComputerEngineWorker:
         writer = ComputerEngineWriter(connection, self.home, service, self.disconnect)
         self._connections[remote_id] = connection
         self._writers[remote_id] = writer
-        connection.start()
-        if wait:
-            try:
+        try:
+            connection.start()
+            if wait:
                 await self._first_dial(connection, timeout)
-            except BaseException:
-                if self._connections.get(remote_id) is connection:
-                    self._end(remote_id, "connect() did not succeed")
-                raise
+        except BaseException:
+            if self._connections.get(remote_id) is connection:
+                self._end(remote_id, "connect() did not succeed")
+            raise
         return writer
 
     async def _first_dial(self, connection: Connection, timeout: float | None) -> None:

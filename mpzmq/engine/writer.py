@@ -184,19 +184,24 @@ class ComputerEngineWriter:
         loop = self._connection.loop
         now = loop.time()
         entry = self._encode(call, options, tag, now, deadline, chosen)
-        if chosen:
-            self._check_chosen(entry)
-        link.ledger.count_issued()
+        self._check_id(entry)
+        ledger = link.ledger
+        ledger.count_issued()
         if deadline is not None and not deadline > now:
-            link.ledger.count_ended(cancelled=False)
+            ledger.count_ended(cancelled=False)
             raise self._expired(tag, call, "its deadline had passed before it was sent")
-        if not (link.is_running and link.ledger.has_room(entry.size)) or self._connection.turns:
+        if not (link.is_running and ledger.has_room(entry.size)) or self._connection.turns:
             await self._wait_for_room(entry, options, call)
-        if entry.size > link.ledger.message_bytes:
-            link.ledger.count_ended(cancelled=False)
-            raise link.ledger.too_large(entry)
+            try:
+                self._check_id(entry)
+            except ValueError:
+                ledger.count_ended(cancelled=False)
+                raise
+        if entry.size > ledger.message_bytes:
+            ledger.count_ended(cancelled=False)
+            raise ledger.too_large(entry)
         entry.waiter = waiter = loop.create_future()
-        link.ledger.submit(entry)
+        ledger.submit(entry)
         self._connection.leave(deadline)
         try:
             record: Record = await waiter
@@ -206,7 +211,10 @@ class ComputerEngineWriter:
             raise
         return record
 
-    def _check_chosen(self, entry: Entry) -> None:
+    def _check_id(self, entry: Entry) -> None:
+        """Holds an id that the caller chose against those in use and those used up."""
+        if not entry.chosen:
+            return
         link = self._link
         if link.ledger.is_spent(entry.tag):
             raise ValueError("a reply was received under this request id already: every request needs an id of its own")
@@ -224,17 +232,13 @@ class ComputerEngineWriter:
         link = self._link
         encoder = link.encoder
         buffers: list[Buffer] = []
+        name = "args" if call.op == Op.CALL else "data"
         if call.op == Op.CALL:
-            names = [f"args[{index}]" for index in range(len(call.args))]
+            args = list(encoder.prepare_all(call.args, name, buffers))
         else:
-            names = ["data"] * len(call.args)
-        args = [encoder.prepare(value, name, buffers) for name, value in zip(names, call.args, strict=True)]
-        kwargs = None
-        if call.kwargs is not None:
-            kwargs = {key: encoder.prepare(value, f"kwargs[{key!r}]", buffers) for key, value in call.kwargs.items()}
-        metadata = None
-        if options.metadata:
-            metadata = encoder.prepare(dict(options.metadata), "metadata", buffers)
+            args = [encoder.prepare(value, name, buffers) for value in call.args]
+        kwargs = None if call.kwargs is None else encoder.prepare_all(call.kwargs, "kwargs", buffers)
+        metadata = encoder.prepare_all(dict(options.metadata), "metadata", buffers) if options.metadata else None
         record = [
             Kind.REQUEST,
             link.ledger.next_sequence(),
@@ -246,7 +250,8 @@ class ComputerEngineWriter:
             kwargs,
             metadata,
         ]
-        values = [*zip(names, args, strict=True), ("kwargs", kwargs), ("metadata", metadata)]
+        sent = args if call.op == Op.CALL else (args[0] if args else None)
+        values = ((name, sent), ("kwargs", kwargs), ("metadata", metadata))
         return Entry(
             tag,
             record,
@@ -269,8 +274,11 @@ class ComputerEngineWriter:
         link = self._link
         try:
             async with asyncio.timeout_at(entry.deadline):
-                while (refusal := self._refusal(entry, options.wait)) is None and not link.ledger.has_room(entry.size):
-                    await self._connection.changed()
+                if self._refusal(entry, options.wait) is None:
+                    await self._connection.turns.wait(
+                        lambda: link.ledger.has_room(entry.size) or self._refusal(entry, options.wait) is not None
+                    )
+            refusal = self._refusal(entry, options.wait)
         except asyncio.CancelledError:
             link.ledger.count_ended(cancelled=True)
             raise

@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Decoder"]
 
+SCAN_FACTOR = 4
+MIN_SCAN_ITEMS = 64 * 1024
+"""The scan bounds what one record may set aside in memory; the exact limits, one value each, are checked after it."""
+
+MAX_REFERENCE = 1024
+"""Bytes of an ext value that refers to a buffer: index, format and at most 64 dimensions."""
+
 _CONTAINERS = frozenset({list, dict})
 
 # numpy's (kind, item size) as the struct character of the same native layout, for a receiver without numpy.
@@ -60,8 +67,7 @@ class Decoder:
         self._next_buffer = 0
         try:
             if needs_scan(data, self._items):
-                # Fields of the records themselves, of which there are at most 16, are no elements of values.
-                scan(data, self._items + 16 * count, self._depth + 4)
+                scan(data, SCAN_FACTOR * max(self._items, MIN_SCAN_ITEMS), self._depth + 4)
             unpacker = self._unpacker
             if unpacker is None:
                 unpacker = self._unpacker = self._new_unpacker()
@@ -93,7 +99,12 @@ class Decoder:
             values = values.values()
         if _CONTAINERS.isdisjoint(map(type, values)):
             return
-        level: list[Any] = [value for value in values if type(value) in _CONTAINERS]
+        for value in values:
+            if type(value) in _CONTAINERS:
+                self._check_container(value)
+
+    def _check_container(self, value: Any) -> None:
+        level: list[Any] = [value]
         items = self._items
         depth = 0
         while level:
@@ -129,12 +140,16 @@ class Decoder:
             return UUID(bytes=data)
         if code != EXT_BUFFER:
             raise HostileData(f"ext type {code}")
+        if len(data) > MAX_REFERENCE:
+            raise HostileData("a reference to a buffer that is larger than any")
         reference = msgpack.unpackb(data, use_list=True)
         index, *shape = reference if isinstance(reference, list) else (reference,)
-        if index != self._next_buffer or isinstance(index, bool):
+        # Unless the reference turns out to be sound, none of the message's buffers is where it should be.
+        expected, self._next_buffer = self._next_buffer, -1
+        if index != expected or isinstance(index, bool) or index >= len(self._buffers):
             raise HostileData("buffers are referred to out of order")
         content = self._buffers[index]
-        self._next_buffer += 1
+        self._next_buffer = index + 1
         if not shape:
             return bytes(content)
         kind, format_, dimensions = shape
@@ -172,6 +187,6 @@ def _array(view: memoryview, dtype: str, shape: list[int]) -> Any:
         if isinstance(dimension, bool) or not isinstance(dimension, int) or dimension < 0:
             raise HostileData("an array of malformed shape")
         count *= dimension
-    if parsed.hasobject or count * parsed.itemsize != size:
+    if parsed.hasobject or parsed.names or not parsed.itemsize or count * parsed.itemsize != size:
         raise HostileData("an array whose shape does not fit its buffer")
     return numpy.ndarray(tuple(shape), parsed, buffer=view)

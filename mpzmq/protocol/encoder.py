@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import sys
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -69,6 +69,15 @@ class Encoder:
         except _UnfitError as unfit:
             raise _encode_error(name + unfit.path, unfit.what) from None
 
+    def prepare_all(self, values: Sequence[Any] | dict[str, Any], name: str, buffers: list[Buffer]) -> Any:
+        """As :meth:`prepare`, for all arguments of a request: the limit on elements is theirs together."""
+        if type(values) is not dict and _SCALARS.issuperset(map(type, values)):
+            return values
+        try:
+            return _Walk(self._depth, self._items, buffers).top(values)
+        except _UnfitError as unfit:
+            raise _encode_error(name + unfit.path, unfit.what) from None
+
     def pack(self, record: list[Any], names: Sequence[tuple[str, Any]] = ()) -> bytes:
         """One record, whose values :meth:`prepare` has seen, as MessagePack.
 
@@ -94,12 +103,16 @@ class Encoder:
 
 
 def _new_packer() -> msgpack.Packer:
-    return msgpack.Packer(datetime=True, default=_uuid)
+    return msgpack.Packer(datetime=True, default=_default)
 
 
-def _uuid(value: object) -> msgpack.ExtType:
+def _default(value: object) -> msgpack.ExtType | msgpack.Timestamp:
     if isinstance(value, UUID):
         return msgpack.ExtType(EXT_UUID, value.bytes)
+    if isinstance(value, datetime):  # of a subclass
+        return msgpack.Timestamp.from_datetime(value)
+    if isinstance(value, int):
+        raise OverflowError("an int of more than 64 bits")
     raise TypeError(f"cannot carry {type(value).__name__}")
 
 
@@ -116,6 +129,10 @@ class _Walk:
         self.depth = depth
         self.items = items
         self.buffers = buffers
+
+    def top(self, values: Sequence[Any] | dict[str, Any]) -> Any:
+        """The arguments of a request: the container that holds them is no level of theirs."""
+        return self._dict(values, 0) if isinstance(values, dict) else self._list(values, 0)
 
     def value(self, value: Any, depth: int) -> Any:
         kind = type(value)
@@ -219,6 +236,10 @@ class _Walk:
 def _aware(value: datetime) -> datetime:
     if value.tzinfo is None:
         raise _UnfitError("a datetime without a time zone: make it aware")
+    try:
+        value.astimezone(UTC)
+    except OverflowError:
+        raise _UnfitError("a datetime outside the years 1 to 9999 of UTC") from None
     return value
 
 

@@ -74,6 +74,8 @@ class Sessions:
         peer = self._by_route.get(route)
         if peer is not None and peer.route == route:
             peer.heard(message.size, now)
+            if peer.is_report_due:
+                self.dirty[peer.session] = peer
         for tag, record in message.records:
             kind = record[0]
             if kind == Kind.HELLO:

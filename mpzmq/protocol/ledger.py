@@ -48,6 +48,7 @@ class Ledger:
         self._sequence = 0
         self._issued = self._replied = self._failed = self._cancelled = 0
         self._late = self._resent = 0
+        self._disordered = False
 
     # From the application
 
@@ -116,7 +117,7 @@ class Ledger:
             # It has not run: it waits for WELCOME, on this connection or on the successor's.
             if tag not in self.outbox:
                 entry.sent = entry.resent
-                self.outbox.restore([entry])
+                self._put_back([entry])
         else:
             self._end([entry], lambda entry: self.verdicts.from_record(entry, record))
 
@@ -137,10 +138,17 @@ class Ledger:
         for entry in again:
             entry.resent = True
         self._resent += len(again)
-        outbox.restore(again)
+        self._put_back(again)
         verdict = self.verdicts.closed if on_purpose else self.verdicts.lost
         gone = [entry for entry in self.pending if entry.tag not in outbox or not entry.wait]
         self._end(gone, lambda entry: verdict(entry, why))
+
+    def in_order(self) -> Outbox:
+        """The outbox, what was put back into it in the order in which it was issued."""
+        if self._disordered:
+            self._disordered = False
+            self.outbox.sort(lambda entry: entry.record[1])
+        return self.outbox
 
     def end_all(self, verdict: Callable[[Entry], Exception]) -> None:
         """The link has ended: so has every request."""
@@ -181,6 +189,10 @@ class Ledger:
             attempts=attempts,
             rtt=rtt,
         )
+
+    def _put_back(self, entries: list[Entry]) -> None:
+        self.outbox.restore(entries)
+        self._disordered = True
 
     def _end(self, entries: list[Entry], verdict: Callable[[Entry], Exception]) -> None:
         for entry in entries:

@@ -74,7 +74,7 @@ class Link:
 
     Args:
         verdicts: builds the errors of the link.
-        session: the id of the worker's session.
+        session: the id of the link's session, one for all its connections.
         engine_name: what the worker calls itself.
         once: give up when the first dial fails, whatever the policy.
         now: the time.
@@ -277,7 +277,7 @@ class Link:
         if not self._handshaken:
             return None
         if self.is_running and self._window.has_room():
-            return self.ledger.outbox.cut(now)
+            return self.ledger.in_order().cut(now)
         if self.state is LinkState.CLOSED or self._window.has_control_room():
             return self.ledger.outbox.cut(now, items=False)
         return None

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .wire import BATCH_BYTES, LINK_TAG
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from .values import Buffer
+
+    _Control = tuple[bytes, int]
 
 __all__ = ["Item", "Outbox", "Outgoing"]
 
@@ -33,12 +36,15 @@ class Item:
 
 
 class Outgoing:
-    """One message, cut and not yet sent."""
+    """One message, cut and not yet sent: control records, then items."""
 
-    __slots__ = ("frames", "items", "size")
+    __slots__ = ("control", "frames", "items", "size")
 
-    def __init__(self, frames: list[Buffer], items: Sequence[Item], size: int) -> None:
+    def __init__(
+        self, frames: list[Buffer], control: Sequence[tuple[_Control, bytes]], items: Sequence[Item], size: int
+    ) -> None:
         self.frames = frames
+        self.control = control
         self.items = items
         self.size = size
 
@@ -53,7 +59,7 @@ class Outbox:
         self.batch_records = batch_records
         self.batch_bytes = BATCH_BYTES
         self._items: OrderedDict[bytes, Item] = OrderedDict()
-        self._control: list[tuple[bytes, bytes]] = []
+        self._control: dict[_Control, bytes] = {}
         self.bytes = 0
         """The size of all items that wait."""
 
@@ -72,13 +78,22 @@ class Outbox:
         self.batch_bytes = min(BATCH_BYTES, limits.get("message_bytes", BATCH_BYTES))
 
     def put(self, item: Item) -> None:
-        """Queues an item behind the others."""
+        """Queues an item behind the others; one of the same tag that waits is replaced."""
+        if item.tag in self._items:
+            self.remove(item.tag)
         self._items[item.tag] = item
         self.bytes += item.size
 
-    def put_control(self, body: bytes, tag: bytes = LINK_TAG) -> None:
-        """Queues a control record: it leaves before all items, and does not count against the window."""
-        self._control.append((tag, body))
+    def put_control(self, body: bytes, tag: bytes = LINK_TAG) -> bool:
+        """Queues a control record: it leaves before all items, and does not count against the window.
+
+        It takes the place of one of the same kind and tag that waits, so that a peer which asks and does not read
+        costs no memory. False: it did.
+        """
+        key = (tag, body[1])  # the first byte says that it is an array, the second is its kind
+        replaced = self._control.pop(key, None)
+        self._control[key] = body
+        return replaced is None
 
     def remove(self, tag: bytes) -> Item | None:
         """Takes an item back that has not left."""
@@ -87,8 +102,17 @@ class Outbox:
             self.bytes -= item.size
         return item
 
+    def take_back(self, outgoing: Outgoing) -> None:
+        """The transport did not take a message: what was in it waits again, in front of everything."""
+        self.restore(outgoing.items)
+        self._control = {**dict(outgoing.control), **self._control}
+
+    def sort(self, order: Callable[[Any], int]) -> None:
+        """Puts the items in order."""
+        self._items = OrderedDict(sorted(self._items.items(), key=lambda entry: order(entry[1])))
+
     def restore(self, items: Sequence[Item]) -> None:
-        """Puts items back to the front: their message did not leave after all."""
+        """Puts items to the front."""
         for item in reversed(items):
             self._items[item.tag] = item
             self._items.move_to_end(item.tag, last=False)
@@ -111,15 +135,12 @@ class Outbox:
             now: the time, for what depends on it.
             items: False: control records only.
         """
-        tags: list[bytes] = []
-        bodies: list[bytes] = []
-        size = 0
-        if self._control:
-            for tag, body in self._control[: self.batch_records]:
-                tags.append(tag)
-                bodies.append(body)
-                size += len(body) + 16
-            del self._control[: self.batch_records]
+        control = list(itertools.islice(self._control.items(), self.batch_records))
+        for key, _ in control:
+            del self._control[key]
+        tags = [tag for (tag, _), _ in control]
+        bodies = [body for _, body in control]
+        size = sum(map(len, bodies)) + 16 * len(bodies)
         taken: list[Item] = []
         queue = self._items
         while items and queue and len(tags) < self.batch_records:
@@ -134,9 +155,9 @@ class Outbox:
             bodies.append(item.body)
             size += item.size
             if item.buffers:
-                return Outgoing([item.tag, item.body, *item.buffers], taken, size)
+                return Outgoing([item.tag, item.body, *item.buffers], control, taken, size)
         if not tags:
             return None
         if len(tags) == 1:
-            return Outgoing([tags[0], bodies[0]], taken, size)
-        return Outgoing([b"".join(tags), b"".join(bodies)], taken, size)
+            return Outgoing([tags[0], bodies[0]], control, taken, size)
+        return Outgoing([b"".join(tags), b"".join(bodies)], control, taken, size)

@@ -72,7 +72,6 @@ class Peer:
         self._interval = 0.0
         self._heard_at = self._pinged_at = 0.0
         self._unanswered = 0
-        self._refused: Outgoing | None = None
         self._limits = limits
         self._encoder = encoder
         self._old_routes: deque[bytes] = deque()
@@ -99,7 +98,6 @@ class Peer:
         self._reads = ReadCounter(self._limits.window, self._limits.queued_bytes)
         self._heard_at = self._pinged_at = now
         self._unanswered = 0
-        self._take_back()
         self.signal(PeerSignal.HELLO)
         return [self._old_routes.popleft() for _ in range(len(self._old_routes) - OLD_ROUTES)]
 
@@ -107,6 +105,11 @@ class Peer:
     def routes(self) -> list[bytes]:
         """All routes that are remembered."""
         return [*self._old_routes, self.route]
+
+    @property
+    def is_report_due(self) -> bool:
+        """Whether the engine has to hear soon how much was read, or its window closes."""
+        return self._reads.is_report_due()
 
     def heard(self, size: int, now: float) -> None:
         """A message of ``size`` bytes was read from the engine's connection."""
@@ -118,9 +121,9 @@ class Peer:
         self._reads.reported()
         self.control([Kind.PONG, self.number, self._reads.messages, self._reads.bytes])
 
-    def control(self, record: Record) -> None:
-        """Queues a record of the link."""
-        self.outbox.put_control(self._encoder.pack(record))
+    def control(self, record: Record) -> bool:
+        """Queues a record of the link; False: it replaces one of its kind that waits."""
+        return self.outbox.put_control(self._encoder.pack(record))
 
     def reply(self, item: Item) -> bool:
         """Queues a reply. False: the engine has too many unread, and the session has to be given up."""
@@ -134,8 +137,7 @@ class Peer:
     def ping(self, now: float) -> None:
         """Asks for a sign of life; a connection that is gone does not take it."""
         self._pinged_at = now
-        self._unanswered += 1
-        self.control([Kind.PING, self.number])
+        self._unanswered += self.control([Kind.PING, self.number])
 
     def ponged(self) -> None:
         """The engine has answered a PING, and so has read everything that was sent before it."""
@@ -144,32 +146,23 @@ class Peer:
     @property
     def has_read_all(self) -> bool:
         """Whether nothing waits for the engine, and it has answered every PING."""
-        return not self.outbox and self._refused is None and not self._unanswered
+        return not self.outbox and not self._unanswered
 
     def refuse(self, outgoing: Outgoing) -> None:
         """The transport did not take a message: it goes first next time."""
-        self._refused = outgoing
+        self.outbox.take_back(outgoing)
 
     def detach(self) -> int:
         """The connection is gone; returns how many replies were lost with it."""
         self.signal(PeerSignal.UNREACHABLE)
-        self._take_back()
         lost = len(self.outbox)
         self.outbox.clear()
         return lost
-
-    def _take_back(self) -> None:
-        if self._refused is not None:
-            self.outbox.restore(self._refused.items)
-            self._refused = None
 
     def next_outgoing(self, now: float) -> Outgoing | None:
         """The next message for the engine; None: nothing waits, or there is no connection."""
         if self.state is not PeerState.CONNECTED:
             return None
-        if self._refused is not None:
-            outgoing, self._refused = self._refused, None
-            return outgoing
         if self._reads.is_report_due():
             self._reads.reported()
             self.control([Kind.ACK, self._reads.messages, self._reads.bytes])

@@ -71,7 +71,7 @@ def scan(data: bytes | memoryview, items: int, depth: int) -> None:
 
     Args:
         data: MessagePack.
-        items: how many elements all its arrays and maps may have (a map's pair counts as one).
+        items: how many elements the arrays and maps of one of the values may have (a map's pair counts as one).
         depth: how deep they may be nested.
 
     Raises:
@@ -79,8 +79,11 @@ def scan(data: bytes | memoryview, items: int, depth: int) -> None:
     """
     position = 0
     end = len(data)
+    allowed = items
     open_ = [-1]  # values that each open container still expects; below them all, no end of values
     while position < end:
+        if len(open_) == 1:
+            items = allowed
         code = data[position]
         position += 1
         children = 0

@@ -153,6 +153,10 @@ def _is_count(value: object) -> bool:
     return type(value) is int and value >= 0
 
 
+def _is_below(value: object, end: int) -> bool:
+    return type(value) is int and 0 <= value < end
+
+
 def _is_seconds(value: object) -> bool:
     return type(value) in (int, float) and 0 < value < math.inf  # type: ignore[operator]
 
@@ -189,12 +193,12 @@ def _check_request(record: Record, decoder: Decoder) -> bool:
 def _check_response(record: Record, decoder: Decoder) -> bool:
     _, status, data = record
     decoder.check((data,))
-    return status in (0, 1)
+    return _is_below(status, 2)
 
 
 def _check_error(record: Record, decoder: Decoder) -> bool:
     _, code, executed, status, message, detail = record
-    if not (type(code) is int and executed in (0, 1, 2) and status in (0, 1) and type(message) is str):
+    if not (type(code) is int and _is_below(executed, 3) and _is_below(status, 2) and type(message) is str):
         return False
     if detail is not None:
         if type(detail) is not dict:
@@ -207,6 +211,7 @@ def _check_hello(record: Record, decoder: Decoder) -> bool:
     _, versions, session, number, name, interval, limits = record
     return (
         isinstance(versions, list)
+        and all(map(_is_count, versions))
         and isinstance(session, UUID)
         and _is_count(number)
         and isinstance(name, str)
@@ -222,7 +227,7 @@ def _check_welcome(record: Record, decoder: Decoder) -> bool:
         and isinstance(instance, UUID)
         and _is_count(number)
         and isinstance(resumed, bool)
-        and status in (0, 1)
+        and _is_below(status, 2)
         and isinstance(name, str)
         and _is_seconds(interval)
         and isinstance(window, list)
@@ -294,6 +299,11 @@ class MessageReader:
         count, odd = divmod(len(tags), 16)
         if count == 0:
             message.ignored = 1
+            return message
+        if count > 1 and len(frames[1]) > BATCH_BYTES:
+            # No peer of ours sends it, and what decoding may take of memory is bounded for one record at a time.
+            for index in range(count):
+                self._malformed(message, tags[16 * index : 16 * index + 16])
             return message
         values, buffers_fit, complete = self._decoder.records(count, frames[1], frames[2:])
         whole = not odd and buffers_fit and (complete or len(values) < count)

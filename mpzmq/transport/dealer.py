@@ -107,7 +107,11 @@ class ZmqDealer:
         )
         self._begin_dial(0.0)
         allow_ipv6(raw, self._endpoint)
-        raw.connect(self._endpoint)
+        try:
+            raw.connect(self._endpoint)
+        except zmq.ZMQError as error:
+            self._shut(0.0)
+            raise OSError(error.errno, f"cannot dial {self._endpoint}: {error.strerror}") from None
 
     def _shut(self, linger: float) -> None:
         self._cancel_timer()

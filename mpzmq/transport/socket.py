@@ -107,6 +107,10 @@ class ZmqSocket:
             self._refused = True
             self._look_soon()
             return False
+        except zmq.ZMQError:
+            # A send that fails has read libzmq's signals too: what it announced would not be announced again.
+            self._look_soon()
+            raise
         if self._look is None:
             self._look_soon()
         return True

@@ -1,5 +1,6 @@
 # The part of msgpack that mpzmq and its tests use, checked against msgpack 1.2.4, which ships no types.
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any, NamedTuple, final
 
 from typing_extensions import Buffer
@@ -28,6 +29,8 @@ class Timestamp:
     @staticmethod
     def from_bytes(b: bytes) -> Timestamp: ...
     def to_bytes(self) -> bytes: ...
+    @staticmethod
+    def from_datetime(dt: datetime) -> Timestamp: ...
 
 class Packer:
     def __init__(

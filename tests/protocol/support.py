@@ -1,0 +1,235 @@
+"""What the tests of the protocol share: values compared as the values table means it, and a link with a container."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import numpy
+
+from mpzmq.config import HeartbeatPolicy, Limits, ReconnectPolicy
+from mpzmq.failure import Failure, FailureKind
+from mpzmq.message import LinkState, Status
+from mpzmq.protocol import wire
+from mpzmq.protocol.encoder import Encoder
+from mpzmq.protocol.link import Link
+from mpzmq.protocol.pending import Entry, remaining_ms
+from mpzmq.protocol.verdicts import Verdicts
+from mpzmq.protocol.wire import LINK_TAG, Flag, Kind, Message, MessageReader, Op, Record
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mpzmq.protocol.outbox import Outgoing
+    from mpzmq.protocol.values import Buffer
+
+REMOTE = UUID(int=0xA1)
+SESSION = UUID(int=0xB2)
+INSTANCE = UUID(int=0xC3)
+LOST = Failure(FailureKind.LOST, "the connection broke", was_up=True)
+REFUSED = Failure(FailureKind.REFUSED, "connection refused")
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two values are equal and of the same kind, whole and in every part (NaN equals NaN)."""
+    if isinstance(one, list | tuple):
+        same_kind = type(one) is type(other) and len(one) == len(other)
+        return same_kind and all(map(same, one, other))
+    if isinstance(one, dict):
+        same_keys = isinstance(other, dict) and [(type(k), k) for k in one] == [(type(k), k) for k in other]
+        return same_keys and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, numpy.ndarray):
+        return (
+            isinstance(other, numpy.ndarray)
+            and (one.dtype, one.shape) == (other.dtype, other.shape)
+            and one.tobytes() == other.tobytes()
+        )
+    if isinstance(one, memoryview):
+        return (
+            isinstance(other, memoryview)
+            and (one.format, one.shape) == (other.format, other.shape)
+            and one.tobytes() == other.tobytes()
+        )
+    if isinstance(one, datetime) or isinstance(other, datetime):
+        return isinstance(one, datetime) and isinstance(other, datetime) and one == other
+    return type(one) is type(other) and (one == other or (one != one and other != other))
+
+
+def tag(number: int) -> bytes:
+    """The request id of the number."""
+    return number.to_bytes(16, "big")
+
+
+class Pair:
+    """A link and, in place of its transport and container, a script: whoever tests plays them.
+
+    Attributes:
+        link: the link.
+        now: the time; the test moves it.
+        sent: records that left, each with its tag, since they were last taken.
+    """
+
+    def __init__(
+        self,
+        *,
+        reconnect: ReconnectPolicy | None = None,
+        heartbeat: HeartbeatPolicy | None = None,
+        limits: Limits | None = None,
+        once: bool = False,
+    ) -> None:
+        self.now = 100.0
+        self.limits = limits or Limits()
+        self.encoder = Encoder(self.limits)
+        self.sent: list[tuple[bytes, Record]] = []
+        self.connection = 0
+        self._issued = 0
+        self._decoder = MessageReader(Limits(), Kind.REQUEST)
+        self.link = Link(
+            Verdicts(REMOTE, "worker-7", "worker-7"),
+            SESSION,
+            "engine-1",
+            reconnect or ReconnectPolicy(),
+            heartbeat or HeartbeatPolicy(),
+            self.limits,
+            once=once,
+            now=self.now,
+        )
+
+    # The transport
+
+    def dialled(self) -> None:
+        """The ZMTP handshake of a new connection is done."""
+        self.connection += 1
+        self.link.handshaken(self.now)
+
+    def lost(self, failure: Failure = LOST) -> None:
+        """A dial failed or the connection broke."""
+        self.link.connection_ended(failure, self.now)
+        self.link.judge(self.now)
+
+    def flush(self, most: int = 1000) -> list[tuple[bytes, Record]]:
+        """Everything that may leave, leaves; returns its records."""
+        left: list[tuple[bytes, Record]] = []
+        for _ in range(most):
+            outgoing = self.link.next_outgoing(self.now)
+            if outgoing is None:
+                break
+            self.link.sent(outgoing)
+            left += self.read(outgoing)
+        self.sent += left
+        return left
+
+    def read(self, outgoing: Outgoing) -> list[tuple[bytes, Record]]:
+        """The records of a message, as a container reads them."""
+        message = self._decoder.read(outgoing.frames)
+        assert not message.malformed and not message.ignored
+        return message.records
+
+    # The container
+
+    def tell(self, *records: Record, tag: bytes = LINK_TAG) -> None:
+        """The container sends records in one message."""
+        self.link.receive(Message(records=[(tag, record) for record in records]), self.now)
+
+    def welcome(self, *, number: int | None = None, limits: Limits | None = None, status: Status = Status.RUNNING,
+                instance: UUID = INSTANCE, version: int = wire.VERSION) -> None:  # fmt: skip
+        """The container says WELCOME."""
+        number = self.connection if number is None else number
+        record = wire.welcome(instance, number, False, status, "worker-7", 2.0, limits or Limits())
+        record[1] = version
+        self.tell(record)
+
+    def reply(self, number: int, value: Any = None, status: int = 1) -> None:
+        """The container answers a request."""
+        self.tell([Kind.RESPONSE, status, value], tag=tag(number))
+
+    def error(self, number: int, code: int, executed: int = 0, text: str = "no", detail: Any = None) -> None:
+        """The container answers a request with an error."""
+        self.tell([Kind.ERROR, code, executed, 1, text, detail], tag=tag(number))
+
+    # The application
+
+    def state(self) -> LinkState:
+        """The state now. (A type checker takes an attribute for what it was when it was compared last.)"""
+        return self.link.state
+
+    def status(self) -> Status | None:
+        """The container's run state as the link knows it now."""
+        return self.link.status
+
+    def up(self, **welcome: Any) -> Pair:
+        """The link is ALIVE, and its HELLO has left."""
+        self.dialled()
+        self.flush()
+        self.welcome(**welcome)
+        return self
+
+    def entry(self, number: int, *, wait: bool = True, idempotent: bool = False, timeout: float | None = 30.0,
+              chosen: bool = False, data: Any = None, function: str = "work") -> Entry:  # fmt: skip
+        """A request, made as the engine makes it."""
+        deadline = None if timeout is None else self.now + timeout
+        return make_entry(
+            self.encoder, number, self.link.ledger.next_sequence(), now=self.now, deadline=deadline, wait=wait,
+            idempotent=idempotent, chosen=chosen, data=data, function=function,
+        )  # fmt: skip
+
+    def issue(self, *numbers: int, **options: Any) -> None:
+        """The application makes requests."""
+        for number in numbers:
+            entry = self.entry(number, **options)
+            self.link.ledger.count_issued()
+            self.link.ledger.submit(entry)
+
+    def ended(self) -> dict[int, Any]:
+        """What became of the requests that ended since the last look, by number."""
+        ended, self.link.ledger.ended = self.link.ledger.ended, []
+        outcomes = {int.from_bytes(entry.tag, "big"): outcome for entry, outcome in ended}
+        assert len(outcomes) == len(ended), "a request ended twice"
+        return outcomes
+
+    def told(self) -> list[str]:
+        """The names of the events since the last look."""
+        events, self.link.events = self.link.events, []
+        return [type(event).__name__ for event in events]
+
+    def adds_up(self) -> bool:
+        """Whether the counters do."""
+        counts = self.link.statistics()
+        return counts.issued == counts.replied + counts.failed + counts.cancelled + counts.in_flight and (
+            counts.in_flight == len(self.link.ledger.pending)
+        )
+
+
+def make_entry(
+    encoder: Encoder,
+    number: int,
+    sequence: int = 1,
+    *,
+    now: float = 0.0,
+    deadline: float | None = None,
+    wait: bool = True,
+    idempotent: bool = False,
+    chosen: bool = False,
+    data: Any = None,
+    function: str = "work",
+) -> Entry:
+    """One call as an engine encodes it."""
+    buffers: list[Buffer] = []
+    args = [encoder.prepare(data, "args[0]", buffers)]
+    flags = Flag.IDEMPOTENT if idempotent else 0
+    record = [Kind.REQUEST, sequence, remaining_ms(deadline, now), flags, Op.CALL, function, args, None, None]
+    return Entry(
+        tag(number), record, encoder, encoder.pack(record), buffers, now=now, deadline=deadline, waiter=None,
+        wait=wait, idempotent=idempotent, chosen=chosen,
+    )  # fmt: skip
+
+
+def numbers(records: Sequence[tuple[bytes, Record]], kind: int = Kind.REQUEST) -> list[int]:
+    """The tags of the records of one kind, as numbers."""
+    return [int.from_bytes(tag, "big") for tag, record in records if record[0] == kind]
+
+
+def kinds(records: Sequence[tuple[bytes, Record]]) -> list[int]:
+    """What the records are."""
+    return [record[0] for _, record in records]

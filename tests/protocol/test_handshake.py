@@ -1,0 +1,379 @@
+"""Who is connected to a container: greetings, supersession, and that nothing runs before HELLO."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import msgpack
+import pytest
+
+from mpzmq.config import Limits
+from mpzmq.message import Executed, Status
+from mpzmq.protocol import wire
+from mpzmq.protocol.handshake import Inbox, Sessions
+from mpzmq.protocol.outbox import Item
+from mpzmq.protocol.peer import OLD_ROUTES, Peer, PeerSignal, PeerState
+from mpzmq.protocol.wire import LINK_TAG, Code, Goodbye, Kind, Message, MessageReader, Op
+
+from .support import INSTANCE, SESSION, tag
+
+REQUEST = [Kind.REQUEST, 1, None, 0, Op.CALL, "add", [1], None, None]
+OTHER = UUID(int=0xEE)
+
+
+class Container:
+    """Sessions, and what they make of records."""
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
+        self.sessions = Sessions(INSTANCE, "worker-7", 2.0, self.limits)
+        self.reader = MessageReader(Limits(), Kind.RESPONSE)
+        self.now = 0.0
+
+    def tell(self, route: bytes, *records: list[Any], tag: bytes = LINK_TAG, size: int = 10) -> Inbox:
+        inbox = Inbox()
+        message = Message(records=[(tag, list(record)) for record in records], size=size)
+        self.sessions.receive(route, message, inbox, self.now)
+        return inbox
+
+    def greet(
+        self, route: bytes, number: int = 1, session: UUID = SESSION, versions: list[int] | None = None
+    ) -> Peer | None:
+        record = wire.hello(session, number, "engine", 2.0, Limits())
+        record[1] = [1] if versions is None else versions
+        self.tell(route, record)
+        return self.sessions._peers.get(session)
+
+    def replies(self) -> dict[bytes, list[list[Any]]]:
+        """What leaves now, by route."""
+        found: dict[bytes, list[list[Any]]] = {}
+        strays, self.sessions.strays = self.sessions.strays, []
+        for route, frames in strays:
+            found.setdefault(route, []).extend(self._records(frames))
+        while self.sessions.dirty:
+            _, peer = self.sessions.dirty.popitem()
+            while (outgoing := peer.next_outgoing(self.now)) is not None:
+                found.setdefault(peer.route, []).extend(self._records(outgoing.frames))
+        return found
+
+    def _records(self, frames: list[Any]) -> list[list[Any]]:
+        message = self.reader.read(frames)
+        assert not message.malformed and not message.ignored
+        return [record for _, record in message.records]
+
+
+def test_hello_is_answered() -> None:
+    container = Container()
+    container.sessions.status = Status.STOP
+    peer = container.greet(b"r1", 3)
+    assert peer is not None and peer.state is PeerState.CONNECTED
+    expected = wire.welcome(INSTANCE, 3, False, Status.STOP, "worker-7", 2.0, Limits())
+    assert container.replies() == {b"r1": [expected]}
+    assert container.sessions.connected() == [peer]
+
+
+def test_a_known_session_is_resumed() -> None:
+    container = Container()
+    peer = container.greet(b"r1", 1)
+    container.replies()
+    assert container.greet(b"r2", 2) is peer
+    ((_, (welcome,)),) = container.replies().items()
+    assert (welcome[3], welcome[4]) == (2, True)
+
+
+@pytest.mark.parametrize("versions", [[], [0], [2, 3]])
+def test_a_version_that_is_not_spoken(versions: list[int]) -> None:
+    container = Container()
+    assert container.greet(b"r1", 1, versions=versions) is None
+    ((route, (goodbye,)),) = container.replies().items()
+    assert (route, goodbye[:2]) == (b"r1", [Kind.GOODBYE, Goodbye.VERSION])
+    assert "version 1" in goodbye[2]
+    assert not container.tell(b"r1", REQUEST, tag=tag(1)).requests
+
+
+def test_one_of_several_versions() -> None:
+    container = Container()
+    assert container.greet(b"r1", 1, versions=[3, 2, 1]) is not None
+
+
+def test_too_many_sessions() -> None:
+    container = Container(Limits(sessions=1))
+    first = container.greet(b"r1")
+    assert first is not None
+    container.replies()
+    assert container.greet(b"r2", 1, OTHER) is None
+    ((route, (goodbye,)),) = container.replies().items()
+    assert (route, goodbye[:2]) == (b"r2", [Kind.GOODBYE, Goodbye.TOO_MANY_SESSIONS])
+    assert "Limits.sessions" in goodbye[2]
+    assert container.greet(b"r3", 2) is first, "who is known already may come again"
+
+
+def test_a_session_without_a_connection_makes_room() -> None:
+    container = Container(Limits(sessions=1))
+    first = container.greet(b"r1")
+    assert first is not None
+    first.detach()
+    first.in_flight = 1
+    assert container.greet(b"r2", 1, OTHER) is None, "but not while something runs for it"
+    first.in_flight = 0
+    assert container.greet(b"r2", 1, OTHER) is not None
+    assert first.state is PeerState.CLOSED
+
+
+# Nothing runs before HELLO
+
+
+def test_a_request_before_hello_has_not_run() -> None:
+    container = Container()
+    inbox = container.tell(b"r1", REQUEST, tag=tag(1))
+    assert not inbox.requests
+    assert container.replies() == {
+        b"r1": [[Kind.ERROR, Code.NO_SESSION, 0, 1, "no HELLO on this connection yet", None]]
+    }
+
+
+@pytest.mark.parametrize(
+    "record", [[Kind.CANCEL], [Kind.PING, 1], [Kind.PONG, 1, 0, 0], [Kind.GOODBYE, 2, ""], [Kind.ACK, 1, 1]]
+)
+def test_other_records_before_hello_are_ignored(record: list[Any]) -> None:
+    container = Container()
+    inbox = container.tell(b"r1", record)
+    assert container.replies() == {} and not inbox.cancels and not inbox.departed
+    assert container.sessions.ignored == 1
+
+
+def test_hello_and_request_in_one_message() -> None:
+    container = Container()
+    hello = wire.hello(SESSION, 1, "engine", 2.0, Limits())
+    inbox = container.tell(b"r1", hello, REQUEST, tag=tag(1))
+    assert [request.tag for request in inbox.requests] == [tag(1)]
+
+
+# Supersession
+
+
+def test_what_still_arrives_from_an_old_connection_is_dropped_and_counted() -> None:
+    container = Container()
+    container.greet(b"r1", 1)
+    peer = container.greet(b"r2", 2)
+    assert peer is not None
+    container.replies()
+    for record in (REQUEST, [Kind.CANCEL], [Kind.PING, 2], [Kind.PONG, 2, 0, 0], [Kind.GOODBYE, 2, "bye"]):
+        inbox = container.tell(b"r1", record, tag=tag(1))
+        assert not inbox.requests and not inbox.cancels and not inbox.departed
+    assert container.replies() == {}
+    assert container.sessions.ignored == 5
+    assert peer.state is PeerState.CONNECTED
+    assert len(container.tell(b"r2", REQUEST, tag=tag(1)).requests) == 1
+
+
+def test_a_message_of_an_old_connection_is_no_sign_of_life() -> None:
+    container = Container()
+    container.greet(b"r1", 1)
+    peer = container.greet(b"r2", 2)
+    assert peer is not None
+    container.now = 4.0
+    container.tell(b"r1", REQUEST, tag=tag(1))
+    assert peer.is_ping_due(4.0)
+    container.tell(b"r2", [Kind.CANCEL])
+    assert not peer.is_ping_due(4.0)
+
+
+@pytest.mark.parametrize("number", [0, 1, 4, 5])
+def test_a_hello_that_is_not_newer_is_ignored(number: int) -> None:
+    container = Container()
+    peer = container.greet(b"r5", 5)
+    container.replies()
+    assert container.greet(b"late", number) is peer
+    assert peer is not None and (peer.route, peer.number) == (b"r5", 5)
+    assert container.replies() == {} and container.sessions.ignored == 1
+    inbox = container.tell(b"late", REQUEST, tag=tag(1))
+    assert not inbox.requests
+    assert container.replies()[b"late"][0][1] == Code.NO_SESSION
+
+
+def test_replies_go_to_the_newest_connection() -> None:
+    container = Container()
+    container.greet(b"r1", 1)
+    (request,) = container.tell(b"r1", REQUEST, tag=tag(1)).requests
+    container.greet(b"r2", 2)
+    request.peer.reply(Item(tag(1), msgpack.packb([Kind.RESPONSE, 1, "x"])))
+    assert [record[0] for record in container.replies()[b"r2"]] == [Kind.WELCOME, Kind.RESPONSE]
+
+
+def test_connections_too_old_are_forgotten() -> None:
+    container = Container()
+    for number in range(1, OLD_ROUTES + 4):
+        container.greet(b"r%d" % number, number)
+    container.replies()
+    container.tell(b"r1", REQUEST, tag=tag(1))
+    assert container.replies()[b"r1"][0][1] == Code.NO_SESSION, "not run either way"
+    container.tell(b"r%d" % (OLD_ROUTES + 2), REQUEST, tag=tag(1))
+    assert container.replies() == {}
+
+
+# Records of an engine that has greeted
+
+
+def test_requests_cancels_and_departures() -> None:
+    container = Container()
+    peer = container.greet(b"r1")
+    container.replies()
+    inbox = Inbox()
+    message = Message(
+        records=[(tag(1), REQUEST), (tag(2), REQUEST), (tag(1), [Kind.CANCEL]), (LINK_TAG, [Kind.GOODBYE, 2, ""])]
+    )
+    container.sessions.receive(b"r1", message, inbox, 0.0)
+    assert [(request.peer, request.tag, request.record) for request in inbox.requests] == [
+        (peer, tag(1), REQUEST),
+        (peer, tag(2), REQUEST),
+    ]
+    assert inbox.cancels == {(SESSION, tag(1))}
+    assert inbox.departed == [SESSION]
+
+
+def test_goodbye_ends_the_session() -> None:
+    container = Container()
+    peer = container.greet(b"r1", 7)
+    inbox = container.tell(b"r1", [Kind.GOODBYE, Goodbye.CLOSED, "closed"])
+    assert inbox.departed == [SESSION]
+    assert peer is not None and peer.state is PeerState.CLOSED and container.sessions.connected() == []
+    assert container.replies() == {}
+    assert not container.tell(b"r1", REQUEST, tag=tag(1)).requests
+    again = container.greet(b"r2", 1)
+    assert again is not None and again is not peer, "whoever comes again is new"
+    assert container.replies()[b"r2"][0][4] is False
+
+
+def test_what_stands_behind_goodbye_does_not_run() -> None:
+    container = Container()
+    container.greet(b"r1")
+    inbox = container.tell(b"r1", [Kind.GOODBYE, 2, ""], REQUEST, tag=tag(1))
+    assert not inbox.requests
+
+
+def test_ping_is_answered_with_what_was_read() -> None:
+    container = Container()
+    container.greet(b"r1", 4)
+    container.replies()
+    container.tell(b"r1", [Kind.CANCEL], size=70)
+    container.tell(b"r1", [Kind.PING, 4], size=30)
+    assert container.replies() == {b"r1": [[Kind.PONG, 4, 2, 100]]}
+    container.tell(b"r1", [Kind.PING, 3])
+    assert container.replies() == {}, "not of this connection"
+
+
+def test_pong_of_this_connection_only() -> None:
+    container = Container()
+    peer = container.greet(b"r1", 4)
+    assert peer is not None
+    container.sessions.ping_all(1.0)
+    assert [record[0] for record in container.replies()[b"r1"]] == [Kind.WELCOME, Kind.PING]
+    container.tell(b"r1", [Kind.PONG, 3, 0, 0])
+    assert not peer.has_read_all
+    container.tell(b"r1", [Kind.PONG, 4, 0, 0])
+    assert peer.has_read_all
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        wire.welcome(INSTANCE, 1, False, Status.RUNNING, "w", 2.0, Limits()),
+        [Kind.RESPONSE, 1, None],
+        [Kind.ERROR, 1, 0, 1, "", None],
+        [Kind.ACK, 1, 1],
+        REQUEST,  # under the link tag
+    ],
+)
+def test_records_that_no_engine_sends_are_ignored(record: list[Any]) -> None:
+    container = Container()
+    container.greet(b"r1")
+    container.replies()
+    inbox = container.tell(b"r1", record)
+    assert not inbox.requests and container.replies() == {}
+    assert container.sessions.ignored == 1
+
+
+@pytest.mark.parametrize("greeted", [False, True])
+def test_malformed_requests_are_answered(greeted: bool) -> None:
+    container = Container()
+    if greeted:
+        container.greet(b"r1")
+        container.replies()
+    message = Message(malformed=[tag(1), tag(2)], ignored=3)
+    container.sessions.receive(b"r1", message, Inbox(), 0.0)
+    replies = container.replies()[b"r1"]
+    assert [record[:4] for record in replies] == [[Kind.ERROR, Code.MALFORMED, 0, 1]] * 2
+    assert container.sessions.ignored == 3
+
+
+def test_reading_a_quarter_of_the_window_makes_an_ack_leave() -> None:
+    container = Container(Limits(window=8))
+    container.greet(b"r1")
+    container.replies()
+    for number in (1, 2):
+        container.tell(b"r1", REQUEST, tag=tag(number))
+    assert container.replies() == {b"r1": [[Kind.ACK, 2, 20]]}
+
+
+# Care and drain
+
+
+def test_silent_engines_are_asked_and_those_that_are_gone_forgotten() -> None:
+    container = Container()
+    silent, gone, busy = (container.greet(bytes([n]), 1, UUID(int=n)) for n in (1, 2, 3))
+    assert silent is not None and gone is not None and busy is not None
+    container.replies()
+    gone.detach()
+    busy.detach()
+    busy.in_flight = 1
+    container.sessions.ping_silent(3.9)
+    assert container.replies() == {}
+    container.sessions.ping_silent(4.0)
+    assert container.replies() == {b"\1": [[Kind.PING, 1]]}
+    assert gone.state is PeerState.CLOSED
+    assert busy.state is PeerState.DETACHED, "what runs for it goes on"
+
+
+def test_farewell_is_said_to_all_and_to_whoever_still_comes() -> None:
+    container = Container()
+    container.greet(b"r1")
+    container.replies()
+    container.sessions.farewell(Goodbye.DRAINING, "SIGTERM")
+    assert container.sessions.draining == "SIGTERM"
+    assert container.replies() == {b"r1": [[Kind.GOODBYE, Goodbye.DRAINING, "SIGTERM"]]}
+    container.greet(b"r2", 1, OTHER)
+    assert [record[:2] for record in container.replies()[b"r2"]] == [
+        [Kind.WELCOME, 1],
+        [Kind.GOODBYE, Goodbye.DRAINING],
+    ]
+
+
+def test_a_session_that_is_given_up() -> None:
+    container = Container()
+    container.greet(b"r1", 1)
+    peer = container.greet(b"r2", 2)
+    assert peer is not None
+    container.sessions.forget(peer, PeerSignal.GIVEN_UP)
+    assert peer.state is PeerState.CLOSED and container.replies() == {}
+    for route in (b"r1", b"r2"):
+        container.tell(route, REQUEST, tag=tag(1))
+        assert container.replies()[route][0][1] == Code.NO_SESSION
+
+
+def test_errors_carry_the_status() -> None:
+    sessions = Container().sessions
+    assert sessions.error_record(Code.REFUSED, Executed.NO, "why") == [Kind.ERROR, 7, 0, 1, "why", None]
+    sessions.status = Status.STOP
+    assert sessions.error_record(Code.REMOTE, Executed.YES, "why", {"a": 1}) == [Kind.ERROR, 11, 2, 0, "why", {"a": 1}]
+
+
+def test_two_engines_do_not_know_of_each_other() -> None:
+    container = Container()
+    one, other = container.greet(b"r1"), container.greet(b"r2", 1, OTHER)
+    inbox = container.tell(b"r1", [Kind.CANCEL], tag=tag(1))
+    assert inbox.cancels == {(SESSION, tag(1))}
+    container.tell(b"r2", [Kind.GOODBYE, 2, ""])
+    assert one is not None and other is not None
+    assert (one.state, other.state) == (PeerState.CONNECTED, PeerState.CLOSED)

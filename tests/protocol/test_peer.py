@@ -1,0 +1,248 @@
+"""The container's half: the session of one engine."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import msgpack
+import pytest
+
+from mpzmq.config import Limits
+from mpzmq.protocol import wire
+from mpzmq.protocol.encoder import Encoder
+from mpzmq.protocol.outbox import Item
+from mpzmq.protocol.peer import OLD_ROUTES, PEER_TRANSITIONS, Peer, PeerSignal, PeerState
+from mpzmq.protocol.wire import LINK_TAG, Kind
+
+from .support import SESSION, tag
+
+
+def hello(number: int, limits: Limits | None = None, interval: float = 2.0) -> list[Any]:
+    return wire.hello(SESSION, number, f"engine-{number}", interval, limits or Limits())
+
+
+def peer(limits: Limits | None = None, *, greeted: bool = True, interval: float = 2.0) -> Peer:
+    limits = limits or Limits()
+    made = Peer(SESSION, limits, Encoder(limits))
+    if greeted:
+        made.greet(b"route-1", hello(1, interval=interval), 0.0)
+    return made
+
+
+def reply(number: int, size: int = 10) -> Item:
+    return Item(tag(number), msgpack.packb([Kind.RESPONSE, 1, b"x" * size]))
+
+
+def cut(peer: Peer, now: float = 0.0) -> list[list[Any]]:
+    """The records of the next message."""
+    outgoing = peer.next_outgoing(now)
+    if outgoing is None:
+        return []
+    unpacker = msgpack.Unpacker()
+    unpacker.feed(outgoing.frames[1])
+    return list(unpacker)
+
+
+@pytest.mark.parametrize(("state", "signal"), list(itertools.product(PeerState, PeerSignal)))
+def test_every_pair_leads_where_the_table_says(state: PeerState, signal: PeerSignal) -> None:
+    one = peer()
+    one.state = state
+    one.signal(signal)
+    assert one.state is PEER_TRANSITIONS.get((state, signal), state)
+
+
+def test_the_table() -> None:
+    assert set(itertools.product(PeerState, PeerSignal)) - set(PEER_TRANSITIONS) == {
+        (PeerState.DETACHED, PeerSignal.UNREACHABLE),
+        (PeerState.DETACHED, PeerSignal.GOODBYE),
+        *((PeerState.CLOSED, signal) for signal in PeerSignal),
+    }
+    assert not any(state is PeerState.CLOSED for state, _ in PEER_TRANSITIONS), "CLOSED is the end"
+
+
+def test_greeting() -> None:
+    one = peer(Limits(message_bytes=10_000, batch_records=20), greeted=False)
+    assert (one.state, one.number, one.routes) == (PeerState.DETACHED, -1, [b""])
+    assert cut(one) == [], "nothing leaves without a connection"
+    theirs = Limits(message_bytes=5000, batch_records=7)
+    assert one.greet(b"route-1", hello(3, theirs), 5.0) == []
+    assert (one.state, one.number, one.name, one.route) == (PeerState.CONNECTED, 3, "engine-3", b"route-1")
+    assert (one.message_bytes, one.outbox.batch_records) == (5000, 7)
+    one.greet(b"route-2", hello(4, Limits()), 6.0)
+    assert (one.message_bytes, one.outbox.batch_records) == (10_000, 20)
+
+
+def test_limits_that_were_not_announced() -> None:
+    one = peer(Limits(message_bytes=10_000), greeted=False)
+    record = hello(1)
+    record[6] = {"a later version's": 1}
+    one.greet(b"r", record, 0.0)
+    assert (one.message_bytes, one.outbox.batch_records) == (10_000, 1)
+
+
+def test_superseded_connections_are_remembered_for_a_while() -> None:
+    one = peer()
+    forgotten: list[bytes] = []
+    for number in range(2, 14):
+        forgotten += one.greet(b"route-%d" % number, hello(number), 0.0)
+    assert one.route == b"route-13"
+    assert one.routes == [b"route-%d" % number for number in range(13 - OLD_ROUTES, 14)]
+    assert forgotten == [b"route-%d" % number for number in range(1, 13 - OLD_ROUTES)]
+
+
+def test_a_second_hello_on_the_same_connection() -> None:
+    one = peer()
+    assert one.greet(b"route-1", hello(2), 0.0) == []
+    assert one.routes == [b"route-1"]
+
+
+def test_control_of_an_old_connection_is_dropped_and_replies_are_kept() -> None:
+    one = peer()
+    one.control([Kind.PONG, 1, 0, 0])
+    one.reply(reply(1))
+    one.greet(b"route-2", hello(2), 0.0)
+    assert [record[0] for record in cut(one)] == [Kind.RESPONSE]
+
+
+def test_replies_that_nobody_reads() -> None:
+    one = peer(Limits(queued_bytes=100))
+    assert one.reply(reply(1, 10_000)), "one reply is taken whatever its size"
+    assert not one.reply(reply(2))
+    one = peer(Limits(queued_bytes=100))
+    assert [one.reply(reply(number, 20)) for number in range(3)] == [True, True, False]
+
+
+def test_a_message_that_the_transport_did_not_take_goes_first() -> None:
+    one = peer()
+    one.reply(reply(1))
+    outgoing = one.next_outgoing(0.0)
+    assert outgoing is not None
+    one.refuse(outgoing)
+    one.reply(reply(2))
+    assert not one.has_read_all
+    again = one.next_outgoing(0.0)
+    assert again is not None and again.items[0] is outgoing.items[0] and len(again.items) == 2
+    assert one.has_read_all
+
+
+def test_a_refused_message_waits_for_the_next_connection() -> None:
+    one = peer()
+    for number in (1, 2):
+        one.reply(reply(number))
+    outgoing = one.next_outgoing(0.0)
+    assert outgoing is not None
+    one.refuse(outgoing)
+    one.reply(reply(3))
+    one.greet(b"route-2", hello(2), 0.0)
+    again = one.next_outgoing(0.0)
+    assert again is not None
+    assert [item.tag for item in again.items] == [tag(1), tag(2), tag(3)]
+
+
+def test_a_connection_that_is_gone_takes_its_replies_along() -> None:
+    one = peer()
+    for number in (1, 2):
+        one.reply(reply(number))
+    outgoing = one.next_outgoing(0.0)
+    assert outgoing is not None
+    one.refuse(outgoing)
+    one.reply(reply(3))
+    assert one.detach() == 3
+    assert (one.state, one.has_read_all) == (PeerState.DETACHED, True)
+    assert one.detach() == 0
+    one.reply(reply(4))
+    assert one.next_outgoing(0.0) is None
+    one.greet(b"route-2", hello(2), 0.0)
+    assert (one.state, len(cut(one))) == (PeerState.CONNECTED, 1)
+
+
+def test_a_closed_session_sends_nothing() -> None:
+    one = peer()
+    one.reply(reply(1))
+    one.signal(PeerSignal.GOODBYE)
+    assert one.next_outgoing(0.0) is None
+
+
+def test_pong_tells_what_was_read() -> None:
+    one = peer()
+    one.heard(100, 1.0)
+    one.heard(50, 1.0)
+    one.pong()
+    assert cut(one) == [[Kind.PONG, 1, 2, 150]]
+
+
+def test_ack_leaves_when_a_quarter_of_the_window_was_read() -> None:
+    one = peer(Limits(window=8))
+    one.heard(10, 1.0)
+    assert cut(one) == []
+    one.heard(10, 1.0)
+    one.reply(reply(1))
+    records = cut(one)
+    assert records[0] == [Kind.ACK, 2, 20] and records[1][0] == Kind.RESPONSE
+    assert cut(one) == []
+    one.pong()
+    assert cut(one) == [[Kind.PONG, 1, 2, 20]]
+    for _ in range(2):
+        one.heard(10, 1.0)
+    one.pong()
+    assert cut(one) == [[Kind.PONG, 1, 4, 40]], "PONG has told already"
+
+
+def test_a_new_connection_counts_anew() -> None:
+    one = peer()
+    one.heard(10, 1.0)
+    one.greet(b"route-2", hello(2), 2.0)
+    one.heard(5, 3.0)
+    one.pong()
+    assert cut(one) == [[Kind.PONG, 2, 1, 5]]
+
+
+def test_an_engine_that_is_silent_for_two_of_its_own_intervals_is_asked() -> None:
+    one = peer(interval=3.0)
+    assert not one.is_ping_due(5.9) and one.is_ping_due(6.0)
+    one.heard(1, 4.0)
+    assert not one.is_ping_due(9.9) and one.is_ping_due(10.0)
+    one.ping(10.0)
+    assert cut(one) == [[Kind.PING, 1]]
+    assert not one.is_ping_due(15.9) and one.is_ping_due(16.0)
+    one.detach()
+    assert not one.is_ping_due(100.0)
+
+
+def test_all_is_read_when_every_ping_is_answered() -> None:
+    one = peer()
+    assert one.has_read_all
+    one.ping(1.0)
+    assert not one.has_read_all, "it waits"
+    cut(one)
+    one.ping(2.0)
+    cut(one)
+    assert not one.has_read_all, "it is unanswered"
+    one.ponged()
+    assert not one.has_read_all
+    one.ponged()
+    assert one.has_read_all
+    one.ponged()
+    one.ping(3.0)
+    cut(one)
+    assert not one.has_read_all, "an answer that nobody asked for counts for nothing"
+    one.greet(b"route-2", hello(2), 4.0)
+    assert one.has_read_all, "a new connection owes nothing"
+
+
+def test_an_engine_that_asks_and_does_not_read_costs_no_memory() -> None:
+    one = peer()
+    for _ in range(10_000):
+        one.pong()
+    records = 0
+    while found := cut(one):
+        records += len(found)
+    assert records < 1000
+
+
+def test_control_goes_under_the_link_tag() -> None:
+    one = peer()
+    one.control([Kind.GOODBYE, 1, "bye"])
+    outgoing = one.next_outgoing(0.0)
+    assert outgoing is not None and outgoing.frames[0] == LINK_TAG
