@@ -41,6 +41,14 @@ class Home:
             self._pid = os.getpid()
         return loop
 
+    def check(self) -> asyncio.AbstractEventLoop:
+        """Checks that the caller is at home, without making it one: for what a closed object may still be asked.
+
+        Raises:
+            RuntimeError: another loop, thread or process, or none running.
+        """
+        return asyncio.get_running_loop() if self._loop is None else self.enter()
+
     def leave(self) -> None:
         """The object is closed and may find another home."""
         self._loop = None

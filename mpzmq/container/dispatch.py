@@ -95,13 +95,6 @@ class Dispatcher:
 
         A CANCEL anywhere in the burst stops its request before it starts.
         """
-        for request in inbox.requests:
-            key = (request.peer.session, request.tag)
-            if (key in inbox.cancels or key[0] in inbox.departed) and key not in self._running:
-                self.received += 1
-                self.cancelled += 1
-            else:
-                self._admit(request, now)
         for key in inbox.cancels:
             running = self._running.get(key)
             if running is not None:
@@ -109,6 +102,12 @@ class Dispatcher:
         for session in inbox.departed:
             for running in [running for key, running in self._running.items() if key[0] == session]:
                 self._cancel(running, Ending.ENGINE)
+        for request in inbox.requests:
+            if request is None:
+                self.received += 1
+                self.cancelled += 1
+            else:
+                self._admit(request, now)
 
     def expire(self, now: float) -> None:
         """Ends the handlers whose deadline has come."""
@@ -187,6 +186,9 @@ class Dispatcher:
         if not _same_body(known.request.record, request.record):
             self.received += 1
             self._refuse(request, Code.ID_REUSED, "its id is in use for another request that runs")
+        elif known.ending is Ending.ENGINE:
+            # Cancelled, and then issued again: it is told what became of it.
+            known.ending = Ending.REISSUED
 
     def _refuse(self, request: Request, code: int, text: str, detail: dict[str, Any] | None = None) -> None:
         self.refused += 1

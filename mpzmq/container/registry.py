@@ -47,7 +47,9 @@ class Function:
         signature = inspect.signature(handler)
         parameters = list(signature.parameters.values())
         self._context = _context_parameter(handler, parameters)
-        self._index = next((i for i, p in enumerate(parameters) if p.name == self._context), 0)
+        # Where it stands among the positional ones; one that is keyword-only stands behind them all.
+        positional = [p.name for p in parameters if p.kind in _POSITIONAL]
+        self._index = positional.index(self._context) if self._context in positional else math.inf
         parameters = [parameter for parameter in parameters if parameter.name != self._context]
         self.signature = signature.replace(parameters=parameters)
         # Most calls are positional: their number tells whether they fit, and Signature.bind() takes 3 us more.
@@ -72,7 +74,8 @@ class Function:
         """Calls the handler with arguments that were checked."""
         if self._context is not None:
             if len(args) >= self._index:
-                args = [*args[: self._index], context, *args[self._index :]]
+                args = args.copy()
+                args.insert(int(self._index), context)
             else:
                 kwargs = {**(kwargs or {}), self._context: context}
         return self.handler(*args, **kwargs) if kwargs else self.handler(*args)

@@ -23,6 +23,7 @@ class Ending(enum.Enum):
 
     ENGINE = "the engine does not wait for it any more"
     DEADLINE = "its deadline has come"
+    REISSUED = "it had been cancelled before it was issued again"
     SERVER = "the container ended it"
 
 

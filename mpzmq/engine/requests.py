@@ -40,6 +40,17 @@ class Call:
         self.kwargs = kwargs
 
     @classmethod
+    def of_function(cls, function: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        """A call of a named function.
+
+        Raises:
+            TypeError: the name is no str.
+        """
+        if not isinstance(function, str):
+            raise TypeError(f"a function is called by its name, a str, not by {type(function).__name__}")
+        return cls(Op.CALL, function, args, kwargs or None)
+
+    @classmethod
     def of_method(cls, method: Method, data: Any) -> Call:
         """What a plain request asks.
 

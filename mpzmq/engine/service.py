@@ -215,7 +215,7 @@ class EngineService:
         fallback: Any = None,
     ) -> Record:
         """Sends one request, and its fallback if it has one and needs it; returns the RESPONSE record."""
-        loop = self._worker.home.enter()
+        loop = self._worker.home.check()
         deadline = None if options.timeout is None else loop.time() + options.timeout
         context = current.get()
         if context is not None and context.deadline is not None:
@@ -247,11 +247,9 @@ class EngineService:
         request_id: UUID | None,
         options: Options,
     ) -> Any:
-        if not isinstance(function, str):
-            raise TypeError(f"a function is called by its name, a str, not by {type(function).__name__}")
         tag = None if request_id is None else checked_id(request_id)
         writer = self._writer(remote_id, tag)
-        return (await self.ask(writer, Call(Op.CALL, function, args, kwargs or None), options, tag))[2]
+        return (await self.ask(writer, Call.of_function(function, args, kwargs), options, tag))[2]
 
     async def _simply(self, remote_id: UUID, call: Call, timeout: float | _U | None, wait: bool | _U) -> Record:
         # None of these does work that could not be done twice.

@@ -95,7 +95,7 @@ class ComputerEngineWriter:
             ConnectError: the link has FAILED, or was CLOSED, with the reason.
             ConnectTimeout: it was not ready in time.
         """
-        self._home.enter()
+        self._home.check()
         try:
             async with asyncio.timeout(timeout):
                 while not self.is_running():
@@ -111,7 +111,7 @@ class ComputerEngineWriter:
 
     async def disconnect(self, timeout: float = 0.0) -> None:
         """Ends the link: waits that long for what is in flight, then ends what is left with ``ConnectionClosed``."""
-        self._home.enter()
+        self._home.check()
         await self._drop(self.remote_id, timeout)
 
     async def request(
@@ -146,7 +146,7 @@ class ComputerEngineWriter:
         """Calls a named function of the container; see :meth:`EngineService.call`."""
         options = self._service.options.but(timeout, wait, idempotent, metadata)
         tag = None if request_id is None else checked_id(request_id)
-        call = Call(Op.CALL, function, args, kwargs or None)
+        call = Call.of_function(function, args, kwargs)
         return (await self._service.ask(self, call, options, tag))[2]
 
     def function(self, name: str, /, **options: Any) -> Callable[..., Coroutine[Any, Any, Any]]:

@@ -28,14 +28,41 @@ class Request(NamedTuple):
 
 
 class Inbox:
-    """What one burst of messages asks of the container."""
+    """What one burst of messages asks of the container.
 
-    __slots__ = ("cancels", "departed", "requests")
+    Attributes:
+        requests: to be started, in order; None stands for one whose CANCEL came behind it in the burst.
+        cancels: session and tag of requests from before the burst.
+        departed: sessions whose engine said GOODBYE.
+    """
+
+    __slots__ = ("_places", "cancels", "departed", "requests")
 
     def __init__(self) -> None:
-        self.requests: list[Request] = []
-        self.cancels: set[tuple[UUID, bytes]] = set()
+        self.requests: list[Request | None] = []
+        self.cancels: list[tuple[UUID, bytes]] = []
         self.departed: list[UUID] = []
+        self._places: dict[tuple[UUID, bytes], int] = {}
+
+    def request(self, request: Request) -> None:
+        """A REQUEST was read."""
+        self._places[request.peer.session, request.tag] = len(self.requests)
+        self.requests.append(request)
+
+    def cancel(self, session: UUID, tag: bytes) -> None:
+        """A CANCEL was read: it stops what came before it, and not the same id issued anew behind it."""
+        place = self._places.pop((session, tag), None)
+        if place is None:
+            self.cancels.append((session, tag))
+        else:
+            self.requests[place] = None
+
+    def depart(self, session: UUID) -> None:
+        """A GOODBYE was read: nobody waits for anything of this session."""
+        self.departed.append(session)
+        for key, place in self._places.items():
+            if key[0] == session:
+                self.requests[place] = None
 
 
 class Sessions:
@@ -86,16 +113,16 @@ class Sessions:
             elif peer.route != route:
                 self.ignored += 1
             elif kind == Kind.REQUEST and tag != LINK_TAG:
-                inbox.requests.append(Request(peer, tag, record))
+                inbox.request(Request(peer, tag, record))
             elif kind == Kind.CANCEL:
-                inbox.cancels.add((peer.session, tag))
+                inbox.cancel(peer.session, tag)
             elif kind == Kind.PING:
                 if record[1] == peer.number:
                     peer.pong()
                     self.dirty[peer.session] = peer
             elif kind == Kind.GOODBYE:
                 self.forget(peer, PeerSignal.GOODBYE)
-                inbox.departed.append(peer.session)
+                inbox.depart(peer.session)
                 peer = None
             elif kind == Kind.PONG:
                 if record[1] == peer.number:

@@ -42,7 +42,7 @@ class Books:
         return found.replied, found.failed, found.cancelled, found.in_flight
 
     def issue(self, *numbers: int, **options: Any) -> list[Entry]:
-        entries = [make_entry(self.encoder, number, **options) for number in numbers]
+        entries = [make_entry(self.encoder, number, number, **options) for number in numbers]
         for entry in entries:
             self._ledger.count_issued()
             self._ledger.submit(entry)
