@@ -273,9 +273,9 @@ class ContainerServer:
             handle_signals: on SIGTERM or SIGINT drain and close; on a second one close at once.
             drain_timeout: seconds that a drain may take.
         """
-        loop = self._home.enter()
         if self._closed:
             return
+        loop = self._home.enter()
         ended: asyncio.Future[None] = loop.create_future()
         self._ended.append(ended)
         with Signals(self, loop, drain_timeout) if handle_signals else contextlib.nullcontext():
@@ -291,7 +291,7 @@ class ContainerServer:
         Engines are told at once. Ends after ``timeout`` seconds anyway. The endpoints are freed by :meth:`close`:
         libzmq cannot stop listening without ending the connections it has accepted.
         """
-        self._home.enter()
+        self._home.check()
         hub = self._hub
         if hub is None:
             return

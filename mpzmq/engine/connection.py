@@ -189,6 +189,8 @@ class Connection:
                     self._look_up(0.0)
         link.judge(now)
         self._act()
+        # A heartbeat begins or ends: what was armed before may be too late now.
+        self._arm()
 
     def on_writable(self) -> None:
         """A refused send may succeed now."""

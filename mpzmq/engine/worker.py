@@ -129,11 +129,11 @@ class ComputerEngineWorker:
         Raises:
             RuntimeError: it is running already.
         """
+        if self._closed:
+            return
         loop = self.home.enter()
         if self._running:
             raise RuntimeError("this worker is running already: one run() at a time")
-        if self._closed:
-            return
         self._running = True
         ended: asyncio.Future[None] = loop.create_future()
         self._ended.append(ended)

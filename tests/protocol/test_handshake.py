@@ -147,7 +147,7 @@ def test_hello_and_request_in_one_message() -> None:
     container = Container()
     hello = wire.hello(SESSION, 1, "engine", 2.0, Limits())
     inbox = container.tell(b"r1", hello, REQUEST, tag=tag(1))
-    assert [request.tag for request in inbox.requests] == [tag(1)]
+    assert numbers_of(inbox) == [1]
 
 
 # Supersession
@@ -198,6 +198,7 @@ def test_replies_go_to_the_newest_connection() -> None:
     container.greet(b"r1", 1)
     (request,) = container.tell(b"r1", REQUEST, tag=tag(1)).requests
     container.greet(b"r2", 2)
+    assert request is not None
     request.peer.reply(Item(tag(1), msgpack.packb([Kind.RESPONSE, 1, "x"])))
     assert [record[0] for record in container.replies()[b"r2"]] == [Kind.WELCOME, Kind.RESPONSE]
 
@@ -223,7 +224,7 @@ def numbers_of(inbox: Inbox) -> list[int | None]:
 def test_a_cancel_stops_what_came_before_it() -> None:
     container = Container()
     container.greet(b"r1")
-    cancel = [Kind.CANCEL]
+    cancel: list[Any] = [Kind.CANCEL]
     inbox = Inbox()
     for records in (
         [(tag(9), cancel), (tag(1), REQUEST), (tag(2), REQUEST)],
