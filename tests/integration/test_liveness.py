@@ -1,0 +1,378 @@
+"""Busy is not dead, dead is seen, and redials are counted: with real processes."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mpzmq import (
+    AddressNotFound,
+    ComputerEngineWorker,
+    ConnectionLost,
+    ContainerServer,
+    Executed,
+    HeartbeatPolicy,
+    LinkBusy,
+    LinkDown,
+    LinkFailed,
+    LinkRetry,
+    LinkState,
+    LinkUp,
+    NotConnected,
+    ReconnectPolicy,
+    RequestError,
+)
+
+from .conftest import QUICK, REDIAL, event_of, free_port, soon
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .conftest import Process
+
+
+def quick_worker() -> ComputerEngineWorker:
+    return ComputerEngineWorker(reconnect=REDIAL, heartbeat=QUICK)
+
+
+async def recorded(worker: ComputerEngineWorker, seen: list[Any]) -> None:
+    """Every event until the worker closes."""
+    seen.extend([event async for event in worker.service().events()])
+
+
+async def test_a_killed_process_is_down_and_its_successor_on_the_port_is_found(start: Callable[..., Process]) -> None:
+    process = start()
+    async with quick_worker() as worker:
+        container = await worker.connect(uuid.uuid4(), process.endpoint)
+        first = container.instance
+        events = worker.service().events()
+        sent = asyncio.create_task(container.call("slow", 60))
+        again = asyncio.create_task(container.call("slow", 0.2, "twice", idempotent=True))
+        while len(await container.call("seen")) < 2:
+            pass
+        process.signal(signal.SIGKILL)
+        await event_of(events, LinkDown)
+        assert container.state in (LinkState.DOWN, LinkState.BUSY)
+        assert not container.is_running()
+        assert worker.get_connected_containers() == []
+        with pytest.raises(ConnectionLost) as caught:
+            await soon(sent)
+        assert caught.value.executed in (Executed.UNKNOWN, Executed.YES)
+        with pytest.raises(NotConnected) as refused:
+            await container.request("x", wait=False)
+        assert refused.value.executed is Executed.NO
+        waiting = asyncio.create_task(container.request("waits"))
+        await event_of(events, LinkRetry)
+        start(process.endpoint)
+        up = await event_of(events, LinkUp)
+        assert up.reconnected
+        assert up.instance == container.instance != first
+        assert await soon(waiting) == "waits"
+        assert await soon(again) == "twice"
+        counted = container.statistics()
+        assert (counted.reconnects, counted.resent, counted.failed) == (1, 1, 2)
+        assert counted.attempts >= 1
+
+
+async def test_a_frozen_process_is_down_within_the_promise_and_comes_back(start: Callable[..., Process]) -> None:
+    process = start()
+    async with quick_worker() as worker:
+        container = await worker.connect(uuid.uuid4(), process.endpoint)
+        instance = container.instance
+        events = worker.service().events()
+        process.signal(signal.SIGSTOP)
+        frozen_at = time.monotonic()
+        call = asyncio.create_task(container.request("x"))
+        await event_of(events, LinkDown)
+        # Promise 5, with a second for a machine that has other things to do.
+        assert time.monotonic() - frozen_at < QUICK.down_after + QUICK.interval + 1.0
+        with pytest.raises(ConnectionLost):
+            await soon(call)
+        process.signal(signal.SIGCONT)
+        await event_of(events, LinkUp)
+        assert container.instance == instance
+        assert await soon(container.request("thawed")) == "thawed"
+
+
+async def test_a_blocked_container_is_busy_and_another_one_answers_meanwhile(start: Callable[..., Process]) -> None:
+    async with quick_worker() as worker:
+        blocked = await worker.connect(uuid.uuid4(), start().endpoint)
+        other = await worker.connect(uuid.uuid4(), start().endpoint)
+        seen: list[Any] = []
+        recording = asyncio.create_task(recorded(worker, seen))
+        events = worker.service().events(blocked.remote_id)
+        call = asyncio.create_task(blocked.call("block", 2.5))
+        await event_of(events, LinkBusy)
+        assert str(blocked.state) == "BUSY"
+        assert blocked.is_running()
+        assert blocked.remote_id in worker.get_connected_containers()
+        answered = 0
+        while not call.done():
+            assert await other.request(answered, timeout=1.0) == answered
+            answered += 1
+            await asyncio.wait([call], timeout=0.01)
+        assert await call == "done"
+        await event_of(events, LinkUp)
+        assert blocked.state is LinkState.ALIVE
+        assert answered > 10
+        await worker.close()
+        await recording
+        assert not [event for event in seen if isinstance(event, LinkDown | LinkRetry | LinkFailed)]
+        assert not [e for e in seen if e.remote_id == other.remote_id and isinstance(e, LinkBusy)]
+        assert blocked.statistics().attempts == 0
+
+
+async def test_stuck_after_bounds_how_long_busy_lasts(start: Callable[..., Process]) -> None:
+    heartbeat = HeartbeatPolicy(interval=0.2, down_after=0.6, stuck_after=1.0)
+    async with ComputerEngineWorker(reconnect=REDIAL, heartbeat=heartbeat) as worker:
+        container = await worker.connect(uuid.uuid4(), start().endpoint)
+        events = worker.service().events()
+        call = asyncio.create_task(container.call("block", 2.0))
+        await event_of(events, LinkBusy)
+        down = await event_of(events, LinkDown)
+        assert "stuck_after" in down.reason
+        with pytest.raises(ConnectionLost):
+            await soon(call)
+        await event_of(events, LinkUp)
+        assert await soon(container.request("x")) == "x"
+
+
+async def test_a_redial_to_a_busy_process_is_no_failed_attempt(start: Callable[..., Process]) -> None:
+    process = start()
+    async with ComputerEngineWorker(reconnect=REDIAL, heartbeat=QUICK).with_max_reconnect_attempts(1) as worker:
+        proxy = await Proxy.to(process.endpoint)
+        container = await worker.connect(uuid.uuid4(), proxy.address)
+        events = worker.service().events()
+        blocked = asyncio.create_task(container.call("block", 2.5))
+        await event_of(events, LinkBusy)
+        proxy.cut()
+        await event_of(events, LinkDown)
+        with pytest.raises(ConnectionLost):
+            await soon(blocked)
+        await event_of(events, LinkBusy)
+        assert container.state is LinkState.BUSY
+        assert not container.is_running()
+        waiting = asyncio.create_task(container.request("waits"))
+        await event_of(events, LinkUp)
+        assert await soon(waiting) == "waits"
+        assert container.statistics().attempts == 0
+        await worker.close()
+        await proxy.close()
+
+
+async def test_a_worker_whose_own_loop_was_blocked_accuses_nobody(start: Callable[..., Process]) -> None:
+    async with quick_worker() as worker:
+        container = await worker.connect(uuid.uuid4(), start().endpoint)
+        instance = container.instance
+        seen: list[Any] = []
+        recording = asyncio.create_task(recorded(worker, seen))
+        call = asyncio.create_task(container.call("slow", 0.2, timeout=0.7))
+        await asyncio.sleep(0.05)
+        time.sleep(2.0)  # noqa: ASYNC251  (on purpose)
+        assert await soon(call) == "done"
+        for _ in range(5):
+            assert await container.request("x") == "x"
+            await asyncio.sleep(0.05)
+        time.sleep(2.0)  # noqa: ASYNC251
+        await asyncio.sleep(0.2)
+        assert container.state is LinkState.ALIVE
+        assert container.instance == instance
+        await worker.close()
+        await recording
+        assert [type(event).__name__ for event in seen] == ["LinkClosed"]
+
+
+async def test_both_sides_may_have_other_heartbeats() -> None:
+    slow, fast = HeartbeatPolicy(interval=5, down_after=11), HeartbeatPolicy(interval=0.1, down_after=0.3)
+    for server_heartbeat, worker_heartbeat in ((slow, fast), (fast, slow)):
+        async with (
+            ContainerServer(heartbeat=server_heartbeat) as server,
+            ComputerEngineWorker(reconnect=REDIAL, heartbeat=worker_heartbeat) as worker,
+        ):
+            server.on_invoke(lambda data: data)
+            container = await worker.connect(uuid.uuid4(), await server.bind("127.0.0.1:0"))
+            seen: list[Any] = []
+            recording = asyncio.create_task(recorded(worker, seen))
+            await asyncio.sleep(1.2)
+            assert await soon(container.request("x")) == "x"
+            assert server.statistics().sessions == 1
+            await worker.close()
+            await recording
+            assert [type(event).__name__ for event in seen] == ["LinkClosed"]
+
+
+# Redials, counted
+
+
+class Counter:
+    """A listener that accepts, counts and closes."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.accepted = 0
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            self.accepted += 1
+            writer.close()
+
+        self._server = await asyncio.start_server(serve, "127.0.0.1", self.port)
+
+    async def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            await self._server.wait_closed()
+
+
+@pytest.mark.parametrize("attempts", [0, 1, 3, 10])
+async def test_the_number_of_redials_after_a_loss_is_exact(start: Callable[..., Process], attempts: int) -> None:
+    # A redial may be quicker than the listener that has to count it: the first one comes after the interval.
+    process = start()
+    counter = Counter(int(process.endpoint.rpartition(":")[2]))
+    reconnect = ReconnectPolicy(interval=0.1, max_attempts=attempts)
+    async with ComputerEngineWorker(reconnect=reconnect) as worker:
+        container = await worker.connect(uuid.uuid4(), process.endpoint)
+        events = worker.service().events()
+        sent = asyncio.create_task(container.call("slow", 60))
+        while not await container.call("seen"):
+            pass
+        process.signal(signal.SIGKILL)
+        await process.ended()
+        await counter.start()
+        failed = await event_of(events, LinkFailed)
+        assert failed.attempts == attempts
+        with pytest.raises(RequestError) as caught:
+            await soon(sent)
+        assert isinstance(caught.value, ConnectionLost)
+        await asyncio.sleep(0.4)  # nothing more may come
+        assert counter.accepted == attempts
+        assert container.statistics().attempts == attempts
+        assert container.state is LinkState.FAILED
+        await worker.close()
+        assert not [event async for event in events if isinstance(event, LinkFailed)]
+    await counter.close()
+
+
+@pytest.mark.parametrize("attempts", [0, 1, 3])
+async def test_without_waiting_the_first_dial_comes_before_the_redials(attempts: int) -> None:
+    counter = Counter(free_port())
+    await counter.start()
+    reconnect = ReconnectPolicy(interval=0.05, max_attempts=attempts)
+    async with ComputerEngineWorker(reconnect=reconnect) as worker:
+        container = await worker.connect(uuid.uuid4(), ("127.0.0.1", counter.port), wait=False)
+        events = worker.service().events()
+        waiting = asyncio.create_task(container.request("x"))
+        failed = await event_of(events, LinkFailed)
+        assert failed.attempts == attempts
+        with pytest.raises(NotConnected):
+            await soon(waiting)
+        await asyncio.sleep(0.2)
+        assert counter.accepted == attempts + 1
+    await counter.close()
+
+
+async def test_auto_reconnect_off_fails_at_the_loss(start: Callable[..., Process]) -> None:
+    process = start()
+    async with quick_worker().with_auto_reconnect(False) as worker:
+        container = await worker.connect(uuid.uuid4(), process.endpoint)
+        events = worker.service().events()
+        process.signal(signal.SIGKILL)
+        assert (await event_of(events, LinkFailed)).attempts == 0
+        assert container.state is LinkState.FAILED
+
+
+async def test_the_count_begins_anew_at_welcome(start: Callable[..., Process]) -> None:
+    process = start()
+    async with ComputerEngineWorker(reconnect=ReconnectPolicy(interval=0.2, max_attempts=20)) as worker:
+        container = await worker.connect(uuid.uuid4(), process.endpoint)
+        events = worker.service().events()
+        for _ in range(2):
+            process.signal(signal.SIGKILL)
+            await event_of(events, LinkDown)
+            assert (await event_of(events, LinkRetry)).attempt == 1
+            process = start(process.endpoint)
+            await event_of(events, LinkUp)
+        assert container.statistics().reconnects == 2
+
+
+async def test_a_name_that_is_not_found_is_a_failed_dial() -> None:
+    async with ComputerEngineWorker(reconnect=ReconnectPolicy(interval=0.05, max_attempts=2)) as worker:
+        container = await worker.connect(uuid.uuid4(), "no-such-host.invalid:3010", wait=False)
+        events = worker.service().events()
+        assert (await event_of(events, LinkFailed)).attempts == 2
+        assert isinstance(container.last_error, AddressNotFound)
+
+
+async def test_a_name_is_dialled_again_like_a_number(start: Callable[..., Process]) -> None:
+    process = start()
+    async with quick_worker() as worker:
+        port = process.endpoint.rpartition(":")[2]
+        container = await worker.connect(uuid.uuid4(), f"localhost:{port}")
+        events = worker.service().events()
+        for _ in range(2):
+            process.signal(signal.SIGKILL)
+            await event_of(events, LinkRetry)
+            process = start(process.endpoint)
+            await event_of(events, LinkUp)
+            assert await soon(container.request("x")) == "x"
+
+
+# A wire that can be cut
+
+
+class Proxy:
+    """A TCP proxy between a worker and a container."""
+
+    def __init__(self, target: tuple[str, int]) -> None:
+        self._target = target
+        self._pumps: set[asyncio.Task[None]] = set()
+        self._writers: list[asyncio.StreamWriter] = []
+        self._server: asyncio.Server | None = None
+        self.address = ("127.0.0.1", 0)
+
+    @classmethod
+    async def to(cls, endpoint: str) -> Proxy:
+        host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
+        proxy = cls((host, int(port)))
+        proxy._server = await asyncio.start_server(proxy._serve, "127.0.0.1", 0)
+        proxy.address = proxy._server.sockets[0].getsockname()[:2]
+        return proxy
+
+    def cut(self) -> None:
+        """Ends all connections at once; new ones may come."""
+        for writer in self._writers:
+            writer.transport.abort()
+        self._writers.clear()
+
+    async def close(self) -> None:
+        assert self._server is not None
+        self._server.close()
+        self.cut()
+        await asyncio.gather(*self._pumps, return_exceptions=True)
+        await self._server.wait_closed()
+        await asyncio.sleep(0)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection(*self._target)
+        self._writers += [writer, far_writer]
+        for one, other in ((reader, far_writer), (far_reader, writer)):
+            pump = asyncio.create_task(self._pump(one, other))
+            self._pumps.add(pump)
+            pump.add_done_callback(self._pumps.discard)
+
+    @staticmethod
+    async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
