@@ -68,12 +68,12 @@ def run_plain(endpoint: str, payload: bytes, in_flight: int, seconds: float) -> 
         socket.connect(endpoint)
         large = len(payload) > 65536
         for _ in range(in_flight):
-            socket.send(payload, copy=not large)
+            socket.send(payload, 0, not large)
         done = 0
         end = time.perf_counter() + seconds
         while time.perf_counter() < end:
             bytes(socket.recv(copy=False).buffer) if large else socket.recv()
-            socket.send(payload, copy=not large)
+            socket.send(payload, 0, not large)
             done += 1
         return done / seconds
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, fields
 
 __all__ = [
@@ -18,12 +17,18 @@ __all__ = [
 MIN_RECONNECT_INTERVAL = 0.010
 """Seconds. Below this libzmq may redial before a busy event loop has counted the last attempt."""
 
+MAX_SECONDS = 1_000_000
+"""libzmq counts milliseconds in 32 bits: 24 days."""
+
+MAX_COUNT = 1 << 30
+"""libzmq counts messages in 32 bits."""
+
 
 def _check_seconds(owner: str, name: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{owner}.{name} is a number of seconds, not {type(value).__name__}")
-    if not 0 < value < math.inf:
-        raise ValueError(f"{owner}.{name} must be more than 0 seconds, not {value}")
+    if not 0 < value <= MAX_SECONDS:
+        raise ValueError(f"{owner}.{name} must be more than 0 and at most {MAX_SECONDS:,} seconds, not {value}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +130,8 @@ class Limits:
                 raise TypeError(f"Limits.{field.name} is an int, not {type(value).__name__}")
             if value < 1:
                 raise ValueError(f"Limits.{field.name} must be 1 or more, not {value}")
+            if value > (1 << 62 if field.name.endswith("bytes") else MAX_COUNT):
+                raise ValueError(f"Limits.{field.name} is larger than libzmq can count: {value}")
         if self.message_bytes < 4096:
             raise ValueError(f"Limits.message_bytes must be 4096 or more, not {self.message_bytes}")
         if self.depth > 256:

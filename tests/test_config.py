@@ -136,3 +136,14 @@ def test_depth_stays_below_the_recursion_limit() -> None:
     assert Limits(depth=256).depth == 256
     with pytest.raises(ValueError, match="256 or less"):
         Limits(depth=257)
+
+
+def test_what_libzmq_cannot_count_is_refused() -> None:
+    for wrong in (
+        lambda: ReconnectPolicy(interval=1e9),
+        lambda: HeartbeatPolicy(interval=1e7, down_after=1e8),
+        lambda: Limits(message_bytes=1 << 70),
+        lambda: Limits(in_flight=1 << 31),
+    ):
+        with pytest.raises(ValueError, match=r"1,000,000|larger than"):
+            wrong()

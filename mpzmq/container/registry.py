@@ -67,6 +67,8 @@ class Function:
         Raises:
             TypeError: it cannot, and why.
         """
+        if kwargs and self._context in kwargs:
+            raise TypeError(f"{self._context!r} is given by the container and not by the caller")
         if kwargs or not self._least <= len(args) <= self._most:
             self.signature.bind(*args, **(kwargs or {}))
 
@@ -97,6 +99,9 @@ def _context_parameter(handler: Callable[..., Any], parameters: list[inspect.Par
         if hint is RequestContext or (isinstance(hint, str) and hint.rpartition(".")[2] == "RequestContext"):
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
                 raise TypeError(f"{handler!r}: a starred parameter cannot take the RequestContext")
+            before = parameters[: parameters.index(parameter)]
+            if parameter.kind is parameter.POSITIONAL_ONLY and any(p.default is not p.empty for p in before):
+                raise TypeError(f"{handler!r}: a positional-only RequestContext cannot stand behind optional ones")
             return parameter.name
     return None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ConnectTimeout, RequestIdReused, RequestTimeout
+from ..errors import ConnectError, ConnectTimeout, RequestIdReused, RequestTimeout
 from ..message import Executed, LinkState, Method, Status
 from ..protocol.pending import Entry, remaining_ms, request_in_words
 from ..protocol.wire import Flag, Kind, Op
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
     from uuid import UUID
 
-    from ..errors import ConnectError, RequestError
+    from ..errors import RequestError
     from ..home import Home
     from ..message import Description
     from ..protocol.values import Buffer
@@ -100,7 +100,11 @@ class ComputerEngineWriter:
             async with asyncio.timeout(timeout):
                 while not self.is_running():
                     if self._link.is_over:
-                        raise self.last_error or self._not_ready(f"its link is {self.state}")
+                        raise self.last_error or ConnectError(
+                            f"{self._link.verdicts.whom} cannot be talked to: its link is {self.state}; connect() it",
+                            address=self.address,
+                            name=self.name,
+                        )
                     await self._connection.changed()
         except TimeoutError as error:
             if isinstance(error, ConnectTimeout):

@@ -82,6 +82,7 @@ class ZmqDealer:
         self._begin_dial(0.0)
         allow_ipv6(self._socket.raw, endpoint)
         self._socket.raw.connect(endpoint)
+        self._socket.look_soon()
 
     def redial(self) -> None:
         """Gives the connection up and dials anew, on a fresh socket, after the interval."""

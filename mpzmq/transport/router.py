@@ -59,6 +59,7 @@ class ZmqRouter:
             raise OSError(error.errno, f"cannot bind {endpoint}: {error.strerror}") from None
         bound = self._socket.raw.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
         self._endpoints.append(bound)
+        self._socket.look_soon()
         return bound
 
     def send(self, route: bytes, frames: Frames) -> Delivery:

@@ -90,7 +90,7 @@ class ZmqSocket:
         self._get = plain.get
         self._fd: int = plain.get(int(zmq.FD))
         loop.add_reader(self._fd, self._on_ready)
-        self._look_soon()
+        self.look_soon()
 
     def send(self, frames: Frames) -> bool:
         """Sends one message; False: it would block, and nothing was sent.
@@ -105,14 +105,14 @@ class ZmqSocket:
                 self._send(frame, _NOBLOCK if index == last else _MORE, len(frame) < ZERO_COPY, False)
         except zmq.Again:
             self._refused = True
-            self._look_soon()
+            self.look_soon()
             return False
         except zmq.ZMQError:
             # A send that fails has read libzmq's signals too: what it announced would not be announced again.
-            self._look_soon()
+            self.look_soon()
             raise
         if self._look is None:
-            self._look_soon()
+            self.look_soon()
         return True
 
     def drain(self) -> None:
@@ -120,7 +120,7 @@ class ZmqSocket:
         for _ in range(DRAIN_BURSTS):
             if self._closed or not self._read_burst():
                 return
-        self._look_soon()
+        self.look_soon()
 
     def close(self, linger: float = 0.0) -> None:
         """Closes the socket; idempotent."""
@@ -132,7 +132,8 @@ class ZmqSocket:
         self._loop.remove_reader(self._fd)
         self.raw.close(int(linger * 1000))
 
-    def _look_soon(self) -> None:
+    def look_soon(self) -> None:
+        """Looks for messages in the next pass of the event loop: whatever call on the socket may use the signal up."""
         if self._look is None and not self._closed:
             self._look = self._loop.call_soon(self._look_now)
 
@@ -142,7 +143,7 @@ class ZmqSocket:
 
     def _on_ready(self) -> None:
         if not self._closed and self._read_burst():
-            self._look_soon()
+            self.look_soon()
 
     def _read_burst(self) -> bool:
         """Reads one burst; True: there may be more."""

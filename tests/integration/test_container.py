@@ -782,6 +782,19 @@ async def test_a_request_that_was_given_up_while_the_container_was_blocked_never
         assert await container.call("seen") == []
 
 
+async def test_a_deadline_that_passes_behind_a_slow_handler_of_the_same_burst_is_kept(
+    start: Callable[..., Process],
+) -> None:
+    async with ComputerEngineWorker() as worker:
+        container = await worker.connect(uuid.uuid4(), start().endpoint)
+        blocked = asyncio.create_task(container.call("block", 0.6))
+        late = asyncio.create_task(container.call("slow", 0, "late", timeout=0.2))
+        with pytest.raises(RequestTimeout):
+            await soon(late)
+        assert await soon(blocked) == "done"
+        assert await container.call("seen") == []
+
+
 # A process of its own
 
 

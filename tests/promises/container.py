@@ -62,7 +62,7 @@ def running() -> int:
 
 def end_with_parent() -> None:
     """The parent holds the other end of standard input: when it dies, however it dies, so does this."""
-    sys.stdin.buffer.read()
+    os.read(0, 1)  # not sys.stdin: its lock, held by a daemon thread at exit, aborts the process
     os._exit(0)
 
 
