@@ -100,8 +100,8 @@ class Dispatcher:
             running = self._running.get(key)
             if running is not None:
                 self._cancel(running, Ending.ENGINE)
-        for session in inbox.departed:
-            for running in [running for key, running in self._running.items() if key[0] == session]:
+        for peer in inbox.departed:
+            for running in [running for key, running in self._running.items() if key[0] is peer]:
                 self._cancel(running, Ending.ENGINE)
         for request in inbox.requests:
             if request is None:
@@ -140,7 +140,7 @@ class Dispatcher:
 
     def _admit(self, request: Request, now: float) -> None:
         _, _, remaining, _, op, name, args, kwargs, metadata = request.record
-        key = (request.peer.session, request.tag)
+        key = (request.peer, request.tag)
         known = self._running.get(key)
         if known is not None:
             self._join(known, request)

@@ -127,7 +127,7 @@ class Hub:
             self.sessions.forget(peer, PeerSignal.GIVEN_UP)
             self.undeliverable += len(peer.outbox)
             return
-        self.sessions.dirty[peer.session] = peer
+        self.sessions.dirty[peer] = None
         if not self._gathering:
             # As for requests: the first of a pass of the event loop leaves at once, the others at the pass's end.
             self._gathering = True
@@ -149,7 +149,7 @@ class Hub:
                 self.router.send(route, frames)
         now = self._loop.time()
         while sessions.dirty:
-            _, peer = sessions.dirty.popitem()
+            peer, _ = sessions.dirty.popitem()
             while (outgoing := peer.next_outgoing(now)) is not None:
                 delivery = self.router.send(peer.route, outgoing.frames)
                 if delivery is Delivery.SENT:
@@ -165,7 +165,7 @@ class Hub:
         self._retry = None
         for peer in self.sessions.connected():
             if not peer.has_read_all:
-                self.sessions.dirty[peer.session] = peer
+                self.sessions.dirty[peer] = None
         self._flush()
 
     def _arm(self) -> None:

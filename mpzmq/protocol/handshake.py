@@ -32,36 +32,36 @@ class Inbox:
 
     Attributes:
         requests: to be started, in order; None stands for one whose CANCEL came behind it in the burst.
-        cancels: session and tag of requests from before the burst.
-        departed: sessions whose engine said GOODBYE.
+        cancels: engine and tag of requests from before the burst.
+        departed: engines that said GOODBYE.
     """
 
     __slots__ = ("_places", "cancels", "departed", "requests")
 
     def __init__(self) -> None:
         self.requests: list[Request | None] = []
-        self.cancels: list[tuple[UUID, bytes]] = []
-        self.departed: list[UUID] = []
-        self._places: dict[tuple[UUID, bytes], int] = {}
+        self.cancels: list[tuple[Peer, bytes]] = []
+        self.departed: list[Peer] = []
+        self._places: dict[tuple[Peer, bytes], int] = {}
 
     def request(self, request: Request) -> None:
         """A REQUEST was read."""
-        self._places[request.peer.session, request.tag] = len(self.requests)
+        self._places[request.peer, request.tag] = len(self.requests)
         self.requests.append(request)
 
-    def cancel(self, session: UUID, tag: bytes) -> None:
+    def cancel(self, peer: Peer, tag: bytes) -> None:
         """A CANCEL was read: it stops what came before it, and not the same id issued anew behind it."""
-        place = self._places.pop((session, tag), None)
+        place = self._places.pop((peer, tag), None)
         if place is None:
-            self.cancels.append((session, tag))
+            self.cancels.append((peer, tag))
         else:
             self.requests[place] = None
 
-    def depart(self, session: UUID) -> None:
+    def depart(self, peer: Peer) -> None:
         """A GOODBYE was read: nobody waits for anything of this session."""
-        self.departed.append(session)
+        self.departed.append(peer)
         for key, place in self._places.items():
-            if key[0] == session:
+            if key[0] is peer:
                 self.requests[place] = None
 
 
@@ -82,7 +82,7 @@ class Sessions:
         self.status = Status.RUNNING
         self.draining: str | None = None
         self.strays: list[tuple[bytes, Frames]] = []
-        self.dirty: dict[UUID, Peer] = {}
+        self.dirty: dict[Peer, None] = {}
         self.ignored = 0
         self.encoder = Encoder(limits)
         self._name = name
@@ -102,7 +102,7 @@ class Sessions:
         if peer is not None and peer.route == route:
             peer.heard(message.size, now)
             if peer.is_report_due:
-                self.dirty[peer.session] = peer
+                self.dirty[peer] = None
         for tag, record in message.records:
             kind = record[0]
             if kind == Kind.HELLO:
@@ -115,14 +115,14 @@ class Sessions:
             elif kind == Kind.REQUEST and tag != LINK_TAG:
                 inbox.request(Request(peer, tag, record))
             elif kind == Kind.CANCEL:
-                inbox.cancel(peer.session, tag)
+                inbox.cancel(peer, tag)
             elif kind == Kind.PING:
                 if record[1] == peer.number:
                     peer.pong()
-                    self.dirty[peer.session] = peer
+                    self.dirty[peer] = None
             elif kind == Kind.GOODBYE:
                 self.forget(peer, PeerSignal.GOODBYE)
-                inbox.depart(peer.session)
+                inbox.depart(peer)
                 peer = None
             elif kind == Kind.PONG:
                 if record[1] == peer.number:
@@ -143,7 +143,7 @@ class Sessions:
         for peer in list(self._peers.values()):
             if peer.is_ping_due(now):
                 peer.ping(now)
-                self.dirty[peer.session] = peer
+                self.dirty[peer] = None
             elif peer.state is PeerState.DETACHED and not peer.in_flight:
                 self.forget(peer, PeerSignal.GIVEN_UP)
 
@@ -152,19 +152,19 @@ class Sessions:
         self.draining = text
         for peer in self.connected():
             peer.control([Kind.GOODBYE, code, text])
-            self.dirty[peer.session] = peer
+            self.dirty[peer] = None
 
     def ping_all(self, now: float) -> None:
         """Asks every engine for a sign that it has read everything before."""
         for peer in self.connected():
             peer.ping(now)
-            self.dirty[peer.session] = peer
+            self.dirty[peer] = None
 
     def forget(self, peer: Peer, why: PeerSignal) -> None:
         """Ends a session."""
         peer.signal(why)
         self._peers.pop(peer.session, None)
-        self.dirty.pop(peer.session, None)
+        self.dirty.pop(peer, None)
         for route in peer.routes:
             self._by_route.pop(route, None)
 
@@ -193,7 +193,7 @@ class Sessions:
         )
         if self.draining is not None:
             peer.control([Kind.GOODBYE, Goodbye.DRAINING, self.draining])
-        self.dirty[session] = peer
+        self.dirty[peer] = None
 
     def _make_room(self) -> bool:
         """Forgets one session whose connection is gone."""

@@ -52,7 +52,7 @@ class Container:
         for route, frames in strays:
             found.setdefault(route, []).extend(self._records(frames))
         while self.sessions.dirty:
-            _, peer = self.sessions.dirty.popitem()
+            peer, _ = self.sessions.dirty.popitem()
             while (outgoing := peer.next_outgoing(self.now)) is not None:
                 found.setdefault(peer.route, []).extend(self._records(outgoing.frames))
         return found
@@ -223,7 +223,7 @@ def numbers_of(inbox: Inbox) -> list[int | None]:
 
 def test_a_cancel_stops_what_came_before_it() -> None:
     container = Container()
-    container.greet(b"r1")
+    peer = container.greet(b"r1")
     cancel: list[Any] = [Kind.CANCEL]
     inbox = Inbox()
     for records in (
@@ -232,24 +232,24 @@ def test_a_cancel_stops_what_came_before_it() -> None:
     ):
         container.sessions.receive(b"r1", Message(records=records), inbox, 0.0)
     assert numbers_of(inbox) == [None, 2, 1, 3]
-    assert inbox.cancels == [(SESSION, tag(9)), (SESSION, tag(3))]
+    assert inbox.cancels == [(peer, tag(9)), (peer, tag(3))]
 
 
 def test_goodbye_stops_what_came_before_it() -> None:
     container = Container()
-    container.greet(b"r1")
+    peer = container.greet(b"r1")
     inbox = Inbox()
     message = Message(records=[(tag(1), REQUEST), (tag(2), REQUEST), (LINK_TAG, [Kind.GOODBYE, 2, ""])])
     container.sessions.receive(b"r1", message, inbox, 0.0)
     assert numbers_of(inbox) == [None, None]
-    assert inbox.departed == [SESSION]
+    assert inbox.departed == [peer]
 
 
 def test_goodbye_ends_the_session() -> None:
     container = Container()
     peer = container.greet(b"r1", 7)
     inbox = container.tell(b"r1", [Kind.GOODBYE, Goodbye.CLOSED, "closed"])
-    assert inbox.departed == [SESSION]
+    assert inbox.departed == [peer]
     assert peer is not None and peer.state is PeerState.CLOSED and container.sessions.connected() == []
     assert container.replies() == {}
     assert not container.tell(b"r1", REQUEST, tag=tag(1)).requests
@@ -385,7 +385,7 @@ def test_two_engines_do_not_know_of_each_other() -> None:
     container = Container()
     one, other = container.greet(b"r1"), container.greet(b"r2", 1, OTHER)
     inbox = container.tell(b"r1", [Kind.CANCEL], tag=tag(1))
-    assert inbox.cancels == [(SESSION, tag(1))]
+    assert inbox.cancels == [(one, tag(1))]
     container.tell(b"r2", [Kind.GOODBYE, 2, ""])
     assert one is not None and other is not None
     assert (one.state, other.state) == (PeerState.CONNECTED, PeerState.CLOSED)
