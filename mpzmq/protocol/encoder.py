@@ -62,7 +62,8 @@ class Encoder:
         Raises:
             EncodeError: a message cannot carry the value.
         """
-        if type(value) in _SCALARS:
+        kind = type(value)
+        if kind in _SCALARS or (kind is bytes and len(value) < LARGE_BYTES):
             return value
         try:
             return _Walk(self._depth, self._items, buffers).value(value, 0)

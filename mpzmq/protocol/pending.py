@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Deadlines", "Entry", "PendingTable", "remaining_ms", "request_in_words"]
 
-_STALE_AFTER = 0.005
-"""Seconds that a request may wait for its message before the remaining time in it is written anew."""
+_STALE_AFTER = 0.05
+_STALE_SHARE = 0.1
+"""Seconds, and share of what remains, for which a request may wait before its remaining time is written anew."""
 
 _SWEEP_INTERVAL = 0.005
 """Seconds between two sweeps at least, so that many deadlines close together cost one."""
@@ -80,7 +81,10 @@ class Entry(Item):
 
     def refresh(self, now: float) -> None:
         """Writes the remaining time anew if the request has waited."""
-        if self.deadline is not None and now - self._encoded_at > _STALE_AFTER:
+        if self.deadline is None:
+            return
+        waited = now - self._encoded_at
+        if waited > _STALE_AFTER or waited > _STALE_SHARE * (self.deadline - now):
             self._encoded_at = now
             self.record[2] = remaining_ms(self.deadline, now)
             self.body = self._encoder.pack(self.record)
