@@ -108,9 +108,7 @@ class Snapshot:
         del zmq_leaks
 
         self._wait_for(self._leaked_descriptors, self._leaked_threads)
-        found += [
-            f"file descriptor {fd}: {target}" for fd, target in sorted(self._leaked_descriptors().items())
-        ]
+        found += [f"file descriptor {fd}: {target}" for fd, target in sorted(self._leaked_descriptors().items())]
         found += sorted(f"thread still running: {thread.name}" for thread in self._leaked_threads())
         return found
 

@@ -94,9 +94,7 @@ def test_import_needs_no_extra() -> None:
     """The core runs on pyzmq and msgpack; extras are imported where they are used."""
     extras = {"click", "numpy", "rich", "uvloop", "zmq.asyncio"}
     source = f"import sys, mpzmq; print(sorted({extras!r} & set(sys.modules)))"
-    result = subprocess.run(
-        [sys.executable, "-c", source], capture_output=True, text=True, check=True, timeout=30
-    )
+    result = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True, timeout=30)
     assert result.stdout == "[]\n"
 
 

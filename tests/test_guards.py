@@ -150,9 +150,7 @@ def test_each_leak_fails_its_own_test_and_is_named(pytester: pytest.Pytester) ->
         "test_socket": ["not closed: <zmq.Socket(zmq.DEALER)*", "not closed: <zmq.Context(*"],
         "test_empty_context": ["not closed: <zmq.Context(*"],
         "test_socket_in_a_cycle": ["not closed: <zmq.Socket(zmq.ROUTER)*"],
-        "test_descriptor": [
-            "file descriptor *: */dev/null" if os.path.isdir("/proc/self/fd") else "file descr*"
-        ],
+        "test_descriptor": ["file descriptor *: */dev/null" if os.path.isdir("/proc/self/fd") else "file descr*"],
         "test_thread": ["thread still running: the-lost-thread"],
         "test_task": ["task still running: the-lost-task *sleep*"],
         "test_stubborn_task": ["task still running: the-stubborn-task *stubborn*"],

@@ -97,9 +97,7 @@ def component(module: str) -> str:
 
 def direction_faults(sources: Sources) -> list[str]:
     """Imports that go up or sideways, and components that have no level."""
-    faults = [
-        f"{module}: add its component to LEVELS" for module in sources if component(module) not in LEVELS
-    ]
+    faults = [f"{module}: add its component to LEVELS" for module in sources if component(module) not in LEVELS]
     for module, targets in internal_edges(sources).items():
         for target in sorted(targets):
             here, there = component(module), component(target)
@@ -166,8 +164,7 @@ def test_package(check: Callable[[Sources], list[str]]) -> None:
 
 SOUND: Sources = {
     "mpzmq.__init__": (
-        '"""Names."""\nfrom ._version import __version__\n'
-        'from .engine.worker import W\n__all__ = ["W", "__version__"]'
+        '"""Names."""\nfrom ._version import __version__\nfrom .engine.worker import W\n__all__ = ["W", "__version__"]'
     ),
     "mpzmq.__main__": "from .cli import main",
     "mpzmq._version": "",

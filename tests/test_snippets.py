@@ -221,10 +221,7 @@ def test_readme_has_a_server_and_a_client() -> None:
 def test_readme_and_ci_give_the_same_two_commands() -> None:
     readme = (ROOT / "README.md").read_text("utf-8")
     in_sh_blocks = [
-        line
-        for block in blocks("README.md", readme)
-        if block.language == "sh"
-        for line in commands(block.text)
+        line for block in blocks("README.md", readme) if block.language == "sh" for line in commands(block.text)
     ]
     assert in_sh_blocks == commands((ROOT / ".ci" / "run").read_text("utf-8"))
     assert len(in_sh_blocks) == 2
@@ -273,9 +270,7 @@ def test_nobody_is_told_to_install_a_stranger() -> None:
 INSTALL = "pip " + "install "  # in two parts, or this file would be a finding
 
 
-@pytest.mark.parametrize(
-    "name", ["mpzmq", "'mpzmq[cli]'", "-U mpzmq", "uvloop mpzmq", "mpzmq==0.1.0", "mpzmq && x"]
-)
+@pytest.mark.parametrize("name", ["mpzmq", "'mpzmq[cli]'", "-U mpzmq", "uvloop mpzmq", "mpzmq==0.1.0", "mpzmq && x"])
 def test_a_wrong_install_is_found(name: str) -> None:
     assert wrong_installs(f"Run `{INSTALL}{name}`.")
 
