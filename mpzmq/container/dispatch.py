@@ -229,10 +229,12 @@ class Dispatcher:
             if type(result) is CoroutineType:  # a plain function around an async one
                 self._spawn(running, result)
                 return
-        except Exception as error:
-            self._answer_raised(running, error)
         except asyncio.CancelledError:
             self._answer_cancelled(running, None)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # an odd one must not take the rest of the burst along
+            self._answer_raised(running, error)
         else:
             self._answer(running, result)
         finally:
@@ -282,7 +284,9 @@ class Dispatcher:
             result = await coroutine
         except asyncio.CancelledError:
             self._answer_cancelled(running, running.ending)
-        except Exception as error:
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
             self._answer_raised(running, error)
         else:
             self._answer(running, result)
@@ -345,7 +349,7 @@ class Dispatcher:
             self.replied += 1
         self._reply(request.peer, item)
 
-    def _answer_raised(self, running: Running, error: Exception) -> None:
+    def _answer_raised(self, running: Running, error: BaseException) -> None:
         if not self._end(running):
             return
         request = running.request

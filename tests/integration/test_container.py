@@ -795,6 +795,35 @@ async def test_a_deadline_that_passes_behind_a_slow_handler_of_the_same_burst_is
         assert await container.call("seen") == []
 
 
+class Odd(BaseException):
+    """No Exception."""
+
+
+@pytest.mark.parametrize(
+    "odd", [Odd("why"), GeneratorExit("why"), StopIteration("why")], ids=lambda e: type(e).__name__
+)
+@pytest.mark.parametrize("kind", ["plain", "async", "thread"])
+async def test_whatever_a_handler_raises_is_answered_and_harms_nobody_else(
+    scene: Scene, odd: BaseException, kind: str
+) -> None:
+    def plain() -> None:
+        raise odd
+
+    async def asynchronous() -> None:
+        raise odd
+
+    if kind == "async":
+        scene.server.function(asynchronous, name="odd")
+    else:
+        scene.server.function(plain, name="odd", thread=kind == "thread")
+    call = scene.container.call
+    outcomes = await soon(asyncio.gather(call("odd"), scene.container.request("x"), return_exceptions=True))
+    assert isinstance(outcomes[0], RemoteError)
+    assert outcomes[0].executed is Executed.YES
+    assert outcomes[1] == "x"
+    assert scene.server.statistics().in_flight == 0
+
+
 # A process of its own
 
 
