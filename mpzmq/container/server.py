@@ -342,6 +342,7 @@ class ContainerServer:
         insecure: bool = False,
         drain_timeout: float = 8.0,
         loop: str = "auto",
+        on_bound: Callable[[str], object] | None = None,
     ) -> None:
         """Serves on the endpoints until SIGTERM or SIGINT, then drains; a second signal closes at once.
 
@@ -350,6 +351,7 @@ class ContainerServer:
             insecure: as for :meth:`bind`.
             drain_timeout: seconds that the drain may take; 8 stays under Docker's 10 and Kubernetes' 30.
             loop: ``"asyncio"``, ``"uvloop"``, or ``"auto"``: uvloop where it is installed.
+            on_bound: called with each real endpoint, once it is served; for port 0.
 
         Raises:
             RuntimeError: an event loop is running already: use :meth:`serve_forever` there.
@@ -360,9 +362,15 @@ class ContainerServer:
         if asyncio._get_running_loop() is not None:
             raise RuntimeError("an event loop is running already: use 'await server.bind(...)' and serve_forever()")
         with asyncio.Runner(loop_factory=loop_factory(loop)) as runner:
-            runner.run(self._serve(endpoints, insecure, drain_timeout))
+            runner.run(self._serve(endpoints, insecure, drain_timeout, on_bound))
 
-    async def _serve(self, endpoints: tuple[str | tuple[str, int], ...], insecure: bool, drain_timeout: float) -> None:
+    async def _serve(
+        self,
+        endpoints: tuple[str | tuple[str, int], ...],
+        insecure: bool,
+        drain_timeout: float,
+        on_bound: Callable[[str], object] | None,
+    ) -> None:
         loop = asyncio.get_running_loop()
         # Before the first bind: whoever sees the port open may send a signal.
         on_main_thread = threading.current_thread() is threading.main_thread()
@@ -371,7 +379,9 @@ class ContainerServer:
             with signals:
                 for endpoint in endpoints:
                     if not self._closed:
-                        await self.bind(endpoint, insecure=insecure)
+                        bound = await self.bind(endpoint, insecure=insecure)
+                        if on_bound is not None:
+                            on_bound(bound)
                 await self.serve_forever()
 
     def __del__(self, _warn: Any = warnings.warn) -> None:
