@@ -1,4 +1,4 @@
-"""An engine talks to containers: request and response over ZeroMQ, for asyncio."""
+"""The public names, nothing else; the package offers them, and imports them on first use."""
 
 from ._version import __version__
 from .config import HeartbeatPolicy, Limits, ReconnectPolicy

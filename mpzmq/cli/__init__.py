@@ -1,10 +1,10 @@
-"""The command line. It needs the extra ``cli``, and says so where that is missing."""
+"""The command line. Except for ``ping`` it needs the extra ``cli``, and says so where that is missing."""
 
 from __future__ import annotations
 
 import sys
 
-from .output import INTERRUPTED
+from .output import INTERRUPTED, MISSING_EXTRA, complain
 
 __all__ = ["main"]
 
@@ -12,17 +12,20 @@ __all__ = ["main"]
 def main() -> int | None:
     """Runs ``mpzmq`` with the arguments of this process; returns its exit code."""
     try:
-        import click  # noqa: F401  (only to see whether it is there)
-        import rich  # noqa: F401
-    except ImportError:
-        command = " ".join(["mpzmq", *sys.argv[1:2]])
-        print(
-            f"{command} needs the extra 'cli': install mpzmq-engine[cli]"
-            " (from a checkout: .venv/bin/pip install '.[cli]')",
-            file=sys.stderr,
-        )
-        return 1
-    try:
+        if sys.argv[1:2] == ["ping"]:
+            from .ping import main as ping
+
+            return ping(sys.argv[2:])
+        try:
+            import click  # noqa: F401  (only to see whether it is there)
+            import rich  # noqa: F401
+        except ImportError:
+            command = " ".join(["mpzmq", *sys.argv[1:2]])
+            complain(
+                f"{command} needs the extra 'cli': install mpzmq-engine[cli]"
+                " (from a checkout: .venv/bin/pip install '.[cli]')"
+            )
+            return MISSING_EXTRA
         from .commands import run
 
         return run()

@@ -7,17 +7,15 @@ import contextlib
 import os
 import sys
 
-__all__ = ["Child", "DemoFailed"]
+from .outcome import CommandFailed
+
+__all__ = ["Child"]
 
 READY_WITHIN = 10.0
 """Seconds in which a new process has to say where it serves: Python starts slowly on a busy machine."""
 
 STOP_WITHIN = 2.0
 """Seconds that a container has to end by itself."""
-
-
-class DemoFailed(Exception):
-    """The demo did not go as it should; the text is for whoever runs it."""
 
 
 def _command(name: str, port: int) -> list[str]:
@@ -40,7 +38,7 @@ class Child:
         """Starts the process, after the end of the one before, and waits until it serves.
 
         Raises:
-            DemoFailed: it ended, or did not say in time where it serves.
+            CommandFailed: it ended, or did not say in time where it serves.
         """
         if self._process is not None:
             await self._process.wait()
@@ -61,9 +59,9 @@ class Child:
                 line = await process.stdout.readline()
                 if not line:
                     code = await process.wait()
-                    raise DemoFailed(f"{self.name} ended before it served, with exit code {code}")
+                    raise CommandFailed(f"{self.name} ended before it served, with exit code {code}")
         except TimeoutError:
-            raise DemoFailed(
+            raise CommandFailed(
                 f"{self.name} did not serve within {READY_WITHIN:g} s: is this machine very busy?"
             ) from None
         self.address = line.decode().strip().removeprefix("tcp://")

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import difflib
 import platform
+import re
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from .. import __version__
-from ..transport.versions import zmq_versions
-from .output import INTERRUPTED
+from .._version import __version__
+from .output import INTERRUPTED, USAGE
 
-__all__ = ["run"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["mpzmq", "run"]
+
+NUMBER = re.compile(r"-[0-9]")
 
 
 def run() -> int:
     """Runs the command of this process's arguments; returns its exit code."""
     try:
         code = mpzmq.main(prog_name="mpzmq", standalone_mode=False)
+    except click.UsageError as error:
+        error.show()
+        return USAGE
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -25,25 +35,72 @@ def run() -> int:
     return code if isinstance(code, int) else 0
 
 
-def _versions() -> str:
+def _show_versions(context: click.Context, _: click.Parameter, asked: bool) -> None:
+    if not asked:
+        return
+    from ..transport.versions import zmq_versions
+
     zmq = zmq_versions()
     python = platform.python_version()
-    return f"mpzmq {__version__} (pyzmq {zmq['pyzmq']}, libzmq {zmq['libzmq']}, Python {python})"
+    click.echo(
+        f"mpzmq {__version__} (pyzmq {zmq['pyzmq']}, libzmq {zmq['libzmq']}, Python {python}, curve {zmq['curve']})"
+    )
+    context.exit()
+
+
+def _examples(*lines: str) -> str:
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def _json_option(what: str) -> Callable[[Any], Any]:
+    return click.option("--json", "as_json", is_flag=True, help=what)
+
+
+def _timeout_option(seconds: float) -> Callable[[Any], Any]:
+    kind = click.FloatRange(min=0, min_open=True, max=86_400)
+    return click.option("--timeout", type=kind, default=seconds, show_default=True, help="Seconds for the answer.")
+
+
+def _served(function: Any) -> Any:
+    """The options that every serving command has; each is an environment variable, too."""
+    loops = click.Choice(["auto", "asyncio", "uvloop"])
+    options = [
+        click.option(
+            "--bind", "endpoints", multiple=True, metavar="ENDPOINT", envvar="MPZMQ_BIND", show_envvar=True,
+            default=("tcp://127.0.0.1:0",), show_default=True, help="Where to serve; may be given several times.",
+        ),
+        click.option(
+            "--insecure", is_flag=True, envvar="MPZMQ_INSECURE", show_envvar=True,
+            help="Allow endpoints that other hosts can reach.",
+        ),
+        click.option(
+            "--drain-timeout", type=click.FloatRange(min=0, max=86_400), default=8.0, show_default=True,
+            envvar="MPZMQ_DRAIN_TIMEOUT", show_envvar=True, help="Seconds for running work after a SIGTERM or Ctrl-C.",
+        ),
+        click.option(
+            "--loop", type=loops, default="auto", show_default=True, envvar="MPZMQ_LOOP", show_envvar=True,
+            help="The event loop; auto is uvloop where it is installed.",
+        ),
+    ]  # fmt: skip
+    for option in reversed(options):
+        function = option(function)
+    return function
 
 
 @click.group(
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="\b\nExamples:\n  mpzmq demo\n  mpzmq demo --json | python -m json.tool\n  mpzmq --version",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=_examples("mpzmq demo", "mpzmq reply --bind 127.0.0.1:3010", "mpzmq call 127.0.0.1:3010 echo '\"hello\"'"),
 )
-@click.version_option(__version__, message=_versions(), help="Show the versions of mpzmq and of what it runs on.")
+@click.option(
+    "--version", is_flag=True, expose_value=False, is_eager=True, callback=_show_versions,
+    help="Show the versions of mpzmq and of what it runs on.",
+)  # fmt: skip
 def mpzmq() -> None:
     """An engine talks to containers: request and response over ZeroMQ."""
 
 
-@mpzmq.command(
-    epilog="\b\nExamples:\n  mpzmq demo\n  mpzmq demo --json > demo.json\n  NO_COLOR=1 mpzmq demo",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead, at the end.")
+@mpzmq.command(epilog=_examples("mpzmq demo", "mpzmq demo --json > demo.json", "NO_COLOR=1 mpzmq demo"))
+@_json_option("Print one JSON document instead, at the end.")
 def demo(as_json: bool) -> int:
     """Watch three containers work, one of them die, and come back.
 
@@ -52,8 +109,203 @@ def demo(as_json: bool) -> int:
 
     \b
     Exit codes: 0 all went as it should, 1 it did not (stderr says what),
-    2 wrong usage, 130 interrupted, 141 stdout was closed.
+    64 wrong usage, 130 interrupted, 141 stdout was closed.
     """
     from .demo import run as run_demo
 
     return run_demo(as_json=as_json)
+
+
+@mpzmq.command(
+    epilog=_examples(
+        "mpzmq serve container:server --bind tcp://127.0.0.1:3010",
+        "mpzmq serve container:server --app-dir src --reload",
+        "MPZMQ_BIND=tcp://0.0.0.0:3010 MPZMQ_INSECURE=1 mpzmq serve container:server",
+    )
+)
+@click.argument("server", metavar="MODULE:SERVER")
+@_served
+@click.option(
+    "--app-dir", default=".", show_default=True, envvar="MPZMQ_APP_DIR", show_envvar=True,
+    type=click.Path(exists=True, file_okay=False), help="Where the module is looked for first.",
+)  # fmt: skip
+@click.option(
+    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True,
+    envvar="MPZMQ_LOG_LEVEL", show_envvar=True, help="What is logged to stderr.",
+)  # fmt: skip
+@click.option(
+    "--reload", is_flag=True, envvar="MPZMQ_RELOAD", show_envvar=True,
+    help="Start again whenever a Python file in the app-dir changes.",
+)  # fmt: skip
+def serve(
+    server: str,
+    endpoints: tuple[str, ...],
+    insecure: bool,
+    drain_timeout: float,
+    loop: str,
+    app_dir: str,
+    log_level: str,
+    reload: bool,
+) -> int:
+    """Serve a ContainerServer, named as MODULE:SERVER, until SIGTERM or Ctrl-C.
+
+    Prints the endpoint on stdout once it serves there. The first signal drains, a second one closes at once.
+
+    \b
+    Exit codes: 0 ended by a signal, 1 the server failed, 64 wrong usage,
+    66 no such module or server, 71 cannot bind, 77 other hosts could reach it.
+    """
+    from .serve import serve as run_serve
+    from .serve import serve_reloading
+
+    if not reload:
+        return run_serve(
+            server,
+            endpoints,
+            folder=app_dir,
+            insecure=insecure,
+            drain_timeout=drain_timeout,
+            log_level=log_level,
+            loop=loop,
+        )
+    options = ["--loop", loop, "--log-level", log_level, *(["--insecure"] if insecure else [])]
+    return serve_reloading(server, endpoints, folder=app_dir, drain_timeout=drain_timeout, options=options)
+
+
+@mpzmq.command(
+    epilog=_examples(
+        "mpzmq reply --bind 127.0.0.1:3010",
+        "mpzmq reply --bind 127.0.0.1:3010 --sleep 0.2",
+        "mpzmq reply --bind 127.0.0.1:3010 --fail-rate 0.1",
+    )
+)
+@_served
+@click.option("--echo", is_flag=True, help="Return what is sent: what it does by default.")
+@click.option("--sleep", type=click.FloatRange(min=0), default=0.0, metavar="S", help="Work for S seconds first.")
+@click.option("--fail-rate", type=click.FloatRange(0, 1), default=0.0, metavar="P", help="Fail with probability P.")
+def reply(
+    endpoints: tuple[str, ...],
+    insecure: bool,
+    drain_timeout: float,
+    loop: str,
+    echo: bool,
+    sleep: float,
+    fail_rate: float,
+) -> int:
+    """Serve a ready-made container for trials: plain requests and the function echo return what they are sent."""
+    from .serve import reply as run_reply
+
+    return run_reply(
+        endpoints, sleep=sleep, fail_rate=fail_rate, insecure=insecure, drain_timeout=drain_timeout, loop=loop
+    )
+
+
+class _JsonArguments(click.Command):
+    """Takes negative numbers as arguments, though they look like options."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        rest = super().parse_args(ctx, args)
+        for word in (ctx.params["function"] or "", *ctx.params["args"]):
+            if word.startswith("-") and word != "-" and not NUMBER.match(word):
+                name = word.partition("=")[0]
+                known = [text for parameter in self.params for text in parameter.opts if text.startswith("--")]
+                raise click.NoSuchOption(name, possibilities=difflib.get_close_matches(name, known), ctx=ctx)
+        return rest
+
+
+@mpzmq.command(
+    cls=_JsonArguments,
+    context_settings={"ignore_unknown_options": True},
+    epilog=_examples(
+        "mpzmq call 127.0.0.1:3010 add 1 2",
+        "mpzmq call 127.0.0.1:3010 greet '\"Ada\"' --kw loud=true",
+        "mpzmq call 127.0.0.1:3010 --invoke '{\"key\": [1, 2]}'",
+        "cat data.json | mpzmq call 127.0.0.1:3010 store -",
+    ),
+)
+@click.argument("endpoint")
+@click.argument("function", required=False)
+@click.argument("args", nargs=-1, metavar="[JSON]...")
+@click.option("--kw", "named", multiple=True, metavar="NAME=JSON", help="An argument by name.")
+@click.option("--invoke", "data", metavar="JSON", help="Send plain data instead of calling a function.")
+@_timeout_option(30.0)
+@click.option("--idempotent", is_flag=True, help="It may run twice: send it again after a reconnect.")
+@_json_option("Print the result with the status and the time, or the error, as one JSON document.")
+def call(
+    endpoint: str,
+    function: str | None,
+    args: tuple[str, ...],
+    named: tuple[str, ...],
+    data: str | None,
+    timeout: float,
+    idempotent: bool,
+    as_json: bool,
+) -> int:
+    """Call a function of a container: JSON in, JSON out.
+
+    An argument "-" is read from standard input. bytes are {"$b64": "aGk="}, a UUID is {"$uuid": "..."}, a time is
+    {"$time": "2026-01-31T12:00:00+00:00"}, a dict with other keys than strings {"$map": [[1, "one"]]}.
+
+    \b
+    Exit codes: 0 it answered, 1 the request failed (stderr says whether it ran), 2 unreachable,
+    3 timeout, 4 stopped or draining, 64 wrong usage, 65 no JSON.
+    """
+    from .call import run as run_call
+
+    return run_call(endpoint, function, args, named, data, timeout=timeout, idempotent=idempotent, as_json=as_json)
+
+
+@mpzmq.command(epilog=_examples("mpzmq describe 127.0.0.1:3010", "mpzmq describe 127.0.0.1:3010 --json"))
+@click.argument("endpoint")
+@_timeout_option(5.0)
+@_json_option("Print one JSON document.")
+def describe(endpoint: str, timeout: float, as_json: bool) -> int:
+    """Show a container's functions, with signatures and docs."""
+    from .inspect import describe as run_describe
+
+    return run_describe(endpoint, timeout=timeout, as_json=as_json)
+
+
+@mpzmq.command(
+    epilog=_examples("mpzmq state 127.0.0.1:3010", "mpzmq state 127.0.0.1:3010 STOP"),
+)
+@click.argument("endpoint")
+@click.argument("status", required=False, type=click.Choice(["RUNNING", "STOP"], case_sensitive=False))
+@_timeout_option(5.0)
+@_json_option("Print one JSON document.")
+def state(endpoint: str, status: str | None, timeout: float, as_json: bool) -> int:
+    """Show a container's run state, or set it.
+
+    In STOP a container refuses functions and plain requests, and stays reachable.
+    """
+    from .inspect import state as run_state
+
+    return run_state(endpoint, status, timeout=timeout, as_json=as_json)
+
+
+@mpzmq.command(epilog=_examples("mpzmq doctor 127.0.0.1:3010", "mpzmq doctor tcp://calculator:3010 --json"))
+@click.argument("endpoint")
+@_timeout_option(3.0)
+@_json_option("Print one JSON document.")
+def doctor(endpoint: str, timeout: float, as_json: bool) -> int:
+    """Find out why a container does not answer, step by step.
+
+    From the name to the address, TCP, the ZeroMQ greeting, HELLO and a PING: each with its time, and with the likely
+    fix where it fails.
+
+    \b
+    Exit codes: 0 all is well, 2 unreachable, 3 timeout, 4 stopped or draining, 64 wrong usage.
+    """
+    from .doctor import run as run_doctor
+
+    return run_doctor(endpoint, timeout=timeout, as_json=as_json)
+
+
+@mpzmq.command(add_help_option=False, context_settings={"ignore_unknown_options": True})
+@click.argument("args", nargs=-1, type=click.UNPROCESSED)
+def ping(args: tuple[str, ...]) -> int:
+    """Measure the round trip; also a readiness or liveness probe."""
+    # Only for the list of commands, and for `mpzmq ping` after an option of mpzmq: cli/__init__.py takes the short way.
+    from .ping import main as run_ping
+
+    return run_ping(args)

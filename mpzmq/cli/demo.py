@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import signal
 import time
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from .. import (
     ComputerEngineWorker,
-    ConnectError,
     LinkBusy,
     LinkDown,
     LinkEvent,
@@ -23,9 +21,10 @@ from .. import (
     RequestError,
     __version__,
 )
-from .child import Child, DemoFailed
+from .child import Child
 from .display import choose
-from .output import BROKEN_PIPE, FAILED, INTERRUPTED, TERMINATED, OutputLost, complain, give_up_stdout
+from .outcome import CommandFailed, carry_out
+from .output import FAILED, OK, complain
 from .report import Book, Moment, Report, Row
 
 if TYPE_CHECKING:
@@ -62,10 +61,6 @@ _STATES: dict[type[LinkEvent], LinkState] = {
     LinkFailed: LinkState.FAILED,
 }
 _SHOWN = (LinkUp, LinkBusy, LinkDown, LinkRetry, LinkFailed)
-
-
-class Terminated(Exception):
-    """SIGTERM."""
 
 
 class Demo:
@@ -196,7 +191,7 @@ class Demo:
             book.answered += 1
             book.latencies.append((time.perf_counter_ns() - began) // 1000)
             if answer != value:
-                raise DemoFailed(f"{book.name} was sent {value!r} and answered {answer!r}")
+                raise CommandFailed(f"{book.name} was sent {value!r} and answered {answer!r}")
 
     def _count_reconnects(self) -> None:
         # The writers come one by one, as the containers are connected.
@@ -246,7 +241,7 @@ class Demo:
         try:
             return await asyncio.wait_for(happened, seconds)
         except TimeoutError:
-            raise DemoFailed(f"{NAMES[VICTIM]} {otherwise} within {seconds:g} s") from None
+            raise CommandFailed(f"{NAMES[VICTIM]} {otherwise} within {seconds:g} s") from None
 
     async def _refresh(self, interval: float) -> None:
         while True:
@@ -273,47 +268,15 @@ def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
     return error
 
 
-async def _main(as_json: bool) -> int:
-    task = asyncio.current_task()
-    assert task is not None
-    loop = asyncio.get_running_loop()
-    terminated = asyncio.Event()
+def run(*, as_json: bool) -> int:
+    """Plays the demo on this process's terminal; returns the exit code."""
 
-    def terminate() -> None:
-        terminated.set()
-        task.cancel()
-
-    loop.add_signal_handler(signal.SIGTERM, terminate)
-    try:
+    async def play() -> int:
         with choose(as_json=as_json) as display:
             report, faults = await Demo(display).run()
             display.finish(report)
-    except asyncio.CancelledError:
-        if terminated.is_set():
-            raise Terminated from None
-        raise
-    finally:
-        loop.remove_signal_handler(signal.SIGTERM)
-    for fault in faults:
-        complain(f"mpzmq demo: the counters do not add up: {fault}")
-    return FAILED if faults else 0
+        for fault in faults:
+            complain(f"mpzmq demo: the counters do not add up: {fault}")
+        return FAILED if faults else OK
 
-
-def run(*, as_json: bool) -> int:
-    """Plays the demo on this process's terminal; returns the exit code."""
-    try:
-        with asyncio.Runner() as runner:
-            return runner.run(_main(as_json))
-    except KeyboardInterrupt:
-        complain("mpzmq demo: interrupted; its containers have ended")
-        return INTERRUPTED
-    except Terminated:
-        return TERMINATED
-    except OutputLost as lost:
-        give_up_stdout()
-        if lost.is_broken_pipe:
-            return BROKEN_PIPE
-        complain(f"mpzmq demo: cannot write to stdout: {lost}")
-    except (DemoFailed, ConnectError) as error:
-        complain(f"mpzmq demo: {error}")
-    return FAILED
+    return carry_out("mpzmq demo", play)

@@ -7,9 +7,39 @@ import errno
 import os
 import sys
 
-__all__ = ["BROKEN_PIPE", "FAILED", "INTERRUPTED", "TERMINATED", "OutputLost", "complain", "give_up_stdout", "say"]
+__all__ = [
+    "BROKEN_PIPE",
+    "CANNOT_BIND",
+    "FAILED",
+    "INSECURE",
+    "INTERRUPTED",
+    "MISSING_EXTRA",
+    "NOT_JSON",
+    "NOT_SERVING",
+    "NO_SERVER",
+    "OK",
+    "TERMINATED",
+    "TIMEOUT",
+    "UNREACHABLE",
+    "USAGE",
+    "OutputLost",
+    "complain",
+    "give_up_stdout",
+    "printable",
+    "say",
+]
 
+OK = 0
 FAILED = 1
+UNREACHABLE = 2
+TIMEOUT = 3
+NOT_SERVING = 4
+USAGE = 64  # from here on as sysexits.h has them
+NOT_JSON = 65
+NO_SERVER = 66
+MISSING_EXTRA = 69
+CANNOT_BIND = 71
+INSECURE = 77
 INTERRUPTED = 130  # 128 and SIGINT, as shells count
 BROKEN_PIPE = 141  # 128 and SIGPIPE
 TERMINATED = 143  # 128 and SIGTERM
@@ -38,6 +68,11 @@ def complain(text: str) -> None:
     """One line for whoever runs the command, on stderr."""
     with contextlib.suppress(OSError):
         print(text, file=sys.stderr, flush=True)
+
+
+def printable(text: str) -> str:
+    """A text from elsewhere, on one line and without what a terminal would obey."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def give_up_stdout() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import difflib
 import logging
 import sys
 import time
@@ -41,6 +42,9 @@ SLOW_HANDLER = 0.1
 
 CLOSE_TIMEOUT = 1.0
 """Seconds that cancelled handlers have to end in when the server closes."""
+
+LONGEST_NAME, SIMILAR_OF = 64, 256
+"""How much of a mistyped name is compared with how many functions: a stranger must not buy much work with one frame."""
 
 _EAGER = sys.version_info >= (3, 12)
 
@@ -180,7 +184,9 @@ class Dispatcher:
             return "it has no handler for plain requests: call one of its functions, or add @server.on_invoke"
         functions = sorted(self._registry.functions)
         shown = ", ".join(functions[:8]) + (", ..." if len(functions) > 8 else "")
-        return f"it has no function {name!r}" + (f"; it has {shown}" if functions else "; it has none at all")
+        close = difflib.get_close_matches(str(name)[:LONGEST_NAME], functions[:SIMILAR_OF], n=1)
+        meant = f"; did you mean {close[0]!r}?" if close else ";"
+        return f"it has no function {name!r}{meant} " + (f"it has {shown}" if functions else "it has none at all")
 
     def _join(self, known: Running, request: Request) -> None:
         """The same id again: the same request is joined, its reply goes to the engine's newest connection."""

@@ -1,0 +1,90 @@
+"""``mpzmq call``: one request from the shell."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from ..errors import EncodeError, MpzmqError
+from .jsonvalues import from_json, to_json
+from .outcome import CommandFailed, as_document, carry_out, code_of
+from .output import NOT_JSON, OK, USAGE, say
+from .remote import check_endpoint, reached
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["run"]
+
+
+def run(
+    endpoint: str,
+    function: str | None,
+    args: Sequence[str],
+    named: Sequence[str],
+    data: str | None,
+    *,
+    timeout: float,
+    idempotent: bool,
+    as_json: bool,
+) -> int:
+    """Sends the request, prints its result as JSON; returns the exit code."""
+
+    async def ask() -> int:
+        check_endpoint(endpoint)
+        if (function is None) == (data is None):
+            raise CommandFailed("name a function, or send plain data with --invoke JSON", USAGE)
+        values = [_value(text, f"argument {number}") for number, text in enumerate(args, 1)]
+        options = dict(_named(text) for text in named)
+        plain = None if data is None else _value(data, "the data of --invoke")
+        if data is not None and (values or options):
+            raise CommandFailed("--invoke sends its one value: it takes no arguments and no --kw", USAGE)
+        began = time.perf_counter()
+        try:
+            async with reached(endpoint, timeout) as container:
+                if function is None:
+                    result = await container.request(plain, timeout=timeout, idempotent=idempotent)
+                else:
+                    called = container.function(function, timeout=timeout, idempotent=idempotent)
+                    result = await called(*values, **options)
+                status = container.status
+        except EncodeError as error:
+            raise CommandFailed(str(error), NOT_JSON) from None
+        except MpzmqError as error:
+            if as_json:
+                say(to_json({"error": as_document(error), "exit_code": code_of(error)}))
+            raise
+        if as_json:
+            seconds = round(time.perf_counter() - began, 6)
+            say(to_json({"result": result, "status": str(status), "seconds": seconds}))
+        else:
+            say(to_json(result))
+        return OK
+
+    return carry_out("mpzmq call", ask)
+
+
+def _value(text: str, what: str) -> Any:
+    if text == "-":
+        text, what = _read_stdin(), f"{what}, read from standard input,"
+    try:
+        return from_json(text)
+    except ValueError as error:
+        shown = text if len(text) <= 60 else f"{text[:57]}..."
+        hint = f"; a string needs quotes of its own: '\"{shown}\"'" if text.isidentifier() else ""
+        raise CommandFailed(f"{what} is no JSON: {shown!r} ({error}){hint}", NOT_JSON) from None
+
+
+def _named(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not (equals and name.isidentifier()):
+        raise CommandFailed(f"--kw takes NAME=JSON, as in --kw count=3, not {text!r}", USAGE)
+    return name, _value(value, f"the value of {name}")
+
+
+def _read_stdin() -> str:
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError as error:
+        raise CommandFailed(f"standard input is no UTF-8 text: {error}", NOT_JSON) from None

@@ -1,0 +1,83 @@
+"""``mpzmq describe`` and ``mpzmq state``: what a container offers, and its run state."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from ..errors import MpzmqError
+from ..message import Status
+from .outcome import as_document, carry_out, code_of
+from .output import OK, printable, say
+from .remote import reached
+
+if TYPE_CHECKING:
+    from ..message import Description
+
+__all__ = ["describe", "state"]
+
+
+def describe(endpoint: str, *, timeout: float, as_json: bool) -> int:
+    """Prints a container's functions; returns the exit code."""
+
+    async def ask() -> int:
+        try:
+            async with reached(endpoint, timeout) as container:
+                found = await container.describe(timeout=timeout)
+        except MpzmqError as error:
+            raise _told(error, as_json) from None
+        say(json.dumps(_document(found), ensure_ascii=False) if as_json else "\n".join(_lines(found)))
+        return OK
+
+    return carry_out("mpzmq describe", ask)
+
+
+def state(endpoint: str, wanted: str | None, *, timeout: float, as_json: bool) -> int:
+    """Prints a container's run state, after setting it where one is wanted; returns the exit code."""
+
+    async def ask() -> int:
+        try:
+            async with reached(endpoint, timeout) as container:
+                if wanted is None:
+                    found = await container.get_state(timeout=timeout)
+                else:
+                    found = await container.set_state(Status(wanted), timeout=timeout)
+        except MpzmqError as error:
+            raise _told(error, as_json) from None
+        say(json.dumps({"status": str(found)}) if as_json else str(found))
+        return OK
+
+    return carry_out("mpzmq state", ask)
+
+
+def _told(error: MpzmqError, as_json: bool) -> MpzmqError:
+    if as_json:
+        say(json.dumps({"error": as_document(error), "exit_code": code_of(error)}, default=str))
+    return error
+
+
+def _document(found: Description) -> dict[str, object]:
+    return {
+        "name": found.name,
+        "instance": str(found.instance),
+        "version": found.version,
+        "status": str(found.status),
+        "invokes": found.invokes,
+        "functions": [
+            {"name": function.name, "signature": function.signature, "doc": function.doc}
+            for function in found.functions
+        ],
+    }
+
+
+def _lines(found: Description) -> list[str]:
+    lines = [f"{printable(found.name)}  {found.status}  mpzmq {printable(found.version)}  instance {found.instance}"]
+    if found.invokes:
+        lines.append("  takes plain requests (--invoke JSON)")
+    shown = [printable(function.name + function.signature) for function in found.functions]
+    width = min(max(map(len, shown), default=0), 48)
+    for function, text in zip(found.functions, shown, strict=True):
+        lines.append(f"  {text.ljust(width)}  {printable(function.doc)}".rstrip())
+    if not found.functions and not found.invokes:
+        lines.append("  it offers nothing yet: add @server.function or @server.on_invoke")
+    return lines

@@ -1,0 +1,167 @@
+"""``mpzmq ping``: round trips to a container's event loop, and a probe for Docker, Kubernetes and scripts.
+
+A probe is started every few seconds: argparse instead of click, no rich, and only the engine's half of the library.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import time
+from typing import TYPE_CHECKING, NoReturn
+
+from ..errors import ContainerDraining, MpzmqError
+from ..message import LinkState, Status
+from .outcome import carry_out, code_of
+from .output import NOT_SERVING, OK, TIMEOUT, UNREACHABLE, USAGE, complain, printable, say
+from .remote import check_endpoint, reached
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..engine.writer import ComputerEngineWriter
+
+__all__ = ["main"]
+
+_EPILOG = f"""\
+exit codes: {OK} serving, {UNREACHABLE} unreachable, {TIMEOUT} timeout, {NOT_SERVING} stopped or draining, \
+{USAGE} wrong usage; of several pings, that of the last one which failed
+
+Examples:
+  mpzmq ping 127.0.0.1:3010
+  mpzmq ping 127.0.0.1:3010 -c 10 -i 0.2
+  mpzmq ping 127.0.0.1:3010 --live --timeout 2 --json"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.print_usage()
+        complain(f"mpzmq ping: {message}")
+        self.exit(USAGE)
+
+    def print_usage(self, file: object = None) -> None:
+        complain(self.format_usage().rstrip())
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="mpzmq ping",
+        description="Ask a container for its state, and measure the round trip.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("endpoint", metavar="ENDPOINT", help="host:port, tcp://host:port or ipc://path")
+    parser.add_argument("-c", "--count", type=_count, default=1, help="pings to send; 0: until Ctrl-C (default: 1)")
+    parser.add_argument("-i", "--interval", type=_seconds, default=1.0, help="seconds between two (default: 1)")
+    parser.add_argument("--timeout", type=_seconds, default=1.0, help="seconds for each answer (default: 1)")
+    parser.add_argument("--live", action="store_true", help="stopped or draining is alright, too: a liveness probe")
+    parser.add_argument("--json", action="store_true", help="print one JSON document at the end")
+    return parser
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= 86_400:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds between 0 and 86400")
+    return seconds
+
+
+class _Tally:
+    """What came of the pings."""
+
+    def __init__(self) -> None:
+        self.sent = 0
+        self.seconds: list[float] = []
+        self.status: str | None = None
+        self.code = OK
+
+    def percentiles(self) -> dict[str, float]:
+        """In milliseconds."""
+        if not self.seconds:
+            return {}
+        ordered = sorted(self.seconds)
+        return {
+            "min": round(1e3 * ordered[0], 3),
+            "avg": round(1e3 * sum(ordered) / len(ordered), 3),
+            "p99": round(1e3 * ordered[-(-99 * len(ordered) // 100) - 1], 3),
+            "max": round(1e3 * ordered[-1], 3),
+        }
+
+
+def main(args: Sequence[str]) -> int:
+    """Runs ``mpzmq ping`` with the arguments that follow the word ping; returns its exit code."""
+    try:
+        options = _parser().parse_args(args)
+    except SystemExit as end:
+        return int(end.code or 0)
+    return carry_out("mpzmq ping", lambda: _ping(options))
+
+
+async def _ping(options: argparse.Namespace) -> int:
+    check_endpoint(options.endpoint)
+    tally = _Tally()
+    try:
+        async with reached(options.endpoint, options.timeout) as container:
+            while True:
+                await _once(container, options, tally)
+                if tally.sent == options.count:
+                    break
+                await asyncio.sleep(options.interval)
+    except MpzmqError as error:
+        _lost(error, tally)
+    finally:
+        _summarise(options, tally)
+    return tally.code
+
+
+async def _once(container: ComputerEngineWriter, options: argparse.Namespace, tally: _Tally) -> None:
+    tally.sent += 1
+    began = time.perf_counter()
+    try:
+        status = await container.get_state(timeout=options.timeout, wait=False)
+        draining = container.state is LinkState.DRAINING
+    except ContainerDraining:
+        draining, status = True, Status.STOP
+    except MpzmqError as error:
+        _lost(error, tally)
+        return
+    seconds = time.perf_counter() - began
+    tally.seconds.append(seconds)
+    tally.status = "DRAINING" if draining else str(status)
+    if tally.status != Status.RUNNING and not options.live:
+        tally.code = NOT_SERVING
+    if not options.json:
+        say(f"{options.endpoint}: seq={tally.sent} time={1e3 * seconds:.3f} ms status={tally.status}")
+
+
+def _lost(error: MpzmqError, tally: _Tally) -> None:
+    tally.code = code_of(error)
+    complain(f"mpzmq ping: {type(error).__name__}: {printable(str(error))}")
+
+
+def _summarise(options: argparse.Namespace, tally: _Tally) -> None:
+    found = tally.percentiles()
+    if options.json:
+        document = {
+            "endpoint": options.endpoint,
+            "sent": tally.sent,
+            "received": len(tally.seconds),
+            "status": tally.status,
+            "milliseconds": found,
+            "exit_code": tally.code,
+        }
+        say(json.dumps(document))
+    elif found:
+        figures = "/".join(f"{value:.3f}" for value in found.values())
+        say(f"{tally.sent} sent, {len(tally.seconds)} received, min/avg/p99/max = {figures} ms")

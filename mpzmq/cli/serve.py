@@ -1,0 +1,165 @@
+"""``mpzmq serve`` and ``mpzmq reply``: a container from the shell."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import random
+import shlex
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..address import parse_address
+from ..container.loading import LoadError, load_server
+from ..container.server import ContainerServer
+from ..errors import InsecureBind, RemoteError
+from .outcome import CommandFailed, finish
+from .output import CANNOT_BIND, FAILED, INSECURE, MISSING_EXTRA, NO_SERVER, OK, complain, say
+from .remote import check_endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["reply", "serve", "serve_reloading"]
+
+log = logging.getLogger(__name__)
+
+STOP_GRACE = 2.0
+"""Seconds beyond its drain that a container has to end before the reloader kills it."""
+
+
+def serve(
+    spec: str,
+    endpoints: Sequence[str],
+    *,
+    folder: str,
+    insecure: bool,
+    drain_timeout: float,
+    log_level: str,
+    loop: str,
+) -> int:
+    """Serves what a text such as ``module:server`` names, until a signal; returns the exit code."""
+
+    def work() -> int:
+        _check(endpoints)
+        _log_to_stderr(log_level)
+        try:
+            server = load_server(spec, folder)
+        except LoadError as error:
+            log.debug("cannot load %s", spec, exc_info=error)
+            raise CommandFailed(str(error), NO_SERVER) from None
+        return _run(server, endpoints, insecure=insecure, drain_timeout=drain_timeout, loop=loop)
+
+    return finish("mpzmq serve", work)
+
+
+def serve_reloading(
+    spec: str, endpoints: Sequence[str], *, folder: str, drain_timeout: float, options: Sequence[str]
+) -> int:
+    """Serves in a process of its own, which is replaced whenever a Python file in the folder changes.
+
+    Args:
+        spec: as for :func:`serve`.
+        endpoints: those with port 0 get a port here, which every replacement keeps.
+        folder: that is watched.
+        drain_timeout: seconds that a process may take to end its work before it is replaced.
+        options: the others of the command line that each process is started with.
+    """
+
+    def work() -> int:
+        _check(endpoints)
+        try:
+            import watchfiles
+        except ImportError:
+            text = "--reload needs the package watchfiles: install mpzmq-engine[cli]"
+            raise CommandFailed(f"{text} (from a checkout: .venv/bin/pip install '.[cli]')", MISSING_EXTRA) from None
+        binds = [word for endpoint in endpoints for word in ("--bind", _settled(endpoint))]
+        command = [sys.executable, "-m", "mpzmq", "serve", spec, *binds, "--app-dir", folder]
+        command += ["--drain-timeout", str(drain_timeout), *options]
+        complain(f"mpzmq serve: watching {Path(folder).resolve()}")
+        watchfiles.run_process(
+            folder,
+            target=shlex.join(command),
+            target_type="command",
+            watch_filter=watchfiles.PythonFilter(),
+            callback=lambda changes: complain(f"mpzmq serve: {len(changes)} files changed, starting again"),
+            sigint_timeout=math.ceil(drain_timeout + STOP_GRACE),
+        )
+        return OK
+
+    return finish("mpzmq serve", work)
+
+
+def reply(
+    endpoints: Sequence[str], *, sleep: float, fail_rate: float, insecure: bool, drain_timeout: float, loop: str
+) -> int:
+    """Serves a container for trials, which returns what it is sent; returns the exit code."""
+
+    async def answer(value: Any) -> Any:
+        if sleep:
+            await asyncio.sleep(sleep)
+        if random.random() < fail_rate:
+            raise RemoteError("failed on purpose", code="fail_rate")
+        return value
+
+    def work() -> int:
+        _check(endpoints)
+        server = ContainerServer(name="reply")
+        server.on_invoke(answer)
+
+        @server.function
+        async def echo(data: Any = None) -> Any:
+            """Returns what it was given."""
+            return await answer(data)
+
+        return _run(server, endpoints, insecure=insecure, drain_timeout=drain_timeout, loop=loop)
+
+    return finish("mpzmq reply", work)
+
+
+def _check(endpoints: Sequence[str]) -> None:
+    for endpoint in endpoints:
+        check_endpoint(endpoint, bind=True)
+
+
+def _run(server: ContainerServer, endpoints: Sequence[str], *, insecure: bool, drain_timeout: float, loop: str) -> int:
+    try:
+        server.run(*endpoints, insecure=insecure, drain_timeout=drain_timeout, loop=loop, on_bound=say)
+    except InsecureBind as error:
+        address = error.endpoint
+        text = f"{address} can be reached from other hosts, and anybody there could call every function: bind to"
+        raise CommandFailed(f"{text} 127.0.0.1 or ipc, or pass --insecure in a trusted network", INSECURE) from None
+    except ImportError as error:
+        raise CommandFailed(str(error), MISSING_EXTRA) from None
+    except OSError as error:
+        raise CommandFailed(f"{error.strerror or error}{_who_listens(error)}", CANNOT_BIND) from None
+    except Exception as error:  # of the server's own lifespan
+        log.debug("the server ended", exc_info=error)
+        text = f"the server ended with {type(error).__name__}: {error} (--log-level debug shows where)"
+        raise CommandFailed(text, FAILED) from None
+    return OK
+
+
+def _who_listens(error: OSError) -> str:
+    return "; 'ss -ltnp' shows who listens there" if "in use" in str(error) else ""
+
+
+def _settled(endpoint: str) -> str:
+    """The endpoint with a port that is free now, where it leaves the choice open."""
+    address = parse_address(endpoint, bind=True)
+    if address.path or address.port:
+        return endpoint
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.bind((address.host, 0))
+        port: int = probe.getsockname()[1]
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    return f"tcp://{host}:{port}"
+
+
+def _log_to_stderr(level: str) -> None:
+    line = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(stream=sys.stderr, level=level.upper(), format=line)
