@@ -99,9 +99,10 @@ def mpzmq() -> None:
     """An engine talks to containers: request and response over ZeroMQ."""
 
 
-@mpzmq.command(epilog=_examples("mpzmq demo", "mpzmq demo --json > demo.json", "NO_COLOR=1 mpzmq demo"))
+@mpzmq.command(epilog=_examples("mpzmq demo", "mpzmq demo --json > demo.json", "mpzmq demo --svg demo.svg"))
 @_json_option("Print one JSON document instead, at the end.")
-def demo(as_json: bool) -> int:
+@click.option("--svg", metavar="FILE", help="Draw what a terminal shows at the end into an SVG file instead.")
+def demo(as_json: bool, svg: str | None) -> int:
     """Watch three containers work, one of them die, and come back.
 
     Starts three containers on ephemeral ports of this host, keeps sending requests to all of them, kills one with
@@ -113,7 +114,7 @@ def demo(as_json: bool) -> int:
     """
     from .demo import run as run_demo
 
-    return run_demo(as_json=as_json)
+    return run_demo(as_json=as_json, svg=svg)
 
 
 @mpzmq.command(

@@ -268,11 +268,11 @@ def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
     return error
 
 
-def run(*, as_json: bool) -> int:
+def run(*, as_json: bool, svg: str | None = None) -> int:
     """Plays the demo on this process's terminal; returns the exit code."""
 
     async def play() -> int:
-        with choose(as_json=as_json) as display:
+        with choose(as_json=as_json, svg=svg) as display:
             report, faults = await Demo(display).run()
             display.finish(report)
         for fault in faults:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import re
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
 
 from ..message import LinkState
+from .outcome import CommandFailed
 from .output import say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
+    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -23,6 +28,9 @@ __all__ = ["Display", "choose"]
 
 LATEST = 500
 """Answers that the percentiles of the live table are about."""
+
+PICTURE_WIDTH = 104
+"""Columns of the picture: the longest line of the demo fits."""
 
 _HEADINGS = ("container", "requests", "answered", "failed", "executed", "reconnects")
 
@@ -71,8 +79,10 @@ class Display(Protocol):
         """This is how it went."""
 
 
-def choose(*, as_json: bool) -> Display:
-    """The display for this process's stdout."""
+def choose(*, as_json: bool, svg: str | None = None) -> Display:
+    """The display for this process's stdout, or one that draws a picture into a file."""
+    if svg is not None:
+        return PictureDisplay(svg)
     if as_json:
         return JsonDisplay()
     # There is no stdout at all where the caller has closed it.
@@ -215,11 +225,41 @@ class LiveDisplay:
     def finish(self, report: Report) -> None:
         """Puts the final table in the place of the live one."""
         self._live.stop()
-        self._console.print()
-        self._console.print(_final_table(report, self._unit))
-        self._console.print()
-        for line in _conclusion(report):
-            self._console.print(line)
+        _print_report(self._console, report, self._unit)
+
+
+class PictureDisplay(_Quiet):
+    """What a terminal would have shown at the end, as an SVG in a file."""
+
+    def __init__(self, path: str) -> None:
+        from rich.console import Console
+
+        self._path = path
+        self._console = Console(
+            record=True, file=io.StringIO(), width=PICTURE_WIDTH, force_terminal=True, highlight=False
+        )
+
+    def happened(self, moment: Moment) -> None:
+        """Draws one line."""
+        self._console.print(_line(moment), no_wrap=True, overflow="ellipsis")
+
+    def finish(self, report: Report) -> None:
+        """Draws the final table, and writes the file."""
+        _print_report(self._console, report, "µs")
+        # Without rich's fonts from a server far away: a picture loads nothing.
+        picture = re.sub(r"@font-face \{.*?\}", "", self._console.export_svg(title="mpzmq demo"), flags=re.DOTALL)
+        try:
+            Path(self._path).write_text("\n".join(map(str.rstrip, picture.splitlines())) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise CommandFailed(f"cannot write {self._path}: {error.strerror}") from None
+
+
+def _print_report(console: Console, report: Report, unit: str) -> None:
+    console.print()
+    console.print(_final_table(report, unit))
+    console.print()
+    for line in _conclusion(report):
+        console.print(line)
 
 
 def _line(moment: Moment) -> Text:

@@ -41,4 +41,7 @@ async def release() -> None:
         if _users:
             return
         context, _context = _context, None
-    await asyncio.shield(asyncio.to_thread(context.term))
+    try:
+        await asyncio.shield(asyncio.to_thread(context.term))
+    except RuntimeError:  # the interpreter ends, and starts no more threads
+        context.term()

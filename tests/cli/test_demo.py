@@ -14,6 +14,7 @@ import subprocess
 import sys
 import termios
 from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -21,6 +22,7 @@ from tests.cli.conftest import SECONDS, children, environment, run, survivors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     Start = Callable[..., subprocess.Popen[str]]
 
@@ -140,6 +142,16 @@ def test_an_interrupted_json_is_no_half_document(start: Start) -> None:
     assert (process.returncode, document) == (130, "")
     assert messages == "mpzmq demo: interrupted\n"
     assert survivors(pids) == []
+
+
+def test_a_picture_is_drawn(tmp_path: Path) -> None:
+    picture = tmp_path / "demo.svg"
+    result = run("demo", "--svg", str(picture))
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    text = picture.read_text("utf-8")
+    assert ElementTree.fromstring(text).tag.endswith("svg")
+    assert all(name in text for name in NAMES)
+    assert "font-face" not in text
 
 
 def test_a_closed_pipe_ends_it(start: Start) -> None:
