@@ -11,8 +11,11 @@ import base64
 import json
 import math
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["from_json", "to_json"]
 
@@ -55,7 +58,7 @@ def _map(pairs: Any) -> dict[Any, Any]:
     return {key: value for key, value in pairs}  # noqa: C416  (dict() would take other things than pairs)
 
 
-_READERS = {
+_READERS: dict[str, Callable[[Any], Any]] = {
     "$b64": lambda text: base64.b64decode(text, validate=True),
     "$uuid": UUID,
     "$time": datetime.fromisoformat,
