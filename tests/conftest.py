@@ -2,6 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from mpzmq.testing import plugin
 from tests.guards import gc_prepared, resource_guard, task_guard, task_watch
 
+if TYPE_CHECKING:
+    import pytest
+
 __all__ = ["gc_prepared", "resource_guard", "task_guard", "task_watch"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Loads our own plugin where mpzmq is not installed but only on the path, so that no entry point names it."""
+    if not config.pluginmanager.has_plugin("mpzmq"):
+        config.pluginmanager.register(plugin, "mpzmq")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["GREETING", "GREETING_SIZE", "READY", "VERSION_SIZE", "Greeting", "read_greeting", "read_ready", "recognise"]
+__all__ = ["GREETING", "GREETING_SIZE", "VERSION_SIZE", "Greeting", "read_greeting", "read_ready", "recognise"]
 
 GREETING_SIZE = 64
 VERSION_SIZE = 12

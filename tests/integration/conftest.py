@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import subprocess
-import sys
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +27,10 @@ from mpzmq.protocol.encoder import Encoder
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+    from mpzmq.testing import ContainerFactory, ServedProcess
+
+    Start = Callable[..., Awaitable[ServedProcess]]
 
 ROOT = Path(__file__).parents[2]
 QUICK = HeartbeatPolicy(interval=0.3, down_after=0.9)
@@ -98,53 +100,14 @@ async def scene() -> AsyncIterator[Scene]:
         yield Scene(server, worker, container, endpoint)
 
 
-class Process:
-    """One container process."""
-
-    def __init__(self, endpoint: str, *options: str) -> None:
-        command = [sys.executable, "-m", "tests.integration.container", endpoint, *options]
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
-        )
-        self.endpoint = endpoint
-        if not options:
-            assert self._process.stdout is not None
-            self.endpoint = self._process.stdout.readline().strip()
-            assert self.endpoint, "the container did not start"
-
-    def signal(self, number: int) -> None:
-        self._process.send_signal(number)
-
-    async def ended(self, seconds: float = SECONDS) -> int:
-        """The exit code, once there is one."""
-        await until(lambda: self._process.poll() is not None, seconds)
-        code: int = self._process.returncode
-        return code
-
-    def end(self) -> str:
-        """Kills and reaps it; returns what it wrote to standard error. Idempotent."""
-        self._process.kill()
-        self._process.wait()
-        stderr = self._process.stderr
-        said = "" if stderr is None or stderr.closed else stderr.read()
-        for pipe in (self._process.stdin, self._process.stdout, stderr):
-            if pipe is not None:
-                pipe.close()
-        return said
-
-
 @pytest.fixture
-def start() -> Iterator[Callable[..., Process]]:
+def start(mpzmq_container: ContainerFactory) -> Start:
     """Starts container processes; they are ended after the test."""
-    processes: list[Process] = []
 
-    def started(endpoint: str = "tcp://127.0.0.1:0", *options: str) -> Process:
-        processes.append(Process(endpoint, *options))
-        return processes[-1]
+    def started(**options: Any) -> Awaitable[ServedProcess]:
+        return mpzmq_container("tests.container:quick", folder=ROOT, **options)
 
-    yield started
-    for process in processes:
-        process.end()
+    return started
 
 
 class Raw:

@@ -41,13 +41,13 @@ from mpzmq import (
 )
 from mpzmq.protocol.wire import Kind, Op
 
-from .conftest import REDIAL, Scene, adds_up, event_of, free_port, soon, until
+from .conftest import REDIAL, Scene, adds_up, event_of, soon, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    from .conftest import Process, Raw
+    from .conftest import Raw, Start
 
 # Handlers
 
@@ -765,11 +765,9 @@ async def test_requests_start_in_the_order_of_issue_whatever_their_handlers_are(
     assert started == list(range(3000))
 
 
-async def test_a_request_that_was_given_up_while_the_container_was_blocked_never_runs(
-    start: Callable[..., Process],
-) -> None:
+async def test_a_request_that_was_given_up_while_the_container_was_blocked_never_runs(start: Start) -> None:
     async with ComputerEngineWorker() as worker:
-        container = await worker.connect(uuid.uuid4(), start().endpoint)
+        container = await worker.connect(uuid.uuid4(), (await start()).endpoint)
         blocked = asyncio.create_task(container.call("block", 1.0))
         # What is read in one burst with the call that blocks is another matter.
         await asyncio.sleep(0.2)
@@ -782,11 +780,9 @@ async def test_a_request_that_was_given_up_while_the_container_was_blocked_never
         assert await container.call("seen") == []
 
 
-async def test_a_deadline_that_passes_behind_a_slow_handler_of_the_same_burst_is_kept(
-    start: Callable[..., Process],
-) -> None:
+async def test_a_deadline_that_passes_behind_a_slow_handler_of_the_same_burst_is_kept(start: Start) -> None:
     async with ComputerEngineWorker() as worker:
-        container = await worker.connect(uuid.uuid4(), start().endpoint)
+        container = await worker.connect(uuid.uuid4(), (await start()).endpoint)
         blocked = asyncio.create_task(container.call("block", 0.6))
         late = asyncio.create_task(container.call("slow", 0, "late", timeout=0.2))
         with pytest.raises(RequestTimeout):
@@ -828,52 +824,46 @@ async def test_whatever_a_handler_raises_is_answered_and_harms_nobody_else(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_run_drains_on_a_signal_and_exits_with_0(start: Callable[..., Process], number: int) -> None:
-    port = free_port()
-    process = start(f"tcp://127.0.0.1:{port}", "8")
+async def test_run_drains_on_a_signal_and_exits_with_0(start: Start, number: int) -> None:
+    process = await start(drain_timeout=8.0)
     async with ComputerEngineWorker(reconnect=REDIAL) as worker:
-        container = await worker.connect(uuid.uuid4(), ("127.0.0.1", port), wait=False)
-        await container.wait_ready()
+        container = await worker.connect(uuid.uuid4(), process.endpoint)
         running = asyncio.create_task(container.call("slow", 0.5, "finished"))
         while await container.call("seen") != ["finished"]:
             pass
-        process.signal(number)
+        process.send_signal(number)
         assert await soon(running) == "finished"
-        assert await process.ended() == 0
-    said = process.end()
+        assert await process.wait() == 0
+    said = process.stderr
     assert "Traceback" not in said
     assert "Warning" not in said
 
 
-async def test_a_second_signal_closes_at_once(start: Callable[..., Process]) -> None:
-    port = free_port()
-    process = start(f"tcp://127.0.0.1:{port}", "60")
+async def test_a_second_signal_closes_at_once(start: Start) -> None:
+    process = await start(drain_timeout=60.0)
     async with ComputerEngineWorker(reconnect=REDIAL) as worker:
-        container = await worker.connect(uuid.uuid4(), ("127.0.0.1", port), wait=False)
-        await container.wait_ready()
+        container = await worker.connect(uuid.uuid4(), process.endpoint)
         running = asyncio.create_task(container.call("slow", 60, timeout=None))
         while not await container.call("seen"):
             pass
-        process.signal(signal.SIGTERM)
+        process.send_signal(signal.SIGTERM)
         await until(lambda: container.state is LinkState.DRAINING)
-        process.signal(signal.SIGTERM)
+        process.send_signal(signal.SIGTERM)
         with pytest.raises((RequestCancelled, ConnectionLost)) as caught:
             await soon(running)
         assert type(caught.value) is RequestCancelled
-        assert await process.ended() == 0
-    assert "Traceback" not in process.end()
+        assert await process.wait() == 0
+    assert "Traceback" not in process.stderr
 
 
-async def test_a_drain_timeout_ends_a_process(start: Callable[..., Process]) -> None:
-    port = free_port()
-    process = start(f"tcp://127.0.0.1:{port}", "0.3")
+async def test_a_drain_timeout_ends_a_process(start: Start) -> None:
+    process = await start(drain_timeout=0.3)
     async with ComputerEngineWorker(reconnect=REDIAL) as worker:
-        container = await worker.connect(uuid.uuid4(), ("127.0.0.1", port), wait=False)
-        await container.wait_ready()
+        container = await worker.connect(uuid.uuid4(), process.endpoint)
         running = asyncio.create_task(container.call("slow", 60, timeout=None))
         while not await container.call("seen"):
             pass
-        process.signal(signal.SIGTERM)
+        process.send_signal(signal.SIGTERM)
         with pytest.raises(RequestCancelled):
             await soon(running)
-        assert await process.ended() == 0
+        assert await process.wait() == 0

@@ -31,9 +31,9 @@ from mpzmq import (
 from .conftest import QUICK, REDIAL, event_of, free_port, soon
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from mpzmq.testing import ProxyFactory
 
-    from .conftest import Process
+    from .conftest import Start
 
 
 def quick_worker() -> ComputerEngineWorker:
@@ -45,8 +45,8 @@ async def recorded(worker: ComputerEngineWorker, seen: list[Any]) -> None:
     seen.extend([event async for event in worker.service().events()])
 
 
-async def test_a_killed_process_is_down_and_its_successor_on_the_port_is_found(start: Callable[..., Process]) -> None:
-    process = start()
+async def test_a_killed_process_is_down_and_its_successor_on_the_port_is_found(start: Start) -> None:
+    process = await start()
     async with quick_worker() as worker:
         container = await worker.connect(uuid.uuid4(), process.endpoint)
         first = container.instance
@@ -55,7 +55,7 @@ async def test_a_killed_process_is_down_and_its_successor_on_the_port_is_found(s
         again = asyncio.create_task(container.call("slow", 0.2, "twice", idempotent=True))
         while len(await container.call("seen")) < 2:
             pass
-        process.signal(signal.SIGKILL)
+        process.kill()
         await event_of(events, LinkDown)
         assert container.state in (LinkState.DOWN, LinkState.BUSY)
         assert not container.is_running()
@@ -68,7 +68,7 @@ async def test_a_killed_process_is_down_and_its_successor_on_the_port_is_found(s
         assert refused.value.executed is Executed.NO
         waiting = asyncio.create_task(container.request("waits"))
         await event_of(events, LinkRetry)
-        start(process.endpoint)
+        await process.restart()
         up = await event_of(events, LinkUp)
         assert up.reconnected
         assert up.instance == container.instance != first
@@ -79,13 +79,13 @@ async def test_a_killed_process_is_down_and_its_successor_on_the_port_is_found(s
         assert counted.attempts >= 1
 
 
-async def test_a_frozen_process_is_down_within_the_promise_and_comes_back(start: Callable[..., Process]) -> None:
-    process = start()
+async def test_a_frozen_process_is_down_within_the_promise_and_comes_back(start: Start) -> None:
+    process = await start()
     async with quick_worker() as worker:
         container = await worker.connect(uuid.uuid4(), process.endpoint)
         instance = container.instance
         events = worker.service().events()
-        process.signal(signal.SIGSTOP)
+        process.send_signal(signal.SIGSTOP)
         frozen_at = time.monotonic()
         call = asyncio.create_task(container.request("x"))
         await event_of(events, LinkDown)
@@ -93,16 +93,16 @@ async def test_a_frozen_process_is_down_within_the_promise_and_comes_back(start:
         assert time.monotonic() - frozen_at < QUICK.down_after + QUICK.interval + 1.0
         with pytest.raises(ConnectionLost):
             await soon(call)
-        process.signal(signal.SIGCONT)
+        process.send_signal(signal.SIGCONT)
         await event_of(events, LinkUp)
         assert container.instance == instance
         assert await soon(container.request("thawed")) == "thawed"
 
 
-async def test_a_blocked_container_is_busy_and_another_one_answers_meanwhile(start: Callable[..., Process]) -> None:
+async def test_a_blocked_container_is_busy_and_another_one_answers_meanwhile(start: Start) -> None:
     async with quick_worker() as worker:
-        blocked = await worker.connect(uuid.uuid4(), start().endpoint)
-        other = await worker.connect(uuid.uuid4(), start().endpoint)
+        blocked = await worker.connect(uuid.uuid4(), (await start()).endpoint)
+        other = await worker.connect(uuid.uuid4(), (await start()).endpoint)
         seen: list[Any] = []
         recording = asyncio.create_task(recorded(worker, seen))
         events = worker.service().events(blocked.remote_id)
@@ -127,10 +127,10 @@ async def test_a_blocked_container_is_busy_and_another_one_answers_meanwhile(sta
         assert blocked.statistics().attempts == 0
 
 
-async def test_stuck_after_bounds_how_long_busy_lasts(start: Callable[..., Process]) -> None:
+async def test_stuck_after_bounds_how_long_busy_lasts(start: Start) -> None:
     heartbeat = HeartbeatPolicy(interval=0.2, down_after=0.6, stuck_after=1.0)
     async with ComputerEngineWorker(reconnect=REDIAL, heartbeat=heartbeat) as worker:
-        container = await worker.connect(uuid.uuid4(), start().endpoint)
+        container = await worker.connect(uuid.uuid4(), (await start()).endpoint)
         events = worker.service().events()
         call = asyncio.create_task(container.call("block", 2.0))
         await event_of(events, LinkBusy)
@@ -142,15 +142,14 @@ async def test_stuck_after_bounds_how_long_busy_lasts(start: Callable[..., Proce
         assert await soon(container.request("x")) == "x"
 
 
-async def test_a_redial_to_a_busy_process_is_no_failed_attempt(start: Callable[..., Process]) -> None:
-    process = start()
-    async with ComputerEngineWorker(reconnect=REDIAL, heartbeat=QUICK).with_max_reconnect_attempts(1) as worker:
-        proxy = await Proxy.to(process.endpoint)
-        container = await worker.connect(uuid.uuid4(), proxy.address)
+async def test_a_redial_to_a_busy_process_is_no_failed_attempt(start: Start, mpzmq_proxy: ProxyFactory) -> None:
+    proxy = await mpzmq_proxy((await start()).endpoint)
+    async with quick_worker().with_max_reconnect_attempts(1) as worker:
+        container = await worker.connect(uuid.uuid4(), proxy.endpoint)
         events = worker.service().events()
         blocked = asyncio.create_task(container.call("block", 2.5))
         await event_of(events, LinkBusy)
-        proxy.cut()
+        await proxy.reset()
         await event_of(events, LinkDown)
         with pytest.raises(ConnectionLost):
             await soon(blocked)
@@ -161,13 +160,11 @@ async def test_a_redial_to_a_busy_process_is_no_failed_attempt(start: Callable[.
         await event_of(events, LinkUp)
         assert await soon(waiting) == "waits"
         assert container.statistics().attempts == 0
-        await worker.close()
-        await proxy.close()
 
 
-async def test_a_worker_whose_own_loop_was_blocked_accuses_nobody(start: Callable[..., Process]) -> None:
+async def test_a_worker_whose_own_loop_was_blocked_accuses_nobody(start: Start) -> None:
     async with quick_worker() as worker:
-        container = await worker.connect(uuid.uuid4(), start().endpoint)
+        container = await worker.connect(uuid.uuid4(), (await start()).endpoint)
         instance = container.instance
         seen: list[Any] = []
         recording = asyncio.create_task(recorded(worker, seen))
@@ -231,9 +228,9 @@ class Counter:
 
 
 @pytest.mark.parametrize("attempts", [0, 1, 3, 10])
-async def test_the_number_of_redials_after_a_loss_is_exact(start: Callable[..., Process], attempts: int) -> None:
+async def test_the_number_of_redials_after_a_loss_is_exact(start: Start, attempts: int) -> None:
     # A redial may be quicker than the listener that has to count it: the first one comes after the interval.
-    process = start()
+    process = await start()
     counter = Counter(int(process.endpoint.rpartition(":")[2]))
     reconnect = ReconnectPolicy(interval=0.1, max_attempts=attempts)
     async with ComputerEngineWorker(reconnect=reconnect) as worker:
@@ -242,8 +239,8 @@ async def test_the_number_of_redials_after_a_loss_is_exact(start: Callable[..., 
         sent = asyncio.create_task(container.call("slow", 60))
         while not await container.call("seen"):
             pass
-        process.signal(signal.SIGKILL)
-        await process.ended()
+        process.kill()
+        await process.wait()
         await counter.start()
         failed = await event_of(events, LinkFailed)
         assert failed.attempts == attempts
@@ -277,26 +274,26 @@ async def test_without_waiting_the_first_dial_comes_before_the_redials(attempts:
     await counter.close()
 
 
-async def test_auto_reconnect_off_fails_at_the_loss(start: Callable[..., Process]) -> None:
-    process = start()
+async def test_auto_reconnect_off_fails_at_the_loss(start: Start) -> None:
+    process = await start()
     async with quick_worker().with_auto_reconnect(False) as worker:
         container = await worker.connect(uuid.uuid4(), process.endpoint)
         events = worker.service().events()
-        process.signal(signal.SIGKILL)
+        process.kill()
         assert (await event_of(events, LinkFailed)).attempts == 0
         assert container.state is LinkState.FAILED
 
 
-async def test_the_count_begins_anew_at_welcome(start: Callable[..., Process]) -> None:
-    process = start()
+async def test_the_count_begins_anew_at_welcome(start: Start) -> None:
+    process = await start()
     async with ComputerEngineWorker(reconnect=ReconnectPolicy(interval=0.2, max_attempts=20)) as worker:
         container = await worker.connect(uuid.uuid4(), process.endpoint)
         events = worker.service().events()
         for _ in range(2):
-            process.signal(signal.SIGKILL)
+            process.kill()
             await event_of(events, LinkDown)
             assert (await event_of(events, LinkRetry)).attempt == 1
-            process = start(process.endpoint)
+            await process.restart()
             await event_of(events, LinkUp)
         assert container.statistics().reconnects == 2
 
@@ -309,70 +306,15 @@ async def test_a_name_that_is_not_found_is_a_failed_dial() -> None:
         assert isinstance(container.last_error, AddressNotFound)
 
 
-async def test_a_name_is_dialled_again_like_a_number(start: Callable[..., Process]) -> None:
-    process = start()
+async def test_a_name_is_dialled_again_like_a_number(start: Start) -> None:
+    process = await start()
     async with quick_worker() as worker:
         port = process.endpoint.rpartition(":")[2]
         container = await worker.connect(uuid.uuid4(), f"localhost:{port}")
         events = worker.service().events()
         for _ in range(2):
-            process.signal(signal.SIGKILL)
+            process.kill()
             await event_of(events, LinkRetry)
-            process = start(process.endpoint)
+            await process.restart()
             await event_of(events, LinkUp)
             assert await soon(container.request("x")) == "x"
-
-
-# A wire that can be cut
-
-
-class Proxy:
-    """A TCP proxy between a worker and a container."""
-
-    def __init__(self, target: tuple[str, int]) -> None:
-        self._target = target
-        self._pumps: set[asyncio.Task[None]] = set()
-        self._writers: list[asyncio.StreamWriter] = []
-        self._server: asyncio.Server | None = None
-        self.address = ("127.0.0.1", 0)
-
-    @classmethod
-    async def to(cls, endpoint: str) -> Proxy:
-        host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
-        proxy = cls((host, int(port)))
-        proxy._server = await asyncio.start_server(proxy._serve, "127.0.0.1", 0)
-        proxy.address = proxy._server.sockets[0].getsockname()[:2]
-        return proxy
-
-    def cut(self) -> None:
-        """Ends all connections at once; new ones may come."""
-        for writer in self._writers:
-            writer.transport.abort()
-        self._writers.clear()
-
-    async def close(self) -> None:
-        assert self._server is not None
-        self._server.close()
-        self.cut()
-        await asyncio.gather(*self._pumps, return_exceptions=True)
-        await self._server.wait_closed()
-        await asyncio.sleep(0)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        far_reader, far_writer = await asyncio.open_connection(*self._target)
-        self._writers += [writer, far_writer]
-        for one, other in ((reader, far_writer), (far_reader, writer)):
-            pump = asyncio.create_task(self._pump(one, other))
-            self._pumps.add(pump)
-            pump.add_done_callback(self._pumps.discard)
-
-    @staticmethod
-    async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while data := await reader.read(65536):
-                writer.write(data)
-                await writer.drain()
-        except ConnectionError:
-            pass
-        finally:
-            writer.close()

@@ -23,21 +23,17 @@ from mpzmq import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from .conftest import Process
+    from .conftest import Start
 
 log = logging.getLogger(__name__)
 
 QUICK = HeartbeatPolicy(interval=0.4, down_after=1.0)
 
 
-async def test_a_container_whose_loop_is_blocked_for_8_seconds_is_busy_and_never_down(
-    start: Callable[..., Process],
-) -> None:
+async def test_a_container_whose_loop_is_blocked_for_8_seconds_is_busy_and_never_down(start: Start) -> None:
     async with ComputerEngineWorker(heartbeat=QUICK) as worker:
-        blocked = await worker.connect(uuid.uuid4(), start().endpoint)
-        other = await worker.connect(uuid.uuid4(), start().endpoint)
+        blocked = await worker.connect(uuid.uuid4(), (await start()).endpoint)
+        other = await worker.connect(uuid.uuid4(), (await start()).endpoint)
         events = worker.service().events(blocked.remote_id)
         call = asyncio.create_task(blocked.call("block", 8.0))
         meanwhile = 0
@@ -52,9 +48,9 @@ async def test_a_container_whose_loop_is_blocked_for_8_seconds_is_busy_and_never
         assert [type(await anext(events)) for _ in range(2)] == [LinkBusy, LinkUp]
 
 
-async def test_10_000_lone_requests_to_a_blocked_container_are_all_answered(start: Callable[..., Process]) -> None:
+async def test_10_000_lone_requests_to_a_blocked_container_are_all_answered(start: Start) -> None:
     async with ComputerEngineWorker(heartbeat=QUICK) as worker:
-        container = await worker.connect(uuid.uuid4(), start().endpoint)
+        container = await worker.connect(uuid.uuid4(), (await start()).endpoint)
         down: list[object] = []
 
         async def listen() -> None:
@@ -80,12 +76,12 @@ async def test_10_000_lone_requests_to_a_blocked_container_are_all_answered(star
         assert not down
 
 
-async def test_a_frozen_container_with_64_MiB_queued_towards_it_is_down_in_time(start: Callable[..., Process]) -> None:
+async def test_a_frozen_container_with_64_MiB_queued_towards_it_is_down_in_time(start: Start) -> None:
     async with ComputerEngineWorker(heartbeat=QUICK, reconnect=ReconnectPolicy(interval=0.2)) as worker:
-        process = start()
+        process = await start()
         container = await worker.connect(uuid.uuid4(), process.endpoint)
         events = worker.service().events()
-        process.signal(signal.SIGSTOP)
+        process.send_signal(signal.SIGSTOP)
         frozen_at = time.monotonic()
         piece = bytes(32 * 1024 * 1024 - 1000)
         calls = [asyncio.create_task(container.request(piece)) for _ in range(2)]
@@ -101,6 +97,6 @@ async def test_a_frozen_container_with_64_MiB_queued_towards_it_is_down_in_time(
             Executed.NO,
         }
         log.info("DOWN after %.2f s; promised: %.1f s", took, QUICK.down_after + QUICK.interval)
-        process.signal(signal.SIGCONT)
+        process.send_signal(signal.SIGCONT)
         await container.wait_ready(10)
         assert await container.request("again") == "again"

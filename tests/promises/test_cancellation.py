@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING
 from mpzmq import ComputerEngineWorker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from .conftest import Process
+    from .conftest import Start
 
 
-async def test_3_000_requests_cancelled_at_random_awaits_lose_no_other_reply(start: Callable[..., Process]) -> None:
+async def test_3_000_requests_cancelled_at_random_awaits_lose_no_other_reply(start: Start) -> None:
     dice = random.Random(20261123)
     async with ComputerEngineWorker() as worker:
-        container = await worker.connect(uuid.uuid4(), start().endpoint)
+        container = await worker.connect(uuid.uuid4(), (await start()).endpoint)
         kept: list[tuple[int, asyncio.Task[int]]] = []
         doomed: list[tuple[int, asyncio.Task[int]]] = []
 
@@ -28,7 +26,7 @@ async def test_3_000_requests_cancelled_at_random_awaits_lose_no_other_reply(sta
 
         for number in range(3_000):
             slow = dice.random() < 0.3
-            call = container.call("slow", number, 30.0 if slow else 0.0)
+            call = container.call("slow", 30.0 if slow else 0.0, number)
             doomed.append((number, asyncio.create_task(call)))
             kept.append((number, asyncio.create_task(container.call("count", 10_000 + number))))
             await passes(dice.randrange(3))
