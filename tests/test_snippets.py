@@ -1,11 +1,16 @@
-"""Every Python block of README.md and docs/ runs, and the pages say the same as the scripts.
+"""Every Python and console block of README.md and docs/ runs, and the pages say the same as the scripts.
 
 A comment on the line before a block says how it is run:
 
     (no comment)                  by itself, as a program of its own
     <!-- test: server -->         as a process that listens; every client after it in the file has it running
     <!-- test: client -->         as a program, while the nearest server above it runs
+    <!-- test: pytest -->         as a test module
+    <!-- test: file NAME -->      not by itself: it is a file of that name beside all blocks after it in the page
     <!-- test: skip REASON -->    not at all; the reason is shown
+
+A ```console block is a client of the nearest server above it, if there is one: each line that begins with "$ " is a
+command of a shell, and the lines after it are what a terminal shows of it. As a server it is one such line.
 
 Port 3010 is replaced by a free one. If the next block after a program (not a server) is ```text, that is what
 the program has to print; `...` in it stands for anything. A program has 30 seconds, must end with 0 and must
@@ -16,6 +21,7 @@ from __future__ import annotations
 
 import contextlib
 import doctest
+import itertools
 import os
 import re
 import signal
@@ -24,6 +30,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,8 +42,10 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PORT = re.compile(r"\b3010\b")
-COMMENT = re.compile(r"<!--\s*test:\s*(server|client|skip)\b\s*(.*?)\s*-->")
+COMMENT = re.compile(r"<!--\s*test:\s*(server|client|pytest|file|skip)\b\s*(.*?)\s*-->")
 SECONDS = 30
+# A reader's pytest has no settings; pytest-asyncio wants to be told this one.
+QUIET = ["-o", "asyncio_default_fixture_loop_scope=function", "-p", "no:cacheprovider"]
 
 
 @dataclass
@@ -56,6 +65,7 @@ class Run:
     """One test: programs that run one after the other, beside a server if there is one."""
 
     server: Block | None = None
+    files: list[Block] = field(default_factory=list)
     programs: list[tuple[Block, str | None]] = field(default_factory=list)
     skip: str = ""
 
@@ -91,17 +101,24 @@ def blocks(page: str, markdown: str) -> Iterator[Block]:
 def runs(page: str, markdown: str) -> list[Run]:
     """What to run of a page, in its order."""
     found: list[Run] = []
+    files: list[Block] = []
     serving: Run | None = None
     every = list(blocks(page, markdown))
-    for block, following in zip(every, [*every[1:], None], strict=True):
-        if block.language not in ("python", "py"):
+    for block, following in itertools.zip_longest(every, every[1:]):
+        if block.role == "file":
+            files.append(block)
+            continue
+        if block.language not in ("python", "py", "console"):
             if block.role:
                 raise ValueError(f"{page}:{block.line}: a test comment before a block that is not python")
+            continue
+        if block.language == "console" and serving is not None and not block.role:
+            serving.programs.append((block, None))
             continue
         expected = following.text if following and following.language == "text" else None
         match block.role:
             case "server":
-                serving = Run(server=block)
+                serving = Run(server=block, files=[*files])
                 found.append(serving)
             case "client":
                 if serving is None:
@@ -112,7 +129,7 @@ def runs(page: str, markdown: str) -> list[Run]:
                     raise ValueError(f"{page}:{block.line}: skip needs a reason")
                 found.append(Run(programs=[(block, None)], skip=block.reason))
             case _:
-                found.append(Run(programs=[(block, expected)]))
+                found.append(Run(files=[*files], programs=[(block, expected)]))
     return found
 
 
@@ -125,23 +142,68 @@ def free_port() -> int:
 
 def write(block: Block, folder: Path, port: int) -> list[str]:
     """The command that runs a block. Its line numbers are those of the page."""
+    if block.language == "console":
+        return ["bash", "-c", f"exec {PORT.sub(str(port), block.text.strip()).removeprefix('$ ')}"]
+    if block.role == "pytest":
+        module = folder / f"test_{block.line}.py"
+        module.write_text(block.text, encoding="utf-8")
+        plugin = [] if entry_points(group="pytest11", name="mpzmq") else ["-p", "mpzmq.testing.plugin"]
+        return [sys.executable, "-m", "pytest", "-q", "-W", "error", *plugin, *QUIET, str(module)]
     path = folder / f"{Path(block.page).stem}_{block.line}.py"
     path.write_text("\n" * block.line + PORT.sub(str(port), block.text), encoding="utf-8")
     return [sys.executable, "-W", "error", str(path)]
 
 
-def environment() -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+def environment(folder: Path) -> dict[str, str]:
+    """That of a reader who has the checkout installed, with the blocks' files at hand."""
+    paths = os.pathsep.join((str(folder), str(ROOT)))
+    search = os.pathsep.join((str(folder / "bin"), os.environ["PATH"]))
+    return os.environ | {"PYTHONPATH": paths, "PATH": search, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
+
+
+def commands_of(block: Block) -> Iterator[tuple[str, str]]:
+    """The commands of a console block, each with what it shows."""
+    for part in re.split(r"^\$ ", block.text, flags=re.M)[1:]:
+        command, _, shown = part.partition("\n")
+        while command.endswith("\\"):
+            more, _, shown = shown.partition("\n")
+            command = f"{command}\n{more}"
+        yield command, shown.strip()
+
+
+def run_console(block: Block, folder: Path, port: int) -> None:
+    for command, shown in commands_of(block):
+        result = subprocess.run(
+            ["bash", "-c", PORT.sub(str(port), command)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            timeout=SECONDS,
+            cwd=folder,
+            env=environment(folder),
+            check=False,
+        )
+        told = f"{block.page}:{block.line}\n$ {command}\n{result.stdout}\n(exit code {result.returncode})"
+        wanted = PORT.sub(str(port), shown)
+        if shown or result.returncode:
+            options = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+            assert doctest.OutputChecker().check_output(wanted, PORT.sub(str(port), result.stdout).strip(), options), (
+                f"{told}\nthe page promises:\n{wanted}"
+            )
 
 
 def run_program(block: Block, expected: str | None, folder: Path, port: int) -> None:
+    if block.language == "console":
+        run_console(block, folder, port)
+        return
     result = subprocess.run(
         write(block, folder, port),
         capture_output=True,
         text=True,
         timeout=SECONDS,
         cwd=folder,
-        env=environment(),
+        env=environment(folder),
         check=False,
     )
     told = f"{block.page}:{block.line}\nstdout:\n{result.stdout}\nstderr:\n{result.stderr}"
@@ -164,7 +226,7 @@ def running_server(block: Block, folder: Path, port: int) -> Iterator[None]:
             stdout=subprocess.DEVNULL,
             stderr=stderr,
             cwd=folder,
-            env=environment(),
+            env=environment(folder),
         )
     try:
         deadline = time.monotonic() + SECONDS
@@ -180,16 +242,28 @@ def running_server(block: Block, folder: Path, port: int) -> Iterator[None]:
         code = process.wait(timeout=15)
         told = f"{block.page}:{block.line}\nstderr:\n{errors.read_text()}"
         assert code in (0, -signal.SIGTERM), f"the server has ended with {code}: {told}"
-        assert "Traceback" not in told, told
+        # What a handler raises on purpose is in the log.
+        assert not re.search(r"(?<! raised\n)Traceback", told), told
     finally:
         process.kill()
         process.wait()
+
+
+def prepare(run: Run, folder: Path, port: int) -> None:
+    """The files of the blocks above, and a command `mpzmq` that is this checkout's."""
+    for block in run.files:
+        (folder / block.reason).write_text(PORT.sub(str(port), block.text), encoding="utf-8")
+    command = folder / "bin" / "mpzmq"
+    command.parent.mkdir(exist_ok=True)
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m mpzmq "$@"\n')
+    command.chmod(0o755)
 
 
 def execute(run: Run, folder: Path) -> None:
     if run.skip:
         pytest.skip(run.skip)
     port = free_port()
+    prepare(run, folder, port)
     with running_server(run.server, folder, port) if run.server else contextlib.nullcontext():
         for block, expected in run.programs:
             run_program(block, expected, folder, port)
@@ -331,6 +405,43 @@ def test_a_page_is_understood_and_run(tmp_path: Path) -> None:
     assert len(together.programs) == 1
     with pytest.raises(pytest.skip.Exception, match="needs a printer"):
         execute(skipped, tmp_path)
+
+
+MORE = """
+<!-- test: file words.py -->
+```python
+WORD = "3010 words"
+```
+```console
+$ echo one; \\
+  echo two
+one
+two
+$ python3 -c 'import words; print(words.WORD)'; false
+... words
+$ mpzmq --version
+mpzmq ...
+```
+<!-- test: pytest -->
+```python
+import words
+
+def test_words():
+    assert words.WORD.endswith("words")
+```
+"""
+
+
+def test_files_consoles_and_tests(tmp_path: Path) -> None:
+    for number, run in enumerate(runs("page.md", MORE)):
+        (tmp_path / str(number)).mkdir()
+        execute(run, tmp_path / str(number))
+
+
+def test_a_console_that_shows_something_else_is_a_failure(tmp_path: Path) -> None:
+    (run,) = runs("page.md", "```console\n$ echo one\ntwo\n```")
+    with pytest.raises(AssertionError, match="the page promises"):
+        execute(run, tmp_path)
 
 
 @pytest.mark.parametrize(
