@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -17,9 +20,11 @@ from uuid import uuid4
 import pytest
 
 from mpzmq import ComputerEngineWorker
+from mpzmq.testing import ContainerProcess
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import ModuleType
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
@@ -71,10 +76,14 @@ def one_line(text: str) -> str:
 
 
 def test_every_example_is_tested() -> None:
-    assert {path.name for path in EXAMPLES.glob("*.py")} == {"echo_server.py", "hello_client.py", "reconnect.py"}
+    names = {path.name for path in EXAMPLES.glob("*.py")}
+    tested = {"fastapi_app.py", "fan_out.py", "functions.py", "notebook.py", "state.py"}
+    assert names == tested | {"echo_server.py", "hello_client.py", "reconnect.py"}
+    readme = (EXAMPLES / "README.md").read_text("utf-8")
+    assert all(f"({name})" in readme for name in names)
 
 
-@pytest.mark.parametrize("name", ["echo_server.py", "hello_client.py", "reconnect.py"])
+@pytest.mark.parametrize("name", ["echo_server.py", "fan_out.py", "hello_client.py", "reconnect.py"])
 def test_help(name: str) -> None:
     result = run(name, "--help")
     assert result.returncode == 0, result.stderr
@@ -185,3 +194,126 @@ def test_no_container_outlives_reconnect(number: signal.Signals) -> None:
         output, errors = example.communicate(timeout=SECONDS)
         assert example.returncode == (130 if number == signal.SIGINT else -number), f"{output}\n{errors}"
         assert "Traceback" not in errors
+
+
+# Functions, states, many containers
+
+
+def lines_of(name: str, *args: str, raised: int = 0) -> list[str]:
+    """What an example prints; its log may tell of so many handlers that raised."""
+    result = run(name, *args)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.count("Traceback") == len(re.findall(r"^request .* raised$", result.stderr, re.M)) == raised
+    return result.stdout.splitlines()
+
+
+def test_functions() -> None:
+    lines = lines_of("functions.py", raised=1)
+    assert lines[:7] == [
+        "add: 3 11",
+        "add by name: 2",
+        "patient: 10 s left of the caller's time",
+        "blocking_code: done in a thread",
+        "pay: 70",
+        "pay: declined, code insufficient_funds, data {'balance': 100}, executed YES",
+        "pay: refused, executed NO",
+    ]
+    assert "did you mean 'add'?" in lines[7]
+    assert lines[8].endswith("it is add(a: int, b: int = 10) -> int")
+    assert [line.split("(")[0].strip() for line in lines[9:]] == ["add", "blocking_code", "patient", "pay"]
+
+
+def test_state() -> None:
+    lines = lines_of("state.py")
+    assert lines.pop(1).endswith("3 pages are in the press")
+    assert lines == [
+        "status: RUNNING",
+        "status: STOP",
+        "ContainerStopped, executed NO; it is still there: STOP",
+        "status: RUNNING",
+        "load: 1",
+        "event: STOP",
+        "event: RUNNING",
+    ]
+
+
+def test_fan_out() -> None:
+    *answers, summary = lines_of("fan_out.py", "--timeout", "0.5", raised=1)
+    # At the deadline both sides act; the container's word may come first.
+    assert sorted(answers) == [
+        "node-0: 0",
+        "node-1: RemoteError, executed YES",
+        f"node-2: RequestTimeout, executed {'YES' if 'node-2: RequestTimeout, executed YES' in answers else 'UNKNOWN'}",
+        "node-3: 30",
+        "node-4: 40",
+        "node-5: RequestTimeout, executed NO",
+    ]
+    assert summary == "1 RemoteError, 2 RequestTimeout, 3 answered"
+
+
+def test_notebook() -> None:
+    lines = lines_of("notebook.py")
+    assert lines[-3:] == ["3", "RequestTimeout", "42"]
+
+
+def test_pytest_example(tmp_path: Path) -> None:
+    plugin = [] if entry_points(group="pytest11", name="mpzmq") else ["-p", "mpzmq.testing.plugin"]
+    options = ["-o", "asyncio_default_fixture_loop_scope=function", "-p", "no:cacheprovider", "-q"]
+    folder = tmp_path / "pytest_example"
+    shutil.copytree(EXAMPLES / "pytest_example", folder, ignore=shutil.ignore_patterns("__pycache__"))
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, *plugin, str(folder)],
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        cwd=folder,
+        env=environment(),
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout
+    assert "2 passed" in result.stdout
+
+
+# The web application, through its test client
+
+
+@pytest.fixture
+def application(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    pytest.importorskip("fastapi", reason="fastapi is not installed")
+    monkeypatch.syspath_prepend(EXAMPLES)
+    return importlib.import_module("fastapi_app")
+
+
+def test_fastapi_app(application: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fastapi.testclient import TestClient
+
+    with ContainerProcess("functions:server", folder=EXAMPLES) as process:
+        monkeypatch.setenv("CONTAINER", process.endpoint)
+        with TestClient(application.app) as client:
+            assert client.post("/call/add", json=[1, 2]).json() == 3
+            assert client.get("/health").json() == {"link": "ALIVE", "status": "RUNNING"}
+            for function, arguments, code, error, executed in (
+                ("add", [], 422, "InvalidArguments", "NO"),
+                ("nothing", [], 503, "Unsupported", "NO"),
+                ("pay", [500], 502, "RemoteError", "YES"),
+                ("patient", [60], 504, "RequestTimeout", "YES|UNKNOWN"),  # whose word comes first
+            ):
+                answer = client.post(f"/call/{function}", json=arguments)
+                assert answer.status_code == code
+                told = answer.json()
+                assert told["error"] == error
+                assert told["executed"] in executed.split("|")
+
+
+def test_fastapi_app_without_its_container(application: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fastapi.testclient import TestClient
+
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("CONTAINER", f"127.0.0.1:{reserved.getsockname()[1]}")
+        with TestClient(application.app) as client:
+            health = client.get("/health")
+            assert health.status_code == 503
+            assert health.json()["detail"] in ("the link is CONNECTING", "the link is DOWN")
+            answer = client.post("/echo", json={"hello": 1})
+            assert (answer.status_code, answer.json()["executed"]) == (504, "NO")

@@ -44,7 +44,7 @@ class Function:
         self.cancellable = cancellable
         if thread and self.is_async:
             raise TypeError(f"{handler!r} is async def, which needs no thread: leave thread=True out")
-        signature = inspect.signature(handler)
+        signature = _signature(handler)
         parameters = list(signature.parameters.values())
         self._context = _context_parameter(handler, parameters)
         # Where it stands among the positional ones; one that is keyword-only stands behind them all.
@@ -86,6 +86,14 @@ class Function:
     def doc(self) -> str:
         """The first line of the handler's docstring."""
         return (inspect.getdoc(self.handler) or "").partition("\n")[0]
+
+
+def _signature(handler: Callable[..., Any]) -> inspect.Signature:
+    """With annotations as types, where they can be found: ``int`` reads better than ``'int'``."""
+    try:
+        return inspect.signature(handler, eval_str=True)
+    except Exception:  # names that exist for type checkers only
+        return inspect.signature(handler)
 
 
 def _context_parameter(handler: Callable[..., Any], parameters: list[inspect.Parameter]) -> str | None:

@@ -1,0 +1,71 @@
+"""A web application that holds one worker for its whole life.
+
+Run the container and the application:
+
+    python examples/echo_server.py --port 3010
+    CONTAINER=127.0.0.1:3010 uvicorn --app-dir examples fastapi_app:app
+    curl -X POST localhost:8000/echo -H 'content-type: application/json' -d '{"hello": 1}'
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.responses import JSONResponse
+
+from mpzmq import ComputerEngineWorker, InvalidArguments, RemoteError, RequestError, RequestTimeout
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+@contextlib.asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """The worker belongs to the event loop of the application."""
+    async with ComputerEngineWorker() as worker:
+        address = os.environ.get("CONTAINER", "127.0.0.1:3010")
+        # wait=False: the application starts without the container, and finds it later.
+        app.state.container = await worker.connect(uuid.uuid4(), address, name="backend", wait=False)
+        yield
+
+
+app = FastAPI(lifespan=lifespan)
+
+
+@app.exception_handler(RequestError)
+async def on_request_error(_: Request, error: Exception) -> JSONResponse:
+    """What can become of a request, in the words of HTTP."""
+    assert isinstance(error, RequestError)
+    match error:
+        case RequestTimeout():
+            code = 504
+        case InvalidArguments():
+            code = 422
+        case RemoteError():
+            code = 502
+        case _:
+            code = 503
+    content = {"error": type(error).__name__, "executed": str(error.executed), "detail": str(error)}
+    return JSONResponse(content, code)
+
+
+@app.post("/echo")
+async def echo(data: dict[str, Any]) -> Any:
+    return await app.state.container.request(data, timeout=2.0)
+
+
+@app.post("/call/{function}")
+async def call(function: str, arguments: list[Any]) -> Any:
+    return await app.state.container.call(function, *arguments, timeout=2.0)
+
+
+@app.get("/health")
+async def health() -> dict[str, str]:
+    container = app.state.container
+    if not container.is_running():
+        raise HTTPException(503, f"the link is {container.state}")
+    return {"link": str(container.state), "status": str(container.status)}
