@@ -220,7 +220,7 @@ def test_functions() -> None:
     ]
     assert "did you mean 'add'?" in lines[7]
     assert lines[8].endswith("it is add(a: int, b: int = 10) -> int")
-    assert [line.split("(")[0].strip() for line in lines[9:]] == ["add", "blocking_code", "patient", "pay"]
+    assert [line.split("(")[0].strip() for line in lines[9:]] == ["add", "patient", "blocking_code", "pay"]
 
 
 def test_state() -> None:

@@ -84,7 +84,9 @@ def _named(text: str) -> tuple[str, Any]:
 
 
 def _read_stdin() -> str:
+    # JSON is UTF-8, whatever the locale of this process says.
+    data = b"" if sys.stdin is None else sys.stdin.buffer.read()
     try:
-        return sys.stdin.read()
+        return data.decode()
     except UnicodeDecodeError as error:
         raise CommandFailed(f"standard input is no UTF-8 text: {error}", NOT_JSON) from None

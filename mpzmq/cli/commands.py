@@ -206,7 +206,7 @@ class _JsonArguments(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         rest = super().parse_args(ctx, args)
-        for word in (ctx.params["function"] or "", *ctx.params["args"]):
+        for word in (ctx.params["endpoint"], ctx.params["function"] or "", *ctx.params["args"]):
             if word.startswith("-") and word != "-" and not NUMBER.match(word):
                 name = word.partition("=")[0]
                 known = [text for parameter in self.params for text in parameter.opts if text.startswith("--")]

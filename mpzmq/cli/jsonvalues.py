@@ -50,7 +50,7 @@ def _object(found: dict[str, Any]) -> Any:
         return found
     try:
         return reader(value)
-    except (TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError) as error:  # UUID(3) has no replace()
         raise ValueError(f"{json.dumps(found, default=repr)[:80]} is no {key[1:]}: {error}") from None
 
 

@@ -17,7 +17,7 @@ from ..container.loading import LoadError, load_server
 from ..container.server import ContainerServer
 from ..errors import InsecureBind, RemoteError
 from .outcome import CommandFailed, finish
-from .output import CANNOT_BIND, FAILED, INSECURE, MISSING_EXTRA, NO_SERVER, OK, complain, say
+from .output import CANNOT_BIND, FAILED, INSECURE, MISSING_EXTRA, NO_SERVER, OK, OutputLost, complain, say
 from .remote import check_endpoint
 
 if TYPE_CHECKING:
@@ -136,6 +136,8 @@ def _run(server: ContainerServer, endpoints: Sequence[str], *, insecure: bool, d
         raise CommandFailed(str(error), MISSING_EXTRA) from None
     except OSError as error:
         raise CommandFailed(f"{error.strerror or error}{_who_listens(error)}", CANNOT_BIND) from None
+    except OutputLost:
+        raise
     except Exception as error:  # of the server's own lifespan
         log.debug("the server ended", exc_info=error)
         text = f"the server ended with {type(error).__name__}: {error} (--log-level debug shows where)"
