@@ -161,6 +161,19 @@ class Connection:
             text, address=self.address.text, name=self.link.verdicts.name, attempts=self.link.attempts.failed
         )
 
+    def how_far(self) -> str:
+        """Where a dial that has not succeeded stands, and what to do, in words."""
+        if self.link.is_handshaken:
+            return (
+                "the ZMTP handshake was done, but no WELCOME came: the container's event loop is blocked, or it is no"
+                " mpzmq container"
+            )
+        if self._dealer is None:
+            return "its host name was not resolved yet: check the resolver of this host"
+        if self._dealer.is_accepted:
+            return f"the connection was accepted, but nothing was said; {_ADVICE[FailureKind.MUTE]}"
+        return "the host did not answer: check the address, and firewalls on the way"
+
     def close(self, why: str) -> None:
         """Ends the link: GOODBYE best effort, what is pending fails, nothing is left behind."""
         self.link.close(why, self.loop.time())

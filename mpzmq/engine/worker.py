@@ -275,14 +275,8 @@ class ComputerEngineWorker:
         except TimeoutError as error:
             if isinstance(error, ConnectError):
                 raise
-            reached = (
-                "the ZMTP handshake was done, but no WELCOME came: the container's event loop is blocked, or it is"
-                " no mpzmq container"
-                if link.is_handshaken
-                else "the host did not answer: check the address, and firewalls on the way"
-            )
             raise ConnectTimeout(
-                f"cannot connect to {link.verdicts.whom} within {timeout} s: {reached}",
+                f"cannot connect to {link.verdicts.whom} within {timeout} s: {connection.how_far()}",
                 address=connection.address.text,
                 name=link.verdicts.name,
             ) from None

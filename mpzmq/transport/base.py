@@ -76,6 +76,10 @@ class DealerHandler(Protocol):
 class Dealer(Protocol):
     """One side's socket to one other side; it redials by itself until it is closed."""
 
+    @property
+    def is_accepted(self) -> bool:
+        """Whether the other host has accepted the connection, though perhaps not greeted yet."""
+
     def send(self, frames: Frames) -> bool:
         """Sends a message; False: not now, ``on_writable`` tells when."""
 

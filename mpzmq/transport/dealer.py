@@ -60,6 +60,11 @@ class ZmqDealer:
         self._closed = False
         self._open()
 
+    @property
+    def is_accepted(self) -> bool:
+        """Whether the other host has accepted the connection, though perhaps not greeted yet."""
+        return self._phase in (_Phase.CONNECTED, _Phase.UP)
+
     def send(self, frames: Frames) -> bool:
         """Sends a message; False: not now."""
         return self._socket is not None and self._socket.send(frames)

@@ -233,6 +233,11 @@ class MemoryDealer:
         self._timer: asyncio.TimerHandle | None = None
         self._dial()
 
+    @property
+    def is_accepted(self) -> bool:
+        """Whether there is a connection."""
+        return self._connection is not None
+
     def send(self, frames: Frames) -> bool:
         """Sends a message; False: not now."""
         sent = self._connection is not None and self._connection.carry(frames, inward=True)
