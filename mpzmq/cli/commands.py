@@ -81,6 +81,7 @@ def _served(function: Any) -> Any:
             "--loop", type=loops, default="auto", show_default=True, envvar="MPZMQ_LOOP", show_envvar=True,
             help="The event loop; auto is uvloop where it is installed.",
         ),
+        _json_option("Print each endpoint as one JSON document."),
     ]  # fmt: skip
     for option in reversed(options):
         function = option(function)
@@ -144,6 +145,7 @@ def serve(
     insecure: bool,
     drain_timeout: float,
     loop: str,
+    as_json: bool,
     app_dir: str,
     log_level: str,
     reload: bool,
@@ -168,8 +170,10 @@ def serve(
             drain_timeout=drain_timeout,
             log_level=log_level,
             loop=loop,
+            as_json=as_json,
         )
-    options = ["--loop", loop, "--log-level", log_level, *(["--insecure"] if insecure else [])]
+    flags = [flag for flag, given in (("--insecure", insecure), ("--json", as_json)) if given]
+    options = ["--loop", loop, "--log-level", log_level, *flags]
     return serve_reloading(server, endpoints, folder=app_dir, drain_timeout=drain_timeout, options=options)
 
 
@@ -189,6 +193,7 @@ def reply(
     insecure: bool,
     drain_timeout: float,
     loop: str,
+    as_json: bool,
     echo: bool,
     sleep: float,
     fail_rate: float,
@@ -197,7 +202,13 @@ def reply(
     from .serve import reply as run_reply
 
     return run_reply(
-        endpoints, sleep=sleep, fail_rate=fail_rate, insecure=insecure, drain_timeout=drain_timeout, loop=loop
+        endpoints,
+        sleep=sleep,
+        fail_rate=fail_rate,
+        insecure=insecure,
+        drain_timeout=drain_timeout,
+        loop=loop,
+        as_json=as_json,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import math
 import random
@@ -40,6 +41,7 @@ def serve(
     drain_timeout: float,
     log_level: str,
     loop: str,
+    as_json: bool,
 ) -> int:
     """Serves what a text such as ``module:server`` names, until a signal; returns the exit code."""
 
@@ -51,7 +53,7 @@ def serve(
         except LoadError as error:
             log.debug("cannot load %s", spec, exc_info=error)
             raise CommandFailed(str(error), NO_SERVER) from None
-        return _run(server, endpoints, insecure=insecure, drain_timeout=drain_timeout, loop=loop)
+        return _run(server, endpoints, insecure=insecure, drain_timeout=drain_timeout, loop=loop, as_json=as_json)
 
     return finish("mpzmq serve", work)
 
@@ -94,7 +96,14 @@ def serve_reloading(
 
 
 def reply(
-    endpoints: Sequence[str], *, sleep: float, fail_rate: float, insecure: bool, drain_timeout: float, loop: str
+    endpoints: Sequence[str],
+    *,
+    sleep: float,
+    fail_rate: float,
+    insecure: bool,
+    drain_timeout: float,
+    loop: str,
+    as_json: bool,
 ) -> int:
     """Serves a container for trials, which returns what it is sent; returns the exit code."""
 
@@ -115,7 +124,7 @@ def reply(
             """Returns what it was given."""
             return await answer(data)
 
-        return _run(server, endpoints, insecure=insecure, drain_timeout=drain_timeout, loop=loop)
+        return _run(server, endpoints, insecure=insecure, drain_timeout=drain_timeout, loop=loop, as_json=as_json)
 
     return finish("mpzmq reply", work)
 
@@ -125,9 +134,20 @@ def _check(endpoints: Sequence[str]) -> None:
         check_endpoint(endpoint, bind=True)
 
 
-def _run(server: ContainerServer, endpoints: Sequence[str], *, insecure: bool, drain_timeout: float, loop: str) -> int:
+def _run(
+    server: ContainerServer,
+    endpoints: Sequence[str],
+    *,
+    insecure: bool,
+    drain_timeout: float,
+    loop: str,
+    as_json: bool,
+) -> int:
+    def announce(endpoint: str) -> None:
+        say(json.dumps({"endpoint": endpoint}) if as_json else endpoint)
+
     try:
-        server.run(*endpoints, insecure=insecure, drain_timeout=drain_timeout, loop=loop, on_bound=say)
+        server.run(*endpoints, insecure=insecure, drain_timeout=drain_timeout, loop=loop, on_bound=announce)
     except InsecureBind as error:
         address = error.endpoint
         text = f"{address} can be reached from other hosts, and anybody there could call every function: bind to"

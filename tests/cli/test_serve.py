@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -111,6 +112,7 @@ def refused(
         "drain_timeout": 1.0,
         "log_level": "error",
         "loop": "asyncio",
+        "as_json": False,
     } | options
     code = serve.serve(spec, [endpoint], folder=str(folder), **settings)
     told = capsys.readouterr()
@@ -199,9 +201,9 @@ def test_reply(start: Start) -> None:
 
 
 def test_reply_that_fails(start: Start) -> None:
-    process = start("reply", "--fail-rate", "1", "--sleep", "0.01")
+    process = start("reply", "--fail-rate", "1", "--sleep", "0.01", "--json")
     with (
-        blocking.connect(endpoint_of(process)) as handle,
+        blocking.connect(json.loads(endpoint_of(process))["endpoint"]) as handle,
         pytest.raises(RemoteError, match="failed on purpose") as failed,
     ):
         handle.request(1)
