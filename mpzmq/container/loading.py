@@ -8,6 +8,7 @@ import sys
 import traceback
 from pathlib import Path
 
+from .process import importing
 from .server import ContainerServer
 
 __all__ = ["LoadError", "load_server"]
@@ -49,6 +50,7 @@ def load_server(spec: str, folder: str | Path = ".") -> ContainerServer:
 
 
 def _imported(name: str, root: str) -> object:
+    token = importing.set(name)
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -59,6 +61,8 @@ def _imported(name: str, root: str) -> object:
         raise
     except BaseException as error:  # SystemExit, too: the module has decided something, but not what was asked
         raise LoadError(_raised(name, error)) from error
+    finally:
+        importing.reset(token)
 
 
 def _raised(name: str, error: BaseException) -> str:

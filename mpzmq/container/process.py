@@ -6,14 +6,18 @@ import asyncio
 import importlib.util
 import logging
 import signal
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Signals", "loop_factory"]
+__all__ = ["Signals", "importing", "loop_factory"]
 
 log = logging.getLogger(__name__)
+
+importing: ContextVar[str | None] = ContextVar("importing", default=None)
+"""The module that is imported for its server, while it is: whoever imports it serves it, and the module must not."""
 
 
 def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:

@@ -22,7 +22,7 @@ from ..protocol.wire import Goodbye
 from ..statistics import ServerStatistics
 from ..transport.tcp import ZmqTransport
 from .hub import Hub
-from .process import Signals, loop_factory
+from .process import Signals, importing, loop_factory
 from .registry import Function, Registry
 
 if TYPE_CHECKING:
@@ -359,6 +359,8 @@ class ContainerServer:
         """
         if not endpoints:
             raise ValueError("run() needs an endpoint, such as 'tcp://127.0.0.1:3010'")
+        if (module := importing.get()) is not None:
+            raise RuntimeError(f"{module} is only imported: put its server.run() below if __name__ == '__main__':")
         if asyncio._get_running_loop() is not None:
             raise RuntimeError("an event loop is running already: use 'await server.bind(...)' and serve_forever()")
         with asyncio.Runner(loop_factory=loop_factory(loop)) as runner:

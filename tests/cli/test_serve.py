@@ -138,6 +138,7 @@ def refused(
         ("missing:server", "cannot be imported: ModuleNotFoundError: No module named 'nobody'"),
         ("unfinished:server", "cannot be imported: SyntaxError: '(' was never closed ("),
         ("leaving:server", "cannot be imported: SystemExit: 3 ("),
+        ("running:server", "put its server.run() below if __name__ == '__main__':"),
     ],
 )
 def test_no_server(capsys: Capture, folder: Path, monkeypatch: pytest.MonkeyPatch, spec: str, told: str) -> None:
@@ -145,6 +146,9 @@ def test_no_server(capsys: Capture, folder: Path, monkeypatch: pytest.MonkeyPatc
     (folder / "raising.py").write_text("raise ValueError('of its own')\n")
     (folder / "missing.py").write_text("import nobody\n")
     (folder / "unfinished.py").write_text("x = (\n")
+    (folder / "running.py").write_text(
+        "from mpzmq import ContainerServer\nserver = ContainerServer()\nserver.run('tcp://127.0.0.1:0')\n"
+    )
     (folder / "leaving.py").write_text("raise SystemExit(3)\n")
     monkeypatch.delitem(sys.modules, "desk", raising=False)
     code, err = refused(capsys, spec, folder=folder)
