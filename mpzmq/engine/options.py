@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from ..config import MAX_SECONDS
 
 __all__ = ["UNSET", "Options", "Unset"]
 
@@ -41,8 +41,12 @@ class Options:
     def __post_init__(self) -> None:
         if self.timeout is not None and (isinstance(self.timeout, bool) or not isinstance(self.timeout, int | float)):
             raise TypeError(f"timeout is a number of seconds or None, not {type(self.timeout).__name__}")
-        if self.metadata is not None and not all(isinstance(key, str) for key in self.metadata):
-            raise TypeError("metadata has str keys only")
+        if self.timeout is not None and not self.timeout <= MAX_SECONDS:  # NaN compares with nothing
+            raise ValueError(f"timeout is {self.timeout}, and at most {MAX_SECONDS:,.0f} seconds: None is no deadline")
+        if self.metadata is None:
+            return
+        if not isinstance(self.metadata, Mapping) or not all(isinstance(key, str) for key in self.metadata):
+            raise TypeError("metadata is a mapping with str keys")
 
     def but(
         self,
