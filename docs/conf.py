@@ -48,7 +48,7 @@ def skip_constructors(app, what, name, obj, skip, options):
 
 
 def find_public(app, env, node, contnode):
-    """Finds ``mpzmq.errors.ConnectError``, or a bare ``ConnectError``, as ``mpzmq.ConnectError``: where it is described."""
+    """Finds ``mpzmq.errors.ConnectError``, or a bare ``ConnectError``, where it is described."""
     domain = env.domains["py"]
     words = node.get("reftarget", "").split(".")
     for tail in (f".{'.'.join(words[-2:])}", f".{words[-1]}"):
