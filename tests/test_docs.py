@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import mpzmq
+from mpzmq import blocking, testing
 from mpzmq.cli import output
 from mpzmq.cli.commands import mpzmq as command
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 yaml: Any = pytest.importorskip("yaml", reason="PyYAML is not installed")
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-DRAIN_SECONDS = 8.0
+DRAIN_SECONDS: float = inspect.signature(mpzmq.ContainerServer.run).parameters["drain_timeout"].default
 
 
 def page(name: str) -> str:
@@ -31,10 +36,14 @@ def errors() -> list[str]:
     return [name for name, thing in things.items() if isinstance(thing, type) and issubclass(thing, Exception)]
 
 
+def pages() -> list[Path]:
+    return sorted(DOCS.rglob("*.md"))
+
+
 def test_it_builds_without_warnings(tmp_path: Path) -> None:
     pytest.importorskip("furo", reason="the extra docs is not installed")
     result = subprocess.run(
-        [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html", str(DOCS), str(tmp_path)],
+        [sys.executable, "-m", "sphinx", "-q", "-W", "-n", "--keep-going", "-b", "html", str(DOCS), str(tmp_path)],
         capture_output=True,
         text=True,
         timeout=55,
@@ -44,12 +53,25 @@ def test_it_builds_without_warnings(tmp_path: Path) -> None:
     built = (tmp_path / "reference" / "errors.html").read_text("utf-8")
     for name in errors():
         assert f'id="{name.lower()}"' in built, f"{name} has no anchor"
+        assert f'id="mpzmq.{name}"' in built, f"{name} is not described"
+    assert "_U" not in (tmp_path / "reference" / "api.html").read_text("utf-8")
 
 
 def test_every_page_is_in_a_list() -> None:
     listed = set(re.findall(r"^[\w/-]+$", page("index.md"), re.M))
-    pages = {str(path.relative_to(DOCS).with_suffix("")) for path in DOCS.rglob("*.md")}
-    assert listed == pages - {"index"}
+    assert listed == {str(path.relative_to(DOCS).with_suffix("")) for path in pages()} - {"index"}
+
+
+def test_every_page_for_newcomers_leads_on() -> None:
+    for path in [DOCS / "tutorial.md", *DOCS.glob("how-to/*.md"), *DOCS.glob("explanation/*.md")]:
+        last = path.read_text("utf-8").strip().split("\n\n")[-1]
+        assert re.match(r"Next: .*\[.+\]\(.+\.md\)", last, re.S), f"{path.name} ends with: {last}"
+
+
+def test_every_file_that_is_named_is_there() -> None:
+    for path in pages():
+        for name in re.findall(r"`((?:examples|tests|docs)/[\w/.-]+)`", path.read_text("utf-8")):
+            assert (ROOT / name).exists(), f"{path.name} names {name}"
 
 
 @pytest.mark.parametrize("name", sorted(set(mpzmq.__all__) - {"__version__"}))
@@ -59,6 +81,41 @@ def test_every_public_name_is_documented(name: str) -> None:
         assert sections.count(name) == 1
     else:
         assert re.search(rf":: mpzmq\.{name}$", page("reference/api.md"), re.M)
+
+
+@pytest.mark.parametrize("module", [testing, blocking], ids=lambda module: module.__name__)
+def test_every_name_of_the_other_modules_is_documented(module: ModuleType) -> None:
+    described = re.findall(rf":: {module.__name__}\.(\w+)$", page("reference/api.md"), re.M)
+    assert sorted(described) == sorted(module.__all__)
+
+
+def test_every_fixture_is_documented() -> None:
+    from mpzmq.testing import fixtures
+
+    told = re.findall(r"^\| `(mpzmq_\w+)` \|", page("reference/api.md"), re.M)
+    assert sorted(told) == sorted(fixtures.__all__)
+
+
+@pytest.mark.parametrize("name", errors())
+def test_an_error_says_when_it_is_raised_what_has_run_and_what_to_do(name: str) -> None:
+    section = page("reference/errors.md").split(f"\n### {name}\n")[1].split("\n#")[0]
+    assert f".. autoexception:: mpzmq.{name}\n   :show-inheritance:\n" in section
+    points = dict(re.findall(r"^- \*\*(\w+)\*\*: (.+)", section, re.M))
+    kind = getattr(mpzmq, name)
+    if issubclass(kind, mpzmq.RequestError):
+        assert list(points) == ["When", "Executed", "Do"]
+        assert points["Executed"].startswith(f"`{kind.executed}`")
+    else:
+        assert list(points) == ["When", "Do"]
+
+
+def test_a_blocking_handle_has_the_defaults_of_a_worker() -> None:
+    """As reference/settings.md says, whose table is the README's, which test_defaults.py compares with the code."""
+    here = inspect.signature(blocking.connect).parameters
+    for function in (mpzmq.ComputerEngineWorker, mpzmq.ComputerEngineWorker.connect):
+        there = inspect.signature(function).parameters
+        for name in here.keys() & there.keys():
+            assert here[name].default == there[name].default, name
 
 
 def test_every_command_is_documented() -> None:
