@@ -6,29 +6,28 @@ One implementation: behind each handle an asyncio worker runs in a thread of its
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import threading
-import time
 import warnings
 import weakref
-from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from uuid import uuid4
 
 from .config import DEFAULT_HEARTBEAT, DEFAULT_LIMITS, DEFAULT_RECONNECT
 from .engine.options import UNSET
 from .engine.worker import ComputerEngineWorker
-from .errors import ConnectError, ConnectionClosed, NotConnected
+from .errors import NotConnected
 from .message import Method
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
+    from types import TracebackType
     from uuid import UUID
 
     from .config import HeartbeatPolicy, Limits, ReconnectPolicy
     from .engine.options import _U
     from .engine.writer import ComputerEngineWriter
+    from .errors import ConnectError
     from .message import Description, LinkState, Status
     from .statistics import Statistics
 
@@ -38,7 +37,7 @@ CANCEL_WITHIN = 1.0
 """Seconds in which a call that was interrupted ends on the other thread; it takes a few passes of its event loop."""
 
 CLOSE_WITHIN = 5.0
-"""Seconds, beyond its own timeout, for the thread to end; a name server that does not answer may hold it."""
+"""Seconds, beyond its own timeout, for the thread to end."""
 
 _T = TypeVar("_T")
 
@@ -71,29 +70,24 @@ def connect(
     """
     thread = _LoopThread(ComputerEngineWorker(reconnect=reconnect, heartbeat=heartbeat, limits=limits))
     try:
-        thread.start()
         writer = thread.do(lambda: thread.worker.connect(uuid4(), address, name=name, timeout=timeout))
-        return BlockingContainer(thread, writer)
     except BaseException:
         thread.close()
         raise
+    return BlockingContainer(thread, writer)
 
 
 class BlockingContainer:
     """The handle of one container; :func:`connect` returns it. Any thread may use it, several at a time.
 
-    A call blocks the thread that makes it, and an event loop that runs there: in a notebook, nothing else of its loop
-    runs meanwhile. Ctrl-C ends the call: its handler is cancelled in the container, and the handle can be used again.
-    A call made inside a handler inherits the deadline of that handler.
-
-    After :meth:`close`, requests are ``NotConnected``. In a forked child they are a ``RuntimeError``: connect there.
+    A call blocks the thread that makes it, and an event loop that runs there. Ctrl-C ends the call: its handler is
+    cancelled in the container, and the handle can be used again.
     """
 
     def __init__(self, thread: _LoopThread, writer: ComputerEngineWriter) -> None:
         self._thread = thread
         self._writer = writer
-        # Also when the interpreter ends, which __del__ is not sure to see.
-        weakref.finalize(self, thread.forget, f"{self!r} was never closed: use 'with', or close()")
+        self._forgotten = weakref.finalize(self, _forget, thread, repr(self))
 
     def __repr__(self) -> str:
         return f"<BlockingContainer {self.name!r} {self.state} {self.remote_id}>"
@@ -101,17 +95,20 @@ class BlockingContainer:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exc_info: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self, timeout: float = 0.0) -> None:
         """Ends the link and the thread behind it; idempotent, from any thread.
 
-        New calls are refused at once. It waits ``timeout`` seconds for those in flight; what is left then ends with
-        ``ConnectionClosed``. Of several closes at a time, the most impatient decides. In a forked child nothing
-        happens: the handle is the parent's.
+        Waits ``timeout`` seconds for what is in flight; what is left then ends with ``ConnectionClosed``.
         """
+        self._forgotten.detach()
         self._thread.close(timeout)
+
+    # What the link knows
 
     @property
     def remote_id(self) -> UUID:
@@ -158,10 +155,9 @@ class BlockingContainer:
         async def taken() -> Statistics:
             return self._writer.statistics()
 
-        try:
-            return self._thread.do(taken)
-        except _Closed:
-            return self._writer.statistics()
+        return self._writer.statistics() if self._thread.is_closed else self._do(taken)
+
+    # Requests: as the methods of ComputerEngineWriter
 
     def request(
         self,
@@ -176,8 +172,18 @@ class BlockingContainer:
         metadata: Mapping[str, Any] | _U | None = UNSET,
     ) -> Any:
         """Sends data to the container's handler for plain requests; see :meth:`EngineService.request`."""
-        work = partial(self._writer.request, data, fallback, request_id=request_id, method=method, timeout=timeout)
-        return self._do(partial(work, idempotent=idempotent, wait=wait, metadata=metadata))
+        return self._do(
+            lambda: self._writer.request(
+                data,
+                fallback,
+                request_id=request_id,
+                method=method,
+                timeout=timeout,
+                idempotent=idempotent,
+                wait=wait,
+                metadata=metadata,
+            )
+        )
 
     def call(
         self,
@@ -192,28 +198,27 @@ class BlockingContainer:
         **kwargs: Any,
     ) -> Any:
         """Calls a named function of the container; see :meth:`EngineService.call`."""
-        work = partial(self._writer.call, function, *args, request_id=request_id, timeout=timeout)
-        return self._do(partial(work, idempotent=idempotent, wait=wait, metadata=metadata, **kwargs))
+        return self._do(
+            lambda: self._writer.call(
+                function,
+                *args,
+                request_id=request_id,
+                timeout=timeout,
+                idempotent=idempotent,
+                wait=wait,
+                metadata=metadata,
+                **kwargs,
+            )
+        )
 
-    def function(
-        self,
-        name: str,
-        /,
-        *,
-        request_id: UUID | None = None,
-        timeout: float | _U | None = UNSET,
-        idempotent: bool | _U = UNSET,
-        wait: bool | _U = UNSET,
-        metadata: Mapping[str, Any] | _U | None = UNSET,
-    ) -> Callable[..., Any]:
+    def function(self, name: str, /, **options: Any) -> Callable[..., Any]:
         """A named function of the container, to be called with any arguments; see :meth:`EngineService.function`."""
-        options = {"timeout": timeout, "idempotent": idempotent, "wait": wait, "metadata": metadata}
-        called = self._writer.function(name, request_id=request_id, **options)
+        called = self._writer.function(name, **options)
 
-        def function(*args: Any, **kwargs: Any) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
             return self._do(lambda: called(*args, **kwargs))
 
-        return function
+        return call
 
     def get_state(self, *, timeout: float | _U | None = UNSET, wait: bool | _U = UNSET) -> Status:
         """Asks the container for its run state."""
@@ -229,10 +234,7 @@ class BlockingContainer:
 
     def wait_ready(self, timeout: float | None = 30.0) -> None:
         """Waits until the container can be talked to; see :meth:`ComputerEngineWriter.wait_ready`."""
-        try:
-            self._do(lambda: self._writer.wait_ready(timeout))
-        except NotConnected as closed:
-            raise ConnectError(str(closed), address=self.address, name=self.name) from None
+        self._do(lambda: self._writer.wait_ready(timeout))
 
     def _do(self, work: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
         try:
@@ -249,10 +251,31 @@ class _Closed(Exception):
 class _Work:
     """One coroutine on the loop's thread, waited for by another thread."""
 
-    def __init__(self, make: Callable[[], Coroutine[Any, Any, Any]]) -> None:
-        self.make = make
+    def __init__(self, make: Callable[[], Coroutine[Any, Any, Any]], thread: _LoopThread) -> None:
+        self._make = make
+        self._thread = thread
+        self._cancelled = False
         self.task: asyncio.Task[Any] | None = None
         self.ended = threading.Event()
+
+    def start(self) -> None:
+        if self._cancelled:
+            self.ended.set()
+            return
+        self.task = asyncio.get_running_loop().create_task(self._make())
+        self.task.add_done_callback(self._finished)
+
+    def cancel(self) -> None:
+        self._cancelled = True
+        if self.task is not None:
+            self.task.cancel()
+
+    def _finished(self, task: asyncio.Task[Any]) -> None:
+        # Where the interpreter ends, whoever waits is a daemon, and ends with it: woken, it could only complain.
+        if not self._thread.is_abandoned:
+            self.ended.set()
+        elif not task.cancelled():
+            task.exception()  # or asyncio complains that nobody looked at it
 
 
 class _LoopThread:
@@ -260,141 +283,102 @@ class _LoopThread:
 
     def __init__(self, worker: ComputerEngineWorker) -> None:
         self.worker = worker
-        self._is_closed = False
-        self._is_forgotten = False
         self._pid = os.getpid()
-        self._works: set[_Work] = set()
-        # Held for moments only; reentrant, as the garbage collector may run somebody's __del__ in them.
-        self._door = threading.RLock()
-        self._stop = asyncio.Event()
-        self._over = threading.Event()
         self._loop = asyncio.new_event_loop()
-        # A daemon: a script that ends without close() must not wait for it. forget() ends it then.
+        self._door = threading.Lock()
+        self._closing: _Work | None = None
+        self.is_abandoned = False
+        # A daemon: a script that ends without close() must not wait for it. _forget() closes it then.
         self._thread = threading.Thread(target=self._run, name="mpzmq-blocking", daemon=True)
+        self._thread.start()
 
-    def start(self) -> None:
-        try:
-            self._thread.start()
-        except RuntimeError:  # the system has no more threads
-            self._loop.close()
-            self._over.set()
-            raise
+    @property
+    def is_closed(self) -> bool:
+        return self._closing is not None
 
     def do(self, make: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
-        """Runs a coroutine to its end, in the context variables of the calling thread. ``_Closed``: it did not."""
-        if self._pid != os.getpid():
-            raise RuntimeError("this handle belongs to the parent of this process: connect() after the fork")
-        self._check_thread()
-        if self._is_forgotten and threading.current_thread().daemon:
-            threading.Event().wait()  # the interpreter ends, and this thread with it: an error would be noise
-        work = _Work(make)
-        try:
-            with self._door:
-                if self._is_closed:
-                    raise _Closed
-                self._works.add(work)
-                # It copies the caller's context: a call made inside a handler inherits the deadline of that handler.
-                self._loop.call_soon_threadsafe(self._start, work)
-            work.ended.wait()
-        except BaseException:  # Ctrl-C, as a rule: nobody waits for it any more, so it is cancelled
-            if work in self._works:
-                self._tell(partial(self._cancel, work))
-                work.ended.wait(CANCEL_WITHIN)
-            raise
-        try:
-            if work.task is None or work.task.cancelled():
-                raise ConnectionClosed("the handle was closed, and the call did not end")
-            result: _T = work.task.result()
-            return result
-        finally:
-            del work  # or the error, by its traceback, refers to itself, and keeps the handle alive
+        """Runs a coroutine to its end, in the context variables of the calling thread.
+
+        Raises:
+            _Closed: the thread takes no more work.
+            RuntimeError: this is a forked process, or the thread itself.
+        """
+        self._check()
+        work = _Work(make, self)
+        with self._door:
+            if self._closing is not None:
+                raise _Closed
+            # It copies the caller's context: a call made inside a handler inherits the deadline of that handler.
+            self._loop.call_soon_threadsafe(work.start)
+        self._await(work)
+        task = work.task
+        if task is None or task.cancelled():
+            raise _Closed
+        result: _T = task.result()
+        return result
 
     def close(self, timeout: float = 0.0) -> None:
-        """Ends the worker and the thread; bounded, and without its timeout when it is interrupted."""
-        if self._pid != os.getpid():
-            return
-        self._check_thread()
-        try:
-            with self._door:
-                self._is_closed = True
-            deadline = time.monotonic() + timeout
-            for work in list(self._works):
-                if self._over.is_set() or (left := deadline - time.monotonic()) <= 0:
-                    break
-                work.ended.wait(left)
-        finally:
-            self._end(CLOSE_WITHIN)
-
-    def forget(self, text: str) -> None:
-        """Ends what nobody has closed: its handle was collected, or the interpreter ends."""
-        if self._pid != os.getpid() or self._over.is_set():
-            return
-        self._is_forgotten = True
-        try:
-            if not self._is_closed:
-                warnings.warn(text, ResourceWarning, stacklevel=1)
-        finally:
-            self._end(CANCEL_WITHIN)
-
-    def _check_thread(self) -> None:
-        if threading.current_thread() is self._thread:
-            raise RuntimeError("on the handle's own thread this would wait for itself for ever: call it on another one")
-
-    def _tell(self, what: Callable[[], object]) -> None:
-        with contextlib.suppress(RuntimeError):  # it has ended
-            self._loop.call_soon_threadsafe(what)
-
-    def _end(self, within: float) -> None:
+        """Closes the worker and ends the thread; bounded."""
+        self._check()
         with self._door:
-            self._is_closed = True
-        self._tell(self._stop.set)  # after all that was begun
-        if threading.current_thread() is self._thread:
-            return
-        try:
-            self._over.wait(within)
-        except BaseException:  # Ctrl-C: it ends in a moment, all the same
-            self._over.wait(CANCEL_WITHIN)
-            raise
-        if self._over.is_set() and self._thread.is_alive():
-            self._thread.join(within)
+            if self._closing is None:
+                self._closing = _Work(lambda: self._close(timeout), self)
+                # In a context of its own: the deadline of a handler that closes is none of its business.
+                self._loop.call_soon_threadsafe(self._closing.start)
+        self._thread.join(timeout + CLOSE_WITHIN)
 
-    # On the thread
+    def abandon(self) -> None:
+        """The same for a handle that was forgotten, wherever the garbage collector found it."""
+        if self._pid != os.getpid():
+            return  # the parent of a fork closes it
+        self.is_abandoned = True
+        with self._door:
+            if self._closing is None:
+                self._closing = _Work(lambda: self._close(0.0), self)
+                self._loop.call_soon_threadsafe(self._closing.start)
+        if threading.current_thread() is not self._thread:
+            self._thread.join(CANCEL_WITHIN)
+
+    def _check(self) -> None:
+        if self._pid != os.getpid():
+            raise RuntimeError("this handle belongs to the parent of this process: connect() after the fork")
+        if threading.current_thread() is self._thread:
+            raise RuntimeError("a blocking call on the handle's own thread would wait for itself for ever")
+
+    def _await(self, work: _Work) -> None:
+        try:
+            work.ended.wait()
+        except BaseException:  # Ctrl-C, as a rule: nobody waits for it any more, so it is cancelled
+            with self._door:
+                if not self._loop.is_closed():
+                    self._loop.call_soon_threadsafe(work.cancel)
+            work.ended.wait(CANCEL_WITHIN)
+            raise
 
     def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
         try:
-            with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
-                runner.run(self._serve())
-        except RuntimeError:
-            # From Python 3.12 on, no thread starts when the interpreter ends, as the end of the loop's executor needs.
-            if not self._is_forgotten:
-                raise
+            self._loop.run_forever()
         finally:
-            for work in list(self._works):
-                self._finish(work)
-            self._over.set()
+            asyncio.set_event_loop(None)
+            with self._door:
+                self._loop.close()
 
-    async def _serve(self) -> None:
-        await self._stop.wait()
-        await self.worker.close()
-        # Every call has been told; it takes them a few passes of the loop to end.
-        tasks = [work.task for work in list(self._works) if work.task is not None]
-        if tasks:
-            await asyncio.wait(tasks, timeout=CANCEL_WITHIN)
+    async def _close(self, timeout: float) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            await self.worker.close(timeout)
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+            await loop.shutdown_asyncgens()
+            await loop.shutdown_default_executor()
+        finally:
+            loop.call_soon(loop.stop)
 
-    def _start(self, work: _Work) -> None:
-        work.task = self._loop.create_task(work.make())
-        work.task.add_done_callback(lambda _: self._finish(work))
 
-    def _cancel(self, work: _Work) -> None:
-        if work.task is None:  # it never came this far
-            self._finish(work)
-        else:
-            work.task.cancel()
-
-    def _finish(self, work: _Work) -> None:
-        self._works.discard(work)
-        if work.task is not None and work.task.done() and not work.task.cancelled():
-            work.task.exception()  # or asyncio complains that nobody looked at it, when nobody waits any more
-        # Where the interpreter ends, whoever waits is a daemon, and ends with it: woken, it could only complain.
-        if not self._is_forgotten:
-            work.ended.set()
+def _forget(thread: _LoopThread, shown: str) -> None:
+    """The handle was collected, or the interpreter ends, without a close()."""
+    warnings.warn(f"{shown} was never closed: use 'with', or close()", ResourceWarning, stacklevel=1)
+    thread.abandon()
