@@ -16,7 +16,7 @@ class RequestContext:
     """The request that a handler works for.
 
     A handler receives it through a parameter annotated ``RequestContext``; :func:`current_request` finds it
-    anywhere below the handler.
+    anywhere below the handler. The container makes it.
 
     Attributes:
         function: the name of the function; None for plain INVOKE.
@@ -29,32 +29,22 @@ class RequestContext:
             interrupted: it looks here.
     """
 
-    __slots__ = ("_clock", "_tag", "cancelled", "deadline", "function", "metadata", "peer", "state", "user")
+    __slots__ = ("_clock", "cancelled", "deadline", "function", "metadata", "peer", "state", "tag", "user")
 
-    def __init__(
-        self,
-        tag: bytes,
-        function: str | None,
-        peer: str,
-        metadata: Mapping[str, Any],
-        deadline: float | None,
-        state: Any,
-        clock: Callable[[], float],
-    ) -> None:
-        self._tag = tag
-        self.function = function
-        self.peer = peer
-        self.user: str | None = None
-        self.metadata = metadata
-        self.deadline = deadline
-        self.state = state
-        self.cancelled = False
-        self._clock = clock
+    tag: bytes
+    function: str | None
+    peer: str
+    user: str | None
+    metadata: Mapping[str, Any]
+    deadline: float | None
+    state: Any
+    cancelled: bool
+    _clock: Callable[[], float]
 
     @property
     def request_id(self) -> UUID:
         """The id of the request."""
-        return UUID(bytes=self._tag)
+        return UUID(bytes=self.tag)
 
     def remaining(self) -> float | None:
         """Seconds until the deadline, 0.0 when it has passed; None when there is none."""

@@ -47,7 +47,8 @@ class Home:
         Raises:
             RuntimeError: another loop, thread or process, or none running.
         """
-        return asyncio.get_running_loop() if self._loop is None else self.enter()
+        loop = asyncio.get_running_loop()
+        return loop if loop is self._loop or self._loop is None else self.enter()
 
     def leave(self) -> None:
         """The object is closed and may find another home."""

@@ -10,7 +10,8 @@ from ..protocol.outbox import Item
 from ..protocol.wire import STATUS_NUMBER, Code, Kind
 
 if TYPE_CHECKING:
-    from ..protocol.handshake import Request, Sessions
+    from ..protocol.handshake import Sessions
+    from ..protocol.peer import Peer
     from ..protocol.values import Buffer
 
 __all__ = ["Answers", "is_own_word"]
@@ -18,6 +19,10 @@ __all__ = ["Answers", "is_own_word"]
 _MAX_TEXT = 4096
 """Characters of an exception's text that travel: a traceback-sized message helps nobody."""
 
+
+_RESULT = (("result", (2,)),)
+_DETAIL = (("RemoteError", (5,)),)
+"""Where the application's values stand in a RESPONSE and in an ERROR."""
 
 _SHORT_TEXT = 256
 """The same for an engine that accepts small messages only; it fits into any that ``Limits`` allows."""
@@ -30,7 +35,7 @@ class Answers:
         self._sessions = sessions
         self._encoder = sessions.encoder
 
-    def result(self, request: Request, value: Any) -> Item:
+    def result(self, engine: Peer, tag: bytes, value: Any) -> Item:
         """What the handler returned.
 
         Raises:
@@ -40,30 +45,30 @@ class Answers:
         buffers: list[Buffer] = []
         encoder = self._encoder
         value = encoder.prepare(value, "result", buffers)
-        body = encoder.pack([Kind.RESPONSE, STATUS_NUMBER[self._sessions.status], value], (("result", value),))
-        item = Item(request.tag, body, buffers)
-        if item.size > request.peer.message_bytes:
+        body = encoder.pack([Kind.RESPONSE, STATUS_NUMBER[self._sessions.status], value], _RESULT)
+        item = Item(tag, body, buffers)
+        if item.size > engine.message_bytes:
             raise RemoteError(
-                f"the reply has {item.size} bytes, and at most {request.peer.message_bytes} are accepted:"
+                f"the reply has {item.size} bytes, and at most {engine.message_bytes} are accepted:"
                 " return less at a time, or raise Limits.message_bytes on both sides",
                 error_type="MessageTooLarge",
             )
         return item
 
     def error(
-        self, request: Request, code: int, executed: Executed, text: str, detail: dict[str, Any] | None = None
+        self, engine: Peer, tag: bytes, code: int, executed: Executed, text: str, detail: dict[str, Any] | None = None
     ) -> Item:
         """An error that the container found."""
-        item = Item(request.tag, self._encoder.pack(self._sessions.error_record(code, executed, text, detail)))
-        if item.size > request.peer.message_bytes:
+        item = Item(tag, self._encoder.pack(self._sessions.error_record(code, executed, text, detail)))
+        if item.size > engine.message_bytes:
             record = self._sessions.error_record(code, executed, text[:_SHORT_TEXT] + " [cut]", detail)
-            item = Item(request.tag, self._encoder.pack(record))
+            item = Item(tag, self._encoder.pack(record))
         return item
 
-    def raised(self, request: Request, error: BaseException) -> Item:
+    def raised(self, engine: Peer, tag: bytes, error: BaseException) -> Item:
         """What the handler raised."""
         if is_own_word(error, Refused):
-            return self.error(request, Code.REFUSED, Executed.NO, _text(error))
+            return self.error(engine, tag, Code.REFUSED, Executed.NO, _text(error))
         if is_own_word(error, RemoteError):
             assert isinstance(error, RemoteError)
             chosen = {"type": error.error_type, "code": error.code, "data": error.data}
@@ -71,14 +76,14 @@ class Answers:
             try:
                 detail = self._encoder.prepare(chosen, "RemoteError", buffers)
                 record = self._sessions.error_record(Code.REMOTE, Executed.YES, _cut(error.error_message), detail)
-                item = Item(request.tag, self._encoder.pack(record, (("RemoteError", detail),)), buffers)
+                item = Item(tag, self._encoder.pack(record, _DETAIL), buffers)
             except EncodeError as unfit:
-                return self.raised(request, unfit)
-            if item.size <= request.peer.message_bytes:
+                return self.raised(engine, tag, unfit)
+            if item.size <= engine.message_bytes:
                 return item
             error = MpzmqError("the data of the RemoteError is larger than the engine accepts")
         detail = {"type": type(error).__name__}
-        return self.error(request, Code.REMOTE, Executed.YES, _text(error), detail)
+        return self.error(engine, tag, Code.REMOTE, Executed.YES, _text(error), detail)
 
 
 def is_own_word(error: BaseException, kind: type[RequestError]) -> bool:

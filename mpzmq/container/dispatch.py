@@ -10,12 +10,11 @@ import sys
 import time
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
-from ..context import RequestContext, current
+from ..context import current
 from ..errors import EncodeError, Refused, RemoteError
 from ..message import Executed, Status
-from ..protocol.pending import Deadlines, request_in_words
+from ..protocol.pending import Deadlines
 from ..protocol.wire import Code, Op
 from .answers import Answers, is_own_word
 from .builtin import describe, get_state, set_state
@@ -30,8 +29,8 @@ if TYPE_CHECKING:
     from ..protocol.handshake import Inbox, Request, Sessions
     from ..protocol.outbox import Item
     from ..protocol.peer import Peer
+    from ..protocol.wire import Record
     from .registry import Registry
-    from .running import Key
 
 __all__ = ["Dispatcher"]
 
@@ -79,7 +78,8 @@ class Dispatcher:
         self._reply = reply
         self._threads = Threads(limits.threads, name)
         self._loop = asyncio.get_running_loop()
-        self._running: dict[Key, Running] = {}
+        self._clock = self._loop.time
+        self._running: dict[tuple[Peer, bytes], Running] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._behind_tasks = False
         self._slow: set[str | None] = set()
@@ -93,7 +93,7 @@ class Dispatcher:
     @property
     def in_flight(self) -> int:
         """How many handlers have not ended."""
-        return len(self._running)
+        return self.received - self.replied - self.failed - self.refused - self.cancelled
 
     def start(self, inbox: Inbox, now: float) -> None:
         """Starts what one burst of messages asks for, in order.
@@ -116,10 +116,10 @@ class Dispatcher:
 
     def expire(self, now: float) -> None:
         """Ends the handlers whose deadline has come."""
-        if self.deadlines.sweep(now, lambda: (running.deadline for running in self._running.values())):
+        if self.deadlines.sweep(now, lambda: (running.due for running in self._running.values())):
             for running in list(self._running.values()):
-                if running.deadline is not None and running.deadline <= now:
-                    running.deadline = None
+                if running.due is not None and running.due <= now:
+                    running.due = None
                     self._cancel(running, Ending.DEADLINE)
 
     async def idle(self) -> None:
@@ -136,43 +136,49 @@ class Dispatcher:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=CLOSE_TIMEOUT)
         for running in list(self._running.values()):
-            log.warning("%s did not end when it was cancelled, and is abandoned", running.context)
+            log.warning("%r did not end when it was cancelled, and is abandoned", running)
             self._answer_cancelled(running, Ending.SERVER)
         self._threads.close()
 
     # Admission
 
     def _admit(self, request: Request, now: float) -> None:
-        _, _, remaining, _, op, name, args, kwargs, metadata = request.record
-        key = (request.peer, request.tag)
-        known = self._running.get(key)
-        if known is not None:
-            self._join(known, request)
+        peer, tag, record = request
+        if self._running and (known := self._running.get((peer, tag))) is not None:
+            self._join(known, peer, record)
             return
         self.received += 1
+        _, _, remaining, _, op, name, args, kwargs, _ = record
         function = self._find(op, name)
-        if self._sessions.draining is not None and op not in self._builtin:
-            self._refuse(request, Code.DRAINING, self._sessions.draining)
-        elif self._sessions.status is Status.STOP and op not in self._builtin:
-            self._refuse(request, Code.STOPPED, "its status is STOP")
+        sessions = self._sessions
+        if sessions.draining is not None and op not in self._builtin:
+            self._refuse(peer, tag, Code.DRAINING, sessions.draining)
+        elif sessions.status is Status.STOP and op not in self._builtin:
+            self._refuse(peer, tag, Code.STOPPED, "its status is STOP")
         elif function is None:
-            self._refuse(request, Code.UNSUPPORTED, self._unsupported(op, name))
+            self._refuse(peer, tag, Code.UNSUPPORTED, self._unsupported(op, name))
         elif remaining is not None and remaining <= 0:
-            self._refuse(request, Code.EXPIRED, "its deadline had passed when it was read")
-        elif request.peer.in_flight >= self._limits.in_flight:
-            text = f"this engine has {request.peer.in_flight} requests running already (Limits.in_flight)"
-            self._refuse(request, Code.OVERLOADED, text, {"retry_after": 0.1})
+            self._refuse(peer, tag, Code.EXPIRED, "its deadline had passed when it was read")
+        elif peer.in_flight >= self._limits.in_flight:
+            text = f"this engine has {peer.in_flight} requests running already (Limits.in_flight)"
+            self._refuse(peer, tag, Code.OVERLOADED, text, {"retry_after": 0.1})
         else:
             try:
                 function.check(args, kwargs)
             except TypeError as error:
                 signature = f"{name or 'the handler'}{function.signature}"
-                self._refuse(request, Code.INVALID_ARGUMENTS, f"{error}; it is {signature}")
+                self._refuse(peer, tag, Code.INVALID_ARGUMENTS, f"{error}; it is {signature}")
                 return
             deadline = None if remaining is None else now + remaining / 1000
-            clock = self._loop.time
-            context = RequestContext(request.tag, name, request.peer.name, metadata or {}, deadline, self.state, clock)
-            self._launch(Running(request, function, context))
+            running = Running(peer, tag, record, function, deadline, self.state, self._clock)
+            if function.is_async or function.thread:
+                self._spawn(running, self._in_thread(running) if function.thread else None)
+            elif self._behind_tasks:
+                # Tasks that were made in this pass have not begun; this one was issued after them.
+                self._keep(running)
+                self._loop.call_soon(self._run_plain, running)
+            else:
+                self._run_plain(running)
 
     def _find(self, op: int, name: str | None) -> Function | None:
         if op == Op.CALL:
@@ -188,37 +194,31 @@ class Dispatcher:
         meant = f"; did you mean {close[0]!r}?" if close else ";"
         return f"it has no function {name!r}{meant} " + (f"it has {shown}" if functions else "it has none at all")
 
-    def _join(self, known: Running, request: Request) -> None:
+    def _join(self, known: Running, peer: Peer, record: Record) -> None:
         """The same id again: the same request is joined, its reply goes to the engine's newest connection."""
-        if not _same_body(known.request.record, request.record):
+        if not _same_body(known.record, record):
             self.received += 1
-            self._refuse(request, Code.ID_REUSED, "its id is in use for another request that runs")
+            self._refuse(peer, known.tag, Code.ID_REUSED, "its id is in use for another request that runs")
         elif known.ending is Ending.ENGINE:
             # Cancelled, and then issued again: it is told what became of it.
             known.ending = Ending.REISSUED
 
-    def _refuse(self, request: Request, code: int, text: str, detail: dict[str, Any] | None = None) -> None:
+    def _refuse(self, peer: Peer, tag: bytes, code: int, text: str, detail: dict[str, Any] | None = None) -> None:
         self.refused += 1
-        self._reply(request.peer, self._answers.error(request, code, Executed.NO, text, detail))
+        self._reply(peer, self._answers.error(peer, tag, code, Executed.NO, text, detail))
 
     # Running
 
-    def _launch(self, running: Running) -> None:
-        self._running[running.key] = running
-        running.request.peer.in_flight += 1
-        self.deadlines.add(running.deadline)
-        function = running.function
-        if function.is_async or function.thread:
-            self._spawn(running, self._in_thread(running) if function.thread else None)
-        elif self._behind_tasks:
-            # Tasks that were made in this pass have not begun; this one was issued after them.
-            self._loop.call_soon(self._run_plain, running)
-        else:
-            self._run_plain(running)
+    def _keep(self, running: Running) -> None:
+        """A request that does not end at once."""
+        running.kept = True
+        running.engine.in_flight += 1
+        self._running[running.engine, running.tag] = running
+        self.deadlines.add(running.due)
 
     def _is_late(self, running: Running) -> bool:
         """Whether the request has been cancelled, or its deadline has come, before it was started."""
-        if running.ending is None and running.deadline is not None and self._loop.time() >= running.deadline:
+        if running.ending is None and running.due is not None and self._clock() >= running.due:
             running.ending = Ending.DEADLINE
         return running.ending is not None
 
@@ -227,11 +227,12 @@ class Dispatcher:
             self._answer_cancelled(running, running.ending)
             return
         running.started = True
-        _, _, _, _, _, _, args, kwargs, _ = running.request.record
+        function = running.handler
+        _, _, _, _, _, _, args, kwargs, _ = running.record
         began = time.perf_counter()  # not the event loop's clock: uvloop's stands still during a pass
-        token = current.set(running.context)
+        token = current.set(running)
         try:
-            result = running.function.call(running.context, args, kwargs)
+            result = function.call(running, args, kwargs)
             if type(result) is CoroutineType:  # a plain function around an async one
                 self._spawn(running, result)
                 return
@@ -246,16 +247,18 @@ class Dispatcher:
         finally:
             current.reset(token)
             held = time.perf_counter() - began
-            if held > SLOW_HANDLER and running.function.name not in self._slow:
-                self._slow.add(running.function.name)
+            if held > SLOW_HANDLER and function.name not in self._slow:
+                self._slow.add(function.name)
                 log.warning(
                     "handler %r held the event loop for %.0f ms: register it with thread=True, or make it async",
-                    running.function.name or "on_invoke",
+                    function.name or "on_invoke",
                     held * 1000,
                 )
 
     def _spawn(self, running: Running, coroutine: Coroutine[Any, Any, Any] | None) -> None:
-        token = current.set(running.context)
+        if not running.kept:
+            self._keep(running)
+        token = current.set(running)
         try:
             if _EAGER:
                 task = asyncio.Task(self._run(running, coroutine), loop=self._loop, eager_start=True)  # type: ignore[call-arg, unused-ignore]
@@ -281,12 +284,12 @@ class Dispatcher:
                 coroutine.close()
             self._answer_cancelled(running, running.ending)
             return
-        _, _, _, _, _, _, args, kwargs, _ = running.request.record
+        _, _, _, _, _, _, args, kwargs, _ = running.record
         # A thread's job says itself when it starts.
-        running.started = not running.function.thread
+        running.started = not running.handler.thread
         try:
             if coroutine is None:
-                coroutine = running.function.call(running.context, args, kwargs)
+                coroutine = running.handler.call(running, args, kwargs)
             result = await coroutine
         except asyncio.CancelledError:
             self._answer_cancelled(running, running.ending)
@@ -298,39 +301,42 @@ class Dispatcher:
             self._answer(running, result)
 
     async def _in_thread(self, running: Running) -> Any:
-        _, _, _, _, _, _, args, kwargs, _ = running.request.record
+        _, _, _, _, _, _, args, kwargs, _ = running.record
         surroundings = contextvars.copy_context()
 
         def job() -> Any:
-            if running.context.cancelled and running.function.cancellable:
+            if running.cancelled and running.handler.cancellable:
                 raise asyncio.CancelledError
             running.started = True
-            return surroundings.run(running.function.call, running.context, args, kwargs)
+            return surroundings.run(running.handler.call, running, args, kwargs)
 
         return await self._threads.run(job)
 
     def _cancel(self, running: Running, ending: Ending, *, force: bool = False) -> None:
         """Nobody waits for this request any more."""
-        if running.ending is not None or not (running.function.cancellable or force):
+        if running.ending is not None or not (running.handler.cancellable or force):
             return
         running.ending = ending
-        running.context.cancelled = True
+        running.cancelled = True
         # A task that has not begun looks at ``ending`` when it does; a thread looks at its context.
-        if running.started and running.task is not None and (force or not running.function.thread):
+        if running.started and running.task is not None and (force or not running.handler.thread):
             running.task.cancel()
 
     # Ending
 
     def _end(self, running: Running) -> bool:
         """Takes a request out; False: it has been answered before."""
-        if self._running.pop(running.key, None) is None:
+        if running.ended:
             return False
-        running.request.peer.in_flight -= 1
-        if not self._running and self._idle:
-            idle, self._idle = self._idle, []
-            for future in idle:
-                if not future.done():
-                    future.set_result(None)
+        running.ended = True
+        if running.kept:
+            del self._running[running.engine, running.tag]
+            running.engine.in_flight -= 1
+            if not self._running and self._idle:
+                idle, self._idle = self._idle, []
+                for future in idle:
+                    if not future.done():
+                        future.set_result(None)
         return True
 
     def _answer(self, running: Running, result: Any) -> None:
@@ -339,33 +345,27 @@ class Dispatcher:
         if running.ending is Ending.ENGINE:
             self.cancelled += 1
             return
-        request = running.request
+        engine, tag = running.engine, running.tag
         try:
-            item = self._answers.result(request, result)
+            item = self._answers.result(engine, tag, result)
         except (EncodeError, RemoteError) as error:
             self.failed += 1
-            log.error(
-                "request %s: the result of %s cannot be sent: %s",
-                UUID(bytes=request.tag),
-                _what(request),
-                error,
-            )
-            item = self._answers.raised(request, error)
+            log.error("request %s: the result of %s cannot be sent: %s", running.request_id, running.what, error)
+            item = self._answers.raised(engine, tag, error)
         else:
             self.replied += 1
-        self._reply(request.peer, item)
+        self._reply(engine, item)
 
     def _answer_raised(self, running: Running, error: BaseException) -> None:
         if not self._end(running):
             return
-        request = running.request
-        item = self._answers.raised(request, error)
+        item = self._answers.raised(running.engine, running.tag, error)
         if is_own_word(error, Refused):
             self.refused += 1
         else:
             self.failed += 1
-            log.error("request %s: %s raised", UUID(bytes=request.tag), _what(request), exc_info=error)
-        self._reply(request.peer, item)
+            log.error("request %s: %s raised", running.request_id, running.what, exc_info=error)
+        self._reply(running.engine, item)
 
     def _answer_cancelled(self, running: Running, ending: Ending | None) -> None:
         if not self._end(running):
@@ -375,15 +375,10 @@ class Dispatcher:
             return
         executed = Executed.YES if running.started else Executed.NO
         if ending is Ending.DEADLINE:
-            item = self._answers.error(running.request, Code.EXPIRED, executed, "its deadline has come")
+            code, why = Code.EXPIRED, "its deadline has come"
         else:
-            why = "the handler cancelled itself" if ending is None else ending.value
-            item = self._answers.error(running.request, Code.CANCELLED, executed, why)
-        self._reply(running.request.peer, item)
-
-
-def _what(request: Request) -> str:
-    return request_in_words(request.record[4], request.record[5])
+            code, why = Code.CANCELLED, "the handler cancelled itself" if ending is None else ending.value
+        self._reply(running.engine, self._answers.error(running.engine, running.tag, code, executed, why))
 
 
 def _same_body(one: list[Any], other: list[Any]) -> bool:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from ..context import RequestContext
+from ..protocol.pending import request_in_words
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
 
-    from ..context import RequestContext
-    from ..protocol.handshake import Request
     from ..protocol.peer import Peer
+    from ..protocol.wire import Record
     from .registry import Function
-
-    Key = tuple[Peer, bytes]
 
 __all__ = ["Ending", "Running"]
 
@@ -27,18 +28,54 @@ class Ending(enum.Enum):
     SERVER = "the container ended it"
 
 
-class Running:
-    """One request whose handler has not ended."""
+class Running(RequestContext):
+    """One request whose handler has not ended: the context that the handler sees, and what the dispatcher needs.
 
-    __slots__ = ("context", "deadline", "ending", "function", "key", "request", "started", "task")
+    One object for both, and no call of a base's ``__init__``: half the time a request (0.45 us of 0.9).
 
-    def __init__(self, request: Request, function: Function, context: RequestContext) -> None:
-        self.request = request
-        self.function = function
-        self.context = context
-        self.deadline = context.deadline
+    Attributes:
+        engine: who asks.
+        record: the REQUEST.
+        handler: what is called.
+        due: when the handler is ended; None: never, or it has been told already.
+        ending: why it is cancelled.
+        started: whether the handler has begun.
+        ended: whether the request has been answered, or needs no answer any more.
+        kept: whether the dispatcher holds it, since it did not end at once.
+        task: in which the handler runs; None: in none, or in none yet.
+    """
+
+    __slots__ = ("due", "ended", "ending", "engine", "handler", "kept", "record", "started", "task")
+
+    def __init__(
+        self,
+        engine: Peer,
+        tag: bytes,
+        record: Record,
+        handler: Function,
+        deadline: float | None,
+        state: Any,
+        clock: Callable[[], float],
+    ) -> None:
+        self.tag = tag
+        self.function = record[5]
+        self.peer = engine.name
+        self.user = None
+        self.metadata = record[8] or {}
+        self.deadline = deadline
+        self.state = state
+        self.cancelled = False
+        self._clock = clock
+
+        self.engine = engine
+        self.record = record
+        self.handler = handler
+        self.due = deadline
         self.ending: Ending | None = None
-        self.started = False
-        # What tells it from all others. The peer itself, since a UUID is hashed in Python: 0.5 us each time.
-        self.key: Key = (request.peer, request.tag)
+        self.started = self.ended = self.kept = False
         self.task: asyncio.Task[None] | None = None
+
+    @property
+    def what(self) -> str:
+        """The request in words, for logs."""
+        return request_in_words(self.record[4], self.record[5])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import struct
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -15,52 +16,34 @@ if TYPE_CHECKING:
 
     from ..protocol.wire import Record
 
-__all__ = ["Call", "checked_id", "description", "request_tags"]
+__all__ = ["asked", "checked_id", "checked_name", "description", "request_tags"]
 
 NIL = UUID(int=0)
 
-_OPS = {Method.INVOKE: Op.INVOKE, Method.SETSTATE: Op.SETSTATE, Method.GETSTATE: Op.GETSTATE}
+
+def checked_name(function: object) -> str:
+    """The name of a function that is to be called.
+
+    Raises:
+        TypeError: it is no str.
+    """
+    if isinstance(function, str):
+        return function
+    raise TypeError(f"a function is called by its name, a str, not by {type(function).__name__}")
 
 
-class Call:
-    """One thing that is asked: the operation and its values."""
+def asked(method: Method, data: Any) -> tuple[int, tuple[Any, ...]]:
+    """What a plain request asks: the operation and its arguments.
 
-    __slots__ = ("args", "function", "kwargs", "op")
-
-    def __init__(
-        self,
-        op: int,
-        function: str | None = None,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> None:
-        self.op = op
-        self.function = function
-        self.args = args
-        self.kwargs = kwargs
-
-    @classmethod
-    def of_function(cls, function: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
-        """A call of a named function.
-
-        Raises:
-            TypeError: the name is no str.
-        """
-        if not isinstance(function, str):
-            raise TypeError(f"a function is called by its name, a str, not by {type(function).__name__}")
-        return cls(Op.CALL, function, args, kwargs or None)
-
-    @classmethod
-    def of_method(cls, method: Method, data: Any) -> Call:
-        """What a plain request asks.
-
-        Raises:
-            ValueError: it is SETSTATE, and the data is no status.
-        """
-        op = _OPS[Method(method)]
-        if op == Op.GETSTATE:
-            return cls(op)
-        return cls(op, args=(Status(data),) if op == Op.SETSTATE else (data,))
+    Raises:
+        ValueError: there is no such method; or it is SETSTATE, and the data is no status.
+    """
+    if method is Method.INVOKE:
+        return Op.INVOKE, (data,)
+    method = Method(method)
+    if method is Method.GETSTATE:
+        return Op.GETSTATE, ()
+    return (Op.SETSTATE, (Status(data),)) if method is Method.SETSTATE else (Op.INVOKE, (data,))
 
 
 def request_tags() -> Iterator[bytes]:
@@ -72,7 +55,7 @@ def request_tags() -> Iterator[bytes]:
     front[6] = front[6] & 0x0F | 0x80
     prefix = bytes(front)
     start = 1 << 63  # the variant bits of RFC 9562
-    return (prefix + (start + number).to_bytes(8, "big") for number in itertools.count(1))
+    return map(prefix.__add__, map(struct.Struct(">Q").pack, itertools.count(start + 1)))
 
 
 def checked_id(request_id: object) -> bytes:

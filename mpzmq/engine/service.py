@@ -5,24 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
-from ..context import current
-from ..errors import (
-    EncodeError,
-    InvalidArguments,
-    MessageTooLarge,
-    NotConnected,
-    ProtocolError,
-    Refused,
-    RequestError,
-    Unsupported,
-)
+from ..errors import NotConnected, ProtocolError
 from ..message import Description, Method, Params, Status
 from ..protocol.wire import STATUSES, Op
 from .options import UNSET, Options
-from .requests import Call, checked_id, description
+from .requests import asked, checked_id, checked_name, description
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
 
     from ..home import Home
     from ..protocol.wire import Record
@@ -36,7 +26,16 @@ __all__ = ["Door", "EngineService", "Requests"]
 class Door(Protocol):
     """What a service needs of a container's handle."""
 
-    async def send(self, call: Call, options: Options, tag: bytes, deadline: float | None, *, chosen: bool) -> Record:
+    async def exchange(
+        self,
+        op: int,
+        function: str | None,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any] | None,
+        options: Options,
+        tag: bytes | None = None,
+        fallback: Any = None,
+    ) -> Record:
         """Sends one request and returns its RESPONSE record."""
 
 
@@ -44,7 +43,6 @@ class Requests(Protocol):
     """What a service needs of its worker."""
 
     home: Home
-    tags: Iterator[bytes]
 
     def get_engine(self, remote_id: UUID) -> Door | None:
         """The handle of a container."""
@@ -97,7 +95,8 @@ class EngineService:
         """
         options = self.options.but(timeout, wait, idempotent, metadata)
         tag = checked_id(request_id)
-        return (await self.ask(self._writer(remote_id, tag), Call.of_method(method, data), options, tag, fallback))[2]
+        op, args = asked(method, data)
+        return (await self._writer(remote_id, tag).exchange(op, None, args, None, options, tag, fallback))[2]
 
     async def exchange(
         self,
@@ -121,7 +120,8 @@ class EngineService:
         tag = checked_id(params.id)
         method = Method(params.method)
         data = params.status if method is Method.SETSTATE and params.data is None else params.data
-        record = await self.ask(self._writer(remote_id, tag), Call.of_method(method, data), options, tag, fallback)
+        op, args = asked(method, data)
+        record = await self._writer(remote_id, tag).exchange(op, None, args, None, options, tag, fallback)
         return Params(params.id, method, STATUSES[record[1]], record[2])
 
     async def call(
@@ -169,7 +169,7 @@ class EngineService:
         self, remote_id: UUID, *, timeout: float | _U | None = UNSET, wait: bool | _U = UNSET
     ) -> Status:
         """Asks a container for its run state."""
-        record = await self._simply(remote_id, Call(Op.GETSTATE), timeout, wait)
+        record = await self._simply(remote_id, Op.GETSTATE, (), timeout, wait)
         return STATUSES[record[1]]
 
     async def set_state(
@@ -180,14 +180,14 @@ class EngineService:
         Raises:
             Refused: the container's ``on_state_change`` said no.
         """
-        record = await self._simply(remote_id, Call(Op.SETSTATE, args=(Status(status),)), timeout, wait)
+        record = await self._simply(remote_id, Op.SETSTATE, (Status(status),), timeout, wait)
         return STATUSES[record[1]]
 
     async def describe(
         self, remote_id: UUID, *, timeout: float | _U | None = UNSET, wait: bool | _U = UNSET
     ) -> Description:
         """Asks a container what it offers: its functions with their signatures, its status, its version."""
-        record = await self._simply(remote_id, Call(Op.DESCRIBE), timeout, wait)
+        record = await self._simply(remote_id, Op.DESCRIBE, (), timeout, wait)
         try:
             return description(record)
         except (TypeError, KeyError, ValueError) as error:
@@ -206,38 +206,6 @@ class EngineService:
         """The counters of all the worker's links, added up."""
         return self._worker.statistics()
 
-    async def ask(
-        self,
-        writer: Door,
-        call: Call,
-        options: Options,
-        tag: bytes | None,
-        fallback: Any = None,
-    ) -> Record:
-        """Sends one request, and its fallback if it has one and needs it; returns the RESPONSE record."""
-        loop = self._worker.home.check()
-        deadline = None if options.timeout is None else loop.time() + options.timeout
-        context = current.get()
-        if context is not None and context.deadline is not None:
-            # A call made inside a handler inherits what is left of the handler's time.
-            deadline = context.deadline if deadline is None else min(deadline, context.deadline)
-        chosen = tag is not None
-        if tag is None:
-            tag = next(self._worker.tags)
-        try:
-            return await writer.send(call, options, tag, deadline, chosen=chosen)
-        except (Unsupported, InvalidArguments, Refused):
-            if fallback is None:
-                raise
-        instead = Call.of_method(Method.INVOKE, fallback)
-        try:
-            return await writer.send(instead, options, next(self._worker.tags), deadline, chosen=False)
-        except (RequestError, EncodeError, MessageTooLarge) as error:
-            if isinstance(error, RequestError):
-                error.request_id = UUID(bytes=tag)
-                error.fallback_sent = True
-            raise
-
     async def _call(
         self,
         remote_id: UUID,
@@ -249,12 +217,14 @@ class EngineService:
     ) -> Any:
         tag = None if request_id is None else checked_id(request_id)
         writer = self._writer(remote_id, tag)
-        return (await self.ask(writer, Call.of_function(function, args, kwargs), options, tag))[2]
+        return (await writer.exchange(Op.CALL, checked_name(function), args, kwargs or None, options, tag))[2]
 
-    async def _simply(self, remote_id: UUID, call: Call, timeout: float | _U | None, wait: bool | _U) -> Record:
+    async def _simply(
+        self, remote_id: UUID, op: int, args: tuple[Any, ...], timeout: float | _U | None, wait: bool | _U
+    ) -> Record:
         # None of these does work that could not be done twice.
         options = self.options.but(timeout, wait, True, UNSET)
-        return await self.ask(self._writer(remote_id, None), call, options, None)
+        return await self._writer(remote_id, None).exchange(op, None, args, None, options)
 
     def _writer(self, remote_id: UUID, tag: bytes | None) -> Door:
         if not isinstance(remote_id, UUID):

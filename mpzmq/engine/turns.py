@@ -16,26 +16,24 @@ class Turns:
     """First come, first served; nobody is woken in vain but the first."""
 
     def __init__(self) -> None:
-        self._waiting: deque[list[asyncio.Future[None] | None]] = deque()
-
-    def __len__(self) -> int:
-        return len(self._waiting)
+        self.waiting: deque[list[asyncio.Future[None] | None]] = deque()
+        """Whoever waits, the first in front."""
 
     async def wait(self, ready: Callable[[], bool]) -> None:
         """Waits until all who came before have gone and ``ready()`` is true."""
         ticket: list[asyncio.Future[None] | None] = [None]
-        self._waiting.append(ticket)
+        self.waiting.append(ticket)
         try:
-            while self._waiting[0] is not ticket or not ready():
+            while self.waiting[0] is not ticket or not ready():
                 ticket[0] = future = asyncio.get_running_loop().create_future()
                 await future
         finally:
-            self._waiting.remove(ticket)
+            self.waiting.remove(ticket)
             self.wake()
 
     def wake(self) -> None:
         """Lets the first look again."""
-        if self._waiting:
-            future = self._waiting[0][0]
+        if self.waiting:
+            future = self.waiting[0][0]
             if future is not None and not future.done():
                 future.set_result(None)

@@ -23,7 +23,7 @@ from ..transport.tcp import ZmqTransport
 from .connection import Connection
 from .events import EventStream
 from .options import Options
-from .requests import NIL, request_tags
+from .requests import NIL
 from .service import EngineService
 from .writer import ComputerEngineWriter
 
@@ -63,7 +63,6 @@ class ComputerEngineWorker:
         self._limits = limits
         self._transport: Transport = ZmqTransport()
         self.home = Home("worker")
-        self.tags = request_tags()
         self._connections: dict[UUID, Connection] = {}
         self._writers: dict[UUID, ComputerEngineWriter] = {}
         self._past = Statistics()

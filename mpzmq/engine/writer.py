@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
-from ..errors import ConnectError, ConnectTimeout, RequestIdReused, RequestTimeout
+from ..context import current
+from ..errors import (
+    ConnectError,
+    ConnectTimeout,
+    EncodeError,
+    InvalidArguments,
+    MessageTooLarge,
+    Refused,
+    RequestError,
+    RequestIdReused,
+    RequestTimeout,
+    Unsupported,
+)
 from ..message import Executed, LinkState, Method, Status
-from ..protocol.pending import Entry, remaining_ms, request_in_words
+from ..protocol.pending import Entry, remaining_ms
 from ..protocol.wire import Flag, Kind, Op
 from .options import UNSET, Options
-from .requests import Call, checked_id
+from .requests import asked, checked_id, checked_name, request_tags
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
-    from uuid import UUID
 
-    from ..errors import RequestError
     from ..home import Home
     from ..message import Description
+    from ..protocol.encoder import Names
     from ..protocol.values import Buffer
     from ..protocol.wire import Record
     from ..statistics import Statistics
@@ -27,6 +39,10 @@ if TYPE_CHECKING:
     from .service import EngineService
 
 __all__ = ["ComputerEngineWriter"]
+
+_DATA: Names = (("data", (6, 0)), ("metadata", (8,)))
+_ARGS: Names = (("args", (6,)), ("kwargs", (7,)), ("metadata", (8,)))
+"""What the application calls the values of a REQUEST, and where they stand."""
 
 
 class ComputerEngineWriter:
@@ -38,6 +54,7 @@ class ComputerEngineWriter:
         self._home = home
         self._service = service
         self._drop = drop
+        self._tags = request_tags()
 
     def __repr__(self) -> str:
         return f"<ComputerEngineWriter {self.name!r} {self.state} {self.remote_id}>"
@@ -133,7 +150,8 @@ class ComputerEngineWriter:
         """Sends data to the container's handler for plain requests; see :meth:`EngineService.request`."""
         options = self._service.options.but(timeout, wait, idempotent, metadata)
         tag = None if request_id is None else checked_id(request_id)
-        return (await self._service.ask(self, Call.of_method(method, data), options, tag, fallback))[2]
+        op, args = asked(method, data)
+        return (await self.exchange(op, None, args, None, options, tag, fallback))[2]
 
     async def call(
         self,
@@ -150,8 +168,7 @@ class ComputerEngineWriter:
         """Calls a named function of the container; see :meth:`EngineService.call`."""
         options = self._service.options.but(timeout, wait, idempotent, metadata)
         tag = None if request_id is None else checked_id(request_id)
-        call = Call.of_function(function, args, kwargs)
-        return (await self._service.ask(self, call, options, tag))[2]
+        return (await self.exchange(Op.CALL, checked_name(function), args, kwargs or None, options, tag))[2]
 
     def function(self, name: str, /, **options: Any) -> Callable[..., Coroutine[Any, Any, Any]]:
         """A named function of the container, to be called with any arguments; see :meth:`EngineService.function`."""
@@ -171,36 +188,44 @@ class ComputerEngineWriter:
 
     # The door
 
-    async def send(self, call: Call, options: Options, tag: bytes, deadline: float | None, *, chosen: bool) -> Record:
+    async def exchange(
+        self,
+        op: int,
+        function: str | None,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any] | None,
+        options: Options,
+        tag: bytes | None = None,
+        fallback: Any = None,
+    ) -> Record:
         """Sends one request and waits for its end.
 
         Args:
-            call: what is asked.
+            op: what is asked, one of :class:`~mpzmq.protocol.wire.Op`.
+            function: its name, in a CALL.
+            args: the arguments.
+            kwargs: those by name.
             options: how.
-            tag: the request id.
-            deadline: on the event loop's clock.
-            chosen: whether the caller chose the id.
+            tag: the request id; None: the caller chose none.
+            fallback: data that is sent once instead when the container cannot or will not do what was asked.
 
         Returns:
             The RESPONSE record.
         """
+        loop = self._home.check()
         link = self._link
-        loop = self._connection.loop
-        now = loop.time()
-        entry = self._encode(call, options, tag, now, deadline, chosen)
-        self._check_id(entry)
         ledger = link.ledger
-        ledger.count_issued()
-        if deadline is not None and not deadline > now:
+        now = loop.time()
+        entry = self._encode(op, function, args, kwargs, options, tag, now)
+        deadline = entry.deadline
+        if tag is not None:
+            self._check_id(entry)
+        ledger.issued += 1
+        if deadline is not None and deadline <= now:
             ledger.count_ended(cancelled=False)
-            raise self._expired(tag, call, "its deadline had passed before it was sent")
-        if not (link.is_running and ledger.has_room(entry.size)) or self._connection.turns:
-            await self._wait_for_room(entry, options, call)
-            try:
-                self._check_id(entry)
-            except ValueError:
-                ledger.count_ended(cancelled=False)
-                raise
+            raise self._expired(entry, "its deadline had passed before it was sent")
+        if not (link.is_running and ledger.has_room(entry.size)) or self._connection.turns.waiting:
+            await self._wait_for_room(entry)
         if entry.size > ledger.message_bytes:
             ledger.count_ended(cancelled=False)
             raise ledger.too_large(entry)
@@ -208,17 +233,25 @@ class ComputerEngineWriter:
         ledger.submit(entry)
         self._connection.leave(deadline)
         try:
-            record: Record = await waiter
+            return await waiter  # type: ignore[no-any-return]
         except asyncio.CancelledError:
-            link.cancel(tag)
+            link.cancel(entry.tag)
             self._connection.leave()
             raise
-        return record
+        except (Unsupported, InvalidArguments, Refused):
+            if fallback is None:
+                raise
+        rest = options.but(UNSET if deadline is None else deadline - loop.time(), UNSET, UNSET, UNSET)
+        try:
+            return await self.exchange(Op.INVOKE, None, (fallback,), None, rest)
+        except (RequestError, EncodeError, MessageTooLarge) as error:
+            if isinstance(error, RequestError):
+                error.request_id = UUID(bytes=entry.tag)
+                error.fallback_sent = True
+            raise
 
     def _check_id(self, entry: Entry) -> None:
         """Holds an id that the caller chose against those in use and those used up."""
-        if not entry.chosen:
-            return
         link = self._link
         if link.ledger.is_spent(entry.tag):
             raise ValueError("a reply was received under this request id already: every request needs an id of its own")
@@ -231,46 +264,57 @@ class ComputerEngineWriter:
         raise link.verdicts.make(RequestIdReused, entry.tag, f"{text}; every request needs an id of its own")
 
     def _encode(
-        self, call: Call, options: Options, tag: bytes, now: float, deadline: float | None, chosen: bool
+        self,
+        op: int,
+        function: str | None,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any] | None,
+        options: Options,
+        tag: bytes | None,
+        now: float,
     ) -> Entry:
+        deadline = None if options.timeout is None else now + options.timeout
+        context = current.get()
+        if context is not None and context.deadline is not None:
+            # A call made inside a handler inherits what is left of the handler's time.
+            deadline = context.deadline if deadline is None else min(deadline, context.deadline)
         link = self._link
         encoder = link.encoder
         buffers: list[Buffer] = []
-        name = "args" if call.op == Op.CALL else "data"
-        if call.op == Op.CALL:
-            args = list(encoder.prepare_all(call.args, name, buffers))
+        if op == Op.INVOKE:
+            names = _DATA
+            args = (encoder.prepare(args[0], "data", buffers),)
         else:
-            args = [encoder.prepare(value, name, buffers) for value in call.args]
-        kwargs = None if call.kwargs is None else encoder.prepare_all(call.kwargs, "kwargs", buffers)
+            names = _ARGS
+            args = encoder.prepare_all(args, "args", buffers)
+        if kwargs is not None:
+            kwargs = encoder.prepare_all(kwargs, "kwargs", buffers)
         metadata = encoder.prepare_all(dict(options.metadata), "metadata", buffers) if options.metadata else None
         record = [
             Kind.REQUEST,
             link.ledger.next_sequence(),
-            remaining_ms(deadline, now),
+            None if deadline is None else remaining_ms(deadline, now),
             Flag.IDEMPOTENT if options.idempotent else 0,
-            call.op,
-            call.function,
+            op,
+            function,
             args,
             kwargs,
             metadata,
         ]
-        sent = args if call.op == Op.CALL else (args[0] if args else None)
-        values = ((name, sent), ("kwargs", kwargs), ("metadata", metadata))
         return Entry(
-            tag,
+            next(self._tags) if tag is None else tag,
             record,
             encoder,
-            encoder.pack(record, values),
+            encoder.pack(record, names),
             buffers,
-            now=now,
-            deadline=deadline,
-            waiter=None,
-            wait=options.wait,
-            idempotent=options.idempotent,
-            chosen=chosen,
+            now,
+            deadline,
+            options.wait,
+            options.idempotent,
+            tag is not None,
         )
 
-    async def _wait_for_room(self, entry: Entry, options: Options, call: Call) -> None:
+    async def _wait_for_room(self, entry: Entry) -> None:
         """Waits until the link takes one more request.
 
         A link that is not up takes requests too, as long as they may wait.
@@ -278,28 +322,34 @@ class ComputerEngineWriter:
         link = self._link
         try:
             async with asyncio.timeout_at(entry.deadline):
-                if self._refusal(entry, options.wait) is None:
+                if self._refusal(entry) is None:
                     await self._connection.turns.wait(
-                        lambda: link.ledger.has_room(entry.size) or self._refusal(entry, options.wait) is not None
+                        lambda: link.ledger.has_room(entry.size) or self._refusal(entry) is not None
                     )
-            refusal = self._refusal(entry, options.wait)
+            refusal = self._refusal(entry)
         except asyncio.CancelledError:
             link.ledger.count_ended(cancelled=True)
             raise
         except TimeoutError:
-            refusal = self._expired(entry.tag, call, "the link had no room for it, so it never left")
+            refusal = self._expired(entry, "the link had no room for it, so it never left")
         if refusal is not None:
             link.ledger.count_ended(cancelled=False)
             raise refusal
+        if entry.chosen:
+            try:
+                self._check_id(entry)
+            except ValueError:
+                link.ledger.count_ended(cancelled=False)
+                raise
 
-    def _refusal(self, entry: Entry, wait: bool) -> RequestError | None:
+    def _refusal(self, entry: Entry) -> RequestError | None:
         """Why the link will not take a request, however long it waits; None: it may."""
         link = self._link
         if link.is_over:
             failed = link.failure is not None and link.state is LinkState.FAILED
             why = f"its link is {link.state}" + (f" ({link.failure.detail})" if failed and link.failure else "")
             return link.verdicts.not_connected(entry.tag, entry.what, why)
-        if wait:
+        if entry.wait:
             return None
         if link.state is LinkState.DRAINING:
             return link.verdicts.draining(entry.tag, entry.what)
@@ -309,10 +359,10 @@ class ComputerEngineWriter:
             return link.verdicts.overloaded(entry.tag, entry.what, len(link.ledger.pending))
         return None
 
-    def _expired(self, tag: bytes, call: Call, why: str) -> RequestTimeout:
+    def _expired(self, entry: Entry, why: str) -> RequestTimeout:
         verdicts = self._link.verdicts
-        text = f"{request_in_words(call.op, call.function)} to {verdicts.whom} timed out: {why}; it has not run"
-        return verdicts.make(RequestTimeout, tag, text, Executed.NO)
+        text = f"{entry.what} to {verdicts.whom} timed out: {why}; it has not run"
+        return verdicts.make(RequestTimeout, entry.tag, text, Executed.NO)
 
     def _not_ready(self, why: str) -> ConnectTimeout:
         verdicts = self._link.verdicts

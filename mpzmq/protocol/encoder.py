@@ -18,13 +18,17 @@ if TYPE_CHECKING:
 
     from ..config import Limits
 
-__all__ = ["Encoder"]
+__all__ = ["Encoder", "Names"]
 
 _SCALARS = frozenset({type(None), bool, int, float, str})
 _CARRIED = (
     "a message carries None, bool, int (64 bit), float, str, bytes, list, tuple, dict with str, int or bytes keys,"
     " buffers, numpy arrays, UUID and aware datetime; convert it first"
 )
+
+
+Names = tuple[tuple[str, tuple[int, ...]], ...]
+"""What the application calls the values of a record, each with its place: an index, and one more for each level."""
 
 
 class _UnfitError(Exception):
@@ -72,19 +76,24 @@ class Encoder:
 
     def prepare_all(self, values: Sequence[Any] | dict[str, Any], name: str, buffers: list[Buffer]) -> Any:
         """As :meth:`prepare`, for all arguments of a request: the limit on elements is theirs together."""
-        if type(values) is not dict and _SCALARS.issuperset(map(type, values)):
-            return values
+        if type(values) is not dict:
+            for value in values:
+                kind = type(value)
+                if kind not in _SCALARS and (kind is not bytes or len(value) >= LARGE_BYTES):
+                    break
+            else:
+                return values
         try:
             return _Walk(self._depth, self._items, buffers).top(values)
         except _UnfitError as unfit:
             raise _encode_error(name + unfit.path, unfit.what) from None
 
-    def pack(self, record: list[Any], names: Sequence[tuple[str, Any]] = ()) -> bytes:
+    def pack(self, record: list[Any], names: Names = ()) -> bytes:
         """One record, whose values :meth:`prepare` has seen, as MessagePack.
 
         Args:
             record: the record.
-            names: the values in it by name, to find the one at fault.
+            names: what the application calls the values in it, and where they stand, to name the one at fault.
 
         Raises:
             EncodeError: an int has more than 64 bits, or a str is no Unicode.
@@ -94,9 +103,9 @@ class Encoder:
         except (OverflowError, ValueError, TypeError) as error:
             # A packer that has failed may hold half a record.
             self._packer = _new_packer()
-            for name, value in names:
+            for name, place in names:
                 try:
-                    _find_unfit(value, self._packer)
+                    _find_unfit(_at(record, place), self._packer)
                 except _UnfitError as unfit:
                     raise _encode_error(name + unfit.path, unfit.what) from None
             raise _encode_error("the request", str(error)) from None
@@ -242,6 +251,14 @@ def _aware(value: datetime) -> datetime:
     except OverflowError:
         raise _UnfitError("a datetime outside the years 1 to 9999 of UTC") from None
     return value
+
+
+def _at(record: Any, place: tuple[int, ...]) -> Any:
+    for index in place:
+        if index >= len(record):
+            return None
+        record = record[index]
+    return record
 
 
 def _find_unfit(value: Any, packer: Any) -> None:

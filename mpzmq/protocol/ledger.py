@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ class Ledger:
         pending: requests that have not ended.
         outbox: those of them that wait to leave.
         ended: requests that ended since this was last emptied, each with a RESPONSE record or the error to raise.
+        issued: requests that the application made; whoever issues one counts it here, and it is in flight.
         message_bytes: the largest message that both sides accept.
     """
 
@@ -41,21 +43,18 @@ class Ledger:
         self.pending = PendingTable()
         self.outbox = Outbox(limits.batch_records)
         self.ended: list[tuple[Entry, Any]] = []
+        self.issued = 0
         self.message_bytes = limits.message_bytes
         self._limits = limits
         self._spent: set[bytes] = set()
         self._spent_order: deque[bytes] = deque()
-        self._sequence = 0
-        self._issued = self._replied = self._failed = self._cancelled = 0
+        self.next_sequence: Callable[[], int] = itertools.count(1).__next__
+        """The sequence number of the next request."""
+        self._replied = self._failed = self._cancelled = 0
         self._late = self._resent = 0
         self._disordered = False
 
     # From the application
-
-    def next_sequence(self) -> int:
-        """The sequence number of the next request."""
-        self._sequence += 1
-        return self._sequence
 
     def is_spent(self, tag: bytes) -> bool:
         """Whether a reply has been received under this id, chosen by a caller."""
@@ -67,10 +66,6 @@ class Ledger:
             return False
         queued = self.outbox.bytes
         return queued == 0 or queued + size <= self._limits.queued_bytes
-
-    def count_issued(self) -> None:
-        """The application made a request; from now on it is in flight."""
-        self._issued += 1
 
     def count_ended(self, *, cancelled: bool) -> None:
         """A request ended that had not been submitted yet."""
@@ -86,7 +81,7 @@ class Ledger:
 
     def cancel(self, tag: bytes) -> bool:
         """The caller waits no more. True: the request has left, and the container should be told."""
-        entry = self.pending.pop(tag)
+        entry = self.pending.pop(tag, None)
         if entry is None:
             return False
         self._cancelled += 1
@@ -96,7 +91,7 @@ class Ledger:
 
     def replied(self, tag: bytes, record: Record) -> None:
         """A RESPONSE has come."""
-        entry = self.pending.pop(tag)
+        entry = self.pending.pop(tag, None)
         if entry is None:
             self._late += 1
             return
@@ -134,13 +129,13 @@ class Ledger:
     def lost(self, why: str, *, on_purpose: bool) -> None:
         """The connection is gone: what left on it ends, or waits for the next one where it may run twice."""
         outbox = self.outbox
-        again = [entry for entry in self.pending if entry.idempotent and entry.tag not in outbox]
+        again = [entry for entry in self.pending.values() if entry.idempotent and entry.tag not in outbox]
         for entry in again:
             entry.resent = True
         self._resent += len(again)
         self._put_back(again)
         verdict = self.verdicts.closed if on_purpose else self.verdicts.lost
-        gone = [entry for entry in self.pending if entry.tag not in outbox or not entry.wait]
+        gone = [entry for entry in self.pending.values() if entry.tag not in outbox or not entry.wait]
         self._end(gone, lambda entry: verdict(entry, why))
 
     def in_order(self) -> Outbox:
@@ -152,7 +147,7 @@ class Ledger:
 
     def end_all(self, verdict: Callable[[Entry], Exception]) -> None:
         """The link has ended: so has every request."""
-        self._end(list(self.pending), verdict)
+        self._end(list(self.pending.values()), verdict)
 
     def expire(self, now: float, verdict: Callable[[Entry], Exception]) -> list[bytes]:
         """Ends the requests whose deadline has come; returns those that have left."""
@@ -164,7 +159,7 @@ class Ledger:
     def limit_messages(self, size: int) -> None:
         """The container's limit has become known; requests that were queued before may exceed it."""
         self.message_bytes = min(self._limits.message_bytes, size)
-        self._end([entry for entry in self.pending if entry.size > self.message_bytes], self.too_large)
+        self._end([entry for entry in self.pending.values() if entry.size > self.message_bytes], self.too_large)
 
     def too_large(self, entry: Entry) -> MessageTooLarge:
         """The error for a request that one of the sides does not accept."""
@@ -178,11 +173,11 @@ class Ledger:
     def statistics(self, *, reconnects: int, attempts: int, rtt: float | None) -> Statistics:
         """The counters, with those that the link keeps."""
         return Statistics(
-            issued=self._issued,
+            issued=self.issued,
             replied=self._replied,
             failed=self._failed,
             cancelled=self._cancelled,
-            in_flight=self._issued - self._replied - self._failed - self._cancelled,
+            in_flight=self.issued - self._replied - self._failed - self._cancelled,
             late=self._late,
             resent=self._resent,
             reconnects=reconnects,
@@ -196,7 +191,7 @@ class Ledger:
 
     def _end(self, entries: list[Entry], verdict: Callable[[Entry], Exception]) -> None:
         for entry in entries:
-            self.pending.pop(entry.tag)
+            self.pending.pop(entry.tag, None)
             self.outbox.remove(entry.tag)
             self._failed += 1
             self.ended.append((entry, verdict(entry)))

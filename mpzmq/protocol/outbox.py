@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections import OrderedDict
+import math
 from typing import TYPE_CHECKING, Any
 
 from .wire import BATCH_BYTES, LINK_TAG
@@ -19,20 +19,25 @@ __all__ = ["Item", "Outbox", "Outgoing"]
 
 
 class Item:
-    """One record on its way out, with the tag it goes under and the buffers it refers to."""
+    """One record on its way out, with the tag it goes under and the buffers it refers to.
 
-    __slots__ = ("body", "buffers", "size", "tag")
+    Attributes:
+        stale_at: when what depends on the time has to be written anew before the record leaves.
+    """
+
+    __slots__ = ("body", "buffers", "size", "stale_at", "tag")
 
     def __init__(self, tag: bytes, body: bytes, buffers: Sequence[Buffer] = ()) -> None:
         self.tag = tag
         self.body = body
         self.buffers = buffers
+        self.stale_at = math.inf
         self.size = len(body) + 16
         for buffer in buffers:
             self.size += len(buffer)
 
     def refresh(self, now: float) -> None:
-        """Called just before the record leaves: what depends on the time is written anew."""
+        """Called just before a stale record leaves."""
 
 
 class Outgoing:
@@ -58,7 +63,7 @@ class Outbox:
     def __init__(self, batch_records: int) -> None:
         self.batch_records = batch_records
         self.batch_bytes = BATCH_BYTES
-        self._items: OrderedDict[bytes, Item] = OrderedDict()
+        self._items: dict[bytes, Item] = {}
         self._control: dict[_Control, bytes] = {}
         self.bytes = 0
         """The size of all items that wait."""
@@ -109,14 +114,12 @@ class Outbox:
 
     def sort(self, order: Callable[[Any], int]) -> None:
         """Puts the items in order."""
-        self._items = OrderedDict(sorted(self._items.items(), key=lambda entry: order(entry[1])))
+        self._items = dict(sorted(self._items.items(), key=lambda entry: order(entry[1])))
 
     def restore(self, items: Sequence[Item]) -> None:
         """Puts items to the front."""
-        for item in reversed(items):
-            self._items[item.tag] = item
-            self._items.move_to_end(item.tag, last=False)
-            self.bytes += item.size
+        self._items = {**{item.tag: item for item in items}, **self._items}
+        self.bytes += sum(item.size for item in items)
 
     def clear_control(self) -> None:
         """Drops the control records: they belong to a connection that has ended."""
@@ -141,23 +144,43 @@ class Outbox:
         tags = [tag for (tag, _), _ in control]
         bodies = [body for _, body in control]
         size = sum(map(len, bodies)) + 16 * len(bodies)
-        taken: list[Item] = []
-        queue = self._items
-        while items and queue and len(tags) < self.batch_records:
-            item = queue[next(iter(queue))]
-            if tags and (item.buffers or size + item.size > self.batch_bytes):
-                break
-            queue.popitem(last=False)
-            self.bytes -= item.size
-            item.refresh(now)
-            taken.append(item)
-            tags.append(item.tag)
-            bodies.append(item.body)
-            size += item.size
-            if item.buffers:
+        if not items or not self._items:
+            taken: list[Item] = []
+        else:
+            taken = self._take(now, len(tags), size)
+            tags += [item.tag for item in taken]
+            bodies += [item.body for item in taken]
+            size += sum([item.size for item in taken])
+            if taken and taken[-1].buffers:
+                item = taken[0]
                 return Outgoing([item.tag, item.body, *item.buffers], control, taken, size)
         if not tags:
             return None
         if len(tags) == 1:
             return Outgoing([tags[0], bodies[0]], control, taken, size)
         return Outgoing([b"".join(tags), b"".join(bodies)], control, taken, size)
+
+    def _take(self, now: float, count: int, size: int) -> list[Item]:
+        """Takes out the items that leave in a message which has ``count`` records and ``size`` bytes already."""
+        taken: list[Item] = []
+        room = self.batch_records - count
+        began = size
+        for item in self._items.values():
+            if len(taken) == room:
+                break
+            alone = not taken and not count
+            if not alone and (item.buffers or size + item.size > self.batch_bytes):
+                break
+            if item.stale_at <= now:
+                item.refresh(now)
+            taken.append(item)
+            size += item.size
+            if item.buffers:
+                break
+        self.bytes -= size - began
+        if len(taken) == len(self._items):
+            self._items.clear()
+        else:
+            for item in taken:
+                del self._items[item.tag]
+        return taken

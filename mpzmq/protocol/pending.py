@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from .outbox import Item
@@ -39,9 +40,10 @@ class Entry(Item):
     """
 
     __slots__ = (
-        "_encoded_at", "_encoder", "chosen", "deadline", "idempotent", "record", "resent", "sent", "wait", "waiter",
+        "_encoder", "chosen", "deadline", "idempotent", "record", "resent", "sent", "wait", "waiter",
     )  # fmt: skip
 
+    # Positional: a class called with keywords takes twice as long (Python 3.11: 0.9 against 0.45 us).
     def __init__(
         self,
         tag: bytes,
@@ -49,25 +51,29 @@ class Entry(Item):
         encoder: Encoder,
         body: bytes,
         buffers: Sequence[Buffer],
-        *,
         now: float,
         deadline: float | None,
-        waiter: Any,
         wait: bool,
         idempotent: bool,
         chosen: bool,
     ) -> None:
-        super().__init__(tag, body, buffers)
+        # Not by Item.__init__: one call less for every request (0.15 us).
+        self.tag = tag
+        self.body = body
+        self.buffers = buffers
+        self.size = len(body) + 16
+        if buffers:
+            self.size += sum(map(len, buffers))
         self.record = record
         self.deadline = deadline
-        self.waiter = waiter
+        self.waiter: Any = None
         self.wait = wait
         self.idempotent = idempotent
         self.sent = False
         self.resent = False
         self.chosen = chosen
         self._encoder = encoder
-        self._encoded_at = now
+        self.stale_at = math.inf if deadline is None else _stale_at(now, deadline)
 
     @property
     def what(self) -> str:
@@ -80,14 +86,17 @@ class Entry(Item):
         return mine == theirs and list(map(bytes, self.buffers)) == list(map(bytes, other.buffers))
 
     def refresh(self, now: float) -> None:
-        """Writes the remaining time anew if the request has waited."""
-        if self.deadline is None:
-            return
-        waited = now - self._encoded_at
-        if waited > _STALE_AFTER or waited > _STALE_SHARE * (self.deadline - now):
-            self._encoded_at = now
+        """Writes the remaining time anew: the request has waited."""
+        if self.deadline is not None:
+            self.stale_at = _stale_at(now, self.deadline)
             self.record[2] = remaining_ms(self.deadline, now)
             self.body = self._encoder.pack(self.record)
+
+
+def _stale_at(now: float, deadline: float) -> float:
+    """Until when the remaining time that is written now is near enough to the truth."""
+    remaining = deadline - now
+    return now + (_STALE_AFTER if remaining > _STALE_AFTER / _STALE_SHARE else _STALE_SHARE * remaining)
 
 
 def request_in_words(op: int, function: str | None) -> str:
@@ -111,17 +120,17 @@ class Deadlines:
     """
 
     def __init__(self) -> None:
-        self._bound: float | None = None
-        self._swept_at = float("-inf")
+        self._bound = math.inf
+        self._swept_at = -math.inf
 
     def add(self, deadline: float | None) -> None:
         """A deadline more."""
-        if deadline is not None and (self._bound is None or deadline < self._bound):
+        if deadline is not None and deadline < self._bound:
             self._bound = deadline
 
     def next(self) -> float | None:
         """When to sweep next; None: no deadline."""
-        return None if self._bound is None else max(self._bound, self._swept_at + _SWEEP_INTERVAL)
+        return None if self._bound == math.inf else max(self._bound, self._swept_at + _SWEEP_INTERVAL)
 
     def sweep(self, now: float, deadlines: Callable[[], Iterator[float | None]]) -> bool:
         """Whether any deadline has been reached.
@@ -130,50 +139,36 @@ class Deadlines:
             now: the time.
             deadlines: all deadlines there are; only asked when the bound is reached.
         """
-        if self._bound is None or now < self._bound:
+        if now < self._bound:
             return False
         self._swept_at = now
         left = [deadline for deadline in deadlines() if deadline is not None]
-        self._bound = min((deadline for deadline in left if deadline > now), default=None)
+        self._bound = min((deadline for deadline in left if deadline > now), default=math.inf)
         return any(deadline <= now for deadline in left)
 
 
-class PendingTable:
-    """All requests of one link that have not ended, in the order in which they were issued."""
+class PendingTable(dict[bytes, Entry]):
+    """All requests of one link that have not ended, by tag, in the order in which they were issued."""
 
     def __init__(self) -> None:
-        self._entries: dict[bytes, Entry] = {}
+        super().__init__()
         self._deadlines = Deadlines()
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    def __iter__(self) -> Iterator[Entry]:
-        return iter(self._entries.values())
-
-    def get(self, tag: bytes) -> Entry | None:
-        """The entry of a request; None if it has ended."""
-        return self._entries.get(tag)
 
     def add(self, entry: Entry) -> None:
         """A request more."""
-        self._entries[entry.tag] = entry
+        self[entry.tag] = entry
         self._deadlines.add(entry.deadline)
-
-    def pop(self, tag: bytes) -> Entry | None:
-        """Takes a request out that ends now; None if it has ended before."""
-        return self._entries.pop(tag, None)
 
     def take(self, which: Callable[[Entry], bool]) -> list[Entry]:
         """Takes out all requests of a kind."""
-        taken = [entry for entry in self._entries.values() if which(entry)]
+        taken = [entry for entry in self.values() if which(entry)]
         for entry in taken:
-            del self._entries[entry.tag]
+            del self[entry.tag]
         return taken
 
     def expired(self, now: float) -> list[Entry]:
         """Takes out the requests whose deadline has come."""
-        if not self._deadlines.sweep(now, lambda: (entry.deadline for entry in self._entries.values())):
+        if not self._deadlines.sweep(now, lambda: (entry.deadline for entry in self.values())):
             return []
         return self.take(lambda entry: entry.deadline is not None and entry.deadline <= now)
 

@@ -8,12 +8,13 @@ specification, with vectors that a test checks against this module.
 from __future__ import annotations
 
 import math
+import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from ..message import Executed, Status
-from .decoder import Decoder
+from .decoder import CONTAINERS, Decoder
 from .scan import HostileData
 from .values import Buffer
 
@@ -26,6 +27,8 @@ __all__ = ["Code", "Flag", "Goodbye", "Kind", "Message", "MessageReader", "Op", 
 
 VERSION = 1
 """The version of the protocol. HELLO lists what an engine speaks, WELCOME names what is spoken."""
+
+_TAG = struct.Struct("16s")
 
 LINK_TAG = bytes(16)
 """The tag of records that belong to the link and not to a request."""
@@ -170,15 +173,16 @@ def _is_announced(value: object) -> bool:
 def _check_request(record: Record, decoder: Decoder) -> bool:
     _, sequence, remaining, flags, op, function, args, kwargs, metadata = record
     if not (
-        type(sequence) is int
+        type(sequence) is type(flags) is type(op) is int
         and (remaining is None or type(remaining) is int)
-        and type(flags) is int
-        and type(op) is int
         and (function is None or type(function) is str)
         and type(args) is list
     ):
         return False
-    decoder.check(args)
+    for value in args:
+        if type(value) in CONTAINERS:
+            decoder.check(args)
+            break
     if kwargs is not None:
         if type(kwargs) is not dict or not all(type(key) is str for key in kwargs):
             return False
@@ -192,8 +196,9 @@ def _check_request(record: Record, decoder: Decoder) -> bool:
 
 def _check_response(record: Record, decoder: Decoder) -> bool:
     _, status, data = record
-    decoder.check((data,))
-    return _is_below(status, 2)
+    if type(data) in CONTAINERS:
+        decoder.check((data,))
+    return type(status) is int and 0 <= status < 2
 
 
 def _check_error(record: Record, decoder: Decoder) -> bool:
@@ -307,27 +312,26 @@ class MessageReader:
             return message
         values, buffers_fit, complete = self._decoder.records(count, frames[1], frames[2:])
         whole = not odd and buffers_fit and (complete or len(values) < count)
-        for index, value in enumerate(values):
-            tag = tags[16 * index : 16 * index + 16]
-            if type(value) is not list or not value or type(value[0]) is not int:
+        records = message.records
+        for (tag,), value in zip(_TAG.iter_unpack(tags[: 16 * count]), values, strict=False):
+            if type(value) is not list or not value or type(kind := value[0]) is not int:
                 self._malformed(message, tag)
-            elif (shape := _SHAPES.get(value[0])) is None:
+            elif (shape := _SHAPES.get(kind)) is None:
                 message.ignored += 1
-            elif not whole or not self._fits(value, *shape):
-                if value[0] in self._answered:
-                    message.malformed.append(tag)
-                else:
-                    message.ignored += 1
+            elif whole and self._fits(value, *shape):
+                records.append((tag, value))
+            elif kind in self._answered:
+                message.malformed.append(tag)
             else:
-                message.records.append((tag, value))
+                message.ignored += 1
         for index in range(len(values), count):
             self._malformed(message, tags[16 * index : 16 * index + 16])
         return message
 
     def _fits(self, record: Record, length: int, check: Callable[[Record, Decoder], bool]) -> bool:
-        if len(record) < length:
-            return False
-        if len(record) > length:
+        if len(record) != length:
+            if len(record) < length:
+                return False
             del record[length:]
         try:
             return check(record, self._decoder)

@@ -178,7 +178,7 @@ class Pair:
         """The application makes requests."""
         for number in numbers:
             entry = self.entry(number, **options)
-            self.link.ledger.count_issued()
+            self.link.ledger.issued += 1
             self.link.ledger.submit(entry)
 
     def ended(self) -> dict[int, Any]:
@@ -220,7 +220,7 @@ def make_entry(
     flags = Flag.IDEMPOTENT if idempotent else 0
     record = [Kind.REQUEST, sequence, remaining_ms(deadline, now), flags, Op.CALL, function, args, None, None]
     return Entry(
-        tag(number), record, encoder, encoder.pack(record), buffers, now=now, deadline=deadline, waiter=None,
+        tag(number), record, encoder, encoder.pack(record), buffers, now=now, deadline=deadline,
         wait=wait, idempotent=idempotent, chosen=chosen,
     )  # fmt: skip
 

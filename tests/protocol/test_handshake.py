@@ -199,7 +199,7 @@ def test_replies_go_to_the_newest_connection() -> None:
     (request,) = container.tell(b"r1", REQUEST, tag=tag(1)).requests
     container.greet(b"r2", 2)
     assert request is not None
-    request.peer.reply(Item(tag(1), msgpack.packb([Kind.RESPONSE, 1, "x"])))
+    request[0].reply(Item(tag(1), msgpack.packb([Kind.RESPONSE, 1, "x"])))
     assert [record[0] for record in container.replies()[b"r2"]] == [Kind.WELCOME, Kind.RESPONSE]
 
 
@@ -218,7 +218,7 @@ def test_connections_too_old_are_forgotten() -> None:
 
 
 def numbers_of(inbox: Inbox) -> list[int | None]:
-    return [None if request is None else int.from_bytes(request.tag, "big") for request in inbox.requests]
+    return [None if request is None else int.from_bytes(request[1], "big") for request in inbox.requests]
 
 
 def test_a_cancel_stops_what_came_before_it() -> None:

@@ -967,7 +967,7 @@ class LinkMachine(RuleBasedStateMachine):
         self.absorb()
         if failure is not None:
             self.end(failure)
-        for entry in self.pair.link.ledger.pending:
+        for entry in self.pair.link.ledger.pending.values():
             assert entry.deadline is None or entry.deadline > self.pair.now, "it should have expired"
 
     @precondition(lambda self: not self.link_up and not self.pair.link.is_over)
@@ -1027,11 +1027,11 @@ class LinkMachine(RuleBasedStateMachine):
     @invariant()
     def exactly_the_open_requests_are_pending(self) -> None:
         ledger = self.pair.link.ledger
-        assert {int.from_bytes(entry.tag, "big") for entry in ledger.pending} == self.open
+        assert {int.from_bytes(entry.tag, "big") for entry in ledger.pending.values()} == self.open
         for number in self.open:
             assert (tag(number) in ledger.outbox) != (number in self.on_wire), "it waits to leave, or for its reply"
         assert len(ledger.outbox) + len(self.on_wire) == len(self.open), "what has ended does not wait"
-        assert ledger.outbox.bytes == sum(entry.size for entry in ledger.pending if entry.tag in ledger.outbox)
+        assert ledger.outbox.bytes == sum(entry.size for entry in ledger.pending.values() if entry.tag in ledger.outbox)
 
     @invariant()
     def nothing_is_left_at_the_end(self) -> None:

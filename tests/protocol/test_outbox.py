@@ -173,15 +173,18 @@ def test_clearing() -> None:
     assert not outbox and outbox.bytes == 0
 
 
-def test_an_item_is_refreshed_just_before_it_leaves() -> None:
+def test_a_stale_item_is_refreshed_just_before_it_leaves() -> None:
     class Clock(Item):
         def refresh(self, now: float) -> None:
             self.body = b"%d" % now
 
     outbox = Outbox(10)
-    outbox.put(Clock(tag(1), b"?"))
+    for number, stale_at in ((1, 6.9), (2, 7.0), (3, 7.1)):
+        stale = Clock(tag(number), b"?")
+        stale.stale_at = stale_at
+        outbox.put(stale)
     outgoing = outbox.cut(7.0)
-    assert outgoing is not None and outgoing.frames[1] == b"7"
+    assert outgoing is not None and outgoing.frames[1] == b"77?"
 
 
 def test_a_second_item_of_one_tag_replaces_the_first() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import msgpack
@@ -36,17 +37,17 @@ def tags(entries: list[Entry]) -> list[int]:
 
 def test_requests_stay_in_the_order_of_issue() -> None:
     pending = table(None, None, None)
-    assert len(pending) == 3 and tags(list(pending)) == [1, 2, 3]
+    assert len(pending) == 3 and tags(list(pending.values())) == [1, 2, 3]
     second = pending.get(tag(2))
     assert second is not None and pending.pop(tag(2)) is second
-    assert pending.pop(tag(2)) is None and pending.get(tag(2)) is None
-    assert tags(list(pending)) == [1, 3]
+    assert pending.pop(tag(2), None) is None and pending.get(tag(2)) is None
+    assert tags(list(pending.values())) == [1, 3]
 
 
 def test_taking_all_of_a_kind() -> None:
     pending = table(None, 5.0, None)
     assert tags(pending.take(lambda entry: entry.deadline is None)) == [1, 3]
-    assert tags(list(pending)) == [2]
+    assert tags(list(pending.values())) == [2]
     assert pending.take(lambda entry: False) == []
 
 
@@ -129,9 +130,9 @@ def test_remaining_time_is_rounded_up(deadline: float | None, now: float, expect
 def test_the_remaining_time_is_written_anew_when_a_request_has_waited() -> None:
     entry = make_entry(ENCODER, 1, now=10.0, deadline=12.0, data="x")
     body = entry.body
-    entry.refresh(10.004)
-    assert entry.body is body
+    assert entry.stale_at == pytest.approx(10.05)
     entry.refresh(11.0)
+    assert entry.stale_at == pytest.approx(11.05)
     assert msgpack.unpackb(entry.body)[2] == 1001
     assert msgpack.unpackb(entry.body)[:2] + msgpack.unpackb(entry.body)[3:] == (
         msgpack.unpackb(body)[:2] + msgpack.unpackb(body)[3:]
@@ -142,9 +143,11 @@ def test_the_remaining_time_is_written_anew_when_a_request_has_waited() -> None:
 
 def test_a_request_without_deadline_is_never_written_anew() -> None:
     entry = make_entry(ENCODER, 1, now=10.0)
-    body = entry.body
-    entry.refresh(10_000.0)
-    assert entry.body is body and msgpack.unpackb(body)[2] is None
+    assert entry.stale_at == math.inf and msgpack.unpackb(entry.body)[2] is None
+
+
+def test_a_short_deadline_makes_a_request_stale_sooner() -> None:
+    assert make_entry(ENCODER, 1, now=10.0, deadline=10.1).stale_at == pytest.approx(10.01)
 
 
 def test_bodies_are_compared_without_what_changes() -> None:
