@@ -108,6 +108,8 @@ class Link:
         """Whether the container has said WELCOME on this connection."""
         self.goodbye: str | None = None
         """Why the container said GOODBYE on this connection."""
+        self.is_running = False
+        """Whether requests can leave now: ALIVE, or BUSY and welcomed. Kept, since every request asks (0.1 us)."""
         self.turned_away: Failure | None = None
         """Why the container will not say WELCOME on this connection."""
 
@@ -125,11 +127,6 @@ class Link:
         self.ignored = 0
 
     # What the application does
-
-    @property
-    def is_running(self) -> bool:
-        """Whether requests can leave now."""
-        return self.state is LinkState.ALIVE or (self.state is LinkState.BUSY and self.welcomed)
 
     @property
     def is_handshaken(self) -> bool:
@@ -296,11 +293,10 @@ class Link:
     # The rest decides
 
     def _signal(self, signal: Signal) -> bool:
-        state = TRANSITIONS.get((self.state, signal))
-        if state is None or state is self.state:
-            return False
-        self.state = state
-        return True
+        before = self.state
+        self.state = TRANSITIONS.get((before, signal), before)
+        self.is_running = self.state is LinkState.ALIVE or (self.state is LinkState.BUSY and self.welcomed)
+        return self.state is not before
 
     def _tell(self, event: type[LinkEvent], reason: str, now: float, **facts: Any) -> None:
         self.events.append(event(self.verdicts.remote_id, self.verdicts.name, now, reason, **facts))

@@ -138,6 +138,8 @@ class Outbox:
             now: the time, for what depends on it.
             items: False: control records only.
         """
+        if not self._items and not self._control:
+            return None
         control = list(itertools.islice(self._control.items(), self.batch_records))
         for key, _ in control:
             del self._control[key]

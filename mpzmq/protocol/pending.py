@@ -21,6 +21,8 @@ _STALE_AFTER = 0.05
 _STALE_SHARE = 0.1
 """Seconds, and share of what remains, for which a request may wait before its remaining time is written anew."""
 
+_PLENTY = _STALE_AFTER / _STALE_SHARE
+
 _SWEEP_INTERVAL = 0.005
 """Seconds between two sweeps at least, so that many deadlines close together cost one."""
 
@@ -73,7 +75,11 @@ class Entry(Item):
         self.resent = False
         self.chosen = chosen
         self._encoder = encoder
-        self.stale_at = math.inf if deadline is None else _stale_at(now, deadline)
+        if deadline is None:
+            self.stale_at = math.inf
+        else:
+            remaining = deadline - now
+            self.stale_at = now + (_STALE_AFTER if remaining > _PLENTY else _STALE_SHARE * remaining)
 
     @property
     def what(self) -> str:
@@ -88,15 +94,9 @@ class Entry(Item):
     def refresh(self, now: float) -> None:
         """Writes the remaining time anew: the request has waited."""
         if self.deadline is not None:
-            self.stale_at = _stale_at(now, self.deadline)
+            self.stale_at = now + min(_STALE_AFTER, _STALE_SHARE * (self.deadline - now))
             self.record[2] = remaining_ms(self.deadline, now)
             self.body = self._encoder.pack(self.record)
-
-
-def _stale_at(now: float, deadline: float) -> float:
-    """Until when the remaining time that is written now is near enough to the truth."""
-    remaining = deadline - now
-    return now + (_STALE_AFTER if remaining > _STALE_AFTER / _STALE_SHARE else _STALE_SHARE * remaining)
 
 
 def request_in_words(op: int, function: str | None) -> str:
@@ -109,7 +109,9 @@ _OPS = {Op.INVOKE: "INVOKE", Op.SETSTATE: "SETSTATE", Op.GETSTATE: "GETSTATE", O
 
 def remaining_ms(deadline: float | None, now: float) -> int | None:
     """What is left until a deadline in milliseconds, rounded up so that it never ends early at the container."""
-    return None if deadline is None else max(1, int((deadline - now) * 1000) + 1)
+    if deadline is None:
+        return None
+    return int((deadline - now) * 1000) + 1 if deadline > now else 1
 
 
 class Deadlines:
@@ -120,17 +122,18 @@ class Deadlines:
     """
 
     def __init__(self) -> None:
-        self._bound = math.inf
+        self.bound = math.inf
+        """No deadline is earlier."""
         self._swept_at = -math.inf
 
     def add(self, deadline: float | None) -> None:
         """A deadline more."""
-        if deadline is not None and deadline < self._bound:
-            self._bound = deadline
+        if deadline is not None and deadline < self.bound:
+            self.bound = deadline
 
     def next(self) -> float | None:
         """When to sweep next; None: no deadline."""
-        return None if self._bound == math.inf else max(self._bound, self._swept_at + _SWEEP_INTERVAL)
+        return None if self.bound == math.inf else max(self.bound, self._swept_at + _SWEEP_INTERVAL)
 
     def sweep(self, now: float, deadlines: Callable[[], Iterator[float | None]]) -> bool:
         """Whether any deadline has been reached.
@@ -139,11 +142,11 @@ class Deadlines:
             now: the time.
             deadlines: all deadlines there are; only asked when the bound is reached.
         """
-        if now < self._bound:
+        if now < self.bound:
             return False
         self._swept_at = now
         left = [deadline for deadline in deadlines() if deadline is not None]
-        self._bound = min((deadline for deadline in left if deadline > now), default=math.inf)
+        self.bound = min((deadline for deadline in left if deadline > now), default=math.inf)
         return any(deadline <= now for deadline in left)
 
 
@@ -157,7 +160,8 @@ class PendingTable(dict[bytes, Entry]):
     def add(self, entry: Entry) -> None:
         """A request more."""
         self[entry.tag] = entry
-        self._deadlines.add(entry.deadline)
+        if entry.deadline is not None and entry.deadline < self._deadlines.bound:
+            self._deadlines.add(entry.deadline)
 
     def take(self, which: Callable[[Entry], bool]) -> list[Entry]:
         """Takes out all requests of a kind."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import struct
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
     from ..config import Limits
 
-__all__ = ["Code", "Flag", "Goodbye", "Kind", "Message", "MessageReader", "Op", "frames_size"]
+__all__ = ["Code", "Flag", "Goodbye", "Kind", "Message", "MessageReader", "Op"]
 
 VERSION = 1
 """The version of the protocol. HELLO lists what an engine speaks, WELCOME names what is spoken."""
@@ -130,12 +129,6 @@ def announced(limits: Limits) -> dict[str, int]:
     }
 
 
-def frames_size(frames: Sequence[Buffer]) -> int:
-    """The size of a message in bytes, as the window counts it."""
-    return sum(frame.nbytes if isinstance(frame, memoryview) else len(frame) for frame in frames)
-
-
-@dataclass(slots=True)
 class Message:
     """One decoded message.
 
@@ -146,10 +139,15 @@ class Message:
         size: its size in bytes.
     """
 
-    records: list[tuple[bytes, Record]] = field(default_factory=list)
-    malformed: list[bytes] = field(default_factory=list)
-    ignored: int = 0
-    size: int = 0
+    __slots__ = ("ignored", "malformed", "records", "size")
+
+    def __init__(
+        self, records: list[tuple[bytes, Record]], size: int = 0, malformed: Sequence[bytes] = (), ignored: int = 0
+    ) -> None:
+        self.records = records
+        self.malformed = list(malformed)
+        self.ignored = ignored
+        self.size = size
 
 
 def _is_count(value: object) -> bool:
@@ -296,7 +294,7 @@ class MessageReader:
 
     def read(self, frames: Sequence[Buffer]) -> Message:
         """Decodes one message whole, before anything of it is acted upon."""
-        message = Message(size=frames_size(frames))
+        message = Message([], sum(map(len, frames)))
         if len(frames) < 2:
             message.ignored = 1
             return message
@@ -313,12 +311,23 @@ class MessageReader:
         values, buffers_fit, complete = self._decoder.records(count, frames[1], frames[2:])
         whole = not odd and buffers_fit and (complete or len(values) < count)
         records = message.records
+        decoder = self._decoder
         for (tag,), value in zip(_TAG.iter_unpack(tags[: 16 * count]), values, strict=False):
             if type(value) is not list or not value or type(kind := value[0]) is not int:
                 self._malformed(message, tag)
-            elif (shape := _SHAPES.get(kind)) is None:
+                continue
+            shape = _SHAPES.get(kind)
+            if shape is None:
                 message.ignored += 1
-            elif whole and self._fits(value, *shape):
+                continue
+            length, check = shape
+            if len(value) > length:
+                del value[length:]  # what a later version has added
+            try:
+                fits = whole and len(value) == length and check(value, decoder)
+            except HostileData:
+                fits = False
+            if fits:
                 records.append((tag, value))
             elif kind in self._answered:
                 message.malformed.append(tag)
@@ -327,16 +336,6 @@ class MessageReader:
         for index in range(len(values), count):
             self._malformed(message, tags[16 * index : 16 * index + 16])
         return message
-
-    def _fits(self, record: Record, length: int, check: Callable[[Record, Decoder], bool]) -> bool:
-        if len(record) != length:
-            if len(record) < length:
-                return False
-            del record[length:]
-        try:
-            return check(record, self._decoder)
-        except HostileData:
-            return False
 
     def _malformed(self, message: Message, tag: bytes) -> None:
         """A record of which not even the kind can be read: if it has a tag, somebody may wait for it."""

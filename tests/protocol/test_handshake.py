@@ -313,7 +313,7 @@ def test_malformed_requests_are_answered(greeted: bool) -> None:
     if greeted:
         container.greet(b"r1")
         container.replies()
-    message = Message(malformed=[tag(1), tag(2)], ignored=3)
+    message = Message([], malformed=[tag(1), tag(2)], ignored=3)
     container.sessions.receive(b"r1", message, Inbox(), 0.0)
     replies = container.replies()[b"r1"]
     assert [record[:4] for record in replies] == [[Kind.ERROR, Code.MALFORMED, 0, 1]] * 2

@@ -229,7 +229,7 @@ def test_a_reply_that_cannot_be_decoded() -> None:
     pair = Pair().up()
     pair.issue(1)
     pair.flush()
-    pair.link.receive(Message(malformed=[tag(1), tag(2)], ignored=3), pair.now)
+    pair.link.receive(Message([], malformed=[tag(1), tag(2)], ignored=3), pair.now)
     assert executed(pair.ended()) == {1: (errors.ProtocolError, Executed.UNKNOWN)}
     assert pair.link.ignored == 3 and pair.link.statistics().late == 1
 
@@ -1009,7 +1009,7 @@ class LinkMachine(RuleBasedStateMachine):
     def garble(self, data: st.DataObject) -> None:
         number = data.draw(st.integers(1, self.issued + 1))
         if number in self.on_wire or number not in self.open:
-            self.pair.link.receive(Message(malformed=[tag(number)], ignored=1), self.pair.now)
+            self.pair.link.receive(Message([], malformed=[tag(number)], ignored=1), self.pair.now)
             self.absorb()
 
     @rule(really=st.integers(0, 9))

@@ -109,7 +109,7 @@ def frames_of(records: list[tuple[bytes, list[Any]]]) -> list[bytes]:
             outbox.put_control(encoder.pack(record), tag)
     outgoing = outbox.cut(0.0)
     assert outgoing is not None and not outbox, "these records do not fit into one message"
-    assert outgoing.size == wire.frames_size(outgoing.frames)
+    assert outgoing.size == sum(map(len, outgoing.frames))
     return [bytes(frame) for frame in outgoing.frames]
 
 

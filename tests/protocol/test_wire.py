@@ -28,7 +28,6 @@ from mpzmq.protocol.wire import (
     Message,
     MessageReader,
     Op,
-    frames_size,
 )
 
 from .support import tag
@@ -315,12 +314,6 @@ def test_a_reader_reads_on_after_anything(answered: int) -> None:
         assert outcome(reader.read(frames(REQUEST))) == ([1], [], 0)
 
 
-def test_the_size_is_that_of_all_frames() -> None:
-    assert read([b"abc", memoryview(b"de"), b""]).size == 5  # type: ignore[list-item]
-    assert frames_size([memoryview(bytes(8)).cast("i"), b"x"]) == 9
-    assert frames_size([]) == 0
-
-
 def test_frames_may_be_views() -> None:
     message = MessageReader(Limits(), Kind.REQUEST).read([memoryview(frame) for frame in frames(REQUEST)])
     assert message.records == [(tag(1), REQUEST)]
@@ -426,3 +419,7 @@ def test_greetings_announce_the_limits() -> None:
     assert wire.hello(SESSION, 4, "e", 1.5, limits) == [1, [1], SESSION, 4, "e", 1.5, announced]
     expected = [2, 1, SESSION, 4, True, 0, "c", 1.5, [10, 11], announced]
     assert wire.welcome(SESSION, 4, True, Status.STOP, "c", 1.5, limits) == expected
+
+
+def test_the_size_is_that_of_all_frames() -> None:
+    assert read([b"abc", memoryview(b"de"), b""]).size == 5  # type: ignore[list-item]
