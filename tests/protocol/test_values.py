@@ -101,6 +101,7 @@ def test_every_value_arrives_as_the_table_says(value: Any) -> None:
     assert same(there_and_back(value), arrives(value))
 
 
+@pytest.mark.filterwarnings("ignore:Generating overly large repr")  # several large values: what is tested
 @given(st.lists(VALUES, min_size=1, max_size=4))
 def test_values_of_several_records_keep_their_buffers_apart(values: list[Any]) -> None:
     encoder = Encoder(Limits())
