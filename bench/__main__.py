@@ -1,0 +1,164 @@
+"""The command line: ``python -m bench compare``."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import difflib
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from .charts import draw
+from .compare import OURS, Row, compare_row
+from .costs import costs, measure_links
+from .latency import compare_latency, measure_latency
+from .machine import machine
+from .peers import PEERS, load
+from .peers.base import absent
+from .processes import PeerFailed, measure_here, serve_here
+from .report import as_document, row_lines, target_lines, write_json
+from .scenarios import SCENARIOS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+FAILED, INTERRUPTED = 1, 130
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(os.EX_USAGE, f"bench: {message}\n")
+
+
+def _names(known: Iterable[str], what: str) -> Callable[[str], list[str]]:
+    """Reads a list of names, and knows what was meant by a mistyped one."""
+    names = list(known)
+
+    def read(text: str) -> list[str]:
+        chosen = text.split(",")
+        for name in chosen:
+            if name not in names:
+                close = difflib.get_close_matches(name, names, n=1)
+                meant = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(names)}"
+                raise argparse.ArgumentTypeError(f"there is no {what} {name!r}; {meant}")
+        return chosen
+
+    return read
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="python -m bench", description="Measures mpzmq beside its peers.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
+    commands.add_parser("list", help="the rows and the peers, and which of these can run here")
+    compare = commands.add_parser("compare", help="measures, and writes JSON and charts")
+    compare.add_argument("--peers", type=_names(PEERS, "peer"), default=list(PEERS), help="a,b,c; all by default")
+    compare.add_argument("--scenarios", type=_names(SCENARIOS, "scenario"), default=list(SCENARIOS), help="a,b,c")
+    compare.add_argument("--loops", type=_names(("asyncio", "uvloop"), "loop"), default=["asyncio", "uvloop"])
+    compare.add_argument("--rounds", type=int, default=5, help="how often each is measured (default 5)")
+    compare.add_argument("--seconds", type=float, default=1.0, help="how long each time (default 1.0)")
+    compare.add_argument("--output", type=Path, help="the folder for results.json and the charts; none by default")
+    compare.add_argument("--no-latency", action="store_true", help="leave the open loop out")
+    compare.add_argument("--no-costs", action="store_true", help="leave import, memory and idle CPU out")
+    compare.add_argument("--strict", action="store_true", help="exit 1 if a peer is missing or has failed")
+    for name in ("serve", "measure", "latency", "links"):  # what the children do
+        child = commands.add_parser(name)
+        child.add_argument("peer")
+        child.add_argument("scenario")
+        child.add_argument("--loop", required=True)
+        if name != "serve":
+            child.add_argument("--seconds", type=float, required=True)
+            child.add_argument("--server-pid", type=int, required=True)
+            child.add_argument("endpoints", nargs="+")
+        if name == "latency":
+            child.add_argument("--rate", type=float, required=True)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit code."""
+    args = _parser().parse_args(argv)
+    if args.command == "list":
+        for name, scenario in SCENARIOS.items():
+            print(f"{name:12} {scenario.title}")
+        for name in PEERS:
+            print(f"{name:12} {load(name).title}: {load(name).missing() or 'can run here'}")
+    elif args.command == "serve":
+        serve_here(args.peer, args.scenario, args.loop)
+    elif args.command == "measure":
+        count = measure_here(args.peer, args.scenario, args.loop, args.seconds, args.server_pid, args.endpoints)
+        print(json.dumps(dataclasses.asdict(count)))
+    elif args.command == "latency":
+        seen = measure_latency(args.peer, args.scenario, args.loop, args.seconds, args.rate, args.endpoints)
+        print(json.dumps(seen))
+    elif args.command == "links":
+        print(json.dumps(measure_links(args.loop, args.seconds, args.endpoints)))
+    else:
+        return _compare(args)
+    return 0
+
+
+def _compare(args: argparse.Namespace) -> int:
+    failures: list[str] = []
+
+    def say(words: str) -> None:
+        failures.append(words)
+        print(words, flush=True)
+
+    peers = [OURS] if OURS not in args.peers else []
+    for name in args.peers:
+        missing = load(name).missing()
+        if missing is None:
+            peers.append(name)
+        else:
+            say(f"{name} is left out: {missing}")
+    loops = args.loops
+    if "uvloop" in loops and (missing := absent("uvloop")) is not None:
+        say(f"uvloop is left out: {missing}")
+        loops = [loop for loop in loops if loop != "uvloop"]
+    seen = machine()
+    print(", ".join(f"{key} {value}" for key, value in seen.items()))
+    rows: list[Row] = []
+    latency: dict[str, dict[str, dict[str, float]]] = {}
+    spent: dict[str, float] = {}
+    interrupted = False
+    try:
+        for loop in loops:
+            for scenario in args.scenarios:
+                rows.append(compare_row(SCENARIOS[scenario], loop, peers, args.rounds, args.seconds, say))
+                print("\n".join(row_lines(rows[-1])), flush=True)
+        if not args.no_latency:
+            latency = compare_latency(peers, loops[-1], max(2.0, 3 * args.seconds), say)
+            for name, shares in latency.items():
+                for share, at in shares.items():
+                    told = ", ".join(f"p{key} {at[key]:.2f}" for key in ("50", "99", "99.9", "100"))
+                    print(f"latency of {name} at {float(share):.0%} of capacity, {at['rate']:,.0f}/s: {told} ms")
+        if not args.no_costs:
+            spent = costs(loops[-1])
+            print("\n".join(f"{key}: {value:.2f}" for key, value in spent.items()))
+    except PeerFailed as error:
+        say(str(error))
+    except KeyboardInterrupt:
+        interrupted = True
+    targets = target_lines(rows)
+    if targets:
+        print("\n".join(["What mpzmq has set itself:", *targets]))
+    if args.output is not None and rows and not interrupted:
+        args.output.mkdir(parents=True, exist_ok=True)
+        shown = shlex.join(["python", "-m", "bench", *sys.argv[1:]])
+        document = as_document(rows, latency, spent, seen, shown)
+        write_json(args.output / "results.json", document)
+        if (missing := absent("matplotlib")) is not None:
+            say(f"no charts: {missing}")
+        else:
+            draw(document, args.output)
+    if interrupted:
+        return INTERRUPTED
+    return FAILED if failures and args.strict else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

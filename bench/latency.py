@@ -1,0 +1,118 @@
+"""The open loop: requests start on a schedule, whatever became of those before them.
+
+A closed loop hides delays: while one reply is late, nothing else is sent that could be late too (coordinated
+omission). Here every request has its time, and its latency counts from that time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from typing import TYPE_CHECKING
+
+from .peers import load
+from .peers.base import AsyncPeer, loop_factory
+from .processes import PeerFailed, Server, run_client
+from .scenarios import SCENARIOS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from .peers.base import Call
+    from .scenarios import Scenario
+
+__all__ = ["PERCENTILES", "SHARES", "compare_latency", "measure_latency"]
+
+SHARES = (0.25, 0.5, 0.75)
+"""Rates, as shares of the capacity that the closed loop found."""
+
+PERCENTILES = (50.0, 75.0, 90.0, 95.0, 99.0, 99.5, 99.9, 99.99, 100.0)
+
+CAPACITY_SECONDS = 1.0
+TIMEOUT = 30.0
+
+
+async def open_loop(call: Call, scenario: Scenario, rate: float, seconds: float) -> list[float]:
+    """Starts ``rate`` requests a second; returns all latencies in seconds, from the scheduled time, in order of size.
+
+    The schedule is kept in ticks of the event loop: what has become due is started together.
+    """
+    loop = asyncio.get_running_loop()
+    payload = scenario.payload()
+    await asyncio.wait_for(asyncio.ensure_future(call(payload)), TIMEOUT)
+    total = int(rate * seconds)
+    latencies: list[float] = []
+    under_way: set[asyncio.Task[None]] = set()
+    clock = time.perf_counter  # not the loop's: uvloop's stands still during a pass
+    began = clock() + 0.05
+
+    async def one(due: float) -> None:
+        await call(payload)
+        latencies.append(clock() - due)
+
+    started = 0
+    while started < total:
+        now = clock()
+        while started < total and (due := began + started / rate) <= now:
+            task = loop.create_task(one(due))
+            under_way.add(task)
+            task.add_done_callback(under_way.discard)
+            started += 1
+        await asyncio.sleep(0.0005)
+    if under_way:
+        await asyncio.wait(under_way, timeout=TIMEOUT)
+    if len(latencies) != total:
+        raise RuntimeError(f"{total - len(latencies)} of {total} requests had no reply")
+    return sorted(latencies)
+
+
+def percentile(ordered: Sequence[float], percent: float) -> float:
+    """The value below which ``percent`` of all lie."""
+    return ordered[min(len(ordered) - 1, math.ceil(len(ordered) * percent / 100) - 1)]
+
+
+def measure_latency(
+    name: str, scenario: str, loop: str, seconds: float, rate: float, endpoints: Sequence[str]
+) -> dict[str, float]:
+    """The client process of one measurement: milliseconds by percentile."""
+    peer = load(name)
+    assert isinstance(peer, AsyncPeer)
+
+    async def measure() -> list[float]:
+        async with peer.connected(endpoints) as calls:
+            return await open_loop(calls[0], SCENARIOS[scenario], rate, seconds)
+
+    with asyncio.Runner(loop_factory=loop_factory(loop)) as runner:
+        ordered = runner.run(measure())
+    return {f"{percent:g}": percentile(ordered, percent) * 1000 for percent in PERCENTILES}
+
+
+def compare_latency(
+    peers: Iterable[str], loop: str, seconds: float, say: Callable[[str], None]
+) -> dict[str, dict[str, dict[str, float]]]:
+    """For each peer and share of its own capacity: the rate and the percentiles in milliseconds."""
+    scenario = SCENARIOS["echo-1000"]
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for name in peers:
+        peer = load(name)
+        if not isinstance(peer, AsyncPeer) or loop not in peer.loops or not peer.supports(scenario):
+            continue
+        server: Server | None = None
+        try:
+            server = Server(name, scenario, loop)
+            closed = ["measure", name, scenario.name, "--loop", loop, "--seconds", str(CAPACITY_SECONDS)]
+            counted = run_client(server, closed, CAPACITY_SECONDS, f"{name}: capacity")
+            capacity = counted["requests"] / counted["seconds"]
+            for share in SHARES:
+                rate = capacity * share
+                command = ["latency", name, scenario.name, "--loop", loop, "--seconds", str(seconds)]
+                what = f"{name}: latency at {share:.0%}"
+                percentiles = run_client(server, [*command, "--rate", str(rate)], seconds, what)
+                found.setdefault(name, {})[f"{share:g}"] = {"rate": rate, **percentiles}
+        except PeerFailed as error:
+            say(str(error))
+        finally:
+            if server is not None:
+                server.close()
+    return found

@@ -1,0 +1,98 @@
+"""What is measured: the rows of the comparison, and the ratios that mpzmq has set itself."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["SCENARIOS", "TARGETS", "Scenario", "Target"]
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """One row: an echo.
+
+    Attributes:
+        name: as on the command line.
+        title: for people.
+        size: bytes of the payload.
+        in_flight: requests that are always under way, over all containers.
+        containers: how many containers the requests go to, in turn.
+        kind: ``"bytes"``, ``"view"`` (a memoryview, which may arrive without a copy) or ``"dict"``.
+        handler: ``"def"`` or ``"async"``: what the echo is, where a peer has the choice.
+    """
+
+    name: str
+    title: str
+    size: int = 64
+    in_flight: int = 1
+    containers: int = 1
+    kind: str = "bytes"
+    handler: str = "def"
+
+    def payload(self) -> Any:
+        """What is sent."""
+        if self.kind == "dict":
+            return {
+                "order": 123456,
+                "customer": "Grace Hopper",
+                "paid": True,
+                "total": 199.9,
+                "items": [{"sku": f"A-{n:05}", "count": n, "price": n * 1.25, "note": "x" * 40} for n in range(10)],
+                "tags": ["new", "gift", "express"],
+            }
+        content = os.urandom(self.size)
+        return memoryview(content) if self.kind == "view" else content
+
+
+def _rows(*rows: Scenario) -> dict[str, Scenario]:
+    return {row.name: row for row in rows}
+
+
+SCENARIOS = _rows(
+    Scenario(name="echo-1", title="64 B, 1 in flight"),
+    Scenario(name="echo-64", title="64 B, 64 in flight", in_flight=64),
+    Scenario(name="echo-1000", title="64 B, 1,000 in flight", in_flight=1000),
+    Scenario(name="async-1000", title="64 B, 1,000 in flight, async def", in_flight=1000, handler="async"),
+    Scenario(name="dict-64", title="1 kB dict, 64 in flight", size=1000, in_flight=64, kind="dict"),
+    Scenario(name="4k-64", title="4 KiB bytes, 64 in flight", size=4 * KIB, in_flight=64),
+    Scenario(name="64k-8", title="64 KiB bytes, 8 in flight", size=64 * KIB, in_flight=8),
+    Scenario(name="1m-8", title="1 MiB bytes, 8 in flight", size=MIB, in_flight=8),
+    Scenario(name="view-1m-8", title="1 MiB memoryview, 8 in flight", size=MIB, in_flight=8, kind="view"),
+    Scenario(name="16m-2", title="16 MiB bytes, 2 in flight", size=16 * MIB, in_flight=2),
+    Scenario(name="fan-10", title="10 containers, 1,000 in flight", in_flight=1000, containers=10),
+    Scenario(name="fan-100", title="100 containers, 1,000 in flight", in_flight=1000, containers=100),
+    Scenario(name="fan-1000", title="1,000 containers, 1,000 in flight", in_flight=1000, containers=1000),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """mpzmq against one peer in one row, as a ratio of requests per second."""
+
+    scenario: str
+    peer: str
+    at_least: float
+
+
+TARGETS = (
+    Target("echo-1", "plain-pyzmq", 0.6),
+    Target("echo-1", "fd-reader", 0.8),
+    Target("echo-1", "grpc", 3),
+    Target("echo-64", "zmq-asyncio", 5),
+    Target("echo-64", "grpc", 20),
+    Target("echo-1000", "tcp", 0.6),
+    Target("echo-1000", "zmq-asyncio", 8),
+    Target("echo-1000", "nats", 4),
+    Target("echo-1000", "grpc", 40),
+    Target("async-1000", "tcp", 0.4),
+    Target("view-1m-8", "plain-pyzmq", 0.8),
+    Target("1m-8", "plain-pyzmq", 0.8),
+    Target("1m-8", "grpc", 4),
+    Target("fan-1000", "plain-pyzmq", 0.6),
+)
+"""The ratios that the project wants to reach, on uvloop; on Python 3.12 and later, 0.5 for ``async-1000``."""
