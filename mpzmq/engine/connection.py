@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from ..address import Address
     from ..config import HeartbeatPolicy, Limits, ReconnectPolicy
     from ..events import LinkEvent
+    from ..protocol.encoder import Encoder
+    from ..protocol.wire import MessageReader
     from ..transport.base import Dealer, Frames, Transport
 
 __all__ = ["Connection"]
@@ -81,6 +83,7 @@ class Connection:
         name: what it is called in errors, events and logs.
         session: the id of the link's session.
         engine_name: what the worker calls itself.
+        codec: writes and reads records; all links of a worker share one (16 KiB of memory a link).
         transport: makes the socket.
         publish: takes the events of the link.
         once: the first dial is the only one if it fails.
@@ -97,6 +100,7 @@ class Connection:
         reconnect: ReconnectPolicy,
         heartbeat: HeartbeatPolicy,
         limits: Limits,
+        codec: tuple[Encoder, MessageReader],
         transport: Transport,
         publish: Callable[[LinkEvent], None],
         once: bool,
@@ -104,9 +108,11 @@ class Connection:
         self.loop = asyncio.get_running_loop()
         self.address = address
         self.limits = limits
+        encoder, messages = codec
+        now = self.loop.time()
         verdicts = Verdicts(remote_id, name, address.text)
-        self.link = Link(verdicts, session, engine_name, reconnect, heartbeat, limits, once=once, now=self.loop.time())
-        self._reader = ComputerEngineReader(self.link, limits)
+        self.link = Link(verdicts, session, engine_name, reconnect, heartbeat, limits, encoder, once=once, now=now)
+        self._reader = ComputerEngineReader(self.link, messages)
         self._settings = SocketSettings(
             redial_interval=reconnect.interval,
             connect_timeout=reconnect.connect_timeout,

@@ -18,6 +18,8 @@ from ..config import DEFAULT_HEARTBEAT, DEFAULT_LIMITS, DEFAULT_RECONNECT
 from ..errors import ConnectError, ConnectTimeout
 from ..home import Home
 from ..message import LinkState
+from ..protocol.encoder import Encoder
+from ..protocol.wire import Kind, MessageReader
 from ..statistics import Statistics
 from ..transport.tcp import ZmqTransport
 from .connection import Connection
@@ -61,6 +63,7 @@ class ComputerEngineWorker:
         self._reconnect = reconnect
         self._heartbeat = heartbeat
         self._limits = limits
+        self._codec = Encoder(limits), MessageReader(limits, answered=Kind.RESPONSE)
         self._transport: Transport = ZmqTransport()
         self.home = Home("worker")
         self._connections: dict[UUID, Connection] = {}
@@ -241,6 +244,7 @@ class ComputerEngineWorker:
             reconnect=self._reconnect,
             heartbeat=self._heartbeat,
             limits=self._limits,
+            codec=self._codec,
             transport=self._transport,
             publish=self._publish,
             once=wait,

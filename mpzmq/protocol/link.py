@@ -15,7 +15,6 @@ from ..failure import Failure, FailureKind
 from ..message import LinkState, Status
 from . import wire
 from .attempts import Attempts
-from .encoder import Encoder
 from .ledger import Ledger
 from .liveness import Liveness
 from .window import Window
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 
     from ..config import HeartbeatPolicy, Limits, ReconnectPolicy
     from ..statistics import Statistics
+    from .encoder import Encoder
     from .outbox import Outgoing
     from .verdicts import Verdicts
     from .wire import Message, Record
@@ -76,6 +76,7 @@ class Link:
         verdicts: builds the errors of the link.
         session: the id of the link's session, one for all its connections.
         engine_name: what the worker calls itself.
+        encoder: writes the records; links may share one.
         once: give up when the first dial fails, whatever the policy.
         now: the time.
     """
@@ -88,12 +89,13 @@ class Link:
         reconnect: ReconnectPolicy,
         heartbeat: HeartbeatPolicy,
         limits: Limits,
+        encoder: Encoder,
         *,
         once: bool,
         now: float,
     ) -> None:
         self.verdicts = verdicts
-        self.encoder = Encoder(limits)
+        self.encoder = encoder
         self.ledger = Ledger(verdicts, limits)
         self.attempts = Attempts(reconnect)
         self.liveness = Liveness(heartbeat, now)
@@ -271,7 +273,7 @@ class Link:
 
     def next_outgoing(self, now: float) -> Outgoing | None:
         """The next message, marked as sent by :meth:`sent`; None: nothing may leave now."""
-        if not self._handshaken:
+        if not self._handshaken or not self.ledger.outbox:
             return None
         if self.is_running and self._window.has_room():
             return self.ledger.in_order().cut(now)

@@ -138,14 +138,17 @@ class Outbox:
             now: the time, for what depends on it.
             items: False: control records only.
         """
-        if not self._items and not self._control:
-            return None
-        control = list(itertools.islice(self._control.items(), self.batch_records))
-        for key, _ in control:
-            del self._control[key]
-        tags = [tag for (tag, _), _ in control]
-        bodies = [body for _, body in control]
-        size = sum(map(len, bodies)) + 16 * len(bodies)
+        control: list[tuple[_Control, bytes]] = []
+        tags: list[bytes] = []
+        bodies: list[bytes] = []
+        size = 0
+        if self._control:
+            control = list(itertools.islice(self._control.items(), self.batch_records))
+            for key, body in control:
+                del self._control[key]
+                tags.append(key[0])
+                bodies.append(body)
+                size += len(body) + 16
         if not items or not self._items:
             taken: list[Item] = []
         else:

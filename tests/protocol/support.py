@@ -92,6 +92,7 @@ class Pair:
             reconnect or ReconnectPolicy(),
             heartbeat or HeartbeatPolicy(),
             self.limits,
+            self.encoder,
             once=once,
             now=self.now,
         )
