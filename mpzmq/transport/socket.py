@@ -37,8 +37,7 @@ _MORE = int(zmq.NOBLOCK | zmq.SNDMORE)
 def configure(socket: zmq.Socket[bytes], settings: SocketSettings) -> None:
     """Sets what both socket types share. Reasons and measurements: docs/architecture.md."""
     milliseconds = {
-        # Half an interval: the verdict falls between down_after and down_after plus one interval.
-        zmq.HEARTBEAT_IVL: settings.heartbeat_interval / 2,
+        zmq.HEARTBEAT_IVL: settings.heartbeat_interval,
         zmq.HEARTBEAT_TIMEOUT: settings.down_after,
         zmq.HANDSHAKE_IVL: settings.connect_timeout,
         # Linux: ends a connection whose data is not acknowledged, which the heartbeat behind it cannot.
@@ -119,7 +118,7 @@ class ZmqSocket:
     def drain(self) -> None:
         """Reads everything that has arrived; from a flood, only the first part."""
         for _ in range(DRAIN_BURSTS):
-            if self._closed or not self._read_burst():
+            if self._closed or not self._get(_EVENTS) & _POLLIN or not self._read_burst():
                 break
         if not self._closed:
             self._notice()

@@ -1,0 +1,179 @@
+"""The benchmark runs, counts what it says, and says what is wrong. How fast anything is, no test asserts."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bench.__main__ import main
+from bench.compare import compare_row
+from bench.costs import import_seconds
+from bench.latency import percentile
+from bench.peers import PEERS, load
+from bench.peers.base import Count
+from bench.processes import PeerFailed, Server, run_client
+from bench.report import target_lines
+from bench.scenarios import SCENARIOS, TARGETS, Scenario
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[2]
+TINY = ["--rounds", "1", "--seconds", "0.1"]
+
+
+def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs the command as a user does."""
+    command = [sys.executable, "-m", "bench", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The children find the package in the working directory."""
+    monkeypatch.chdir(ROOT)
+    yield
+
+
+def test_a_comparison_ends_in_ratios_and_files(tmp_path: Path) -> None:
+    done = bench(
+        "compare", "--peers", "mpzmq,tcp", "--scenarios", "echo-1000", "--loops", "asyncio", *TINY, "--no-costs",
+        "--output", str(tmp_path),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "64 B, 1,000 in flight (asyncio)" in done.stdout and "latency of mpzmq at 50% of capacity" in done.stdout
+    document: dict[str, Any] = json.loads((tmp_path / "results.json").read_text())
+    (row,) = document["rows"]
+    assert set(row["peers"]) == {"mpzmq", "tcp"} and row["failures"] == []
+    ours, theirs = (row["peers"][name]["requests_per_second"][0] for name in ("mpzmq", "tcp"))
+    assert row["peers"]["tcp"]["mpzmq_by_peer"] == [pytest.approx(ours / theirs, abs=0.001)]
+    assert document["machine"]["python"] and document["command"].startswith("python -m bench compare")
+    seen = document["latency_ms"]["mpzmq"]["0.5"]
+    assert 0 < seen["50"] <= seen["99"] <= seen["100"]
+
+
+def test_the_same_results_draw_the_same_charts(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="the charts need matplotlib, of the extra bench")
+    rates = {"requests_per_second": [1.0, 3.0, 2.0]}
+    document = {
+        "machine": {"python": "3", "cores": "2"},
+        "rows": [{"scenario": "echo-1", "loop": "uvloop", "peers": {"mpzmq": rates, "tcp": rates}}],
+        "latency_ms": {"mpzmq": {"0.5": {"rate": 10.0, "50": 1.0, "99": 2.0, "100": 3.0}}},
+    }
+    drawn = []
+    for name in ("one", "two"):
+        results = tmp_path / name / "results.json"
+        results.parent.mkdir()
+        results.write_text(json.dumps(document))
+        done = bench("draw", str(results))  # matplotlib keeps its fonts open: not in this process
+        assert done.stdout.split() == [str(results.with_name(chart)) for chart in ("rates-uvloop.svg", "latency.svg")]
+        drawn.append([Path(chart).read_bytes() for chart in done.stdout.split()])
+    assert drawn[0] == drawn[1] and b"mpzmq" in drawn[0][0]
+
+
+def test_results_that_cannot_be_read(tmp_path: Path) -> None:
+    done = bench("draw", str(tmp_path / "none.json"))
+    assert done.returncode == os.EX_USAGE and "none.json cannot be read" in done.stderr
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("name", PEERS)
+def test_every_peer_that_is_here_runs(name: str) -> None:
+    if (missing := load(name).missing()) is not None:
+        pytest.skip(missing)
+    said: list[str] = []
+    row = compare_row(SCENARIOS["echo-1"], "asyncio", [name], 1, 0.1, said.append)
+    assert said == row.failures == []
+    (count,) = row.counts[name]
+    assert count.requests > 0 and 0 < count.seconds < 30
+    assert count.client_cpu > 0 and count.server_cpu > 0 and count.client_rss > 2**20 < count.server_rss
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("name", ["fan-10", "async-1000", "dict-64", "view-1m-8", "1m-8"])
+def test_every_kind_of_row_runs(name: str) -> None:
+    said: list[str] = []
+    row = compare_row(SCENARIOS[name], "asyncio", ["mpzmq", "plain-pyzmq", "zmq-asyncio"], 1, 0.1, said.append)
+    assert said == []
+    assert all(load(peer).supports(SCENARIOS[name]) == (peer in row.counts) for peer in ("mpzmq", "plain-pyzmq"))
+
+
+@pytest.mark.usefixtures("here")
+def test_a_server_that_dies_is_told_and_the_others_go_on(capsys: pytest.CaptureFixture[str]) -> None:
+    server = Server("tcp", SCENARIOS["echo-1"], "asyncio")
+    try:
+        server.process.kill()
+        server.process.wait()
+        command = ["measure", "tcp", "echo-1", "--loop", "asyncio", "--seconds", "0.1"]
+        with pytest.raises(PeerFailed, match="tcp: the server for echo-1 has ended with exit code -9"):
+            run_client(server, command, 0.1, "tcp in echo-1")
+    finally:
+        server.close()
+    said: list[str] = []
+    impossible = Scenario(name="no-such-row", title="")  # its children do not know it, and fail
+    row = compare_row(impossible, "asyncio", ["tcp"], 1, 0.1, said.append)
+    assert row.failures == said and "tcp: the server for no-such-row did not start: KeyError" in said[0]
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(("strict", "code"), [([], 0), (["--strict"], 1)])
+def test_a_missing_peer_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], strict: list[str], code: int
+) -> None:
+    monkeypatch.setitem(sys.modules, "grpc", None)  # as Python marks what cannot be imported
+    command = ["compare", "--peers", "grpc", "--scenarios", "echo-1", "--loops", "asyncio", "--no-latency"]
+    assert main([*command, "--no-costs", *TINY, *strict]) == code
+    shown = capsys.readouterr().out
+    assert "grpc is left out: grpc is not installed: .venv/bin/pip install -e '.[bench]'" in shown
+    assert "mpzmq  " in shown, "the others went on"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--peers", "mpzmk"], "there is no peer 'mpzmk'; did you mean 'mpzmq'?"),
+        (["--scenarios", "echo-10"], "there is no scenario 'echo-10'; did you mean 'echo-1"),
+        (["--scenarios", "?"], "there is no scenario '?'; there are echo-1, "),
+        (["--loops", "trio"], "there is no loop 'trio'"),
+        (["--rounds", "x"], "invalid int value: 'x'"),
+    ],
+)
+def test_wrong_usage_is_one_line(arguments: list[str], words: str) -> None:
+    done = bench("compare", *arguments)
+    assert done.returncode == os.EX_USAGE and done.stdout == ""
+    assert words in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_the_list_names_every_row_and_peer() -> None:
+    done = bench("list")
+    assert done.returncode == 0
+    assert {line.split()[0] for line in done.stdout.splitlines()} == {*SCENARIOS, *PEERS}
+
+
+def test_ratios_are_taken_within_a_round() -> None:
+    row = compare_row(SCENARIOS["echo-1"], "uvloop", [], 0, 0.1, print)
+    for peer, requests in (("mpzmq", [10, 20, 90]), ("fd-reader", [10, 10, 10])):
+        row.counts[peer] = [Count(number, 1.0, 0.0, 0.0, 0, 0) for number in requests]
+    assert row.ratios("fd-reader") == [1.0, 2.0, 9.0] and row.ratio("fd-reader") == 2.0
+    assert row.ratio("tcp") is None
+    assert [line.split()[-1] for line in target_lines([row])] == ["reached"]
+
+
+def test_targets_name_rows_and_peers() -> None:
+    assert all(target.scenario in SCENARIOS and target.peer in PEERS for target in TARGETS)
+
+
+def test_percentiles() -> None:
+    ordered = [float(number) for number in range(1, 1001)]
+    assert [percentile(ordered, p) for p in (50, 99, 99.9, 100)] == [500.0, 990.0, 999.0, 1000.0]
+    assert percentile([7.0], 50) == percentile([7.0], 100) == 7.0
+
+
+def test_an_import_takes_time() -> None:
+    assert import_seconds("import mpzmq") > 0
