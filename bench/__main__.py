@@ -16,6 +16,7 @@ from .charts import draw
 from .compare import OURS, Row, compare_row
 from .costs import costs, measure_links
 from .latency import compare_latency, measure_latency
+from .layers import layers
 from .machine import machine
 from .peers import PEERS, load
 from .peers.base import absent
@@ -64,6 +65,8 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("--no-latency", action="store_true", help="leave the open loop out")
     compare.add_argument("--no-costs", action="store_true", help="leave import, memory and idle CPU out")
     compare.add_argument("--strict", action="store_true", help="exit 1 if a peer is missing or has failed")
+    profile = commands.add_parser("layers", help="where the time of one small request goes, in microseconds")
+    profile.add_argument("--loop", choices=("asyncio", "uvloop"), default="asyncio")
     again = commands.add_parser("draw", help="draws the charts of a results.json again, beside it")
     again.add_argument("results", type=Path)
     for name in ("serve", "measure", "latency", "links"):  # what the children do
@@ -88,6 +91,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"{name:12} {scenario.title}")
         for name in PEERS:
             print(f"{name:12} {load(name).title}: {load(name).missing() or 'can run here'}")
+    elif args.command == "layers":
+        spent = layers(args.loop)
+        print("\n".join(f"{microseconds:6.2f}  {layer}" for layer, microseconds in spent.items()))
+        print(f"{sum(spent.values()):6.2f}  together")
     elif args.command == "draw":
         return _draw(args.results)
     elif args.command == "serve":

@@ -26,7 +26,7 @@ __all__ = ["Door", "EngineService", "Requests"]
 class Door(Protocol):
     """What a service needs of a container's handle."""
 
-    async def exchange(
+    async def send(
         self,
         op: int,
         function: str | None,
@@ -96,7 +96,7 @@ class EngineService:
         options = self.options.but(timeout, wait, idempotent, metadata)
         tag = checked_id(request_id)
         op, args = asked(method, data)
-        return (await self._writer(remote_id, tag).exchange(op, None, args, None, options, tag, fallback))[2]
+        return (await self._writer(remote_id, tag).send(op, None, args, None, options, tag, fallback))[2]
 
     async def exchange(
         self,
@@ -121,7 +121,7 @@ class EngineService:
         method = Method(params.method)
         data = params.status if method is Method.SETSTATE and params.data is None else params.data
         op, args = asked(method, data)
-        record = await self._writer(remote_id, tag).exchange(op, None, args, None, options, tag, fallback)
+        record = await self._writer(remote_id, tag).send(op, None, args, None, options, tag, fallback)
         return Params(params.id, method, STATUSES[record[1]], record[2])
 
     async def call(
@@ -217,14 +217,14 @@ class EngineService:
     ) -> Any:
         tag = None if request_id is None else checked_id(request_id)
         writer = self._writer(remote_id, tag)
-        return (await writer.exchange(Op.CALL, checked_name(function), args, kwargs or None, options, tag))[2]
+        return (await writer.send(Op.CALL, checked_name(function), args, kwargs or None, options, tag))[2]
 
     async def _simply(
         self, remote_id: UUID, op: int, args: tuple[Any, ...], timeout: float | _U | None, wait: bool | _U
     ) -> Record:
         # None of these does work that could not be done twice.
         options = self.options.but(timeout, wait, True, UNSET)
-        return await self._writer(remote_id, None).exchange(op, None, args, None, options)
+        return await self._writer(remote_id, None).send(op, None, args, None, options)
 
     def _writer(self, remote_id: UUID, tag: bytes | None) -> Door:
         if not isinstance(remote_id, UUID):

@@ -151,7 +151,7 @@ class ComputerEngineWriter:
         options = self._service.options.but(timeout, wait, idempotent, metadata)
         tag = None if request_id is None else checked_id(request_id)
         op, args = asked(method, data)
-        return (await self.exchange(op, None, args, None, options, tag, fallback))[2]
+        return (await self.send(op, None, args, None, options, tag, fallback))[2]
 
     async def call(
         self,
@@ -168,7 +168,7 @@ class ComputerEngineWriter:
         """Calls a named function of the container; see :meth:`EngineService.call`."""
         options = self._service.options.but(timeout, wait, idempotent, metadata)
         tag = None if request_id is None else checked_id(request_id)
-        return (await self.exchange(Op.CALL, checked_name(function), args, kwargs or None, options, tag))[2]
+        return (await self.send(Op.CALL, checked_name(function), args, kwargs or None, options, tag))[2]
 
     def function(self, name: str, /, **options: Any) -> Callable[..., Coroutine[Any, Any, Any]]:
         """A named function of the container, to be called with any arguments; see :meth:`EngineService.function`."""
@@ -188,7 +188,7 @@ class ComputerEngineWriter:
 
     # The door
 
-    async def exchange(
+    async def send(
         self,
         op: int,
         function: str | None,
@@ -243,7 +243,7 @@ class ComputerEngineWriter:
                 raise
         rest = options.but(UNSET if deadline is None else deadline - loop.time(), UNSET, UNSET, UNSET)
         try:
-            return await self.exchange(Op.INVOKE, None, (fallback,), None, rest)
+            return await self.send(Op.INVOKE, None, (fallback,), None, rest)
         except (RequestError, EncodeError, MessageTooLarge) as error:
             if isinstance(error, RequestError):
                 error.request_id = UUID(bytes=entry.tag)

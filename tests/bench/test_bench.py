@@ -169,6 +169,14 @@ def test_targets_name_rows_and_peers() -> None:
     assert all(target.scenario in SCENARIOS and target.peer in PEERS for target in TARGETS)
 
 
+def test_every_layer_takes_time() -> None:
+    done = bench("layers")
+    assert done.returncode == 0, done.stderr
+    *layers, together = (line.split(maxsplit=1) for line in done.stdout.splitlines())
+    assert len(layers) == 9 and all(float(microseconds) > 0 for microseconds, _ in layers)
+    assert float(together[0]) == pytest.approx(sum(float(microseconds) for microseconds, _ in layers), abs=0.1)
+
+
 def test_percentiles() -> None:
     ordered = [float(number) for number in range(1, 1001)]
     assert [percentile(ordered, p) for p in (50, 99, 99.9, 100)] == [500.0, 990.0, 999.0, 1000.0]

@@ -1,0 +1,131 @@
+"""Where the time of one small request goes: the shipped functions of each layer, timed alone in one process.
+
+Batches of 256, as under load; no sockets. What is missing up to the CPU seconds that ``compare`` sees are the sockets,
+the event loop's own work, the garbage collector, and caches that are colder with a thousand requests under way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from mpzmq.config import Limits
+from mpzmq.container.dispatch import Dispatcher
+from mpzmq.container.registry import Function, Registry
+from mpzmq.engine.requests import request_tags
+from mpzmq.protocol.encoder import Encoder
+from mpzmq.protocol.handshake import Inbox, Sessions
+from mpzmq.protocol.ledger import Ledger
+from mpzmq.protocol.outbox import Item, Outbox
+from mpzmq.protocol.pending import Entry, remaining_ms
+from mpzmq.protocol.verdicts import Verdicts
+from mpzmq.protocol.wire import LINK_TAG, Kind, MessageReader, Op, hello
+
+if TYPE_CHECKING:
+    from mpzmq.protocol.peer import Peer
+
+__all__ = ["layers"]
+
+BATCH = 256
+ROUNDS = 40
+NOW, DEADLINE = 100.0, 130.0
+
+
+def layers(loop: str) -> dict[str, float]:
+    """Microseconds a request in each layer: medians over some batches."""
+    from .peers.base import loop_factory
+
+    seen: dict[str, list[float]] = {}
+    with asyncio.Runner(loop_factory=loop_factory(loop)) as runner:
+        for _ in range(ROUNDS):
+            for layer, seconds in runner.run(_one_round()).items():
+                seen.setdefault(layer, []).append(seconds / BATCH * 1e6)
+    return {layer: statistics.median(times) for layer, times in seen.items()}
+
+
+async def _one_round() -> dict[str, float]:
+    times: dict[str, float] = {}
+    began = time.perf_counter()
+
+    def lap(layer: str) -> None:
+        nonlocal began
+        now = time.perf_counter()
+        times[layer] = now - began
+        began = time.perf_counter()
+
+    limits = Limits()
+    encoder = Encoder(limits)
+    payload = bytes(64)
+    ledger = Ledger(Verdicts(uuid4(), "container", "tcp://127.0.0.1:1"), limits)
+    to_container = MessageReader(limits, answered=Kind.REQUEST)
+    to_engine = MessageReader(limits, answered=Kind.RESPONSE)
+    tags = request_tags()
+    loop = asyncio.get_running_loop()
+
+    registry = Registry()
+    registry.invoke = Function(None, lambda data: data, thread=False, cancellable=True)
+    sessions = Sessions(uuid4(), "container", 2.0, limits)
+    greeting = [LINK_TAG, encoder.pack(hello(uuid4(), 1, "engine", 2.0, limits))]
+    sessions.receive(b"route", to_container.read(greeting), Inbox(), NOW)
+    replies: list[Item] = []
+
+    def keep(peer: Peer, item: Item) -> None:
+        replies.append(item)
+
+    dispatcher = Dispatcher(registry, sessions, limits, keep, "container")
+
+    lap("")
+    entries = []
+    for _ in range(BATCH):
+        data = encoder.prepare(payload, "data", [])
+        record: list[Any] = [
+            Kind.REQUEST, ledger.next_sequence(), remaining_ms(DEADLINE, NOW), 0, Op.INVOKE, None, (data,), None, None,
+        ]  # fmt: skip
+        entry = Entry(next(tags), record, encoder, encoder.pack(record), (), NOW, DEADLINE, True, False, False)
+        entries.append(entry)
+    lap("engine: encode the request")
+    for entry in entries:
+        entry.waiter = loop.create_future()
+        ledger.issued += 1
+        ledger.submit(entry)
+    outgoing = ledger.outbox.cut(NOW)
+    lap("engine: register and batch it")
+    assert outgoing is not None
+    for entry in entries:
+        entry.sent = True
+    began = time.perf_counter()
+    message = to_container.read(outgoing.frames)
+    lap("container: decode and check it")
+    inbox = Inbox()
+    sessions.receive(b"route", message, inbox, NOW)
+    lap("container: find its session")
+    dispatcher.start(inbox, loop.time())
+    lap("container: admit it, call the handler, encode the reply")
+    outbox = Outbox(BATCH)
+    for item in replies:
+        outbox.put(item)
+    answer = outbox.cut(NOW)
+    lap("container: batch the reply")
+    assert answer is not None
+    message = to_engine.read(answer.frames)
+    lap("engine: decode and check the reply")
+    for tag, reply in message.records:
+        ledger.replied(tag, reply)
+    lap("engine: correlate it")
+
+    async def caller(future: asyncio.Future[Any]) -> Any:
+        return await future
+
+    tasks = [asyncio.create_task(caller(entry.waiter)) for entry in entries]
+    await asyncio.sleep(0)
+    began = time.perf_counter()
+    for entry, reply in ledger.ended:
+        entry.waiter.set_result(reply)
+    await asyncio.gather(*tasks)
+    lap("engine: wake the caller")
+    await dispatcher.close()
+    del times[""]
+    return times
