@@ -80,7 +80,6 @@ class Dispatcher:
         self._loop = asyncio.get_running_loop()
         self._clock = self._loop.time
         self._running: dict[tuple[Peer, bytes], Running] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
         self._behind_tasks = False
         self._slow: set[str | None] = set()
         self._idle: list[asyncio.Future[None]] = []
@@ -133,8 +132,9 @@ class Dispatcher:
         """Cancels what runs, and waits for it as far as it can be cancelled."""
         for running in list(self._running.values()):
             self._cancel(running, Ending.SERVER, force=True)
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=CLOSE_TIMEOUT)
+        tasks = [running.task for running in self._running.values() if running.task is not None]
+        if tasks:
+            await asyncio.wait(tasks, timeout=CLOSE_TIMEOUT)
         for running in list(self._running.values()):
             log.warning("%r did not end when it was cancelled, and is abandoned", running)
             self._answer_cancelled(running, Ending.SERVER)
@@ -261,19 +261,14 @@ class Dispatcher:
         token = current.set(running)
         try:
             if _EAGER:
-                task = asyncio.Task(self._run(running, coroutine), loop=self._loop, eager_start=True)  # type: ignore[call-arg, unused-ignore]
-                if task.done():
-                    return
+                running.task = asyncio.Task(self._run(running, coroutine), loop=self._loop, eager_start=True)  # type: ignore[call-arg, unused-ignore]
             else:
-                task = self._loop.create_task(self._run(running, coroutine))
+                running.task = self._loop.create_task(self._run(running, coroutine))
                 if not self._behind_tasks:
                     self._behind_tasks = True
                     self._loop.call_soon(self._tasks_begun)
         finally:
             current.reset(token)
-        running.task = task
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     def _tasks_begun(self) -> None:
         self._behind_tasks = False

@@ -42,7 +42,7 @@ class Running(RequestContext):
         started: whether the handler has begun.
         ended: whether the request has been answered, or needs no answer any more.
         kept: whether the dispatcher holds it, since it did not end at once.
-        task: in which the handler runs; None: in none, or in none yet.
+        task: in which the handler runs, held until it ends (the event loop does not); None: in none, or in none yet.
     """
 
     __slots__ = ("due", "ended", "ending", "engine", "handler", "kept", "record", "started", "task")

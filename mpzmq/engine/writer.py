@@ -306,7 +306,7 @@ class ComputerEngineWriter:
             record,
             encoder,
             encoder.pack(record, names),
-            buffers,
+            buffers or (),
             now,
             deadline,
             options.wait,
