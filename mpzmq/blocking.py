@@ -256,14 +256,20 @@ class _Work:
         self._thread = thread
         self._cancelled = False
         self.task: asyncio.Task[Any] | None = None
-        self.ended = threading.Event()
+        # Not an Event: Ctrl-C between two lines of its wait() can become a RuntimeError.
+        self._end = threading.Lock()
+        self._end.acquire()
 
     def start(self) -> None:
         if self._cancelled:
-            self.ended.set()
+            self._end.release()
             return
         self.task = asyncio.get_running_loop().create_task(self._make())
         self.task.add_done_callback(self._finished)
+
+    def wait(self, timeout: float = -1) -> None:
+        """Waits for the end; once."""
+        self._end.acquire(timeout=timeout)
 
     def cancel(self) -> None:
         self._cancelled = True
@@ -273,7 +279,7 @@ class _Work:
     def _finished(self, task: asyncio.Task[Any]) -> None:
         # Where the interpreter ends, whoever waits is a daemon, and ends with it: woken, it could only complain.
         if not self._thread.is_abandoned:
-            self.ended.set()
+            self._end.release()
         elif not task.cancelled():
             task.exception()  # or asyncio complains that nobody looked at it
 
@@ -347,12 +353,12 @@ class _LoopThread:
 
     def _await(self, work: _Work) -> None:
         try:
-            work.ended.wait()
+            work.wait()
         except BaseException:  # Ctrl-C, as a rule: nobody waits for it any more, so it is cancelled
             with self._door:
                 if not self._loop.is_closed():
                     self._loop.call_soon_threadsafe(work.cancel)
-            work.ended.wait(CANCEL_WITHIN)
+            work.wait(CANCEL_WITHIN)
             raise
 
     def _run(self) -> None:
