@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from .peers import load
-from .peers.base import AsyncPeer, loop_factory
+from .peers.base import WARM_UP, AsyncPeer, loop_factory
 from .processes import PeerFailed, Server, run_client
 from .scenarios import SCENARIOS
 
@@ -25,11 +25,10 @@ if TYPE_CHECKING:
 __all__ = ["PERCENTILES", "SHARES", "compare_latency", "measure_latency"]
 
 SHARES = (0.25, 0.5, 0.75)
-"""Rates, as shares of the capacity that the closed loop found."""
+"""Rates, as shares of the capacity that a closed loop with a task for each request finds."""
 
 PERCENTILES = (50.0, 75.0, 90.0, 95.0, 99.0, 99.5, 99.9, 99.99, 100.0)
 
-CAPACITY_SECONDS = 1.0
 TIMEOUT = 30.0
 
 
@@ -67,6 +66,36 @@ async def open_loop(call: Call, scenario: Scenario, rate: float, seconds: float)
     return sorted(latencies)
 
 
+async def capacity(call: Call, scenario: Scenario, seconds: float) -> float:
+    """Requests a second with a thousand under way, each in a task of its own, as in the open loop."""
+    payload = scenario.payload()
+    done = 0
+    ending = False
+    tasks: set[asyncio.Task[None]] = set()
+
+    def start() -> None:
+        task = asyncio.create_task(one())
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    async def one() -> None:
+        nonlocal done
+        await call(payload)
+        done += 1
+        if not ending:
+            start()
+
+    for _ in range(scenario.in_flight):
+        start()
+    await asyncio.sleep(WARM_UP)
+    before, began = done, time.perf_counter()
+    await asyncio.sleep(seconds)
+    rate = (done - before) / (time.perf_counter() - began)
+    ending = True
+    await asyncio.wait(tasks, timeout=TIMEOUT)
+    return rate
+
+
 def percentile(ordered: Sequence[float], percent: float) -> float:
     """The value below which ``percent`` of all lie."""
     return ordered[min(len(ordered) - 1, math.ceil(len(ordered) * percent / 100) - 1)]
@@ -75,17 +104,19 @@ def percentile(ordered: Sequence[float], percent: float) -> float:
 def measure_latency(
     name: str, scenario: str, loop: str, seconds: float, rate: float, endpoints: Sequence[str]
 ) -> dict[str, float]:
-    """The client process of one measurement: milliseconds by percentile."""
+    """The client process of one measurement: milliseconds by percentile, or the capacity where ``rate`` is 0."""
     peer = load(name)
     assert isinstance(peer, AsyncPeer)
 
-    async def measure() -> list[float]:
+    async def measure() -> dict[str, float]:
         async with peer.connected(endpoints) as calls:
-            return await open_loop(calls[0], SCENARIOS[scenario], rate, seconds)
+            if not rate:
+                return {"capacity": await capacity(calls[0], SCENARIOS[scenario], seconds)}
+            ordered = await open_loop(calls[0], SCENARIOS[scenario], rate, seconds)
+            return {f"{percent:g}": percentile(ordered, percent) * 1000 for percent in PERCENTILES}
 
     with asyncio.Runner(loop_factory=loop_factory(loop)) as runner:
-        ordered = runner.run(measure())
-    return {f"{percent:g}": percentile(ordered, percent) * 1000 for percent in PERCENTILES}
+        return runner.run(measure())
 
 
 def compare_latency(
@@ -101,12 +132,10 @@ def compare_latency(
         server: Server | None = None
         try:
             server = Server(name, scenario, loop)
-            closed = ["measure", name, scenario.name, "--loop", loop, "--seconds", str(CAPACITY_SECONDS)]
-            counted = run_client(server, closed, CAPACITY_SECONDS, f"{name}: capacity")
-            capacity = counted["requests"] / counted["seconds"]
+            command = ["latency", name, scenario.name, "--loop", loop, "--seconds", str(seconds)]
+            most = run_client(server, [*command, "--rate", "0"], seconds, f"{name}: capacity")["capacity"]
             for share in SHARES:
-                rate = capacity * share
-                command = ["latency", name, scenario.name, "--loop", loop, "--seconds", str(seconds)]
+                rate = most * share
                 what = f"{name}: latency at {share:.0%}"
                 percentiles = run_client(server, [*command, "--rate", str(rate)], seconds, what)
                 found.setdefault(name, {})[f"{share:g}"] = {"rate": rate, **percentiles}

@@ -122,8 +122,8 @@ async def _one_round() -> dict[str, float]:
     tasks = [asyncio.create_task(caller(entry.waiter)) for entry in entries]
     await asyncio.sleep(0)
     began = time.perf_counter()
-    for entry, reply in ledger.ended:
-        entry.waiter.set_result(reply)
+    for entry in ledger.ended:
+        entry.waiter.set_result(entry.outcome)
     await asyncio.gather(*tasks)
     lap("engine: wake the caller")
     await dispatcher.close()

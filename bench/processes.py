@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -113,6 +114,8 @@ def serve_here(peer: str, scenario: str, loop: str) -> None:
         print(json.dumps(list(endpoints)), flush=True)
 
     raise_descriptors()
+    # So that a peer ends what it has started, such as a broker.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):
         load(peer).serve(SCENARIOS[scenario], loop, ready)
 

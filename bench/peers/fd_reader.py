@@ -56,7 +56,8 @@ class FdReader(AsyncPeer):
                 while int(socket.get(zmq.EVENTS)) & zmq.POLLIN:
                     with contextlib.suppress(zmq.Again):
                         while True:
-                            waiting.popleft().set_result(socket.recv(zmq.NOBLOCK))
+                            reply = socket.recv(zmq.NOBLOCK)
+                            waiting.popleft().set_result(reply)
 
             def call(payload: Any) -> asyncio.Future[bytes]:
                 future: asyncio.Future[bytes] = loop.create_future()

@@ -227,8 +227,9 @@ class Connection:
             self._give_up(link.turned_away)
         if link.ledger.ended:
             ended, link.ledger.ended = link.ledger.ended, []
-            for entry, outcome in ended:
+            for entry in ended:
                 waiter: asyncio.Future[Any] = entry.waiter
+                outcome, entry.outcome = entry.outcome, None  # an error would hold the frames that hold the entry
                 if waiter.done():
                     continue
                 if isinstance(outcome, Exception):

@@ -283,7 +283,10 @@ class ComputerEngineWriter:
         buffers: list[Buffer] = []
         if op == Op.INVOKE:
             names = _DATA
-            args = (encoder.prepare(args[0], "data", buffers),)
+            data = args[0]
+            prepared = encoder.prepare(data, "data", buffers)
+            if prepared is not data:
+                args = (prepared,)
         else:
             names = _ARGS
             args = encoder.prepare_all(args, "args", buffers)
@@ -293,7 +296,7 @@ class ComputerEngineWriter:
         record = [
             Kind.REQUEST,
             link.ledger.next_sequence(),
-            None if deadline is None else remaining_ms(deadline, now),
+            remaining_ms(deadline, now),
             Flag.IDEMPOTENT if options.idempotent else 0,
             op,
             function,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..errors import MessageTooLarge
 from ..statistics import Statistics
@@ -33,7 +33,7 @@ class Ledger:
     Attributes:
         pending: requests that have not ended.
         outbox: those of them that wait to leave.
-        ended: requests that ended since this was last emptied, each with a RESPONSE record or the error to raise.
+        ended: requests that ended since this was last emptied.
         issued: requests that the application made; whoever issues one counts it here, and it is in flight.
         message_bytes: the largest message that both sides accept.
     """
@@ -42,7 +42,7 @@ class Ledger:
         self.verdicts = verdicts
         self.pending = PendingTable()
         self.outbox = Outbox(limits.batch_records)
-        self.ended: list[tuple[Entry, Any]] = []
+        self.ended: list[Entry] = []
         self.issued = 0
         self.message_bytes = limits.message_bytes
         self._limits = limits
@@ -100,7 +100,8 @@ class Ledger:
             self.outbox.remove(tag)
         if entry.chosen:
             self._spend(tag)
-        self.ended.append((entry, record))
+        entry.outcome = record
+        self.ended.append(entry)
 
     def errored(self, tag: bytes, record: Record) -> None:
         """An ERROR has come."""
@@ -194,7 +195,8 @@ class Ledger:
             self.pending.pop(entry.tag, None)
             self.outbox.remove(entry.tag)
             self._failed += 1
-            self.ended.append((entry, verdict(entry)))
+            entry.outcome = verdict(entry)
+            self.ended.append(entry)
 
     def _spend(self, tag: bytes) -> None:
         if tag not in self._spent:

@@ -218,10 +218,11 @@ class Link:
             self._busy_told = False
             self._tell_up("the container answers again", now, reconnected=False)
         self.ignored += message.ignored
+        response, replied = Kind.RESPONSE, self.ledger.replied
         for tag, record in message.records:
             kind = record[0]
-            if kind == Kind.RESPONSE:
-                self.ledger.replied(tag, record)
+            if kind == response:
+                replied(tag, record)
                 if STATUSES[record[1]] is not self.status:
                     self._status(record[1], now)
             elif kind == Kind.ERROR:

@@ -185,7 +185,7 @@ class Pair:
     def ended(self) -> dict[int, Any]:
         """What became of the requests that ended since the last look, by number."""
         ended, self.link.ledger.ended = self.link.ledger.ended, []
-        outcomes = {int.from_bytes(entry.tag, "big"): outcome for entry, outcome in ended}
+        outcomes = {int.from_bytes(entry.tag, "big"): entry.outcome for entry in ended}
         assert len(outcomes) == len(ended), "a request ended twice"
         return outcomes
 

@@ -56,7 +56,7 @@ class Books:
         return [int.from_bytes(entry.tag, "big") for entry in items]
 
     def ended(self) -> dict[int, Any]:
-        ended = {int.from_bytes(entry.tag, "big"): outcome for entry, outcome in self._ledger.ended}
+        ended = {int.from_bytes(entry.tag, "big"): entry.outcome for entry in self._ledger.ended}
         assert len(ended) == len(self._ledger.ended)
         self._ledger.ended = []
         return ended
