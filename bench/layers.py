@@ -17,10 +17,10 @@ from mpzmq.container.dispatch import Dispatcher
 from mpzmq.container.registry import Function, Registry
 from mpzmq.engine.requests import request_tags
 from mpzmq.protocol.encoder import Encoder
+from mpzmq.protocol.entry import Entry, encode_request, remaining_ms
 from mpzmq.protocol.handshake import Inbox, Sessions
 from mpzmq.protocol.ledger import Ledger
 from mpzmq.protocol.outbox import Item, Outbox
-from mpzmq.protocol.pending import Entry, remaining_ms
 from mpzmq.protocol.verdicts import Verdicts
 from mpzmq.protocol.wire import LINK_TAG, Kind, MessageReader, Op, hello
 
@@ -81,10 +81,9 @@ async def _one_round() -> dict[str, float]:
     entries = []
     for _ in range(BATCH):
         data = encoder.prepare(payload, "data", [])
-        record: list[Any] = [
-            Kind.REQUEST, ledger.next_sequence(), remaining_ms(DEADLINE, NOW), 0, Op.INVOKE, None, (data,), None, None,
-        ]  # fmt: skip
-        entry = Entry(next(tags), record, encoder, encoder.pack(record), (), NOW, DEADLINE, True, False, False)
+        sequence = ledger.next_sequence()
+        body = encode_request(encoder, sequence, remaining_ms(DEADLINE, NOW), 0, Op.INVOKE, None, (data,), None, None)
+        entry = Entry(tags(sequence), sequence, Op.INVOKE, None, body, (), NOW, DEADLINE, True, False, False)
         entries.append(entry)
     lap("engine: encode the request")
     for entry in entries:
@@ -122,8 +121,8 @@ async def _one_round() -> dict[str, float]:
     tasks = [asyncio.create_task(caller(entry.waiter)) for entry in entries]
     await asyncio.sleep(0)
     began = time.perf_counter()
-    for entry in ledger.ended:
-        entry.waiter.set_result(entry.outcome)
+    for waiter, outcome in ledger.take_ended():
+        waiter.set_result(outcome)
     await asyncio.gather(*tasks)
     lap("engine: wake the caller")
     await dispatcher.close()

@@ -45,6 +45,9 @@ CLOSE_TIMEOUT = 1.0
 LONGEST_NAME, SIMILAR_OF = 64, 256
 """How much of a mistyped name is compared with how many functions: a stranger must not buy much work with one frame."""
 
+_STOP, _ENGINE_ENDED, _CALL = Status.STOP, Ending.ENGINE, Op.CALL
+"""Names of the module: looking a member up in its enum takes 0.1 us (Python 3.11), and every request asks."""
+
 _EAGER = sys.version_info >= (3, 12)
 
 
@@ -153,7 +156,7 @@ class Dispatcher:
         sessions = self._sessions
         if sessions.draining is not None and op not in self._builtin:
             self._refuse(peer, tag, Code.DRAINING, sessions.draining)
-        elif sessions.status is Status.STOP and op not in self._builtin:
+        elif sessions.status is _STOP and op not in self._builtin:
             self._refuse(peer, tag, Code.STOPPED, "its status is STOP")
         elif function is None:
             self._refuse(peer, tag, Code.UNSUPPORTED, self._unsupported(op, name))
@@ -163,12 +166,13 @@ class Dispatcher:
             text = f"this engine has {peer.in_flight} requests running already (Limits.in_flight)"
             self._refuse(peer, tag, Code.OVERLOADED, text, {"retry_after": 0.1})
         else:
-            try:
-                function.check(args, kwargs)
-            except TypeError as error:
-                signature = f"{name or 'the handler'}{function.signature}"
-                self._refuse(peer, tag, Code.INVALID_ARGUMENTS, f"{error}; it is {signature}")
-                return
+            if kwargs or not function.least <= len(args) <= function.most:
+                try:
+                    function.check(args, kwargs)
+                except TypeError as error:
+                    signature = f"{name or 'the handler'}{function.signature}"
+                    self._refuse(peer, tag, Code.INVALID_ARGUMENTS, f"{error}; it is {signature}")
+                    return
             deadline = None if remaining is None else now + remaining / 1000
             running = Running(peer, tag, record, function, deadline, self.state, self._clock)
             if function.is_async or function.thread:
@@ -181,7 +185,7 @@ class Dispatcher:
                 self._run_plain(running)
 
     def _find(self, op: int, name: str | None) -> Function | None:
-        if op == Op.CALL:
+        if op == _CALL:
             return self._registry.functions.get(name)  # type: ignore[arg-type]
         return self._registry.invoke if op == Op.INVOKE else self._builtin.get(op)
 
@@ -232,7 +236,10 @@ class Dispatcher:
         began = time.perf_counter()  # not the event loop's clock: uvloop's stands still during a pass
         token = current.set(running)
         try:
-            result = function.call(running, args, kwargs)
+            if kwargs or function.wants_context:
+                result = function.call(running, args, kwargs)
+            else:
+                result = function.handler(*args)
             if type(result) is CoroutineType:  # a plain function around an async one
                 self._spawn(running, result)
                 return
@@ -335,9 +342,9 @@ class Dispatcher:
         return True
 
     def _answer(self, running: Running, result: Any) -> None:
-        if not self._end(running):
+        if running.kept and not self._end(running):
             return
-        if running.ending is Ending.ENGINE:
+        if running.ending is _ENGINE_ENDED:
             self.cancelled += 1
             return
         engine, tag = running.engine, running.tag

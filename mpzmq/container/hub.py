@@ -27,6 +27,9 @@ __all__ = ["Hub"]
 
 log = logging.getLogger(__name__)
 
+_CONNECTED, _SENT = PeerState.CONNECTED, Delivery.SENT
+"""Names of the module: looking a member up in its enum takes 0.1 us (Python 3.11), and every reply asks."""
+
 FULL_RETRY = 0.01
 """Seconds until a message that an engine's connection did not take is tried again."""
 
@@ -119,7 +122,7 @@ class Hub:
         await self.router.close(LINGER)
 
     def _reply(self, peer: Peer, item: Item) -> None:
-        if peer.state is not PeerState.CONNECTED:
+        if peer.state is not _CONNECTED:
             self.undeliverable += 1
             return
         if not peer.reply(item):
@@ -152,7 +155,7 @@ class Hub:
             peer, _ = sessions.dirty.popitem()
             while (outgoing := peer.next_outgoing(now)) is not None:
                 delivery = self.router.send(peer.route, outgoing.frames)
-                if delivery is Delivery.SENT:
+                if delivery is _SENT:
                     continue
                 peer.refuse(outgoing)
                 if delivery is Delivery.GONE:

@@ -27,10 +27,13 @@ class Function:
         thread: whether it runs in a worker thread.
         cancellable: whether it is cancelled when nobody waits for it any more.
         signature: without the context parameter.
+        least, most: how many positional arguments it takes.
+        wants_context: whether one of its parameters is the ``RequestContext``.
     """
 
     __slots__ = (
-        "_context", "_index", "_least", "_most", "cancellable", "handler", "is_async", "name", "signature", "thread",
+        "_context", "_index", "cancellable", "handler", "is_async", "least", "most", "name", "signature", "thread",
+        "wants_context",
     )  # fmt: skip
 
     def __init__(self, name: str | None, handler: Callable[..., Any], *, thread: bool, cancellable: bool) -> None:
@@ -47,6 +50,7 @@ class Function:
         signature = _signature(handler)
         parameters = list(signature.parameters.values())
         self._context = _context_parameter(handler, parameters)
+        self.wants_context = self._context is not None
         # Where it stands among the positional ones; one that is keyword-only stands behind them all.
         positional = [p.name for p in parameters if p.kind in _POSITIONAL]
         self._index = positional.index(self._context) if self._context in positional else math.inf
@@ -55,11 +59,11 @@ class Function:
         # Most calls are positional: their number tells whether they fit, and Signature.bind() takes 3 us more.
         required = [p for p in parameters if p.default is p.empty]
         if any(p.kind is p.KEYWORD_ONLY for p in required):
-            self._least, self._most = math.inf, -math.inf
+            self.least, self.most = math.inf, -math.inf
         else:
-            self._least = sum(p.kind in _POSITIONAL for p in required)
+            self.least = sum(p.kind in _POSITIONAL for p in required)
             starred = any(p.kind is p.VAR_POSITIONAL for p in parameters)
-            self._most = math.inf if starred else sum(p.kind in _POSITIONAL for p in parameters)
+            self.most = math.inf if starred else sum(p.kind in _POSITIONAL for p in parameters)
 
     def check(self, args: list[Any], kwargs: dict[str, Any] | None) -> None:
         """Whether the handler can be called with these arguments.
@@ -69,7 +73,7 @@ class Function:
         """
         if kwargs and self._context in kwargs:
             raise TypeError(f"{self._context!r} is given by the container and not by the caller")
-        if kwargs or not self._least <= len(args) <= self._most:
+        if kwargs or not self.least <= len(args) <= self.most:
             self.signature.bind(*args, **(kwargs or {}))
 
     def call(self, context: RequestContext, args: list[Any], kwargs: dict[str, Any] | None) -> Any:

@@ -6,7 +6,7 @@ import enum
 from typing import TYPE_CHECKING, Any
 
 from ..context import RequestContext
-from ..protocol.pending import request_in_words
+from ..protocol.entry import request_in_words
 
 if TYPE_CHECKING:
     import asyncio

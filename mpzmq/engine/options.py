@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from ..config import MAX_SECONDS
+from ..protocol.entry import remaining_ms
 
 __all__ = ["UNSET", "Options", "Unset"]
 
@@ -31,18 +32,22 @@ class Options:
         wait: whether it may wait, within the timeout, for a link that cannot take it now.
         idempotent: whether it may run twice, and so be sent again after its connection was lost.
         metadata: sent along; the handler finds it in its context.
+        milliseconds: the timeout as it goes over the wire.
     """
 
     timeout: float | None = 30.0
     wait: bool = True
     idempotent: bool = False
     metadata: Mapping[str, Any] | None = None
+    milliseconds: int | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         if self.timeout is not None and (isinstance(self.timeout, bool) or not isinstance(self.timeout, int | float)):
             raise TypeError(f"timeout is a number of seconds or None, not {type(self.timeout).__name__}")
         if self.timeout is not None and not self.timeout <= MAX_SECONDS:  # NaN compares with nothing
             raise ValueError(f"timeout is {self.timeout}, and at most {MAX_SECONDS:,.0f} seconds: None is no deadline")
+        if self.timeout is not None:
+            object.__setattr__(self, "milliseconds", remaining_ms(self.timeout, 0.0))
         if self.metadata is None:
             return
         if not isinstance(self.metadata, Mapping) or not all(isinstance(key, str) for key in self.metadata):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 import os
-import struct
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -12,13 +10,16 @@ from ..message import Description, FunctionDescription, Method, Status
 from ..protocol.wire import Op
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
     from ..protocol.wire import Record
 
 __all__ = ["asked", "checked_id", "checked_name", "description", "request_tags"]
 
 NIL = UUID(int=0)
+
+_INVOKE, _OP_INVOKE = Method.INVOKE, Op.INVOKE
+"""Names of the module: looking a member up in its enum takes 0.1 us (Python 3.11), and every request asks."""
 
 
 def checked_name(function: object) -> str:
@@ -38,24 +39,28 @@ def asked(method: Method, data: Any) -> tuple[int, tuple[Any, ...]]:
     Raises:
         ValueError: there is no such method; or it is SETSTATE, and the data is no status.
     """
-    if method is Method.INVOKE:
-        return Op.INVOKE, (data,)
+    if method is _INVOKE:
+        return _OP_INVOKE, (data,)
     method = Method(method)
     if method is Method.GETSTATE:
         return Op.GETSTATE, ()
     return (Op.SETSTATE, (Status(data),)) if method is Method.SETSTATE else (Op.INVOKE, (data,))
 
 
-def request_tags() -> Iterator[bytes]:
-    """Request ids for callers that choose none: UUIDs of version 8, random in front, counting behind.
+def request_tags() -> Callable[[int], bytes]:
+    """Makes request ids for callers that choose none: UUIDs of version 8, random in front, a number behind.
 
     Drawing each from the system's randomness would take as long as encoding the request.
     """
     front = bytearray(os.urandom(8))
     front[6] = front[6] & 0x0F | 0x80
     prefix = bytes(front)
-    start = 1 << 63  # the variant bits of RFC 9562
-    return map(prefix.__add__, map(struct.Struct(">Q").pack, itertools.count(start + 1)))
+    variant = 1 << 63  # the bits of RFC 9562
+
+    def request_tag(number: int) -> bytes:
+        return prefix + (variant + number).to_bytes(8)
+
+    return request_tag
 
 
 def checked_id(request_id: object) -> bytes:

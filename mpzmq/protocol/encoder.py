@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from ..config import Limits
 
-__all__ = ["Encoder", "Names"]
+__all__ = ["Encoder"]
 
 _SCALARS = frozenset({type(None), bool, int, float, str})
 _MANY = 32
@@ -28,10 +28,6 @@ _CARRIED = (
     "a message carries None, bool, int (64 bit), float, str, bytes, list, tuple, dict with str, int or bytes keys,"
     " buffers, numpy arrays, UUID and aware datetime; convert it first"
 )
-
-
-Names = tuple[tuple[str, tuple[int, ...]], ...]
-"""What the application calls the values of a record, each with its place: an index, and one more for each level."""
 
 
 class _UnfitError(Exception):
@@ -123,28 +119,26 @@ class Encoder:
             level = below
         return False
 
-    def pack(self, record: list[Any], names: Names = ()) -> bytes:
-        """One record, whose values :meth:`prepare` has seen, as MessagePack.
+    def pack(self, value: Any, name: str = "the record") -> bytes:
+        """A value that :meth:`prepare` has seen, or a record of such values, as MessagePack.
 
         Args:
-            record: the record.
-            names: what the application calls the values in it, and where they stand, to name the one at fault.
+            value: what to pack.
+            name: what the application calls it, the root of the path in an error.
 
         Raises:
             EncodeError: an int has more than 64 bits, or a str is no Unicode.
         """
         try:
-            packed: bytes = self._packer.pack(record)
+            return self._packer.pack(value)
         except (OverflowError, ValueError, TypeError) as error:
-            # A packer that has failed may hold half a record.
+            # A packer that has failed may hold half a value.
             self._packer = _new_packer()
-            for name, place in names:
-                try:
-                    _find_unfit(_at(record, place), self._packer)
-                except _UnfitError as unfit:
-                    raise _encode_error(name + unfit.path, unfit.what) from None
-            raise _encode_error("the request", str(error)) from None
-        return packed
+            try:
+                _find_unfit(value, self._packer)
+            except _UnfitError as unfit:
+                raise _encode_error(name + unfit.path, unfit.what) from None
+            raise _encode_error(name, str(error)) from None
 
 
 def _new_packer() -> msgpack.Packer:
@@ -286,14 +280,6 @@ def _aware(value: datetime) -> datetime:
     except OverflowError:
         raise _UnfitError("a datetime outside the years 1 to 9999 of UTC") from None
     return value
-
-
-def _at(record: Any, place: tuple[int, ...]) -> Any:
-    for index in place:
-        if index >= len(record):
-            return None
-        record = record[index]
-    return record
 
 
 def _find_unfit(value: Any, packer: Any) -> None:

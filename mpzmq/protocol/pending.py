@@ -3,117 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from .outbox import Item
-from .wire import Op
+from .entry import Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
-    from .encoder import Encoder
-    from .values import Buffer
-    from .wire import Record
-
-__all__ = ["Deadlines", "Entry", "PendingTable", "remaining_ms", "request_in_words"]
-
-_STALE_AFTER = 0.05
-_STALE_SHARE = 0.1
-"""Seconds, and share of what remains, for which a request may wait before its remaining time is written anew."""
-
-_PLENTY = _STALE_AFTER / _STALE_SHARE
+__all__ = ["Deadlines", "PendingTable"]
 
 _SWEEP_INTERVAL = 0.005
 """Seconds between two sweeps at least, so that many deadlines close together cost one."""
-
-
-class Entry(Item):
-    """One request that has not ended.
-
-    Attributes:
-        record: the REQUEST record, its remaining time to be written anew.
-        deadline: when it ends without a reply; None: never.
-        waiter: whoever is told of the end; the protocol only keeps it.
-        outcome: how it ended: the RESPONSE record, or the error to raise; None until then.
-        wait: whether it may wait for a link that cannot take it now.
-        idempotent: whether it may be sent again after it was lost.
-        sent: whether it has left this process, so that a handler may have seen it.
-        resent: whether it was lost with a connection and queued again.
-        chosen: whether the caller chose its id.
-    """
-
-    __slots__ = (
-        "_encoder", "chosen", "deadline", "idempotent", "outcome", "record", "resent", "sent", "wait", "waiter",
-    )  # fmt: skip
-
-    # Positional: a class called with keywords takes twice as long (Python 3.11: 0.9 against 0.45 us).
-    def __init__(
-        self,
-        tag: bytes,
-        record: Record,
-        encoder: Encoder,
-        body: bytes,
-        buffers: Sequence[Buffer],
-        now: float,
-        deadline: float | None,
-        wait: bool,
-        idempotent: bool,
-        chosen: bool,
-    ) -> None:
-        # Not by Item.__init__: one call less for every request (0.15 us).
-        self.tag = tag
-        self.body = body
-        self.buffers = buffers
-        self.size = len(body) + 16
-        if buffers:
-            self.size += sum(map(len, buffers))
-        self.record = record
-        self.deadline = deadline
-        self.waiter: Any = None
-        self.outcome: Any = None
-        self.wait = wait
-        self.idempotent = idempotent
-        self.sent = False
-        self.resent = False
-        self.chosen = chosen
-        self._encoder = encoder
-        if deadline is None:
-            self.stale_at = math.inf
-        else:
-            remaining = deadline - now
-            self.stale_at = now + (_STALE_AFTER if remaining > _PLENTY else _STALE_SHARE * remaining)
-
-    @property
-    def what(self) -> str:
-        """The request in words, for errors."""
-        return request_in_words(self.record[4], self.record[5])
-
-    def has_body_of(self, other: Entry) -> bool:
-        """Whether both ask for the same: operation, function, arguments and metadata."""
-        mine, theirs = (entry._encoder.pack(entry.record[4:]) for entry in (self, other))
-        return mine == theirs and list(map(bytes, self.buffers)) == list(map(bytes, other.buffers))
-
-    def refresh(self, now: float) -> None:
-        """Writes the remaining time anew: the request has waited."""
-        if self.deadline is not None:
-            self.stale_at = now + min(_STALE_AFTER, _STALE_SHARE * (self.deadline - now))
-            self.record[2] = remaining_ms(self.deadline, now)
-            self.body = self._encoder.pack(self.record)
-
-
-def request_in_words(op: int, function: str | None) -> str:
-    """What a request asks for."""
-    return f"the call of {function!r}" if op == Op.CALL else f"the {_OPS.get(op, 'unknown')} request"
-
-
-_OPS = {Op.INVOKE: "INVOKE", Op.SETSTATE: "SETSTATE", Op.GETSTATE: "GETSTATE", Op.DESCRIBE: "describe"}
-
-
-def remaining_ms(deadline: float | None, now: float) -> int | None:
-    """What is left until a deadline in milliseconds, rounded up so that it never ends early at the container."""
-    if deadline is None:
-        return None
-    return int((deadline - now) * 1000) + 1 if deadline > now else 1
 
 
 class Deadlines:
@@ -162,8 +62,9 @@ class PendingTable(dict[bytes, Entry]):
     def add(self, entry: Entry) -> None:
         """A request more."""
         self[entry.tag] = entry
-        if entry.deadline is not None and entry.deadline < self._deadlines.bound:
-            self._deadlines.add(entry.deadline)
+        deadline = entry.deadline
+        if deadline is not None and deadline < self._deadlines.bound:
+            self._deadlines.add(deadline)
 
     def take(self, which: Callable[[Entry], bool]) -> list[Entry]:
         """Takes out all requests of a kind."""

@@ -29,7 +29,7 @@ from ..message import Executed, LinkState
 from .wire import EXECUTED, Code
 
 if TYPE_CHECKING:
-    from .pending import Entry
+    from .entry import Entry
     from .wire import Record
 
 __all__ = ["Verdicts"]

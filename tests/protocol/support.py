@@ -13,8 +13,8 @@ from mpzmq.failure import Failure, FailureKind
 from mpzmq.message import LinkState, Status
 from mpzmq.protocol import wire
 from mpzmq.protocol.encoder import Encoder
+from mpzmq.protocol.entry import Entry, encode_request, remaining_ms
 from mpzmq.protocol.link import Link
-from mpzmq.protocol.pending import Entry, remaining_ms
 from mpzmq.protocol.verdicts import Verdicts
 from mpzmq.protocol.wire import LINK_TAG, Flag, Kind, Message, MessageReader, Op, Record
 
@@ -184,10 +184,9 @@ class Pair:
 
     def ended(self) -> dict[int, Any]:
         """What became of the requests that ended since the last look, by number."""
-        ended, self.link.ledger.ended = self.link.ledger.ended, []
-        outcomes = {int.from_bytes(entry.tag, "big"): entry.outcome for entry in ended}
-        assert len(outcomes) == len(ended), "a request ended twice"
-        return outcomes
+        ended = self.link.ledger.take_ended()
+        assert len(dict(ended)) == len(ended), "a request ended twice"
+        return dict(ended)
 
     def told(self) -> list[str]:
         """The names of the events since the last look."""
@@ -219,11 +218,14 @@ def make_entry(
     buffers: list[Buffer] = []
     args = [encoder.prepare(data, "args[0]", buffers)]
     flags = Flag.IDEMPOTENT if idempotent else 0
-    record = [Kind.REQUEST, sequence, remaining_ms(deadline, now), flags, Op.CALL, function, args, None, None]
-    return Entry(
-        tag(number), record, encoder, encoder.pack(record), buffers, now=now, deadline=deadline,
+    remaining = None if deadline is None else remaining_ms(deadline, now)
+    body = encode_request(encoder, sequence, remaining, flags, Op.CALL, function, args, None, None)
+    entry = Entry(
+        tag(number), sequence, Op.CALL, function, body, buffers, now=now, deadline=deadline,
         wait=wait, idempotent=idempotent, chosen=chosen,
     )  # fmt: skip
+    entry.waiter = number  # who is told of the end, as the tests name it
+    return entry
 
 
 def numbers(records: Sequence[tuple[bytes, Record]], kind: int = Kind.REQUEST) -> list[int]:

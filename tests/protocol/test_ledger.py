@@ -17,7 +17,7 @@ from mpzmq.protocol.wire import Code, Kind
 from .support import REMOTE, make_entry, tag
 
 if TYPE_CHECKING:
-    from mpzmq.protocol.pending import Entry
+    from mpzmq.protocol.entry import Entry
 
 OK = [Kind.RESPONSE, 1, None]
 
@@ -56,10 +56,9 @@ class Books:
         return [int.from_bytes(entry.tag, "big") for entry in items]
 
     def ended(self) -> dict[int, Any]:
-        ended = {int.from_bytes(entry.tag, "big"): entry.outcome for entry in self._ledger.ended}
-        assert len(ended) == len(self._ledger.ended)
-        self._ledger.ended = []
-        return ended
+        ended = self._ledger.take_ended()
+        assert len(dict(ended)) == len(ended), "a request ended twice"
+        return dict(ended)
 
 
 def error(code: int, executed: int = 0) -> list[Any]:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
-import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mpzmq.config import Limits
 from mpzmq.protocol.encoder import Encoder
-from mpzmq.protocol.pending import Deadlines, Entry, PendingTable, remaining_ms, request_in_words
-from mpzmq.protocol.wire import Op
+from mpzmq.protocol.pending import Deadlines, PendingTable
 
 from .support import make_entry, tag
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from mpzmq.protocol.entry import Entry
 
 ENCODER = Encoder(Limits())
 
@@ -117,51 +116,3 @@ def test_nothing_expires_early_and_nothing_is_forgotten(steps: list[tuple[int, b
         for key in tags(pending.expired(now)):
             assert alive.pop(key) <= now
         when = pending.next_deadline()
-
-
-@pytest.mark.parametrize(
-    ("deadline", "now", "expected"),
-    [(None, 5.0, None), (6.0, 5.0, 1001), (5.0005, 5.0, 1), (5.0, 5.0, 1), (4.0, 5.0, 1), (5.0015, 5.0, 2)],
-)
-def test_remaining_time_is_rounded_up(deadline: float | None, now: float, expected: int | None) -> None:
-    assert remaining_ms(deadline, now) == expected
-
-
-def test_the_remaining_time_is_written_anew_when_a_request_has_waited() -> None:
-    entry = make_entry(ENCODER, 1, now=10.0, deadline=12.0, data="x")
-    body = entry.body
-    assert entry.stale_at == pytest.approx(10.05)
-    entry.refresh(11.0)
-    assert entry.stale_at == pytest.approx(11.05)
-    assert msgpack.unpackb(entry.body)[2] == 1001
-    assert msgpack.unpackb(entry.body)[:2] + msgpack.unpackb(entry.body)[3:] == (
-        msgpack.unpackb(body)[:2] + msgpack.unpackb(body)[3:]
-    )
-    entry.refresh(13.0)
-    assert msgpack.unpackb(entry.body)[2] == 1
-
-
-def test_a_request_without_deadline_is_never_written_anew() -> None:
-    entry = make_entry(ENCODER, 1, now=10.0)
-    assert entry.stale_at == math.inf and msgpack.unpackb(entry.body)[2] is None
-
-
-def test_a_short_deadline_makes_a_request_stale_sooner() -> None:
-    assert make_entry(ENCODER, 1, now=10.0, deadline=10.1).stale_at == pytest.approx(10.01)
-
-
-def test_bodies_are_compared_without_what_changes() -> None:
-    one = make_entry(ENCODER, 1, 1, deadline=5.0, data=[1, b"x" * 20_000])
-    assert one.has_body_of(make_entry(ENCODER, 2, 9, deadline=7.0, data=[1, b"x" * 20_000]))
-    assert not one.has_body_of(make_entry(ENCODER, 1, 1, data=[1, b"y" * 20_000]))
-    assert not one.has_body_of(make_entry(ENCODER, 1, 1, data=[2, b"x" * 20_000]))
-    assert not one.has_body_of(make_entry(ENCODER, 1, 1, data=[1, b"x" * 20_000], function="other"))
-
-
-def test_requests_in_words() -> None:
-    assert make_entry(ENCODER, 1, function="add").what == "the call of 'add'"
-    assert request_in_words(Op.INVOKE, None) == "the INVOKE request"
-    assert request_in_words(Op.SETSTATE, None) == "the SETSTATE request"
-    assert request_in_words(Op.GETSTATE, None) == "the GETSTATE request"
-    assert request_in_words(Op.DESCRIBE, None) == "the describe request"
-    assert request_in_words(99, None) == "the unknown request"

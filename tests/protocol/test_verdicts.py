@@ -18,7 +18,7 @@ from mpzmq.protocol.wire import Code, Kind
 from .support import REMOTE, make_entry, tag
 
 if TYPE_CHECKING:
-    from mpzmq.protocol.pending import Entry
+    from mpzmq.protocol.entry import Entry
 
 NO, UNKNOWN, YES = Executed.NO, Executed.UNKNOWN, Executed.YES
 VERDICTS = Verdicts(REMOTE, "worker-7", "10.0.0.1:3010")

@@ -1,0 +1,167 @@
+"""One request on its way: what leaves, and what has to be known until it ends."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import msgpack
+
+from ..errors import EncodeError
+from .outbox import Item
+from .wire import Kind, Op
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .encoder import Encoder
+    from .values import Buffer
+
+__all__ = ["Entry", "encode_request", "remaining_ms", "request_in_words"]
+
+_STALE_AFTER = 0.05
+_STALE_SHARE = 0.1
+"""Seconds, and share of what remains, for which a request may wait before its remaining time is written anew."""
+
+_PLENTY = _STALE_AFTER / _STALE_SHARE
+
+_REQUEST, _INVOKE = Kind.REQUEST, Op.INVOKE
+
+_NAMES = ("args", "kwargs", "metadata")
+_DATA_NAMES = ("data", "kwargs", "metadata")
+"""What the application calls the values of a REQUEST."""
+
+_INT_WIDTHS = {0xCC: 2, 0xCD: 3, 0xCE: 5, 0xCF: 9}
+"""Bytes of a MessagePack int or nil by its first byte; 1 for all others."""
+
+
+class Entry(Item):
+    """One request that has not ended.
+
+    Attributes:
+        sequence: its number in the session.
+        op: what is asked, one of :class:`~mpzmq.protocol.wire.Op`.
+        function: its name, in a CALL.
+        deadline: when it ends without a reply; None: never.
+        waiter: whoever is told of the end; the protocol only keeps it.
+        wait: whether it may wait for a link that cannot take it now.
+        idempotent: whether it may be sent again after it was lost.
+        sent: whether it has left this process, so that a handler may have seen it.
+        resent: whether it was lost with a connection and queued again.
+        chosen: whether the caller chose its id.
+    """
+
+    __slots__ = (
+        "chosen", "deadline", "function", "idempotent", "op", "resent", "sent", "sequence", "wait", "waiter",
+    )  # fmt: skip
+
+    # Positional: a class called with keywords takes twice as long (Python 3.11: 0.9 against 0.45 us).
+    def __init__(
+        self,
+        tag: bytes,
+        sequence: int,
+        op: int,
+        function: str | None,
+        body: bytes,
+        buffers: Sequence[Buffer],
+        now: float,
+        deadline: float | None,
+        wait: bool,
+        idempotent: bool,
+        chosen: bool,
+    ) -> None:
+        # Not by Item.__init__: one call less for every request (0.15 us).
+        self.tag = tag
+        self.body = body
+        self.buffers = buffers
+        self.size = len(body) + 16
+        if buffers:
+            self.size += sum(map(len, buffers))
+        self.sequence = sequence
+        self.op = op
+        self.function = function
+        self.deadline = deadline
+        self.waiter: Any = None
+        self.wait = wait
+        self.idempotent = idempotent
+        self.sent = False
+        self.resent = False
+        self.chosen = chosen
+        if deadline is None:
+            self.stale_at = math.inf
+        else:
+            remaining = deadline - now
+            self.stale_at = now + (_STALE_AFTER if remaining > _PLENTY else _STALE_SHARE * remaining)
+
+    @property
+    def what(self) -> str:
+        """The request in words, for errors."""
+        return request_in_words(self.op, self.function)
+
+    def has_body_of(self, other: Entry) -> bool:
+        """Whether both ask for the same: operation, function, arguments and metadata."""
+        mine, theirs = (entry.body[entry._remaining().stop + 1 :] for entry in (self, other))
+        return mine == theirs and list(map(bytes, self.buffers)) == list(map(bytes, other.buffers))
+
+    def refresh(self, now: float) -> None:
+        """Writes the remaining time anew: the request has waited."""
+        if self.deadline is not None:
+            self.stale_at = now + min(_STALE_AFTER, _STALE_SHARE * (self.deadline - now))
+            where = self._remaining()
+            remaining = msgpack.packb(remaining_ms(self.deadline, now))
+            self.body = self.body[: where.start] + remaining + self.body[where.stop :]
+
+    def _remaining(self) -> slice:
+        """Where the remaining time stands in the body, behind the kind and the sequence number."""
+        start = 2 + _INT_WIDTHS.get(self.body[2], 1)
+        return slice(start, start + _INT_WIDTHS.get(self.body[start], 1))
+
+
+def encode_request(
+    encoder: Encoder,
+    sequence: int,
+    remaining: int | None,
+    flags: int,
+    op: int,
+    function: str | None,
+    args: Sequence[Any],
+    kwargs: dict[str, Any] | None,
+    metadata: dict[str, Any] | None,
+) -> bytes:
+    """A REQUEST record, whose values :meth:`Encoder.prepare` has seen.
+
+    Args:
+        encoder: packs the values.
+        sequence: the request's number in the session.
+        remaining: milliseconds until its deadline; None: it has none.
+        flags: bits of :class:`~mpzmq.protocol.wire.Flag`.
+        op: what is asked.
+        function: its name, in a CALL.
+        args: the arguments; in a plain request, the data alone.
+        kwargs: those by name.
+        metadata: for the handler's context.
+
+    Raises:
+        EncodeError: an int has more than 64 bits, or a str is no Unicode.
+    """
+    try:
+        return encoder.pack([_REQUEST, sequence, remaining, flags, op, function, args, kwargs, metadata])
+    except EncodeError:
+        if op == _INVOKE:
+            args = args[0]
+        for name, value in zip(_DATA_NAMES if op == _INVOKE else _NAMES, (args, kwargs, metadata), strict=True):
+            encoder.pack(value, name)  # the one at fault is named
+        raise
+
+
+def request_in_words(op: int, function: str | None) -> str:
+    """What a request asks for."""
+    return f"the call of {function!r}" if op == Op.CALL else f"the {_OPS.get(op, 'unknown')} request"
+
+
+_OPS = {Op.INVOKE: "INVOKE", Op.SETSTATE: "SETSTATE", Op.GETSTATE: "GETSTATE", Op.DESCRIBE: "describe"}
+
+
+def remaining_ms(deadline: float, now: float) -> int:
+    """What is left until a deadline in milliseconds, rounded up so that it never ends early at the container."""
+    return int((deadline - now) * 1000) + 1 if deadline > now else 1
