@@ -45,7 +45,7 @@ CLOSE_TIMEOUT = 1.0
 LONGEST_NAME, SIMILAR_OF = 64, 256
 """How much of a mistyped name is compared with how many functions: a stranger must not buy much work with one frame."""
 
-_STOP, _ENGINE_ENDED, _CALL = Status.STOP, Ending.ENGINE, Op.CALL
+_STOP, _ENGINE_ENDED, _CALL, _INVOKE = Status.STOP, Ending.ENGINE, Op.CALL, Op.INVOKE
 """Names of the module: looking a member up in its enum takes 0.1 us (Python 3.11), and every request asks."""
 
 _EAGER = sys.version_info >= (3, 12)
@@ -75,6 +75,7 @@ class Dispatcher:
         self.received = self.replied = self.failed = self.refused = self.cancelled = 0
         self.deadlines = Deadlines()
         self._registry = registry
+        self._functions = registry.functions
         self._sessions = sessions
         self._answers = Answers(sessions)
         self._limits = limits
@@ -152,7 +153,10 @@ class Dispatcher:
             return
         self.received += 1
         _, _, remaining, _, op, name, args, kwargs, _ = record
-        function = self._find(op, name)
+        if op == _CALL:
+            function = self._functions.get(name)
+        else:
+            function = self._registry.invoke if op == _INVOKE else self._builtin.get(op)
         sessions = self._sessions
         if sessions.draining is not None and op not in self._builtin:
             self._refuse(peer, tag, Code.DRAINING, sessions.draining)
@@ -183,11 +187,6 @@ class Dispatcher:
                 self._loop.call_soon(self._run_plain, running)
             else:
                 self._run_plain(running)
-
-    def _find(self, op: int, name: str | None) -> Function | None:
-        if op == _CALL:
-            return self._registry.functions.get(name)  # type: ignore[arg-type]
-        return self._registry.invoke if op == Op.INVOKE else self._builtin.get(op)
 
     def _unsupported(self, op: int, name: str | None) -> str:
         if op != Op.CALL:
@@ -227,7 +226,8 @@ class Dispatcher:
         return running.ending is not None
 
     def _run_plain(self, running: Running) -> None:
-        if self._is_late(running):
+        due = running.due
+        if (running.ending is not None or (due is not None and due <= self._clock())) and self._is_late(running):
             self._answer_cancelled(running, running.ending)
             return
         running.started = True

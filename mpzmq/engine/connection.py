@@ -234,7 +234,8 @@ class Connection:
             self._end(link.ledger.take_ended())
         if link.events:
             self._tell()
-        self._flush()
+        if link.ledger.outbox:
+            self._flush()
         if self._timer is None:
             self._arm()
         if link.is_over:

@@ -80,24 +80,24 @@ class Decoder:
                 if self._unpack(whole, 1, _ARRAY_32.pack(0xDD, count), data):
                     return whole[0], self._next_buffer == len(buffers), True
             records: list[Any] = []  # one by one, those before a malformed one are kept
-            complete = self._unpack(records, count, data)
+            complete = self._unpack(records, count, b"", data)
             return records, self._next_buffer == len(buffers), complete
         except HostileData:
             return [], not buffers, False
         finally:
             self._buffers = ()
 
-    def _unpack(self, values: list[Any], count: int, *chunks: Buffer) -> bool:
+    def _unpack(self, values: list[Any], count: int, head: bytes, data: Buffer) -> bool:
         """Reads ``count`` values into a list as far as it goes; True: they are all there, and nothing behind them."""
         self._next_buffer = 0
         unpacker = self._unpacker
         if unpacker is None:
             unpacker = self._unpacker = self._new_unpacker()
         try:
-            end = unpacker.tell()
-            for chunk in chunks:
-                end += len(chunk)
-                unpacker.feed(chunk)
+            end = unpacker.tell() + len(head) + len(data)
+            if head:
+                unpacker.feed(head)
+            unpacker.feed(data)
             for _ in range(count):
                 values.append(unpacker.unpack())  # noqa: PERF401  (those before a malformed one are kept)
             if unpacker.tell() == end:

@@ -100,10 +100,8 @@ class Sessions:
         """One message from one connection, decoded; what has to be run goes into ``inbox``."""
         self.ignored += message.ignored
         peer = self._by_route.get(route)
-        if peer is not None and peer.route == route:
-            peer.heard(message.size, now)
-            if peer.is_report_due:
-                self.dirty[peer] = None
+        if peer is not None and peer.route == route and peer.heard(message.size, now):
+            self.dirty[peer] = None
         request, requests = Kind.REQUEST, inbox.requests
         known = peer is not None and peer.route == route
         for tag, record in message.records:

@@ -46,6 +46,9 @@ class Signal(enum.Enum):
     CLOSED = "ended by this side"
 
 
+_BUSY, _RESPONSE = LinkState.BUSY, Kind.RESPONSE
+"""Names of the module: looking one up in its class takes up to 0.1 us (Python 3.11)."""
+
 _S = LinkState
 TRANSITIONS: dict[tuple[LinkState, Signal], LinkState] = {
     (_S.CONNECTING, Signal.WELCOMED): _S.ALIVE,
@@ -112,6 +115,8 @@ class Link:
         """Why the container said GOODBYE on this connection."""
         self.is_running = False
         """Whether requests can leave now: ALIVE, or BUSY and welcomed. Kept, since every request asks (0.1 us)."""
+        self.is_over = False
+        """Whether the link has ended for good."""
         self.turned_away: Failure | None = None
         """Why the container will not say WELCOME on this connection."""
 
@@ -134,11 +139,6 @@ class Link:
     def is_handshaken(self) -> bool:
         """Whether the ZMTP handshake of a connection is done."""
         return self._handshaken
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the link has ended for good."""
-        return self.state is LinkState.FAILED or self.state is LinkState.CLOSED
 
     def cancel(self, tag: bytes) -> None:
         """The caller waits no more: the request has ended, and the container is told if it may know of it."""
@@ -213,18 +213,19 @@ class Link:
     def receive(self, message: Message, now: float) -> None:
         """One message of the container, decoded."""
         self.liveness.heard(now)
-        if self.state is LinkState.BUSY and self.welcomed:
+        if self.state is _BUSY and self.welcomed:
             self._signal(Signal.HEARD)
             self._busy_told = False
             self._tell_up("the container answers again", now, reconnected=False)
         self.ignored += message.ignored
-        response, replied = Kind.RESPONSE, self.ledger.replied
+        replied, status = self.ledger.replied, self.status
         for tag, record in message.records:
             kind = record[0]
-            if kind == response:
+            if kind == _RESPONSE:
                 replied(tag, record)
-                if STATUSES[record[1]] is not self.status:
+                if STATUSES[record[1]] is not status:
                     self._status(record[1], now)
+                    status = self.status
             elif kind == Kind.ERROR:
                 self.ledger.errored(tag, record)
                 self._heed(record)
@@ -299,6 +300,7 @@ class Link:
         before = self.state
         self.state = TRANSITIONS.get((before, signal), before)
         self.is_running = self.state is LinkState.ALIVE or (self.state is LinkState.BUSY and self.welcomed)
+        self.is_over = self.state is LinkState.FAILED or self.state is LinkState.CLOSED
         return self.state is not before
 
     def _tell(self, event: type[LinkEvent], reason: str, now: float, **facts: Any) -> None:

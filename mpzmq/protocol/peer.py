@@ -106,15 +106,16 @@ class Peer:
         """All routes that are remembered."""
         return [*self._old_routes, self.route]
 
-    @property
-    def is_report_due(self) -> bool:
-        """Whether the engine has to hear soon how much was read, or its window closes."""
-        return self._reads.is_report_due()
+    def heard(self, size: int, now: float) -> bool:
+        """A message of ``size`` bytes was read from the engine's connection.
 
-    def heard(self, size: int, now: float) -> None:
-        """A message of ``size`` bytes was read from the engine's connection."""
+        Returns:
+            Whether the engine has to hear soon how much was read, or its window closes.
+        """
         self._heard_at = now
-        self._reads.read(size)
+        reads = self._reads
+        reads.read(size)
+        return reads.is_report_due
 
     def pong(self) -> None:
         """Answers a PING."""
@@ -163,7 +164,7 @@ class Peer:
         """The next message for the engine; None: nothing waits, or there is no connection."""
         if self.state is not PeerState.CONNECTED:
             return None
-        if self._reads.is_report_due():
+        if self._reads.is_report_due:
             self._reads.reported()
             self.control([Kind.ACK, self._reads.messages, self._reads.bytes])
         return self.outbox.cut(now)

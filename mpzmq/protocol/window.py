@@ -59,20 +59,21 @@ class ReadCounter:
         self._report_bytes = max(1, window_bytes // 4)
         self.messages = self.bytes = 0
         self._reported_messages = self._reported_bytes = 0
+        self.is_report_due = False
+        """Whether a quarter of the window has been read without the sender knowing."""
 
     def read(self, size: int) -> None:
         """One message of ``size`` bytes has been read."""
         self.messages += 1
         self.bytes += size
-
-    def is_report_due(self) -> bool:
-        """Whether a quarter of the window has been read without the sender knowing."""
-        return (
+        if (
             self.messages - self._reported_messages >= self._report_messages
             or self.bytes - self._reported_bytes >= self._report_bytes
-        )
+        ):
+            self.is_report_due = True
 
     def reported(self) -> None:
         """The sender is being told of everything that was read."""
         self._reported_messages = self.messages
         self._reported_bytes = self.bytes
+        self.is_report_due = False

@@ -142,10 +142,10 @@ class Message:
     __slots__ = ("ignored", "malformed", "records", "size")
 
     def __init__(
-        self, records: list[tuple[bytes, Record]], size: int = 0, malformed: Sequence[bytes] = (), ignored: int = 0
+        self, records: list[tuple[bytes, Record]], size: int = 0, malformed: list[bytes] | None = None, ignored: int = 0
     ) -> None:
         self.records = records
-        self.malformed = list(malformed)
+        self.malformed = [] if malformed is None else malformed
         self.ignored = ignored
         self.size = size
 
@@ -295,7 +295,7 @@ class MessageReader:
 
     def __init__(self, limits: Limits, answered: int) -> None:
         self._decoder = Decoder(limits)
-        self._batch = limits.batch_records
+        self._most_tags = 16 * limits.batch_records
         self._answered = (answered, Kind.ERROR) if answered == Kind.RESPONSE else (answered,)
         self._usual = answered
         self._usual_length, self._check_usual = _SHAPES[answered]
@@ -306,7 +306,9 @@ class MessageReader:
         if len(frames) < 2:
             message.ignored = 1
             return message
-        tags = bytes(frames[0][: 16 * self._batch + 1])
+        tags = frames[0]
+        if len(tags) > self._most_tags or type(tags) is not bytes:
+            tags = bytes(tags[: self._most_tags + 1])
         count, odd = divmod(len(tags), 16)
         if count == 0:
             message.ignored = 1
@@ -321,7 +323,7 @@ class MessageReader:
         records = message.records
         decoder = self._decoder
         usual, length, check = self._usual, self._usual_length if whole else -1, self._check_usual
-        for (tag,), value in zip(_TAG.iter_unpack(tags[: 16 * count]), values, strict=False):
+        for (tag,), value in zip(_TAG.iter_unpack(tags[: 16 * count] if odd else tags), values, strict=False):
             # Nearly all records are of one kind: a table, and a call for each, would take 0.3 us more.
             if type(value) is list and len(value) == length and value[0] == usual:
                 try:
@@ -331,8 +333,9 @@ class MessageReader:
                 except HostileData:
                     pass
             self._record(message, tag, value, whole)
-        for index in range(len(values), count):
-            self._malformed(message, tags[16 * index : 16 * index + 16])
+        if len(values) < count:
+            for index in range(len(values), count):
+                self._malformed(message, tags[16 * index : 16 * index + 16])
         return message
 
     def _record(self, message: Message, tag: bytes, value: Any, whole: bool) -> None:

@@ -126,28 +126,28 @@ def test_never_more_than_the_window_is_unread(messages: int, size: int, steps: l
 def test_a_report_is_due_after_a_quarter_of_the_messages() -> None:
     counter = ReadCounter(8, 10**6)
     counter.read(1)
-    assert not counter.is_report_due()
+    assert not counter.is_report_due
     counter.read(1)
-    assert counter.is_report_due()
+    assert counter.is_report_due
     counter.reported()
-    assert not counter.is_report_due()
+    assert not counter.is_report_due
     assert (counter.messages, counter.bytes) == (2, 2)
 
 
 def test_a_report_is_due_after_a_quarter_of_the_bytes() -> None:
     counter = ReadCounter(1000, 400)
     counter.read(99)
-    assert not counter.is_report_due()
+    assert not counter.is_report_due
     counter.read(1)
-    assert counter.is_report_due()
+    assert counter.is_report_due
 
 
 @pytest.mark.parametrize(("messages", "size"), [(1, 1), (3, 3), (1, 10**9), (10**9, 1)])
 def test_the_smallest_windows_are_reported_at_once(messages: int, size: int) -> None:
     counter = ReadCounter(messages, size)
-    assert not counter.is_report_due()
+    assert not counter.is_report_due
     counter.read(1)
-    assert counter.is_report_due()
+    assert counter.is_report_due
 
 
 @given(st.integers(1, 50), st.integers(1, 5000), st.lists(st.integers(1, 300), max_size=200))
@@ -158,6 +158,6 @@ def test_both_halves_never_stop(messages: int, size: int, sizes: list[int]) -> N
         assert window.has_room()
         window.sent(message)
         counter.read(message)
-        if counter.is_report_due():
+        if counter.is_report_due:
             counter.reported()
             window.read(counter.messages, counter.bytes)
