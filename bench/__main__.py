@@ -10,7 +10,7 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from .charts import draw
 from .compare import OURS, Row, compare_row
@@ -18,6 +18,7 @@ from .costs import costs, measure_links
 from .latency import compare_latency, measure_latency
 from .layers import layers
 from .machine import machine
+from .page import page
 from .peers import PEERS, load
 from .peers.base import absent
 from .processes import PeerFailed, measure_here, serve_here
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 FAILED, INTERRUPTED = 1, 130
+
+RESULTS = Path(__file__).parents[1] / "docs" / "benchmarks"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -61,13 +64,13 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("--loops", type=_names(("asyncio", "uvloop"), "loop"), default=["asyncio", "uvloop"])
     compare.add_argument("--rounds", type=int, default=5, help="how often each is measured (default 5)")
     compare.add_argument("--seconds", type=float, default=1.0, help="how long each time (default 1.0)")
-    compare.add_argument("--output", type=Path, help="the folder for results.json and the charts; none by default")
+    compare.add_argument("--output", type=Path, default=RESULTS, help="the folder of what it writes (docs/benchmarks)")
     compare.add_argument("--no-latency", action="store_true", help="leave the open loop out")
     compare.add_argument("--no-costs", action="store_true", help="leave import, memory and idle CPU out")
     compare.add_argument("--strict", action="store_true", help="exit 1 if a peer is missing or has failed")
     profile = commands.add_parser("layers", help="where the time of one small request goes, in microseconds")
     profile.add_argument("--loop", choices=("asyncio", "uvloop"), default="asyncio")
-    again = commands.add_parser("draw", help="draws the charts of a results.json again, beside it")
+    again = commands.add_parser("draw", help="writes the page and the charts of a results.json again, beside it")
     again.add_argument("results", type=Path)
     for name in ("serve", "measure", "latency", "links"):  # what the children do
         child = commands.add_parser(name)
@@ -118,8 +121,18 @@ def _draw(results: Path) -> int:
     except (OSError, ValueError) as error:
         print(f"bench: {results} cannot be read: {error}", file=sys.stderr)
         return os.EX_USAGE
-    print("\n".join(str(path) for path in draw(document, results.parent)))
+    print("\n".join(str(path) for path in _show(document, results.parent, print)))
     return 0
+
+
+def _show(document: dict[str, Any], folder: Path, say: Callable[[str], None]) -> list[Path]:
+    """Writes what people look at: the page and the charts."""
+    text = folder / "results.md"
+    text.write_text(page(document))
+    if (missing := absent("matplotlib")) is not None:
+        say(f"no charts: {missing}")
+        return [text]
+    return [text, *draw(document, folder)]
 
 
 def _compare(args: argparse.Namespace) -> int:
@@ -164,18 +177,15 @@ def _compare(args: argparse.Namespace) -> int:
         say(str(error))
     except KeyboardInterrupt:
         interrupted = True
-    targets = target_lines(rows)
-    if targets:
-        print("\n".join(["What mpzmq has set itself:", *targets]))
-    if args.output is not None and rows and not interrupted:
+    shown = shlex.join(["python", "-m", "bench", *sys.argv[1:]])
+    document = as_document(rows, latency, spent, seen, shown)
+    if document["targets"]:
+        print("\n".join(["What mpzmq has set itself:", *target_lines(document["targets"])]))
+    if rows and not interrupted:
         args.output.mkdir(parents=True, exist_ok=True)
-        shown = shlex.join(["python", "-m", "bench", *sys.argv[1:]])
-        document = as_document(rows, latency, spent, seen, shown)
         write_json(args.output / "results.json", document)
-        if (missing := absent("matplotlib")) is not None:
-            say(f"no charts: {missing}")
-        else:
-            draw(document, args.output)
+        written = [args.output / "results.json", *_show(document, args.output, say)]
+        print("\n".join(f"wrote {path}" for path in written))
     if interrupted:
         return INTERRUPTED
     return FAILED if failures and args.strict else 0

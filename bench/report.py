@@ -7,7 +7,8 @@ import statistics
 from typing import TYPE_CHECKING, Any
 
 from .compare import OURS
-from .scenarios import SCENARIOS, TARGETS
+from .peers import load
+from .scenarios import COST_TARGETS, SCENARIOS, TARGETS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from .compare import Row
 
-__all__ = ["as_document", "row_lines", "target_lines", "write_json"]
+__all__ = ["as_document", "row_lines", "target_lines", "targets", "write_json"]
 
 
 def row_lines(row: Row) -> list[str]:
@@ -38,19 +39,34 @@ def row_lines(row: Row) -> list[str]:
     return lines
 
 
-def target_lines(rows: Sequence[Row]) -> list[str]:
-    """The ratios that the project wants, and what was seen."""
-    lines = []
+def targets(rows: Sequence[Row], costs: dict[str, float]) -> list[dict[str, str]]:
+    """What the project wants, and what was seen, in words."""
+    found = []
     for row in rows:
         for target in TARGETS:
             ratio = row.ratio(target.peer) if target.scenario == row.scenario else None
             if ratio is not None:
-                title = SCENARIOS[row.scenario].title
-                word = "reached" if ratio >= target.at_least else "missed"
-                lines.append(
-                    f"  {title:36} {row.loop:8} {target.peer:12} at least {target.at_least:>4}: {ratio:6.2f}  {word}"
-                )
-    return lines
+                work = SCENARIOS[row.scenario].title
+                against = load(target.peer).title
+                verdict = "reached" if ratio >= target.at_least else "missed"
+                found.append(_target(work, row.loop, against, f"at least {target.at_least:g}", f"{ratio:.2f}", verdict))
+    for key, (work, against, most) in COST_TARGETS.items():
+        if key in costs:
+            verdict = "reached" if costs[key] < most else "missed"
+            found.append(_target(work, "", against, f"under {most:g}", f"{costs[key]:.2f}", verdict))
+    return found
+
+
+def _target(work: str, loop: str, against: str, wanted: str, seen: str, verdict: str) -> dict[str, str]:
+    return {"work": work, "loop": loop, "against": against, "wanted": wanted, "seen": seen, "verdict": verdict}
+
+
+def target_lines(found: Sequence[dict[str, str]]) -> list[str]:
+    """The same, for a terminal."""
+    return [
+        f"  {t['work']:36} {t['loop']:8} {t['against']:28} {t['wanted']:>13}: {t['seen']:>6}  {t['verdict']}"
+        for t in found
+    ]
 
 
 def as_document(
@@ -82,6 +98,7 @@ def as_document(
         ],
         "latency_ms": latency,
         "costs": costs,
+        "targets": targets(rows, costs),
     }
 
 

@@ -45,7 +45,7 @@ class Count:
         requests: how many were answered in the time.
         seconds: how long it took.
         client_cpu, server_cpu: CPU seconds of each process meanwhile, all threads.
-        server_rss, client_rss: memory at the end, in bytes.
+        client_rss, server_rss: the most memory that each process has held, in bytes.
     """
 
     requests: int
@@ -104,6 +104,12 @@ def cpu_and_memory(pid: int | str) -> tuple[float, int]:
     return nanoseconds / 1e9, pages * os.sysconf("SC_PAGE_SIZE")
 
 
+def peak_memory(pid: int | str) -> int:
+    """The most memory that a process has held, in bytes."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+
+
 class Stopwatch:
     """Takes time, CPU and memory of client and server at the same moments."""
 
@@ -120,10 +126,15 @@ class Stopwatch:
         """The counting ends."""
         assert self._began is not None
         end = time.perf_counter()
-        (client, client_rss), (server, server_rss) = cpu_and_memory("self"), cpu_and_memory(self._server)
+        client, server = cpu_and_memory("self")[0], cpu_and_memory(self._server)[0]
         done_before, began, client_before, server_before = self._began
         return Count(
-            done - done_before, end - began, client - client_before, server - server_before, client_rss, server_rss
+            done - done_before,
+            end - began,
+            client - client_before,
+            server - server_before,
+            peak_memory("self"),
+            peak_memory(self._server),
         )
 
 

@@ -8,6 +8,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from ..protocol.handshake import Inbox, Sessions
+from ..protocol.outbox import ENOUGH_BYTES
 from ..protocol.peer import PeerSignal, PeerState
 from ..protocol.wire import Goodbye, Kind, MessageReader
 from ..transport.base import Delivery, SocketSettings
@@ -89,6 +90,9 @@ class Hub:
         finally:
             self._gathering = gathering
             self._flush()
+        if len(inbox.requests) > 1 and not gathering:
+            # Their tasks run in the next pass: the first reply alone would wake the engine for it.
+            self._gather()
         self._arm()
 
     def farewell(self, code: int, text: str) -> None:
@@ -133,9 +137,14 @@ class Hub:
         self.sessions.dirty[peer] = None
         if not self._gathering:
             # As for requests: the first of a pass of the event loop leaves at once, the others at the pass's end.
-            self._gathering = True
-            self._loop.call_soon(self._end_pass)
+            self._gather()
             self._flush()
+        elif peer.outbox.bytes >= ENOUGH_BYTES:
+            self._flush()
+
+    def _gather(self) -> None:
+        self._gathering = True
+        self._loop.call_soon(self._end_pass)
 
     def _end_pass(self) -> None:
         self._gathering = False

@@ -19,6 +19,7 @@ from ..errors import (
 )
 from ..failure import Failure, FailureKind
 from ..protocol.link import Link
+from ..protocol.outbox import ENOUGH_BYTES
 from ..protocol.verdicts import Verdicts
 from ..transport.base import SocketSettings
 from .names import Candidates, look_up
@@ -155,6 +156,8 @@ class Connection:
             self._flush()
         elif not self._gathering:
             self._gather()
+        elif self.link.ledger.outbox.bytes >= ENOUGH_BYTES:
+            self._flush()
         if deadline is not None and deadline < self._armed_for:
             self._arm()
 

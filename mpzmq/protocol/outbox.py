@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
     _Control = tuple[bytes, int]
 
-__all__ = ["Item", "Outbox", "Outgoing"]
+__all__ = ["ENOUGH_BYTES", "Item", "Outbox", "Outgoing"]
+
+ENOUGH_BYTES = 16 * 1024
+"""What waits for the end of a pass of the event loop leaves before it from this size on, so that the other side works
+on it meanwhile (64 B, 1,000 in flight: +28 % requests/s, with ``async def`` handlers +40 %; half or twice of it: less).
+"""
 
 _TAG, _BODY, _SIZE, _BUFFERS, _STALE_AT = map(operator.attrgetter, ("tag", "body", "size", "buffers", "stale_at"))
 """With map(), a whole batch is asked in C (a fifth of the time of a loop)."""

@@ -18,7 +18,7 @@ from bench.latency import percentile
 from bench.peers import PEERS, load
 from bench.peers.base import Count
 from bench.processes import PeerFailed, Server, run_client
-from bench.report import target_lines
+from bench.report import target_lines, targets
 from bench.scenarios import SCENARIOS, TARGETS, Scenario
 
 if TYPE_CHECKING:
@@ -60,11 +60,18 @@ def test_a_comparison_ends_in_ratios_and_files(tmp_path: Path) -> None:
 
 def test_the_same_results_draw_the_same_charts(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="the charts need matplotlib, of the extra bench")
-    rates = {"requests_per_second": [1.0, 3.0, 2.0]}
+    rates = {
+        "requests_per_second": [1.0, 3.0, 2.0], "mpzmq_by_peer": [1.0, 3.0, 2.5], "client_us": [7.0],
+        "server_us": [8.0], "client_rss_mib": 30.0, "server_rss_mib": 40.0,
+    }  # fmt: skip
+    row = {"scenario": "echo-1", "loop": "uvloop", "peers": {"mpzmq": rates, "tcp": rates}, "failures": ["it rained"]}
     document = {
+        "command": "python -m bench compare",
         "machine": {"python": "3", "cores": "2"},
-        "rows": [{"scenario": "echo-1", "loop": "uvloop", "peers": {"mpzmq": rates, "tcp": rates}}],
-        "latency_ms": {"mpzmq": {"0.5": {"rate": 10.0, "50": 1.0, "99": 2.0, "100": 3.0}}},
+        "rows": [row],
+        "costs": {"import_ratio": 1.25},
+        "targets": targets([], {"import_ratio": 1.25}),
+        "latency_ms": {"mpzmq": {"0.5": {"rate": 10.0, "50": 1.0, "99": 2.0, "99.9": 2.5, "100": 3.0}}},
     }
     drawn = []
     for name in ("one", "two"):
@@ -72,9 +79,16 @@ def test_the_same_results_draw_the_same_charts(tmp_path: Path) -> None:
         results.parent.mkdir()
         results.write_text(json.dumps(document))
         done = bench("draw", str(results))  # matplotlib keeps its fonts open: not in this process
-        assert done.stdout.split() == [str(results.with_name(chart)) for chart in ("rates-uvloop.svg", "latency.svg")]
+        files = ("results.md", "rates-uvloop.svg", "latency.svg")
+        assert done.stdout.split() == [str(results.with_name(file)) for file in files], done.stderr
         drawn.append([Path(chart).read_bytes() for chart in done.stdout.split()])
-    assert drawn[0] == drawn[1] and b"mpzmq" in drawn[0][0]
+    assert drawn[0] == drawn[1]
+    text = drawn[0][0].decode()
+    assert "| 64 B, 1 in flight | 2 | 2<br>2.50 (1.00 to 3.00) |" in text
+    assert "| 64 B, 1 in flight | 7.0 s | 8.0 s | 30 MiB | 40 MiB |" in text and "- it rained" in text
+    assert "| mpzmq | 50% | 10 | 1.00 | 2.00 | 2.50 | 3.00 |" in text
+    assert "| import mpzmq |  | import zmq, asyncio, msgpack | under 1.5 | 1.25 | reached |" in text
+    assert b"mpzmq" in drawn[0][1]
 
 
 def test_results_that_cannot_be_read(tmp_path: Path) -> None:
@@ -124,14 +138,18 @@ def test_a_server_that_dies_is_told_and_the_others_go_on(capsys: pytest.CaptureF
 @pytest.mark.usefixtures("here")
 @pytest.mark.parametrize(("strict", "code"), [([], 0), (["--strict"], 1)])
 def test_a_missing_peer_is_left_out(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], strict: list[str], code: int
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, strict: list[str], code: int
 ) -> None:
-    monkeypatch.setitem(sys.modules, "grpc", None)  # as Python marks what cannot be imported
+    for module in ("grpc", "matplotlib"):  # whose fonts stay open in this process
+        monkeypatch.setitem(sys.modules, module, None)  # as Python marks what cannot be imported
     command = ["compare", "--peers", "grpc", "--scenarios", "echo-1", "--loops", "asyncio", "--no-latency"]
+    command += ["--output", str(tmp_path)]
     assert main([*command, "--no-costs", *TINY, *strict]) == code
     shown = capsys.readouterr().out
     assert "grpc is left out: grpc is not installed: .venv/bin/pip install -e '.[bench]'" in shown
     assert "mpzmq  " in shown, "the others went on"
+    assert "no charts: matplotlib is not installed: .venv/bin/pip install -e '.[bench]'" in shown
+    assert json.loads((tmp_path / "results.json").read_text())["rows"] and (tmp_path / "results.md").exists()
 
 
 @pytest.mark.parametrize(
@@ -162,7 +180,9 @@ def test_ratios_are_taken_within_a_round() -> None:
         row.counts[peer] = [Count(number, 1.0, 0.0, 0.0, 0, 0) for number in requests]
     assert row.ratios("fd-reader") == [1.0, 2.0, 9.0] and row.ratio("fd-reader") == 2.0
     assert row.ratio("tcp") is None
-    assert [line.split()[-1] for line in target_lines([row])] == ["reached"]
+    found = targets([row], {"import_ratio": 1.6, "idle_cpu_percent": 4.9})
+    assert [target["verdict"] for target in found] == ["reached", "missed", "reached"]
+    assert [line.split()[-1] for line in target_lines(found)] == ["reached", "missed", "reached"]
 
 
 def test_targets_name_rows_and_peers() -> None:
