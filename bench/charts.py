@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 __all__ = ["draw"]
 
 OURS, OTHER = "#d1495b", "#8d99ae"
+
+HEADLINES = ("echo-1", "echo-1000", "dict-64")
+"""The rows of the chart in the README."""
 _METADATA = {"Date": None, "Creator": None}
 
 
@@ -25,11 +28,15 @@ def draw(document: dict[str, Any], folder: Path) -> list[Path]:
     mpl.rcParams.update({"svg.hashsalt": "mpzmq", "svg.fonttype": "none", "font.size": 9, "axes.spines.top": False})
     mpl.rcParams.update({"axes.spines.right": False, "figure.constrained_layout.use": True})
     drawn = []
+    headlines: dict[str, Any] = {}
     loops = list(dict.fromkeys(row["loop"] for row in document["rows"]))
     for loop in loops:
         rows = {row["scenario"]: row["peers"] for row in document["rows"] if row["loop"] == loop and row["peers"]}
         if rows:
             drawn.append(_bars(rows, document, loop, folder / f"rates-{loop}.svg"))
+            headlines = {name: peers for name, peers in rows.items() if name in HEADLINES}
+    if loops and headlines:
+        drawn.append(_bars(headlines, document, loops[-1], folder / "summary.svg"))
     if document["latency_ms"]:
         drawn.append(_percentiles(document["latency_ms"], folder / "latency.svg"))
     return drawn

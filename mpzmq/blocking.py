@@ -71,10 +71,10 @@ def connect(
     thread = _LoopThread(ComputerEngineWorker(reconnect=reconnect, heartbeat=heartbeat, limits=limits))
     try:
         writer = thread.do(lambda: thread.worker.connect(uuid4(), address, name=name, timeout=timeout))
+        return BlockingContainer(thread, writer)
     except BaseException:
         thread.close()
         raise
-    return BlockingContainer(thread, writer)
 
 
 class BlockingContainer:
@@ -254,16 +254,12 @@ class _Work:
     def __init__(self, make: Callable[[], Coroutine[Any, Any, Any]], thread: _LoopThread) -> None:
         self._make = make
         self._thread = thread
-        self._cancelled = False
         self.task: asyncio.Task[Any] | None = None
         # Not an Event: Ctrl-C between two lines of its wait() can become a RuntimeError.
         self._end = threading.Lock()
         self._end.acquire()
 
     def start(self) -> None:
-        if self._cancelled:
-            self._end.release()
-            return
         self.task = asyncio.get_running_loop().create_task(self._make())
         self.task.add_done_callback(self._finished)
 
@@ -272,16 +268,17 @@ class _Work:
         self._end.acquire(timeout=timeout)
 
     def cancel(self) -> None:
-        self._cancelled = True
-        if self.task is not None:
+        if self.task is None:
+            self._end.release()  # the interrupt came before it could be started
+        else:
             self.task.cancel()
 
     def _finished(self, task: asyncio.Task[Any]) -> None:
+        if not task.cancelled():
+            task.exception()  # or asyncio complains of it where an interrupt has kept its caller from looking
         # Where the interpreter ends, whoever waits is a daemon, and ends with it: woken, it could only complain.
         if not self._thread.is_abandoned:
             self._end.release()
-        elif not task.cancelled():
-            task.exception()  # or asyncio complains that nobody looked at it
 
 
 class _LoopThread:
@@ -300,7 +297,7 @@ class _LoopThread:
 
     @property
     def is_closed(self) -> bool:
-        return self._closing is not None
+        return self._closing is not None or self._loop.is_closed()
 
     def do(self, make: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
         """Runs a coroutine to its end, in the context variables of the calling thread.
@@ -311,12 +308,22 @@ class _LoopThread:
         """
         self._check()
         work = _Work(make, self)
-        with self._door:
-            if self._closing is not None:
-                raise _Closed
-            # It copies the caller's context: a call made inside a handler inherits the deadline of that handler.
-            self._loop.call_soon_threadsafe(work.start)
-        self._await(work)
+        try:
+            with self._door:
+                if self.is_closed:
+                    raise _Closed
+                # It copies the caller's context: a call made inside a handler inherits the deadline of that handler.
+                self._loop.call_soon_threadsafe(work.start)
+            work.wait()
+        except _Closed:
+            raise
+        except BaseException:  # Ctrl-C, as a rule: nobody waits for it any more, so it is cancelled
+            with self._door:
+                if not self._loop.is_closed():
+                    self._loop.call_soon_threadsafe(work.cancel)
+            if work.task is None or not work.task.done():
+                work.wait(CANCEL_WITHIN)
+            raise
         task = work.task
         if task is None or task.cancelled():
             raise _Closed
@@ -327,10 +334,11 @@ class _LoopThread:
         """Closes the worker and ends the thread; bounded."""
         self._check()
         with self._door:
-            if self._closing is None:
-                self._closing = _Work(lambda: self._close(timeout), self)
+            if not self.is_closed:
                 # In a context of its own: the deadline of a handler that closes is none of its business.
-                self._loop.call_soon_threadsafe(self._closing.start)
+                closing = _Work(lambda: self._close(timeout), self)
+                self._loop.call_soon_threadsafe(closing.start)
+                self._closing = closing
         self._thread.join(timeout + CLOSE_WITHIN)
 
     def abandon(self) -> None:
@@ -350,16 +358,6 @@ class _LoopThread:
             raise RuntimeError("this handle belongs to the parent of this process: connect() after the fork")
         if threading.current_thread() is self._thread:
             raise RuntimeError("a blocking call on the handle's own thread would wait for itself for ever")
-
-    def _await(self, work: _Work) -> None:
-        try:
-            work.wait()
-        except BaseException:  # Ctrl-C, as a rule: nobody waits for it any more, so it is cancelled
-            with self._door:
-                if not self._loop.is_closed():
-                    self._loop.call_soon_threadsafe(work.cancel)
-            work.wait(CANCEL_WITHIN)
-            raise
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)

@@ -48,6 +48,8 @@ LONGEST_NAME, SIMILAR_OF = 64, 256
 _STOP, _ENGINE_ENDED, _CALL, _INVOKE = Status.STOP, Ending.ENGINE, Op.CALL, Op.INVOKE
 """Names of the module: looking a member up in its enum takes 0.1 us (Python 3.11), and every request asks."""
 
+_ENDED: Record = []
+
 _EAGER = sys.version_info >= (3, 12)
 
 
@@ -84,9 +86,11 @@ class Dispatcher:
         self._loop = asyncio.get_running_loop()
         self._clock = self._loop.time
         self._running: dict[tuple[Peer, bytes], Running] = {}
-        self._behind_tasks = False
+        self._behind_tasks = 0  # bursts whose tasks have not begun
+        self._has_spawned = False  # whether this burst has made one
         self._slow: set[str | None] = set()
         self._idle: list[asyncio.Future[None]] = []
+        self._abandoned: list[asyncio.Task[None]] = []  # the event loop does not hold them
         self._builtin = {
             Op.GETSTATE: Function(None, get_state, thread=False, cancellable=True),
             Op.SETSTATE: Function(None, set_state(registry, sessions), thread=False, cancellable=False),
@@ -110,6 +114,7 @@ class Dispatcher:
         for peer in inbox.departed:
             for running in [running for key, running in self._running.items() if key[0] is peer]:
                 self._cancel(running, Ending.ENGINE)
+        self._has_spawned = False
         for request in inbox.requests:
             if request is None:
                 self.received += 1
@@ -139,6 +144,7 @@ class Dispatcher:
         tasks = [running.task for running in self._running.values() if running.task is not None]
         if tasks:
             await asyncio.wait(tasks, timeout=CLOSE_TIMEOUT)
+        self._abandoned = [task for task in tasks if not task.done()]
         for running in list(self._running.values()):
             log.warning("%r did not end when it was cancelled, and is abandoned", running)
             self._answer_cancelled(running, Ending.SERVER)
@@ -199,7 +205,7 @@ class Dispatcher:
 
     def _join(self, known: Running, peer: Peer, record: Record) -> None:
         """The same id again: the same request is joined, its reply goes to the engine's newest connection."""
-        if not _same_body(known.record, record):
+        if not known.has_body_of(record):
             self.received += 1
             self._refuse(peer, known.tag, Code.ID_REUSED, "its id is in use for another request that runs")
         elif known.ending is Ending.ENGINE:
@@ -271,14 +277,15 @@ class Dispatcher:
                 running.task = asyncio.Task(self._run(running, coroutine), loop=self._loop, eager_start=True)  # type: ignore[call-arg, unused-ignore]
             else:
                 running.task = self._loop.create_task(self._run(running, coroutine))
-                if not self._behind_tasks:
-                    self._behind_tasks = True
+                if not self._has_spawned:
+                    self._has_spawned = True
+                    self._behind_tasks += 1
                     self._loop.call_soon(self._tasks_begun)
         finally:
             current.reset(token)
 
     def _tasks_begun(self) -> None:
-        self._behind_tasks = False
+        self._behind_tasks -= 1
 
     async def _run(self, running: Running, coroutine: Coroutine[Any, Any, Any] | None) -> None:
         if self._is_late(running):
@@ -307,7 +314,11 @@ class Dispatcher:
         surroundings = contextvars.copy_context()
 
         def job() -> Any:
-            if running.cancelled and running.handler.cancellable:
+            # It may have waited for a thread until nobody waits for it any more.
+            if running.ended or (running.cancelled and running.handler.cancellable):
+                raise asyncio.CancelledError
+            if running.deadline is not None and running.deadline <= self._clock():
+                running.ending = Ending.DEADLINE
                 raise asyncio.CancelledError
             running.started = True
             return surroundings.run(running.handler.call, running, args, kwargs)
@@ -331,6 +342,8 @@ class Dispatcher:
         if running.ended:
             return False
         running.ended = True
+        running.record = _ENDED
+        running.task = None
         if running.kept:
             del self._running[running.engine, running.tag]
             running.engine.in_flight -= 1
@@ -342,7 +355,9 @@ class Dispatcher:
         return True
 
     def _answer(self, running: Running, result: Any) -> None:
-        if running.kept and not self._end(running):
+        if not running.kept:
+            running.record = _ENDED
+        elif not self._end(running):
             return
         if running.ending is _ENGINE_ENDED:
             self.cancelled += 1
@@ -381,10 +396,3 @@ class Dispatcher:
         else:
             code, why = Code.CANCELLED, "the handler cancelled itself" if ending is None else ending.value
         self._reply(running.engine, self._answers.error(running.engine, running.tag, code, executed, why))
-
-
-def _same_body(one: list[Any], other: list[Any]) -> bool:
-    try:
-        return bool(one[4:8] == other[4:8])
-    except ValueError:  # arrays do not compare to one truth: the id alone has to do
-        return True

@@ -64,7 +64,8 @@ class Hub:
         settings = SocketSettings(
             redial_interval=1.0,
             connect_timeout=HANDSHAKE_TIMEOUT,
-            heartbeat_interval=heartbeat.interval,
+            # It only frees the session of an engine that is gone, and every one of them answers it: seldom is enough.
+            heartbeat_interval=heartbeat.down_after,
             down_after=heartbeat.down_after,
             message_bytes=limits.message_bytes,
             receive_queue=limits.window + SPARE_QUEUE,
@@ -72,6 +73,7 @@ class Hub:
         self.router = transport.router(settings, self)
         self._gathering = False
         self._progress = asyncio.Event()
+        self._full: set[Peer] = set()  # whose connections did not take a message; each attempt costs what waits
         self._retry: asyncio.TimerHandle | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._care_interval = heartbeat.interval / 2
@@ -162,6 +164,8 @@ class Hub:
         now = self._loop.time()
         while sessions.dirty:
             peer, _ = sessions.dirty.popitem()
+            if peer in self._full:
+                continue
             while (outgoing := peer.next_outgoing(now)) is not None:
                 delivery = self.router.send(peer.route, outgoing.frames)
                 if delivery is _SENT:
@@ -169,15 +173,16 @@ class Hub:
                 peer.refuse(outgoing)
                 if delivery is Delivery.GONE:
                     self.undeliverable += peer.detach()
-                elif self._retry is None:
+                    break
+                self._full.add(peer)
+                if self._retry is None:
                     self._retry = self._loop.call_later(FULL_RETRY, self._try_again)
                 break
 
     def _try_again(self) -> None:
         self._retry = None
-        for peer in self.sessions.connected():
-            if not peer.has_read_all:
-                self.sessions.dirty[peer] = None
+        self.sessions.dirty.update(dict.fromkeys(self._full))
+        self._full.clear()
         self._flush()
 
     def _arm(self) -> None:

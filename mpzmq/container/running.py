@@ -35,7 +35,9 @@ class Running(RequestContext):
 
     Attributes:
         engine: who asks.
-        record: the REQUEST.
+        record: the REQUEST; empty once it has ended: a task that the handler has left behind holds the context, and
+            must not hold the arguments.
+        op: what it asks for.
         handler: what is called.
         due: when the handler is ended; None: never, or it has been told already.
         ending: why it is cancelled.
@@ -45,7 +47,7 @@ class Running(RequestContext):
         task: in which the handler runs, held until it ends (the event loop does not); None: in none, or in none yet.
     """
 
-    __slots__ = ("due", "ended", "ending", "engine", "handler", "kept", "record", "started", "task")
+    __slots__ = ("due", "ended", "ending", "engine", "handler", "kept", "op", "record", "started", "task")
 
     def __init__(
         self,
@@ -69,6 +71,7 @@ class Running(RequestContext):
 
         self.engine = engine
         self.record = record
+        self.op: int = record[4]
         self.handler = handler
         self.due = deadline
         self.ending: Ending | None = None
@@ -78,4 +81,11 @@ class Running(RequestContext):
     @property
     def what(self) -> str:
         """The request in words, for logs."""
-        return request_in_words(self.record[4], self.record[5])
+        return request_in_words(self.op, self.function)
+
+    def has_body_of(self, record: Record) -> bool:
+        """Whether another REQUEST asks for the same."""
+        try:
+            return bool(self.record[4:8] == record[4:8])
+        except ValueError:  # arrays do not compare to one truth: the id alone has to do
+            return True

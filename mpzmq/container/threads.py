@@ -51,16 +51,24 @@ class Threads:
         self._busy -= 1
 
     def _work(self) -> None:
-        while (item := self._jobs.get()) is not None:
-            future, job = item
-            try:
-                outcome, error = job(), None
-            except BaseException as raised:
-                outcome, error = None, raised
-            try:
-                future.get_loop().call_soon_threadsafe(_settle, future, outcome, error)
-            except RuntimeError:
-                return  # the event loop is closed: nobody waits
+        while self._do_one():
+            pass
+
+    def _do_one(self) -> bool:
+        """One job, in a frame of its own: a thread that waits for the next must not hold the last one's arguments."""
+        item = self._jobs.get()
+        if item is None:
+            return False
+        future, job = item
+        try:
+            outcome, error = job(), None
+        except BaseException as raised:
+            outcome, error = None, raised
+        try:
+            future.get_loop().call_soon_threadsafe(_settle, future, outcome, error)
+        except RuntimeError:
+            return False  # the event loop is closed: nobody waits
+        return True
 
 
 def _settle(future: asyncio.Future[Any], outcome: Any, error: BaseException | None) -> None:

@@ -133,6 +133,7 @@ class Connection:
         self._candidates: Candidates | None = None
         self._lookup: asyncio.Task[None] | None = None
         self._first_left = self._gathering = False
+        self._refused = False  # whether the last message was: an attempt costs as much as what waits
         self._timer: asyncio.TimerHandle | None = None
         self._armed_for = math.inf
         self._changed: list[asyncio.Future[None]] = []
@@ -156,7 +157,7 @@ class Connection:
             self._flush()
         elif not self._gathering:
             self._gather()
-        elif self.link.ledger.outbox.bytes >= ENOUGH_BYTES:
+        elif self.link.ledger.outbox.bytes >= ENOUGH_BYTES and not self._refused:
             self._flush()
         if deadline is not None and deadline < self._armed_for:
             self._arm()
@@ -284,7 +285,8 @@ class Connection:
         link = self.link
         now = self.loop.time()
         while (outgoing := link.next_outgoing(now)) is not None:
-            if not dealer.send(outgoing.frames):
+            self._refused = not dealer.send(outgoing.frames)
+            if self._refused:
                 link.ledger.outbox.take_back(outgoing)
                 return
             link.sent(outgoing)

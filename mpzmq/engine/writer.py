@@ -233,8 +233,9 @@ class ComputerEngineWriter:
         try:
             return await waiter  # type: ignore[no-any-return]
         except asyncio.CancelledError:
-            link.cancel(entry.tag)
-            self._connection.leave()
+            if ledger.pending.get(entry.tag) is entry:  # another may have been issued under its id since it ended
+                link.cancel(entry.tag)
+                self._connection.leave()
             raise
         except (Unsupported, InvalidArguments, Refused):
             if fallback is None:

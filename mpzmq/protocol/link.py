@@ -218,14 +218,13 @@ class Link:
             self._busy_told = False
             self._tell_up("the container answers again", now, reconnected=False)
         self.ignored += message.ignored
-        replied, status = self.ledger.replied, self.status
+        replied = self.ledger.replied
         for tag, record in message.records:
             kind = record[0]
             if kind == _RESPONSE:
                 replied(tag, record)
-                if STATUSES[record[1]] is not status:
+                if STATUSES[record[1]] is not self.status:
                     self._status(record[1], now)
-                    status = self.status
             elif kind == Kind.ERROR:
                 self.ledger.errored(tag, record)
                 self._heed(record)

@@ -77,4 +77,4 @@ class Liveness:
         else:
             return None
         step = _STEP * interval
-        return math.ceil(when / step) * step
+        return max(when, math.ceil(when / step) * step)  # the product may fall short of it by a rounding

@@ -325,9 +325,9 @@ class MessageReader:
         usual, length, check = self._usual, self._usual_length if whole else -1, self._check_usual
         for (tag,), value in zip(_TAG.iter_unpack(tags[: 16 * count] if odd else tags), values, strict=False):
             # Nearly all records are of one kind: a table, and a call for each, would take 0.3 us more.
-            if type(value) is list and len(value) == length and value[0] == usual:
+            if type(value) is list and len(value) == length and type(kind := value[0]) is int and kind == usual:
                 try:
-                    if type(value[0]) is int and check(value, decoder):
+                    if check(value, decoder):
                         records.append((tag, value))
                         continue
                 except HostileData:

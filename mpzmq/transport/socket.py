@@ -154,13 +154,16 @@ class ZmqSocket:
     def _on_ready(self) -> None:
         if self._closed:
             return
-        more = self._read_burst()
-        if self._closed:
-            return
-        if more:
-            self.look_soon()
-        elif self._sent_while_reading or self._refused:
-            self._notice()
+        more = True
+        try:
+            more = self._read_burst()
+        finally:  # whatever its owner made of a message, the next one must be noticed
+            if self._closed:
+                pass
+            elif more:
+                self.look_soon()
+            elif self._sent_while_reading or self._refused:
+                self._notice()
 
     def _read_burst(self) -> bool:
         """Reads one burst; True: there may be more."""

@@ -79,7 +79,7 @@ def test_the_same_results_draw_the_same_charts(tmp_path: Path) -> None:
         results.parent.mkdir()
         results.write_text(json.dumps(document))
         done = bench("draw", str(results))  # matplotlib keeps its fonts open: not in this process
-        files = ("results.md", "rates-uvloop.svg", "latency.svg")
+        files = ("results.md", "rates-uvloop.svg", "summary.svg", "latency.svg")
         assert done.stdout.split() == [str(results.with_name(file)) for file in files], done.stderr
         drawn.append([Path(chart).read_bytes() for chart in done.stdout.split()])
     assert drawn[0] == drawn[1]

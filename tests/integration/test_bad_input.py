@@ -37,7 +37,7 @@ from mpzmq import (
 from mpzmq.protocol import wire
 from mpzmq.protocol.wire import Code, Goodbye, Kind, Op
 
-from .conftest import LINK_TAG, REDIAL, Raw, Scene, adds_up, event_of, free_port, soon, until
+from .conftest import LINK_TAG, REDIAL, Liar, Raw, Scene, adds_up, event_of, free_port, soon, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -166,55 +166,6 @@ async def test_an_engine_that_is_denied_by_the_zap_handler() -> None:
 
 
 # A container that lies
-
-
-class Liar:
-    """A raw ROUTER that plays a container."""
-
-    def __init__(self, router: Raw) -> None:
-        self.router = router
-        self.route = b""
-        self.number = 0
-
-    async def hello(self) -> list[Any]:
-        """The engine's HELLO."""
-        frames = await self.router.receive()
-        self.route = frames[0]
-        record = self.router.unpack(frames)[0][1]
-        assert record[0] == Kind.HELLO
-        self.number = record[3]
-        return record
-
-    def welcome(self) -> list[Any]:
-        """A WELCOME that fits."""
-        return wire.welcome(uuid.uuid4(), self.number, False, wire.STATUSES[1], "liar", 1.0, Limits())
-
-    def say(self, tag: bytes, *records: list[Any]) -> None:
-        self.router.send(self.route, tag, self.router.pack(*records))
-
-    async def request(self) -> bytes:
-        """The tag of the next REQUEST."""
-        return (await self.requests(1))[0]
-
-    async def requests(self, number: int) -> list[bytes]:
-        """The tags of the next REQUESTs."""
-        tags: list[bytes] = []
-        while len(tags) < number:
-            tags += [
-                tag for tag, record in self.router.unpack(await self.router.receive()) if record[0] == Kind.REQUEST
-            ]
-        return tags
-
-
-@pytest.fixture
-async def lied(raw: Callable[[int], Raw]) -> AsyncIterator[tuple[ComputerEngineWriter, Liar]]:
-    """A worker that is connected to a liar."""
-    liar = Liar(raw(zmq.ROUTER).bind())
-    async with ComputerEngineWorker(reconnect=REDIAL) as worker:
-        connecting = asyncio.create_task(worker.connect(uuid.uuid4(), liar.router.endpoint))
-        await liar.hello()
-        liar.say(LINK_TAG, liar.welcome())
-        yield await soon(connecting), liar
 
 
 async def test_another_version_in_welcome(raw: Callable[[int], Raw]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import gc
 import logging
 import os
 import signal
@@ -12,8 +13,10 @@ import socket
 import threading
 import time
 import uuid
+import weakref
 from typing import TYPE_CHECKING, Any
 
+import numpy
 import pytest
 import zmq
 
@@ -40,6 +43,7 @@ from mpzmq import (
     current_request,
 )
 from mpzmq.protocol.wire import Kind, Op
+from mpzmq.testing import connected
 
 from .conftest import REDIAL, Scene, adds_up, event_of, soon, until
 
@@ -867,3 +871,55 @@ async def test_a_drain_timeout_ends_a_process(start: Start) -> None:
         with pytest.raises(RequestCancelled):
             await soon(running)
         assert await process.wait() == 0
+
+
+async def test_a_context_that_is_kept_does_not_keep_the_arguments(scene: Scene) -> None:
+    kept: list[Any] = []
+    arguments: list[weakref.ref[Any]] = []
+
+    def keep(array: Any) -> str:
+        kept.append(current_request())
+        arguments.append(weakref.ref(array))
+        return "kept"
+
+    async def keep_later(array: Any) -> str:
+        return keep(array)
+
+    def keep_in_thread(array: Any) -> str:
+        return keep(array)
+
+    scene.server.function(keep)
+    scene.server.function(keep_later)
+    scene.server.function(keep_in_thread, thread=True)
+    for name in ("keep", "keep_later", "keep_in_thread"):
+        assert await scene.container.call(name, numpy.arange(8)) == "kept"
+    await until(lambda: gc.collect() >= 0 and not any(ref() is not None for ref in arguments))
+    assert [context.function for context in kept] == ["keep", "keep_later", "keep_in_thread"]
+
+
+async def test_a_job_that_waits_for_a_thread_until_its_deadline_is_not_started() -> None:
+    started, release = threading.Event(), threading.Event()
+    ran: list[str] = []
+    server = ContainerServer(limits=Limits(threads=1))
+
+    @server.function(thread=True)
+    def busy() -> None:
+        started.set()
+        release.wait(10)
+
+    @server.function(thread=True, cancellable=False)
+    def must_end() -> None:
+        ran.append("must_end")
+
+    async with connected(server) as container:
+        first = asyncio.create_task(container.call("busy"))
+        await until(started.is_set)
+        loop = asyncio.get_running_loop()
+        with pytest.raises(RequestTimeout):
+            await container.call("must_end", timeout=0.05)
+        late = loop.time() + 0.1  # the container counts from when it has read the request
+        await until(lambda: loop.time() > late)
+        release.set()
+        await first
+        await until(lambda: not server.statistics().in_flight)
+    assert ran == []

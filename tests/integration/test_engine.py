@@ -48,11 +48,16 @@ from mpzmq import (
     StatusChanged,
     Unsupported,
 )
+from mpzmq.protocol.wire import Code, Kind
 
 from .conftest import REDIAL, ROOT, Scene, adds_up, event_of, free_port, soon, until
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from mpzmq import ComputerEngineWriter
+
+    from .conftest import Liar
 
 # Connecting
 
@@ -973,3 +978,30 @@ async def test_unknown_functions_and_wrong_arguments(scene: Scene) -> None:
         assert caught.value.request_id is not None
     with pytest.raises(TypeError):
         await scene.container.call(5)  # type: ignore[arg-type]
+
+
+async def test_a_late_cancellation_does_not_touch_another_request_of_the_same_id(
+    lied: tuple[ComputerEngineWriter, Liar],
+) -> None:
+    container, liar = lied
+    request_id = uuid.uuid4()
+    first = asyncio.create_task(container.request("one", request_id=request_id))
+    await liar.request()
+    ledger = container._link.ledger
+    liar.say(request_id.bytes, [Kind.ERROR, Code.STOPPED, 0, 1, "not now", None])
+
+    async def supervisor() -> Any:
+        # It runs in the pass in which the error has arrived, before the one that waits for it.
+        while ledger.pending:  # noqa: ASYNC110  (a moment that sets no event)
+            await asyncio.sleep(0)
+        assert not first.done()
+        first.cancel()
+        return await container.request("one", request_id=request_id)
+
+    second = asyncio.create_task(supervisor())
+    assert await soon(liar.request()) == request_id.bytes
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    liar.say(request_id.bytes, [Kind.RESPONSE, 1, "two"])
+    assert await soon(second) == "two"
+    assert adds_up(container.statistics())

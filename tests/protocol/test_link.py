@@ -261,6 +261,17 @@ def test_a_container_without_a_session_does_not_know_its_status_well() -> None:
     assert pair.status() is Status.STOP
 
 
+def test_the_last_word_of_a_message_on_the_status_counts() -> None:
+    pair = Pair().up()
+    pair.issue(1, 2)
+    pair.flush()
+    pair.told()
+    records = [(tag(1), [Kind.ERROR, Code.STOPPED, 0, 0, "stopped", None]), (tag(2), [Kind.RESPONSE, 1, "done"])]
+    pair.link.receive(Message(records=records), pair.now)
+    assert pair.status() is Status.RUNNING
+    assert pair.told() == ["StatusChanged", "StatusChanged"]
+
+
 def test_cancelling() -> None:
     pair = Pair().up()
     pair.issue(1, 2)

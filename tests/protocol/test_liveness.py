@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mpzmq.config import HeartbeatPolicy
 from mpzmq.protocol.liveness import Liveness
@@ -85,3 +87,12 @@ def test_a_check_without_a_ping_does_not_come_at_once_again() -> None:
     liveness = Liveness(HeartbeatPolicy(), 0.0)
     assert liveness.next_check(2.0) == 4.0
     assert liveness.next_check(4.0) is None
+
+
+@given(st.floats(0.01, 100.0), st.floats(0.0, 1e6))
+def test_what_is_due_is_never_looked_at_too_early(interval: float, heard: float) -> None:
+    liveness = Liveness(HeartbeatPolicy(interval=interval, down_after=3 * interval), heard)
+    when = liveness.next_check(heard)
+    assert when is not None
+    assert liveness.is_ping_due(when) or when < heard + interval * (1 + 1e-9)
+    assert when >= heard + interval

@@ -93,6 +93,24 @@ def test_every_kind_is_read_on_both_sides(name: str, answered: int) -> None:
     assert message.records[0][1] == RECORDS[name]
 
 
+@pytest.mark.parametrize(("answered", "length"), [(Kind.REQUEST, 9), (Kind.RESPONSE, 3)])
+@pytest.mark.parametrize(
+    ("kind", "buffers"),
+    [
+        (msgpack.ExtType(1, msgpack.packb([0, "a", "<i4", [2]])), [bytes(8)]),  # an array compares to no one truth
+        (msgpack.ExtType(1, msgpack.packb([0, "v", "B", [8]])), [bytes(8)]),
+        (float(Kind.REQUEST), []),
+        (float(Kind.RESPONSE), []),
+        (True, []),
+        (None, []),
+    ],
+)
+def test_a_kind_that_is_no_int_fails_alone(answered: int, length: int, kind: Any, buffers: list[bytes]) -> None:
+    body = msgpack.packb([kind, *[1] * (length - 1)])
+    message = MessageReader(Limits(), answered).read([tag(1), body, *buffers])
+    assert message.records == [] and message.malformed == [tag(1)]
+
+
 @pytest.mark.parametrize("name", RECORDS)
 def test_fields_of_later_versions_are_cut_off(name: str) -> None:
     message = read(frames([*RECORDS[name], "new", {"field": 1}]))

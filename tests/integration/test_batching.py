@@ -1,0 +1,107 @@
+"""What leaves as one message, seen from the other side of the wire."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import zmq
+
+from mpzmq.protocol.outbox import ENOUGH_BYTES
+from mpzmq.protocol.wire import Kind, Op
+
+from .conftest import soon
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mpzmq import ComputerEngineWriter
+
+    from .conftest import Liar, Raw, Scene
+
+RESPONSE = [Kind.RESPONSE, 1, "done"]
+
+
+async def messages(liar: Liar, number: int) -> list[list[bytes]]:
+    """The tags of the next requests, message by message."""
+    seen: list[list[bytes]] = []
+    while sum(map(len, seen)) < number:
+        seen.append([tag for tag, _ in liar.router.unpack(await liar.router.receive())])
+    return seen
+
+
+async def test_the_first_of_a_pass_leaves_at_once_and_the_others_together(
+    lied: tuple[ComputerEngineWriter, Liar],
+) -> None:
+    container, liar = lied
+    calls = [asyncio.create_task(container.request(number)) for number in range(10)]
+    seen = await messages(liar, 10)
+    assert [len(tags) for tags in seen] == [1, 9]
+    for tags in seen:
+        liar.say(b"".join(tags), *[RESPONSE for _ in tags])
+    assert await soon(asyncio.gather(*calls)) == ["done"] * 10
+
+
+async def test_callers_that_were_answered_together_ask_together(lied: tuple[ComputerEngineWriter, Liar]) -> None:
+    container, liar = lied
+
+    async def caller() -> None:
+        for number in range(3):
+            await container.request(number)
+
+    calls = [asyncio.create_task(caller()) for _ in range(10)]
+    seen = await messages(liar, 10)
+    liar.say(b"".join(itertools.chain(*seen)), *[RESPONSE] * 10)
+    for _ in range(2):
+        (tags,) = await messages(liar, 10)
+        liar.say(b"".join(tags), *[RESPONSE] * 10)
+    await soon(asyncio.gather(*calls))
+
+
+async def test_one_that_was_answered_alone_asks_at_once(lied: tuple[ComputerEngineWriter, Liar]) -> None:
+    container, liar = lied
+    loop = asyncio.get_running_loop()
+    waiting: list[int] = []
+    for _ in range(3):
+        call = asyncio.create_task(container.request("alone"))
+        loop.call_soon(lambda: waiting.append(len(container._link.ledger.outbox)))  # right behind it, in its pass
+        ((tag,),) = await messages(liar, 1)
+        liar.say(tag, RESPONSE)
+        assert await soon(call) == "done"
+    assert waiting == [0, 0, 0]
+
+
+async def test_what_is_enough_leaves_before_the_pass_ends(lied: tuple[ComputerEngineWriter, Liar]) -> None:
+    container, liar = lied
+    calls = [asyncio.create_task(container.request(bytes(1000))) for _ in range(50)]
+    seen = await messages(liar, 50)
+    assert [len(tags) for tags in seen] == [1, 16, 16, 16, 1]
+    assert ENOUGH_BYTES == 16 * 1024
+    for tags in seen:
+        liar.say(b"".join(tags), *[RESPONSE for _ in tags])
+    await soon(asyncio.gather(*calls))
+
+
+@pytest.mark.parametrize("name", ["plain", "later"])
+async def test_replies_to_one_burst_leave_together(scene: Scene, raw: Callable[[int], Raw], name: str) -> None:
+    @scene.server.function
+    def plain(data: Any) -> Any:
+        return data
+
+    @scene.server.function
+    async def later(data: Any) -> Any:
+        return data
+
+    peer = raw(zmq.DEALER).connect(scene.endpoint)
+    await peer.greet()
+    for size, expected in ((10, [10]), (1020, [16, 16, 8])):
+        tags = [uuid.uuid4().bytes for _ in range(sum(expected))]
+        requests = [[Kind.REQUEST, 1, None, 0, Op.CALL, name, [bytes(size)], None, None] for _ in tags]
+        peer.send(b"".join(tags), peer.pack(*requests))
+        seen: list[list[bytes]] = []
+        while sum(map(len, seen)) < len(tags):
+            seen.append([tag for tag, _ in peer.unpack(await peer.receive())])
+        assert [len(some) for some in seen] == expected and [*itertools.chain(*seen)] == tags

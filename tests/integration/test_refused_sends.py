@@ -1,0 +1,116 @@
+"""A connection that takes nothing more: how often it is asked must not grow with what waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from mpzmq.address import parse_address
+from mpzmq.config import HeartbeatPolicy, Limits, ReconnectPolicy
+from mpzmq.container.hub import Hub
+from mpzmq.container.registry import Function, Registry
+from mpzmq.engine.connection import Connection
+from mpzmq.errors import ConnectionClosed
+from mpzmq.message import Status
+from mpzmq.protocol.encoder import Encoder
+from mpzmq.protocol.wire import LINK_TAG, Kind, MessageReader, Op, hello, welcome
+from mpzmq.transport.base import Delivery
+
+from ..protocol.support import make_entry
+
+if TYPE_CHECKING:
+    from mpzmq.transport.base import DealerHandler, Frames, RouterHandler, SocketSettings
+
+LIMITS = Limits()
+ENCODER = Encoder(LIMITS)
+
+
+class Full:
+    """A transport whose only socket takes what it likes."""
+
+    def __init__(self) -> None:
+        self.takes = True
+        self.attempts = 0
+        self.is_accepted = True
+
+    def dealer(self, endpoint: str, settings: SocketSettings, handler: DealerHandler) -> Any:
+        return _Dealer(self)
+
+    def router(self, settings: SocketSettings, handler: RouterHandler) -> Any:
+        return _Router(self)
+
+    async def release(self) -> None:
+        pass
+
+
+class _Dealer:
+    def __init__(self, full: Full) -> None:
+        self._full = full
+
+    def send(self, frames: Frames) -> bool:
+        self._full.attempts += 1
+        return self._full.takes
+
+    def drain(self) -> None:
+        pass
+
+    def close(self, linger: float) -> None:
+        pass
+
+
+class _Router(_Dealer):
+    def send(self, route: bytes, frames: Frames) -> Delivery:  # type: ignore[override]
+        return Delivery.SENT if super().send(frames) else Delivery.FULL
+
+    async def close(self, linger: float) -> None:  # type: ignore[override]
+        pass
+
+
+async def test_a_container_asks_a_full_connection_once_in_a_while() -> None:
+    registry = Registry()
+    registry.invoke = Function(None, lambda data: data, thread=False, cancellable=True)
+    full = Full()
+    hub = Hub(uuid.uuid4(), "hub", registry, HeartbeatPolicy(), LIMITS, full)
+    hub.on_messages([[b"route", LINK_TAG, ENCODER.pack(hello(uuid.uuid4(), 1, "engine", 60.0, LIMITS))]])
+    assert full.attempts == 1
+    full.takes = False
+    request = ENCODER.pack([Kind.REQUEST, 1, None, 0, Op.INVOKE, None, [bytes(1000)], None, None])
+    messages: list[Frames] = [
+        [b"route", b"".join(uuid.uuid4().bytes for _ in range(50)), request * 50] for _ in range(10)
+    ]
+    hub.on_messages(messages)
+    assert hub.dispatcher.replied == 500
+    assert full.attempts <= 3
+    full.takes = True
+    await hub.close()
+
+
+async def test_an_engine_asks_a_full_connection_once_in_a_while() -> None:
+    full = Full()
+    connection = Connection(
+        uuid.uuid4(), parse_address("127.0.0.1:1"), "full", uuid.uuid4(), "engine",
+        reconnect=ReconnectPolicy(), heartbeat=HeartbeatPolicy(), limits=LIMITS,
+        codec=(ENCODER, MessageReader(LIMITS, answered=Kind.RESPONSE)), transport=full,
+        publish=lambda event: None, once=True,
+    )  # fmt: skip
+    connection.start()
+    connection.on_connection([None])
+    greeting = welcome(uuid.uuid4(), 1, False, Status.RUNNING, "full", 60.0, LIMITS)
+    connection.on_messages([[LINK_TAG, ENCODER.pack(greeting)]])
+    assert connection.link.is_running and full.attempts == 1
+    full.takes = False
+    for number in range(1, 501):
+        connection.link.ledger.issued += 1
+        entry = make_entry(ENCODER, number, number, data=bytes(1000))
+        entry.waiter = connection.loop.create_future()
+        connection.link.ledger.submit(entry)
+        connection.leave()
+    assert full.attempts <= 3
+    full.takes = True
+    connection.on_writable()
+    assert full.attempts > 3 and not connection.link.ledger.outbox
+    waiters = [entry.waiter for entry in connection.link.ledger.pending.values()]
+    connection.close("the test was over")
+    ended = await asyncio.gather(*waiters, return_exceptions=True)
+    assert len(ended) == 500 and all(isinstance(error, ConnectionClosed) for error in ended)
