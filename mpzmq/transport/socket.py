@@ -119,7 +119,13 @@ class ZmqSocket:
     def drain(self) -> None:
         """Reads everything that has arrived; from a flood, only the first part."""
         for _ in range(DRAIN_BURSTS):
-            if self._closed or not self._get(_EVENTS) & _POLLIN or not self._read_burst():
+            if self._closed:
+                return
+            if not self._get(_EVENTS) & _POLLIN:
+                if self._refused:
+                    self._notice()
+                return
+            if not self._read_burst():
                 break
         if not self._closed:
             self._notice()
