@@ -35,7 +35,7 @@ def page(document: dict[str, Any]) -> str:
     parts = [
         "# Results",
         f"`{document['command']}`, on {', '.join(f'{key} {value}' for key, value in versions.items())}.",
-        "Written by that command; [Performance](../performance.md) says how it measures and what the figures mean.",
+        "Written by that command; `docs/performance.md` says how it measures and what the figures mean.",
     ]
     for loop in dict.fromkeys(row["loop"] for row in document["rows"]):
         rows = [row for row in document["rows"] if row["loop"] == loop]
