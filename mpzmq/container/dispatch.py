@@ -146,6 +146,7 @@ class Dispatcher:
             await asyncio.wait(tasks, timeout=CLOSE_TIMEOUT)
         self._abandoned = [task for task in tasks if not task.done()]
         for running in list(self._running.values()):
+            running.ending = running.ending or Ending.SERVER  # one that has not begun will not
             log.warning("%r did not end when it was cancelled, and is abandoned", running)
             self._answer_cancelled(running, Ending.SERVER)
         self._threads.close()

@@ -117,6 +117,7 @@ class Hub:
 
     async def close(self) -> None:
         """Cancels what runs, says GOODBYE, and closes the socket."""
+        self.sessions.draining = self.sessions.draining or "the container was closed"  # nothing more is started
         await self.dispatcher.close()
         self.farewell(Goodbye.CLOSED, "the container was closed")
         with contextlib.suppress(TimeoutError):

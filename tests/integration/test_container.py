@@ -923,3 +923,37 @@ async def test_a_job_that_waits_for_a_thread_until_its_deadline_is_not_started()
         await first
         await until(lambda: not server.statistics().in_flight)
     assert ran == []
+
+
+async def test_nothing_is_started_while_a_server_closes() -> None:
+    started, cancelled, release = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    ran: list[str] = []
+    server = ContainerServer()
+
+    @server.function
+    async def stubborn() -> None:
+        started.set()
+        try:
+            await release.wait()
+        except asyncio.CancelledError:
+            cancelled.set()
+            await release.wait()
+            raise
+
+    @server.function
+    async def late() -> None:
+        ran.append("late")
+
+    async with connected(server) as container:
+        call = asyncio.create_task(container.call("stubborn"))
+        await soon(started.wait())
+        closing = asyncio.create_task(server.close())
+        await soon(cancelled.wait())
+        with pytest.raises(ContainerDraining) as caught:
+            await container.call("late", wait=False)
+        assert caught.value.executed is Executed.NO
+        release.set()
+        await soon(closing)
+        with pytest.raises(RequestError):
+            await soon(call)
+    assert ran == []
