@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 from typing import TYPE_CHECKING
 
 from ..protocol.handshake import Inbox, Sessions
@@ -76,6 +77,7 @@ class Hub:
         self._full: set[Peer] = set()  # whose connections did not take a message; each attempt costs what waits
         self._retry: asyncio.TimerHandle | None = None
         self._deadline: asyncio.TimerHandle | None = None
+        self._armed_for = math.inf
         self._care_interval = heartbeat.interval / 2
         self._care = self._loop.call_later(self._care_interval, self._take_care)
 
@@ -188,14 +190,16 @@ class Hub:
 
     def _arm(self) -> None:
         when = self.dispatcher.deadlines.next()
-        if when is None or (self._deadline is not None and self._deadline.when() <= when):
+        if when is None or self._armed_for <= when:
             return
         if self._deadline is not None:
             self._deadline.cancel()
         self._deadline = self._loop.call_at(when, self._expire)
+        self._armed_for = when  # not asked of the handle: uvloop's has no when() if the time has come already
 
     def _expire(self) -> None:
         self._deadline = None
+        self._armed_for = math.inf
         self.dispatcher.expire(self._loop.time())
         self._arm()
 
