@@ -83,7 +83,7 @@ async def _one_round() -> dict[str, float]:
         data = encoder.prepare(payload, "data", [])
         sequence = ledger.next_sequence()
         body = encode_request(encoder, sequence, remaining_ms(DEADLINE, NOW), 0, Op.INVOKE, None, (data,), None, None)
-        entry = Entry(tags(sequence), sequence, Op.INVOKE, None, body, (), NOW, DEADLINE, True, False, False)
+        entry = Entry(tags(sequence), sequence, Op.INVOKE, None, body, (), NOW, DEADLINE, True, False, None)
         entries.append(entry)
     lap("engine: encode the request")
     for entry in entries:

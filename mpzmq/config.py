@@ -105,6 +105,9 @@ class Limits:
         window: messages that an engine may send before this container has read them.
         queued_bytes: bytes that wait in one link or session for the other side to read.
         batch_records: records in one message, at most.
+        reply_entries: replies of one session that a container keeps until the engine has acknowledged them.
+        reply_bytes: bytes of the replies that it keeps for one session.
+        reply_ttl: seconds after which a reply that nobody has acknowledged is forgotten all the same.
         sessions: engines connected to one container.
         threads: worker threads of one container for ``thread=True`` functions.
         events: events that one slow listener may leave unread before it loses the oldest.
@@ -117,6 +120,9 @@ class Limits:
     window: int = 512
     queued_bytes: int = 64 * 1024 * 1024
     batch_records: int = 256
+    reply_entries: int = 1024
+    reply_bytes: int = 8 * 1024 * 1024
+    reply_ttl: float = 300.0
     sessions: int = 10_000
     threads: int = 32
     events: int = 1024
@@ -124,8 +130,11 @@ class Limits:
     items: int = 100_000
 
     def __post_init__(self) -> None:
+        _check_seconds("Limits", "reply_ttl", self.reply_ttl)
         for field in fields(self):
             value = getattr(self, field.name)
+            if field.name == "reply_ttl":
+                continue
             if isinstance(value, bool) or not isinstance(value, int):
                 raise TypeError(f"Limits.{field.name} is an int, not {type(value).__name__}")
             if value < 1:

@@ -68,7 +68,8 @@ class ServerStatistics:
         cancelled: requests whose handler was cancelled, by the engine, a deadline or the end of the server.
         in_flight: requests whose handler has not ended.
         sessions: engines that are connected.
-        undeliverable: replies whose engine was gone.
+        undeliverable: replies that their engine has not acknowledged, and can not get any more.
+        repeated: requests that came again after a connection was lost: joined, or answered without a second run.
         ignored: messages or records that could not be used: malformed, unknown, from before a HELLO.
     """
 
@@ -80,4 +81,5 @@ class ServerStatistics:
     in_flight: int = 0
     sessions: int = 0
     undeliverable: int = 0
+    repeated: int = 0
     ignored: int = 0

@@ -15,8 +15,8 @@ import zmq
 from mpzmq import ComputerEngineWorker, ContainerServer
 from mpzmq.engine.connection import Connection
 from mpzmq.message import LinkState
-from mpzmq.protocol.link import TRANSITIONS, Signal
 from mpzmq.protocol.peer import PEER_TRANSITIONS, PeerSignal, PeerState
+from mpzmq.protocol.states import TRANSITIONS, Signal
 from mpzmq.transport.dealer import ZmqDealer
 from mpzmq.transport.router import ZmqRouter
 

@@ -23,6 +23,9 @@ DEFAULTS: dict[Policy, dict[str, Any]] = {
         "window": 512,
         "queued_bytes": 64 * MIB,
         "batch_records": 256,
+        "reply_entries": 1024,
+        "reply_bytes": 8 * MIB,
+        "reply_ttl": 300.0,
         "sessions": 10_000,
         "threads": 32,
         "events": 1024,
@@ -31,7 +34,7 @@ DEFAULTS: dict[Policy, dict[str, Any]] = {
     },
 }
 POLICIES = list(DEFAULTS)
-LIMITS = list(DEFAULTS[Limits])
+LIMITS = [name for name in DEFAULTS[Limits] if name != "reply_ttl"]
 
 
 @pytest.mark.parametrize("policy", POLICIES)
@@ -109,6 +112,12 @@ def test_stuck_after_exceeds_two_intervals() -> None:
     assert HeartbeatPolicy(stuck_after=4.5).stuck_after == 4.5
     with pytest.raises(ValueError, match="stuck_after"):
         HeartbeatPolicy(stuck_after=4.0)
+
+
+@pytest.mark.parametrize("value", [0, -1, math.inf, math.nan])
+def test_how_long_replies_are_kept_is_positive_and_finite(value: float) -> None:
+    with pytest.raises(ValueError, match=r"Limits\.reply_ttl"):
+        Limits(reply_ttl=value)
 
 
 @pytest.mark.parametrize("name", LIMITS)

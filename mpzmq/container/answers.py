@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 from ..errors import EncodeError, MpzmqError, Refused, RemoteError, RequestError
 from ..message import Executed
 from ..protocol.outbox import Item
+from ..protocol.replies import Reply
 from ..protocol.wire import STATUS_NUMBER, Code, Kind
 
 if TYPE_CHECKING:
     from ..protocol.handshake import Sessions
     from ..protocol.peer import Peer
     from ..protocol.values import Buffer
+    from .running import Running
 
 __all__ = ["Answers", "is_own_word"]
 
@@ -22,6 +24,9 @@ _MAX_TEXT = 4096
 
 _HEADS = {status: bytes((0x93, Kind.RESPONSE, number)) for status, number in STATUS_NUMBER.items()}
 """The front of a RESPONSE in MessagePack, an array of three: a packer would take three times as long for it."""
+
+_STATUS_AT = {Kind.RESPONSE: 2, Kind.ERROR: 4}
+"""Where the status stands in a record that this side has packed: what is in front of it takes one byte each."""
 
 _SHORT_TEXT = 256
 """The same for an engine that accepts small messages only; it fits into any that ``Limits`` allows."""
@@ -34,7 +39,7 @@ class Answers:
         self._sessions = sessions
         self._encoder = sessions.encoder
 
-    def result(self, engine: Peer, tag: bytes, value: Any) -> Item:
+    def result(self, running: Running, value: Any) -> Reply:
         """What the handler returned.
 
         Raises:
@@ -44,14 +49,21 @@ class Answers:
         buffers: list[Buffer] = []
         encoder = self._encoder
         value = encoder.prepare(value, "result", buffers)
-        item = Item(tag, _HEADS[self._sessions.status] + encoder.pack(value, "result"), buffers)
-        if item.size > engine.message_bytes:
+        body = _HEADS[self._sessions.status] + encoder.pack(value, "result")
+        reply = Reply(running.tag, body, buffers, running.sequence, running.digest)
+        if reply.size > running.engine.message_bytes:
             raise RemoteError(
-                f"the reply has {item.size} bytes, and at most {engine.message_bytes} are accepted:"
+                f"the reply has {reply.size} bytes, and at most {running.engine.message_bytes} are accepted:"
                 " return less at a time, or raise Limits.message_bytes on both sides",
                 error_type="MessageTooLarge",
             )
-        return item
+        return reply
+
+    def again(self, reply: Reply) -> Item:
+        """A reply that was kept, with the status of now."""
+        body, place = reply.body, _STATUS_AT[reply.body[1]]
+        status = bytes((STATUS_NUMBER[self._sessions.status],))
+        return Item(reply.tag, body[:place] + status + body[place + 1 :], reply.buffers)
 
     def error(
         self, engine: Peer, tag: bytes, code: int, executed: Executed, text: str, detail: dict[str, Any] | None = None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import difflib
 import logging
 import sys
 import time
@@ -13,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from ..context import current
 from ..errors import EncodeError, Refused, RemoteError
-from ..message import Executed, Status
+from ..message import Executed
 from ..protocol.pending import Deadlines
-from ..protocol.wire import Code, Op
+from ..protocol.wire import Code, Flag
+from .admission import Admission, Refusal
 from .answers import Answers, is_own_word
-from .builtin import describe, get_state, set_state
-from .registry import Function
+from .gate import Gates
+from .repeats import Repeats
 from .running import Ending, Running
+from .slow import SLOW_HANDLER, SlowHandlers
 from .threads import Threads
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from ..protocol.handshake import Inbox, Request, Sessions
     from ..protocol.outbox import Item
     from ..protocol.peer import Peer
+    from ..protocol.replies import Reply
     from ..protocol.wire import Record
     from .registry import Registry
 
@@ -36,19 +38,15 @@ __all__ = ["Dispatcher"]
 
 log = logging.getLogger(__name__)
 
-SLOW_HANDLER = 0.1
-"""Seconds for which a plain handler may hold the event loop before it is logged."""
-
 CLOSE_TIMEOUT = 1.0
 """Seconds that cancelled handlers have to end in when the server closes."""
 
-LONGEST_NAME, SIMILAR_OF = 64, 256
-"""How much of a mistyped name is compared with how many functions: a stranger must not buy much work with one frame."""
-
-_STOP, _ENGINE_ENDED, _CALL, _INVOKE = Status.STOP, Ending.ENGINE, Op.CALL, Op.INVOKE
+_ENGINE_ENDED, _CHOSEN = Ending.ENGINE, Flag.CHOSEN
 """Names of the module: looking a member up in its enum takes 0.1 us (Python 3.11), and every request asks."""
 
 _ENDED: Record = []
+
+_REUSED = Refusal(Code.ID_REUSED, "its id is that of another request")
 
 _EAGER = sys.version_info >= (3, 12)
 
@@ -76,11 +74,11 @@ class Dispatcher:
         """The value of the server's lifespan."""
         self.received = self.replied = self.failed = self.refused = self.cancelled = 0
         self.deadlines = Deadlines()
-        self._registry = registry
-        self._functions = registry.functions
         self._sessions = sessions
+        self._admission = Admission(registry, sessions, limits, name)
         self._answers = Answers(sessions)
-        self._limits = limits
+        self.repeats = Repeats(self._answers, sessions)
+        self._gates = Gates(limits.threads)
         self._reply = reply
         self._threads = Threads(limits.threads, name)
         self._loop = asyncio.get_running_loop()
@@ -88,14 +86,9 @@ class Dispatcher:
         self._running: dict[tuple[Peer, bytes], Running] = {}
         self._behind_tasks = 0  # bursts whose tasks have not begun
         self._has_spawned = False  # whether this burst has made one
-        self._slow: set[str | None] = set()
+        self._slow = SlowHandlers()
         self._idle: list[asyncio.Future[None]] = []
         self._abandoned: list[asyncio.Task[None]] = []  # the event loop does not hold them
-        self._builtin = {
-            Op.GETSTATE: Function(None, get_state, thread=False, cancellable=True),
-            Op.SETSTATE: Function(None, set_state(registry, sessions), thread=False, cancellable=False),
-            Op.DESCRIBE: Function(None, describe(registry, sessions, name), thread=False, cancellable=True),
-        }
 
     @property
     def in_flight(self) -> int:
@@ -154,75 +147,66 @@ class Dispatcher:
     # Admission
 
     def _admit(self, request: Request, now: float) -> None:
-        peer, tag, record = request
-        if self._running and (known := self._running.get((peer, tag))) is not None:
-            self._join(known, peer, record)
+        peer, tag, record, size = request
+        replies = peer.replies
+        known: Running | Reply | None = self._running.get((peer, tag)) if peer.in_flight else None
+        if known is None:
+            known = replies.entries.get(tag)
+        if (known is not None or record[1] < replies.stale_below) and self._has_been(peer, tag, record, known):
             return
         self.received += 1
-        _, _, remaining, _, op, name, args, kwargs, _ = record
-        if op == _CALL:
-            function = self._functions.get(name)
-        else:
-            function = self._registry.invoke if op == _INVOKE else self._builtin.get(op)
-        sessions = self._sessions
-        if sessions.draining is not None and op not in self._builtin:
-            self._refuse(peer, tag, Code.DRAINING, sessions.draining)
-        elif sessions.status is _STOP and op not in self._builtin:
-            self._refuse(peer, tag, Code.STOPPED, "its status is STOP")
-        elif function is None:
-            self._refuse(peer, tag, Code.UNSUPPORTED, self._unsupported(op, name))
-        elif remaining is not None and remaining <= 0:
-            self._refuse(peer, tag, Code.EXPIRED, "its deadline had passed when it was read")
-        elif peer.in_flight >= self._limits.in_flight:
-            text = f"this engine has {peer.in_flight} requests running already (Limits.in_flight)"
-            self._refuse(peer, tag, Code.OVERLOADED, text, {"retry_after": 0.1})
-        else:
-            if kwargs or not function.least <= len(args) <= function.most:
-                try:
-                    function.check(args, kwargs)
-                except TypeError as error:
-                    signature = f"{name or 'the handler'}{function.signature}"
-                    self._refuse(peer, tag, Code.INVALID_ARGUMENTS, f"{error}; it is {signature}")
-                    return
-            deadline = None if remaining is None else now + remaining / 1000
-            running = Running(peer, tag, record, function, deadline, self.state, self._clock)
-            if function.is_async or function.thread:
-                self._spawn(running, self._in_thread(running) if function.thread else None)
-            elif self._behind_tasks:
-                # Tasks that were made in this pass have not begun; this one was issued after them.
-                self._keep(running)
-                self._loop.call_soon(self._run_plain, running)
-            else:
-                self._run_plain(running)
+        function: Any = self._admission.judge(peer, record, size)
+        if function.__class__ is Refusal:
+            self._refuse(peer, tag, function)
+            return
+        remaining = record[2]
+        asked = self.repeats.asked(record) if record[3] & _CHOSEN else None
+        deadline = None if remaining is None else now + remaining / 1000
+        running = Running(peer, tag, record, size, asked, function, deadline, self.state, self._clock)
+        running.gate = self._gates.of(running.handler)
+        if running.gate is not None:
+            self._keep(running)
+            if not running.gate.enter(running):
+                return
+        self._start(running)
 
-    def _unsupported(self, op: int, name: str | None) -> str:
-        if op != Op.CALL:
-            return "it has no handler for plain requests: call one of its functions, or add @server.on_invoke"
-        functions = sorted(self._registry.functions)
-        shown = ", ".join(functions[:8]) + (", ..." if len(functions) > 8 else "")
-        close = difflib.get_close_matches(str(name)[:LONGEST_NAME], functions[:SIMILAR_OF], n=1)
-        meant = f"; did you mean {close[0]!r}?" if close else ";"
-        return f"it has no function {name!r}{meant} " + (f"it has {shown}" if functions else "it has none at all")
-
-    def _join(self, known: Running, peer: Peer, record: Record) -> None:
-        """The same id again: the same request is joined, its reply goes to the engine's newest connection."""
-        if not known.has_body_of(record):
+    def _has_been(self, peer: Peer, tag: bytes, record: Record, known: Running | Reply | None) -> bool:
+        """A request comes again; False: it may run."""
+        if known is not None and not self.repeats.is_same(known, record):
             self.received += 1
-            self._refuse(peer, known.tag, Code.ID_REUSED, "its id is in use for another request that runs")
-        elif known.ending is Ending.ENGINE:
-            # Cancelled, and then issued again: it is told what became of it.
-            known.ending = Ending.REISSUED
+            self._refuse(peer, tag, _REUSED)
+        elif isinstance(known, Running):
+            self.repeats.join(known)
+        elif (item := self.repeats.recall(peer, tag, record)) is not None:
+            self._reply(peer, item)
+        else:
+            return False
+        return True
 
-    def _refuse(self, peer: Peer, tag: bytes, code: int, text: str, detail: dict[str, Any] | None = None) -> None:
+    def _start(self, running: Running) -> None:
+        function = running.handler
+        if function.is_async or function.thread:
+            self._spawn(running, self._in_thread(running) if function.thread else None)
+        elif self._behind_tasks:
+            # Tasks that were made in this pass have not begun; this one was issued after them.
+            self._keep(running)
+            self._loop.call_soon(self._run_plain, running)
+        else:
+            self._run_plain(running)
+
+    def _refuse(self, peer: Peer, tag: bytes, refusal: Refusal) -> None:
         self.refused += 1
+        code, text, detail = refusal
         self._reply(peer, self._answers.error(peer, tag, code, Executed.NO, text, detail))
 
     # Running
 
     def _keep(self, running: Running) -> None:
         """A request that does not end at once."""
+        if running.kept:
+            return
         running.kept = True
-        running.engine.in_flight += 1
+        self._admission.took(running.engine, running.size)
         self._running[running.engine, running.tag] = running
         self.deadlines.add(running.due)
 
@@ -261,17 +245,11 @@ class Dispatcher:
         finally:
             current.reset(token)
             held = time.perf_counter() - began
-            if held > SLOW_HANDLER and function.name not in self._slow:
-                self._slow.add(function.name)
-                log.warning(
-                    "handler %r held the event loop for %.0f ms: register it with thread=True, or make it async",
-                    function.name or "on_invoke",
-                    held * 1000,
-                )
+            if held > SLOW_HANDLER:
+                self._slow.held(function, held)
 
     def _spawn(self, running: Running, coroutine: Coroutine[Any, Any, Any] | None) -> None:
-        if not running.kept:
-            self._keep(running)
+        self._keep(running)
         token = current.set(running)
         try:
             if _EAGER:
@@ -326,8 +304,23 @@ class Dispatcher:
 
         return await self._threads.run(job)
 
+    def mark_started(self) -> bool:
+        """Tells engines which of their requests are at work; returns whether there are others that have not begun."""
+        waiting = False
+        for running in self._running.values():
+            if not running.started:
+                waiting = True
+            elif not running.told:
+                running.told = True
+                running.engine.tell_started(running.tag)
+                self._sessions.dirty[running.engine] = None
+        return waiting
+
     def _cancel(self, running: Running, ending: Ending, *, force: bool = False) -> None:
         """Nobody waits for this request any more."""
+        if running.gate is not None and running.gate.is_waiting(running):
+            self._answer_cancelled(running, ending)
+            return
         if running.ending is not None or not (running.handler.cancellable or force):
             return
         running.ending = ending
@@ -347,7 +340,10 @@ class Dispatcher:
         running.task = None
         if running.kept:
             del self._running[running.engine, running.tag]
-            running.engine.in_flight -= 1
+            self._admission.gave_back(running.engine, running.size)
+            if running.gate is not None and (following := running.gate.leave(running)) is not None:
+                # Not at once: plain handlers would start one another, each in the frame of the one before.
+                self._loop.call_soon(self._start, following)
             if not self._running and self._idle:
                 idle, self._idle = self._idle, []
                 for future in idle:
@@ -362,17 +358,17 @@ class Dispatcher:
             return
         if running.ending is _ENGINE_ENDED:
             self.cancelled += 1
+            self.repeats.abandoned(running)
             return
-        engine, tag = running.engine, running.tag
         try:
-            item = self._answers.result(engine, tag, result)
+            reply: Item = self._answers.result(running, result)
         except (EncodeError, RemoteError) as error:
             self.failed += 1
             log.error("request %s: the result of %s cannot be sent: %s", running.request_id, running.what, error)
-            item = self._answers.raised(engine, tag, error)
+            reply = self.repeats.final(running, self._answers.raised(running.engine, running.tag, error))
         else:
             self.replied += 1
-        self._reply(engine, item)
+        self._reply(running.engine, reply)
 
     def _answer_raised(self, running: Running, error: BaseException) -> None:
         if not self._end(running):
@@ -383,17 +379,20 @@ class Dispatcher:
         else:
             self.failed += 1
             log.error("request %s: %s raised", running.request_id, running.what, exc_info=error)
-        self._reply(running.engine, item)
+        self._reply(running.engine, self.repeats.final(running, item))
 
     def _answer_cancelled(self, running: Running, ending: Ending | None) -> None:
         if not self._end(running):
             return
         self.cancelled += 1
         if ending is Ending.ENGINE:
+            if running.started:
+                self.repeats.abandoned(running)
             return
         executed = Executed.YES if running.started else Executed.NO
         if ending is Ending.DEADLINE:
             code, why = Code.EXPIRED, "its deadline has come"
         else:
             code, why = Code.CANCELLED, "the handler cancelled itself" if ending is None else ending.value
-        self._reply(running.engine, self._answers.error(running.engine, running.tag, code, executed, why))
+        item = self._answers.error(running.engine, running.tag, code, executed, why)
+        self._reply(running.engine, self.repeats.final(running, item) if running.started else item)

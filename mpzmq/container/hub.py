@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ..protocol.handshake import Inbox, Sessions
 from ..protocol.outbox import ENOUGH_BYTES
 from ..protocol.peer import PeerSignal, PeerState
+from ..protocol.replies import Reply
 from ..protocol.wire import Goodbye, Kind, MessageReader
 from ..transport.base import Delivery, SocketSettings
 from .dispatch import Dispatcher
@@ -29,11 +30,14 @@ __all__ = ["Hub"]
 
 log = logging.getLogger(__name__)
 
-_CONNECTED, _SENT = PeerState.CONNECTED, Delivery.SENT
+_CONNECTED, _CLOSED, _SENT = PeerState.CONNECTED, PeerState.CLOSED, Delivery.SENT
 """Names of the module: looking a member up in its enum takes 0.1 us (Python 3.11), and every reply asks."""
 
 FULL_RETRY = 0.01
 """Seconds until a message that an engine's connection did not take is tried again."""
+
+MARK_AFTER = 0.1
+"""Seconds within which an engine is told that a handler has begun: most have ended by then, and need no word of it."""
 
 LINGER = 0.2
 """Seconds that engines have to read the last words when the server closes."""
@@ -60,7 +64,6 @@ class Hub:
         self._loop = asyncio.get_running_loop()
         self.sessions = Sessions(instance, name, heartbeat.interval, limits)
         self.dispatcher = Dispatcher(registry, self.sessions, limits, self._reply, name)
-        self.undeliverable = 0
         self._reader = MessageReader(limits, answered=Kind.REQUEST)
         settings = SocketSettings(
             redial_interval=1.0,
@@ -74,10 +77,11 @@ class Hub:
         self.router = transport.router(settings, self)
         self._gathering = False
         self._progress = asyncio.Event()
-        self._full: set[Peer] = set()  # whose connections did not take a message; each attempt costs what waits
+        self._full: dict[Peer, None] = {}  # whose connections did not take a message; each attempt costs what waits
         self._retry: asyncio.TimerHandle | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._armed_for = math.inf
+        self._marking: asyncio.TimerHandle | None = None
         self._care_interval = heartbeat.interval / 2
         self._care = self._loop.call_later(self._care_interval, self._take_care)
 
@@ -91,6 +95,8 @@ class Hub:
         gathering, self._gathering = self._gathering, True
         try:
             self.dispatcher.start(inbox, now)
+            for peer, low_water, tags in inbox.receipts:
+                peer.replies.acknowledge(low_water, tags)
         finally:
             self._gathering = gathering
             self._flush()
@@ -98,6 +104,8 @@ class Hub:
             # Their tasks run in the next pass: the first reply alone would wake the engine for it.
             self._gather()
         self._arm()
+        if self._marking is None and self.dispatcher.in_flight:
+            self._marking = self._loop.call_later(MARK_AFTER, self._mark)
 
     def farewell(self, code: int, text: str) -> None:
         """Says GOODBYE to all engines."""
@@ -111,9 +119,8 @@ class Hub:
 
     async def _all_read(self) -> None:
         """Waits until every engine has answered a PING: linger is no acknowledgement (seen: 99 of 300 arrived)."""
-        self.sessions.ping_all(self._loop.time())
-        self._flush()
-        while not all(peer.has_read_all for peer in self.sessions.connected()):
+        while not self.sessions.confirm(self._loop.time()):
+            self._flush()
             self._progress.clear()
             await self._progress.wait()
 
@@ -125,19 +132,28 @@ class Hub:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LINGER):
                 await self._all_read()
-        for timer in (self._retry, self._deadline, self._care):
+        for timer in (self._retry, self._deadline, self._care, self._marking):
             if timer is not None:
                 timer.cancel()
         await self.router.close(LINGER)
 
     def _reply(self, peer: Peer, item: Item) -> None:
-        if peer.state is not _CONNECTED:
-            self.undeliverable += 1
+        state = peer.state
+        if state is _CLOSED:
+            self.sessions.undeliverable += 1
             return
-        if not peer.reply(item):
+        if isinstance(item, Reply):
+            peer.replies.keep(item)
+        if state is not _CONNECTED:
+            return  # it will ask again
+        peer.outbox.put(item)
+        if peer.is_overfull:
+            # What waits for the end of the pass may have been all there is.
+            self.sessions.dirty[peer] = None
+            self._flush()
+        if peer.is_overfull:
             log.warning("engine %r does not read its replies: its session is ended", peer.name)
             self.sessions.forget(peer, PeerSignal.GIVEN_UP)
-            self.undeliverable += len(peer.outbox)
             return
         self.sessions.dirty[peer] = None
         if not self._gathering:
@@ -172,19 +188,20 @@ class Hub:
             while (outgoing := peer.next_outgoing(now)) is not None:
                 delivery = self.router.send(peer.route, outgoing.frames)
                 if delivery is _SENT:
+                    peer.sent(outgoing)
                     continue
                 peer.refuse(outgoing)
                 if delivery is Delivery.GONE:
-                    self.undeliverable += peer.detach()
+                    peer.detach()
                     break
-                self._full.add(peer)
+                self._full[peer] = None
                 if self._retry is None:
                     self._retry = self._loop.call_later(FULL_RETRY, self._try_again)
                 break
 
     def _try_again(self) -> None:
         self._retry = None
-        self.sessions.dirty.update(dict.fromkeys(self._full))
+        self.sessions.dirty.update(self._full)
         self._full.clear()
         self._flush()
 
@@ -205,5 +222,11 @@ class Hub:
 
     def _take_care(self) -> None:
         self._care = self._loop.call_later(self._care_interval, self._take_care)
-        self.sessions.ping_silent(self._loop.time())
+        self.sessions.take_care(self._loop.time())
+        self._flush()
+
+    def _mark(self) -> None:
+        self._marking = None
+        if self.dispatcher.mark_started():
+            self._marking = self._loop.call_later(MARK_AFTER, self._mark)
         self._flush()

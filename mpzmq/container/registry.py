@@ -26,17 +26,26 @@ class Function:
         is_async: whether it is ``async def``, and runs in a task of its own.
         thread: whether it runs in a worker thread.
         cancellable: whether it is cancelled when nobody waits for it any more.
+        max_concurrency: how many of its runs there may be at once; None: any number.
         signature: without the context parameter.
         least, most: how many positional arguments it takes.
         wants_context: whether one of its parameters is the ``RequestContext``.
     """
 
     __slots__ = (
-        "_context", "_index", "cancellable", "handler", "is_async", "least", "most", "name", "signature", "thread",
-        "wants_context",
+        "_context", "_index", "cancellable", "handler", "is_async", "least", "max_concurrency", "most", "name",
+        "signature", "thread", "wants_context",
     )  # fmt: skip
 
-    def __init__(self, name: str | None, handler: Callable[..., Any], *, thread: bool, cancellable: bool) -> None:
+    def __init__(
+        self,
+        name: str | None,
+        handler: Callable[..., Any],
+        *,
+        thread: bool = False,
+        cancellable: bool = True,
+        max_concurrency: int | None = None,
+    ) -> None:
         called = handler if inspect.isroutine(handler) else getattr(handler, "__call__", handler)  # noqa: B004
         if inspect.isasyncgenfunction(called) or inspect.isgeneratorfunction(called):
             raise TypeError(f"{handler!r} is a generator: a function returns one value")
@@ -45,6 +54,11 @@ class Function:
         self.is_async = inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(called)
         self.thread = thread
         self.cancellable = cancellable
+        self.max_concurrency = max_concurrency
+        if isinstance(max_concurrency, bool) or not isinstance(max_concurrency, int | None):
+            raise TypeError(f"max_concurrency is an int or None, not {type(max_concurrency).__name__}")
+        if max_concurrency is not None and max_concurrency < 1:
+            raise ValueError(f"max_concurrency must be 1 or more, not {max_concurrency}: None is no limit")
         if thread and self.is_async:
             raise TypeError(f"{handler!r} is async def, which needs no thread: leave thread=True out")
         signature = _signature(handler)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from ..protocol.peer import Peer
     from ..protocol.wire import Record
+    from .gate import Gate
     from .registry import Function
 
 __all__ = ["Ending", "Running"]
@@ -44,16 +45,26 @@ class Running(RequestContext):
         started: whether the handler has begun.
         ended: whether the request has been answered, or needs no answer any more.
         kept: whether the dispatcher holds it, since it did not end at once.
+        told: whether the engine has been told that it has started.
+        sequence: its number in the session.
+        digest: what it asks for, if the caller may issue its id again; else None.
+        size: of the request in bytes.
+        gate: at which it waits, or through which it has gone.
         task: in which the handler runs, held until it ends (the event loop does not); None: in none, or in none yet.
     """
 
-    __slots__ = ("due", "ended", "ending", "engine", "handler", "kept", "op", "record", "started", "task")
+    __slots__ = (
+        "digest", "due", "ended", "ending", "engine", "gate", "handler", "kept", "op", "record", "sequence", "size",
+        "started", "task", "told",
+    )  # fmt: skip
 
     def __init__(
         self,
         engine: Peer,
         tag: bytes,
         record: Record,
+        size: int,
+        digest: bytes | None,
         handler: Function,
         deadline: float | None,
         state: Any,
@@ -75,17 +86,14 @@ class Running(RequestContext):
         self.handler = handler
         self.due = deadline
         self.ending: Ending | None = None
-        self.started = self.ended = self.kept = False
+        self.sequence: int = record[1]
+        self.digest = digest
+        self.size = size
+        self.gate: Gate | None = None
+        self.started = self.ended = self.kept = self.told = False
         self.task: asyncio.Task[None] | None = None
 
     @property
     def what(self) -> str:
         """The request in words, for logs."""
         return request_in_words(self.op, self.function)
-
-    def has_body_of(self, record: Record) -> bool:
-        """Whether another REQUEST asks for the same."""
-        try:
-            return bool(self.record[4:8] == record[4:8])
-        except ValueError:  # arrays do not compare to one truth: the id alone has to do
-            return True

@@ -91,24 +91,22 @@ class ContainerServer:
         """
         if self._registry.invoke is not None:
             raise ValueError("there is a handler for plain requests already: a server has one")
-        self._registry.invoke = Function(None, handler, thread=False, cancellable=True)
+        self._registry.invoke = Function(None, handler)
         return handler
 
+    # fmt: off
     @overload
     def function(
-        self, handler: _H, /, *, name: str | None = None, thread: bool = False, cancellable: bool = True
+        self, handler: _H, /, *,
+        name: str | None = None, thread: bool = False, cancellable: bool = True, max_concurrency: int | None = None,
     ) -> _H: ...
 
     @overload
     def function(
-        self,
-        handler: None = None,
-        /,
-        *,
-        name: str | None = None,
-        thread: bool = False,
-        cancellable: bool = True,
+        self, handler: None = None, /, *,
+        name: str | None = None, thread: bool = False, cancellable: bool = True, max_concurrency: int | None = None,
     ) -> Callable[[_H], _H]: ...
+    # fmt: on
 
     def function(
         self,
@@ -118,6 +116,7 @@ class ContainerServer:
         name: str | None = None,
         thread: bool = False,
         cancellable: bool = True,
+        max_concurrency: int | None = None,
     ) -> _H | Callable[[_H], _H]:
         """Registers a function that engines call by name; as a decorator, or as a plain call for bound methods.
 
@@ -127,13 +126,14 @@ class ContainerServer:
             handler: the function.
             name: under which it is called; by default its own.
             thread: run it in a worker thread, for code that blocks.
-            cancellable: False: it runs to its end whatever caller and deadline do.
+            cancellable: False: it runs to its end whatever caller and deadline do, and its reply is kept.
+            max_concurrency: so many of its runs at once, of all engines; others wait, in order. None: any number.
 
         Returns:
             The handler, unchanged.
 
         Raises:
-            ValueError: the name is taken.
+            ValueError: the name is taken, or ``max_concurrency`` is less than 1.
             TypeError: it cannot be called this way.
         """
 
@@ -141,7 +141,8 @@ class ContainerServer:
             own = getattr(handler, "__name__", None)
             if name is None and own is None:
                 raise TypeError(f"{handler!r} has no name of its own: pass name=")
-            self._registry.add(Function(name or own, handler, thread=thread, cancellable=cancellable))
+            options: dict[str, Any] = {"cancellable": cancellable, "max_concurrency": max_concurrency}
+            self._registry.add(Function(name or own, handler, thread=thread, **options))
             return handler
 
         return register if handler is None else register(handler)
@@ -189,7 +190,8 @@ class ContainerServer:
             cancelled=dispatcher.cancelled,
             in_flight=dispatcher.in_flight,
             sessions=len(hub.sessions.connected()),
-            undeliverable=hub.undeliverable,
+            undeliverable=hub.sessions.undeliverable,
+            repeated=dispatcher.repeats.count,
             ignored=hub.sessions.ignored,
         )
 

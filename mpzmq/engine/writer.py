@@ -19,7 +19,8 @@ from ..errors import (
     RequestTimeout,
     Unsupported,
 )
-from ..message import Executed, LinkState, Method, Status
+from ..message import LinkState, Method, Status
+from ..protocol.digest import digest_of
 from ..protocol.entry import Entry, encode_request, remaining_ms
 from ..protocol.wire import Flag, Op
 from .options import UNSET, Options
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ComputerEngineWriter"]
 
-_INVOKE, _IDEMPOTENT = Op.INVOKE, Flag.IDEMPOTENT
+_INVOKE, _IDEMPOTENT, _CHOSEN = Op.INVOKE, Flag.IDEMPOTENT, Flag.CHOSEN
 """Names of the module: looking one up in a class takes as long as three of them (Python 3.11)."""
 
 
@@ -218,17 +219,21 @@ class ComputerEngineWriter:
         deadline = entry.deadline
         if tag is not None:
             self._check_id(entry)
+        if link.state is LinkState.CLOSED:
+            # Its counters have been added to those of the worker, and nobody would see another.
+            raise link.verdicts.not_connected(entry, "its link is CLOSED")
         ledger.issued += 1
         if deadline is not None and deadline <= now:
             ledger.count_ended(cancelled=False)
             raise self._expired(entry, "its deadline had passed before it was sent")
         if not (link.is_running and ledger.has_room(entry.size)) or self._connection.turns.waiting:
             await self._wait_for_room(entry)
+            entry.renumber(ledger.next_sequence())
         if entry.size > ledger.message_bytes:
             ledger.count_ended(cancelled=False)
             raise ledger.too_large(entry)
         entry.waiter = waiter = loop.create_future()
-        ledger.submit(entry)
+        link.submit(entry)
         self._connection.leave(deadline)
         try:
             return await waiter  # type: ignore[no-any-return]
@@ -252,12 +257,14 @@ class ComputerEngineWriter:
     def _check_id(self, entry: Entry) -> None:
         """Holds an id that the caller chose against those in use and those used up."""
         link = self._link
-        if link.ledger.is_spent(entry.tag):
+        ids = link.ledger.ids
+        entry.doubtful = ids.is_open(entry.tag)
+        if ids.is_spent(entry.tag):
             raise ValueError("a reply was received under this request id already: every request needs an id of its own")
         other = link.ledger.pending.get(entry.tag)
-        if other is None:
+        if other is None and not ids.is_taken(entry):
             return
-        if entry.has_body_of(other):
+        if other is not None and entry.digest == other.digest:
             raise ValueError("a request with this id and body is in flight already: await that one")
         text = f"{entry.what} to {link.verdicts.whom} was not sent: its id is in use for another request"
         raise link.verdicts.make(RequestIdReused, entry.tag, f"{text}; every request needs an id of its own")
@@ -282,6 +289,7 @@ class ComputerEngineWriter:
         link = self._link
         encoder = link.encoder
         buffers: list[Buffer] = []
+        given = args, kwargs
         if op == _INVOKE:
             data = args[0]
             prepared = encoder.prepare(data, "data", buffers)
@@ -293,7 +301,7 @@ class ComputerEngineWriter:
             kwargs = encoder.prepare_all(kwargs, "kwargs", buffers)
         metadata = encoder.prepare_all(dict(options.metadata), "metadata", buffers) if options.metadata else None
         sequence = link.ledger.next_sequence()
-        flags = _IDEMPOTENT if options.idempotent else 0
+        flags = (_IDEMPOTENT if options.idempotent else 0) | (0 if tag is None else _CHOSEN)
         body = encode_request(encoder, sequence, remaining, flags, op, function, args, kwargs, metadata)
         return Entry(
             self._new_tag(sequence) if tag is None else tag,
@@ -306,7 +314,7 @@ class ComputerEngineWriter:
             deadline,
             options.wait,
             options.idempotent,
-            tag is not None,
+            None if tag is None else digest_of(encoder, op, function, *given),
         )
 
     async def _wait_for_room(self, entry: Entry) -> None:
@@ -330,7 +338,7 @@ class ComputerEngineWriter:
         if refusal is not None:
             link.ledger.count_ended(cancelled=False)
             raise refusal
-        if entry.chosen:
+        if entry.digest is not None:
             try:
                 self._check_id(entry)
             except ValueError:
@@ -343,21 +351,21 @@ class ComputerEngineWriter:
         if link.is_over:
             failed = link.failure is not None and link.state is LinkState.FAILED
             why = f"its link is {link.state}" + (f" ({link.failure.detail})" if failed and link.failure else "")
-            return link.verdicts.not_connected(entry.tag, entry.what, why)
+            return link.verdicts.not_connected(entry, why)
         if entry.wait:
             return None
         if link.state is LinkState.DRAINING:
-            return link.verdicts.draining(entry.tag, entry.what)
+            return link.verdicts.draining(entry)
         if not link.is_running:
-            return link.verdicts.not_connected(entry.tag, entry.what, f"its link is {link.state}")
+            return link.verdicts.not_connected(entry, f"its link is {link.state}")
         if not link.ledger.has_room(entry.size):
-            return link.verdicts.overloaded(entry.tag, entry.what, len(link.ledger.pending))
+            return link.verdicts.overloaded(entry, len(link.ledger.pending))
         return None
 
     def _expired(self, entry: Entry, why: str) -> RequestTimeout:
         verdicts = self._link.verdicts
         text = f"{entry.what} to {verdicts.whom} timed out: {why}; it has not run"
-        return verdicts.make(RequestTimeout, entry.tag, text, Executed.NO)
+        return verdicts.make(RequestTimeout, entry.tag, text, entry.executed)
 
     def _not_ready(self, why: str) -> ConnectTimeout:
         verdicts = self._link.verdicts

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgpack
 
 from ..errors import EncodeError
+from ..message import Executed
 from .outbox import Item
 from .wire import Kind, Op
 
@@ -47,12 +48,16 @@ class Entry(Item):
         wait: whether it may wait for a link that cannot take it now.
         idempotent: whether it may be sent again after it was lost.
         sent: whether it has left this process, so that a handler may have seen it.
+        started: whether the container has told that a handler has begun.
         resent: whether it was lost with a connection and queued again.
-        chosen: whether the caller chose its id.
+        doubtful: whether it may have run before: it was sent to another instance, or to a session that is forgotten, or
+            under the same id. What is found out of it now does not speak of then.
+        digest: what it asks for, if the caller chose its id; else None.
     """
 
     __slots__ = (
-        "chosen", "deadline", "function", "idempotent", "op", "resent", "sent", "sequence", "wait", "waiter",
+        "deadline", "digest", "doubtful", "function", "idempotent", "op", "resent", "sent", "sequence", "started",
+        "wait", "waiter",
     )  # fmt: skip
 
     # Positional: a class called with keywords takes twice as long (Python 3.11: 0.9 against 0.45 us).
@@ -68,7 +73,7 @@ class Entry(Item):
         deadline: float | None,
         wait: bool,
         idempotent: bool,
-        chosen: bool,
+        digest: bytes | None,
     ) -> None:
         # Not by Item.__init__: one call less for every request (0.15 us).
         self.tag = tag
@@ -84,9 +89,8 @@ class Entry(Item):
         self.waiter: Any = None
         self.wait = wait
         self.idempotent = idempotent
-        self.sent = False
-        self.resent = False
-        self.chosen = chosen
+        self.sent = self.started = self.resent = self.doubtful = False
+        self.digest = digest
         if deadline is None:
             self.stale_at = math.inf
         else:
@@ -98,10 +102,12 @@ class Entry(Item):
         """The request in words, for errors."""
         return request_in_words(self.op, self.function)
 
-    def has_body_of(self, other: Entry) -> bool:
-        """Whether both ask for the same: operation, function, arguments and metadata."""
-        mine, theirs = (entry.body[entry._remaining().stop + 1 :] for entry in (self, other))
-        return mine == theirs and list(map(bytes, self.buffers)) == list(map(bytes, other.buffers))
+    @property
+    def executed(self) -> Executed:
+        """Whether it has run, as far as this side knows."""
+        if self.started:
+            return Executed.YES
+        return Executed.UNKNOWN if self.sent or self.doubtful else Executed.NO
 
     def refresh(self, now: float) -> None:
         """Writes the remaining time anew: the request has waited."""
@@ -110,6 +116,13 @@ class Entry(Item):
             where = self._remaining()
             remaining = msgpack.packb(remaining_ms(self.deadline, now))
             self.body = self.body[: where.start] + remaining + self.body[where.stop :]
+
+    def renumber(self, sequence: int) -> None:
+        """Gives it another number: others were issued while it waited for room, and numbers rise as they leave."""
+        where = self._remaining()
+        self.sequence = sequence
+        self.body = self.body[:2] + msgpack.packb(sequence) + self.body[where.start :]
+        self.size = len(self.body) + 16 + sum(map(len, self.buffers))
 
     def _remaining(self) -> slice:
         """Where the remaining time stands in the body, behind the kind and the sequence number."""

@@ -8,6 +8,7 @@ from ..message import Executed, Status
 from . import wire
 from .encoder import Encoder
 from .peer import Peer, PeerSignal, PeerState
+from .replies import Room
 from .wire import EXECUTED_NUMBER, LINK_TAG, STATUS_NUMBER, Code, Frames, Goodbye, Kind, Record
 
 if TYPE_CHECKING:
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["Inbox", "Request", "Sessions"]
 
 
-Request = tuple[Peer, bytes, Record]
-"""One REQUEST of an engine that has greeted: who asks, the tag, the record."""
+Request = tuple[Peer, bytes, Record, int]
+"""One REQUEST of an engine that has greeted: who asks, the tag, the record, its share of the message in bytes."""
 
 
 class Inbox:
@@ -30,14 +31,17 @@ class Inbox:
         requests: to be started, in order; None stands for one whose CANCEL came behind it in the burst.
         cancels: engine and tag of requests from before the burst.
         departed: engines that said GOODBYE.
+        receipts: engine, low-water mark and tags of each RECEIVED. They count when the requests have been started: one
+            that came again, in front of them, must still be known.
     """
 
-    __slots__ = ("_placed", "_places", "cancels", "departed", "requests")
+    __slots__ = ("_placed", "_places", "cancels", "departed", "receipts", "requests")
 
     def __init__(self) -> None:
         self.requests: list[Request | None] = []
         self.cancels: list[tuple[Peer, bytes]] = []
         self.departed: list[Peer] = []
+        self.receipts: list[tuple[Peer, int, bytes]] = []
         self._places: dict[tuple[Peer, bytes], int] = {}
         self._placed = 0
 
@@ -76,6 +80,7 @@ class Sessions:
         strays: messages for connections that have no session, to be sent once.
         dirty: peers that have something to send.
         ignored: messages and records that meant nothing.
+        undeliverable: replies that no engine has acknowledged.
     """
 
     def __init__(self, instance: UUID, name: str, interval: float, limits: Limits) -> None:
@@ -84,11 +89,12 @@ class Sessions:
         self.draining: str | None = None
         self.strays: list[tuple[bytes, Frames]] = []
         self.dirty: dict[Peer, None] = {}
-        self.ignored = 0
+        self.ignored = self.undeliverable = 0
         self.encoder = Encoder(limits)
         self._name = name
         self._interval = interval
         self._limits = limits
+        self._room = Room(limits)
         self._peers: dict[UUID, Peer] = {}
         self._by_route: dict[bytes, Peer] = {}
 
@@ -104,10 +110,11 @@ class Sessions:
             self.dirty[peer] = None
         request, requests = Kind.REQUEST, inbox.requests
         known = peer is not None and peer.route == route
+        share = message.size // (len(message.records) or 1)
         for tag, record in message.records:
             kind = record[0]
             if kind == request and known and tag != LINK_TAG:
-                requests.append((peer, tag, record))  # type: ignore[arg-type]
+                requests.append((peer, tag, record, share))  # type: ignore[arg-type]
             elif kind == Kind.HELLO:
                 self._hello(route, record, now)
                 peer = self._by_route.get(route)
@@ -116,6 +123,8 @@ class Sessions:
                 self._stray(route, tag, kind)
             elif not known:
                 self.ignored += 1
+            elif kind == Kind.RECEIVED:
+                inbox.receipts.append((peer, record[1], record[2]))
             elif kind == Kind.CANCEL:
                 inbox.cancel(peer, tag)
             elif kind == Kind.PING:
@@ -140,13 +149,17 @@ class Sessions:
         """An ERROR record."""
         return [Kind.ERROR, code, EXECUTED_NUMBER[executed], STATUS_NUMBER[self.status], text, detail]
 
-    def ping_silent(self, now: float) -> None:
-        """Asks engines that should have been heard for a sign of life, and forgets those that are gone."""
+    def take_care(self, now: float) -> None:
+        """What is due every now and then: asks silent engines for a sign of life, forgets what is old."""
+        before = now - self._limits.reply_ttl
         for peer in list(self._peers.values()):
+            peer.replies.now = now
+            if len(peer.replies):
+                peer.replies.expire(before)
             if peer.is_ping_due(now):
                 peer.ping(now)
                 self.dirty[peer] = None
-            elif peer.state is PeerState.DETACHED and not peer.in_flight:
+            elif peer.is_over(before):
                 self.forget(peer, PeerSignal.GIVEN_UP)
 
     def farewell(self, code: int, text: str) -> None:
@@ -156,15 +169,18 @@ class Sessions:
             peer.control([Kind.GOODBYE, code, text])
             self.dirty[peer] = None
 
-    def ping_all(self, now: float) -> None:
-        """Asks every engine for a sign that it has read everything before."""
-        for peer in self.connected():
-            peer.ping(now)
-            self.dirty[peer] = None
+    def confirm(self, now: float) -> bool:
+        """Asks engines for a sign that they have read everything; False: some have not given it yet."""
+        for peer in self._peers.values():
+            if peer.should_be_asked:
+                peer.ping(now)
+                self.dirty[peer] = None
+        return all(peer.has_read_all for peer in self._peers.values())
 
     def forget(self, peer: Peer, why: PeerSignal) -> None:
         """Ends a session."""
         peer.signal(why)
+        self.undeliverable += peer.replies.clear()
         self._peers.pop(peer.session, None)
         self.dirty.pop(peer, None)
         for route in peer.routes:
@@ -183,7 +199,8 @@ class Sessions:
                 text = f"this container serves {self._limits.sessions} engines already (Limits.sessions)"
                 self._turn_away(route, Goodbye.TOO_MANY_SESSIONS, text)
                 return
-            peer = self._peers[session] = Peer(session, self._limits, self.encoder)
+            peer = self._peers[session] = Peer(session, self._limits, self.encoder, self._room)
+            peer.replies.now = now
         elif number <= peer.number:
             self.ignored += 1
             return
@@ -198,18 +215,17 @@ class Sessions:
         self.dirty[peer] = None
 
     def _make_room(self) -> bool:
-        """Forgets one session whose connection is gone."""
-        for peer in self._peers.values():
-            if peer.state is PeerState.DETACHED and not peer.in_flight:
-                self.forget(peer, PeerSignal.GIVEN_UP)
-                return True
-        return False
+        """Forgets one session whose connection is gone: the one that was silent the longest, rather without replies."""
+        gone = [peer for peer in self._peers.values() if peer.state is PeerState.DETACHED and not peer.in_flight]
+        if gone:
+            self.forget(min(gone, key=lambda peer: (bool(peer.replies), peer.heard_at)), PeerSignal.GIVEN_UP)
+        return bool(gone)
 
     def _turn_away(self, route: bytes, code: int, text: str) -> None:
         self.strays.append((route, [LINK_TAG, self.encoder.pack([Kind.GOODBYE, code, text])]))
 
     def _stray(self, route: bytes, tag: bytes, kind: int) -> None:
-        if kind == Kind.REQUEST:
+        if kind in (Kind.REQUEST, Kind.PING):
             error = self.error_record(Code.NO_SESSION, Executed.NO, "no HELLO on this connection yet")
             self.strays.append((route, [tag, self.encoder.pack(error)]))
         else:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from ..errors import MessageTooLarge
+from ..message import Executed
 from ..statistics import Statistics
+from .ids import ChosenIds
 from .outbox import Outbox
 from .pending import PendingTable
-from .wire import Code
+from .receipts import Receipts
+from .wire import EXECUTED_NUMBER, Code
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Ledger"]
 
-SPENT_IDS = 10_000
-"""How many request ids, chosen by callers, whose reply was received a link remembers."""
+_NO = EXECUTED_NUMBER[Executed.NO]
+
+_ANSWERS = (Code.REMOTE, Code.REFUSED)
+"""Errors that are a handler's own answer."""
 
 
 class Ledger:
@@ -50,19 +53,26 @@ class Ledger:
         self._own_message_bytes = limits.message_bytes
         self._in_flight = limits.in_flight
         self._queued_bytes = limits.queued_bytes
-        self._spent: set[bytes] = set()
-        self._spent_order: deque[bytes] = deque()
-        self.next_sequence: Callable[[], int] = itertools.count(1).__next__
-        """The sequence number of the next request."""
+        self.ids = ChosenIds()
+        self.receipts = Receipts()
+        self._sequence = 0
         self._replied = self._failed = self._cancelled = 0
-        self._late = self._resent = 0
+        self._late = 0
+        self.resent = 0
+        """Requests that left more than once."""
         self._disordered = False
 
     # From the application
 
-    def is_spent(self, tag: bytes) -> bool:
-        """Whether a reply has been received under this id, chosen by a caller."""
-        return tag in self._spent
+    def next_sequence(self) -> int:
+        """The sequence number of the next request; they rise in the order in which requests are submitted."""
+        self._sequence += 1
+        return self._sequence
+
+    @property
+    def low_water(self) -> int:
+        """The lowest sequence number that may be sent from now on, again or for the first time."""
+        return next(iter(self.pending.values())).sequence if self.pending else self._sequence + 1
 
     def has_room(self, size: int) -> bool:
         """Whether one more request of ``size`` bytes may be taken."""
@@ -89,7 +99,9 @@ class Ledger:
         if entry is None:
             return False
         self._cancelled += 1
-        return self.outbox.remove(tag) is None
+        self.outbox.remove(tag)
+        self.ids.unanswered(entry)
+        return entry.sent
 
     def take_ended(self) -> list[tuple[Any, Any]]:
         """Who is to be told of an end now, and of which."""
@@ -105,10 +117,11 @@ class Ledger:
             self._late += 1
             return
         self._replied += 1
+        self.receipts.tags.append(tag)
         if entry.resent or not entry.sent:
             self.outbox.remove(tag)
-        if entry.chosen:
-            self._spend(tag)
+        if entry.digest is not None:
+            self.ids.replied(tag)
         self.ended.append((entry.waiter, record))
 
     def errored(self, tag: bytes, record: Record) -> None:
@@ -120,10 +133,27 @@ class Ledger:
         elif code == Code.NO_SESSION or (code == Code.DRAINING and entry.wait):
             # It has not run: it waits for WELCOME, on this connection or on the successor's.
             if tag not in self.outbox:
-                entry.sent = entry.resent
+                # What was sent on an earlier connection may be known to the container from there. A container that
+                # drains knows its past, so what it does not run has not run; but another instance may have run it.
+                entry.sent = entry.resent if code == Code.NO_SESSION else entry.doubtful
                 self._put_back([entry])
         else:
+            if code in _ANSWERS:
+                # As a reply, this is what the handler said: the id has had its answer.
+                self.receipts.tags.append(tag)
+            elif entry.digest is None:
+                self.receipts.tags.append(tag)
             self._end([entry], lambda entry: self.verdicts.from_record(entry, record))
+            if code in _ANSWERS and entry.digest is not None:
+                self.ids.replied(tag)
+            elif record[2] == _NO and not entry.doubtful and code != Code.ID_REUSED:
+                self.ids.refused(tag)
+
+    def started(self, tag: bytes) -> None:
+        """The container has told that a handler has begun."""
+        entry = self.pending.get(tag)
+        if entry is not None:
+            entry.started = True
 
     def undecodable(self, tag: bytes) -> None:
         """Something that is no record has come under this id."""
@@ -136,22 +166,49 @@ class Ledger:
     # From the link
 
     def lost(self, why: str, *, on_purpose: bool) -> None:
-        """The connection is gone: what left on it ends, or waits for the next one where it may run twice."""
+        """The connection is gone. What was sent waits for the next one: only the container knows what became of it.
+
+        Args:
+            why: in words.
+            on_purpose: the container has said that it ends: what it has not answered, it never will.
+        """
+        verdict = self.verdicts.closed if on_purpose else self.verdicts.lost
+        gone = [
+            entry
+            for entry in self.pending.values()
+            if (on_purpose and not entry.idempotent if entry.sent else not entry.wait)
+        ]
+        self._end(gone, lambda entry: verdict(entry, why))
+
+    def resume(self, why: str | None, *, instance_changed: bool) -> int:
+        """A container has said WELCOME: what was sent on earlier connections is sent again.
+
+        Args:
+            why: the container does not know of it any more, in words; then only what may run twice is sent.
+            instance_changed: whether that is because it is another instance.
+
+        Returns:
+            How many requests are sent again.
+        """
         outbox = self.outbox
-        again = [entry for entry in self.pending.values() if entry.idempotent and entry.tag not in outbox]
+        again = [entry for entry in self.pending.values() if entry.sent]
+        if why is not None:
+            gone = [entry for entry in again if not entry.idempotent]
+            self._end(gone, lambda entry: self.verdicts.lost(entry, why, instance_changed=instance_changed))
+            again = [entry for entry in again if entry.idempotent]
+            for entry in again:
+                entry.doubtful = True
         for entry in again:
             entry.resent = True
-        self._resent += len(again)
-        self._put_back(again)
-        verdict = self.verdicts.closed if on_purpose else self.verdicts.lost
-        gone = [entry for entry in self.pending.values() if entry.tag not in outbox or not entry.wait]
-        self._end(gone, lambda entry: verdict(entry, why))
+        self._put_back([entry for entry in again if entry.tag not in outbox])
+        return len(again)
 
     def in_order(self) -> Outbox:
         """The outbox, what was put back into it in the order in which it was issued."""
         if self._disordered:
             self._disordered = False
-            self.outbox.sort(lambda entry: entry.sequence)
+            # What was sent before goes first: a container that drains takes nothing else.
+            self.outbox.sort(lambda entry: (not entry.sent, entry.sequence))
         return self.outbox
 
     def end_all(self, verdict: Callable[[Entry], Exception]) -> None:
@@ -161,7 +218,7 @@ class Ledger:
     def expire(self, now: float, verdict: Callable[[Entry], Exception]) -> list[bytes]:
         """Ends the requests whose deadline has come; returns those that have left."""
         expired = self.pending.expired(now)
-        left = [entry.tag for entry in expired if entry.tag not in self.outbox]
+        left = [entry.tag for entry in expired if entry.sent]
         self._end(expired, verdict)
         return left
 
@@ -188,7 +245,7 @@ class Ledger:
             cancelled=self._cancelled,
             in_flight=self.issued - self._replied - self._failed - self._cancelled,
             late=self._late,
-            resent=self._resent,
+            resent=self.resent,
             reconnects=reconnects,
             attempts=attempts,
             rtt=rtt,
@@ -203,11 +260,5 @@ class Ledger:
             self.pending.pop(entry.tag, None)
             self.outbox.remove(entry.tag)
             self._failed += 1
+            self.ids.unanswered(entry)
             self.ended.append((entry.waiter, verdict(entry)))
-
-    def _spend(self, tag: bytes) -> None:
-        if tag not in self._spent:
-            self._spent.add(tag)
-            self._spent_order.append(tag)
-            if len(self._spent_order) > SPENT_IDS:
-                self._spent.discard(self._spent_order.popleft())

@@ -1,13 +1,12 @@
 """The engine's half of the protocol: one link to one container, on whatever connections it gets.
 
-The state machine is the table ``TRANSITIONS``. Everything else here decides, synchronously, what follows from a
+The state machine is the table in ``states``. Everything else here decides, synchronously, what follows from a
 signal: which requests end and how (``ledger``), what the application is told (``events``), what leaves next
 (:meth:`Link.next_outgoing`). Whoever owns the link carries it out.
 """
 
 from __future__ import annotations
 
-import enum
 from typing import TYPE_CHECKING, Any
 
 from ..events import LinkBusy, LinkClosed, LinkDown, LinkEvent, LinkFailed, LinkRetry, LinkUp, StatusChanged
@@ -17,8 +16,10 @@ from . import wire
 from .attempts import Attempts
 from .ledger import Ledger
 from .liveness import Liveness
+from .recovery import Recovery
+from .states import TRANSITIONS, Signal
 from .window import Window
-from .wire import STATUSES, Code, Goodbye, Kind
+from .wire import LINK_TAG, STATUSES, Code, Goodbye, Kind
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -26,50 +27,16 @@ if TYPE_CHECKING:
     from ..config import HeartbeatPolicy, Limits, ReconnectPolicy
     from ..statistics import Statistics
     from .encoder import Encoder
+    from .entry import Entry
     from .outbox import Outgoing
     from .verdicts import Verdicts
     from .wire import Message, Record
 
-__all__ = ["TRANSITIONS", "Link", "Signal"]
-
-
-class Signal(enum.Enum):
-    """What can happen to a link."""
-
-    HANDSHAKEN = "ZMTP handshake done"
-    WELCOMED = "WELCOME received"
-    SILENT = "nothing heard for two intervals"
-    HEARD = "heard again"
-    GOODBYE = "the container said GOODBYE"
-    LOST = "dial failed or connection lost"
-    GAVE_UP = "no redial left, or none can help"
-    CLOSED = "ended by this side"
+__all__ = ["Link"]
 
 
 _BUSY, _RESPONSE = LinkState.BUSY, Kind.RESPONSE
 """Names of the module: looking one up in its class takes up to 0.1 us (Python 3.11)."""
-
-_S = LinkState
-TRANSITIONS: dict[tuple[LinkState, Signal], LinkState] = {
-    (_S.CONNECTING, Signal.WELCOMED): _S.ALIVE,
-    (_S.CONNECTING, Signal.LOST): _S.DOWN,
-    (_S.CONNECTING, Signal.GAVE_UP): _S.FAILED,
-    (_S.ALIVE, Signal.SILENT): _S.BUSY,
-    (_S.ALIVE, Signal.GOODBYE): _S.DRAINING,
-    (_S.ALIVE, Signal.LOST): _S.DOWN,
-    (_S.ALIVE, Signal.GAVE_UP): _S.FAILED,
-    (_S.BUSY, Signal.HEARD): _S.ALIVE,
-    (_S.BUSY, Signal.WELCOMED): _S.ALIVE,
-    (_S.BUSY, Signal.GOODBYE): _S.DRAINING,
-    (_S.BUSY, Signal.LOST): _S.DOWN,
-    (_S.BUSY, Signal.GAVE_UP): _S.FAILED,
-    (_S.DRAINING, Signal.LOST): _S.DOWN,
-    (_S.DRAINING, Signal.GAVE_UP): _S.FAILED,
-    (_S.DOWN, Signal.HANDSHAKEN): _S.BUSY,
-    (_S.DOWN, Signal.GAVE_UP): _S.FAILED,
-    **{(state, Signal.CLOSED): _S.CLOSED for state in LinkState if state is not _S.CLOSED},
-}
-"""Where a signal leads. A pair that is not here changes nothing."""
 
 
 class Link:
@@ -113,6 +80,7 @@ class Link:
         """Whether the container has said WELCOME on this connection."""
         self.goodbye: str | None = None
         """Why the container said GOODBYE on this connection."""
+        self._is_farewell = False  # whether nothing follows it
         self.is_running = False
         """Whether requests can leave now: ALIVE, or BUSY and welcomed. Kept, since every request asks (0.1 us)."""
         self.is_over = False
@@ -130,6 +98,7 @@ class Link:
         self._was_up = False
         self._busy_told = False
         self._window = Window()
+        self._recovery = Recovery(self.ledger, limits.in_flight, now)
         self._reconnects = 0
         self.ignored = 0
 
@@ -143,7 +112,14 @@ class Link:
     def cancel(self, tag: bytes) -> None:
         """The caller waits no more: the request has ended, and the container is told if it may know of it."""
         if self.ledger.cancel(tag):
+            self._recovery.cancels.add(tag)
             self._send_cancel(tag)
+
+    def submit(self, entry: Entry) -> None:
+        """Takes a request; it leaves when the container can take it."""
+        if entry.digest is not None:
+            self._recovery.cancels.discard(entry.tag)
+        self.ledger.submit(entry)
 
     def close(self, why: str, now: float) -> None:
         """Ends the link from this side: CANCEL and GOODBYE are queued, what is pending ends."""
@@ -153,6 +129,7 @@ class Link:
         self.ledger.end_all(lambda entry: self.verdicts.closed(entry, why))
         self.ledger.outbox.clear()
         if self.welcomed:
+            self._acknowledge()
             self.ledger.outbox.put_control(self.encoder.pack([Kind.GOODBYE, Goodbye.CLOSED, why]))
         self._signal(Signal.CLOSED)
         self._tell(LinkClosed, why, now)
@@ -180,16 +157,14 @@ class Link:
             return
         self.failure = failure
         lost = self.welcomed
-        draining = self.state is LinkState.DRAINING or self.goodbye is not None
-        goodbye = self.goodbye
+        goodbye = self.goodbye if self._is_farewell else None
         self._handshaken = self.welcomed = False
         self.goodbye = None
         self.ledger.outbox.clear_control()
         if lost:
             self._signal(Signal.LOST)
             self._tell(LinkDown, failure.detail, now)
-            why = failure.detail if not draining else (goodbye or "the container drained")
-            self.ledger.lost(why, on_purpose=draining)
+            self.ledger.lost(goodbye or failure.detail, on_purpose=goodbye is not None)
         else:
             self.attempts.dial_failed()
             if self._signal(Signal.LOST) and self._was_up:
@@ -225,8 +200,11 @@ class Link:
                 replied(tag, record)
                 if STATUSES[record[1]] is not self.status:
                     self._status(record[1], now)
+            elif kind == Kind.STARTED:
+                self.ledger.started(tag)
             elif kind == Kind.ERROR:
-                self.ledger.errored(tag, record)
+                if tag != LINK_TAG:
+                    self.ledger.errored(tag, record)
                 self._heed(record)
                 if STATUSES[record[3]] is not self.status and record[1] != Code.NO_SESSION:
                     self._status(record[3], now)
@@ -234,6 +212,9 @@ class Link:
                 self._control(record, now)
         for tag in message.malformed:
             self.ledger.undecodable(tag)
+        receipts = self.ledger.receipts
+        if receipts.tags and receipts.came(message.size):
+            self._acknowledge()
 
     def tick(self, now: float) -> Failure | None:
         """Acts on the time: deadlines, heartbeat, verdicts.
@@ -255,6 +236,7 @@ class Link:
         if self.welcomed and self.liveness.is_ping_due(now):
             self.liveness.pinged(now)
             self.ledger.outbox.put_control(self.encoder.pack([Kind.PING, self._connection]))
+            self._acknowledge()
         if self.liveness.is_silent(now):
             self._signal(Signal.SILENT)
             if self.state is LinkState.BUSY and not self._busy_told:
@@ -266,6 +248,8 @@ class Link:
     def next_tick(self, now: float) -> float | None:
         """When :meth:`tick` has something to do next; None: not before something else happens."""
         times = [self.ledger.pending.next_deadline()]
+        if self._recovery.not_before > now:
+            times.append(self._recovery.not_before)
         if self._handshaken:
             times.append(self.liveness.next_check(now))
         return min((time for time in times if time is not None), default=None)
@@ -274,12 +258,18 @@ class Link:
 
     def next_outgoing(self, now: float) -> Outgoing | None:
         """The next message, marked as sent by :meth:`sent`; None: nothing may leave now."""
-        if not self._handshaken or not self.ledger.outbox:
+        outbox = self.ledger.outbox
+        if not self._handshaken or not outbox:
             return None
-        if self.is_running and self._window.has_room():
-            return self.ledger.in_order().cut(now)
+        if self._window.has_room() and now >= self._recovery.not_before:
+            if self.is_running:
+                if self.ledger.receipts.may_go_along:
+                    self._acknowledge()
+                return self.ledger.in_order().cut(now)
+            if self.state is LinkState.DRAINING and (count := self._recovery.waiting()):
+                return outbox.cut(now, most=count)
         if self.state is LinkState.CLOSED or self._window.has_control_room():
-            return self.ledger.outbox.cut(now, items=False)
+            return outbox.cut(now, most=0)
         return None
 
     def sent(self, outgoing: Outgoing) -> None:
@@ -287,7 +277,10 @@ class Link:
         if self.welcomed:
             self._window.sent(outgoing.size)
         for entry in outgoing.items:
-            entry.sent = True  # type: ignore[attr-defined]
+            if entry.sent:  # type: ignore[attr-defined]
+                self.ledger.resent += 1
+            else:
+                entry.sent = True  # type: ignore[attr-defined]
 
     def statistics(self) -> Statistics:
         """The counters of this link."""
@@ -317,6 +310,12 @@ class Link:
         if self.welcomed:
             self.ledger.outbox.put_control(self.encoder.pack([Kind.CANCEL]), tag)
 
+    def _acknowledge(self) -> None:
+        """Tells the container which replies it need not keep any longer."""
+        ledger = self.ledger
+        if ledger.receipts.tags and self.welcomed and not ledger.outbox.has_control(Kind.RECEIVED):
+            ledger.outbox.put_control(self.encoder.pack(ledger.receipts.record(ledger.low_water)))
+
     def _heed(self, record: Record) -> None:
         """What an ERROR says of the whole link. Without it, what it sends back would leave again at once."""
         code = record[1]
@@ -334,6 +333,8 @@ class Link:
             if record[1] == self._connection:
                 self.liveness.ponged(now)
                 self._window.read(record[2], record[3])
+                if self._window.is_read:
+                    self._recovery.cancels.clear()
         elif kind == Kind.ACK:
             if self.welcomed:
                 self._window.read(record[1], record[2])
@@ -341,13 +342,14 @@ class Link:
             if record[1] == self._connection:
                 # Zero, zero: replies have no window, they are bounded by the requests in flight.
                 self.ledger.outbox.put_control(self.encoder.pack([Kind.PONG, self._connection, 0, 0]))
+                self._acknowledge()
         elif kind == Kind.GOODBYE:
             self._goodbye(record[1], record[2])
         else:
             self.ignored += 1
 
     def _welcome(self, record: Record, now: float) -> None:
-        _, version, instance, number, _resumed, status, _name, _interval, window, limits = record
+        _, version, instance, number, resumed, status, _name, _interval, window, limits = record
         if number != self._connection or not self._handshaken or self.welcomed or self.is_over:
             self.ignored += 1
             return
@@ -361,11 +363,15 @@ class Link:
         self.ledger.outbox.accept(limits, self._limits.batch_records)
         reconnected, self._was_up = self._was_up, True
         self._reconnects += reconnected
-        self.instance = instance
+        previous, self.instance = self.instance, instance
         self.attempts.greeted()
         self._status(status, now)
         self._signal(Signal.WELCOMED)
         self._tell_up("the container said WELCOME", now, reconnected=reconnected)
+        if reconnected:
+            self._recovery.begin(previous != instance, resumed, now)
+            for tag in self._recovery.cancels:
+                self._send_cancel(tag)
 
     def _goodbye(self, code: int, text: str) -> None:
         if code == Goodbye.VERSION or code == Goodbye.TOO_MANY_SESSIONS:
@@ -373,4 +379,5 @@ class Link:
             self.turned_away = Failure(kind, text, was_up=True)
             return
         self.goodbye = text
+        self._is_farewell = code != Goodbye.DRAINING
         self._signal(Signal.GOODBYE)

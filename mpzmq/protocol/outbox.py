@@ -110,6 +110,15 @@ class Outbox:
         self._control[key] = body
         return replaced is None
 
+    def has_control(self, kind: int) -> bool:
+        """Whether a control record of the link of a kind waits."""
+        return (LINK_TAG, kind) in self._control
+
+    def leading(self, which: Callable[[Any], bool]) -> int:
+        """How many items of a kind stand in front of all others, up to what one message holds."""
+        front = itertools.islice(self._items.values(), self.batch_records)
+        return sum(1 for _ in itertools.takewhile(which, front))
+
     def remove(self, tag: bytes) -> Item | None:
         """Takes an item back that has not left."""
         item = self._items.pop(tag, None)
@@ -122,7 +131,7 @@ class Outbox:
         self.restore(outgoing.items)
         self._control = {**dict(outgoing.control), **self._control}
 
-    def sort(self, order: Callable[[Any], int]) -> None:
+    def sort(self, order: Callable[[Any], Any]) -> None:
         """Puts the items in order."""
         self._items = dict(sorted(self._items.items(), key=lambda entry: order(entry[1])))
 
@@ -143,15 +152,15 @@ class Outbox:
         self._items.clear()
         self.bytes = 0
 
-    def cut(self, now: float, *, items: bool = True) -> Outgoing | None:
+    def cut(self, now: float, *, most: int | None = None) -> Outgoing | None:
         """Takes the next message out; None when nothing waits.
 
         Args:
             now: the time, for what depends on it.
-            items: False: control records only.
+            most: items that may leave; None: as many as a message holds.
         """
         waiting = self._items
-        if items and len(waiting) == 1 and not self._control:
+        if len(waiting) == 1 and not self._control and most != 0:
             # A lone request or reply (a quarter of the time of what follows).
             (item,) = waiting.values()
             if item.stale_at <= now:
@@ -171,8 +180,11 @@ class Outbox:
                 bodies.append(body)
                 size += len(body) + 16
         taken: list[Item] = []
-        if items and self._items:
-            taken, taken_size = self._take(now, len(tags), size)
+        room = self.batch_records - len(tags)
+        if most is not None and most < room:
+            room = most
+        if room and self._items:
+            taken, taken_size = self._take(now, room, not tags, size)
             if taken and taken[-1].buffers:
                 item = taken[0]
                 return Outgoing([item.tag, item.body, *item.buffers], control, taken, taken_size)
@@ -185,13 +197,12 @@ class Outbox:
             return Outgoing([tags[0], bodies[0]], control, taken, size)
         return Outgoing([b"".join(tags), b"".join(bodies)], control, taken, size)
 
-    def _take(self, now: float, count: int, size: int) -> tuple[list[Item], int]:
-        """Takes out the items that leave in a message which has ``count`` records and ``size`` bytes already.
+    def _take(self, now: float, room: int, first: bool, size: int) -> tuple[list[Item], int]:
+        """Takes out items for a message that has ``room`` for so many records, and ``size`` bytes already.
 
         Returns:
             The items, and their size.
         """
-        room = self.batch_records - count
         taken = list(itertools.islice(self._items.values(), room))
         taken_size = sum(map(_SIZE, taken))
         # Mostly all are small and fresh, and fit: then none needs a look of its own (0.3 us an item).
@@ -200,7 +211,7 @@ class Outbox:
             or any(map(_BUFFERS, taken))
             or min(map(_STALE_AT, taken), default=now) <= now
         ):
-            taken, taken_size = self._look(now, taken, not count, size)
+            taken, taken_size = self._look(now, taken, first, size)
         if len(taken) == len(self._items):
             self._items.clear()
         else:

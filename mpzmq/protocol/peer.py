@@ -6,15 +6,17 @@ import enum
 from collections import deque
 from typing import TYPE_CHECKING
 
-from .outbox import Item, Outbox, Outgoing
+from .outbox import Outbox, Outgoing
+from .replies import ReplyCache
 from .window import ReadCounter
-from .wire import Kind
+from .wire import LINK_TAG, Kind
 
 if TYPE_CHECKING:
     from uuid import UUID
 
     from ..config import Limits
     from .encoder import Encoder
+    from .replies import Room
     from .wire import Record
 
 __all__ = ["PEER_TRANSITIONS", "Peer", "PeerSignal", "PeerState"]
@@ -59,18 +61,24 @@ class Peer:
         route: the routing id of its newest connection; replies go there only.
         name: what the engine calls itself.
         in_flight: how many of its requests run.
+        bytes_in_flight: the size of those.
+        replies: what it was answered and has not acknowledged.
+        heard_at: when it was last heard.
+        has_sent: whether a reply has left since the last PING: only a PONG shows that it was read.
     """
 
-    def __init__(self, session: UUID, limits: Limits, encoder: Encoder) -> None:
+    def __init__(self, session: UUID, limits: Limits, encoder: Encoder, room: Room) -> None:
         self.session = session
         self.state = PeerState.DETACHED
         self.route = b""
         self.number = -1
         self.name = ""
-        self.in_flight = 0
+        self.in_flight = self.bytes_in_flight = 0
+        self.replies = ReplyCache(limits, room)
+        self.has_sent = False
         self.message_bytes = limits.message_bytes
         self._interval = 0.0
-        self._heard_at = self._pinged_at = 0.0
+        self.heard_at = self._pinged_at = 0.0
         self._unanswered = 0
         self._limits = limits
         self._encoder = encoder
@@ -96,8 +104,10 @@ class Peer:
         self.outbox.accept(limits, self._limits.batch_records)
         self.outbox.clear_control()
         self._reads = ReadCounter(self._limits.window, self._limits.queued_bytes)
-        self._heard_at = self._pinged_at = now
+        self.heard_at = self._pinged_at = now
         self._unanswered = 0
+        # It will ask again for what it has not got.
+        self.has_sent = True
         self.signal(PeerSignal.HELLO)
         return [self._old_routes.popleft() for _ in range(len(self._old_routes) - OLD_ROUTES)]
 
@@ -112,7 +122,7 @@ class Peer:
         Returns:
             Whether the engine has to hear soon how much was read, or its window closes.
         """
-        self._heard_at = now
+        self.heard_at = now
         reads = self._reads
         reads.read(size)
         return reads.is_report_due
@@ -122,22 +132,27 @@ class Peer:
         self._reads.reported()
         self.control([Kind.PONG, self.number, self._reads.messages, self._reads.bytes])
 
-    def control(self, record: Record) -> bool:
-        """Queues a record of the link; False: it replaces one of its kind that waits."""
-        return self.outbox.put_control(self._encoder.pack(record))
+    def control(self, record: Record, tag: bytes = LINK_TAG) -> bool:
+        """Queues a record of the link; False: it replaces one of its kind and tag that waits."""
+        return self.outbox.put_control(self._encoder.pack(record), tag)
 
-    def reply(self, item: Item) -> bool:
-        """Queues a reply. False: the engine has too many unread, and the session has to be given up."""
-        self.outbox.put(item)
-        return self.outbox.bytes <= self._limits.queued_bytes or len(self.outbox) == 1
+    @property
+    def is_overfull(self) -> bool:
+        """Whether too much waits for the engine: if it does not take it, the session has to be given up."""
+        return self.outbox.bytes > self._limits.queued_bytes and len(self.outbox) > 1
 
     def is_ping_due(self, now: float) -> bool:
         """Whether the engine was silent for two of its own intervals: it should have sent a PING."""
-        return self.state is PeerState.CONNECTED and now - max(self._heard_at, self._pinged_at) >= 2 * self._interval
+        return self.state is PeerState.CONNECTED and now - max(self.heard_at, self._pinged_at) >= 2 * self._interval
+
+    def is_over(self, before: float) -> bool:
+        """Whether the connection is gone, nothing runs, and the engine was not heard since a time."""
+        return self.state is PeerState.DETACHED and not self.in_flight and self.heard_at < before
 
     def ping(self, now: float) -> None:
         """Asks for a sign of life; a connection that is gone does not take it."""
         self._pinged_at = now
+        self.has_sent = False
         self._unanswered += self.control([Kind.PING, self.number])
 
     def ponged(self) -> None:
@@ -146,19 +161,33 @@ class Peer:
 
     @property
     def has_read_all(self) -> bool:
-        """Whether nothing waits for the engine, and it has answered every PING."""
-        return not self.outbox and not self._unanswered
+        """Whether the engine is known to have every reply that it may ask for."""
+        if self.state is PeerState.DETACHED:
+            return not len(self.replies)
+        return not (self.outbox or self._unanswered or self.has_sent)
+
+    @property
+    def should_be_asked(self) -> bool:
+        """Whether only a PING can show that the engine has every reply."""
+        return self.state is PeerState.CONNECTED and self.has_sent and not (self.outbox or self._unanswered)
+
+    def tell_started(self, tag: bytes) -> None:
+        """Tells the engine that a request is at work: if the connection breaks, it knows that it has run."""
+        self.control([Kind.STARTED], tag)
 
     def refuse(self, outgoing: Outgoing) -> None:
         """The transport did not take a message: it goes first next time."""
         self.outbox.take_back(outgoing)
 
-    def detach(self) -> int:
-        """The connection is gone; returns how many replies were lost with it."""
+    def detach(self) -> None:
+        """The connection is gone: what has not left is in ``replies``, if it has to be kept at all."""
         self.signal(PeerSignal.UNREACHABLE)
-        lost = len(self.outbox)
         self.outbox.clear()
-        return lost
+
+    def sent(self, outgoing: Outgoing) -> None:
+        """The transport has taken a message."""
+        if outgoing.items:
+            self.has_sent = True
 
     def next_outgoing(self, now: float) -> Outgoing | None:
         """The next message for the engine; None: nothing waits, or there is no connection."""

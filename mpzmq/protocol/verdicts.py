@@ -48,6 +48,8 @@ _BY_CODE: dict[int, type[RequestError]] = {
     Code.EXPIRED: RequestTimeout,
     Code.REMOTE: RemoteError,
     Code.ID_REUSED: RequestIdReused,
+    Code.STALE: ConnectionLost,
+    Code.NOT_KEPT: ConnectionLost,
 }
 
 _ADVICE: dict[int, str] = {
@@ -80,48 +82,57 @@ class Verdicts:
         """The deadline has come."""
         if entry.sent:
             why = f"it was sent, and no reply came (the link is {state})"
+            if entry.started:
+                why = f"its handler began, and has not ended (the link is {state})"
             then = "look at the container's log under the request id, or give it more time with timeout="
-            return self.make(RequestTimeout, entry.tag, f"{entry.what} to {self.whom} timed out: {why}; {then}")
+            text = f"{entry.what} to {self.whom} timed out: {why}; {then}"
+            return self.make(RequestTimeout, entry.tag, text, entry.executed)
         if window_full:
             why = "it never left, because the container has not read what was sent before it"
         else:
             why = f"it never left (the link is {state})"
         text = f"{entry.what} to {self.whom} timed out: {why}; it is safe to send again"
-        return self.make(RequestTimeout, entry.tag, text, Executed.NO)
+        return self.make(RequestTimeout, entry.tag, text, entry.executed)
 
-    def lost(self, entry: Entry, why: str) -> RequestError:
-        """The connection broke. What left may have run; what did not, has not."""
+    def lost(self, entry: Entry, why: str, *, instance_changed: bool | None = None) -> RequestError:
+        """The connection broke, and did not come back to what it was. What left may have run; what did not, has not."""
         if not entry.sent:
-            return self.not_connected(entry.tag, entry.what, why)
+            return self.not_connected(entry, why)
+        ran = "its handler had begun" if entry.started else "it may or may not have run"
         text = (
-            f"{entry.what} to {self.whom} was sent, and then the connection was lost ({why}); it may or may not have"
-            " run: pass idempotent=True to what may run twice, and it is sent again"
+            f"{entry.what} to {self.whom} was sent, and then the connection was lost ({why}); {ran}:"
+            " pass idempotent=True to what may run twice, and it is sent again"
         )
-        return self.make(ConnectionLost, entry.tag, text)
+        error = self.make(ConnectionLost, entry.tag, text, entry.executed)
+        error.instance_changed = instance_changed
+        return error
 
     def closed(self, entry: Entry, why: str) -> ConnectionClosed:
         """The connection was ended on purpose, by either side."""
         text = f"{entry.what} to {self.whom} got no reply before {why}"
-        text += "; it may or may not have run" if entry.sent else "; it never left, and is safe to send again"
-        return self.make(ConnectionClosed, entry.tag, text, None if entry.sent else Executed.NO)
+        if not entry.sent:
+            text += "; it never left, and is safe to send again"
+        else:
+            text += "; its handler had begun" if entry.started else "; it may or may not have run"
+        return self.make(ConnectionClosed, entry.tag, text, entry.executed)
 
-    def not_connected(self, tag: bytes, what: str, why: str) -> NotConnected:
+    def not_connected(self, entry: Entry, why: str) -> NotConnected:
         """The link cannot be used."""
-        text = f"{what} to {self.whom} was not sent: {why}; connect() it again, or pass wait=True to wait for it"
-        return self.make(NotConnected, tag, text)
+        text = f"{entry.what} to {self.whom} was not sent: {why}; connect() it again, or pass wait=True to wait for it"
+        return self.make(NotConnected, entry.tag, text, entry.executed)
 
-    def draining(self, tag: bytes, what: str) -> ContainerDraining:
+    def draining(self, entry: Entry) -> ContainerDraining:
         """The container goes away, and the caller does not wait."""
-        text = f"{what} to {self.whom} was not sent: the container is draining; {_ADVICE[Code.DRAINING]}"
-        return self.make(ContainerDraining, tag, text)
+        text = f"{entry.what} to {self.whom} was not sent: the container is draining; {_ADVICE[Code.DRAINING]}"
+        return self.make(ContainerDraining, entry.tag, text, entry.executed)
 
-    def overloaded(self, tag: bytes, what: str, in_flight: int) -> Overloaded:
+    def overloaded(self, entry: Entry, in_flight: int) -> Overloaded:
         """The link is full, and the caller does not wait."""
         text = (
-            f"{what} to {self.whom} was not sent: the link is full ({in_flight} requests have not ended);"
+            f"{entry.what} to {self.whom} was not sent: the link is full ({in_flight} requests have not ended);"
             " pass wait=True to wait for room, or raise Limits.in_flight or Limits.queued_bytes"
         )
-        return self.make(Overloaded, tag, text)
+        return self.make(Overloaded, entry.tag, text, entry.executed)
 
     def undecodable(self, entry: Entry) -> ProtocolError:
         """Something came under the request's id that is no reply."""
@@ -140,9 +151,13 @@ class Verdicts:
             return self._remote(entry, message, detail)
         advice = _ADVICE.get(code)
         text = f"{entry.what} to {self.whom}: {message}" + (f"; {advice}" if advice else "")
-        # What was sent before, on a connection that broke, may have run there.
-        truth = Executed.UNKNOWN if entry.resent and executed == 0 else EXECUTED[executed]
+        truth = EXECUTED[executed]
+        if truth is Executed.NO and entry.doubtful:
+            # It may have run before, where this container does not know of it.
+            truth = entry.executed
         error = self.make(cls, entry.tag, text, truth)
+        if isinstance(error, ConnectionLost):
+            error.instance_changed = False
         if isinstance(error, Overloaded) and isinstance(retry_after := detail.get("retry_after"), int | float):
             error.retry_after = float(retry_after)
         return error

@@ -35,6 +35,11 @@ class Window:
             unread < self._messages_limit and self._sent_bytes - self._read_bytes < self._bytes_limit
         )
 
+    @property
+    def is_read(self) -> bool:
+        """Whether the receiver has read everything."""
+        return self._sent_messages <= self._read_messages
+
     def has_control_room(self) -> bool:
         """Whether a message without requests may leave."""
         return self._sent_messages - self._read_messages < self._messages_limit + CONTROL_RESERVE

@@ -22,18 +22,22 @@ if TYPE_CHECKING:
 
     from ..config import Limits
 
-__all__ = ["Code", "Flag", "Goodbye", "Kind", "Message", "MessageReader", "Op"]
+__all__ = ["TAG", "Code", "Flag", "Goodbye", "Kind", "Message", "MessageReader", "Op"]
 
 VERSION = 1
 """The version of the protocol. HELLO lists what an engine speaks, WELCOME names what is spoken."""
 
-_TAG = struct.Struct("16s")
+TAG = struct.Struct("16s")
+"""One tag; its ``iter_unpack`` takes tags that stand back to back apart."""
 
 LINK_TAG = bytes(16)
 """The tag of records that belong to the link and not to a request."""
 
 BATCH_BYTES = 64 * 1024
 """A message is cut at this size: larger batches gain nothing and delay what stands behind them."""
+
+MOST_TAGS = 1024
+"""Tags that one RECEIVED names: it fits into any message with others."""
 
 Frames = list[Buffer]
 Record = list[Any]
@@ -51,8 +55,9 @@ class Kind:
     PING = 7
     PONG = 8
     GOODBYE = 9
-    STARTED = 10  # reserved: a request's handler was started
+    STARTED = 10
     ACK = 11
+    RECEIVED = 12
 
 
 class Op:
@@ -69,6 +74,7 @@ class Flag:
     """Bits of a REQUEST."""
 
     IDEMPOTENT = 1
+    CHOSEN = 2  # the caller chose the id, and may issue it again
 
 
 class Code:
@@ -86,6 +92,8 @@ class Code:
     EXPIRED = 10
     REMOTE = 11
     ID_REUSED = 12
+    STALE = 13
+    NOT_KEPT = 14
 
 
 class Goodbye:
@@ -246,7 +254,7 @@ def _check_welcome(record: Record, decoder: Decoder) -> bool:
     )
 
 
-def _check_cancel(record: Record, decoder: Decoder) -> bool:
+def _check_nothing(record: Record, decoder: Decoder) -> bool:
     return True
 
 
@@ -269,6 +277,11 @@ def _check_ack(record: Record, decoder: Decoder) -> bool:
     return _is_count(messages) and _is_count(size)
 
 
+def _check_received(record: Record, decoder: Decoder) -> bool:
+    _, low_water, tags = record
+    return _is_count(low_water) and type(tags) is bytes and len(tags) % 16 == 0
+
+
 # How many fields this version knows, and what it wants of them. Fields behind those are a later version's.
 _SHAPES: dict[int, tuple[int, Callable[[Record, Decoder], bool]]] = {
     Kind.HELLO: (7, _check_hello),
@@ -276,11 +289,13 @@ _SHAPES: dict[int, tuple[int, Callable[[Record, Decoder], bool]]] = {
     Kind.REQUEST: (9, _check_request),
     Kind.RESPONSE: (3, _check_response),
     Kind.ERROR: (6, _check_error),
-    Kind.CANCEL: (1, _check_cancel),
+    Kind.CANCEL: (1, _check_nothing),
     Kind.PING: (2, _check_ping),
     Kind.PONG: (4, _check_pong),
     Kind.GOODBYE: (3, _check_goodbye),
     Kind.ACK: (3, _check_ack),
+    Kind.STARTED: (1, _check_nothing),
+    Kind.RECEIVED: (3, _check_received),
 }
 
 
@@ -323,7 +338,7 @@ class MessageReader:
         records = message.records
         decoder = self._decoder
         usual, length, check = self._usual, self._usual_length if whole else -1, self._check_usual
-        for (tag,), value in zip(_TAG.iter_unpack(tags[: 16 * count] if odd else tags), values, strict=False):
+        for (tag,), value in zip(TAG.iter_unpack(tags[: 16 * count] if odd else tags), values, strict=False):
             # Nearly all records are of one kind: a table, and a call for each, would take 0.3 us more.
             if type(value) is list and len(value) == length and type(kind := value[0]) is int and kind == usual:
                 try:

@@ -131,7 +131,9 @@ def test_what_cannot_be_registered() -> None:
     with pytest.raises(TypeError):
         server.function(functools.partial(once, 1))
     with pytest.raises(TypeError):
-        server.function(max_concurrency=1)  # type: ignore[call-overload]
+        server.function(once, name="a", max_concurrency=True)
+    with pytest.raises(ValueError, match="1 or more"):
+        server.function(once, name="a", max_concurrency=0)
 
 
 async def test_the_context_is_injected_wherever_the_parameter_stands(scene: Scene) -> None:

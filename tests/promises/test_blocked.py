@@ -11,15 +11,12 @@ from typing import TYPE_CHECKING
 
 from mpzmq import (
     ComputerEngineWorker,
-    ConnectionLost,
-    Executed,
     HeartbeatPolicy,
     LinkBusy,
     LinkDown,
     LinkState,
     LinkUp,
     ReconnectPolicy,
-    RequestError,
 )
 
 if TYPE_CHECKING:
@@ -88,15 +85,10 @@ async def test_a_frozen_container_with_64_MiB_queued_towards_it_is_down_in_time(
         async for event in events:
             if isinstance(event, LinkDown):
                 break
+        assert not any(call.done() for call in calls), "it may be back, and has to be asked again"
         took = time.monotonic() - frozen_at
-        outcomes = await asyncio.gather(*calls, return_exceptions=True)
-        assert all(isinstance(outcome, RequestError) for outcome in outcomes)
-        assert any(isinstance(outcome, ConnectionLost) for outcome in outcomes)
-        assert {outcome.executed for outcome in outcomes if isinstance(outcome, RequestError)} <= {
-            Executed.UNKNOWN,
-            Executed.NO,
-        }
         log.info("DOWN after %.2f s; promised: %.1f s", took, QUICK.down_after + QUICK.interval)
         process.send_signal(signal.SIGCONT)
         await container.wait_ready(10)
         assert await container.request("again") == "again"
+        assert [len(answer) for answer in await asyncio.gather(*calls)] == [len(piece)] * 2

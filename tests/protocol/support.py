@@ -12,6 +12,7 @@ from mpzmq.config import HeartbeatPolicy, Limits, ReconnectPolicy
 from mpzmq.failure import Failure, FailureKind
 from mpzmq.message import LinkState, Status
 from mpzmq.protocol import wire
+from mpzmq.protocol.digest import digest_of
 from mpzmq.protocol.encoder import Encoder
 from mpzmq.protocol.entry import Entry, encode_request, remaining_ms
 from mpzmq.protocol.link import Link
@@ -134,10 +135,10 @@ class Pair:
         self.link.receive(Message(records=[(tag, record) for record in records]), self.now)
 
     def welcome(self, *, number: int | None = None, limits: Limits | None = None, status: Status = Status.RUNNING,
-                instance: UUID = INSTANCE, version: int = wire.VERSION) -> None:  # fmt: skip
+                instance: UUID = INSTANCE, resumed: bool = False, version: int = wire.VERSION) -> None:  # fmt: skip
         """The container says WELCOME."""
         number = self.connection if number is None else number
-        record = wire.welcome(instance, number, False, status, "worker-7", 2.0, limits or Limits())
+        record = wire.welcome(instance, number, resumed, status, "worker-7", 2.0, limits or Limits())
         record[1] = version
         self.tell(record)
 
@@ -180,7 +181,7 @@ class Pair:
         for number in numbers:
             entry = self.entry(number, **options)
             self.link.ledger.issued += 1
-            self.link.ledger.submit(entry)
+            self.link.submit(entry)
 
     def ended(self) -> dict[int, Any]:
         """What became of the requests that ended since the last look, by number."""
@@ -220,9 +221,10 @@ def make_entry(
     flags = Flag.IDEMPOTENT if idempotent else 0
     remaining = None if deadline is None else remaining_ms(deadline, now)
     body = encode_request(encoder, sequence, remaining, flags, Op.CALL, function, args, None, None)
+    digest = digest_of(encoder, Op.CALL, function, [data], None) if chosen else None
     entry = Entry(
         tag(number), sequence, Op.CALL, function, body, buffers, now=now, deadline=deadline,
-        wait=wait, idempotent=idempotent, chosen=chosen,
+        wait=wait, idempotent=idempotent, digest=digest,
     )  # fmt: skip
     entry.waiter = number  # who is told of the end, as the tests name it
     return entry

@@ -67,12 +67,12 @@ def test_a_short_deadline_makes_a_request_stale_sooner() -> None:
     assert make_entry(ENCODER, 1, now=10.0, deadline=10.1).stale_at == pytest.approx(10.01)
 
 
-def test_bodies_are_compared_without_what_changes() -> None:
-    one = make_entry(ENCODER, 1, 1, deadline=5.0, data=[1, b"x" * 20_000])
-    assert one.has_body_of(make_entry(ENCODER, 2, 9, deadline=7.0, data=[1, b"x" * 20_000]))
-    assert not one.has_body_of(make_entry(ENCODER, 1, 1, data=[1, b"y" * 20_000]))
-    assert not one.has_body_of(make_entry(ENCODER, 1, 1, data=[2, b"x" * 20_000]))
-    assert not one.has_body_of(make_entry(ENCODER, 1, 1, data=[1, b"x" * 20_000], function="other"))
+def test_a_request_that_has_waited_for_room_gets_a_new_number() -> None:
+    entry = make_entry(ENCODER, 1, 3, deadline=5.0, data=b"x" * 20_000)
+    before = msgpack.unpackb(entry.body)
+    entry.renumber(70_000)
+    assert msgpack.unpackb(entry.body) == [before[0], 70_000, *before[2:]] and entry.sequence == 70_000
+    assert entry.size == len(entry.body) + 16 + 20_000
 
 
 def test_requests_in_words() -> None:

@@ -14,6 +14,7 @@ from mpzmq.protocol import wire
 from mpzmq.protocol.handshake import Inbox, Sessions
 from mpzmq.protocol.outbox import Item
 from mpzmq.protocol.peer import OLD_ROUTES, Peer, PeerSignal, PeerState
+from mpzmq.protocol.replies import Reply
 from mpzmq.protocol.wire import LINK_TAG, Code, Goodbye, Kind, Message, MessageReader, Op
 
 from .support import INSTANCE, SESSION, tag
@@ -133,9 +134,13 @@ def test_a_request_before_hello_has_not_run() -> None:
     }
 
 
-@pytest.mark.parametrize(
-    "record", [[Kind.CANCEL], [Kind.PING, 1], [Kind.PONG, 1, 0, 0], [Kind.GOODBYE, 2, ""], [Kind.ACK, 1, 1]]
-)
+def test_an_engine_whose_session_was_given_up_hears_of_it() -> None:
+    container = Container()
+    container.tell(b"r1", [Kind.PING, 1])
+    assert [record[:2] for record in container.replies()[b"r1"]] == [[Kind.ERROR, Code.NO_SESSION]]
+
+
+@pytest.mark.parametrize("record", [[Kind.CANCEL], [Kind.PONG, 1, 0, 0], [Kind.GOODBYE, 2, ""], [Kind.ACK, 1, 1]])
 def test_other_records_before_hello_are_ignored(record: list[Any]) -> None:
     container = Container()
     inbox = container.tell(b"r1", record)
@@ -199,8 +204,19 @@ def test_replies_go_to_the_newest_connection() -> None:
     (request,) = container.tell(b"r1", REQUEST, tag=tag(1)).requests
     container.greet(b"r2", 2)
     assert request is not None
-    request[0].reply(Item(tag(1), msgpack.packb([Kind.RESPONSE, 1, "x"])))
+    request[0].outbox.put(Item(tag(1), msgpack.packb([Kind.RESPONSE, 1, "x"])))
     assert [record[0] for record in container.replies()[b"r2"]] == [Kind.WELCOME, Kind.RESPONSE]
+
+
+def test_receipts_count_when_the_requests_before_them_have_been_started() -> None:
+    container = Container()
+    peer = container.greet(b"r1", 1)
+    assert peer is not None
+    peer.replies.keep(Reply(tag(1), b"body", (), 1, None))
+    inbox = container.tell(b"r1", REQUEST, tag=tag(1))
+    inbox.receipts += container.tell(b"r1", [Kind.RECEIVED, 2, tag(1)]).receipts
+    assert tag(1) in peer.replies.entries, "the request that came again must be known until it was looked at"
+    assert inbox.receipts == [(peer, 2, tag(1))]
 
 
 def test_connections_too_old_are_forgotten() -> None:
@@ -280,12 +296,14 @@ def test_pong_of_this_connection_only() -> None:
     container = Container()
     peer = container.greet(b"r1", 4)
     assert peer is not None
-    container.sessions.ping_all(1.0)
-    assert [record[0] for record in container.replies()[b"r1"]] == [Kind.WELCOME, Kind.PING]
+    assert not container.sessions.confirm(1.0)
+    container.replies()
+    assert not container.sessions.confirm(1.0)
+    assert [record[0] for record in container.replies()[b"r1"]] == [Kind.PING]
     container.tell(b"r1", [Kind.PONG, 3, 0, 0])
-    assert not peer.has_read_all
+    assert not container.sessions.confirm(2.0)
     container.tell(b"r1", [Kind.PONG, 4, 0, 0])
-    assert peer.has_read_all
+    assert container.sessions.confirm(3.0) and container.replies() == {}
 
 
 @pytest.mark.parametrize(
@@ -340,11 +358,16 @@ def test_silent_engines_are_asked_and_those_that_are_gone_forgotten() -> None:
     gone.detach()
     busy.detach()
     busy.in_flight = 1
-    container.sessions.ping_silent(3.9)
+    container.sessions.take_care(3.9)
     assert container.replies() == {}
-    container.sessions.ping_silent(4.0)
+    container.sessions.take_care(4.0)
     assert container.replies() == {b"\1": [[Kind.PING, 1]]}
-    assert gone.state is PeerState.CLOSED
+    assert gone.state is PeerState.DETACHED, "it may come back, and ask"
+    ttl = Limits().reply_ttl
+    container.sessions.take_care(ttl)
+    assert gone.state is PeerState.DETACHED
+    container.sessions.take_care(ttl + 0.1)
+    assert str(gone.state) == str(PeerState.CLOSED)
     assert busy.state is PeerState.DETACHED, "what runs for it goes on"
 
 

@@ -10,7 +10,8 @@ from mpzmq import errors
 from mpzmq.config import Limits
 from mpzmq.message import Executed, LinkState
 from mpzmq.protocol.encoder import Encoder
-from mpzmq.protocol.ledger import SPENT_IDS, Ledger
+from mpzmq.protocol.ids import MOST_IDS
+from mpzmq.protocol.ledger import Ledger
 from mpzmq.protocol.verdicts import Verdicts
 from mpzmq.protocol.wire import Code, Kind
 
@@ -157,46 +158,116 @@ def test_what_has_not_run_is_sent_again_in_issue_order(code: int) -> None:
     assert books.send() == [1, 2, 3]
 
 
-def test_a_loss() -> None:
+def lose(books: Books, *, on_purpose: bool = False) -> dict[int, Any]:
+    """The connection is gone; returns what ended with it."""
+    books.ledger.lost("why", on_purpose=on_purpose)
+    return books.ended()
+
+
+def test_a_loss_keeps_what_was_sent() -> None:
+    books = Books()
+    books.issue(1, wait=False)
+    books.issue(2, idempotent=True)
+    assert books.send() == [1, 2]
+    books.issue(3)
+    books.issue(4, wait=False)
+    books.issue(5, wait=False, idempotent=True)
+    ended = lose(books)
+    assert sorted(ended) == [4, 5], "what has not left, and may not wait"
+    assert all(type(error) is errors.NotConnected for error in ended.values())
+    assert books.counts() == (0, 2, 0, 3)
+
+
+def test_the_same_container_is_asked_again_for_everything() -> None:
     books = Books()
     books.issue(1, 3)
-    books.issue(2, 4, idempotent=True)
-    assert books.send() == [1, 3, 2, 4]
-    books.issue(5)
-    books.issue(6, wait=False)
-    books.issue(7, wait=False, idempotent=True)
-    books.ledger.lost("why", on_purpose=False)
-    ended = books.ended()
-    assert sorted(ended) == [1, 3, 6, 7]
-    assert all(type(ended[number]) is errors.ConnectionLost for number in (1, 3))
-    assert all(ended[number].executed is Executed.UNKNOWN for number in (1, 3))
-    assert all(type(ended[number]) is errors.NotConnected for number in (6, 7))
-    assert books.counts() == (0, 4, 0, 3)
-    assert books.ledger.statistics(reconnects=0, attempts=0, rtt=None).resent == 2
-    assert books.send() == [2, 4, 5]
-
-
-def test_an_idempotent_request_that_may_not_wait() -> None:
-    books = Books()
-    (entry,) = books.issue(1, wait=False, idempotent=True)
+    books.issue(2, idempotent=True)
     books.send()
-    books.ledger.lost("why", on_purpose=False)
-    ended = books.ended()
-    assert list(ended) == [1] and type(ended[1]) is errors.ConnectionLost
-    assert ended[1].executed is Executed.UNKNOWN and entry.sent
+    books.issue(4)
+    assert lose(books) == {} and books.ledger.resume(None, instance_changed=False) == 3
+    assert books.ended() == {}
+    assert books.send() == [1, 2, 3, 4], "what was sent before goes first, in issue order"
+    assert all(entry.resent and not entry.doubtful for entry in books.ledger.pending.values() if entry.sequence < 4)
 
 
-def test_a_loss_on_purpose() -> None:
+@pytest.mark.parametrize("instance_changed", [True, False])
+def test_another_memory_is_only_asked_for_what_may_run_twice(instance_changed: bool) -> None:
     books = Books()
     books.issue(1)
+    books.issue(2, idempotent=True)
     books.send()
-    books.issue(2, wait=False)
     books.issue(3)
-    books.ledger.lost("the container drained", on_purpose=True)
-    ended = books.ended()
-    assert type(ended[1]) is type(ended[2]) is errors.ConnectionClosed
-    assert (ended[1].executed, ended[2].executed) == (Executed.UNKNOWN, Executed.NO)
-    assert books.send() == [3]
+    books.issue(4)
+    books.ledger.started(tag(1))
+    lose(books)
+    assert books.ledger.resume("it was restarted", instance_changed=instance_changed) == 1
+    (lost,) = books.ended().values()
+    assert type(lost) is errors.ConnectionLost and "it was restarted" in str(lost)
+    assert lost.executed is Executed.YES and lost.instance_changed is instance_changed
+    assert books.send() == [2, 3, 4]
+    books.ledger.errored(tag(2), error(Code.STOPPED))
+    assert books.ended()[2].executed is Executed.UNKNOWN, "it may have run before the restart"
+
+
+def test_a_loss_on_purpose_ends_what_will_never_be_answered() -> None:
+    books = Books()
+    books.issue(1)
+    books.issue(2, idempotent=True)
+    books.send()
+    books.issue(3, wait=False)
+    books.issue(4)
+    ended = lose(books, on_purpose=True)
+    assert sorted(ended) == [1, 3] and all(type(error) is errors.ConnectionClosed for error in ended.values())
+    assert (ended[1].executed, ended[3].executed) == (Executed.UNKNOWN, Executed.NO)
+    books.ledger.resume("it was restarted", instance_changed=True)
+    assert books.send() == [2, 4]
+
+
+@pytest.mark.parametrize(
+    ("code", "known", "answered"),
+    [
+        (Code.REMOTE, True, True),
+        (Code.REFUSED, True, True),
+        (Code.EXPIRED, False, False),
+        (Code.CANCELLED, False, False),
+        (Code.OVERLOADED, False, False),
+    ],
+)
+def test_an_id_is_spent_by_what_its_handler_said(code: int, known: bool, answered: bool) -> None:
+    books = Books()
+    books.issue(1, chosen=True)
+    books.issue(2)
+    books.send()
+    for number in (1, 2):
+        books.ledger.errored(tag(number), error(code, 2))
+    assert books.ledger.ids.is_spent(tag(1)) is known
+    expected = [tag(1), tag(2)] if answered else [tag(2)]
+    assert books.ledger.receipts.tags == expected, "what its caller may issue again has to be remembered"
+
+
+def test_a_mark_says_that_a_handler_began() -> None:
+    books = Books()
+    books.issue(1, 2)
+    books.send()
+    books.ledger.started(tag(2))
+    books.ledger.started(tag(9))
+    books.ledger.end_all(lambda entry: books._ledger.verdicts.lost(entry, "FAILED"))
+    assert [error.executed for error in books.ended().values()] == [Executed.UNKNOWN, Executed.YES]
+
+
+def test_the_low_water_mark_is_the_lowest_number_that_can_still_leave() -> None:
+    books = Books()
+    ledger = books.ledger
+    assert ledger.low_water == 1
+    assert [ledger.next_sequence() for _ in range(3)] == [1, 2, 3]
+    books.issue(1, 2, 3)
+    books.send()
+    ledger.replied(tag(2), OK)
+    assert ledger.low_water == 1
+    ledger.replied(tag(1), OK)
+    assert ledger.low_water == 3
+    ledger.replied(tag(3), OK)
+    assert ledger.low_water == 4
 
 
 def test_a_request_that_was_sent_again_is_lost_as_one_that_left() -> None:
@@ -292,19 +363,19 @@ def test_ids_of_callers_are_spent_by_their_reply() -> None:
     books.ledger.errored(tag(2), error(Code.REFUSED))
     books.ledger.cancel(tag(3))
     books.ledger.replied(tag(4), OK)
-    assert [books.ledger.is_spent(tag(number)) for number in (1, 2, 3, 4)] == [True, False, False, False]
+    assert [books.ledger.ids.is_spent(tag(number)) for number in (1, 2, 3, 4)] == [True, True, False, False]
 
 
 def test_the_oldest_spent_ids_are_forgotten() -> None:
     books = Books()
-    assert SPENT_IDS == 10_000
+    assert MOST_IDS == 10_000
     ledger = books._ledger
-    for number in range(1, SPENT_IDS + 2):
+    for number in range(1, MOST_IDS + 2):
         (entry,) = books.issue(number, chosen=True)
         ledger.outbox.remove(entry.tag)
         entry.sent = True
         ledger.replied(entry.tag, OK)
-    assert [ledger.is_spent(tag(number)) for number in (1, 2, SPENT_IDS + 1)] == [False, True, True]
+    assert [ledger.ids.is_spent(tag(number)) for number in (1, 2, MOST_IDS + 1)] == [False, True, True]
 
 
 def test_sequence_numbers_rise_from_one() -> None:

@@ -16,7 +16,7 @@ from mpzmq.config import HeartbeatPolicy, Limits, ReconnectPolicy
 from mpzmq.events import LinkFailed, LinkRetry, LinkUp, StatusChanged
 from mpzmq.failure import Failure, FailureKind
 from mpzmq.message import Executed, LinkState, Status
-from mpzmq.protocol.link import TRANSITIONS, Signal
+from mpzmq.protocol.states import TRANSITIONS, Signal
 from mpzmq.protocol.window import CONTROL_RESERVE
 from mpzmq.protocol.wire import LINK_TAG, Code, Goodbye, Kind, Message
 
@@ -301,7 +301,7 @@ def test_no_cancel_before_welcome() -> None:
 # Loss
 
 
-def test_a_loss_ends_what_was_sent_and_keeps_what_waits() -> None:
+def test_a_loss_keeps_what_was_sent_for_the_next_connection() -> None:
     pair = Pair().up()
     pair.issue(1, 2)
     pair.flush()
@@ -309,50 +309,137 @@ def test_a_loss_ends_what_was_sent_and_keeps_what_waits() -> None:
     pair.issue(4, wait=False)
     pair.told()
     pair.lost()
-    assert executed(pair.ended()) == {1: LOST_UNKNOWN, 2: LOST_UNKNOWN, 4: UNSENT_NO}
+    assert executed(pair.ended()) == {4: UNSENT_NO}
     assert pair.state() is S.DOWN and pair.told() == ["LinkDown"]
     assert pair.flush() == [] and pair.adds_up()
     pair.dialled()
     assert pair.state() is S.BUSY and not pair.link.is_running and pair.told() == []
     assert kinds(pair.flush()) == [Kind.HELLO]
-    pair.welcome()
-    assert numbers(pair.flush()) == [3]
+    pair.welcome(resumed=True)
+    assert numbers(pair.flush()) == [1, 2, 3]
     (up,) = pair.link.events
     assert isinstance(up, LinkUp) and up.reconnected
-    assert pair.link.statistics().reconnects == 1
+    counts = pair.link.statistics()
+    assert (counts.reconnects, counts.resent) == (1, 2)
 
 
-def test_idempotent_requests_are_sent_again_in_issue_order() -> None:
+def test_everything_unanswered_is_sent_again_in_issue_order() -> None:
     pair = Pair().up()
-    pair.issue(5, 2, idempotent=True)
-    pair.issue(1)
+    pair.issue(1, 2, idempotent=True)
+    pair.issue(3)
     pair.issue(4, idempotent=True)
     pair.flush()
-    pair.issue(3)
+    pair.issue(5)
     pair.reply(2)
     pair.lost()
-    assert sorted(pair.ended()) == [1, 2]
-    pair.up()
-    assert numbers(pair.flush()) == [5, 4, 3]
-    assert pair.link.statistics().resent == 2
+    assert sorted(pair.ended()) == [2]
+    pair.up(resumed=True)
+    assert numbers(pair.flush()) == [1, 3, 4, 5]
+    assert pair.link.statistics().resent == 3
     pair.lost()
-    assert sorted(pair.ended()) == [3]
-    pair.up()
-    assert numbers(pair.flush()) == [5, 4]
-    pair.reply(5)
-    pair.reply(4)
-    assert sorted(pair.ended()) == [4, 5] and pair.adds_up()
+    pair.up(resumed=True)
+    assert numbers(pair.flush()) == [1, 3, 4, 5]
+    for number in (1, 3, 4, 5):
+        pair.reply(number)
+    assert sorted(pair.ended()) == [1, 3, 4, 5] and pair.adds_up()
 
 
-def test_what_was_sent_again_and_refused_may_have_run_before() -> None:
+@pytest.mark.parametrize(("instance", "changed"), [(INSTANCE, False), (UUID(int=0xC4), True)])
+def test_a_container_that_remembers_nothing_gets_what_may_run_twice(instance: UUID, changed: bool) -> None:
     pair = Pair().up()
-    pair.issue(1, idempotent=True)
+    pair.issue(1)
+    pair.issue(2, idempotent=True)
+    pair.flush()
+    pair.issue(3)
+    pair.lost()
+    pair.dialled()
+    pair.flush()
+    pair.welcome(instance=instance)
+    (lost,) = pair.ended().values()
+    assert executed({1: lost}) == {1: LOST_UNKNOWN} and lost.instance_changed is changed
+    assert numbers(pair.flush()) == [2, 3]
+
+
+def test_what_was_cancelled_while_the_link_was_down_is_cancelled_when_it_is_back() -> None:
+    pair = Pair().up()
+    pair.issue(1, 2)
     pair.flush()
     pair.lost()
-    pair.up()
+    pair.link.cancel(tag(1))
+    pair.up(resumed=True)
+    assert [(number, record[0]) for number, record in pair.flush()] == [(tag(1), Kind.CANCEL), (tag(2), Kind.REQUEST)]
+    pair.lost()
+    pair.up(resumed=True)
+    assert kinds(pair.flush()) == [Kind.CANCEL, Kind.REQUEST], "nobody knows whether it was read"
+    pair.tell([Kind.PONG, pair.connection, 10, 10_000])
+    pair.lost()
+    pair.up(resumed=True)
+    assert kinds(pair.flush()) == [Kind.REQUEST]
+
+
+def test_an_id_that_is_issued_again_is_not_cancelled_by_what_was_said_before() -> None:
+    pair = Pair().up()
+    pair.issue(1, chosen=True)
+    pair.flush()
+    pair.link.cancel(tag(1))
+    pair.lost()
+    pair.issue(1, chosen=True)
+    pair.up(resumed=True)
+    assert kinds(pair.flush()) == [Kind.REQUEST]
+
+
+def test_a_connection_that_breaks_over_and_over_makes_no_storm() -> None:
+    pair = Pair(limits=Limits(in_flight=4)).up()
+    pair.issue(1, 2, 3, 4)
+    assert len(numbers(pair.flush())) == 4
+    pair.lost()
+    pair.up(resumed=True)
+    assert len(numbers(pair.flush())) == 4, "once, at once"
+    pair.lost()
+    pair.up(resumed=True)
+    assert numbers(pair.flush()) == []
+    wake = pair.link.next_tick(pair.now)
+    assert wake is not None and wake == pytest.approx(pair.now + 1.0)
+    pair.now = wake
+    assert len(numbers(pair.flush())) == 4
+
+
+def test_replies_are_acknowledged_along_with_requests_or_alone() -> None:
+    pair = Pair().up()
+    pair.issue(*range(1, 400))
+    pair.flush()
+    for number in range(1, 32):
+        pair.reply(number)
+    pair.issue(400)
+    assert kinds(pair.flush()) == [Kind.REQUEST], "not for so few"
+    pair.reply(32)
+    pair.issue(401)
+    received, request = (record for _, record in pair.flush())
+    assert received == [Kind.RECEIVED, 33, b"".join(map(tag, range(1, 33)))] and request[0] == Kind.REQUEST
+    for number in range(33, 33 + 256):
+        pair.reply(number)
+    ((_, received),) = pair.flush()
+    assert received[:2] == [Kind.RECEIVED, 33 + 256] and len(received[2]) == 16 * 256
+    pair.reply(300)
+    pair.now += 3.0
+    pair.link.tick(pair.now)
+    assert sorted(kinds(pair.flush())) == [Kind.PING, Kind.RECEIVED], "with the heartbeat, whatever there is"
+
+
+def test_a_refusal_speaks_for_the_memory_that_gave_it() -> None:
+    pair = Pair().up()
+    pair.issue(1, 2, idempotent=True)
+    pair.flush()
+    pair.lost()
+    pair.up(resumed=True)
     pair.flush()
     pair.error(1, Code.STOPPED)
-    assert executed(pair.ended()) == {1: (errors.ContainerStopped, Executed.UNKNOWN)}
+    assert executed(pair.ended()) == {1: (errors.ContainerStopped, Executed.NO)}, "it knows its past"
+    pair.lost()
+    pair.up()
+    pair.flush()
+    pair.error(2, Code.STOPPED)
+    assert executed(pair.ended()) == {2: (errors.ContainerStopped, Executed.UNKNOWN)}
 
 
 def test_a_new_connection_owes_nothing_to_the_old_one() -> None:
@@ -525,13 +612,31 @@ def test_a_drain() -> None:
     assert pair.flush() == []
     pair.reply(1)
     pair.told()
+    pair.tell([Kind.GOODBYE, Goodbye.CLOSED, "it was closed"])
     pair.lost()
     ended = pair.ended()
     assert sorted(ended) == [1, 2] and type(ended[2]) is errors.ConnectionClosed
-    assert ended[2].executed is Executed.UNKNOWN and "SIGTERM" in str(ended[2])
+    assert ended[2].executed is Executed.UNKNOWN and "it was closed" in str(ended[2])
     assert pair.state() is S.DOWN and pair.told() == ["LinkDown"]
     pair.up()
     assert pair.link.goodbye is None and numbers(pair.flush()) == [3] and pair.adds_up()
+
+
+def test_a_container_that_drains_is_asked_for_what_it_took_before() -> None:
+    pair = Pair(limits=Limits(batch_records=2)).up()
+    pair.issue(1, 2, 3)
+    pair.flush()
+    pair.tell([Kind.GOODBYE, Goodbye.DRAINING, "SIGTERM"])
+    pair.issue(4)
+    pair.lost()
+    assert pair.ended() == {}, "it is still at work"
+    pair.dialled()
+    pair.flush()
+    pair.welcome(resumed=True)
+    pair.tell([Kind.GOODBYE, Goodbye.DRAINING, "SIGTERM"])
+    assert numbers(pair.flush()) == [1, 2, 3]
+    pair.error(2, Code.DRAINING)
+    assert pair.flush() == []
 
 
 def test_a_drain_still_answers_the_heartbeat() -> None:
@@ -881,7 +986,8 @@ def test_a_new_connection_has_a_new_window() -> None:
 class LinkMachine(RuleBasedStateMachine):
     """Whatever happens to a link: every request ends exactly once, and the counters add up after every step.
 
-    The model knows which requests are open, and how often each of them was sent and not refused.
+    The model knows which requests are open, which of them were lost with a connection and wait for the next one, and
+    how often each was sent to which memory of a container, and not refused there.
     """
 
     def __init__(self) -> None:
@@ -894,7 +1000,9 @@ class LinkMachine(RuleBasedStateMachine):
         self.issued = 0
         self.open: set[int] = set()
         self.on_wire: set[int] = set()
-        self.sendings: dict[int, int] = {}
+        self.limbo: set[int] = set()
+        self.memory = 0
+        self.sendings: dict[int, dict[int, int]] = {}
 
     def absorb(self) -> None:
         """What has ended, ends in the model."""
@@ -902,10 +1010,11 @@ class LinkMachine(RuleBasedStateMachine):
             assert number in self.open, "it ended twice, or was never issued"
             self.open.remove(number)
             self.on_wire.discard(number)
+            self.limbo.discard(number)
             if isinstance(outcome, Exception):
                 assert isinstance(outcome, errors.MpzmqError)
                 if getattr(outcome, "executed", None) is Executed.NO:
-                    assert self.sendings.get(number, 0) == 0, "it may have run"
+                    assert not any(self.sendings.get(number, {}).values()), "it may have run"
         turned_away = self.pair.link.turned_away
         if turned_away is not None:
             self.pair.link.turned_away = None
@@ -913,6 +1022,7 @@ class LinkMachine(RuleBasedStateMachine):
 
     def end(self, failure: Failure) -> None:
         self.pair.lost(failure)
+        self.limbo |= self.on_wire
         self.on_wire.clear()
         self.absorb()
 
@@ -938,7 +1048,8 @@ class LinkMachine(RuleBasedStateMachine):
             assert number in self.open, "what has ended does not leave"
             assert number not in self.on_wire, "nothing leaves twice on one connection"
             self.on_wire.add(number)
-            self.sendings[number] = self.sendings.get(number, 0) + 1
+            sent = self.sendings.setdefault(number, {})
+            sent[self.memory] = sent.get(self.memory, 0) + 1
 
     @precondition(lambda self: self.issued and self.link_up)
     @rule(data=st.data())
@@ -955,8 +1066,11 @@ class LinkMachine(RuleBasedStateMachine):
         number = data.draw(st.integers(1, self.issued))
         if number in self.open and number not in self.on_wire:
             return
-        if (number in self.on_wire and executed == 0) or code == Code.NO_SESSION:
-            self.sendings[number] = max(0, self.sendings.get(number, 0) - 1)
+        sent = self.sendings.setdefault(number, {})
+        if code == Code.NO_SESSION:
+            sent[self.memory] = max(0, sent.get(self.memory, 0) - 1)
+        elif number in self.on_wire and executed == 0:
+            sent[self.memory] = 0
         if code in (Code.NO_SESSION, Code.DRAINING):
             executed = 0
             self.on_wire.discard(number)
@@ -970,6 +1084,7 @@ class LinkMachine(RuleBasedStateMachine):
         self.pair.link.cancel(tag(number))
         self.open.discard(number)
         self.on_wire.discard(number)
+        self.limbo.discard(number)
 
     @rule(seconds=st.sampled_from([0.0, 0.5, 1.0, 2.0, 4.0, 30.0]))
     def pass_time(self, seconds: float) -> None:
@@ -997,10 +1112,23 @@ class LinkMachine(RuleBasedStateMachine):
         self.end(LOST)
 
     @precondition(lambda self: self.link_up)
-    @rule(stale=st.integers(0, 3), size=st.sampled_from([4096, 10**6]), window=st.integers(1, 3))
-    def welcome(self, stale: int, size: int, window: int) -> None:
+    @rule(
+        stale=st.integers(0, 3),
+        size=st.sampled_from([4096, 10**6]),
+        window=st.integers(1, 3),
+        resumed=st.booleans(),
+        restarted=st.booleans(),
+    )
+    def welcome(self, stale: int, size: int, window: int, resumed: bool, restarted: bool) -> None:
         number = self.pair.connection - (1 if stale == 3 else 0)
-        self.pair.welcome(number=number, limits=Limits(message_bytes=size, window=window))
+        before = self.pair.link.instance
+        instance = UUID(int=self.memory + 1) if before is None or restarted else before
+        welcomed = self.pair.link.welcomed
+        limits = Limits(message_bytes=size, window=window)
+        self.pair.welcome(number=number, limits=limits, instance=instance, resumed=resumed)
+        if self.pair.link.welcomed and not welcomed:
+            self.limbo.clear()  # what was lost waits to leave again, or has ended
+            self.memory += instance != before or not resumed
         self.absorb()
 
     @precondition(lambda self: self.link_up)
@@ -1040,8 +1168,9 @@ class LinkMachine(RuleBasedStateMachine):
         ledger = self.pair.link.ledger
         assert {int.from_bytes(entry.tag, "big") for entry in ledger.pending.values()} == self.open
         for number in self.open:
-            assert (tag(number) in ledger.outbox) != (number in self.on_wire), "it waits to leave, or for its reply"
-        assert len(ledger.outbox) + len(self.on_wire) == len(self.open), "what has ended does not wait"
+            places = (tag(number) in ledger.outbox) + (number in self.on_wire) + (number in self.limbo)
+            assert places == 1, "it waits to leave, for its reply, or for the next connection"
+        assert len(ledger.outbox) + len(self.on_wire | self.limbo) == len(self.open), "what has ended does not wait"
         assert ledger.outbox.bytes == sum(entry.size for entry in ledger.pending.values() if entry.tag in ledger.outbox)
 
     @invariant()

@@ -28,7 +28,7 @@ def test_nothing_waits() -> None:
     outbox = Outbox(10)
     assert not outbox and len(outbox) == 0 and outbox.bytes == 0
     assert outbox.cut(0.0) is None
-    assert outbox.cut(0.0, items=False) is None
+    assert outbox.cut(0.0, most=0) is None
 
 
 def test_items_leave_in_order_in_one_message() -> None:
@@ -88,9 +88,9 @@ def test_control_may_leave_alone() -> None:
     outbox = Outbox(10)
     outbox.put(item(1))
     outbox.put_control(b"ping")
-    outgoing = outbox.cut(0.0, items=False)
+    outgoing = outbox.cut(0.0, most=0)
     assert outgoing is not None and outgoing.frames == [LINK_TAG, b"ping"] and not outgoing.items
-    assert outbox.cut(0.0, items=False) is None
+    assert outbox.cut(0.0, most=0) is None
     assert cut(outbox) == [1]
 
 
@@ -220,7 +220,7 @@ def test_bytes_are_those_of_the_items_that_wait(limit: int, steps: list[tuple[st
         elif what == "remove":
             assert outbox.remove(tag(number)) is waiting.pop(tag(number), None)
         elif what in ("cut", "controls only"):
-            outgoing = outbox.cut(0.0, items=what == "cut")
+            outgoing = outbox.cut(0.0, most=None if what == "cut" else 0)
             last = []
             if outgoing is not None:
                 last = list(outgoing.items)

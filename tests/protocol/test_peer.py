@@ -13,6 +13,7 @@ from mpzmq.protocol import wire
 from mpzmq.protocol.encoder import Encoder
 from mpzmq.protocol.outbox import Item
 from mpzmq.protocol.peer import OLD_ROUTES, PEER_TRANSITIONS, Peer, PeerSignal, PeerState
+from mpzmq.protocol.replies import Reply, Room
 from mpzmq.protocol.wire import LINK_TAG, Kind
 
 from .support import SESSION, tag
@@ -24,7 +25,7 @@ def hello(number: int, limits: Limits | None = None, interval: float = 2.0) -> l
 
 def peer(limits: Limits | None = None, *, greeted: bool = True, interval: float = 2.0) -> Peer:
     limits = limits or Limits()
-    made = Peer(SESSION, limits, Encoder(limits))
+    made = Peer(SESSION, limits, Encoder(limits), Room(limits))
     if greeted:
         made.greet(b"route-1", hello(1, interval=interval), 0.0)
     return made
@@ -100,58 +101,74 @@ def test_a_second_hello_on_the_same_connection() -> None:
 def test_control_of_an_old_connection_is_dropped_and_replies_are_kept() -> None:
     one = peer()
     one.control([Kind.PONG, 1, 0, 0])
-    one.reply(reply(1))
+    one.outbox.put(reply(1))
     one.greet(b"route-2", hello(2), 0.0)
     assert [record[0] for record in cut(one)] == [Kind.RESPONSE]
 
 
 def test_replies_that_nobody_reads() -> None:
     one = peer(Limits(queued_bytes=100))
-    assert one.reply(reply(1, 10_000)), "one reply is taken whatever its size"
-    assert not one.reply(reply(2))
+    one.outbox.put(reply(1, 10_000))
+    assert not one.is_overfull, "one reply is taken whatever its size"
+    one.outbox.put(reply(2))
+    assert one.is_overfull
     one = peer(Limits(queued_bytes=100))
-    assert [one.reply(reply(number, 20)) for number in range(3)] == [True, True, False]
+    full = []
+    for number in range(3):
+        one.outbox.put(reply(number, 20))
+        full.append(one.is_overfull)
+    assert full == [False, False, True]
 
 
 def test_a_message_that_the_transport_did_not_take_goes_first() -> None:
     one = peer()
-    one.reply(reply(1))
+    one.outbox.put(reply(1))
     outgoing = one.next_outgoing(0.0)
     assert outgoing is not None
     one.refuse(outgoing)
-    one.reply(reply(2))
+    one.outbox.put(reply(2))
     assert not one.has_read_all
     again = one.next_outgoing(0.0)
     assert again is not None and again.items[0] is outgoing.items[0] and len(again.items) == 2
+    one.sent(again)
+    assert not one.has_read_all and one.should_be_asked
+    one.ping(1.0)
+    cut(one)
+    one.ponged()
     assert one.has_read_all
 
 
 def test_a_refused_message_waits_for_the_next_connection() -> None:
     one = peer()
     for number in (1, 2):
-        one.reply(reply(number))
+        one.outbox.put(reply(number))
     outgoing = one.next_outgoing(0.0)
     assert outgoing is not None
     one.refuse(outgoing)
-    one.reply(reply(3))
+    one.outbox.put(reply(3))
     one.greet(b"route-2", hello(2), 0.0)
     again = one.next_outgoing(0.0)
     assert again is not None
     assert [item.tag for item in again.items] == [tag(1), tag(2), tag(3)]
 
 
-def test_a_connection_that_is_gone_takes_its_replies_along() -> None:
+def test_a_connection_that_is_gone_leaves_its_replies_with_those_that_are_kept() -> None:
     one = peer()
-    for number in (1, 2):
-        one.reply(reply(number))
+    kept = Reply(tag(1), b"\x93\x04\x01\xc0", (), 1, None)
+    one.replies.keep(kept)
+    one.outbox.put(kept)
+    one.outbox.put(reply(2))
     outgoing = one.next_outgoing(0.0)
     assert outgoing is not None
     one.refuse(outgoing)
-    one.reply(reply(3))
-    assert one.detach() == 3
-    assert (one.state, one.has_read_all) == (PeerState.DETACHED, True)
-    assert one.detach() == 0
-    one.reply(reply(4))
+    one.outbox.put(reply(3))
+    one.detach()
+    assert (one.state, one.has_read_all, one.should_be_asked) == (PeerState.DETACHED, False, False)
+    assert list(one.replies.entries) == [tag(1)]
+    one.replies.acknowledge(2, tag(1))
+    assert one.has_read_all
+    one.detach()
+    one.outbox.put(reply(4))
     assert one.next_outgoing(0.0) is None
     one.greet(b"route-2", hello(2), 0.0)
     assert (one.state, len(cut(one))) == (PeerState.CONNECTED, 1)
@@ -159,7 +176,7 @@ def test_a_connection_that_is_gone_takes_its_replies_along() -> None:
 
 def test_a_closed_session_sends_nothing() -> None:
     one = peer()
-    one.reply(reply(1))
+    one.outbox.put(reply(1))
     one.signal(PeerSignal.GOODBYE)
     assert one.next_outgoing(0.0) is None
 
@@ -177,7 +194,7 @@ def test_ack_leaves_when_a_quarter_of_the_window_was_read() -> None:
     one.heard(10, 1.0)
     assert cut(one) == []
     one.heard(10, 1.0)
-    one.reply(reply(1))
+    one.outbox.put(reply(1))
     records = cut(one)
     assert records[0] == [Kind.ACK, 2, 20] and records[1][0] == Kind.RESPONSE
     assert cut(one) == []
@@ -212,7 +229,7 @@ def test_an_engine_that_is_silent_for_two_of_its_own_intervals_is_asked() -> Non
 
 def test_all_is_read_when_every_ping_is_answered() -> None:
     one = peer()
-    assert one.has_read_all
+    assert not one.has_read_all and one.should_be_asked, "it may ask again for what it has not got"
     one.ping(1.0)
     assert not one.has_read_all, "it waits"
     cut(one)
@@ -228,7 +245,7 @@ def test_all_is_read_when_every_ping_is_answered() -> None:
     cut(one)
     assert not one.has_read_all, "an answer that nobody asked for counts for nothing"
     one.greet(b"route-2", hello(2), 4.0)
-    assert one.has_read_all, "a new connection owes nothing"
+    assert one.should_be_asked, "a new connection answers for itself"
 
 
 def test_an_engine_that_asks_and_does_not_read_costs_no_memory() -> None:

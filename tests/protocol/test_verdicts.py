@@ -15,7 +15,7 @@ from mpzmq.protocol.encoder import Encoder
 from mpzmq.protocol.verdicts import Verdicts
 from mpzmq.protocol.wire import Code, Kind
 
-from .support import REMOTE, make_entry, tag
+from .support import REMOTE, make_entry
 
 if TYPE_CHECKING:
     from mpzmq.protocol.entry import Entry
@@ -24,9 +24,9 @@ NO, UNKNOWN, YES = Executed.NO, Executed.UNKNOWN, Executed.YES
 VERDICTS = Verdicts(REMOTE, "worker-7", "10.0.0.1:3010")
 
 
-def entry(*, sent: bool = True, resent: bool = False) -> Entry:
+def entry(*, sent: bool = True, resent: bool = False, doubtful: bool = False, started: bool = False) -> Entry:
     made = make_entry(Encoder(Limits()), 5, function="add")
-    made.sent, made.resent = sent, resent
+    made.sent, made.resent, made.doubtful, made.started = sent, resent, doubtful, started
     return made
 
 
@@ -64,18 +64,24 @@ def test_losses() -> None:
 
 
 def test_refusals_of_the_link() -> None:
-    what = "the call of 'add'"
-    check(
-        VERDICTS.not_connected(tag(5), what, "its link is DOWN"),
-        errors.NotConnected,
-        NO,
-        "its link is DOWN",
-        "connect()",
-    )
-    check(VERDICTS.draining(tag(5), what), errors.ContainerDraining, NO, "draining", "wait=True")
-    full = VERDICTS.overloaded(tag(5), what, 77)
+    new = entry(sent=False)
+    check(VERDICTS.not_connected(new, "its link is DOWN"), errors.NotConnected, NO, "its link is DOWN", "connect()")
+    check(VERDICTS.draining(new), errors.ContainerDraining, NO, "draining", "wait=True")
+    full = VERDICTS.overloaded(new, 77)
     check(full, errors.Overloaded, NO, "77 requests", "wait=True", "Limits.in_flight")
     assert full.retry_after > 0
+
+
+def test_an_id_that_was_in_use_before_may_have_run_then() -> None:
+    again = entry(sent=False, doubtful=True)
+    for error in (
+        VERDICTS.not_connected(again, "its link is DOWN"),
+        VERDICTS.draining(again),
+        VERDICTS.overloaded(again, 77),
+        VERDICTS.timed_out(again, LinkState.DOWN, window_full=False),
+        VERDICTS.closed(again, "why"),
+    ):
+        assert error.executed is UNKNOWN
 
 
 def test_a_reply_that_cannot_be_decoded() -> None:
@@ -93,6 +99,8 @@ BY_CODE = {
     Code.CANCELLED: errors.RequestCancelled,
     Code.EXPIRED: errors.RequestTimeout,
     Code.ID_REUSED: errors.RequestIdReused,
+    Code.STALE: errors.ConnectionLost,
+    Code.NOT_KEPT: errors.ConnectionLost,
     0: errors.ProtocolError,
     99: errors.ProtocolError,
     -1: errors.ProtocolError,
@@ -113,9 +121,18 @@ def test_errors_of_the_container(code: int, number: int) -> None:
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])
-def test_a_no_speaks_only_of_the_last_connection(number: int) -> None:
+def test_a_no_speaks_only_of_the_memory_of_the_container_that_says_it(number: int) -> None:
     record = [Kind.ERROR, Code.EXPIRED, number, 1, "late", None]
-    check(VERDICTS.from_record(entry(resent=True), record), errors.RequestTimeout, (UNKNOWN, UNKNOWN, YES)[number])
+    check(VERDICTS.from_record(entry(resent=True), record), errors.RequestTimeout, (NO, UNKNOWN, YES)[number])
+    check(VERDICTS.from_record(entry(doubtful=True), record), errors.RequestTimeout, (UNKNOWN, UNKNOWN, YES)[number])
+    doubtful = VERDICTS.from_record(entry(doubtful=True, started=True), record)
+    check(doubtful, errors.RequestTimeout, (YES, UNKNOWN, YES)[number])
+
+
+@pytest.mark.parametrize("code", [Code.STALE, Code.NOT_KEPT])
+def test_a_container_that_has_forgotten_was_not_restarted(code: int) -> None:
+    error = VERDICTS.from_record(entry(), [Kind.ERROR, code, 1, 1, "forgotten", None])
+    assert isinstance(error, errors.ConnectionLost) and error.instance_changed is False
 
 
 @pytest.mark.parametrize(

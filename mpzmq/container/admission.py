@@ -1,0 +1,132 @@
+"""May a request run? The question is answered before anything is done, so every no means: it has not run."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..message import Status
+from ..protocol.wire import Code, Op
+from .builtin import describe, get_state, set_state
+from .registry import Function
+
+if TYPE_CHECKING:
+    from ..config import Limits
+    from ..protocol.handshake import Sessions
+    from ..protocol.peer import Peer
+    from ..protocol.wire import Record
+    from .registry import Registry
+
+__all__ = ["Admission", "Refusal"]
+
+ENGINES_WORTH = 8
+"""How many times what one engine may have running all engines together may."""
+
+RETRY_AFTER = 0.1
+"""Seconds after which an engine may try again where there was no room."""
+
+LONGEST_NAME, SIMILAR_OF = 64, 256
+"""How much of a mistyped name is compared with how many functions: a stranger must not buy much work with one frame."""
+
+_STOP, _CALL, _INVOKE = Status.STOP, Op.CALL, Op.INVOKE
+"""Names of the module: looking a member up in its enum takes 0.1 us (Python 3.11), and every request asks."""
+
+
+class Refusal(NamedTuple):
+    """Why a request may not run."""
+
+    code: int
+    text: str
+    detail: dict[str, Any] | None = None
+
+
+class Admission:
+    """Holds requests against what the container has, and against what it bears.
+
+    Args:
+        registry: the handlers.
+        sessions: the engines, for status and draining.
+        limits: bounds.
+        name: the container's name, for its description.
+    """
+
+    def __init__(self, registry: Registry, sessions: Sessions, limits: Limits, name: str) -> None:
+        self._registry = registry
+        self._functions = registry.functions
+        self._sessions = sessions
+        self._limits = limits
+        self._count = self._bytes = 0
+        self._builtin = {
+            Op.GETSTATE: Function(None, get_state),
+            Op.SETSTATE: Function(None, set_state(registry, sessions), cancellable=False),
+            Op.DESCRIBE: Function(None, describe(registry, sessions, name)),
+        }
+
+    def judge(self, peer: Peer, record: Record, size: int) -> Function | Refusal:
+        """What is to be called for a REQUEST, or why it is not.
+
+        Args:
+            peer: who asks.
+            record: what.
+            size: of the record, in bytes.
+        """
+        _, _, remaining, _, op, name, args, kwargs, _ = record
+        if op == _CALL:
+            function = self._functions.get(name)
+        else:
+            function = self._registry.invoke if op == _INVOKE else self._builtin.get(op)
+        sessions = self._sessions
+        if sessions.draining is not None and op not in self._builtin:
+            return Refusal(Code.DRAINING, sessions.draining)
+        if sessions.status is _STOP and op not in self._builtin:
+            return Refusal(Code.STOPPED, "its status is STOP")
+        if function is None:
+            return Refusal(Code.UNSUPPORTED, self._unsupported(op, name))
+        if remaining is not None and remaining <= 0:
+            return Refusal(Code.EXPIRED, "its deadline had passed when it was read")
+        if self._count and (full := self._full(peer, size)) is not None:
+            return Refusal(Code.OVERLOADED, full, {"retry_after": RETRY_AFTER})
+        if len(peer.replies.entries) >= peer.replies.most_entries:
+            text = "this engine has not acknowledged its replies, and no more can be remembered (Limits.reply_entries)"
+            return Refusal(Code.OVERLOADED, text, {"retry_after": RETRY_AFTER})
+        if kwargs or not function.least <= len(args) <= function.most:
+            try:
+                function.check(args, kwargs)
+            except TypeError as error:
+                return Refusal(Code.INVALID_ARGUMENTS, f"{error}; it is {name or 'the handler'}{function.signature}")
+        return function
+
+    def took(self, peer: Peer, size: int) -> None:
+        """A request runs, or waits to."""
+        peer.in_flight += 1
+        peer.bytes_in_flight += size
+        self._count += 1
+        self._bytes += size
+
+    def gave_back(self, peer: Peer, size: int) -> None:
+        """It has ended."""
+        peer.in_flight -= 1
+        peer.bytes_in_flight -= size
+        self._count -= 1
+        self._bytes -= size
+
+    def _full(self, peer: Peer, size: int) -> str | None:
+        limits = self._limits
+        if peer.in_flight >= limits.in_flight:
+            return f"this engine has {peer.in_flight} requests running already (Limits.in_flight)"
+        if peer.in_flight and peer.bytes_in_flight + size > limits.queued_bytes:
+            return f"the requests of this engine that run have {peer.bytes_in_flight} bytes (Limits.queued_bytes)"
+        if self._count >= ENGINES_WORTH * limits.in_flight:
+            return f"{self._count} requests of all engines run already ({ENGINES_WORTH} x Limits.in_flight)"
+        if self._bytes + size > ENGINES_WORTH * limits.queued_bytes:
+            return f"the requests that run have {self._bytes} bytes ({ENGINES_WORTH} x Limits.queued_bytes)"
+        return None
+
+    def _unsupported(self, op: int, name: str | None) -> str:
+        if op != Op.CALL:
+            return "it has no handler for plain requests: call one of its functions, or add @server.on_invoke"
+        functions = sorted(self._registry.functions)
+        shown = ", ".join(functions[:8]) + (", ..." if len(functions) > 8 else "")
+        close = difflib.get_close_matches(str(name)[:LONGEST_NAME], functions[:SIMILAR_OF], n=1)
+        meant = f"; did you mean {close[0]!r}?" if close else ";"
+        return f"it has no function {name!r}{meant} " + (f"it has {shown}" if functions else "it has none at all")

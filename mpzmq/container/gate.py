@@ -1,0 +1,60 @@
+"""At most so many handlers at once; the others wait, first come, first served."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from .registry import Function
+
+__all__ = ["Gate", "Gates"]
+
+
+class Gate:
+    """The way into one function, or into the worker threads."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._inside = 0
+        self._waiting: OrderedDict[Hashable, None] = OrderedDict()
+
+    def enter(self, running: Hashable) -> bool:
+        """Whether a request may start now; if not, it waits for its turn."""
+        if self._inside < self._most:
+            self._inside += 1
+            return True
+        self._waiting[running] = None
+        return False
+
+    def is_waiting(self, running: Hashable) -> bool:
+        """Whether a request waits for its turn."""
+        return running in self._waiting
+
+    def leave(self, running: Hashable) -> Any:
+        """A request has ended, or waits no more; returns the one whose turn has come."""
+        if running in self._waiting:
+            del self._waiting[running]
+            return None
+        if self._waiting:
+            return self._waiting.popitem(last=False)[0]
+        self._inside -= 1
+        return None
+
+
+class Gates:
+    """All gates of a container."""
+
+    def __init__(self, threads: int) -> None:
+        self._gates: dict[Function, Gate] = {}
+        self._any_thread = Gate(threads)
+
+    def of(self, function: Function) -> Gate | None:
+        """What the runs of a function have to pass; None: nothing."""
+        if function.max_concurrency is None:
+            return self._any_thread if function.thread else None
+        if function not in self._gates:
+            self._gates[function] = Gate(function.max_concurrency)
+        return self._gates[function]

@@ -1,0 +1,33 @@
+"""Plain handlers that hold the event loop, told to whoever reads the log."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .registry import Function
+
+__all__ = ["SLOW_HANDLER", "SlowHandlers"]
+
+log = logging.getLogger(__name__)
+
+SLOW_HANDLER = 0.1
+"""Seconds for which a plain handler may hold the event loop before it is logged."""
+
+
+class SlowHandlers:
+    """Logs each of them once."""
+
+    def __init__(self) -> None:
+        self._told: set[str | None] = set()
+
+    def held(self, function: Function, seconds: float) -> None:
+        """A handler has held the event loop for longer than it should."""
+        if function.name not in self._told:
+            self._told.add(function.name)
+            log.warning(
+                "handler %r held the event loop for %.0f ms: register it with thread=True, or make it async",
+                function.name or "on_invoke",
+                seconds * 1000,
+            )

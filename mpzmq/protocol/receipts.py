@@ -1,0 +1,46 @@
+"""Replies that have come: the container need not keep them any longer, and is told so in good time."""
+
+from __future__ import annotations
+
+from .wire import MOST_TAGS, Kind, Record
+
+__all__ = ["Receipts"]
+
+ALONG = 32
+"""Replies from which on the container is told, with requests that leave anyway."""
+
+ALONE, ALONE_BYTES = 256, 1024 * 1024
+"""Replies, and their bytes, from which on it is told even if nothing else leaves."""
+
+
+class Receipts:
+    """The tags of replies of which the container has not been told."""
+
+    def __init__(self) -> None:
+        self.tags: list[bytes] = []
+        self._bytes = 0
+
+    def came(self, size: int) -> bool:
+        """A message of ``size`` bytes has come while there are some; True: the container should be told now."""
+        self._bytes += size
+        return len(self.tags) >= ALONE or self._bytes >= ALONE_BYTES
+
+    @property
+    def may_go_along(self) -> bool:
+        """Whether they are worth a record in a message that leaves anyway."""
+        return len(self.tags) >= ALONG
+
+    def record(self, low_water: int) -> Record:
+        """A RECEIVED with as many as one may name, which need not be told again.
+
+        Args:
+            low_water: the lowest sequence number that may be sent from now on.
+        """
+        tags = b"".join(self.tags[:MOST_TAGS])
+        del self.tags[:MOST_TAGS]
+        self._bytes = 0
+        return [Kind.RECEIVED, low_water, tags]
+
+    def clear(self) -> None:
+        """There is nobody left who would keep them."""
+        self.tags.clear()

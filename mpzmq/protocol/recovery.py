@@ -1,0 +1,64 @@
+"""What was under way when a connection broke, and how it goes on on the next one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .budget import RetryBudget
+from .cancels import Cancels
+
+if TYPE_CHECKING:
+    from .ledger import Ledger
+
+__all__ = ["Recovery"]
+
+
+class Recovery:
+    """Sends again what the container may not have got, or whose answer may not have come.
+
+    Args:
+        ledger: the requests.
+        in_flight: how many of them there may be.
+        now: the time.
+
+    Attributes:
+        cancels: what was cancelled, and may not be known to the container.
+        not_before: when requests may leave, if there was too much to send again.
+    """
+
+    def __init__(self, ledger: Ledger, in_flight: int, now: float) -> None:
+        self.cancels = Cancels(in_flight)
+        self.not_before = now
+        self._ledger = ledger
+        self._budget = RetryBudget(in_flight, now)
+        self._resending = False
+
+    def begin(self, instance_changed: bool, resumed: bool, now: float) -> None:
+        """The container has said WELCOME on a new connection.
+
+        Args:
+            instance_changed: whether it is another process than before.
+            resumed: whether it knows the session.
+            now: the time.
+        """
+        why = None
+        if instance_changed:
+            why = "the container was restarted"
+        elif not resumed:
+            why = "the container is the same, but has forgotten this session"
+        if why is not None:
+            self.cancels.clear()
+            self._ledger.receipts.clear()
+        count = self._ledger.resume(why, instance_changed=instance_changed)
+        self._resending = count > 0
+        self.not_before = self._budget.spend(count, now)
+
+    def waiting(self) -> int:
+        """How many requests stand in front that were sent before: a container that drains takes no others."""
+        count = self._ledger.in_order().leading(_was_sent) if self._resending else 0
+        self._resending = count > 0
+        return count
+
+
+def _was_sent(entry: Any) -> bool:
+    return bool(entry.sent)
