@@ -1,4 +1,4 @@
-"""A bad network: a TCP relay that cuts, freezes, delays and throttles."""
+"""A bad network: a TCP relay that cuts, freezes, delays, throttles and flips bits."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import contextlib
 import socket
 import struct
 import time
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from ..address import parse_address
 
@@ -22,11 +22,48 @@ CHUNKS = 256
 TICK = 0.02
 """Seconds of traffic that a throttled direction sends at a time."""
 
+RESET_GRACE = 0.001
+"""Seconds in which the last bytes before a reset can be read: a reset overtakes what the other side has not."""
+
 _RESET = struct.pack("ii", 1, 0)
 """SO_LINGER on, for 0 seconds: the socket ends with RST."""
 
 _GENTLE = struct.pack("ii", 0, 0)
 """SO_LINGER off: what was sent still arrives."""
+
+
+Side = Literal["container", "worker"]
+"""Towards whom bytes go."""
+
+
+class _Direction:
+    """The bytes that go one way, over all connections: how many, and what is to happen to them."""
+
+    def __init__(self) -> None:
+        self.passed = 0
+        self.reset_at: int | None = None
+        self.flip_at: int | None = None
+        self.mask = 0
+
+    def piece(self, data: bytes, size: int) -> bytes:
+        """The next bytes to be passed on, ``size`` at most: none beyond those that a reset comes after."""
+        if self.reset_at is not None:
+            size = min(size, self.reset_at - self.passed)
+        piece = data[:size]
+        if self.flip_at is not None and self.flip_at < self.passed + len(piece):
+            flipped = bytearray(piece)
+            flipped[self.flip_at - self.passed] ^= self.mask
+            self.flip_at = None
+            return bytes(flipped)
+        return piece
+
+    def has_passed(self, size: int) -> bool:
+        """They were passed on; True: the reset is due."""
+        self.passed += size
+        if self.passed != self.reset_at:
+            return False
+        self.reset_at = None
+        return True
 
 
 class Proxy:
@@ -41,6 +78,7 @@ class Proxy:
     Attributes:
         connections: that were accepted so far.
         bytes: that were passed on so far, in both directions together.
+        hang_up: True: connections are accepted, and closed at once; can be set at any time.
     """
 
     def __init__(self, target: str | tuple[str, int]) -> None:
@@ -50,6 +88,8 @@ class Proxy:
         self._target = (address.host, address.port)
         self.connections = 0
         self.bytes = 0
+        self.hang_up = False
+        self._directions: dict[Side, _Direction] = {"container": _Direction(), "worker": _Direction()}
         self._delay = 0.0
         self._rate: float | None = None
         self._flowing = asyncio.Event()
@@ -59,6 +99,8 @@ class Proxy:
         self._listener: socket.socket | None = None
         self._port = 0
         self._tasks: set[asyncio.Task[None]] = set()
+        # One for each connection that passes bytes on: ends that, and says which half of it stays.
+        self._halves: set[asyncio.Future[Side]] = set()
 
     def __repr__(self) -> str:
         return f"<Proxy {self._port} -> {self._target[0]}:{self._target[1]}>"
@@ -67,6 +109,10 @@ class Proxy:
     def endpoint(self) -> str:
         """Where it listens; the same until it is closed."""
         return f"tcp://127.0.0.1:{self._port}"
+
+    def bytes_to(self, side: Side) -> int:
+        """How many were passed on so far to one side, over all connections."""
+        return self._directions[side].passed
 
     @property
     def delay(self) -> float:
@@ -121,6 +167,35 @@ class Proxy:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    def reset_after(self, count: int, *, to: Side) -> None:
+        """Resets a connection as soon as ``count`` more bytes were passed on to that side, whatever they belong to.
+
+        Once; a later call takes the place of an earlier one that was not due yet.
+        """
+        if count < 1:
+            raise ValueError(f"count is 1 byte or more, not {count}: use reset()")
+        direction = self._directions[to]
+        direction.reset_at = direction.passed + count
+
+    def flip(self, mask: int = 1, *, to: Side, after: int = 0) -> None:
+        """Flips the bits of ``mask`` in one byte, after ``after`` more bytes were passed on to that side. Once.
+
+        TCP's checksum does not see it: it is computed anew here.
+        """
+        if not 0 < mask < 256:
+            raise ValueError(f"mask has bits of one byte, 1 to 255, not {mask}")
+        direction = self._directions[to]
+        direction.flip_at, direction.mask = direction.passed + after, mask
+
+    def half_open(self, *, keep: Side) -> None:
+        """Resets one half of each connection; the other half stays, silent, until its side ends it.
+
+        So one side knows that the connection is lost, and the other does not. New connections are welcome.
+        """
+        for half in self._halves:
+            if not half.done():
+                half.set_result(keep)
+
     def restore(self) -> None:
         """Accepts connections again, on the same port. Without a :meth:`cut` before, nothing happens."""
         if self._holder is None:
@@ -161,8 +236,11 @@ class Proxy:
             accepted, _ = listener.accept()
         except (BlockingIOError, ConnectionAbortedError):  # whoever dialled has left again
             return
-        accepted.setblocking(False)
         self.connections += 1
+        if self.hang_up:
+            accepted.close()
+            return
+        accepted.setblocking(False)
         task = asyncio.get_running_loop().create_task(self._relay(accepted))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -184,13 +262,15 @@ class Proxy:
             near, back = await streams(sock=accepted)
             await self._flowing.wait()
             far, forth = await streams(host=self._target[0], port=self._target[1])
-            async with asyncio.TaskGroup() as work:
-                for reader, writer in ((near, forth), (far, back)):
-                    under_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(CHUNKS)
-                    work.create_task(self._take(reader, under_way))
-                    work.create_task(self._give(under_way, writer))
-            for writer in writers:
-                _linger(writer, _GENTLE)
+            keep = await self._pass_on((near, forth), (far, back))
+            if keep is None:
+                for writer in writers:
+                    _linger(writer, _GENTLE)
+            else:
+                reader, lost = (near, forth) if keep == "worker" else (far, back)
+                lost.transport.abort()
+                while await reader.read(CHUNK):
+                    pass
         except* OSError:
             pass  # one side has refused or reset the connection: so the other one is reset, too
         finally:
@@ -200,13 +280,38 @@ class Proxy:
                 with contextlib.suppress(OSError):
                     await writer.wait_closed()
 
+    async def _pass_on(self, *pairs: tuple[asyncio.StreamReader, asyncio.StreamWriter]) -> Side | None:
+        """Passes on until both sides have ended the connection, or one half of it is to stay: then which."""
+        half: asyncio.Future[Side] = asyncio.get_running_loop().create_future()
+        passing = asyncio.create_task(self._pass_all(*pairs))
+        self._halves.add(half)
+        try:
+            await asyncio.wait([passing, half], return_when=asyncio.FIRST_COMPLETED)
+            if passing.done():
+                passing.result()
+                return None
+            return half.result()
+        finally:
+            self._halves.discard(half)
+            passing.cancel()
+            await asyncio.wait([passing])
+
+    async def _pass_all(self, *pairs: tuple[asyncio.StreamReader, asyncio.StreamWriter]) -> None:
+        async with asyncio.TaskGroup() as work:
+            for (reader, writer), direction in zip(pairs, self._directions.values(), strict=True):
+                under_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(CHUNKS)
+                work.create_task(self._take(reader, under_way))
+                work.create_task(self._give(under_way, writer, direction))
+
     async def _take(self, reader: asyncio.StreamReader, under_way: asyncio.Queue[tuple[float, bytes]]) -> None:
         data = b"not the end"
         while data:
             data = await reader.read(CHUNK)
             await under_way.put((time.monotonic() + self._delay, data))
 
-    async def _give(self, under_way: asyncio.Queue[tuple[float, bytes]], writer: asyncio.StreamWriter) -> None:
+    async def _give(
+        self, under_way: asyncio.Queue[tuple[float, bytes]], writer: asyncio.StreamWriter, direction: _Direction
+    ) -> None:
         while True:
             due, data = await under_way.get()
             left = due - time.monotonic()
@@ -219,13 +324,19 @@ class Proxy:
             while data:
                 rate = self._rate
                 size = len(data) if rate is None else max(1, int(rate * TICK))
-                piece, data = data[:size], data[size:]
                 if rate is not None:
-                    await asyncio.sleep(len(piece) / rate)
+                    await asyncio.sleep(min(size, len(data)) / rate)
                 await self._flowing.wait()
+                # From here to the write nothing waits: other connections share the count.
+                piece = direction.piece(data, size)
+                data = data[len(piece) :]
                 self.bytes += len(piece)
+                is_last = direction.has_passed(len(piece))
                 writer.write(piece)
                 await writer.drain()
+                if is_last:
+                    await asyncio.sleep(RESET_GRACE)
+                    raise ConnectionResetError
 
 
 def _linger(writer: asyncio.StreamWriter, how: bytes) -> None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from mpzmq.testing import ContainerFactory, ProxyFactory
+    from mpzmq.testing.proxy import Side
 
 QUICK = HeartbeatPolicy(interval=0.3, down_after=0.9)
 REDIAL = ReconnectPolicy(interval=0.05, connect_timeout=1.0)
@@ -340,7 +341,79 @@ def test_impossible_settings() -> None:
         proxy.delay = -1
     with pytest.raises(ValueError, match="rate is more than 0 bytes per second, or None, not 0"):
         proxy.rate = 0
+    with pytest.raises(ValueError, match="count is 1 byte or more, not 0"):
+        proxy.reset_after(0, to="worker")
+    with pytest.raises(ValueError, match="mask has bits of one byte, 1 to 255, not 256"):
+        proxy.flip(256, to="worker")
     with pytest.raises(ValueError, match="no TCP endpoint"):
         Proxy("ipc:///tmp/socket")
     with pytest.raises(ValueError, match="no port"):
         Proxy("localhost")
+
+
+async def test_a_connection_is_reset_after_so_many_bytes(peers: Peers) -> None:
+    async with Proxy(peers.endpoint) as proxy:
+        near, forth = await peers.dial(proxy.endpoint)
+        far, back = await peers.next()
+        forth.write(b"12345")
+        assert await far.readexactly(5) == b"12345"
+        proxy.reset_after(3, to="worker")
+        back.write(b"ab")
+        assert await near.readexactly(2) == b"ab"
+        back.write(b"cde")
+        assert await near.readexactly(1) == b"c"
+        with pytest.raises(ConnectionResetError):
+            await near.read()
+        with pytest.raises(ConnectionResetError):
+            await far.read()
+        assert (proxy.bytes_to("container"), proxy.bytes_to("worker"), proxy.bytes) == (5, 3, 8)
+        near, _ = await peers.dial(proxy.endpoint)  # it was for once
+        _, back = await peers.next()
+        back.write(b"123456")
+        assert await near.readexactly(6) == b"123456"
+
+
+async def test_one_byte_is_flipped(peers: Peers) -> None:
+    async with Proxy(peers.endpoint) as proxy:
+        near, forth = await peers.dial(proxy.endpoint)
+        far, back = await peers.next()
+        proxy.flip(0b101, to="container", after=2)
+        proxy.flip(to="worker")
+        forth.write(b"\0\0")
+        assert await far.readexactly(2) == b"\0\0"
+        forth.write(bytes(3))
+        assert await far.readexactly(3) == b"\x05\0\0"
+        back.write(bytes(2))
+        assert await near.readexactly(2) == b"\1\0"
+
+
+@pytest.mark.parametrize("keep", ["container", "worker"])
+async def test_one_half_of_a_connection_stays(peers: Peers, keep: Side) -> None:
+    async with Proxy(peers.endpoint) as proxy:
+        ends = dict(zip(("worker", "container"), [await peers.dial(proxy.endpoint), await peers.next()], strict=True))
+        kept, kept_writer = ends.pop(keep)
+        ((lost, _),) = ends.values()
+        proxy.half_open(keep=keep)
+        proxy.half_open(keep=keep)
+        with pytest.raises(ConnectionResetError):
+            await lost.read()
+        kept_writer.write(b"swallowed")
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(kept.read(), 0.05)
+        await peers.dial(proxy.endpoint)
+        await peers.next()
+        kept_writer.close()
+        passed_on = proxy.bytes
+        await kept_writer.wait_closed()
+        assert passed_on == 0
+
+
+async def test_a_proxy_that_hangs_up(peers: Peers) -> None:
+    async with Proxy(peers.endpoint) as proxy:
+        proxy.hang_up = True
+        near, _ = await peers.dial(proxy.endpoint)
+        assert await near.read() == b""
+        assert (proxy.connections, peers.accepted) == (1, 0)
+        proxy.hang_up = False
+        await peers.dial(proxy.endpoint)
+        await peers.next()

@@ -1,0 +1,1 @@
+"""Real processes, real sockets, real faults: what both sides wrote down is compared with what is promised."""

@@ -1,0 +1,140 @@
+"""The container of the chaos: ``tests.chaos.container:server``, told by environment variables.
+
+``CHAOS_HISTORY`` names the file for its history, ``CHAOS_HEARTBEAT`` its heartbeat as ``interval,down_after``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from mpzmq import ContainerServer, HeartbeatPolicy, RemoteError, current_request
+from tests.chaos.history import ContainerLog
+from tests.chaos.memory import resident_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+SAMPLE = 0.25
+"""Seconds between two looks at the own counters."""
+
+
+class Trusting(ContainerServer):
+    """May be bound to the address of a network namespace, where nobody else is."""
+
+    async def bind(self, endpoint: str | tuple[str, int], *, insecure: bool = False) -> str:
+        return await super().bind(endpoint, insecure=True)
+
+
+def build(path: str, heartbeat: HeartbeatPolicy) -> ContainerServer:
+    """A server that writes down what it does."""
+    log = ContainerLog(path)
+    instance: UUID | None = None
+
+    def count(*, final: bool = False) -> None:
+        nonlocal instance
+        instance = server.instance or instance  # at its end the server has none any more
+        now = server.statistics()
+        log.write(
+            what="counters",
+            instance=str(instance),
+            final=final,
+            received=now.received,
+            replied=now.replied,
+            failed=now.failed,
+            refused=now.refused,
+            cancelled=now.cancelled,
+            in_flight=now.in_flight,
+            rss=resident_bytes(),
+        )
+
+    async def keep_counting() -> None:
+        while True:
+            await asyncio.sleep(SAMPLE)
+            count()
+
+    @contextlib.asynccontextmanager
+    async def counted(_: ContainerServer) -> AsyncIterator[None]:
+        task = asyncio.create_task(keep_counting())
+        try:
+            yield
+        finally:
+            task.cancel()
+            count(final=True)
+
+    def run(function: str) -> contextlib.AbstractContextManager[None]:
+        request = current_request()
+        return log.run(UUID(int=0) if request is None else request.request_id, server.instance, function)
+
+    server = Trusting(name="chaos", heartbeat=heartbeat, lifespan=counted)
+
+    @server.on_invoke
+    async def invoke(data: Any) -> Any:
+        with run("invoke"):
+            return data
+
+    @server.function
+    async def quick(data: Any) -> Any:
+        with run("quick"):
+            return data
+
+    @server.function
+    def plain(data: Any) -> Any:
+        with run("plain"):
+            return data
+
+    @server.function
+    async def slow(seconds: float, data: Any) -> Any:
+        with run("slow"):
+            await asyncio.sleep(seconds)
+            return data
+
+    @server.function
+    async def big(size: int) -> bytes:
+        with run("big"):
+            return bytes(size)
+
+    @server.function
+    async def raising(data: Any) -> None:
+        with run("raising"):
+            raise RemoteError("on purpose", code="chaos", data=data)
+
+    @server.function
+    def block(seconds: float) -> None:
+        """Holds the event loop."""
+        with run("block"):
+            time.sleep(seconds)
+
+    @server.function
+    async def take_descriptors(seconds: float) -> int:
+        """Leaves the process without a file descriptor for a while; returns how many it took."""
+        taken: list[int] = []
+        with run("take_descriptors"):
+            try:
+                with contextlib.suppress(OSError):
+                    while True:
+                        taken.append(os.dup(0))
+                await asyncio.sleep(seconds)
+            finally:
+                for descriptor in taken:
+                    os.close(descriptor)
+            return len(taken)
+
+    return server
+
+
+def _from_environment() -> ContainerServer:
+    interval, down_after = map(float, os.environ.get("CHAOS_HEARTBEAT", "2,5").split(","))
+    path = os.environ.get("CHAOS_HISTORY", os.devnull)
+    return build(path, HeartbeatPolicy(interval=interval, down_after=down_after))
+
+
+def __getattr__(name: str) -> ContainerServer:
+    # Only the container process asks for it; whoever imports build() opens no file.
+    if name == "server":
+        return _from_environment()
+    raise AttributeError(name)
