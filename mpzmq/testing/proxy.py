@@ -284,9 +284,10 @@ class Proxy:
         """Passes on until both sides have ended the connection, or one half of it is to stay: then which."""
         half: asyncio.Future[Side] = asyncio.get_running_loop().create_future()
         passing = asyncio.create_task(self._pass_all(*pairs))
+        either: set[asyncio.Future[Any]] = {passing, half}
         self._halves.add(half)
         try:
-            await asyncio.wait([passing, half], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if passing.done():
                 passing.result()
                 return None
