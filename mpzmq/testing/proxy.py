@@ -296,6 +296,8 @@ class Proxy:
             self._halves.discard(half)
             passing.cancel()
             await asyncio.wait([passing])
+            if not passing.cancelled():
+                passing.exception()  # how it ended does not matter when it was told to
 
     async def _pass_all(self, *pairs: tuple[asyncio.StreamReader, asyncio.StreamWriter]) -> None:
         async with asyncio.TaskGroup() as work:
