@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from mpzmq import ContainerServer, HeartbeatPolicy, RemoteError, current_request
+from tests.chaos.descriptors import no_more_descriptors
 from tests.chaos.history import ContainerLog
 from tests.chaos.memory import resident_bytes
 
@@ -110,19 +111,16 @@ def build(path: str, heartbeat: HeartbeatPolicy) -> ContainerServer:
             time.sleep(seconds)
 
     @server.function
-    async def take_descriptors(seconds: float) -> int:
-        """Leaves the process without a file descriptor for a while; returns how many it took."""
-        taken: list[int] = []
-        with run("take_descriptors"):
-            try:
-                with contextlib.suppress(OSError):
-                    while True:
-                        taken.append(os.dup(0))
-                await asyncio.sleep(seconds)
-            finally:
-                for descriptor in taken:
-                    os.close(descriptor)
-            return len(taken)
+    async def swallow(data: memoryview | bytes) -> int:
+        """For what would be too much on the way back, too."""
+        with run("swallow"):
+            return len(data)
+
+    @server.function
+    async def without_descriptors(seconds: float) -> None:
+        """The process gets no file descriptor for a while; those that it has, it keeps."""
+        with run("without_descriptors"), no_more_descriptors():
+            await asyncio.sleep(seconds)
 
     return server
 

@@ -37,6 +37,7 @@ __all__ = [
     "check_counters",
     "check_memory",
     "check_worker",
+    "described",
     "read_container",
     "read_engine",
 ]
@@ -118,6 +119,11 @@ class Violation:
 
     kind: str
     text: str
+
+
+def described(violations: Iterable[Violation]) -> str:
+    """One line for each."""
+    return "\n".join(f"{violation.kind}: {violation.text}" for violation in violations)
 
 
 @dataclass(slots=True)

@@ -1,0 +1,69 @@
+"""Either side runs out of file descriptors: who is connected is served, and when there are some again, all goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import pytest
+
+from mpzmq import ComputerEngineWorker, ConnectError, HeartbeatPolicy, LinkDown, ReconnectPolicy
+
+from .engine import Job
+from .history import described
+from .place import ROOT
+from .stage import Stage
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HEARTBEAT = HeartbeatPolicy(interval=0.3, down_after=0.9)
+RECONNECT = ReconnectPolicy(interval=0.05, connect_timeout=0.5)
+SECONDS = 20.0
+
+
+async def test_an_engine_without_descriptors_says_so_and_recovers(tmp_path: Path) -> None:
+    async with Stage(tmp_path, HEARTBEAT, RECONNECT) as stage:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "tests.chaos.starved_engine", stage.process.endpoint),
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(folder or os.getcwd() for folder in sys.path)},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            out, err = await asyncio.wait_for(process.communicate(), SECONDS)
+        except TimeoutError:
+            process.kill()
+            await process.communicate()
+            raise
+    assert (process.returncode, err.decode()) == (0, "")
+    told = json.loads(out)
+    assert "OSError" in told["bases"], told
+    assert "Too many open files" in told["error"]
+    assert (told["links"], told["meanwhile"], told["after"]) == (1, "meanwhile", ["after", "after"])
+
+
+async def test_a_container_without_descriptors_serves_who_is_there_and_recovers(tmp_path: Path) -> None:
+    async with Stage(tmp_path, HEARTBEAT, RECONNECT) as stage:
+        starving = stage.ask(Job("without_descriptors", (2.0,)))
+        assert (await stage.ask("the last one before")).outcome == "replied"
+        async with ComputerEngineWorker(reconnect=RECONNECT, heartbeat=HEARTBEAT) as other:
+            with pytest.raises(ConnectError):
+                await other.connect(uuid4(), stage.process.endpoint, timeout=0.5)
+            waiting = await other.connect(uuid4(), stage.process.endpoint, wait=False)
+            served = 0
+            while not starving.done():
+                assert (await stage.ask("meanwhile", timeout=2.0)).outcome == "replied"
+                served += 1
+                await asyncio.wait([starving], timeout=0.02)
+            assert served > 10
+            assert await waiting.call("quick", "after", timeout=SECONDS) == "after"
+        assert stage.watch.first(stage.container.remote_id, LinkDown, 0.0) is None
+    # The other worker keeps no books.
+    violations = [violation for violation in stage.violations if violation.kind != "ran for nobody"]
+    assert not violations, described(violations)

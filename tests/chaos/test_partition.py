@@ -1,0 +1,39 @@
+"""Partitions that nobody is told of: too short to matter, longer than anybody waits, and in one direction only."""
+
+from __future__ import annotations
+
+import pytest
+
+from mpzmq import HeartbeatPolicy, ReconnectPolicy
+
+from .history import described
+from .netns import why_not
+from .partition import WAYS, Way, partitioned
+
+REASON = why_not()
+pytestmark = pytest.mark.skipif(REASON is not None, reason=str(REASON))
+
+# The default policies, scaled down: ``python -m tests.chaos --partition 30`` is the same with the defaults.
+HEARTBEAT = HeartbeatPolicy(interval=0.5, down_after=1.2)
+RECONNECT = ReconnectPolicy(interval=0.1, connect_timeout=1.0)
+A_BUSY_MACHINE = 1.0
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_partition_that_is_shorter_than_down_after_loses_nothing(way: Way) -> None:
+    # As 3 s are to the default 5 s.
+    found = partitioned(way, 0.6 * HEARTBEAT.down_after, HEARTBEAT, RECONNECT)
+    assert not found.violations, described(found.violations)
+    assert found.detected is None
+    assert set(found.outcomes) == {"replied"}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_long_partition_is_seen_and_survived(way: Way) -> None:
+    found = partitioned(way, 2.5 * HEARTBEAT.down_after, HEARTBEAT, RECONNECT)
+    assert not found.violations, described(found.violations)
+    assert found.detected is not None
+    assert found.detected < HEARTBEAT.down_after + HEARTBEAT.interval + A_BUSY_MACHINE
+    assert found.up is not None
+    # The same instance, and the session resumed: what was lost on the way was sent again.
+    assert set(found.outcomes) == {"replied"}

@@ -1,0 +1,20 @@
+"""A short soak: ``python -m tests.chaos --minutes 10`` is the long one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .history import described
+from .soak import Plan, Soak
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+async def test_a_short_soak(tmp_path: Path) -> None:
+    outcome = await Soak(Plan(seconds=10.0, seed=20, folder=tmp_path, callers=50, gaps=(0.1, 0.8))).run()
+    assert not outcome.violations, described(outcome.violations)
+    # It would be no soak if nothing had happened.
+    assert outcome.faults.total() >= 5
+    assert outcome.requests["replied"] > 500
+    assert outcome.flips >= 5
