@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
@@ -26,10 +26,11 @@ RECONNECT = ReconnectPolicy(interval=0.05, connect_timeout=0.5)
 SECONDS = 20.0
 
 
-async def test_an_engine_without_descriptors_says_so_and_recovers(tmp_path: Path) -> None:
+async def starved(tmp_path: Path, what: str) -> dict[str, Any]:
+    """What became of an engine."""
     async with Stage(tmp_path, HEARTBEAT, RECONNECT) as stage:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tests.chaos.starved_engine", stage.process.endpoint),
+            *(sys.executable, "-m", "tests.chaos.starved_engine", what, stage.process.endpoint),
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(folder or os.getcwd() for folder in sys.path)},
             stdout=asyncio.subprocess.PIPE,
@@ -42,10 +43,26 @@ async def test_an_engine_without_descriptors_says_so_and_recovers(tmp_path: Path
             await process.communicate()
             raise
     assert (process.returncode, err.decode()) == (0, "")
-    told = json.loads(out)
+    told: dict[str, Any] = json.loads(out)
+    return told
+
+
+async def test_an_engine_without_descriptors_says_so_and_recovers(tmp_path: Path) -> None:
+    told = await starved(tmp_path, "second")
     assert "OSError" in told["bases"], told
     assert "Too many open files" in told["error"]
     assert (told["links"], told["meanwhile"], told["after"]) == (1, "meanwhile", ["after", "after"])
+
+
+async def test_the_first_connect_of_a_process_says_so_too(tmp_path: Path) -> None:
+    told = await starved(tmp_path, "first")
+    assert "Too many open files" in told["errors"][0]
+    assert told["errors"][-1] == "none"
+    assert told["after"] == ["after"]
+
+
+async def test_a_redial_that_gets_no_descriptor_is_not_the_last(tmp_path: Path) -> None:
+    assert await starved(tmp_path, "redial") == {"after": ["after"], "unhandled": []}
 
 
 async def test_a_container_without_descriptors_serves_who_is_there_and_recovers(tmp_path: Path) -> None:
