@@ -1,4 +1,7 @@
-"""``python -m tests.chaos --minutes 10 [--seed S]``; ends with 1 when a promise was broken."""
+"""Real faults, for as long as one likes: ``python -m tests.chaos --minutes 10``.
+
+Ends with 1 when a promise was broken.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,14 @@ import tempfile
 from pathlib import Path
 from random import SystemRandom
 
+from mpzmq import HeartbeatPolicy, ReconnectPolicy
+
+from .history import described
+from .netns import why_not
+from .partition import WAYS, partitioned
 from .report import soak_report
 from .soak import Plan, Soak
+from .times import measured
 
 
 def say(text: str) -> None:
@@ -18,22 +27,55 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-async def soak(minutes: float, seed: int) -> int:
+def soak(minutes: float, seed: int) -> int:
     """Returns the exit code."""
     folder = Path(tempfile.mkdtemp(prefix="mpzmq-chaos-"))
     say(f"seed {seed}, {minutes:g} min, histories in {folder}\n")
-    outcome = await Soak(Plan(seconds=60 * minutes, seed=seed, folder=folder)).run()
+    outcome = asyncio.run(Soak(Plan(seconds=60 * minutes, seed=seed, folder=folder)).run())
     say(soak_report(outcome))
     return bool(outcome.violations)
 
 
+def partition(length: float) -> int:
+    """All three partitions of this length, with the default policies; returns the exit code."""
+    if (reason := why_not()) is not None:
+        say(f"no partition: {reason}")
+        return 1
+    heartbeat, code = HeartbeatPolicy(), 0
+    for way in WAYS:
+        found = partitioned(way, length, heartbeat, ReconnectPolicy())
+        seen = "no LinkDown" if found.detected is None else f"LinkDown after {found.detected:.2f} s"
+        back = f"first answer {found.recovered:.2f} s after the heal"
+        ends = {name: found.outcomes.count(name) for name in sorted(set(found.outcomes))}
+        say(f"{way}, {length:g} s: {seen}, {back}, {ends}")
+        if found.violations:
+            say(described(found.violations))
+            code = 1
+        if found.detected is not None and found.detected > heartbeat.down_after + heartbeat.interval + 1.0:
+            say(f"VIOLATED: it was to be seen within {heartbeat.down_after + heartbeat.interval:g} s")
+            code = 1
+        if (found.detected is None) != (length < heartbeat.down_after):
+            say("VIOLATED: LinkDown is for what lasts longer than down_after, and for nothing else")
+            code = 1
+    return code
+
+
 def main() -> int:
     """Returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=1.0, help="of faults")
-    parser.add_argument("--seed", type=int, default=SystemRandom().randrange(1_000_000))
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=(__doc__ or "").splitlines()[0])
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--minutes", type=float, default=1.0, help="a soak: faults for so long (the default, 1)")
+    what.add_argument("--partition", type=float, metavar="SECONDS", help="partitions of this length, as root")
+    what.add_argument("--times", action="store_true", help="a table: how soon faults are seen, and are over")
+    parser.add_argument("--seed", type=int, default=SystemRandom().randrange(1_000_000), help="of the soak")
+    parser.add_argument("--rounds", type=int, default=5, help="of each fault in the table")
     options = parser.parse_args()
-    return asyncio.run(soak(options.minutes, options.seed))
+    if options.times:
+        say(measured(options.rounds))
+        return 0
+    if options.partition is not None:
+        return partition(options.partition)
+    return soak(options.minutes, options.seed)
 
 
 if __name__ == "__main__":
