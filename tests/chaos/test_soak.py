@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 async def test_a_short_soak(tmp_path: Path) -> None:
-    outcome = await Soak(Plan(seconds=10.0, seed=20, folder=tmp_path, callers=50, gaps=(0.1, 0.8))).run()
+    outcome = await Soak(Plan(seconds=8.0, seed=20, folder=tmp_path, callers=50, gaps=(0.1, 0.8))).run()
     assert not outcome.violations, described(outcome.violations)
     # It would be no soak if nothing had happened.
     assert outcome.faults.total() >= 5
