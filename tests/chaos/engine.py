@@ -76,6 +76,7 @@ async def ask(
         request.right = job.raises and error.code == "chaos" and bool(error.data == job.answer)
     except RequestError as error:
         request.outcome, request.error, request.executed = "failed", type(error).__name__, str(error.executed)
+        request.instance_changed = getattr(error, "instance_changed", None)
     except Exception as error:
         # No RequestError: the checker complains, and goes on.
         request.outcome, request.error = "failed", repr(error)

@@ -58,6 +58,7 @@ class Request:
         outcome: ``"replied"``, ``"failed"`` or ``"cancelled"``; None: it has not ended.
         error: the class of its error.
         executed: what its error says; None for an error that is no RequestError.
+        instance_changed: what its error says of a restart.
         right: whether its reply, or the handler's own error, was the one that the function gives.
     """
 
@@ -71,6 +72,7 @@ class Request:
     outcome: str | None = None
     error: str | None = None
     executed: str | None = None
+    instance_changed: bool | None = None
     right: bool = True
 
 
@@ -184,9 +186,9 @@ class EngineLog:
         self._open[id(request)] = request
 
     def ended(self, request: Request) -> None:
-        """It has ended."""
-        del self._open[id(request)]
-        self._write(request)
+        """It has ended; after :meth:`close` that is too late."""
+        if self._open.pop(id(request), None) is not None:
+            self._write(request)
 
     def close(self) -> None:
         """Writes what has not ended, as that, and closes the file."""

@@ -166,4 +166,5 @@ def test_both_pens(tmp_path: Path) -> None:
         engine.issued(request)
     engine.ended(ended)
     engine.close()
+    engine.ended(open_)  # too late
     assert read_engine(tmp_path / "engine") == [ended, open_]

@@ -63,7 +63,8 @@ async def test_kill_and_restart(tmp_path: Path) -> None:
         await stage.process.restart()
         for task in (*sent, endless):
             lost = await soon(task)
-            assert (lost.error, lost.executed in ("UNKNOWN", "YES")) == ("ConnectionLost", True)
+            assert (lost.error, lost.instance_changed) == ("ConnectionLost", True)
+            assert lost.executed in ("UNKNOWN", "YES")
         for task in (*again, waiting):
             assert (await soon(task)).outcome == "replied"
         assert stage.container.instance != first
