@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from .soak import Outcome
 
-__all__ = ["seconds", "soak_report", "table"]
+__all__ = ["seconds", "soak_report", "some", "table"]
 
 EXAMPLES = 3
 """Violations of one kind that are shown."""
@@ -26,6 +26,11 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def seconds(samples: Sequence[float]) -> str:
     """Median and maximum; a dash where there is nothing."""
     return f"{median(samples):.2f} s, {max(samples):.2f} s" if samples else "-"
+
+
+def some(samples: Sequence[int], count: int = 12) -> Sequence[int]:
+    """About so many of them, evenly spread."""
+    return samples[:: max(1, len(samples) // count)]
 
 
 def soak_report(outcome: Outcome) -> str:
@@ -43,7 +48,7 @@ def soak_report(outcome: Outcome) -> str:
         f"the engine's event loop was late by {outcome.lag:.2f} s at most",
     ]
     if outcome.memory:
-        text.append(f"the engine's memory: {outcome.memory[0] >> 20} MiB at first, {outcome.memory[-1] >> 20} at last")
+        text.append(f"the engine's memory in MiB: {', '.join(str(sample >> 20) for sample in some(outcome.memory))}")
     text.append("")
     kinds = Counter(violation.kind for violation in outcome.violations)
     for kind, count in kinds.most_common():
