@@ -11,6 +11,7 @@ __all__ = ["Failure", "FailureKind"]
 class FailureKind(enum.Enum):
     """What went wrong below the protocol."""
 
+    LOCAL = "this process could not dial"
     REFUSED = "connection refused"
     UNREACHABLE = "unreachable"
     TIMEOUT = "no answer"

@@ -370,15 +370,23 @@ class Connection:
                 return  # the last answer still stands; libzmq goes on dialling it
             reason = "the resolver did not answer" if isinstance(error, TimeoutError) else error.strerror or str(error)
             detail = f"the host name {self.address.host!r} has no address ({reason})"
-            self._lookup = None
-            now = self.loop.time()
-            self.link.connection_ended(Failure(FailureKind.NOT_FOUND, detail), now)
-            self.link.judge(now)
-            if not self.link.is_over:
-                self._look_up(self._settings.redial_interval)
-            self._act()
+            self._not_dialled(Failure(FailureKind.NOT_FOUND, detail))
             return
         if self._candidates is None:
-            self._dial(endpoints)
+            try:
+                self._dial(endpoints)
+            except OSError as error:
+                self._candidates = None
+                self._not_dialled(Failure(FailureKind.LOCAL, error.strerror or str(error)))
         elif not self.link.welcomed and self._candidates.refreshed(endpoints):
             self._redirect(self._candidates.current)
+
+    def _not_dialled(self, failure: Failure) -> None:
+        """A dial ended before there was anything to dial with; another lookup begins the next one."""
+        self._lookup = None
+        now = self.loop.time()
+        self.link.connection_ended(failure, now)
+        self.link.judge(now)
+        if not self.link.is_over:
+            self._look_up(self._settings.redial_interval)
+        self._act()

@@ -6,6 +6,7 @@ A context costs two threads and several descriptors; a process with a thousand c
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import threading
 
@@ -19,11 +20,35 @@ _users = 0
 _pid = 0
 
 
+DESCRIPTORS = 8
+"""What a context opens with its first socket, and a little more: libzmq ends the whole process if it gets no more than
+some of them (seen: SIGABRT in epoll.cpp with 2 to 4)."""
+
+
+def _check_descriptors() -> None:
+    taken: list[int] = []
+    try:
+        while len(taken) < DESCRIPTORS:
+            taken.append(os.open(os.devnull, os.O_RDONLY))
+    except OSError as error:
+        if error.errno not in (errno.EMFILE, errno.ENFILE):
+            raise
+        raise OSError(error.errno, f"cannot start zmq's threads: {error.strerror}") from None
+    finally:
+        for descriptor in taken:
+            os.close(descriptor)
+
+
 def acquire() -> zmq.Context[zmq.Socket[bytes]]:
-    """The shared context, counted; to be paired with :func:`release`."""
+    """The shared context, counted; to be paired with :func:`release`.
+
+    Raises:
+        OSError: too few file descriptors are left.
+    """
     global _context, _users, _pid
     with _lock:
         if _context is None or _pid != os.getpid():
+            _check_descriptors()
             # A context that came through fork belongs to the parent.
             _context, _users, _pid = zmq.Context(), 0, os.getpid()
             _context.set(zmq.MAX_SOCKETS, _context.get(zmq.SOCKET_LIMIT))

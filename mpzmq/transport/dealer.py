@@ -56,9 +56,15 @@ class ZmqDealer:
         self._endpoint = endpoint
         self._settings = settings
         self._handler = handler
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._socket: ZmqSocket | None = None
         self._closed = False
-        self._open()
+        self._begin_dial(0.0)
+        try:
+            self._open()
+        except OSError:
+            # The next try tells the handler, which does not know us yet.
+            self._timer = loop.call_soon(self._open_again)
 
     @property
     def is_accepted(self) -> bool:
@@ -79,7 +85,7 @@ class ZmqDealer:
         self._cancel_timer()
         if self._socket is None:
             self._endpoint = endpoint
-            self._open()
+            self._open_again()
             return
         with contextlib.suppress(zmq.ZMQError):  # libzmq may have dropped the endpoint by itself
             self._socket.raw.disconnect(self._endpoint)
@@ -93,31 +99,44 @@ class ZmqDealer:
         """Gives the connection up and dials anew, on a fresh socket, after the interval."""
         self._shut(0.0)
         if not self._closed:
-            self._timer = self._loop.call_later(self._settings.redial_interval, self._open)
+            self._timer = self._loop.call_later(self._settings.redial_interval, self._open_again)
 
     def close(self, linger: float) -> None:
         """Closes; idempotent."""
         self._closed = True
         self._shut(linger)
 
+    def _open_again(self) -> None:
+        """Opens a socket, and where that fails, too, tries once more after the interval: no redial is the last one."""
+        try:
+            self._open()
+        except OSError as error:
+            self._timer = self._loop.call_later(self._settings.redial_interval, self._open_again)
+            self._handler.on_connection([Failure(FailureKind.LOCAL, error.strerror or str(error))])
+
     def _open(self) -> None:
         self._timer = None
+        try:
+            self._open_socket()
+        except zmq.ZMQError as error:  # no file descriptor is left, mostly
+            self._shut(0.0)
+            raise OSError(error.errno, f"cannot dial {self._endpoint}: {error.strerror}") from None
+
+    def _open_socket(self) -> None:
         raw = self._context.socket(zmq.DEALER)
         configure(raw, self._settings)
         raw.set(zmq.IMMEDIATE, 1)
         raw.set(zmq.RECONNECT_IVL, max(1, int(self._settings.redial_interval * 1000)))
         raw.set(zmq.CONNECT_TIMEOUT, max(1, int(self._settings.connect_timeout * 1000)))
-        self._monitor = Monitor(self._context, raw, DIALLING, self._loop, self._on_events)
-        self._socket: ZmqSocket | None = ZmqSocket(
-            raw, self._loop, self._handler.on_messages, self._handler.on_writable
-        )
+        try:
+            self._monitor = Monitor(self._context, raw, DIALLING, self._loop, self._on_events)
+        except zmq.ZMQError:
+            raw.close(0)
+            raise
+        self._socket = ZmqSocket(raw, self._loop, self._handler.on_messages, self._handler.on_writable)
         self._begin_dial(0.0)
         allow_ipv6(raw, self._endpoint)
-        try:
-            raw.connect(self._endpoint)
-        except zmq.ZMQError as error:
-            self._shut(0.0)
-            raise OSError(error.errno, f"cannot dial {self._endpoint}: {error.strerror}") from None
+        raw.connect(self._endpoint)
 
     def _shut(self, linger: float) -> None:
         self._cancel_timer()
