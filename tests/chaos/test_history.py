@@ -122,7 +122,9 @@ def test_counters_of_a_container() -> None:
 
 
 def test_counters_of_a_worker() -> None:
-    requests = [asked(), failed("NO"), asked(outcome="cancelled")]
+    unknown = [failed("NO", "NotConnected")]
+    assert check_worker(Statistics(), unknown) == check_worker(Statistics(issued=1, failed=1), unknown) == []
+    requests = [asked(), failed("NO", "Overloaded"), asked(outcome="cancelled")]
     assert check_worker(Statistics(issued=3, replied=1, failed=1, cancelled=1), requests) == []
     assert check_worker(Statistics(issued=3, replied=2, failed=1), requests) == []
     for bad, kind in (
