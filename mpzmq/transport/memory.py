@@ -10,101 +10,102 @@ from __future__ import annotations
 
 import asyncio
 import random
-import selectors
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..failure import Failure, FailureKind
 from .base import Delivery
+from .lanes import Connection, Host, Weather
+from .virtual import VirtualClockLoop
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterable
 
     from .base import Dealer, DealerHandler, Frames, Router, RouterHandler, SocketSettings
 
-__all__ = ["MemoryNetwork", "VirtualClockLoop"]
-
-
-class _Impatient(selectors.DefaultSelector):
-    """Never waits: tells the loop how long it would have."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.skipped = 0.0
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        ready = super().select(0)
-        if not ready and timeout is None:
-            raise RuntimeError("nothing will ever happen: every task waits for another")
-        if not ready and timeout:
-            self.skipped += timeout
-        return ready
-
-
-class VirtualClockLoop(asyncio.SelectorEventLoop):
-    """An event loop whose clock jumps to the next timer instead of waiting for it.
-
-    A run in which every task waits and no timer is set ends with a ``RuntimeError`` instead of hanging.
-    """
-
-    def __init__(self) -> None:
-        self._impatient = _Impatient()
-        super().__init__(self._impatient)
-
-    def time(self) -> float:
-        """Virtual seconds."""
-        return self._impatient.skipped
+__all__ = ["MemoryHost", "MemoryNetwork", "VirtualClockLoop"]
 
 
 class MemoryNetwork:
     """Hosts, and the connections between them.
 
+    It is a transport itself, that of a host which nothing ever happens to; :meth:`host` makes others.
+
     Args:
         seed: where all chance comes from.
         latency: seconds that a message takes from one side to the other.
         capacity: messages that a connection takes before its receiver has got them; beyond that a send is refused.
+        jitter: up to so many seconds more for each message, by chance; the order within a connection is kept.
     """
 
-    def __init__(self, seed: int = 0, *, latency: float = 0.001, capacity: int = 1000) -> None:
+    def __init__(self, seed: int = 0, *, latency: float = 0.001, capacity: int = 1000, jitter: float = 0.0) -> None:
         self.chance = random.Random(seed)
-        self.latency = latency
-        self.capacity = capacity
+        self.weather = Weather(self.chance, latency, capacity, jitter)
         self._bound: dict[str, MemoryRouter] = {}
-        self._connections: list[_Connection] = []
-        self._partitioned: set[str] = set()
+        self._connections: list[Connection] = []
         self._ports = 49152
         self._routes = 0
+        self._host = MemoryHost(self)
+
+    def host(self) -> MemoryHost:
+        """A process of its own, which can be blocked and killed."""
+        return MemoryHost(self)
 
     # The Transport's face
 
     def dealer(self, endpoint: str, settings: SocketSettings, handler: DealerHandler) -> Dealer:
         """Dials an endpoint."""
-        return MemoryDealer(self, endpoint, settings, handler)
+        return self._host.dealer(endpoint, settings, handler)
 
     def router(self, settings: SocketSettings, handler: RouterHandler) -> Router:
         """A router that listens nowhere yet."""
-        return MemoryRouter(self, settings, handler)
+        return self._host.router(settings, handler)
 
     async def release(self) -> None:
         """Nothing is shared."""
 
     # Faults
 
-    def cut(self, endpoint: str) -> None:
-        """Breaks all connections to an endpoint: both sides see it at once, what is under way is lost."""
-        for connection in self._to(endpoint):
-            connection.break_(Failure(FailureKind.LOST, f"the connection to {endpoint} was cut", was_up=True))
+    def cut(self, endpoint: str, *, ghost: float | None = None) -> None:
+        """Breaks all connections to an endpoint.
 
-    def partition(self, endpoint: str) -> None:
-        """Drops in silence whatever is sent to or from an endpoint, and every dial."""
-        self._partitioned.add(endpoint)
+        Args:
+            endpoint: to which.
+            ghost: None: both sides see it at once, and what is under way is lost. Otherwise only the dealers see it:
+                what they have sent still arrives so many seconds later, when they may have been back for long.
+        """
+        failure = Failure(FailureKind.LOST, f"the connection to {endpoint} was cut", was_up=True)
         for connection in self._to(endpoint):
-            connection.fall_silent()
+            if ghost is None:
+                connection.break_(failure)
+            else:
+                connection.inward.hold_up(ghost)
+                connection.leave(connection.outward.receiver, failure)
+
+    def doom(self, endpoint: str, *, inward: bool, after: int) -> None:
+        """Lets ``after`` more messages through in one direction; the next is lost, and its connection breaks."""
+        self.weather.doomed[endpoint, inward] = after
+
+    def partition(self, endpoint: str, *, inward: bool = True, outward: bool = True) -> None:
+        """Drops in silence whatever is sent to or from an endpoint, and every dial."""
+        self.weather.silent |= {(endpoint, way) for way, chosen in ((True, inward), (False, outward)) if chosen}
+        for connection in self._to(endpoint):
+            connection.silence_changed()
 
     def heal(self, endpoint: str) -> None:
         """Ends a partition. Connections that were not given up meanwhile go on, as TCP sends again what was lost."""
-        self._partitioned.discard(endpoint)
+        self.weather.silent -= {(endpoint, True), (endpoint, False)}
         for connection in self._to(endpoint):
-            connection.speak_again()
+            connection.silence_changed()
+
+    def choke(self, endpoint: str, *, inward: bool) -> None:
+        """Lets connections refuse what is sent in one direction: the receiver reads too slowly."""
+        self.weather.choked.add((endpoint, inward))
+
+    def unchoke(self, endpoint: str, *, inward: bool) -> None:
+        """Ends :meth:`choke`."""
+        self.weather.choked.discard((endpoint, inward))
+        for connection in self._to(endpoint):
+            connection.outward.receiver.has_room()
 
     # For the sockets
 
@@ -122,112 +123,101 @@ class MemoryNetwork:
         """Takes an endpoint back."""
         self._bound.pop(endpoint, None)
 
-    def answer(self, dealer: MemoryDealer) -> _Connection | Failure:
+    def is_silent(self, endpoint: str) -> bool:
+        """Whether there is no way to the endpoint and back."""
+        return (endpoint, True) in self.weather.silent or (endpoint, False) in self.weather.silent
+
+    def answer(self, dealer: MemoryDealer) -> Connection | Failure:
         """What a dial that has taken its time comes to."""
         endpoint = dealer.endpoint
-        if endpoint in self._partitioned:
+        if self.is_silent(endpoint):
             return Failure(FailureKind.TIMEOUT, f"no answer from {endpoint}")
         router = self._bound.get(endpoint)
         if router is None:
             return Failure(FailureKind.REFUSED, f"nothing listens at {endpoint}: connection refused")
+        patience = self._patience(dealer.settings), self._patience(router.settings)
+        connection = Connection(self.weather, endpoint, dealer, router, patience, self._connections.remove)
         self._routes += 1
-        connection = _Connection(self, dealer, router, b"\0" + self._routes.to_bytes(4, "big"))
+        connection.route = b"\0" + self._routes.to_bytes(4, "big")
+        router.routes[connection.route] = connection
         self._connections.append(connection)
         return connection
 
-    def forget(self, connection: _Connection) -> None:
-        """A connection has ended."""
-        self._connections.remove(connection)
+    def touching(self, host: Host) -> Iterable[Connection]:
+        """The connections with an end in a host."""
+        return [c for c in self._connections if host in (c.inward.receiver.host, c.outward.receiver.host)]
 
-    def dial_time(self, dealer: MemoryDealer, timeout: float) -> float:
-        """How long a dial takes before it is answered."""
-        return timeout if dealer.endpoint in self._partitioned else self.latency
+    def _to(self, endpoint: str) -> list[Connection]:
+        return [connection for connection in self._connections if connection.endpoint == endpoint]
 
-    def _to(self, endpoint: str) -> list[_Connection]:
-        return [connection for connection in self._connections if connection.dealer.endpoint == endpoint]
+    def _patience(self, settings: SocketSettings) -> float:
+        # libzmq asks once an interval, so the verdict falls up to one later.
+        return settings.down_after + settings.heartbeat_interval * self.chance.random()
 
 
-class _Connection:
-    """One connection: two lanes, each in order."""
+class MemoryHost(Host):
+    """The transport of one process of the simulated network."""
 
-    def __init__(self, network: MemoryNetwork, dealer: MemoryDealer, router: MemoryRouter, route: bytes) -> None:
-        self.dealer = dealer
-        self.router = router
-        self.route = route
+    def __init__(self, network: MemoryNetwork) -> None:
+        super().__init__()
         self._network = network
-        self._loop = asyncio.get_running_loop()
-        self._open = True
-        self._silent = False
-        self._held: list[tuple[Callable[..., None], Any]] = []
-        self._under_way = {True: 0, False: 0}
-        self._giving_up: asyncio.TimerHandle | None = None
-        router.routes[route] = self
+        self._sockets: list[MemoryRouter | MemoryDealer] = []
 
-    def carry(self, frames: Frames, *, inward: bool) -> bool:
-        """Takes a message; False: the lane is full."""
-        if self._under_way[inward] >= self._network.capacity:
-            return False
-        self._under_way[inward] += 1
-        # As a real transport does, the receiver gets memory of its own, and cannot write to it.
-        copies: Frames = [memoryview(bytes(frame)) if isinstance(frame, memoryview) else frame for frame in frames]
-        self._loop.call_later(self._network.latency, self._arrive, copies, inward)
-        return True
+    def dealer(self, endpoint: str, settings: SocketSettings, handler: DealerHandler) -> Dealer:
+        """Dials an endpoint."""
+        dealer = MemoryDealer(self._network, self, endpoint, settings, handler)
+        self._sockets.append(dealer)
+        return dealer
 
-    def break_(self, failure: Failure | None) -> None:
-        """Ends the connection; the dealer hears of it if there is a failure."""
-        if not self._open:
-            return
-        self._open = False
-        if self._giving_up is not None:
-            self._giving_up.cancel()
-        self._network.forget(self)
-        self.router.routes.pop(self.route, None)
-        if failure is not None:
-            self.dealer.lost(failure)
+    def router(self, settings: SocketSettings, handler: RouterHandler) -> Router:
+        """A router that listens nowhere yet."""
+        router = MemoryRouter(self._network, self, settings, handler)
+        self._sockets.append(router)
+        return router
 
-    def fall_silent(self) -> None:
-        """Nothing passes; after ``down_after`` the dealer's side gives the connection up."""
-        self._silent = True
-        if self._giving_up is None:
-            failure = Failure(FailureKind.LOST, f"nothing heard from {self.dealer.endpoint}", was_up=True)
-            self._giving_up = self._loop.call_later(self.dealer.settings.down_after, self.break_, failure)
+    async def release(self) -> None:
+        """Nothing is shared."""
 
-    def speak_again(self) -> None:
-        """What was held back arrives."""
-        self._silent = False
-        if self._giving_up is not None:
-            self._giving_up.cancel()
-            self._giving_up = None
-        held, self._held = self._held, []
-        for frames, inward in held:
-            self._arrive(frames, inward)
+    def hold(self) -> None:
+        """Blocks the event loop of the process: its transport lives on, and keeps its connections."""
+        self.held = True
 
-    def _arrive(self, frames: Any, inward: bool) -> None:
-        if not self._open:
-            return
-        if self._silent:
-            self._held.append((frames, inward))
-            return
-        self._under_way[inward] -= 1
-        if inward:
-            self.router.arrived([self.route, *frames])
-        else:
-            self.dealer.arrived(frames)
-        if not inward:
-            return
-        self.dealer.has_room()
+    def let_go(self) -> None:
+        """Ends :meth:`hold`: what has come meanwhile arrives as one burst."""
+        if self.held:
+            self.held = False
+            missed, self.on_release = self.on_release, []
+            for tell in missed:
+                tell()
+            for connection in self._network.touching(self):
+                connection.resume()
+
+    def kill(self, *, loses: bool = False) -> None:
+        """Ends the process without a word: its connections break, its endpoints are free.
+
+        Args:
+            loses: what it has sent and is still under way is lost with it.
+        """
+        self.let_go()
+        self.dead = True
+        for socket in self._sockets:
+            socket.kill(loses=loses)
 
 
 class MemoryDealer:
     """The dealer's face, over the simulated network."""
 
-    def __init__(self, network: MemoryNetwork, endpoint: str, settings: SocketSettings, handler: DealerHandler) -> None:
+    def __init__(
+        self, network: MemoryNetwork, host: Host, endpoint: str, settings: SocketSettings, handler: DealerHandler
+    ) -> None:
+        self.host = host
         self.endpoint = endpoint
         self.settings = settings
         self._network = network
         self._handler = handler
         self._loop = asyncio.get_running_loop()
-        self._connection: _Connection | None = None
+        self._connection: Connection | None = None
+        self._untold: list[Failure | None] = []
         self._refused = False
         self._closed = False
         self._timer: asyncio.TimerHandle | None = None
@@ -240,12 +230,14 @@ class MemoryDealer:
 
     def send(self, frames: Frames) -> bool:
         """Sends a message; False: not now."""
-        sent = self._connection is not None and self._connection.carry(frames, inward=True)
+        sent = self._connection is not None and self._connection.inward.carry(frames)
         self._refused = not sent
         return sent
 
     def drain(self) -> None:
-        """Everything that has arrived was given to the handler when it did."""
+        """Reads what has arrived, now."""
+        if self._connection is not None:
+            self._connection.outward.deliver()
 
     def redirect(self, endpoint: str) -> None:
         """Dials another endpoint, at once and from now on."""
@@ -262,30 +254,35 @@ class MemoryDealer:
     def close(self, linger: float) -> None:
         """Closes; what was sent still arrives if ``linger`` allows."""
         self._closed = True
-        connection, self._connection = self._connection, None
-        if self._timer is not None:
-            self._timer.cancel()
-        if connection is not None:
-            self._loop.call_later(2 * self._network.latency if linger else 0, connection.break_, None)
+        if not linger and self._connection is not None:
+            self._connection.inward.clear()
+        self._drop()
+
+    def kill(self, *, loses: bool) -> None:
+        """Its process has ended."""
+        self.close(0.0 if loses else 1.0)
 
     # From the network
 
-    def lost(self, failure: Failure) -> None:
-        """The connection has ended."""
-        self._connection = None
-        if not self._closed:
-            self._dial_later()
-            self._loop.call_soon(self._tell, failure)
-
-    def arrived(self, frames: Frames) -> None:
-        """A message has come."""
-        if not self._closed:
-            self._handler.on_messages([frames])
+    def arrived(self, connection: Connection, messages: list[Frames]) -> None:
+        """Messages have come."""
+        self._handler.on_messages(messages)
 
     def has_room(self) -> None:
-        """A message that was under way has arrived."""
+        """Messages that were under way have arrived."""
         if self._refused and not self._closed:
             self._refused = False
+            self._loop.call_soon(self._writable)
+
+    def ended(self, connection: Connection, failure: Failure) -> None:
+        """The connection has ended."""
+        if connection is self._connection:
+            self._connection = None
+            self._dial_later()
+            self._tell(failure)
+
+    def _writable(self) -> None:
+        if not self._closed:
             self._handler.on_writable()
 
     def _dial_later(self) -> None:
@@ -293,7 +290,8 @@ class MemoryDealer:
         self._timer = self._loop.call_later(wait, self._dial)
 
     def _dial(self) -> None:
-        time = self._network.dial_time(self, self.settings.connect_timeout)
+        silent = self._network.is_silent(self.endpoint)
+        time = self.settings.connect_timeout if silent else self._network.weather.delay()
         self._timer = self._loop.call_later(time, self._answered)
 
     def _answered(self) -> None:
@@ -306,26 +304,37 @@ class MemoryDealer:
             self._tell(None)
 
     def _tell(self, change: Failure | None) -> None:
-        if not self._closed:
-            self._handler.on_connection([change])
+        self._untold.append(change)
+        if len(self._untold) == 1:
+            if self.host.held:
+                self.host.on_release.append(self._pass_on)
+            else:
+                self._loop.call_soon(self._pass_on)
+
+    def _pass_on(self) -> None:
+        changes, self._untold = self._untold, []
+        if changes and not self._closed:
+            self._handler.on_connection(changes)
 
     def _drop(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        self._untold = [change for change in self._untold if change is not None]
         connection, self._connection = self._connection, None
         if connection is not None:
-            connection.break_(None)
+            connection.leave(self)
 
 
 class MemoryRouter:
     """The router's face, over the simulated network."""
 
-    def __init__(self, network: MemoryNetwork, settings: SocketSettings, handler: RouterHandler) -> None:
-        self.routes: dict[bytes, _Connection] = {}
+    def __init__(self, network: MemoryNetwork, host: Host, settings: SocketSettings, handler: RouterHandler) -> None:
+        self.host = host
+        self.settings = settings
+        self.routes: dict[bytes, Connection] = {}
         self._network = network
         self._handler = handler
         self._endpoints: list[str] = []
-        self._closed = False
 
     def bind(self, endpoint: str) -> str:
         """Listens on an endpoint and returns it with its port."""
@@ -338,19 +347,32 @@ class MemoryRouter:
         connection = self.routes.get(route)
         if connection is None:
             return Delivery.GONE
-        return Delivery.SENT if connection.carry(frames, inward=False) else Delivery.FULL
-
-    def arrived(self, frames: Frames) -> None:
-        """A message has come."""
-        if not self._closed:
-            self._handler.on_messages([frames])
+        return Delivery.SENT if connection.outward.carry(frames) else Delivery.FULL
 
     async def close(self, linger: float) -> None:
         """Closes; what was sent still arrives if ``linger`` allows."""
+        self.kill(loses=not linger)
+
+    def kill(self, *, loses: bool) -> None:
+        """Its process has ended."""
         for endpoint in self._endpoints:
             self._network.unbind(endpoint)
-        self._closed = True
-        loop = asyncio.get_running_loop()
-        for connection in list(self.routes.values()):
-            failure = Failure(FailureKind.LOST, "the connection was closed by the other side", was_up=True)
-            loop.call_later(2 * self._network.latency if linger else 0, connection.break_, failure)
+        self._endpoints.clear()
+        routes, self.routes = self.routes, {}
+        for connection in routes.values():
+            if loses:
+                connection.outward.clear()
+            connection.leave(self)
+
+    # From the network
+
+    def arrived(self, connection: Connection, messages: list[Frames]) -> None:
+        """Messages have come."""
+        self._handler.on_messages([[connection.route, *frames] for frames in messages])
+
+    def has_room(self) -> None:
+        """Nobody waits for it: a container tries again by itself."""
+
+    def ended(self, connection: Connection, failure: Failure) -> None:
+        """The connection has ended."""
+        self.routes.pop(connection.route, None)
