@@ -1,0 +1,200 @@
+"""The workers of a simulated world, and the callers that ask through them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from mpzmq import ComputerEngineWorker, LinkState, RequestError
+from mpzmq.events import LinkEvent
+
+from .containers import endpoint
+from .history import Closing, Heard, Issue
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from mpzmq.engine.events import EventStream
+    from mpzmq.transport.memory import MemoryHost, MemoryNetwork
+
+    from .history import History
+    from .schedule import Ask, Schedule
+
+__all__ = ["Engine"]
+
+ENDED_FOR_GOOD = {"reply", "RemoteError", "Refused", "Unsupported", "ValueError", "RequestIdReused"}
+"""Outcomes after which a caller does not issue its request again."""
+
+
+def remote_id(container: int) -> UUID:
+    """The id of a container, for every worker."""
+    return UUID(int=(1 << 100) + container)
+
+
+def request_id(ask: Ask) -> UUID:
+    """The id that a caller chooses."""
+    return UUID(int=(2 << 100) + ask.number + 1)
+
+
+class Engine:
+    """One worker and its callers."""
+
+    def __init__(self, network: MemoryNetwork, schedule: Schedule, history: History, number: int) -> None:
+        self.number = number
+        self.host: MemoryHost = network.host()
+        self.worker = ComputerEngineWorker(
+            reconnect=schedule.reconnect, heartbeat=schedule.heartbeat, limits=schedule.engine_limits
+        )
+        self.worker._transport = self.host
+        self.tasks: dict[asyncio.Task[None], asyncio.TimerHandle | None] = {}
+        """Attempts that have not ended, and when their callers lose patience."""
+        self.planned = 0
+        """Attempts that will begin."""
+        self._history = history
+        self._containers = range(schedule.containers)
+        self._generations = dict.fromkeys(self._containers, 0)
+        self._service = self.worker.service()
+        self._loop = asyncio.get_running_loop()
+        self._listening: asyncio.Task[None] | None = None
+        self._is_closed = False
+
+    # The links
+
+    async def open(self) -> None:
+        """Connects to all containers."""
+        await self.worker.__aenter__()
+        self._listening = self._loop.create_task(self._listen(self._service.events()))
+        for container in self._containers:
+            await self.connect(container)
+
+    async def connect(self, container: int) -> None:
+        """Connects to a container if it is not connected, or its link has FAILED."""
+        engine = self.worker.get_engine(remote_id(container))
+        if engine is None or engine.state is LinkState.FAILED:
+            self._generations[container] += 1
+            await self.worker.connect(remote_id(container), endpoint(container), wait=False)
+
+    async def disconnect(self, container: int, timeout: float) -> None:
+        """Ends the link to a container."""
+        what = f"disconnect w{self.number} from c{container}"
+        await self._bounded(what, timeout, lambda: self.worker.disconnect(remote_id(container), timeout))
+
+    async def close(self, timeout: float) -> None:
+        """Ends all links."""
+        await self._bounded(f"close of worker w{self.number}", timeout, lambda: self.worker.close(timeout))
+        if self._listening is not None:
+            await self._listening
+        self.sample()
+
+    async def open_again(self) -> None:
+        """Connects to whatever is not connected, or whose link has FAILED."""
+        for container in self._containers:
+            await self.connect(container)
+
+    async def disconnect_for(self, container: int, timeout: float, pause: float) -> None:
+        """Ends the link to a container, and makes another one after a pause."""
+        await self.disconnect(container, timeout)
+        await asyncio.sleep(pause)
+        if not self._is_closed:
+            await self.connect(container)
+
+    async def close_for(self, timeout: float, pause: float) -> None:
+        """Closes the worker, and enters it again after a pause."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        await self.close(timeout)
+        await asyncio.sleep(pause)
+        self._is_closed = False
+        await self.open()
+
+    def has_failed(self, container: int) -> bool:
+        """Whether the link to a container has given up."""
+        engine = self.worker.get_engine(remote_id(container))
+        return engine is not None and engine.state is LinkState.FAILED
+
+    def sample(self) -> None:
+        """Records counters that have to agree now, with each other and with what the callers know."""
+        seen = self._service.statistics()
+        now = self._loop.time()
+        ends = seen.replied + seen.failed + seen.cancelled + seen.in_flight
+        self._history.sums.append((f"w{self.number} issued", now, seen.issued, ends))
+
+    async def _bounded(self, what: str, bound: float, end: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        closing = Closing(what, self._loop.time(), bound)
+        self._history.closings.append(closing)
+        await end()
+        closing.ended = self._loop.time()
+
+    async def _listen(self, stream: EventStream) -> None:
+        numbers = {remote_id(container): container for container in self._containers}
+        async for event in stream:
+            if isinstance(event, LinkEvent):
+                container = numbers[event.remote_id]
+                generation = self._generations[container]
+                self._history.heard.append(Heard(self._loop.time(), self.number, container, generation, event))
+
+    # The callers
+
+    def plan(self, ask: Ask, index: int = 0) -> None:
+        """Begins an attempt when it is due."""
+        self.planned += 1
+        self._loop.call_later(ask.attempts[index].delay, self._begin, ask, index)
+
+    def _begin(self, ask: Ask, index: int) -> None:
+        self.planned -= 1
+        task = self._loop.create_task(self._attempt(ask, index))
+        patience = ask.attempts[index].cancel_after
+        self.tasks[task] = None if patience is None else self._loop.call_later(patience, task.cancel)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        timer = self.tasks.pop(task)
+        if timer is not None:
+            timer.cancel()
+        if not task.cancelled():
+            task.result()
+
+    async def _attempt(self, ask: Ask, index: int) -> None:
+        attempt = ask.attempts[index]
+        known = self.worker.get_engine(remote_id(ask.container)) is not None
+        now = self._loop.time()
+        generation = self._generations[ask.container]
+        issue = Issue(ask, attempt, index, generation, now, counted=known)
+        self._history.issues.append(issue)
+        try:
+            issue.value = await self._request(ask, index, generation)
+            issue.outcome = "reply"
+        except asyncio.CancelledError:
+            issue.outcome = "cancelled"
+        except (RequestError, ValueError, RuntimeError) as error:
+            issue.outcome = type(error).__name__
+            issue.text = str(error)
+            issue.executed = getattr(error, "executed", None)
+            issue.instance_changed = getattr(error, "instance_changed", None)
+        issue.ended = self._loop.time()
+        if issue.ended == issue.at and issue.outcome in ("ValueError", "RuntimeError", "RequestIdReused"):
+            issue.counted = False  # refused before it was a request
+        if index + 1 < len(ask.attempts) and issue.outcome not in ENDED_FOR_GOOD:
+            self.plan(ask, index + 1)
+
+    async def _request(self, ask: Ask, index: int, generation: int) -> Any:
+        attempt = ask.attempts[index]
+        chosen = request_id(ask) if ask.chosen else None
+        remote = remote_id(ask.container)
+        facts = (ask.number, attempt.body, generation)
+        if ask.function == "echo" and chosen is not None:
+            return await self._service.request(
+                chosen, remote, list(facts), timeout=attempt.timeout, idempotent=ask.idempotent, wait=attempt.wait
+            )
+        return await self._service.call(
+            remote,
+            "plain" if ask.function == "echo" else ask.function,
+            *facts,
+            ask.extra,
+            request_id=chosen,
+            timeout=attempt.timeout,
+            idempotent=ask.idempotent,
+            wait=attempt.wait,
+        )

@@ -1,0 +1,155 @@
+"""What was seen in one simulation, on both sides: plain values, recorded as they happen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mpzmq import Executed, ServerStatistics, Statistics
+    from mpzmq.events import LinkEvent
+
+    from .schedule import Ask, Attempt, Fault
+
+__all__ = ["Closing", "Heard", "History", "Incarnation", "Issue", "Start"]
+
+
+@dataclass(slots=True)
+class Issue:
+    """One request, as its caller sees it.
+
+    Attributes:
+        ask: what the schedule wants.
+        attempt: which of its attempts this is.
+        index: the number of the attempt, from 0.
+        generation: of the link; each has a session of its own.
+        at: when it was issued.
+        counted: whether a link took it, so that statistics have to count it.
+        ended: when it ended; None: it has not.
+        outcome: ``"reply"``, ``"cancelled"``, or the name of the error's class.
+        executed: what the error says of handlers.
+        instance_changed: what a ConnectionLost says of the container.
+        text: the error's text.
+        value: the reply.
+    """
+
+    ask: Ask
+    attempt: Attempt
+    index: int
+    generation: int
+    at: float
+    counted: bool
+    ended: float | None = None
+    outcome: str = ""
+    executed: Executed | None = None
+    instance_changed: bool | None = None
+    text: str = ""
+    value: Any = None
+
+    def __str__(self) -> str:
+        return f"request {self.ask.number}.{self.index} ({self.ask.function}, w{self.ask.worker} to c{self.ask.container})"
+
+
+@dataclass(slots=True)
+class Start:
+    """One start of a handler.
+
+    Attributes:
+        serial: its number among all starts.
+        number: of the Ask that it works for.
+        body: which of the bodies that were sent under this id.
+        generation: of the link that the request came over.
+        function: the handler.
+        container, incarnation: where.
+        request_id: what the handler's context says.
+        at, ended: when it started, and when it ended.
+        end: ``"returned"``, ``"raised"``, ``"cancelled"``, or nothing while it runs.
+    """
+
+    serial: int
+    number: int
+    body: int
+    generation: int
+    function: str
+    container: int
+    incarnation: int
+    request_id: str
+    at: float
+    ended: float | None = None
+    end: str = ""
+
+    def __str__(self) -> str:
+        return f"start {self.serial} of request {self.number} in c{self.container}.{self.incarnation}"
+
+
+@dataclass(slots=True)
+class Incarnation:
+    """One process of a container.
+
+    Attributes:
+        instance: its UUID, known once an engine was told.
+        began, ended: when it was bound, and when it was told to end.
+        killed: whether it ended without a word.
+        drain_timeout: of a graceful end; None: it was just closed, or killed.
+        statistics: when it was closed.
+    """
+
+    container: int
+    number: int
+    began: float
+    ended: float | None = None
+    killed: bool = False
+    drain_timeout: float | None = None
+    statistics: ServerStatistics | None = None
+
+
+@dataclass(slots=True)
+class Heard:
+    """One event of a link, as a listener hears it."""
+
+    at: float
+    worker: int
+    container: int
+    generation: int
+    event: LinkEvent
+
+
+@dataclass(slots=True)
+class Closing:
+    """Something that promises to end in time."""
+
+    what: str
+    at: float
+    bound: float
+    ended: float | None = None
+
+
+@dataclass(slots=True)
+class History:
+    """Everything that was seen.
+
+    Attributes:
+        applied: the faults, and when each began.
+        jumps: when the clock was set forward, and how far.
+        sums: samples of counters that have to add up: what, when, the two sides of the equation.
+        leftovers: what was found after everything had been closed.
+        stalled: requests that had not ended though the network had been well for long.
+        totals: each worker's counters after it was closed.
+    """
+
+    issues: list[Issue] = field(default_factory=list)
+    starts: list[Start] = field(default_factory=list)
+    incarnations: list[Incarnation] = field(default_factory=list)
+    heard: list[Heard] = field(default_factory=list)
+    applied: list[tuple[float, Fault]] = field(default_factory=list)
+    jumps: list[tuple[float, float]] = field(default_factory=list)
+    closings: list[Closing] = field(default_factory=list)
+    sums: list[tuple[str, float, int, int]] = field(default_factory=list)
+    leftovers: list[str] = field(default_factory=list)
+    stalled: list[Issue] = field(default_factory=list)
+    totals: list[Statistics] = field(default_factory=list)
+    calm_at: float = 0.0
+
+    def late_by(self, begin: float, end: float) -> float:
+        """How long the clock stood still for everybody between two moments."""
+        return sum(seconds for at, seconds in self.jumps if begin - 1e-6 <= at + seconds and at <= end)

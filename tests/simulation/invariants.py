@@ -1,0 +1,393 @@
+"""The promises, held against what was seen. Plain functions from a history to the violations found in it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mpzmq import Executed
+from mpzmq.events import LinkClosed, LinkDown, LinkFailed, LinkRetry, LinkUp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from .history import Heard, History, Issue, Start
+    from .schedule import Schedule
+
+__all__ = ["INVARIANTS", "Violation", "violations"]
+
+TOLERANCE = 0.05
+"""Seconds by which an end may be late: deadlines are swept together, and a pass of the loop takes no virtual time."""
+
+OWN_WORDS = {"refuses"}
+"""Functions whose NO is the handler's own word."""
+
+TIMELY_FAULTS = {"block", "block-worker", "slow"}
+"""Faults that delay messages and lose none: no connection may be given up for them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One promise that was broken."""
+
+    kind: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.text}"
+
+
+class Case:
+    """One history with its schedule, and the views of it that several promises need."""
+
+    def __init__(self, schedule: Schedule, history: History) -> None:
+        self.schedule = schedule
+        self.history = history
+        self.issues: dict[int, list[Issue]] = defaultdict(list)
+        self.starts: dict[int, list[Start]] = defaultdict(list)
+        for issue in history.issues:
+            self.issues[issue.ask.number].append(issue)
+        for start in history.starts:
+            self.starts[start.number].append(start)
+
+    def starts_of(self, issue: Issue) -> list[Start]:
+        """All starts for the id of a request."""
+        return self.starts.get(issue.ask.number, [])
+
+    @property
+    def delay(self) -> float:
+        """Seconds that a message takes at most, if no fault delays it."""
+        return self.schedule.latency + self.schedule.jitter
+
+
+def violations(schedule: Schedule, history: History) -> list[Violation]:
+    """All promises that were broken."""
+    case = Case(schedule, history)
+    return [
+        Violation(check.__name__.replace("_", "-"), text) for check in INVARIANTS for text in check(case)
+    ]
+
+
+# Every request ends exactly once, by its deadline
+
+
+def ends_by_the_deadline(case: Case) -> Iterator[str]:
+    for issue in case.history.issues:
+        timeout = issue.attempt.timeout
+        if issue.ended is None:
+            yield f"{issue} never ended"
+        elif timeout is not None:
+            late = issue.ended - issue.at - timeout - case.history.late_by(issue.at, issue.ended)
+            if late > TOLERANCE:
+                yield f"{issue} ended with {issue.outcome} {late:.3f} s after its deadline"
+
+
+def ends_when_all_is_well(case: Case) -> Iterator[str]:
+    for issue in case.history.stalled:
+        yield f"{issue} had not ended {case.schedule.patience:.1f} s after the last fault"
+
+
+def answers_at_once_when_nothing_can_come(case: Case) -> Iterator[str]:
+    for issue in case.history.issues:
+        if issue.outcome == "NotConnected" and not issue.attempt.wait and issue.ended is not None:
+            waited = issue.ended - issue.at - case.history.late_by(issue.at, issue.ended)
+            # It may have been in the outbox of a link that was up; then it hears with the loss.
+            if waited > TOLERANCE and not case.schedule.faults:
+                yield f"{issue} waited {waited:.3f} s for a link though it must not"
+
+
+# Nothing is lost in silence
+
+
+def counters_add_up(case: Case) -> Iterator[str]:
+    for what, at, begun, ended in case.history.sums:
+        if begun != ended:
+            yield f"{what} {begun}, but {ended} have ended or are in flight, at {at:.3f}"
+    for incarnation in case.history.incarnations:
+        seen = incarnation.statistics
+        if seen is not None and seen.received != seen.replied + seen.failed + seen.refused + seen.cancelled:
+            yield f"c{incarnation.container}.{incarnation.number} is closed, and its counters are {seen}"
+
+
+def counters_agree_with_callers(case: Case) -> Iterator[str]:
+    for worker, totals in enumerate(case.history.totals):
+        mine = [issue for issue in case.history.issues if issue.ask.worker == worker and issue.counted]
+        replied = sum(issue.outcome == "reply" for issue in mine)
+        cancelled = sum(issue.outcome == "cancelled" for issue in mine)
+        expected = {
+            "issued": len(mine),
+            "replied": replied,
+            "cancelled": cancelled,
+            "failed": len(mine) - replied - cancelled,
+            "in_flight": 0,
+        }
+        found = {name: getattr(totals, name) for name in expected}
+        if found != expected:
+            yield f"w{worker} counts {found}, its callers {expected}"
+
+
+def counters_agree_with_handlers(case: Case) -> Iterator[str]:
+    for incarnation in case.history.incarnations:
+        seen = incarnation.statistics
+        if seen is None:
+            continue
+        place = incarnation.container, incarnation.number
+        mine = [start for start in case.history.starts if (start.container, start.incarnation) == place]
+        most = seen.replied + seen.failed + seen.cancelled + seen.refused
+        if len(mine) > most:
+            yield f"c{place[0]}.{place[1]} started {len(mine)} handlers, and counts {seen}"
+        returned = sum(start.end == "returned" for start in mine)
+        # What nobody waits for any more may have been counted as cancelled.
+        if not returned - seen.cancelled - seen.failed <= seen.replied <= returned:
+            yield f"c{place[0]}.{place[1]} saw {returned} handlers return, and counts {seen}"
+
+
+# At most once
+
+
+def runs_at_most_once_an_instance(case: Case) -> Iterator[str]:
+    for starts in case.starts.values():
+        seen: dict[tuple[int, int], Start] = {}
+        for start in starts:
+            key = start.generation, start.incarnation
+            if key in seen:
+                yield f"{start} at {start.at:.3f} is the second: {seen[key]} was at {seen[key].at:.3f}"
+            seen[key] = start
+
+
+def runs_once_if_not_idempotent(case: Case) -> Iterator[str]:
+    for number, starts in case.starts.items():
+        issues = case.issues[number]
+        if not issues[0].ask.idempotent and len(starts) > len(issues):
+            yield f"{issues[0]} was issued {len(issues)} times, and started {len(starts)} times"
+
+
+def runs_what_was_asked(case: Case) -> Iterator[str]:
+    for start in case.history.starts:
+        issues = case.issues.get(start.number, [])
+        matching = [i for i in issues if i.generation == start.generation and i.attempt.body == start.body]
+        if not any(issue.ask.container == start.container and issue.at <= start.at for issue in matching):
+            yield f"{start} at {start.at:.3f}: nobody had asked for that"
+
+
+def runs_in_order(case: Case) -> Iterator[str]:
+    """Those that were issued once, per link and instance."""
+    latest: dict[tuple[int, int, int, int], tuple[int, Start]] = {}
+    places = {id(issue): place for place, issue in enumerate(case.history.issues)}
+    for start in case.history.starts:
+        issues = case.issues.get(start.number, [])
+        if len(issues) != 1 or issues[0].ask.function == "narrow":
+            continue
+        key = issues[0].ask.worker, start.generation, start.container, start.incarnation
+        place = places[id(issues[0])]
+        if key in latest and latest[key][0] > place:
+            yield f"{start} at {start.at:.3f} comes after {latest[key][1]}, which was issued later"
+        latest[key] = max(latest.get(key, (place, start)), (place, start), key=lambda seen: seen[0])
+
+
+# `executed` never lies
+
+
+def _next_issue_at(case: Case, issue: Issue) -> float:
+    later = [other.at for other in case.issues[issue.ask.number] if other.index > issue.index]
+    return min(later, default=float("inf"))
+
+
+def no_means_no(case: Case) -> Iterator[str]:
+    for issue in case.history.issues:
+        if issue.executed is not Executed.NO or issue.ask.function in OWN_WORDS:
+            continue
+        until = _next_issue_at(case, issue)
+        for start in case.starts_of(issue):
+            if issue.at <= start.at < until and start.generation == issue.generation:
+                yield f"{issue} ended with {issue.outcome}, executed NO, but there is {start} at {start.at:.3f}"
+
+
+def no_speaks_of_the_id(case: Case) -> Iterator[str]:
+    """An attempt that comes after others under its id must not say NO if one of those has run."""
+    for issue in case.history.issues:
+        if issue.executed is not Executed.NO or issue.ask.function in OWN_WORDS or not issue.index:
+            continue
+        if issue.outcome == "RequestIdReused" or issue.attempt.body:
+            continue  # this body has not run
+        for start in case.starts_of(issue):
+            if start.at < issue.at and start.body == issue.attempt.body and start.generation == issue.generation:
+                yield f"{issue} ended with {issue.outcome}, executed NO, but there was {start} at {start.at:.3f}"
+                break
+
+
+def yes_means_yes(case: Case) -> Iterator[str]:
+    for issue in case.history.issues:
+        if issue.executed is Executed.YES and issue.ended is not None:
+            starts = case.starts_of(issue)
+            if not any(start.at <= issue.ended for start in starts):
+                yield f"{issue} ended with {issue.outcome}, executed YES, but was never started"
+
+
+def a_reply_has_run(case: Case) -> Iterator[str]:
+    for issue in case.history.issues:
+        if issue.outcome != "reply":
+            continue
+        number, serial, *_ = issue.value
+        start = case.history.starts[serial]
+        if number != issue.ask.number or start.number != number:
+            yield f"{issue} got the reply of {start}"
+        elif start.body != issue.attempt.body or start.generation != issue.generation:
+            yield f"{issue} got a reply to another body or session: {start}"
+        elif start.end != "returned" or issue.ended is None or start.at > issue.ended:
+            yield f"{issue} got a reply from {start}, which {start.end or 'has not ended'}"
+
+
+# Handlers that nobody waits for
+
+
+def handlers_end_by_the_deadline(case: Case) -> Iterator[str]:
+    for number, starts in case.starts.items():
+        issues = case.issues[number]
+        timeout = issues[0].attempt.timeout
+        if len(issues) > 1 or timeout is None or issues[0].ask.function == "stubborn":
+            continue
+        for start in starts:
+            if start.ended is not None:
+                took = start.ended - start.at - case.history.late_by(start.at, start.ended)
+                if took > timeout + TOLERANCE:
+                    yield f"{start} took {took:.3f} s, and its caller gave it {timeout} s"
+
+
+def handlers_end_with_their_callers(case: Case) -> Iterator[str]:
+    """Where nothing goes wrong, CANCEL and GOODBYE arrive."""
+    if case.schedule.kinds - {"disconnect", "close-worker"}:
+        return
+    for number, starts in case.starts.items():
+        issues = case.issues[number]
+        if len(issues) > 1 or issues[0].ask.function == "stubborn" or issues[0].ended is None:
+            continue
+        # The CANCEL may wait behind one message that is under way, and be behind the REQUEST.
+        bound = max(issues[0].ended, starts[0].at) + 4 * case.delay + TOLERANCE
+        if issues[0].outcome != "reply" and starts[0].ended is not None and starts[0].ended > bound:
+            yield f"{starts[0]} ended {starts[0].ended - issues[0].ended:.3f} s after {issues[0]} ({issues[0].outcome})"
+
+
+def handlers_end(case: Case) -> Iterator[str]:
+    for start in case.history.starts:
+        if start.ended is None:
+            yield f"{start} never ended"
+
+
+# Links
+
+
+def _links(case: Case) -> dict[tuple[int, int, int], list[Heard]]:
+    links: dict[tuple[int, int, int], list[Heard]] = defaultdict(list)
+    for heard in case.history.heard:
+        links[heard.worker, heard.container, heard.generation].append(heard)
+    return links
+
+
+def redials_are_counted(case: Case) -> Iterator[str]:
+    policy = case.schedule.reconnect
+    most = policy.max_attempts if policy.enabled else 0
+    blocked = bool(case.schedule.kinds & {"block-worker", "jump"})
+    for (worker, container, _), events in _links(case).items():
+        link = f"the link of w{worker} to c{container}"
+        counted = 0
+        was_up = False
+        for heard in events:
+            event = heard.event
+            if isinstance(event, LinkUp):
+                counted, was_up = 0, True
+            elif isinstance(event, LinkRetry) and was_up:
+                counted += 1
+                if event.attempt != counted and not blocked:
+                    yield f"{link} told of redial {event.attempt} after {counted - 1} at {heard.at:.3f}"
+                if most is not None and event.attempt >= most:
+                    yield f"{link} goes on after redial {event.attempt} of {most} at {heard.at:.3f}"
+            elif isinstance(event, LinkFailed):
+                if most is None:
+                    yield f"{link} FAILED at {heard.at:.3f} ({event.reason}), and may redial for ever"
+                elif event.attempts < most or (event.attempts > most and not blocked):
+                    yield f"{link} FAILED after {event.attempts} redials of {most} at {heard.at:.3f}"
+
+
+def a_link_ends_once(case: Case) -> Iterator[str]:
+    for (worker, container, _), events in _links(case).items():
+        ends = [heard for heard in events if isinstance(heard.event, LinkFailed | LinkClosed)]
+        failed = [heard for heard in ends if isinstance(heard.event, LinkFailed)]
+        if len(failed) > 1 or (ends and any(heard.at > ends[-1].at for heard in events)):
+            yield f"the link of w{worker} to c{container} has ended, and tells of more: {[h.event for h in events]}"
+
+
+def busy_is_not_down(case: Case) -> Iterator[str]:
+    if case.schedule.kinds - TIMELY_FAULTS:
+        return
+    for heard in case.history.heard:
+        if isinstance(heard.event, LinkDown) and heard.at < case.history.calm_at:
+            yield f"w{heard.worker} gave up c{heard.container} at {heard.at:.3f} ({heard.event.reason})"
+
+
+# Drains
+
+
+def a_drain_loses_nothing(case: Case) -> Iterator[str]:
+    """Where nothing else goes wrong, nothing ends badly but what a deadline, a caller or wait=False ends."""
+    schedule = case.schedule
+    policy = schedule.reconnect
+    if schedule.kinds - {"drain"} or policy.max_attempts is not None or not policy.enabled:
+        return
+    for incarnation in case.history.incarnations:
+        if incarnation.drain_timeout is not None and incarnation.drain_timeout < 3.0:
+            return  # some of what ran may have been ended with it
+    # What waits for room when the world is closed ends so; and GOODBYE of the end is no drain.
+    for issue in case.history.issues:
+        if issue.ended is None or issue.ended > case.history.calm_at + schedule.patience or issue in case.history.stalled:
+            continue
+        if issue.attempt.wait and issue.outcome in (
+            "ConnectionLost", "ConnectionClosed", "NotConnected", "ContainerDraining", "RequestCancelled",
+        ):  # fmt: skip
+            yield f"{issue} ended with {issue.outcome} at {issue.ended:.3f} through a drain: {issue.text}"
+
+
+# Ends
+
+
+def closing_is_bounded(case: Case) -> Iterator[str]:
+    for closing in case.history.closings:
+        if closing.ended is None:
+            yield f"{closing.what} never ended"
+            continue
+        took = closing.ended - closing.at - case.history.late_by(closing.at, closing.ended)
+        if took > closing.bound + 2 * TOLERANCE:
+            yield f"{closing.what} took {took:.3f} s instead of {closing.bound} s"
+
+
+def nothing_is_left(case: Case) -> Iterator[str]:
+    yield from case.history.leftovers
+
+
+INVARIANTS: list[Callable[[Case], Iterator[str]]] = [
+    ends_by_the_deadline,
+    ends_when_all_is_well,
+    answers_at_once_when_nothing_can_come,
+    counters_add_up,
+    counters_agree_with_callers,
+    counters_agree_with_handlers,
+    runs_at_most_once_an_instance,
+    runs_once_if_not_idempotent,
+    runs_what_was_asked,
+    runs_in_order,
+    no_means_no,
+    no_speaks_of_the_id,
+    yes_means_yes,
+    a_reply_has_run,
+    handlers_end_by_the_deadline,
+    handlers_end_with_their_callers,
+    handlers_end,
+    redials_are_counted,
+    a_link_ends_once,
+    busy_is_not_down,
+    a_drain_loses_nothing,
+    closing_is_bounded,
+    nothing_is_left,
+]
+"""Every promise that is checked."""

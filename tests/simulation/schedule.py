@@ -1,0 +1,235 @@
+"""From a seed to everything that will happen: what callers ask, and which faults come when."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import random
+from dataclasses import dataclass
+from typing import Any
+
+from mpzmq import ContainerServer, HeartbeatPolicy, Limits, ReconnectPolicy
+
+__all__ = ["Ask", "Attempt", "Fault", "Schedule", "make_schedule"]
+
+HAS_MAX_CONCURRENCY = "max_concurrency" in inspect.signature(ContainerServer.function).parameters
+
+FUNCTIONS = {"plain": 6, "nap": 6, "echo": 2, "large": 2, "fails": 1, "refuses": 1, "stubborn": 2, "missing": 1}
+"""What is called how often."""
+
+FAULTS = {
+    "cut": 4, "ghost": 3, "doom": 8, "partition": 4, "kill": 4, "drain": 3, "close": 1, "choke": 3, "block": 2,
+    "block-worker": 2, "jump": 1, "slow": 2, "disconnect": 1, "close-worker": 1,
+}  # fmt: skip
+
+LONGEST_NAP = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One request under the id of its Ask.
+
+    Attributes:
+        delay: seconds after the end of the attempt before it, or after the begin of the traffic.
+        body: attempts of one body are the same request.
+        timeout: None: none.
+        cancel_after: when its caller loses patience; None: never.
+        wait: as in the API.
+    """
+
+    delay: float
+    body: int
+    timeout: float | None
+    cancel_after: float | None
+    wait: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request of a caller, and how it is issued again if it ends without its reply.
+
+    Attributes:
+        number: its place in the schedule.
+        extra: seconds that a nap takes, or bytes of a large reply.
+        chosen: whether the caller chooses its id; only then can it be issued again.
+    """
+
+    number: int
+    worker: int
+    container: int
+    function: str
+    extra: float
+    idempotent: bool
+    chosen: bool
+    attempts: tuple[Attempt, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something that happens to the world.
+
+    Attributes:
+        at: seconds after the begin of the traffic.
+        lasts: seconds until it ends, or a successor is there.
+        inward: the direction towards the container is meant; False: the other one; None: both.
+        amount: what the kind needs: messages, seconds, a choice.
+    """
+
+    at: float
+    kind: str
+    worker: int
+    container: int
+    lasts: float
+    inward: bool | None
+    amount: float
+
+    def __str__(self) -> str:
+        way = {None: "both ways", True: "inward", False: "outward"}[self.inward]
+        return f"{self.kind} w{self.worker} c{self.container} for {self.lasts:.3f} s, {way}, amount {self.amount:.3f}"
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """One simulation, before it runs."""
+
+    seed: int
+    workers: int
+    containers: int
+    heartbeat: HeartbeatPolicy
+    reconnect: ReconnectPolicy
+    engine_limits: Limits
+    container_limits: Limits
+    latency: float
+    jitter: float
+    capacity: int
+    length: float
+    close_timeout: float
+    asks: tuple[Ask, ...]
+    faults: tuple[Fault, ...]
+
+    @property
+    def kinds(self) -> set[str]:
+        """The kinds of its faults."""
+        return {fault.kind for fault in self.faults}
+
+    @property
+    def patience(self) -> float:
+        """Seconds after which everything is well again, once nothing goes wrong any more.
+
+        Each side needs its time to give up connections that were silent, then a redial, and room for what has waited.
+        """
+        redial = 2 * self.reconnect.interval + self.reconnect.connect_timeout
+        queue = len(self.asks) * (LONGEST_NAP if HAS_MAX_CONCURRENCY else 0.1)
+        return 5 * self.heartbeat.down_after + 4 * redial + 2 * LONGEST_NAP + queue
+
+
+def make_schedule(seed: int) -> Schedule:
+    """The schedule of a seed, always the same."""
+    chance = random.Random(seed)
+    pick = chance.choice
+    workers, containers = pick((1, 1, 2)), pick((1, 1, 2))
+    interval = pick((0.2, 0.5, 1.0, 2.0))
+    length = pick((0.3, 1.0, 3.0, 6.0))
+    latency = pick((0.0005, 0.002, 0.02))
+    faults = 0 if chance.random() < 0.12 else chance.randint(1, 8)
+    return Schedule(
+        seed=seed,
+        workers=workers,
+        containers=containers,
+        heartbeat=HeartbeatPolicy(interval=interval, down_after=interval * pick((2.2, 2.5, 4.0))),
+        reconnect=ReconnectPolicy(
+            enabled=chance.random() < 0.95,
+            max_attempts=pick((None, None, None, None, 0, 1, 3)),
+            interval=pick((0.02, 0.1, 0.5, 1.0)),
+            connect_timeout=pick((0.2, 1.0, 3.0)),
+        ),
+        engine_limits=_limits(chance),
+        container_limits=_limits(chance),
+        latency=latency,
+        jitter=pick((0.0, 0.0, latency, 0.05)),
+        capacity=pick((1000, 1000, 3, 20)),
+        length=length,
+        close_timeout=pick((0.0, 0.0, 0.5)),
+        asks=tuple(_asks(chance, chance.randint(10, 60), workers, containers, length)),
+        faults=tuple(_fault(chance, chance.random() * length, workers, containers) for _ in range(faults)),
+    )
+
+
+def _limits(chance: random.Random) -> Limits:
+    if chance.random() < 0.5:
+        return Limits()
+    small = {
+        "in_flight": (2, 5, 20),
+        "window": (1, 2, 8),
+        "batch_records": (1, 2, 5),
+        "queued_bytes": (1000, 5000),
+        "reply_entries": (1, 3, 20),
+        "reply_bytes": (500, 5000),
+    }
+    known = {field.name for field in dataclasses.fields(Limits)}
+    drawn = {name: chance.choice(values) for name, values in small.items() if chance.random() < 0.4}
+    chosen: dict[str, Any] = {name: value for name, value in drawn.items() if name in known}
+    return Limits(**chosen)
+
+
+def _asks(chance: random.Random, count: int, workers: int, containers: int, length: float) -> list[Ask]:
+    names, weights = list(FUNCTIONS), list(FUNCTIONS.values())
+    if HAS_MAX_CONCURRENCY:
+        names.append("narrow")
+        weights.append(3)
+    asks: list[Ask] = []
+    at = 0.0
+    for number in range(count):
+        if chance.random() < 0.6:  # the others are issued in the same pass of the event loop as the one before
+            at = chance.random() * length
+        function = chance.choices(names, weights)[0]
+        chosen = chance.random() < 0.5
+        extra = chance.choice((0.0, 0.01, 0.1, 0.5, LONGEST_NAP))
+        if function == "large":
+            extra = chance.choice((100, 700, 3000))
+        attempts = [_attempt(chance, at, 0)]
+        while chosen and len(attempts) < 4 and chance.random() < 0.7:
+            other = chance.random() < 0.1
+            attempts.append(_attempt(chance, chance.choice((0.0, 0.01, 0.3, 1.0)), len(attempts) if other else 0))
+        asks.append(
+            Ask(
+                number=number,
+                worker=chance.randrange(workers),
+                container=chance.randrange(containers),
+                function=function,
+                extra=extra,
+                idempotent=chance.random() < 0.35,
+                chosen=chosen,
+                attempts=tuple(attempts),
+            )
+        )
+    return asks
+
+
+def _attempt(chance: random.Random, delay: float, body: int) -> Attempt:
+    return Attempt(
+        delay=delay,
+        body=body,
+        timeout=chance.choice((None, 30.0, 30.0, 5.0, 1.0, 0.2, 0.05, 0.003)),
+        cancel_after=chance.choice((0.0, 0.004, 0.05, 0.3, 1.0)) if chance.random() < 0.15 else None,
+        wait=chance.random() < 0.8,
+    )
+
+
+def _fault(chance: random.Random, at: float, workers: int, containers: int) -> Fault:
+    kind = chance.choices(list(FAULTS), list(FAULTS.values()))[0]
+    inward: bool | None = chance.random() < 0.5
+    if kind == "partition" and chance.random() < 0.5:
+        inward = None
+    amount = chance.choice((0.0, 0.05, 0.5, 3.0, 8.0))
+    if kind == "doom":
+        amount = chance.choice((0, 0, 1, 1, 2, 3, 5))
+    return Fault(
+        at=at,
+        kind=kind,
+        worker=chance.randrange(workers),
+        container=chance.randrange(containers),
+        lasts=chance.choice((0.0, 0.02, 0.3, 1.0, 4.0)),
+        inward=inward,
+        amount=amount,
+    )
