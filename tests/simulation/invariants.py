@@ -115,16 +115,17 @@ def counters_agree_with_callers(case: Case) -> Iterator[str]:
         mine = [issue for issue in case.history.issues if issue.ask.worker == worker and issue.counted]
         replied = sum(issue.outcome == "reply" for issue in mine)
         cancelled = sum(issue.outcome == "cancelled" for issue in mine)
-        expected = {
-            "issued": len(mine),
-            "replied": replied,
-            "cancelled": cancelled,
-            "failed": len(mine) - replied - cancelled,
-            "in_flight": 0,
-        }
-        found = {name: getattr(totals, name) for name in expected}
-        if found != expected:
-            yield f"w{worker} counts {found}, its callers {expected}"
+        # A caller that is cancelled in the pass in which its request ends sees the one, and the link counts the other.
+        agree = (
+            totals.issued == len(mine)
+            and totals.in_flight == 0
+            and totals.replied >= replied
+            and totals.cancelled <= cancelled
+            and totals.failed >= len(mine) - replied - cancelled
+        )
+        if not agree:
+            failed = len(mine) - replied - cancelled
+            yield f"w{worker} counts {totals}, its callers {len(mine)}: {replied=} {failed=} {cancelled=}"
 
 
 def counters_agree_with_handlers(case: Case) -> Iterator[str]:
@@ -189,31 +190,27 @@ def runs_in_order(case: Case) -> Iterator[str]:
 # `executed` never lies
 
 
-def _next_issue_at(case: Case, issue: Issue) -> float:
-    later = [other.at for other in case.issues[issue.ask.number] if other.index > issue.index]
-    return min(later, default=float("inf"))
-
-
 def no_means_no(case: Case) -> Iterator[str]:
+    """The first attempt under an id says NO: nothing has run, and nothing will before it is issued again."""
     for issue in case.history.issues:
-        if issue.executed is not Executed.NO or issue.ask.function in OWN_WORDS:
+        if issue.executed is not Executed.NO or issue.ask.function in OWN_WORDS or issue.index:
             continue
-        until = _next_issue_at(case, issue)
+        again = min((other.at for other in case.issues[issue.ask.number] if other.index), default=float("inf"))
         for start in case.starts_of(issue):
-            if issue.at <= start.at < until and start.generation == issue.generation:
+            if start.at < again:
                 yield f"{issue} ended with {issue.outcome}, executed NO, but there is {start} at {start.at:.3f}"
 
 
 def no_speaks_of_the_id(case: Case) -> Iterator[str]:
-    """An attempt that comes after others under its id must not say NO if one of those has run."""
+    """A later attempt says NO: none of those before it, of the same body and session, has run or will run."""
     for issue in case.history.issues:
         if issue.executed is not Executed.NO or issue.ask.function in OWN_WORDS or not issue.index:
             continue
-        if issue.outcome == "RequestIdReused" or issue.attempt.body:
-            continue  # this body has not run
+        mine = (issue.attempt.body, issue.generation)
+        again = [other.at for other in case.issues[issue.ask.number] if other.index > issue.index]
         for start in case.starts_of(issue):
-            if start.at < issue.at and start.body == issue.attempt.body and start.generation == issue.generation:
-                yield f"{issue} ended with {issue.outcome}, executed NO, but there was {start} at {start.at:.3f}"
+            if (start.body, start.generation) == mine and start.at < min(again, default=float("inf")):
+                yield f"{issue} ended with {issue.outcome}, executed NO, but there is {start} at {start.at:.3f}"
                 break
 
 
@@ -342,7 +339,7 @@ def a_drain_loses_nothing(case: Case) -> Iterator[str]:
     for issue in case.history.issues:
         if issue.ended is None or issue.ended > case.history.calm_at + schedule.patience or issue in case.history.stalled:
             continue
-        if issue.attempt.wait and issue.outcome in (
+        if issue.attempt.wait and not issue.index and issue.outcome in (
             "ConnectionLost", "ConnectionClosed", "NotConnected", "ContainerDraining", "RequestCancelled",
         ):  # fmt: skip
             yield f"{issue} ended with {issue.outcome} at {issue.ended:.3f} through a drain: {issue.text}"

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from mpzmq.events import LinkBusy, LinkFailed, LinkUp
+from mpzmq.events import LinkBusy, LinkFailed, LinkRetry, LinkUp
 from mpzmq.transport.memory import VirtualClockLoop
 
 from .history import History
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from .schedule import Schedule
 
 __all__ = ["Result", "run", "trace"]
+
+SHOWN_REDIALS = 4
+"""How many redials in a row a trace shows."""
 
 
 @dataclass(slots=True)
@@ -119,6 +122,8 @@ def trace(result: Result) -> Iterator[str]:
     for heard in history.heard:
         facts = {name: getattr(heard.event, name, None) for name in ("attempt", "attempts", "reconnected")}
         told = "".join(f" {name}={fact}" for name, fact in facts.items() if fact is not None)
+        if isinstance(heard.event, LinkRetry) and heard.event.attempt > SHOWN_REDIALS:
+            continue
         link = f"w{heard.worker}-c{heard.container} session {heard.generation}"
         lines.append((heard.at, f"LINK  {link}: {type(heard.event).__name__}{told} ({heard.event.reason})"))
     for issue in history.issues:

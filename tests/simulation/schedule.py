@@ -140,7 +140,7 @@ def make_schedule(seed: int) -> Schedule:
         reconnect=ReconnectPolicy(
             enabled=chance.random() < 0.95,
             max_attempts=pick((None, None, None, None, 0, 1, 3)),
-            interval=pick((0.02, 0.1, 0.5, 1.0)),
+            interval=pick((0.05, 0.2, 0.5, 1.0)),
             connect_timeout=pick((0.2, 1.0, 3.0)),
         ),
         engine_limits=_limits(chance),
@@ -162,7 +162,7 @@ def _limits(chance: random.Random) -> Limits:
         "in_flight": (2, 5, 20),
         "window": (1, 2, 8),
         "batch_records": (1, 2, 5),
-        "queued_bytes": (1000, 5000),
+        "queued_bytes": (20_000, 50_000),
         "reply_entries": (1, 3, 20),
         "reply_bytes": (500, 5000),
     }
@@ -186,7 +186,7 @@ def _asks(chance: random.Random, count: int, workers: int, containers: int, leng
         chosen = chance.random() < 0.5
         extra = chance.choice((0.0, 0.01, 0.1, 0.5, LONGEST_NAP))
         if function == "large":
-            extra = chance.choice((100, 700, 3000))
+            extra = chance.choice((100, 700, 7000))
         attempts = [_attempt(chance, at, 0)]
         while chosen and len(attempts) < 4 and chance.random() < 0.7:
             other = chance.random() < 0.1
