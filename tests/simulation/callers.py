@@ -32,11 +32,6 @@ def remote_id(container: int) -> UUID:
     return UUID(int=(1 << 100) + container)
 
 
-def request_id(ask: Ask) -> UUID:
-    """The id that a caller chooses."""
-    return UUID(int=(2 << 100) + ask.number + 1)
-
-
 class Engine:
     """One worker and its callers."""
 
@@ -49,6 +44,8 @@ class Engine:
         self.worker._transport = self.host
         self.tasks: dict[asyncio.Task[None], asyncio.TimerHandle | None] = {}
         """Attempts that have not ended, and when their callers lose patience."""
+        self.is_ending = False
+        """Whether nothing is issued again any more."""
         self.planned = 0
         """Attempts that will begin."""
         self._history = history
@@ -176,12 +173,12 @@ class Engine:
         issue.ended = self._loop.time()
         if issue.ended == issue.at and issue.outcome in ("ValueError", "RuntimeError", "RequestIdReused"):
             issue.counted = False  # refused before it was a request
-        if index + 1 < len(ask.attempts) and issue.outcome not in ENDED_FOR_GOOD:
+        if index + 1 < len(ask.attempts) and issue.outcome not in ENDED_FOR_GOOD and not self.is_ending:
             self.plan(ask, index + 1)
 
     async def _request(self, ask: Ask, index: int, generation: int) -> Any:
         attempt = ask.attempts[index]
-        chosen = request_id(ask) if ask.chosen else None
+        chosen = ask.id if ask.chosen else None
         remote = remote_id(ask.container)
         facts = (ask.number, attempt.body, generation)
         if ask.function == "echo" and chosen is not None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 from typing import TYPE_CHECKING, Any
 
 from mpzmq import ContainerServer, Refused, current_request
@@ -11,8 +13,9 @@ from .history import Closing, Incarnation, Start
 from .schedule import HAS_MAX_CONCURRENCY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine
 
+    from mpzmq.container.registry import Registry
     from mpzmq.transport.memory import MemoryHost, MemoryNetwork
 
     from .history import History
@@ -27,30 +30,25 @@ def endpoint(container: int) -> str:
 
 
 class Process:
-    """One incarnation of a container, with the functions it serves.
-
-    Every function takes the same arguments: the number of the request, its body, the generation of the link, and
-    seconds or bytes. It returns what proves that it has run: its number and the serial of its start.
-    """
+    """One incarnation of a container; its handlers find it as the state of their context."""
 
     def __init__(self, network: MemoryNetwork, schedule: Schedule, history: History, incarnation: Incarnation) -> None:
         self.incarnation = incarnation
+        self.history = history
         self.host: MemoryHost = network.host()
         self.server = server = ContainerServer(
             name=f"c{incarnation.container}.{incarnation.number}",
+            lifespan=self._lifespan,
             heartbeat=schedule.heartbeat,
             limits=schedule.container_limits,
         )
         server._transport = self.host
-        self._history = history
+        server._registry = _registry()
         self._loop = asyncio.get_running_loop()
-        for function in (self.plain, self.nap, self.large, self.fails, self.refuses):
-            server.function(function)
-        server.function(self.stubborn, cancellable=False)
-        server.on_invoke(self.echo)
-        if HAS_MAX_CONCURRENCY:
-            narrow: dict[str, Any] = {"max_concurrency": 1}
-            server.function(self.nap, name="narrow", **narrow)
+
+    @contextlib.asynccontextmanager
+    async def _lifespan(self, server: ContainerServer) -> AsyncIterator[Process]:
+        yield self
 
     async def open(self) -> None:
         """Begins to serve."""
@@ -78,66 +76,85 @@ class Process:
 
     async def _bounded(self, what: str, bound: float, end: Callable[[], Coroutine[Any, Any, None]]) -> None:
         closing = Closing(f"{what} c{self.incarnation.container}.{self.incarnation.number}", self._loop.time(), bound)
-        self._history.closings.append(closing)
+        self.history.closings.append(closing)
         await end()
         closing.ended = self._loop.time()
 
-    # The functions
 
-    def echo(self, data: list[Any]) -> list[int]:
-        number, body, generation = data
-        return self._ended(self._started("echo", number, body, generation))
+# The functions. All take the same: the number of the request, its body, the generation of its link, and seconds or
+# bytes. They return what proves that they have run: the number, and the serial of the start.
 
-    def plain(self, number: int, body: int, generation: int, extra: float) -> list[int]:
-        return self._ended(self._started("plain", number, body, generation))
 
-    def large(self, number: int, body: int, generation: int, extra: float) -> list[Any]:
-        return [*self._ended(self._started("large", number, body, generation)), bytes(int(extra))]
+def _started(function: str, number: int, body: int, generation: int) -> Start:
+    context = current_request()
+    assert context is not None
+    process: Process = context.state
+    if process.incarnation.killed:
+        # The loop goes on for everybody else, but here nothing starts any more.
+        raise asyncio.CancelledError
+    starts = process.history.starts
+    start = Start(
+        serial=len(starts),
+        number=number,
+        body=body,
+        generation=generation,
+        function=function,
+        container=process.incarnation.container,
+        incarnation=process.incarnation.number,
+        request_id=context.request_id.int,
+        at=process._loop.time(),
+    )
+    starts.append(start)
+    return start
 
-    async def nap(self, number: int, body: int, generation: int, extra: float) -> list[int]:
-        return await self._sleep("nap", number, body, generation, extra)
 
-    async def stubborn(self, number: int, body: int, generation: int, extra: float) -> list[int]:
-        return await self._sleep("stubborn", number, body, generation, extra)
+def _ended(start: Start, end: str = "returned") -> list[int]:
+    start.ended = asyncio.get_running_loop().time()
+    start.end = end
+    return [start.number, start.serial]
 
-    def fails(self, number: int, body: int, generation: int, extra: float) -> None:
-        self._ended(self._started("fails", number, body, generation), "raised")
-        raise ArithmeticError(f"request {number} fails")
 
-    def refuses(self, number: int, body: int, generation: int, extra: float) -> None:
-        self._ended(self._started("refuses", number, body, generation), "raised")
-        raise Refused(f"request {number} is refused")
+def _echo(data: list[Any]) -> list[int]:
+    return _ended(_started("echo", *data))
 
-    async def _sleep(self, function: str, number: int, body: int, generation: int, seconds: float) -> list[int]:
-        start = self._started(function, number, body, generation)
-        try:
-            await asyncio.sleep(seconds)
-        except asyncio.CancelledError:
-            self._ended(start, "cancelled")
-            raise
-        return self._ended(start)
 
-    def _started(self, function: str, number: int, body: int, generation: int) -> Start:
-        if self.incarnation.killed:
-            # The loop goes on for everybody else, but here nothing starts any more.
-            raise asyncio.CancelledError
-        history = self._history
-        context = current_request()
-        start = Start(
-            serial=len(history.starts),
-            number=number,
-            body=body,
-            generation=generation,
-            function=function,
-            container=self.incarnation.container,
-            incarnation=self.incarnation.number,
-            request_id="" if context is None else str(context.request_id),
-            at=self._loop.time(),
-        )
-        history.starts.append(start)
-        return start
+def _plain(number: int, body: int, generation: int, extra: float) -> list[int]:
+    return _ended(_started("plain", number, body, generation))
 
-    def _ended(self, start: Start, end: str = "returned") -> list[int]:
-        start.ended = self._loop.time()
-        start.end = end
-        return [start.number, start.serial]
+
+def _large(number: int, body: int, generation: int, extra: float) -> list[Any]:
+    return [*_ended(_started("large", number, body, generation)), bytes(int(extra))]
+
+
+async def _nap(number: int, body: int, generation: int, extra: float) -> list[int]:
+    start = _started("nap", number, body, generation)
+    try:
+        await asyncio.sleep(extra)
+    except asyncio.CancelledError:
+        _ended(start, "cancelled")
+        raise
+    return _ended(start)
+
+
+def _fails(number: int, body: int, generation: int, extra: float) -> None:
+    _ended(_started("fails", number, body, generation), "raised")
+    raise ArithmeticError(f"request {number} fails")
+
+
+def _refuses(number: int, body: int, generation: int, extra: float) -> None:
+    _ended(_started("refuses", number, body, generation), "raised")
+    raise Refused(f"request {number} is refused")
+
+
+@functools.cache
+def _registry() -> Registry:
+    """One for all containers: looking at the signatures takes as long as a fifth of a simulation."""
+    server = ContainerServer()
+    for function in (_plain, _large, _nap, _fails, _refuses):
+        server.function(function, name=function.__name__[1:])
+    server.function(_nap, name="stubborn", cancellable=False)
+    server.on_invoke(_echo)
+    if HAS_MAX_CONCURRENCY:
+        narrow: dict[str, Any] = {"max_concurrency": 1}
+        server.function(_nap, name="narrow", **narrow)
+    return server._registry

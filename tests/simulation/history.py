@@ -47,7 +47,9 @@ class Issue:
     value: Any = None
 
     def __str__(self) -> str:
-        return f"request {self.ask.number}.{self.index} ({self.ask.function}, w{self.ask.worker} to c{self.ask.container})"
+        return (
+            f"request {self.ask.number}.{self.index} ({self.ask.function}, w{self.ask.worker} to c{self.ask.container})"
+        )
 
 
 @dataclass(slots=True)
@@ -61,7 +63,7 @@ class Start:
         generation: of the link that the request came over.
         function: the handler.
         container, incarnation: where.
-        request_id: what the handler's context says.
+        request_id: what the handler's context says, as a number.
         at, ended: when it started, and when it ended.
         end: ``"returned"``, ``"raised"``, ``"cancelled"``, or nothing while it runs.
     """
@@ -73,7 +75,7 @@ class Start:
     function: str
     container: int
     incarnation: int
-    request_id: str
+    request_id: int
     at: float
     ended: float | None = None
     end: str = ""

@@ -64,9 +64,7 @@ class Case:
 def violations(schedule: Schedule, history: History) -> list[Violation]:
     """All promises that were broken."""
     case = Case(schedule, history)
-    return [
-        Violation(check.__name__.replace("_", "-"), text) for check in INVARIANTS for text in check(case)
-    ]
+    return [Violation(check.__name__.replace("_", "-"), text) for check in INVARIANTS for text in check(case)]
 
 
 # Every request ends exactly once, by its deadline
@@ -86,6 +84,12 @@ def ends_by_the_deadline(case: Case) -> Iterator[str]:
 def ends_when_all_is_well(case: Case) -> Iterator[str]:
     for issue in case.history.stalled:
         yield f"{issue} had not ended {case.schedule.patience:.1f} s after the last fault"
+
+
+def nothing_is_malformed(case: Case) -> Iterator[str]:
+    for issue in case.history.issues:
+        if issue.outcome in ("ProtocolError", "InvalidArguments", "RuntimeError", "ContainerStopped"):
+            yield f"{issue} ended with {issue.outcome}: {issue.text}"
 
 
 def answers_at_once_when_nothing_can_come(case: Case) -> Iterator[str]:
@@ -172,19 +176,30 @@ def runs_what_was_asked(case: Case) -> Iterator[str]:
             yield f"{start} at {start.at:.3f}: nobody had asked for that"
 
 
-def runs_in_order(case: Case) -> Iterator[str]:
-    """Those that were issued once, per link and instance."""
-    latest: dict[tuple[int, int, int, int], tuple[int, Start]] = {}
-    places = {id(issue): place for place, issue in enumerate(case.history.issues)}
+def the_handler_sees_its_id(case: Case) -> Iterator[str]:
     for start in case.history.starts:
+        issues = case.issues.get(start.number)
+        if issues and issues[0].ask.chosen and start.request_id != issues[0].ask.id.int:
+            yield f"{start} ran under the id {start.request_id:x} instead of {issues[0].ask.id.int:x}"
+
+
+def runs_in_order(case: Case) -> Iterator[str]:
+    """First starts of those that were issued once, per link and instance."""
+    latest: dict[tuple[int, int, int, int], tuple[int, Start]] = {}
+    places = {issue.ask.number: place for place, issue in enumerate(case.history.issues)}
+    seen: set[tuple[int, int, int]] = set()
+    for start in case.history.starts:
+        once = start.number, start.generation, start.incarnation
         issues = case.issues.get(start.number, [])
-        if len(issues) != 1 or issues[0].ask.function == "narrow":
+        if once in seen or len(issues) != 1 or issues[0].ask.function == "narrow":
             continue
+        seen.add(once)
         key = issues[0].ask.worker, start.generation, start.container, start.incarnation
-        place = places[id(issues[0])]
+        place = places[start.number]
         if key in latest and latest[key][0] > place:
             yield f"{start} at {start.at:.3f} comes after {latest[key][1]}, which was issued later"
-        latest[key] = max(latest.get(key, (place, start)), (place, start), key=lambda seen: seen[0])
+        else:
+            latest[key] = place, start
 
 
 # `executed` never lies
@@ -337,7 +352,11 @@ def a_drain_loses_nothing(case: Case) -> Iterator[str]:
             return  # some of what ran may have been ended with it
     # What waits for room when the world is closed ends so; and GOODBYE of the end is no drain.
     for issue in case.history.issues:
-        if issue.ended is None or issue.ended > case.history.calm_at + schedule.patience or issue in case.history.stalled:
+        if (
+            issue.ended is None
+            or issue.ended > case.history.calm_at + schedule.patience
+            or issue in case.history.stalled
+        ):
             continue
         if issue.attempt.wait and not issue.index and issue.outcome in (
             "ConnectionLost", "ConnectionClosed", "NotConnected", "ContainerDraining", "RequestCancelled",
@@ -365,6 +384,7 @@ def nothing_is_left(case: Case) -> Iterator[str]:
 INVARIANTS: list[Callable[[Case], Iterator[str]]] = [
     ends_by_the_deadline,
     ends_when_all_is_well,
+    nothing_is_malformed,
     answers_at_once_when_nothing_can_come,
     counters_add_up,
     counters_agree_with_callers,
@@ -372,6 +392,7 @@ INVARIANTS: list[Callable[[Case], Iterator[str]]] = [
     runs_at_most_once_an_instance,
     runs_once_if_not_idempotent,
     runs_what_was_asked,
+    the_handler_sees_its_id,
     runs_in_order,
     no_means_no,
     no_speaks_of_the_id,

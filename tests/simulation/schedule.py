@@ -7,6 +7,7 @@ import inspect
 import random
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from mpzmq import ContainerServer, HeartbeatPolicy, Limits, ReconnectPolicy
 
@@ -62,6 +63,11 @@ class Ask:
     idempotent: bool
     chosen: bool
     attempts: tuple[Attempt, ...]
+
+    @property
+    def id(self) -> UUID:
+        """The id that its caller chooses."""
+        return UUID(int=(2 << 100) + self.number + 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,8 @@ class World:
         )
         self._engines = [Engine(self._network, schedule, self.history, n) for n in range(schedule.workers)]
         self._processes: list[Process | None] = [None] * schedule.containers
+        self._hosts = [engine.host for engine in self._engines]
+        """All processes there were: one may end while it is blocked."""
         self._changing: set[int] = set()
         """Containers that end just now, or whose successors have not begun."""
         self._chores: dict[asyncio.Task[None], None] = {}
@@ -97,16 +99,13 @@ class World:
         weather = self._network.weather
         weather.doomed.clear()
         weather.jitter = self._schedule.jitter
-        for engine in self._engines:
-            engine.host.let_go()
+        for host in self._hosts:
+            host.let_go()
         for container in range(self._schedule.containers):
             where = endpoint(container)
             self._network.heal(where)
             self._network.unchoke(where, inward=True)
             self._network.unchoke(where, inward=False)
-            process = self._processes[container]
-            if process is not None:
-                process.host.let_go()
         while self._chores:
             await asyncio.wait(self._chores)
         for container in range(self._schedule.containers):
@@ -116,6 +115,8 @@ class World:
             await engine.open_again()
 
     async def _close(self) -> None:
+        for engine in self._engines:
+            engine.is_ending = True
         containers_first = self._schedule.seed % 2 == 0
         if containers_first:
             await self._close_containers()
@@ -153,6 +154,7 @@ class World:
         incarnation = Incarnation(container, number, self._loop.time())
         self.history.incarnations.append(incarnation)
         process = Process(self._network, self._schedule, self.history, incarnation)
+        self._hosts.append(process.host)
         await process.open()
         self._processes[container] = process
 
@@ -190,8 +192,8 @@ class World:
         where, inward = endpoint(container), bool(fault.inward)
         process, engine = self._processes[container], self._engines[fault.worker]
         if fault.kind in ("kill", "drain", "close"):
-            if process is None or container in self._changing:
-                return
+            if process is None or container in self._changing or (process.host.held and fault.kind != "kill"):
+                return  # a blocked process cannot end by itself
             self._changing.add(container)
             self._chore(self._replace(process, fault))
         elif fault.kind == "cut":

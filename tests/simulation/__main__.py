@@ -1,0 +1,128 @@
+"""``python -m tests.simulation``: many seeds, one seed with its trace, or the mutations."""
+
+# ruff: noqa: T201  # a program for a terminal
+
+from __future__ import annotations
+
+import argparse
+import logging
+import multiprocessing
+import sys
+import time
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from .mutations import SEEDS, catch_all
+from .run import run, trace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+CHUNK = 50
+"""Seeds that a process runs before it reports."""
+
+SHOWN_SEEDS = 12
+"""How many seeds of a kind of violation the summary names."""
+
+
+@dataclass
+class Tally:
+    """What came of some seeds."""
+
+    seeds: int = 0
+    failing: list[int] = field(default_factory=list)
+    kinds: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    reached: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: Tally) -> None:
+        """Adds those of other seeds."""
+        self.seeds += other.seeds
+        self.failing += other.failing
+        for kind, seeds in other.kinds.items():
+            self.kinds[kind] += seeds
+        self.reached.update(other.reached)
+
+
+def tally(seeds: Iterable[int]) -> Tally:
+    """Runs seeds, and keeps what a summary needs."""
+    total = Tally(kinds={})
+    for seed in seeds:
+        result = run(seed)
+        total.seeds += 1
+        if result.violations:
+            total.failing.append(seed)
+        for kind in {violation.kind: None for violation in result.violations}:
+            total.kinds.setdefault(kind, []).append(seed)
+        total.reached.update(name for name, was_reached in result.reached.items() if was_reached)
+    return total
+
+
+def show_one(seed: int) -> int:
+    """Prints the trace of one seed."""
+    result = run(seed)
+    for line in trace(result):
+        print(line)
+    print(f"{len(result.violations)} violations" if result.violations else "every promise was kept")
+    return bool(result.violations)
+
+
+def until_caught(seeds: Iterable[int], ignored: set[str]) -> int:
+    """Runs seeds until one breaks a promise that is not ignored."""
+    for seed in seeds:
+        found = [violation for violation in run(seed).violations if violation.kind not in ignored]
+        if found:
+            print(f"seed {seed}: {', '.join(dict.fromkeys(violation.kind for violation in found))}")
+            return 1
+    return 0
+
+
+def run_many(first: int, count: int, jobs: int, ignored: set[str]) -> int:
+    """Runs many seeds, and prints how far it is and what has come of them."""
+    total = Tally()
+    began = time.monotonic()
+    chunks = [range(start, min(start + CHUNK, first + count)) for start in range(first, first + count, CHUNK)]
+    with multiprocessing.Pool(jobs, logging.disable) as pool:
+        for part in pool.imap_unordered(tally, chunks):
+            total.add(part)
+            took = time.monotonic() - began
+            print(
+                f"\r{total.seeds:,} of {count:,} seeds, {len(total.failing):,} fail, {total.seeds / took:,.0f}/s",
+                end="",
+                flush=True,
+            )
+    print(f"\n{1000 * jobs * took / total.seeds:.1f} ms a seed and process; of {total.seeds:,} seeds had")
+    for name, seeds in total.reached.most_common():
+        print(f"  {seeds:>9,}  {name}")
+    for kind, failing in sorted(total.kinds.items(), key=lambda entry: -len(entry[1])):
+        note = " (ignored)" if kind in ignored else ""
+        print(f"{len(failing):>7,} seeds broke {kind}{note}: {' '.join(map(str, sorted(failing)[:SHOWN_SEEDS]))}")
+    broken = set(total.kinds) - ignored
+    print("reproduce one with: python -m tests.simulation --seed N" if broken else "every promise was kept")
+    return bool(broken)
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+    parser.add_argument("--seeds", type=int, default=1000, help="how many seeds (1000)")
+    parser.add_argument("--first", type=int, default=0, help="the first of them (0)")
+    parser.add_argument("--jobs", type=int, default=2, help="processes (2)")
+    parser.add_argument("--seed", type=int, help="run this one only, and print its trace")
+    parser.add_argument("--until-caught", action="store_true", help="stop at the first violation, in this process")
+    parser.add_argument("--mutations", action="store_true", help=f"find every mutation within {SEEDS:,} seeds")
+    parser.add_argument("--ignore", action="append", default=[], metavar="KIND", help="a kind of violation")
+    options = parser.parse_args()
+    logging.disable()
+    ignored = set(options.ignore)
+    if options.seed is not None:
+        return show_one(options.seed)
+    if options.mutations:
+        return bool(catch_all(options.ignore))
+    if options.until_caught:
+        return until_caught(range(options.first, options.first + options.seeds), ignored)
+    return run_many(options.first, options.seeds, options.jobs, ignored)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

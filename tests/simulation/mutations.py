@@ -1,0 +1,218 @@
+"""Faults put into the library on purpose: the simulation has to find each of them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["MUTATIONS", "Mutation", "catch", "catch_all"]
+
+ROOT = Path(__file__).parent.parent.parent
+
+SEEDS = 3000
+"""Within how many seeds a mutation has to be found."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mutation:
+    """One replacement in the library's code.
+
+    Attributes:
+        file: below ``mpzmq/``.
+        old: stands there exactly once.
+        why: which promise is broken by it.
+    """
+
+    name: str
+    file: str
+    old: str
+    new: str
+    why: str
+
+    def apply(self, root: Path) -> None:
+        """Changes the copy of the library below ``root``.
+
+        Raises:
+            ValueError: the old text does not stand there exactly once.
+        """
+        path = root / "mpzmq" / self.file
+        text = path.read_text("utf-8")
+        if (count := text.count(self.old)) != 1:
+            raise ValueError(f"mutation {self.name!r}: its old text stands {count} times in {self.file}, not once")
+        path.write_text(text.replace(self.old, self.new), "utf-8")
+
+
+MUTATIONS = [
+    Mutation(
+        "a failed request is not counted",
+        "protocol/ledger.py",
+        "self._failed += 1\n            self.ended.append",
+        "self.ended.append",
+        "issued == replied + failed + cancelled + in_flight",
+    ),
+    Mutation(
+        "what has ended may still leave",
+        "protocol/ledger.py",
+        "            self.outbox.remove(entry.tag)\n            self._failed",
+        "            self._failed",
+        "executed NO: it never runs",
+    ),
+    Mutation(
+        "resends in reverse order",
+        "protocol/ledger.py",
+        "self.outbox.sort(lambda entry: entry.sequence)",
+        "self.outbox.sort(lambda entry: -entry.sequence)",
+        "requests start in issue order",
+    ),
+    Mutation(
+        "a cancelled caller is forgotten, not its request",
+        "engine/writer.py",
+        "                link.cancel(entry.tag)\n",
+        "                pass\n",
+        "every request ends, and is counted as what it was",
+    ),
+    Mutation(
+        "executed NO for what was sent",
+        "protocol/verdicts.py",
+        "        if entry.sent:\n            why = f\"it was sent, and no reply came",
+        "        if entry.sent is None:\n            why = f\"it was sent, and no reply came",
+        "executed never lies",
+    ),
+    Mutation(
+        "one redial too many",
+        "protocol/attempts.py",
+        "self.failed >= policy.max_attempts",
+        "self.failed > policy.max_attempts",
+        "exactly N redials",
+    ),
+    Mutation(
+        "busy is taken for dead",
+        "protocol/liveness.py",
+        "return stuck_after is not None and now - self.last_heard >= stuck_after",
+        "return now - self.last_heard >= (stuck_after or 2 * self._policy.interval)",
+        "BUSY is not DOWN",
+    ),
+    Mutation(
+        "deaf to read reports",
+        "protocol/link.py",
+        "                self._window.read(record[1], record[2])",
+        "                pass",
+        "no request waits for ever",
+    ),
+    Mutation(
+        "CANCEL is swallowed",
+        "protocol/handshake.py",
+        "                inbox.cancel(peer, tag)",
+        "                pass",
+        "cancelling the caller cancels the handler",
+    ),
+    Mutation(
+        "an engine's GOODBYE is swallowed",
+        "protocol/handshake.py",
+        "                inbox.depart(peer)",
+        "                pass",
+        "a worker that closes leaves no handler running",
+    ),
+    Mutation(
+        "old connections are heard",
+        "protocol/handshake.py",
+        "        known = peer is not None and peer.route == route\n        for",
+        "        known = peer is not None\n        for",
+        "what arrives from a superseded connection never runs",
+    ),
+    Mutation(
+        "a request before HELLO ends badly",
+        "protocol/ledger.py",
+        "code == Code.NO_SESSION or ",
+        "",
+        "what has not run is sent again after WELCOME",
+    ),
+    Mutation(
+        "deadlines are not kept in the container",
+        "container/dispatch.py",
+        "                    self._cancel(running, Ending.DEADLINE)",
+        "                    pass",
+        "the handler is cancelled at the deadline",
+    ),
+    Mutation(
+        "plain handlers overtake tasks",
+        "container/dispatch.py",
+        "elif self._behind_tasks:",
+        "elif self._behind_tasks < 0:",
+        "requests start in issue order",
+    ),
+    Mutation(
+        "a drain does not wait for its replies to be read",
+        "container/hub.py",
+        "        await self.dispatcher.idle()\n        await self._all_read()",
+        "        return",
+        "a drain finishes what it has accepted",
+    ),
+    Mutation(
+        "a timer outlives the container",
+        "container/hub.py",
+        "for timer in (self._retry, self._deadline, self._care):",
+        "for timer in (self._retry, self._deadline):",
+        "nothing is left after close",
+    ),
+    Mutation(
+        "deaf to room in the socket",
+        "engine/connection.py",
+        "        \"\"\"A refused send may succeed now.\"\"\"\n        self._flush()",
+        "        \"\"\"A refused send may succeed now.\"\"\"",
+        "no request waits for ever",
+    ),
+]  # fmt: skip
+"""Every one of them is found by the invariants."""
+
+
+def catch(mutation: Mutation | None, ignored: list[str], seeds: int = SEEDS) -> str:
+    """Runs seeds on a copy of the library until a promise is broken.
+
+    Args:
+        mutation: put into the copy; None: none.
+        ignored: kinds of violations that the library has without it.
+        seeds: how many at most.
+
+    Returns:
+        The kinds that were found, with a seed; empty if none was.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        skipped = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / "mpzmq", root / "mpzmq", ignore=skipped)
+        shutil.copytree(ROOT / "tests" / "simulation", root / "tests" / "simulation", ignore=skipped)
+        (root / "tests" / "__init__.py").touch()
+        if mutation is not None:
+            mutation.apply(root)
+        command = [sys.executable, "-m", "tests.simulation", "--until-caught", "--seeds", str(seeds)]
+        command += [f"--ignore={kind}" for kind in ignored]
+        environment = {**os.environ, "PYTHONPATH": folder, "PYTHONDONTWRITEBYTECODE": "1"}
+        try:
+            done = subprocess.run(
+                command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600, check=False
+            )
+        except subprocess.TimeoutExpired:
+            return "it hangs"
+        if done.returncode not in (0, 1):
+            return f"exit code {done.returncode}: {done.stderr.strip()[-200:]}"
+        return done.stdout.strip() if done.returncode else ""
+
+
+def catch_all(ignored: list[str]) -> int:
+    """Tries all mutations, prints a table, and returns how many were not found."""
+    missed = 0
+    for mutation in MUTATIONS:
+        began = time.monotonic()
+        found = catch(mutation, ignored)
+        missed += not found
+        print(f"{'caught' if found else 'MISSED':7} {time.monotonic() - began:5.1f} s  {mutation.name}")  # noqa: T201
+        print(f"{'':17}{found or mutation.why}", flush=True)  # noqa: T201
+    print(f"{len(MUTATIONS) - missed} of {len(MUTATIONS)} mutations were caught")  # noqa: T201
+    return missed

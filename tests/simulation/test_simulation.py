@@ -1,0 +1,79 @@
+"""A thousand seeds, and that the simulation is what it has to be: deterministic, and able to fail.
+
+``python -m tests.simulation --seeds 100000`` runs more of them.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .mutations import MUTATIONS, ROOT, catch
+from .run import run, trace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SEEDS = 100
+"""How many one test runs."""
+
+
+@pytest.fixture(autouse=True)
+def silence() -> Iterator[None]:
+    """Records of the log cost a tenth of the time, and nobody reads them."""
+    logging.disable()
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.mark.parametrize("first", range(0, 1000, SEEDS))
+def test_every_promise_is_kept(first: int) -> None:
+    broken = {seed: found for seed in range(first, first + SEEDS) if (found := run(seed).violations)}
+    text = "\n".join(
+        f"python -m tests.simulation --seed {seed}\n    " + "\n    ".join(map(str, found[:5]))
+        for seed, found in broken.items()
+    )
+    assert not broken, f"{len(broken)} of {SEEDS} seeds broke a promise; reproduce one with\n{text}"
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_seed_is_always_the_same(seed: int) -> None:
+    assert list(trace(run(seed))) == list(trace(run(seed)))
+
+
+def test_a_seed_is_the_same_in_another_process() -> None:
+    """Neither addresses of objects nor hashes of strings decide anything."""
+    seeds = range(20, 26)
+    code = "import logging, sys; logging.disable(); from tests.simulation.run import run, trace\n"
+    code += "for seed in map(int, sys.argv[1:]): print(*trace(run(seed)), sep='\\n')"
+    command = [sys.executable, "-c", code, *map(str, seeds)]
+    environment = {**os.environ, "PYTHONHASHSEED": "1", "PYTHONPATH": str(ROOT)}
+    seen = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
+    assert seen.splitlines() == "\n".join(line for seed in seeds for line in trace(run(seed))).splitlines()
+
+
+def test_the_simulation_reaches_what_it_is_for() -> None:
+    reached: dict[str, int] = {}
+    for seed in range(150):
+        for name, was_reached in run(seed).reached.items():
+            reached[name] = reached.get(name, 0) + was_reached
+    unseen = {"ProtocolError"}  # nothing malformed is sent here
+    assert [name for name, seeds in reached.items() if not seeds and name not in unseen] == []
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
+def test_a_mutation_stands_for_code_that_exists(mutation: object) -> None:
+    from .mutations import Mutation
+
+    assert isinstance(mutation, Mutation)
+    assert (ROOT / "mpzmq" / mutation.file).read_text("utf-8").count(mutation.old) == 1
+
+
+def test_a_mutation_is_caught() -> None:
+    """One of them here; ``python -m tests.simulation --mutations`` tries all."""
+    assert catch(MUTATIONS[0], [], seeds=50)
