@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from mpzmq import ComputerEngineWorker, LinkState, RequestError
-from mpzmq.events import LinkEvent
+from mpzmq.events import LinkClosed, LinkEvent
 
 from .containers import endpoint
 from .history import Closing, Heard, Issue
@@ -46,11 +46,14 @@ class Engine:
         """Attempts that have not ended, and when their callers lose patience."""
         self.is_ending = False
         """Whether nothing is issued again any more."""
+        self.counted = 0
+        """Requests that a link took, and has to count."""
         self.planned = 0
         """Attempts that will begin."""
         self._history = history
         self._containers = range(schedule.containers)
         self._generations = dict.fromkeys(self._containers, 0)
+        self._heard_ends = dict.fromkeys(self._containers, 1)
         self._service = self.worker.service()
         self._loop = asyncio.get_running_loop()
         self._listening: asyncio.Task[None] | None = None
@@ -116,7 +119,11 @@ class Engine:
         seen = self._service.statistics()
         now = self._loop.time()
         ends = seen.replied + seen.failed + seen.cancelled + seen.in_flight
-        self._history.sums.append((f"w{self.number} issued", now, seen.issued, ends))
+        sums = self._history.sums
+        sums.append((f"w{self.number} issued", now, seen.issued, ends))
+        sums.append((f"w{self.number} issued, by its callers,", now, self.counted, seen.issued))
+        if seen.in_flight > len(self.tasks):
+            sums.append((f"w{self.number} callers that wait", now, len(self.tasks), seen.in_flight))
 
     async def _bounded(self, what: str, bound: float, end: Callable[[], Coroutine[Any, Any, None]]) -> None:
         closing = Closing(what, self._loop.time(), bound)
@@ -129,7 +136,9 @@ class Engine:
         async for event in stream:
             if isinstance(event, LinkEvent):
                 container = numbers[event.remote_id]
-                generation = self._generations[container]
+                # Not the generation of now: an event is heard a pass after it was told.
+                generation = self._heard_ends[container]
+                self._heard_ends[container] += isinstance(event, LinkClosed)
                 self._history.heard.append(Heard(self._loop.time(), self.number, container, generation, event))
 
     # The callers
@@ -160,6 +169,7 @@ class Engine:
         generation = self._generations[ask.container]
         issue = Issue(ask, attempt, index, generation, now, counted=known)
         self._history.issues.append(issue)
+        self.counted += known
         try:
             issue.value = await self._request(ask, index, generation)
             issue.outcome = "reply"
@@ -172,6 +182,7 @@ class Engine:
             issue.instance_changed = getattr(error, "instance_changed", None)
         issue.ended = self._loop.time()
         if issue.ended == issue.at and issue.outcome in ("ValueError", "RuntimeError", "RequestIdReused"):
+            self.counted -= issue.counted
             issue.counted = False  # refused before it was a request
         if index + 1 < len(ask.attempts) and issue.outcome not in ENDED_FOR_GOOD and not self.is_ending:
             self.plan(ask, index + 1)

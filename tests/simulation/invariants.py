@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from mpzmq import Executed
 from mpzmq.events import LinkClosed, LinkDown, LinkFailed, LinkRetry, LinkUp
 
+from .schedule import LONGEST_NAP
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -22,6 +24,9 @@ TOLERANCE = 0.05
 
 OWN_WORDS = {"refuses"}
 """Functions whose NO is the handler's own word."""
+
+LOSSES = {"cut", "ghost", "doom", "partition", "block", "block-worker", "slow"}
+"""Faults through which a container keeps its engines' sessions."""
 
 TIMELY_FAULTS = {"block", "block-worker", "slow"}
 """Faults that delay messages and lose none: no connection may be given up for them."""
@@ -107,7 +112,7 @@ def answers_at_once_when_nothing_can_come(case: Case) -> Iterator[str]:
 def counters_add_up(case: Case) -> Iterator[str]:
     for what, at, begun, ended in case.history.sums:
         if begun != ended:
-            yield f"{what} {begun}, but {ended} have ended or are in flight, at {at:.3f}"
+            yield f"{what} {begun}, but it should be {ended}, at {at:.3f}"
     for incarnation in case.history.incarnations:
         seen = incarnation.statistics
         if seen is not None and seen.received != seen.replied + seen.failed + seen.refused + seen.cancelled:
@@ -185,6 +190,8 @@ def the_handler_sees_its_id(case: Case) -> Iterator[str]:
 
 def runs_in_order(case: Case) -> Iterator[str]:
     """First starts of those that were issued once, per link and instance."""
+    if case.schedule.container_limits.in_flight < len(case.schedule.asks):
+        return  # one that the container had no room for may be sent again, if its refusal was lost
     latest: dict[tuple[int, int, int, int], tuple[int, Start]] = {}
     places = {issue.ask.number: place for place, issue in enumerate(case.history.issues)}
     seen: set[tuple[int, int, int]] = set()
@@ -327,7 +334,7 @@ def a_link_ends_once(case: Case) -> Iterator[str]:
         ends = [heard for heard in events if isinstance(heard.event, LinkFailed | LinkClosed)]
         failed = [heard for heard in ends if isinstance(heard.event, LinkFailed)]
         if len(failed) > 1 or (ends and any(heard.at > ends[-1].at for heard in events)):
-            yield f"the link of w{worker} to c{container} has ended, and tells of more: {[h.event for h in events]}"
+            yield f"the link of w{worker} to c{container} has ended, and tells of more: {[type(heard.event).__name__ for heard in events]}"
 
 
 def busy_is_not_down(case: Case) -> Iterator[str]:
@@ -338,30 +345,67 @@ def busy_is_not_down(case: Case) -> Iterator[str]:
             yield f"w{heard.worker} gave up c{heard.container} at {heard.at:.3f} ({heard.event.reason})"
 
 
-# Drains
+def a_changed_instance_is_told(case: Case) -> Iterator[str]:
+    ups: dict[tuple[int, int, int], list[tuple[float, str]]] = defaultdict(list)
+    for heard in case.history.heard:
+        if isinstance(heard.event, LinkUp):
+            ups[heard.worker, heard.container, heard.generation].append((heard.at, str(heard.event.instance)))
+    for issue in case.history.issues:
+        if issue.outcome != "ConnectionLost" or issue.instance_changed is None or issue.ended is None:
+            continue
+        link = ups[issue.ask.worker, issue.ask.container, issue.generation]
+        before = [instance for at, instance in link if at <= issue.at][-1:]
+        seen = {*before, *(instance for at, instance in link if issue.at <= at <= issue.ended)}
+        if issue.instance_changed is not (len(seen) > 1):
+            yield f"{issue} was told instance_changed={issue.instance_changed} at {issue.ended:.3f}: {issue.text}"
+
+
+# Losses and drains
+
+
+def _is_patient(case: Case) -> bool:
+    policy = case.schedule.reconnect
+    return policy.enabled and policy.max_attempts is None
+
+
+def _ended_badly(case: Case) -> Iterator[Issue]:
+    """First attempts that would have waited, and ended with their connection or container."""
+    for issue in case.history.issues:
+        patient = issue.attempt.wait and not issue.index and issue not in case.history.stalled
+        if patient and issue.outcome in ("ConnectionLost", "ConnectionClosed", "NotConnected", "ContainerDraining"):
+            yield issue
+
+
+def a_lost_connection_loses_nothing(case: Case) -> Iterator[str]:
+    """The container is the same and keeps its sessions: whatever was sent is sent again, and answered."""
+    limits = case.schedule.container_limits
+    if case.schedule.kinds - LOSSES or not _is_patient(case) or limits.queued_bytes < limits.message_bytes:
+        return
+    for issue in _ended_badly(case):
+        yield f"{issue} ended with {issue.outcome} at {issue.ended:.3f}, though the container is the same: {issue.text}"
+
+
+def a_lost_container_loses_nothing_idempotent(case: Case) -> Iterator[str]:
+    """What may run twice is sent to the successor."""
+    if case.schedule.kinds - LOSSES - {"kill", "close", "drain"} or not _is_patient(case):
+        return
+    for issue in _ended_badly(case):
+        if issue.ask.idempotent:
+            yield f"{issue} is idempotent, and ended with {issue.outcome} at {issue.ended:.3f}: {issue.text}"
 
 
 def a_drain_loses_nothing(case: Case) -> Iterator[str]:
-    """Where nothing else goes wrong, nothing ends badly but what a deadline, a caller or wait=False ends."""
-    schedule = case.schedule
-    policy = schedule.reconnect
-    if schedule.kinds - {"drain"} or policy.max_attempts is not None or not policy.enabled:
+    """Where nothing else goes wrong, what was accepted finishes, and what was not is carried to the successor."""
+    if case.schedule.kinds - {"drain"} or not _is_patient(case):
         return
-    for incarnation in case.history.incarnations:
-        if incarnation.drain_timeout is not None and incarnation.drain_timeout < 3.0:
-            return  # some of what ran may have been ended with it
-    # What waits for room when the world is closed ends so; and GOODBYE of the end is no drain.
+    drains = [i.drain_timeout for i in case.history.incarnations if i.drain_timeout is not None]
+    if any(timeout < LONGEST_NAP + 1 for timeout in drains):
+        return  # some of what ran may have been ended with it
+    for issue in _ended_badly(case):
+        yield f"{issue} ended with {issue.outcome} at {issue.ended:.3f} through a drain: {issue.text}"
     for issue in case.history.issues:
-        if (
-            issue.ended is None
-            or issue.ended > case.history.calm_at + schedule.patience
-            or issue in case.history.stalled
-        ):
-            continue
-        if issue.attempt.wait and not issue.index and issue.outcome in (
-            "ConnectionLost", "ConnectionClosed", "NotConnected", "ContainerDraining", "RequestCancelled",
-        ):  # fmt: skip
-            yield f"{issue} ended with {issue.outcome} at {issue.ended:.3f} through a drain: {issue.text}"
+        if issue.outcome == "RequestCancelled" and not issue.index:
+            yield f"{issue} was cancelled by a drain that had time: {issue.text}"
 
 
 # Ends
@@ -404,6 +448,9 @@ INVARIANTS: list[Callable[[Case], Iterator[str]]] = [
     redials_are_counted,
     a_link_ends_once,
     busy_is_not_down,
+    a_changed_instance_is_told,
+    a_lost_connection_loses_nothing,
+    a_lost_container_loses_nothing_idempotent,
     a_drain_loses_nothing,
     closing_is_bounded,
     nothing_is_left,

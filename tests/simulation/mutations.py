@@ -100,9 +100,9 @@ MUTATIONS = [
     ),
     Mutation(
         "deaf to read reports",
-        "protocol/link.py",
-        "                self._window.read(record[1], record[2])",
-        "                pass",
+        "protocol/window.py",
+        "        self._read_messages = min(max(messages, self._read_messages), self._sent_messages)\n",
+        "",
         "no request waits for ever",
     ),
     Mutation(
