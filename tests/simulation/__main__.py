@@ -86,11 +86,11 @@ def run_many(first: int, count: int, jobs: int, ignored: set[str]) -> int:
         for part in pool.imap_unordered(tally, chunks):
             total.add(part)
             took = time.monotonic() - began
-            print(
-                f"\r{total.seeds:,} of {count:,} seeds, {len(total.failing):,} fail, {total.seeds / took:,.0f}/s",
-                end="",
-                flush=True,
-            )
+            line = f"{total.seeds:,} of {count:,} seeds, {len(total.failing):,} fail, {total.seeds / took:,.0f}/s"
+            if sys.stdout.isatty():
+                print(f"\r{line}", end="", flush=True)
+            elif total.seeds % (20 * CHUNK) == 0:
+                print(line, flush=True)
     print(f"\n{1000 * jobs * took / total.seeds:.1f} ms a seed and process; of {total.seeds:,} seeds had")
     for name, seeds in total.reached.most_common():
         print(f"  {seeds:>9,}  {name}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mpzmq import Executed
-from mpzmq.events import LinkClosed, LinkDown, LinkFailed, LinkRetry, LinkUp
+from mpzmq.events import LinkBusy, LinkClosed, LinkDown, LinkFailed, LinkRetry, LinkUp, StatusChanged
 
 from .schedule import LONGEST_NAP
 
@@ -331,10 +331,27 @@ def redials_are_counted(case: Case) -> Iterator[str]:
 
 def a_link_ends_once(case: Case) -> Iterator[str]:
     for (worker, container, _), events in _links(case).items():
-        ends = [heard for heard in events if isinstance(heard.event, LinkFailed | LinkClosed)]
-        failed = [heard for heard in ends if isinstance(heard.event, LinkFailed)]
-        if len(failed) > 1 or (ends and any(heard.at > ends[-1].at for heard in events)):
-            yield f"the link of w{worker} to c{container} has ended, and tells of more: {[type(heard.event).__name__ for heard in events]}"
+        told = [type(heard.event) for heard in events]
+        ended = min(told.index(end) if end in told else len(told) for end in (LinkFailed, LinkClosed))
+        if set(told[ended + 1 :]) - {LinkClosed} or told.count(LinkClosed) > 1:
+            told_of = " ".join(kind.__name__ for kind in told)
+            yield f"the link of w{worker} to c{container} has ended, and tells of more: {told_of}"
+
+
+def a_killed_container_is_missed(case: Case) -> Iterator[str]:
+    if case.schedule.kinds - {"kill", "cut", "drain", "close", "choke", "disconnect"}:
+        return
+    for incarnation in case.history.incarnations:
+        died = incarnation.ended
+        if not incarnation.killed or died is None:
+            continue
+        for (worker, container, _), events in _links(case).items():
+            before = [heard for heard in events if heard.at <= died]
+            after = [heard for heard in events if died <= heard.at <= died + case.delay + TOLERANCE]
+            was_up = before and isinstance(before[-1].event, LinkUp | LinkBusy | StatusChanged)
+            missed = any(isinstance(heard.event, LinkDown | LinkFailed | LinkClosed) for heard in after)
+            if container == incarnation.container and was_up and not missed:
+                yield f"w{worker} did not hear that c{container}.{incarnation.number} died at {died:.3f}"
 
 
 def busy_is_not_down(case: Case) -> Iterator[str]:
@@ -447,6 +464,7 @@ INVARIANTS: list[Callable[[Case], Iterator[str]]] = [
     handlers_end,
     redials_are_counted,
     a_link_ends_once,
+    a_killed_container_is_missed,
     busy_is_not_down,
     a_changed_instance_is_told,
     a_lost_connection_loses_nothing,

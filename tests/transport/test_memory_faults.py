@@ -1,0 +1,225 @@
+"""The faults of the simulated network, one by one: what a dealer and a router see of them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mpzmq.failure import Failure, FailureKind
+from mpzmq.transport.base import Delivery, Frames, SocketSettings
+from mpzmq.transport.memory import MemoryDealer, MemoryNetwork, MemoryRouter, VirtualClockLoop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Sequence
+
+ENDPOINT = "tcp://10.0.0.1:3010"
+SETTINGS = SocketSettings(
+    redial_interval=1.0,
+    connect_timeout=3.0,
+    heartbeat_interval=1.0,
+    down_after=5.0,
+    message_bytes=1 << 20,
+    receive_queue=1000,
+)
+
+
+class Side:
+    """Writes down what a socket tells, and in which bursts."""
+
+    def __init__(self) -> None:
+        self.bursts: list[list[bytes]] = []
+        self.changes: list[Failure | None] = []
+        self.route = b""
+        self.writable = 0
+
+    @property
+    def messages(self) -> list[bytes]:
+        return [message for burst in self.bursts for message in burst]
+
+    def on_messages(self, messages: Sequence[Frames]) -> None:
+        if len(messages[0]) > 1:
+            self.route = bytes(messages[0][0])
+        self.bursts.append([bytes(frames[-1]) for frames in messages])
+
+    def on_connection(self, changes: Sequence[Failure | None]) -> None:
+        self.changes += changes
+
+    def on_writable(self) -> None:
+        self.writable += 1
+
+
+class Pair:
+    """A dealer connected to a router, each in a process of its own."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.network = MemoryNetwork(seed=1, latency=0.01, **settings)
+        self.engine_host, self.container_host = self.network.host(), self.network.host()
+        self.engine, self.container = Side(), Side()
+        router = self.container_host.router(SETTINGS, self.container)
+        assert isinstance(router, MemoryRouter)
+        self.router = router
+        self.router.bind(ENDPOINT)
+        dealer = self.engine_host.dealer(ENDPOINT, SETTINGS, self.engine)
+        assert isinstance(dealer, MemoryDealer)
+        self.dealer = dealer
+
+    async def greet(self) -> None:
+        """Until both sides can send."""
+        await asyncio.sleep(0.05)
+        assert self.engine.changes == [None]
+        assert self.dealer.send([b"hello"])
+        await asyncio.sleep(0.05)
+        assert self.container.messages == [b"hello"]
+
+    def reply(self, body: bytes) -> Delivery:
+        return self.router.send(self.container.route, [body])
+
+
+def simulate(scene: Callable[[Pair], Coroutine[Any, Any, None]], **settings: Any) -> None:
+    async def whole() -> None:
+        pair = Pair(**settings)
+        await pair.greet()
+        await scene(pair)
+        pair.dealer.close(0.0)
+        await pair.router.close(0.0)
+        await asyncio.sleep(30)
+
+    with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
+        runner.run(whole())
+
+
+@pytest.mark.parametrize("inward", [True, False])
+def test_a_one_way_partition_ends_the_connection_on_both_sides_in_their_own_time(inward: bool) -> None:
+    async def scene(pair: Pair) -> None:
+        pair.network.partition(ENDPOINT, inward=inward, outward=not inward)
+        assert pair.dealer.send([b"request"])
+        assert pair.reply(b"reply") is Delivery.SENT
+        await asyncio.sleep(1)
+        assert (b"request" in pair.container.messages) is not inward
+        assert (b"reply" in pair.engine.messages) is inward
+        await asyncio.sleep(6)
+        assert [change and change.kind for change in pair.engine.changes][:2] == [None, FailureKind.LOST]
+        assert pair.reply(b"more") is Delivery.GONE
+        pair.network.heal(ENDPOINT)
+        await asyncio.sleep(10)
+        assert pair.engine.changes[-1] is None
+
+    simulate(scene)
+
+
+def test_a_lane_breaks_after_so_many_messages() -> None:
+    async def scene(pair: Pair) -> None:
+        pair.network.doom(ENDPOINT, inward=False, after=2)
+        for body in (b"1", b"2", b"3", b"4"):
+            assert pair.reply(body) is Delivery.SENT
+        await asyncio.sleep(0.1)
+        assert pair.engine.messages == [b"1", b"2"]
+        assert [change and change.kind for change in pair.engine.changes] == [None, FailureKind.LOST]
+        assert pair.reply(b"5") is Delivery.GONE
+
+    simulate(scene)
+
+
+def test_a_ghost_of_a_connection_delivers_when_the_dealer_is_back() -> None:
+    async def scene(pair: Pair) -> None:
+        assert pair.dealer.send([b"old"])
+        pair.network.cut(ENDPOINT, ghost=5.0)
+        await asyncio.sleep(3)
+        assert len(pair.engine.changes) == 3
+        assert pair.dealer.send([b"new"])
+        await asyncio.sleep(3)
+        assert pair.container.messages == [b"hello", b"new", b"old"]
+
+    simulate(scene)
+
+
+@pytest.mark.parametrize("loses", [True, False])
+def test_a_killed_process_says_nothing_and_frees_its_endpoint(loses: bool) -> None:
+    async def scene(pair: Pair) -> None:
+        assert pair.reply(b"last") is Delivery.SENT
+        pair.container_host.kill(loses=loses)
+        assert pair.dealer.send([b"lost"])
+        successor = Side()
+        router = pair.network.host().router(SETTINGS, successor)
+        router.bind(ENDPOINT)
+        await asyncio.sleep(5)
+        assert pair.engine.messages == ([] if loses else [b"last"])
+        assert [change is None for change in pair.engine.changes] == [True, False, True]
+        assert pair.dealer.send([b"found"])
+        await asyncio.sleep(1)
+        assert successor.messages == [b"found"]
+        assert pair.container.messages == [b"hello"]
+        await router.close(0.0)
+
+    simulate(scene)
+
+
+def test_a_choked_lane_refuses_and_tells_when_it_does_not_any_more() -> None:
+    async def scene(pair: Pair) -> None:
+        pair.network.choke(ENDPOINT, inward=True)
+        pair.network.choke(ENDPOINT, inward=False)
+        assert not pair.dealer.send([b"request"])
+        assert pair.reply(b"reply") is Delivery.FULL
+        pair.network.unchoke(ENDPOINT, inward=True)
+        pair.network.unchoke(ENDPOINT, inward=False)
+        await asyncio.sleep(0.1)
+        assert pair.engine.writable == 1
+        assert pair.dealer.send([b"request"])
+        assert pair.reply(b"reply") is Delivery.SENT
+
+    simulate(scene)
+
+
+def test_a_blocked_process_keeps_its_connection_and_reads_all_at_once() -> None:
+    async def scene(pair: Pair) -> None:
+        pair.container_host.hold()
+        for body in (b"1", b"2", b"3"):
+            assert pair.dealer.send([body])
+            await asyncio.sleep(10)
+        assert pair.engine.changes == [None]
+        pair.container_host.let_go()
+        await asyncio.sleep(0.1)
+        assert pair.container.bursts[1:] == [[b"1", b"2", b"3"]]
+
+    simulate(scene)
+
+
+def test_a_blocked_engine_hears_of_a_loss_and_a_redial_together() -> None:
+    async def scene(pair: Pair) -> None:
+        pair.engine_host.hold()
+        pair.network.cut(ENDPOINT)
+        await asyncio.sleep(10)
+        assert pair.engine.changes == [None]
+        pair.engine_host.let_go()
+        assert [change is None for change in pair.engine.changes] == [True, False, True]
+
+    simulate(scene)
+
+
+def test_delays_keep_the_order() -> None:
+    async def scene(pair: Pair) -> None:
+        sent = [b"%d" % number for number in range(50)]
+        for body in sent:
+            assert pair.dealer.send([body])
+        await asyncio.sleep(10)
+        assert pair.container.messages[1:] == sent
+        assert len(pair.container.bursts) > 2
+
+    simulate(scene, jitter=0.02)
+
+
+def test_the_clock_jumps_and_what_was_due_fires_late() -> None:
+    async def scene() -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualClockLoop)
+        fired: list[float] = []
+        loop.call_later(1.0, lambda: fired.append(loop.time()))
+        loop.jump(10.0)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert fired == [10.0]
+
+    with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
+        runner.run(scene())
