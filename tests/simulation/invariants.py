@@ -189,24 +189,37 @@ def the_handler_sees_its_id(case: Case) -> Iterator[str]:
 
 
 def runs_in_order(case: Case) -> Iterator[str]:
-    """First starts of those that were issued once, per link and instance."""
+    """First starts of those that were issued once, per link and instance; ``narrow`` ones among themselves."""
     if case.schedule.container_limits.in_flight < len(case.schedule.asks):
         return  # one that the container had no room for may be sent again, if its refusal was lost
-    latest: dict[tuple[int, int, int, int], tuple[int, Start]] = {}
+    latest: dict[tuple[int, int, int, int, bool], tuple[int, Start]] = {}
     places = {issue.ask.number: place for place, issue in enumerate(case.history.issues)}
     seen: set[tuple[int, int, int]] = set()
     for start in case.history.starts:
         once = start.number, start.generation, start.incarnation
         issues = case.issues.get(start.number, [])
-        if once in seen or len(issues) != 1 or issues[0].ask.function == "narrow":
+        if once in seen or len(issues) != 1:
             continue
         seen.add(once)
-        key = issues[0].ask.worker, start.generation, start.container, start.incarnation
+        ask = issues[0].ask
+        key = ask.worker, start.generation, start.container, start.incarnation, ask.function == "narrow"
         place = places[start.number]
         if key in latest and latest[key][0] > place:
             yield f"{start} at {start.at:.3f} comes after {latest[key][1]}, which was issued later"
         else:
             latest[key] = place, start
+
+
+def narrow_ones_run_one_by_one(case: Case) -> Iterator[str]:
+    running: dict[tuple[int, int], Start] = {}
+    for start in case.history.starts:
+        issues = case.issues.get(start.number)
+        if issues and issues[0].ask.function == "narrow":
+            key = start.container, start.incarnation
+            before = running.get(key)
+            if before is not None and (before.ended is None or before.ended > start.at):
+                yield f"{start} began at {start.at:.3f}, before {before} had ended"
+            running[key] = start
 
 
 # `executed` never lies
@@ -283,7 +296,7 @@ def handlers_end_with_their_callers(case: Case) -> Iterator[str]:
         if len(issues) > 1 or issues[0].ask.function == "stubborn" or issues[0].ended is None:
             continue
         # The CANCEL may wait behind one message that is under way, and be behind the REQUEST.
-        bound = max(issues[0].ended, starts[0].at) + 4 * case.delay + TOLERANCE
+        bound = issues[0].ended + 4 * case.delay + TOLERANCE
         if issues[0].outcome != "reply" and starts[0].ended is not None and starts[0].ended > bound:
             yield f"{starts[0]} ended {starts[0].ended - issues[0].ended:.3f} s after {issues[0]} ({issues[0].outcome})"
 
@@ -455,6 +468,7 @@ INVARIANTS: list[Callable[[Case], Iterator[str]]] = [
     runs_what_was_asked,
     the_handler_sees_its_id,
     runs_in_order,
+    narrow_ones_run_one_by_one,
     no_means_no,
     no_speaks_of_the_id,
     yes_means_yes,

@@ -45,7 +45,7 @@ class World:
         self._chores: dict[asyncio.Task[None], None] = {}
         """Ends and restarts that are under way."""
         self._ends: list[asyncio.TimerHandle] = []
-        """When faults end that have begun."""
+        """When faults begin and end: with the traffic, at the latest."""
 
     async def run(self) -> None:
         """From the first bind to the last close."""
@@ -57,7 +57,7 @@ class World:
         for ask in self._schedule.asks:
             self._engines[ask.worker].plan(ask)
         for fault in self._schedule.faults:
-            self._loop.call_later(fault.at, self._apply, fault)
+            self._later(fault.at, self._apply, fault)
         await self._sleep_until(self._loop.time() + self._schedule.length)
         await self._heal()
         history.calm_at = self._loop.time()
