@@ -15,7 +15,7 @@ __all__ = ["LONGEST_NAP", "Ask", "Attempt", "Fault", "Schedule", "make_schedule"
 
 HAS_MAX_CONCURRENCY = "max_concurrency" in inspect.signature(ContainerServer.function).parameters
 
-FUNCTIONS = {"plain": 6, "nap": 6, "echo": 2, "large": 2, "fails": 1, "refuses": 1, "stubborn": 2, "missing": 1}
+FUNCTIONS = {"plain": 6, "nap": 6, "echo": 2, "large": 4, "fails": 1, "refuses": 1, "stubborn": 2, "missing": 1}
 """What is called how often."""
 
 FAULTS = {
@@ -194,7 +194,7 @@ def _asks(chance: random.Random, count: int, workers: int, containers: int, leng
         chosen = chance.random() < 0.5
         extra = chance.choice((0.0, 0.01, 0.1, 0.5, LONGEST_NAP))
         if function == "large":
-            extra = chance.choice((100, 700, 7000))
+            extra = chance.choice((700, 7000, 7000))
         attempts = [_attempt(chance, at, 0)]
         while chosen and len(attempts) < 4 and chance.random() < 0.7:
             other = chance.random() < 0.1
