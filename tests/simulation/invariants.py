@@ -289,8 +289,8 @@ def handlers_end_by_the_deadline(case: Case) -> Iterator[str]:
 
 def handlers_end_with_their_callers(case: Case) -> Iterator[str]:
     """Where nothing goes wrong, CANCEL and GOODBYE arrive."""
-    if case.schedule.kinds - {"disconnect", "close-worker"}:
-        return
+    if case.schedule.kinds - {"disconnect", "close-worker"} or case.schedule.capacity < len(case.schedule.asks):
+        return  # GOODBYE is best effort: a socket that is full does not take it
     for number, starts in case.starts.items():
         issues = case.issues[number]
         if len(issues) > 1 or issues[0].ask.function == "stubborn" or issues[0].ended is None:
