@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
-__all__ = ["RequestContext", "current_request"]
+__all__ = ["RequestContext", "current_request", "detached"]
 
 
 class RequestContext:
@@ -60,3 +61,17 @@ current: contextvars.ContextVar[RequestContext | None] = contextvars.ContextVar(
 def current_request() -> RequestContext | None:
     """The request that the running code works for; None outside a handler."""
     return current.get()
+
+
+@contextlib.contextmanager
+def detached() -> Iterator[None]:
+    """Calls made inside do not belong to the request that the handler works for: they do not inherit its deadline.
+
+    For what has to be done however long the caller waits: ``with mpzmq.detached(): await service.call(...)``. A handler
+    that is cancelled is cancelled here, too, unless it was registered with ``cancellable=False``.
+    """
+    token = current.set(None)
+    try:
+        yield
+    finally:
+        current.reset(token)

@@ -41,6 +41,8 @@ from .message import Executed
 if TYPE_CHECKING:
     from uuid import UUID
 
+    from .evidence import Evidence
+
 __all__ = [
     "AddressNotFound",
     "AuthenticationFailed",
@@ -148,9 +150,11 @@ class RequestError(MpzmqError):
         name: the name of that container's link.
         executed: whether a handler has worked for this request: it never lies.
         fallback_sent: True when the request's fallback was sent, and failed too.
+        evidence: what its link knew when it failed; None if there was no link.
     """
 
     executed: Executed = Executed.NO
+    evidence: Evidence | None = None
 
     def __init__(
         self,

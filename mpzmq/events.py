@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from uuid import UUID
 
+    from .evidence import Evidence
     from .message import Status
 
 __all__ = [
@@ -55,12 +56,24 @@ class LinkUp(LinkEvent):
 
 @dataclass(frozen=True, slots=True)
 class LinkBusy(LinkEvent):
-    """The container's process lives, but its event loop does not answer."""
+    """The container's process lives, but its event loop does not answer.
+
+    Attributes:
+        evidence: what the link knew when it said so.
+    """
+
+    evidence: Evidence
 
 
 @dataclass(frozen=True, slots=True)
 class LinkDown(LinkEvent):
-    """The connection is lost."""
+    """The connection is lost.
+
+    Attributes:
+        evidence: what the link knew when it said so.
+    """
+
+    evidence: Evidence
 
 
 @dataclass(frozen=True, slots=True)

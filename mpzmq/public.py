@@ -3,7 +3,7 @@
 from ._version import __version__
 from .config import HeartbeatPolicy, Limits, ReconnectPolicy
 from .container.server import ContainerServer
-from .context import RequestContext, current_request
+from .context import RequestContext, current_request, detached
 from .engine.reader import ComputerEngineReader
 from .engine.service import EngineService
 from .engine.worker import ComputerEngineWorker
@@ -46,6 +46,7 @@ from .events import (
     LinkUp,
     StatusChanged,
 )
+from .evidence import Evidence, StateChange
 from .message import Description, Executed, FunctionDescription, LinkState, Method, Params, Status
 from .statistics import ServerStatistics, Statistics
 
@@ -67,6 +68,7 @@ __all__ = [
     "EncodeError",
     "EngineService",
     "EventsDropped",
+    "Evidence",
     "Executed",
     "FunctionDescription",
     "HandshakeFailed",
@@ -98,10 +100,12 @@ __all__ = [
     "RequestIdReused",
     "RequestTimeout",
     "ServerStatistics",
+    "StateChange",
     "Statistics",
     "Status",
     "StatusChanged",
     "Unsupported",
     "__version__",
     "current_request",
+    "detached",
 ]

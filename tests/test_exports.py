@@ -15,13 +15,13 @@ PUBLIC = {
     # the engine
     *("ComputerEngineReader", "ComputerEngineWorker", "ComputerEngineWriter", "EngineService"),
     # the container
-    *("ContainerServer", "RequestContext", "current_request"),
+    *("ContainerServer", "RequestContext", "current_request", "detached"),
     # messages and values
     *("Description", "Executed", "FunctionDescription", "LinkState", "Method", "Params", "Status"),
     # policies and statistics
     *("HeartbeatPolicy", "Limits", "ReconnectPolicy", "ServerStatistics", "Statistics"),
     # events
-    *("EventsDropped", "LinkBusy", "LinkClosed", "LinkDown", "LinkEvent"),
+    *("Evidence", "StateChange", "EventsDropped", "LinkBusy", "LinkClosed", "LinkDown", "LinkEvent"),
     *("LinkFailed", "LinkRetry", "LinkUp", "StatusChanged"),
     # errors
     *("AddressNotFound", "AuthenticationFailed", "ConnectError", "ConnectRefused", "ConnectTimeout"),

@@ -27,6 +27,7 @@ LEVELS: dict[str, int] = {
     "context": 0,
     "errors": 0,
     "events": 0,
+    "evidence": 0,
     "failure": 0,
     "home": 0,
     "message": 0,

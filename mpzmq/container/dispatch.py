@@ -152,7 +152,8 @@ class Dispatcher:
         known: Running | Reply | None = self._running.get((peer, tag)) if peer.in_flight else None
         if known is None:
             known = replies.entries.get(tag)
-        if (known is not None or record[1] < replies.stale_below) and self._has_been(peer, tag, record, known):
+        if known is not None or record[1] < replies.stale_below:
+            self._come_again(peer, tag, record, known)
             return
         self.received += 1
         function: Any = self._admission.judge(peer, record, size)
@@ -170,18 +171,15 @@ class Dispatcher:
                 return
         self._start(running)
 
-    def _has_been(self, peer: Peer, tag: bytes, record: Record, known: Running | Reply | None) -> bool:
-        """A request comes again; False: it may run."""
+    def _come_again(self, peer: Peer, tag: bytes, record: Record, known: Running | Reply | None) -> None:
+        """A request that is running, or was answered, comes again."""
         if known is not None and not self.repeats.is_same(known, record):
             self.received += 1
             self._refuse(peer, tag, _REUSED)
         elif isinstance(known, Running):
             self.repeats.join(known)
-        elif (item := self.repeats.recall(peer, tag, record)) is not None:
-            self._reply(peer, item)
         else:
-            return False
-        return True
+            self._reply(peer, self.repeats.recall(peer, tag, known))
 
     def _start(self, running: Running) -> None:
         function = running.handler

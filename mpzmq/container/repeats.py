@@ -65,23 +65,17 @@ class Repeats:
             running.engine.tell_started(running.tag)
             self._sessions.dirty[running.engine] = None
 
-    def recall(self, peer: Peer, tag: bytes, record: Record) -> Item | None:
-        """The answer to a request that had one; None: it may run."""
-        replies = peer.replies
-        reply = replies.entries.get(tag)
+    def recall(self, peer: Peer, tag: bytes, reply: Reply | None) -> Item:
+        """The answer to a request that had one; None: what it was is forgotten."""
+        self.count += 1
         if reply is None:
             text = "it came again, when what became of it was forgotten (Limits.reply_ttl)"
             code, executed = Code.STALE, Executed.UNKNOWN
         elif reply.is_kept:
-            self.count += 1
             return self._answers.again(reply)
-        elif record[3] & Flag.IDEMPOTENT:
-            replies.forget(tag)
-            return None
         else:
             text = "it has run, but its reply was too large to be kept (Limits.reply_bytes, reply_entries)"
             code, executed = Code.NOT_KEPT, Executed.YES
-        self.count += 1
         return self._answers.error(peer, tag, code, executed, text)
 
     def final(self, running: Running, item: Item) -> Reply:

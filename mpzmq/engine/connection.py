@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ..config import HeartbeatPolicy, Limits, ReconnectPolicy
     from ..events import LinkEvent
     from ..protocol.encoder import Encoder
+    from ..protocol.ids import OpenIds
     from ..protocol.wire import MessageReader
     from ..transport.base import Dealer, Frames, Transport
 
@@ -90,6 +91,7 @@ class Connection:
         session: the id of the link's session.
         engine_name: what the worker calls itself.
         codec: writes and reads records; all links of a worker share one (16 KiB of memory a link).
+        open_ids: what all links of a worker remember together.
         transport: makes the socket.
         publish: takes the events of the link.
         once: the first dial is the only one if it fails.
@@ -107,6 +109,7 @@ class Connection:
         heartbeat: HeartbeatPolicy,
         limits: Limits,
         codec: tuple[Encoder, MessageReader],
+        open_ids: OpenIds,
         transport: Transport,
         publish: Callable[[LinkEvent], None],
         once: bool,
@@ -117,7 +120,8 @@ class Connection:
         encoder, messages = codec
         now = self.loop.time()
         verdicts = Verdicts(remote_id, name, address.text)
-        self.link = Link(verdicts, session, engine_name, reconnect, heartbeat, limits, encoder, once=once, now=now)
+        policies = reconnect, heartbeat, limits
+        self.link = Link(verdicts, session, engine_name, *policies, encoder, open_ids, once=once, now=now)
         self._reader = ComputerEngineReader(self.link, messages)
         self._settings = SocketSettings(
             redial_interval=reconnect.interval,
@@ -315,6 +319,8 @@ class Connection:
 
     def _tick(self) -> None:
         self._timer = None
+        self.link.witness.now = now = self.loop.time()
+        self.link.witness.late(now - self._armed_for)
         self._armed_for = math.inf
         if self._dealer is not None:
             # If this loop was blocked, what it missed has to be heard before anybody is judged.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
 from ..errors import NotConnected, ProtocolError
-from ..message import Description, Method, Params, Status
+from ..message import Description, Executed, Method, Params, Status
 from ..protocol.wire import STATUSES, Op
 from .options import UNSET, Options
 from .requests import asked, checked_id, checked_name, description
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
 
     from ..home import Home
+    from ..protocol.ids import OpenIds
     from ..protocol.wire import Record
     from ..statistics import Statistics
     from .events import EventStream
@@ -43,6 +44,7 @@ class Requests(Protocol):
     """What a service needs of its worker."""
 
     home: Home
+    open_ids: OpenIds
 
     def get_engine(self, remote_id: UUID) -> Door | None:
         """The handle of a container."""
@@ -236,5 +238,7 @@ class EngineService:
                 request_id=None if tag is None else UUID(bytes=tag),
                 remote_id=remote_id,
                 name=str(remote_id),
+                # Under this id it may have run when there was such a container.
+                executed=Executed.UNKNOWN if tag in self._worker.open_ids else Executed.NO,
             )
         return writer

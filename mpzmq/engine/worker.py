@@ -19,6 +19,7 @@ from ..errors import ConnectError, ConnectTimeout
 from ..home import Home
 from ..message import LinkState
 from ..protocol.encoder import Encoder
+from ..protocol.ids import OpenIds
 from ..protocol.wire import Kind, MessageReader
 from ..statistics import Statistics
 from ..transport.tcp import ZmqTransport
@@ -64,6 +65,7 @@ class ComputerEngineWorker:
         self._heartbeat = heartbeat
         self._limits = limits
         self._codec = Encoder(limits), MessageReader(limits, answered=Kind.RESPONSE)
+        self.open_ids = OpenIds()
         self._transport: Transport = ZmqTransport()
         self.home = Home("worker")
         self._connections: dict[UUID, Connection] = {}
@@ -245,6 +247,7 @@ class ComputerEngineWorker:
             heartbeat=self._heartbeat,
             limits=self._limits,
             codec=self._codec,
+            open_ids=self.open_ids,
             transport=self._transport,
             publish=self._publish,
             once=wait,

@@ -257,12 +257,12 @@ class ComputerEngineWriter:
     def _check_id(self, entry: Entry) -> None:
         """Holds an id that the caller chose against those in use and those used up."""
         link = self._link
-        ids = link.ledger.ids
-        entry.doubtful = ids.is_open(entry.tag)
-        if ids.is_spent(entry.tag):
+        ledger = link.ledger
+        entry.doubtful = entry.tag in ledger.open_ids
+        if entry.tag in ledger.spent_ids:
             raise ValueError("a reply was received under this request id already: every request needs an id of its own")
-        other = link.ledger.pending.get(entry.tag)
-        if other is None and not ids.is_taken(entry):
+        other = ledger.pending.get(entry.tag)
+        if other is None and not ledger.open_ids.is_taken(entry):
             return
         if other is not None and entry.digest == other.digest:
             raise ValueError("a request with this id and body is in flight already: await that one")

@@ -8,48 +8,52 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .entry import Entry
 
-__all__ = ["MOST_IDS", "ChosenIds"]
+__all__ = ["MOST_IDS", "OpenIds", "SpentIds"]
 
 MOST_IDS = 10_000
-"""How many of each kind a link remembers."""
+"""How many of each kind are remembered."""
 
 
-class ChosenIds:
-    """What became of the last of them."""
+class SpentIds:
+    """Those under which a reply was received: of one link, since another container may be asked for the same."""
 
     def __init__(self) -> None:
-        self._spent: OrderedDict[bytes, None] = OrderedDict()
-        self._open: OrderedDict[bytes, bytes] = OrderedDict()
+        self._tags: OrderedDict[bytes, None] = OrderedDict()
 
-    def replied(self, tag: bytes) -> None:
-        """A reply was received: the id is spent."""
-        self._open.pop(tag, None)
-        self._spent[tag] = None
-        if len(self._spent) > MOST_IDS:
-            self._spent.popitem(last=False)
+    def __contains__(self, tag: bytes) -> bool:
+        return tag in self._tags
 
-    def unanswered(self, entry: Entry) -> None:
-        """A request that has left ended without its reply: its caller may issue it again.
+    def add(self, tag: bytes) -> None:
+        """A reply was received."""
+        self._tags[tag] = None
+        if len(self._tags) > MOST_IDS:
+            self._tags.popitem(last=False)
 
-        A reply may still be under way. It must not be taken for that of another body.
-        """
+
+class OpenIds:
+    """Those whose requests have left and ended without a reply: of a whole worker.
+
+    Their callers may issue them again. Whatever is found out then does not say that nothing has run before; and a reply
+    that is still under way must not be taken for that of another body.
+    """
+
+    def __init__(self) -> None:
+        self._digests: OrderedDict[bytes, bytes] = OrderedDict()
+
+    def __contains__(self, tag: bytes | None) -> bool:
+        return tag in self._digests
+
+    def add(self, entry: Entry) -> None:
+        """A request has ended without its reply."""
         if entry.digest is not None and entry.sent:
-            self._open[entry.tag] = entry.digest
-            if len(self._open) > MOST_IDS:
-                self._open.popitem(last=False)
+            self._digests[entry.tag] = entry.digest
+            if len(self._digests) > MOST_IDS:
+                self._digests.popitem(last=False)
 
-    def is_spent(self, tag: bytes) -> bool:
-        """Whether a reply was received under this id."""
-        return tag in self._spent
-
-    def refused(self, tag: bytes) -> None:
-        """The container has not run it, and knows nothing of it: it never was."""
-        self._open.pop(tag, None)
-
-    def is_open(self, tag: bytes) -> bool:
-        """Whether a request with this id has left, and may have run."""
-        return tag in self._open
+    def discard(self, tag: bytes) -> None:
+        """It was replied to, or the container has not run it and knows nothing of it."""
+        self._digests.pop(tag, None)
 
     def is_taken(self, entry: Entry) -> bool:
-        """Whether something else was asked under this id, and is not answered."""
-        return self._open.get(entry.tag, entry.digest) != entry.digest
+        """Whether something else was asked under this id."""
+        return self._digests.get(entry.tag, entry.digest) != entry.digest

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import MessageTooLarge
 from ..message import Executed
 from ..statistics import Statistics
-from .ids import ChosenIds
+from .ids import SpentIds
 from .outbox import Outbox
 from .pending import PendingTable
 from .receipts import Receipts
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from ..config import Limits
     from .entry import Entry
+    from .ids import OpenIds
     from .verdicts import Verdicts
     from .wire import Record
 
@@ -43,7 +44,7 @@ class Ledger:
         message_bytes: the largest message that both sides accept.
     """
 
-    def __init__(self, verdicts: Verdicts, limits: Limits) -> None:
+    def __init__(self, verdicts: Verdicts, limits: Limits, open_ids: OpenIds) -> None:
         self.verdicts = verdicts
         self.pending = PendingTable()
         self.outbox = Outbox(limits.batch_records)
@@ -53,7 +54,8 @@ class Ledger:
         self._own_message_bytes = limits.message_bytes
         self._in_flight = limits.in_flight
         self._queued_bytes = limits.queued_bytes
-        self.ids = ChosenIds()
+        self.spent_ids = SpentIds()
+        self.open_ids = open_ids
         self.receipts = Receipts()
         self._sequence = 0
         self._replied = self._failed = self._cancelled = 0
@@ -100,7 +102,7 @@ class Ledger:
             return False
         self._cancelled += 1
         self.outbox.remove(tag)
-        self.ids.unanswered(entry)
+        self.open_ids.add(entry)
         return entry.sent
 
     def take_ended(self) -> list[tuple[Any, Any]]:
@@ -121,7 +123,8 @@ class Ledger:
         if entry.resent or not entry.sent:
             self.outbox.remove(tag)
         if entry.digest is not None:
-            self.ids.replied(tag)
+            self.spent_ids.add(tag)
+            self.open_ids.discard(tag)
         self.ended.append((entry.waiter, record))
 
     def errored(self, tag: bytes, record: Record) -> None:
@@ -144,10 +147,12 @@ class Ledger:
             elif entry.digest is None:
                 self.receipts.tags.append(tag)
             self._end([entry], lambda entry: self.verdicts.from_record(entry, record))
-            if code in _ANSWERS and entry.digest is not None:
-                self.ids.replied(tag)
-            elif record[2] == _NO and not entry.doubtful and code != Code.ID_REUSED:
-                self.ids.refused(tag)
+            if entry.digest is not None:
+                if code in _ANSWERS:
+                    self.spent_ids.add(tag)
+                    self.open_ids.discard(tag)
+                elif record[2] == _NO and not entry.doubtful and code != Code.ID_REUSED:
+                    self.open_ids.discard(tag)
 
     def started(self, tag: bytes) -> None:
         """The container has told that a handler has begun."""
@@ -260,5 +265,5 @@ class Ledger:
             self.pending.pop(entry.tag, None)
             self.outbox.remove(entry.tag)
             self._failed += 1
-            self.ids.unanswered(entry)
+            self.open_ids.add(entry)
             self.ended.append((entry.waiter, verdict(entry)))

@@ -20,6 +20,7 @@ from .recovery import Recovery
 from .states import TRANSITIONS, Signal
 from .window import Window
 from .wire import LINK_TAG, STATUSES, Code, Goodbye, Kind
+from .witness import Witness
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from ..statistics import Statistics
     from .encoder import Encoder
     from .entry import Entry
+    from .ids import OpenIds
     from .outbox import Outgoing
     from .verdicts import Verdicts
     from .wire import Message, Record
@@ -47,6 +49,7 @@ class Link:
         session: the id of the link's session, one for all its connections.
         engine_name: what the worker calls itself.
         encoder: writes the records; links may share one.
+        open_ids: what the links of one worker remember together.
         once: give up when the first dial fails, whatever the policy.
         now: the time.
     """
@@ -60,16 +63,18 @@ class Link:
         heartbeat: HeartbeatPolicy,
         limits: Limits,
         encoder: Encoder,
+        open_ids: OpenIds,
         *,
         once: bool,
         now: float,
     ) -> None:
         self.verdicts = verdicts
         self.encoder = encoder
-        self.ledger = Ledger(verdicts, limits)
+        self.ledger = Ledger(verdicts, limits, open_ids)
         self.attempts = Attempts(reconnect)
         self.liveness = Liveness(heartbeat, now)
         self.state = LinkState.CONNECTING
+        self.witness = verdicts.witness = Witness(self.liveness, self.attempts, self.state, now)
         self.status: Status | None = None
         self.instance: UUID | None = None
         self.failure: Failure | None = None
@@ -94,7 +99,8 @@ class Link:
         self._limits = limits
         self._once = once
         self._connection = 0
-        self._handshaken = False
+        self.is_handshaken = False
+        """Whether the ZMTP handshake of a connection is done."""
         self._was_up = False
         self._busy_told = False
         self._window = Window()
@@ -103,11 +109,6 @@ class Link:
         self.ignored = 0
 
     # What the application does
-
-    @property
-    def is_handshaken(self) -> bool:
-        """Whether the ZMTP handshake of a connection is done."""
-        return self._handshaken
 
     def cancel(self, tag: bytes) -> None:
         """The caller waits no more: the request has ended, and the container is told if it may know of it."""
@@ -123,6 +124,7 @@ class Link:
 
     def close(self, why: str, now: float) -> None:
         """Ends the link from this side: CANCEL and GOODBYE are queued, what is pending ends."""
+        self.witness.now = now
         if self.state is LinkState.CLOSED:
             return
         # One GOODBYE says it all: the container cancels whatever the session still runs.
@@ -138,8 +140,9 @@ class Link:
 
     def handshaken(self, now: float) -> None:
         """A connection's ZMTP handshake is done: greet."""
+        self.witness.now = now
         self._connection += 1
-        self._handshaken = True
+        self.is_handshaken = True
         self.welcomed = False
         self.goodbye = self.turned_away = None
         self.liveness.connected(now)
@@ -153,26 +156,28 @@ class Link:
 
     def connection_ended(self, failure: Failure, now: float) -> None:
         """A dial has failed or a connection is lost. :meth:`judge` then says whether the link goes on."""
+        self.witness.now = now
         if self.is_over:
             return
         self.failure = failure
         lost = self.welcomed
         goodbye = self.goodbye if self._is_farewell else None
-        self._handshaken = self.welcomed = False
+        self.is_handshaken = self.welcomed = False
         self.goodbye = None
         self.ledger.outbox.clear_control()
         if lost:
             self._signal(Signal.LOST)
-            self._tell(LinkDown, failure.detail, now)
+            self._tell_down(now)
             self.ledger.lost(goodbye or failure.detail, on_purpose=goodbye is not None)
         else:
             self.attempts.dial_failed()
             if self._signal(Signal.LOST) and self._was_up:
-                self._tell(LinkDown, failure.detail, now)
+                self._tell_down(now)
 
     def judge(self, now: float) -> None:
         """After one or more dials have ended: does the link go on?"""
-        if self.is_over or self._handshaken or self.failure is None:
+        self.witness.now = now
+        if self.is_over or self.is_handshaken or self.failure is None:
             return
         first_and_only = self._once and not self._was_up
         if not (self.failure.fatal or first_and_only or self.attempts.exhausted):
@@ -188,6 +193,7 @@ class Link:
     def receive(self, message: Message, now: float) -> None:
         """One message of the container, decoded."""
         self.liveness.heard(now)
+        self.witness.now = now
         if self.state is _BUSY and self.welcomed:
             self._signal(Signal.HEARD)
             self._busy_told = False
@@ -225,24 +231,26 @@ class Link:
         Returns:
             Why the connection has to be given up, None if it has not.
         """
+        self.witness.now = now
         full = self.is_running and not self._window.has_room()
         for tag in self.ledger.expire(now, lambda entry: self.verdicts.timed_out(entry, self.state, full)):
             self._send_cancel(tag)
-        if not self._handshaken:
+        if not self.is_handshaken:
             return None
-        if self.liveness.is_stuck(now):
-            detail = f"nothing heard for {now - self.liveness.last_heard:.1f} s, which is HeartbeatPolicy.stuck_after"
-            return Failure(FailureKind.STUCK, detail, was_up=True)
         if self.welcomed and self.liveness.is_ping_due(now):
             self.liveness.pinged(now)
             self.ledger.outbox.put_control(self.encoder.pack([Kind.PING, self._connection]))
             self._acknowledge()
+        if self.liveness.is_stuck(now):
+            detail = f"nothing heard for {now - self.liveness.last_heard:.1f} s, which is HeartbeatPolicy.stuck_after"
+            return Failure(FailureKind.STUCK, detail, was_up=True)
         if self.liveness.is_silent(now):
             self._signal(Signal.SILENT)
             if self.state is LinkState.BUSY and not self._busy_told:
                 self._busy_told = True
                 silence = now - self.liveness.last_heard
-                self._tell(LinkBusy, f"no answer for {silence:.1f} s, but the container's process lives", now)
+                reason = f"no answer for {silence:.1f} s, but the container's process lives{self.witness.own_fault()}"
+                self._tell(LinkBusy, reason, now, evidence=self.witness.evidence())
         return None
 
     def next_tick(self, now: float) -> float | None:
@@ -250,7 +258,7 @@ class Link:
         times = [self.ledger.pending.next_deadline()]
         if self._recovery.not_before > now:
             times.append(self._recovery.not_before)
-        if self._handshaken:
+        if self.is_handshaken:
             times.append(self.liveness.next_check(now))
         return min((time for time in times if time is not None), default=None)
 
@@ -259,7 +267,7 @@ class Link:
     def next_outgoing(self, now: float) -> Outgoing | None:
         """The next message, marked as sent by :meth:`sent`; None: nothing may leave now."""
         outbox = self.ledger.outbox
-        if not self._handshaken or not outbox:
+        if not self.is_handshaken or not outbox:
             return None
         if self._window.has_room() and now >= self._recovery.not_before:
             if self.is_running:
@@ -293,13 +301,21 @@ class Link:
         self.state = TRANSITIONS.get((before, signal), before)
         self.is_running = self.state is LinkState.ALIVE or (self.state is LinkState.BUSY and self.welcomed)
         self.is_over = self.state is LinkState.FAILED or self.state is LinkState.CLOSED
-        return self.state is not before
+        if self.state is before:
+            return False
+        self.witness.changed(self.state, signal.value)
+        return True
 
     def _tell(self, event: type[LinkEvent], reason: str, now: float, **facts: Any) -> None:
         self.events.append(event(self.verdicts.remote_id, self.verdicts.name, now, reason, **facts))
 
     def _tell_up(self, reason: str, now: float, *, reconnected: bool) -> None:
         self._tell(LinkUp, reason, now, instance=self.instance, reconnected=reconnected)
+
+    def _tell_down(self, now: float) -> None:
+        assert self.failure is not None
+        reason = self.failure.detail + self.witness.own_fault()
+        self._tell(LinkDown, reason, now, evidence=self.witness.evidence())
 
     def _status(self, number: int, now: float) -> None:
         previous, self.status = self.status, STATUSES[number]
@@ -350,7 +366,7 @@ class Link:
 
     def _welcome(self, record: Record, now: float) -> None:
         _, version, instance, number, resumed, status, _name, _interval, window, limits = record
-        if number != self._connection or not self._handshaken or self.welcomed or self.is_over:
+        if number != self._connection or not self.is_handshaken or self.welcomed or self.is_over:
             self.ignored += 1
             return
         if version != wire.VERSION:

@@ -54,13 +54,23 @@ class Liveness:
         return self._pinged_at is None and now - self.last_heard >= self._policy.interval
 
     def is_silent(self, now: float) -> bool:
-        """Whether nothing was heard for two intervals."""
-        return now - self.last_heard >= 2 * self._policy.interval
+        """Whether nothing was heard for two intervals, though the other side was asked in time to answer."""
+        return now - self.last_heard >= 2 * self._policy.interval and now >= self._answer_due()
 
     def is_stuck(self, now: float) -> bool:
         """Whether the silence has lasted longer than the policy bears."""
         stuck_after = self._policy.stuck_after
-        return stuck_after is not None and now - self.last_heard >= stuck_after
+        return stuck_after is not None and now - self.last_heard >= stuck_after and now >= self._answer_due()
+
+    def missed(self, now: float) -> int:
+        """Whole intervals since something was heard."""
+        return max(0, int((now - self.last_heard) / self._policy.interval))
+
+    def _answer_due(self) -> float:
+        """When a PING should have been answered. Who was blocked itself has asked late, and has to wait for it."""
+        if self._pinged_at is None:
+            return self.last_heard
+        return self._pinged_at + (1 - _STEP) * self._policy.interval
 
     def next_check(self, now: float) -> float | None:
         """When the next verdict may change, if nothing is heard until then; up to a tenth of an interval later.
@@ -70,10 +80,10 @@ class Liveness:
         interval = self._policy.interval
         if self._pinged_at is None and now < self.last_heard + interval:
             when = self.last_heard + interval
-        elif now < self.last_heard + 2 * interval:
-            when = self.last_heard + 2 * interval
+        elif now < (silent_at := max(self.last_heard + 2 * interval, self._answer_due())):
+            when = silent_at
         elif self._policy.stuck_after is not None:
-            when = self.last_heard + self._policy.stuck_after
+            when = max(self.last_heard + self._policy.stuck_after, self._answer_due())
         else:
             return None
         step = _STEP * interval

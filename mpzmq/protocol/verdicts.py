@@ -31,6 +31,7 @@ from .wire import EXECUTED, Code
 if TYPE_CHECKING:
     from .entry import Entry
     from .wire import Record
+    from .witness import Witness
 
 __all__ = ["Verdicts"]
 
@@ -66,17 +67,22 @@ class Verdicts:
     def __init__(self, remote_id: UUID, name: str, address: str) -> None:
         self.remote_id = remote_id
         self.name = name
+        self.witness: Witness | None = None
+        """What the link has seen, once there is one."""
         self.whom = f"container {name!r}" if name == address else f"container {name!r} at {address}"
 
     def make(self, cls: type[_E], tag: bytes, text: str, executed: Executed | None = None) -> _E:
         """An error of this link."""
-        return cls(
+        error = cls(
             text,
             request_id=UUID(bytes=tag),
             remote_id=self.remote_id,
             name=self.name,
             executed=executed,
         )
+        if self.witness is not None:
+            error.evidence = self.witness.evidence()
+        return error
 
     def timed_out(self, entry: Entry, state: LinkState, window_full: bool) -> RequestTimeout:
         """The deadline has come."""
@@ -85,14 +91,17 @@ class Verdicts:
             if entry.started:
                 why = f"its handler began, and has not ended (the link is {state})"
             then = "look at the container's log under the request id, or give it more time with timeout="
-            text = f"{entry.what} to {self.whom} timed out: {why}; {then}"
+            text = f"{entry.what} to {self.whom} timed out: {why}; {then}{self._own_fault()}"
             return self.make(RequestTimeout, entry.tag, text, entry.executed)
         if window_full:
             why = "it never left, because the container has not read what was sent before it"
         else:
             why = f"it never left (the link is {state})"
-        text = f"{entry.what} to {self.whom} timed out: {why}; it is safe to send again"
+        text = f"{entry.what} to {self.whom} timed out: {why}; it is safe to send again{self._own_fault()}"
         return self.make(RequestTimeout, entry.tag, text, entry.executed)
+
+    def _own_fault(self) -> str:
+        return "" if self.witness is None else self.witness.own_fault()
 
     def lost(self, entry: Entry, why: str, *, instance_changed: bool | None = None) -> RequestError:
         """The connection broke, and did not come back to what it was. What left may have run; what did not, has not."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import pickle
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from mpzmq import errors
 from mpzmq.config import HeartbeatPolicy, Limits, ReconnectPolicy
-from mpzmq.events import LinkFailed, LinkRetry, LinkUp, StatusChanged
+from mpzmq.events import LinkBusy, LinkDown, LinkFailed, LinkRetry, LinkUp, StatusChanged
 from mpzmq.failure import Failure, FailureKind
 from mpzmq.message import Executed, LinkState, Status
 from mpzmq.protocol.states import TRANSITIONS, Signal
@@ -43,7 +44,9 @@ def in_state(state: LinkState) -> Pair:
         pair.up()
     match state:
         case S.BUSY:
-            pair.now += 4.0
+            pair.now += 2.0
+            pair.link.tick(pair.now)
+            pair.now += 2.0
             pair.link.tick(pair.now)
         case S.DRAINING:
             pair.tell([Kind.GOODBYE, Goodbye.DRAINING, "drain"])
@@ -800,13 +803,55 @@ def test_stuck_after(welcomed: bool) -> None:
     pair.flush()
     if welcomed:
         pair.welcome()
-    pair.now += 8.9
+    pair.now += 2.0
+    pair.link.tick(pair.now)
+    pair.now += 6.9
     assert pair.link.tick(pair.now) is None
     pair.now += 0.1
     failure = pair.link.tick(pair.now)
     assert failure is not None and failure.kind is FailureKind.STUCK and "stuck_after" in failure.detail
     pair.lost(failure)
     assert pair.state() is S.DOWN
+
+
+def test_who_was_blocked_itself_asks_before_it_accuses() -> None:
+    pair = Pair(heartbeat=HeartbeatPolicy(stuck_after=9.0)).up()
+    pair.told()
+    pair.now += 20.0
+    pair.link.witness.now = pair.now
+    pair.link.witness.late(18.0)
+    assert pair.link.tick(pair.now) is None and pair.state() is S.ALIVE
+    assert kinds(pair.flush()) == [Kind.PING]
+    wake = pair.link.next_tick(pair.now)
+    assert wake is not None and pair.now < wake <= pair.now + 2.1
+    pair.now = wake
+    failure = pair.link.tick(pair.now)
+    assert failure is not None and failure.kind is FailureKind.STUCK
+    pair.lost(failure)
+    (down,) = pair.link.events
+    assert isinstance(down, LinkDown) and "this worker's own event loop was blocked for 18.0 s" in down.reason
+
+
+def test_events_and_errors_carry_the_evidence() -> None:
+    pair = Pair(reconnect=ReconnectPolicy(max_attempts=3)).up()
+    pair.issue(1)
+    pair.flush()
+    for _ in range(2):
+        pair.now += 2.0
+        pair.link.tick(pair.now)
+    *_, busy = pair.link.events
+    assert isinstance(busy, LinkBusy)
+    assert (busy.evidence.last_heard, busy.evidence.missed, busy.evidence.rtt) == (4.0, 2, None)
+    assert (busy.evidence.lag, busy.evidence.attempts) == (0.0, 0)
+    assert [change.state for change in busy.evidence.history] == [S.CONNECTING, S.ALIVE, S.BUSY]
+    assert busy.evidence.history[-1].reason == Signal.SILENT.value
+    for _ in range(4):
+        pair.lost(REFUSED)
+        pair.now += 1.0
+    ended = pair.ended()[1]
+    assert ended.evidence.attempts == 3 and ended.evidence.history[-1].state is S.FAILED
+    assert "3 redials failed" in str(ended.evidence) and "FAILED 0.0 s ago" in str(ended.evidence)
+    assert pickle.loads(pickle.dumps(ended)).evidence == ended.evidence
 
 
 def test_when_to_look_next() -> None:

@@ -383,6 +383,11 @@ def a_changed_instance_is_told(case: Case) -> Iterator[str]:
     for issue in case.history.issues:
         if issue.outcome != "ConnectionLost" or issue.instance_changed is None or issue.ended is None:
             continue
+        if "Limits.reply_" in issue.text:
+            # The container's own word: it is the one that ran it, however many there were before.
+            if issue.instance_changed:
+                yield f"{issue} was told by the container that it is another one: {issue.text}"
+            continue
         link = ups[issue.ask.worker, issue.ask.container, issue.generation]
         before = [instance for at, instance in link if at <= issue.at][-1:]
         seen = {*before, *(instance for at, instance in link if issue.at <= at <= issue.ended)}
@@ -402,6 +407,8 @@ def _ended_badly(case: Case) -> Iterator[Issue]:
     """First attempts that would have waited, and ended with their connection or container."""
     for issue in case.history.issues:
         patient = issue.attempt.wait and not issue.index and issue not in case.history.stalled
+        # A reply that is lost, and was beyond what the container keeps, is not given again.
+        patient = patient and "too large to be kept" not in issue.text
         if patient and issue.outcome in ("ConnectionLost", "ConnectionClosed", "NotConnected", "ContainerDraining"):
             yield issue
 
