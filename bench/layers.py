@@ -19,7 +19,7 @@ from mpzmq.engine.requests import request_tags
 from mpzmq.protocol.encoder import Encoder
 from mpzmq.protocol.entry import Entry, encode_request, remaining_ms
 from mpzmq.protocol.handshake import Inbox, Sessions
-from mpzmq.protocol.ids import OpenIds
+from mpzmq.protocol.ids import UsedIds
 from mpzmq.protocol.ledger import Ledger
 from mpzmq.protocol.outbox import Item, Outbox
 from mpzmq.protocol.verdicts import Verdicts
@@ -60,7 +60,7 @@ async def _one_round() -> dict[str, float]:
     limits = Limits()
     encoder = Encoder(limits)
     payload = bytes(64)
-    ledger = Ledger(Verdicts(uuid4(), "container", "tcp://127.0.0.1:1"), limits, OpenIds())
+    ledger = Ledger(Verdicts(uuid4(), "container", "tcp://127.0.0.1:1"), limits, UsedIds())
     to_container = MessageReader(limits, answered=Kind.REQUEST)
     to_engine = MessageReader(limits, answered=Kind.RESPONSE)
     tags = request_tags()

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from ..config import HeartbeatPolicy, Limits, ReconnectPolicy
     from ..events import LinkEvent
     from ..protocol.encoder import Encoder
-    from ..protocol.ids import OpenIds
+    from ..protocol.ids import UsedIds
     from ..protocol.wire import MessageReader
     from ..transport.base import Dealer, Frames, Transport
 
@@ -91,7 +91,7 @@ class Connection:
         session: the id of the link's session.
         engine_name: what the worker calls itself.
         codec: writes and reads records; all links of a worker share one (16 KiB of memory a link).
-        open_ids: what all links of a worker remember together.
+        used_ids: what all links of a worker remember together.
         transport: makes the socket.
         publish: takes the events of the link.
         once: the first dial is the only one if it fails.
@@ -109,7 +109,7 @@ class Connection:
         heartbeat: HeartbeatPolicy,
         limits: Limits,
         codec: tuple[Encoder, MessageReader],
-        open_ids: OpenIds,
+        used_ids: UsedIds,
         transport: Transport,
         publish: Callable[[LinkEvent], None],
         once: bool,
@@ -121,7 +121,7 @@ class Connection:
         now = self.loop.time()
         verdicts = Verdicts(remote_id, name, address.text)
         policies = reconnect, heartbeat, limits
-        self.link = Link(verdicts, session, engine_name, *policies, encoder, open_ids, once=once, now=now)
+        self.link = Link(verdicts, session, engine_name, *policies, encoder, used_ids, once=once, now=now)
         self._reader = ComputerEngineReader(self.link, messages)
         self._settings = SocketSettings(
             redial_interval=reconnect.interval,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
 
     from ..home import Home
-    from ..protocol.ids import OpenIds
+    from ..protocol.ids import UsedIds
     from ..protocol.wire import Record
     from ..statistics import Statistics
     from .events import EventStream
@@ -44,7 +44,7 @@ class Requests(Protocol):
     """What a service needs of its worker."""
 
     home: Home
-    open_ids: OpenIds
+    used_ids: UsedIds
 
     def get_engine(self, remote_id: UUID) -> Door | None:
         """The handle of a container."""
@@ -239,6 +239,6 @@ class EngineService:
                 remote_id=remote_id,
                 name=str(remote_id),
                 # Under this id it may have run when there was such a container.
-                executed=Executed.UNKNOWN if tag in self._worker.open_ids else Executed.NO,
+                executed=Executed.UNKNOWN if tag in self._worker.used_ids else Executed.NO,
             )
         return writer

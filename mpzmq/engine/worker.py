@@ -19,7 +19,7 @@ from ..errors import ConnectError, ConnectTimeout
 from ..home import Home
 from ..message import LinkState
 from ..protocol.encoder import Encoder
-from ..protocol.ids import OpenIds
+from ..protocol.ids import UsedIds
 from ..protocol.wire import Kind, MessageReader
 from ..statistics import Statistics
 from ..transport.tcp import ZmqTransport
@@ -65,7 +65,7 @@ class ComputerEngineWorker:
         self._heartbeat = heartbeat
         self._limits = limits
         self._codec = Encoder(limits), MessageReader(limits, answered=Kind.RESPONSE)
-        self.open_ids = OpenIds()
+        self.used_ids = UsedIds()
         self._transport: Transport = ZmqTransport()
         self.home = Home("worker")
         self._connections: dict[UUID, Connection] = {}
@@ -247,7 +247,7 @@ class ComputerEngineWorker:
             heartbeat=self._heartbeat,
             limits=self._limits,
             codec=self._codec,
-            open_ids=self.open_ids,
+            used_ids=self.used_ids,
             transport=self._transport,
             publish=self._publish,
             once=wait,

@@ -258,11 +258,11 @@ class ComputerEngineWriter:
         """Holds an id that the caller chose against those in use and those used up."""
         link = self._link
         ledger = link.ledger
-        entry.doubtful = entry.tag in ledger.open_ids
+        entry.doubtful = entry.tag in ledger.used_ids
         if entry.tag in ledger.spent_ids:
             raise ValueError("a reply was received under this request id already: every request needs an id of its own")
         other = ledger.pending.get(entry.tag)
-        if other is None and not ledger.open_ids.is_taken(entry):
+        if other is None and not ledger.used_ids.is_taken(entry):
             return
         if other is not None and entry.digest == other.digest:
             raise ValueError("a request with this id and body is in flight already: await that one")

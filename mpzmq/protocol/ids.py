@@ -1,4 +1,4 @@
-"""Request ids that callers chose: which have had their reply, and what was asked under those that have not."""
+"""Request ids that callers chose: which have had their reply, and what was asked under those that have left."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .entry import Entry
 
-__all__ = ["MOST_IDS", "OpenIds", "SpentIds"]
+__all__ = ["MOST_IDS", "SpentIds", "UsedIds"]
 
 MOST_IDS = 10_000
 """How many of each kind are remembered."""
@@ -30,11 +30,11 @@ class SpentIds:
             self._tags.popitem(last=False)
 
 
-class OpenIds:
-    """Those whose requests have left and ended without a reply: of a whole worker.
+class UsedIds:
+    """Those whose requests have left and ended: of a whole worker.
 
-    Their callers may issue them again. Whatever is found out then does not say that nothing has run before; and a reply
-    that is still under way must not be taken for that of another body.
+    If a caller issues one again, what is found out then does not say that nothing has run before; and a reply that is
+    still under way must not be taken for that of another body.
     """
 
     def __init__(self) -> None:
@@ -44,14 +44,14 @@ class OpenIds:
         return tag in self._digests
 
     def add(self, entry: Entry) -> None:
-        """A request has ended without its reply."""
+        """A request has ended."""
         if entry.digest is not None and entry.sent:
             self._digests[entry.tag] = entry.digest
             if len(self._digests) > MOST_IDS:
                 self._digests.popitem(last=False)
 
     def discard(self, tag: bytes) -> None:
-        """It was replied to, or the container has not run it and knows nothing of it."""
+        """The container has not run it, and knows nothing of it."""
         self._digests.pop(tag, None)
 
     def is_taken(self, entry: Entry) -> bool:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from ..config import Limits
     from .entry import Entry
-    from .ids import OpenIds
+    from .ids import UsedIds
     from .verdicts import Verdicts
     from .wire import Record
 
@@ -44,7 +44,7 @@ class Ledger:
         message_bytes: the largest message that both sides accept.
     """
 
-    def __init__(self, verdicts: Verdicts, limits: Limits, open_ids: OpenIds) -> None:
+    def __init__(self, verdicts: Verdicts, limits: Limits, used_ids: UsedIds) -> None:
         self.verdicts = verdicts
         self.pending = PendingTable()
         self.outbox = Outbox(limits.batch_records)
@@ -55,7 +55,7 @@ class Ledger:
         self._in_flight = limits.in_flight
         self._queued_bytes = limits.queued_bytes
         self.spent_ids = SpentIds()
-        self.open_ids = open_ids
+        self.used_ids = used_ids
         self.receipts = Receipts()
         self._sequence = 0
         self._replied = self._failed = self._cancelled = 0
@@ -102,7 +102,7 @@ class Ledger:
             return False
         self._cancelled += 1
         self.outbox.remove(tag)
-        self.open_ids.add(entry)
+        self.used_ids.add(entry)
         return entry.sent
 
     def take_ended(self) -> list[tuple[Any, Any]]:
@@ -124,7 +124,7 @@ class Ledger:
             self.outbox.remove(tag)
         if entry.digest is not None:
             self.spent_ids.add(tag)
-            self.open_ids.discard(tag)
+            self.used_ids.add(entry)
         self.ended.append((entry.waiter, record))
 
     def errored(self, tag: bytes, record: Record) -> None:
@@ -150,9 +150,8 @@ class Ledger:
             if entry.digest is not None:
                 if code in _ANSWERS:
                     self.spent_ids.add(tag)
-                    self.open_ids.discard(tag)
                 elif record[2] == _NO and not entry.doubtful and code != Code.ID_REUSED:
-                    self.open_ids.discard(tag)
+                    self.used_ids.discard(tag)
 
     def started(self, tag: bytes) -> None:
         """The container has told that a handler has begun."""
@@ -212,9 +211,14 @@ class Ledger:
         """The outbox, what was put back into it in the order in which it was issued."""
         if self._disordered:
             self._disordered = False
-            # What was sent before goes first: a container that drains takes nothing else.
-            self.outbox.sort(lambda entry: (not entry.sent, entry.sequence))
+            self.outbox.sort(lambda entry: entry.sequence)
         return self.outbox
+
+    def old_first(self) -> int:
+        """Puts what was sent before in front: a container that drains takes nothing else. Returns how many that are."""
+        self._disordered = True
+        self.outbox.sort(lambda entry: (not entry.sent, entry.sequence))
+        return self.outbox.leading(lambda entry: entry.sent)
 
     def end_all(self, verdict: Callable[[Entry], Exception]) -> None:
         """The link has ended: so has every request."""
@@ -265,5 +269,5 @@ class Ledger:
             self.pending.pop(entry.tag, None)
             self.outbox.remove(entry.tag)
             self._failed += 1
-            self.open_ids.add(entry)
+            self.used_ids.add(entry)
             self.ended.append((entry.waiter, verdict(entry)))

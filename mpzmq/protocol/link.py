@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ..statistics import Statistics
     from .encoder import Encoder
     from .entry import Entry
-    from .ids import OpenIds
+    from .ids import UsedIds
     from .outbox import Outgoing
     from .verdicts import Verdicts
     from .wire import Message, Record
@@ -49,7 +49,7 @@ class Link:
         session: the id of the link's session, one for all its connections.
         engine_name: what the worker calls itself.
         encoder: writes the records; links may share one.
-        open_ids: what the links of one worker remember together.
+        used_ids: what the links of one worker remember together.
         once: give up when the first dial fails, whatever the policy.
         now: the time.
     """
@@ -63,14 +63,14 @@ class Link:
         heartbeat: HeartbeatPolicy,
         limits: Limits,
         encoder: Encoder,
-        open_ids: OpenIds,
+        used_ids: UsedIds,
         *,
         once: bool,
         now: float,
     ) -> None:
         self.verdicts = verdicts
         self.encoder = encoder
-        self.ledger = Ledger(verdicts, limits, open_ids)
+        self.ledger = Ledger(verdicts, limits, used_ids)
         self.attempts = Attempts(reconnect)
         self.liveness = Liveness(heartbeat, now)
         self.state = LinkState.CONNECTING

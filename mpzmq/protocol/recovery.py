@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .budget import RetryBudget
 from .cancels import Cancels
@@ -55,10 +55,6 @@ class Recovery:
 
     def waiting(self) -> int:
         """How many requests stand in front that were sent before: a container that drains takes no others."""
-        count = self._ledger.in_order().leading(_was_sent) if self._resending else 0
+        count = self._ledger.old_first() if self._resending else 0
         self._resending = count > 0
         return count
-
-
-def _was_sent(entry: Any) -> bool:
-    return bool(entry.sent)

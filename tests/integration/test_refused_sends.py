@@ -14,7 +14,7 @@ from mpzmq.engine.connection import Connection
 from mpzmq.errors import ConnectionClosed
 from mpzmq.message import Status
 from mpzmq.protocol.encoder import Encoder
-from mpzmq.protocol.ids import OpenIds
+from mpzmq.protocol.ids import UsedIds
 from mpzmq.protocol.wire import LINK_TAG, Kind, MessageReader, Op, hello, welcome
 from mpzmq.transport.base import Delivery
 
@@ -92,7 +92,7 @@ async def test_an_engine_asks_a_full_connection_once_in_a_while() -> None:
     connection = Connection(
         uuid.uuid4(), parse_address("127.0.0.1:1"), "full", uuid.uuid4(), "engine",
         reconnect=ReconnectPolicy(), heartbeat=HeartbeatPolicy(), limits=LIMITS,
-        codec=(ENCODER, MessageReader(LIMITS, answered=Kind.RESPONSE)), open_ids=OpenIds(), transport=full,
+        codec=(ENCODER, MessageReader(LIMITS, answered=Kind.RESPONSE)), used_ids=UsedIds(), transport=full,
         publish=lambda event: None, once=True,
     )  # fmt: skip
     connection.start()

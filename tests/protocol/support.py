@@ -15,7 +15,7 @@ from mpzmq.protocol import wire
 from mpzmq.protocol.digest import digest_of
 from mpzmq.protocol.encoder import Encoder
 from mpzmq.protocol.entry import Entry, encode_request, remaining_ms
-from mpzmq.protocol.ids import OpenIds
+from mpzmq.protocol.ids import UsedIds
 from mpzmq.protocol.link import Link
 from mpzmq.protocol.verdicts import Verdicts
 from mpzmq.protocol.wire import LINK_TAG, Flag, Kind, Message, MessageReader, Op, Record
@@ -95,7 +95,7 @@ class Pair:
             heartbeat or HeartbeatPolicy(),
             self.limits,
             self.encoder,
-            OpenIds(),
+            UsedIds(),
             once=once,
             now=self.now,
         )

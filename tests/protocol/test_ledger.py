@@ -10,7 +10,7 @@ from mpzmq import errors
 from mpzmq.config import Limits
 from mpzmq.message import Executed, LinkState
 from mpzmq.protocol.encoder import Encoder
-from mpzmq.protocol.ids import MOST_IDS, OpenIds
+from mpzmq.protocol.ids import MOST_IDS, UsedIds
 from mpzmq.protocol.ledger import Ledger
 from mpzmq.protocol.verdicts import Verdicts
 from mpzmq.protocol.wire import Code, Kind
@@ -29,7 +29,7 @@ class Books:
     def __init__(self, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
         self.encoder = Encoder(self.limits)
-        self._ledger = Ledger(Verdicts(REMOTE, "w", "w"), self.limits, OpenIds())
+        self._ledger = Ledger(Verdicts(REMOTE, "w", "w"), self.limits, UsedIds())
 
     @property
     def ledger(self) -> Ledger:

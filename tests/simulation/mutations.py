@@ -52,8 +52,8 @@ MUTATIONS = [
     Mutation(
         "a failed request is not counted",
         "protocol/ledger.py",
-        "            self._failed += 1\n            self.open_ids",
-        "            self.open_ids",
+        "            self._failed += 1\n            self.used_ids",
+        "            self.used_ids",
         "issued == replied + failed + cancelled + in_flight",
     ),
     Mutation(
@@ -66,8 +66,8 @@ MUTATIONS = [
     Mutation(
         "resends in reverse order",
         "protocol/ledger.py",
-        "(not entry.sent, entry.sequence)",
-        "(not entry.sent, -entry.sequence)",
+        "self.outbox.sort(lambda entry: entry.sequence)",
+        "self.outbox.sort(lambda entry: -entry.sequence)",
         "requests start in issue order",
     ),
     Mutation(
