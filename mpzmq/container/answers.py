@@ -9,6 +9,7 @@ from ..message import Executed
 from ..protocol.outbox import Item
 from ..protocol.replies import Reply
 from ..protocol.wire import STATUS_NUMBER, Code, Kind
+from .running import Ending
 
 if TYPE_CHECKING:
     from ..protocol.handshake import Sessions
@@ -74,6 +75,13 @@ class Answers:
             record = self._sessions.error_record(code, executed, text[:_SHORT_TEXT] + " [cut]", detail)
             item = Item(tag, self._encoder.pack(record))
         return item
+
+    def cancelled(self, running: Running, ending: Ending | None) -> Item:
+        """A handler that was ended; None: it has ended itself."""
+        executed = Executed.YES if running.started else Executed.NO
+        code = Code.EXPIRED if ending is Ending.DEADLINE else Code.CANCELLED
+        why = "the handler cancelled itself" if ending is None else ending.value
+        return self.error(running.engine, running.tag, code, executed, why)
 
     def raised(self, engine: Peer, tag: bytes, error: BaseException) -> Item:
         """What the handler raised."""

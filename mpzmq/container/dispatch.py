@@ -24,7 +24,7 @@ from .slow import SLOW_HANDLER, SlowHandlers
 from .threads import Threads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
 
     from ..config import Limits
     from ..protocol.handshake import Inbox, Request, Sessions
@@ -87,7 +87,7 @@ class Dispatcher:
         self._behind_tasks = 0  # bursts whose tasks have not begun
         self._has_spawned = False  # whether this burst has made one
         self._slow = SlowHandlers()
-        self._idle: list[asyncio.Future[None]] = []
+        self._emptied = asyncio.Event()
         self._abandoned: list[asyncio.Task[None]] = []  # the event loop does not hold them
 
     @property
@@ -108,7 +108,15 @@ class Dispatcher:
             for running in [running for key, running in self._running.items() if key[0] is peer]:
                 self._cancel(running, Ending.ENGINE)
         self._has_spawned = False
-        for request in inbox.requests:
+        started = 0
+        for before, peer, low_water, tags in inbox.receipts:
+            self._start_all(inbox.requests[started:before], now)
+            peer.replies.acknowledge(low_water, tags)
+            started = before
+        self._start_all(inbox.requests[started:] if started else inbox.requests, now)
+
+    def _start_all(self, requests: Sequence[Request | None], now: float) -> None:
+        for request in requests:
             if request is None:
                 self.received += 1
                 self.cancelled += 1
@@ -126,9 +134,8 @@ class Dispatcher:
     async def idle(self) -> None:
         """Waits until no handler runs."""
         while self._running:
-            future: asyncio.Future[None] = self._loop.create_future()
-            self._idle.append(future)
-            await future
+            self._emptied.clear()
+            await self._emptied.wait()
 
     async def close(self) -> None:
         """Cancels what runs, and waits for it as far as it can be cancelled."""
@@ -164,8 +171,11 @@ class Dispatcher:
         asked = self.repeats.asked(record) if record[3] & _CHOSEN else None
         deadline = None if remaining is None else now + remaining / 1000
         running = Running(peer, tag, record, size, asked, function, deadline, self.state, self._clock)
-        running.gate = self._gates.of(running.handler)
-        if running.gate is not None:
+        if function.is_plain and not self._behind_tasks:
+            self._run_plain(running)
+            return
+        if function.is_gated:
+            running.gate = self._gates.of(function)
             self._keep(running)
             if not running.gate.enter(running):
                 return
@@ -342,11 +352,8 @@ class Dispatcher:
             if running.gate is not None and (following := running.gate.leave(running)) is not None:
                 # Not at once: plain handlers would start one another, each in the frame of the one before.
                 self._loop.call_soon(self._start, following)
-            if not self._running and self._idle:
-                idle, self._idle = self._idle, []
-                for future in idle:
-                    if not future.done():
-                        future.set_result(None)
+            if not self._running:
+                self._emptied.set()
         return True
 
     def _answer(self, running: Running, result: Any) -> None:
@@ -387,10 +394,5 @@ class Dispatcher:
             if running.started:
                 self.repeats.abandoned(running)
             return
-        executed = Executed.YES if running.started else Executed.NO
-        if ending is Ending.DEADLINE:
-            code, why = Code.EXPIRED, "its deadline has come"
-        else:
-            code, why = Code.CANCELLED, "the handler cancelled itself" if ending is None else ending.value
-        item = self._answers.error(running.engine, running.tag, code, executed, why)
+        item = self._answers.cancelled(running, ending)
         self._reply(running.engine, self.repeats.final(running, item) if running.started else item)

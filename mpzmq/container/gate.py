@@ -51,10 +51,10 @@ class Gates:
         self._gates: dict[Function, Gate] = {}
         self._any_thread = Gate(threads)
 
-    def of(self, function: Function) -> Gate | None:
-        """What the runs of a function have to pass; None: nothing."""
+    def of(self, function: Function) -> Gate:
+        """What the runs of a function have to pass that is gated."""
         if function.max_concurrency is None:
-            return self._any_thread if function.thread else None
+            return self._any_thread
         if function not in self._gates:
             self._gates[function] = Gate(function.max_concurrency)
         return self._gates[function]

@@ -95,8 +95,6 @@ class Hub:
         gathering, self._gathering = self._gathering, True
         try:
             self.dispatcher.start(inbox, now)
-            for peer, low_water, tags in inbox.receipts:
-                peer.replies.acknowledge(low_water, tags)
         finally:
             self._gathering = gathering
             self._flush()

@@ -27,14 +27,16 @@ class Function:
         thread: whether it runs in a worker thread.
         cancellable: whether it is cancelled when nobody waits for it any more.
         max_concurrency: how many of its runs there may be at once; None: any number.
+        is_gated: whether a run may have to wait for others to end.
+        is_plain: whether it runs on the event loop at once.
         signature: without the context parameter.
         least, most: how many positional arguments it takes.
         wants_context: whether one of its parameters is the ``RequestContext``.
     """
 
     __slots__ = (
-        "_context", "_index", "cancellable", "handler", "is_async", "least", "max_concurrency", "most", "name",
-        "signature", "thread", "wants_context",
+        "_context", "_index", "cancellable", "handler", "is_async", "is_gated", "is_plain", "least", "max_concurrency",
+        "most", "name", "signature", "thread", "wants_context",
     )  # fmt: skip
 
     def __init__(
@@ -59,6 +61,8 @@ class Function:
             raise TypeError(f"max_concurrency is an int or None, not {type(max_concurrency).__name__}")
         if max_concurrency is not None and max_concurrency < 1:
             raise ValueError(f"max_concurrency must be 1 or more, not {max_concurrency}: None is no limit")
+        self.is_gated = thread or max_concurrency is not None
+        self.is_plain = not (self.is_async or self.is_gated)
         if thread and self.is_async:
             raise TypeError(f"{handler!r} is async def, which needs no thread: leave thread=True out")
         signature = _signature(handler)

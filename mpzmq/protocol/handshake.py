@@ -31,8 +31,8 @@ class Inbox:
         requests: to be started, in order; None stands for one whose CANCEL came behind it in the burst.
         cancels: engine and tag of requests from before the burst.
         departed: engines that said GOODBYE.
-        receipts: engine, low-water mark and tags of each RECEIVED. They count when the requests have been started: one
-            that came again, in front of them, must still be known.
+        receipts: each RECEIVED: how many requests came before it, engine, low-water mark and tags. It counts when those
+            have been started: one that came again, in front of it, must still be known.
     """
 
     __slots__ = ("_placed", "_places", "cancels", "departed", "receipts", "requests")
@@ -41,7 +41,7 @@ class Inbox:
         self.requests: list[Request | None] = []
         self.cancels: list[tuple[Peer, bytes]] = []
         self.departed: list[Peer] = []
-        self.receipts: list[tuple[Peer, int, bytes]] = []
+        self.receipts: list[tuple[int, Peer, int, bytes]] = []
         self._places: dict[tuple[Peer, bytes], int] = {}
         self._placed = 0
 
@@ -124,7 +124,7 @@ class Sessions:
             elif not known:
                 self.ignored += 1
             elif kind == Kind.RECEIVED:
-                inbox.receipts.append((peer, record[1], record[2]))
+                inbox.receipts.append((len(requests), peer, record[1], record[2]))
             elif kind == Kind.CANCEL:
                 inbox.cancel(peer, tag)
             elif kind == Kind.PING:

@@ -99,12 +99,9 @@ class ReplyCache:
             self._let_go(reply)
 
     def keep(self, reply: Reply) -> None:
-        """An answer more."""
-        entries = self.entries
-        if reply.tag in entries:
-            self.forget(reply.tag)
+        """An answer more. There is none under its tag: its request would not have run."""
         reply.kept_at = self.now
-        entries[reply.tag] = reply
+        self.entries[reply.tag] = reply
         size = reply.size
         if size > self._most_bytes:
             self._bury(reply.tag)

@@ -216,7 +216,7 @@ def test_receipts_count_when_the_requests_before_them_have_been_started() -> Non
     inbox = container.tell(b"r1", REQUEST, tag=tag(1))
     inbox.receipts += container.tell(b"r1", [Kind.RECEIVED, 2, tag(1)]).receipts
     assert tag(1) in peer.replies.entries, "the request that came again must be known until it was looked at"
-    assert inbox.receipts == [(peer, 2, tag(1))]
+    assert inbox.receipts == [(0, peer, 2, tag(1))]
 
 
 def test_connections_too_old_are_forgotten() -> None:

@@ -206,7 +206,7 @@ MUTATIONS = [
     Mutation(
         "receipts count before the requests in front of them",
         "protocol/handshake.py",
-        "                inbox.receipts.append((peer, record[1], record[2]))\n",
+        "                inbox.receipts.append((len(requests), peer, record[1], record[2]))\n",
         "                peer.replies.acknowledge(record[1], record[2])\n",
         "a request that comes again in front of its receipt does not run again",
     ),
