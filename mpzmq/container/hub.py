@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..protocol.handshake import Inbox, Sessions
 from ..protocol.outbox import ENOUGH_BYTES
-from ..protocol.peer import PeerSignal, PeerState
+from ..protocol.peer import PeerState
 from ..protocol.replies import Reply
 from ..protocol.wire import Goodbye, Kind, MessageReader
 from ..transport.base import Delivery, SocketSettings
@@ -150,8 +150,9 @@ class Hub:
             self.sessions.dirty[peer] = None
             self._flush()
         if peer.is_overfull:
-            log.warning("engine %r does not read its replies: its session is ended", peer.name)
-            self.sessions.forget(peer, PeerSignal.GIVEN_UP)
+            log.warning("engine %r does not read its replies: its connection is given up", peer.name)
+            self._full.pop(peer, None)
+            self.sessions.give_up(peer)
             return
         self.sessions.dirty[peer] = None
         if not self._gathering:

@@ -160,7 +160,7 @@ class Sessions:
                 peer.ping(now)
                 self.dirty[peer] = None
             elif peer.is_over(before):
-                self.forget(peer, PeerSignal.GIVEN_UP)
+                self.forget(peer, PeerSignal.FORGOTTEN)
 
     def farewell(self, code: int, text: str) -> None:
         """Says GOODBYE to everybody, now and to whoever still comes."""
@@ -176,6 +176,17 @@ class Sessions:
                 peer.ping(now)
                 self.dirty[peer] = None
         return all(peer.has_read_all for peer in self._peers.values())
+
+    def give_up(self, peer: Peer) -> None:
+        """An engine does not read its replies: it loses them, and its connection, but not what it has asked.
+
+        Whatever it sends next is answered with NO_SESSION. It dials again, and asks again: nothing runs twice.
+        """
+        peer.detach()
+        peer.replies.bury()
+        self.dirty.pop(peer, None)
+        for route in peer.routes:
+            self._by_route.pop(route, None)
 
     def forget(self, peer: Peer, why: PeerSignal) -> None:
         """Ends a session."""
@@ -218,7 +229,7 @@ class Sessions:
         """Forgets one session whose connection is gone: the one that was silent the longest, rather without replies."""
         gone = [peer for peer in self._peers.values() if peer.state is PeerState.DETACHED and not peer.in_flight]
         if gone:
-            self.forget(min(gone, key=lambda peer: (bool(peer.replies), peer.heard_at)), PeerSignal.GIVEN_UP)
+            self.forget(min(gone, key=lambda peer: (bool(peer.replies), peer.heard_at)), PeerSignal.FORGOTTEN)
         return bool(gone)
 
     def _turn_away(self, route: bytes, code: int, text: str) -> None:

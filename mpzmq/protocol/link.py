@@ -338,7 +338,7 @@ class Link:
         if code == Code.DRAINING:
             self._goodbye(Goodbye.DRAINING, record[4])
         elif code == Code.NO_SESSION and self.welcomed:
-            detail = "the container does not know this session any more"
+            detail = "the container has given up this connection"
             self.turned_away = Failure(FailureKind.LOST, detail, was_up=True)
 
     def _control(self, record: Record, now: float) -> None:

@@ -30,25 +30,24 @@ class PeerState(enum.Enum):
 
     CONNECTED = "the engine has greeted on a connection that stands"
     DETACHED = "the connection is gone; what runs for the session goes on"
-    CLOSED = "the engine said GOODBYE, or the container gave it up"
+    CLOSED = "the engine said GOODBYE, or was away for too long"
 
 
 class PeerSignal(enum.Enum):
     """What can happen to an engine's session."""
 
     HELLO = "HELLO on a newer connection"
-    UNREACHABLE = "the connection does not take messages any more"
+    UNREACHABLE = "the connection is gone, or the engine does not read its replies"
     GOODBYE = "the engine said GOODBYE"
-    GIVEN_UP = "the engine does not read its replies"
+    FORGOTTEN = "it was away for too long, or its place was wanted"
 
 
 PEER_TRANSITIONS: dict[tuple[PeerState, PeerSignal], PeerState] = {
     (PeerState.CONNECTED, PeerSignal.HELLO): PeerState.CONNECTED,
     (PeerState.CONNECTED, PeerSignal.UNREACHABLE): PeerState.DETACHED,
     (PeerState.CONNECTED, PeerSignal.GOODBYE): PeerState.CLOSED,
-    (PeerState.CONNECTED, PeerSignal.GIVEN_UP): PeerState.CLOSED,
     (PeerState.DETACHED, PeerSignal.HELLO): PeerState.CONNECTED,
-    (PeerState.DETACHED, PeerSignal.GIVEN_UP): PeerState.CLOSED,
+    (PeerState.DETACHED, PeerSignal.FORGOTTEN): PeerState.CLOSED,
 }
 """Where a signal leads. A pair that is not here changes nothing."""
 

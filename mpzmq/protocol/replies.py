@@ -148,6 +148,12 @@ class ReplyCache:
             self.stale_below = max(self.stale_below, reply.sequence + 1)
             self.forget(reply.tag)
 
+    def bury(self) -> None:
+        """Keeps of all answers only that they were given."""
+        for reply in [reply for reply in self.entries.values() if reply.is_kept]:
+            self._let_go(reply)
+            self._bury(reply.tag)
+
     def clear(self) -> int:
         """Forgets everything; returns how many answers nobody has acknowledged."""
         count = sum(reply.sequence >= self._low_water for reply in self.entries.values())

@@ -13,7 +13,7 @@ from mpzmq.message import Executed, Status
 from mpzmq.protocol import wire
 from mpzmq.protocol.handshake import Inbox, Sessions
 from mpzmq.protocol.outbox import Item
-from mpzmq.protocol.peer import OLD_ROUTES, Peer, PeerSignal, PeerState
+from mpzmq.protocol.peer import OLD_ROUTES, Peer, PeerState
 from mpzmq.protocol.replies import Reply
 from mpzmq.protocol.wire import LINK_TAG, Code, Goodbye, Kind, Message, MessageReader, Op
 
@@ -390,8 +390,10 @@ def test_a_session_that_is_given_up() -> None:
     container.greet(b"r1", 1)
     peer = container.greet(b"r2", 2)
     assert peer is not None
-    container.sessions.forget(peer, PeerSignal.GIVEN_UP)
-    assert peer.state is PeerState.CLOSED and container.replies() == {}
+    peer.replies.keep(Reply(tag(7), b"body", (), 7, None))
+    container.sessions.give_up(peer)
+    assert peer.state is PeerState.DETACHED and container.replies() == {}
+    assert not peer.replies.entries[tag(7)].is_kept
     for route in (b"r1", b"r2"):
         container.tell(route, REQUEST, tag=tag(1))
         assert container.replies()[route][0][1] == Code.NO_SESSION

@@ -55,6 +55,7 @@ def test_every_pair_leads_where_the_table_says(state: PeerState, signal: PeerSig
 
 def test_the_table() -> None:
     assert set(itertools.product(PeerState, PeerSignal)) - set(PEER_TRANSITIONS) == {
+        (PeerState.CONNECTED, PeerSignal.FORGOTTEN),
         (PeerState.DETACHED, PeerSignal.UNREACHABLE),
         (PeerState.DETACHED, PeerSignal.GOODBYE),
         *((PeerState.CLOSED, signal) for signal in PeerSignal),

@@ -156,31 +156,12 @@ def counters_agree_with_handlers(case: Case) -> Iterator[str]:
 # At most once
 
 
-def _was_forgotten(case: Case, issue: Issue, since: float, until: float) -> bool:
-    """Whether the container has given up the session of a request's worker meanwhile, and the worker was told."""
-    return any(
-        isinstance(heard.event, LinkDown)
-        and "does not know this session" in heard.event.reason
-        and (heard.worker, heard.container) == (issue.ask.worker, issue.ask.container)
-        and since <= heard.at <= until
-        for heard in case.history.heard
-    )
-
-
 def runs_at_most_once_an_instance(case: Case) -> Iterator[str]:
-    for number, starts in case.starts.items():
+    for starts in case.starts.values():
         seen: dict[tuple[int, int], Start] = {}
         for start in starts:
             key = start.generation, start.incarnation
-            issue = case.issues[number][0] if number in case.issues else None
-            # A session that is given up, since its engine does not read, is forgotten: then it is another one.
-            forgotten = (
-                key in seen
-                and issue is not None
-                and (issue.ask.idempotent or len(case.issues[number]) > 1)
-                and _was_forgotten(case, issue, seen[key].at, start.at)
-            )
-            if key in seen and not forgotten:
+            if key in seen:
                 yield f"{start} at {start.at:.3f} is the second: {seen[key]} was at {seen[key].at:.3f}"
             seen[key] = start
 
