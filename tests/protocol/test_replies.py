@@ -12,7 +12,6 @@ from mpzmq.protocol.replies import SESSIONS_WORTH, Reply, ReplyCache, Room
 from .support import tag
 
 LIMITS = Limits(reply_entries=4, reply_bytes=1000, in_flight=6)
-REMEMBERED = 30
 
 
 def reply(number: int, size: int = 10, sequence: int | None = None, chosen: bytes | None = None) -> Reply:
@@ -184,4 +183,4 @@ class CacheMachine(RuleBasedStateMachine):
 
 
 TestCacheInAnyOrder = CacheMachine.TestCase
-TestCacheInAnyOrder.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
+TestCacheInAnyOrder.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)

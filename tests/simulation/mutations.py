@@ -79,9 +79,9 @@ MUTATIONS = [
     ),
     Mutation(
         "executed NO for what was sent",
-        "protocol/verdicts.py",
-        "        if entry.sent:\n            why = f\"it was sent, and no reply came",
-        "        if entry.sent is None:\n            why = f\"it was sent, and no reply came",
+        "protocol/entry.py",
+        "Executed.UNKNOWN if self.sent or self.doubtful else Executed.NO",
+        "Executed.UNKNOWN if self.doubtful else Executed.NO",
         "executed never lies",
     ),
     Mutation(
