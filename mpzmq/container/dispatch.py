@@ -188,8 +188,8 @@ class Dispatcher:
             self._refuse(peer, tag, _REUSED)
         elif isinstance(known, Running):
             self.repeats.join(known)
-        else:
-            self._reply(peer, self.repeats.recall(peer, tag, known))
+        elif (item := self.repeats.recall(peer, tag, known)) is not None:
+            self._reply(peer, item)
 
     def _start(self, running: Running) -> None:
         function = running.handler

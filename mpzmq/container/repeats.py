@@ -65,9 +65,17 @@ class Repeats:
             running.engine.tell_started(running.tag)
             self._sessions.dirty[running.engine] = None
 
-    def recall(self, peer: Peer, tag: bytes, reply: Reply | None) -> Item:
-        """The answer to a request that had one; None: what it was is forgotten."""
+    def recall(self, peer: Peer, tag: bytes, reply: Reply | None) -> Item | None:
+        """The answer to a request that had one; None: it still waits to leave.
+
+        Args:
+            peer: who asks.
+            tag: of the request.
+            reply: what was kept of the answer; None: nothing is known any more.
+        """
         self.count += 1
+        if tag in peer.outbox:
+            return None  # and it may be larger than what is kept
         if reply is None:
             text = "it came again, when what became of it was forgotten (Limits.reply_ttl)"
             code, executed = Code.STALE, Executed.UNKNOWN

@@ -87,6 +87,26 @@ async def test_a_container_asks_a_full_connection_once_in_a_while() -> None:
     await hub.close()
 
 
+async def test_a_reply_that_still_waits_is_not_replaced_by_what_is_kept_of_it() -> None:
+    registry = Registry()
+    registry.invoke = Function(None, lambda data: data)
+    full = Full()
+    limits = Limits(reply_bytes=100)
+    hub = Hub(uuid.uuid4(), "hub", registry, HeartbeatPolicy(), limits, full)
+    session, tag = uuid.uuid4(), uuid.uuid4().bytes
+    hub.on_messages([[b"route", LINK_TAG, ENCODER.pack(hello(session, 1, "engine", 60.0, LIMITS))]])
+    full.takes = False
+    request = ENCODER.pack([Kind.REQUEST, 1, None, 0, Op.INVOKE, None, [bytes(1000)], None, None])
+    hub.on_messages([[b"route", tag, request]])
+    hub.on_messages([[b"other", LINK_TAG, ENCODER.pack(hello(session, 2, "engine", 60.0, LIMITS))]])
+    hub.on_messages([[b"other", tag, request]])
+    (peer,) = hub.sessions.connected()
+    assert not peer.replies.entries[tag].is_kept and peer.outbox.bytes > 1000
+    assert (hub.dispatcher.replied, hub.dispatcher.repeats.count) == (1, 1)
+    full.takes = True
+    await hub.close()
+
+
 async def test_an_engine_asks_a_full_connection_once_in_a_while() -> None:
     full = Full()
     connection = Connection(
