@@ -239,13 +239,6 @@ MUTATIONS = [
         "what is not idempotent is not sent to another instance",
     ),
     Mutation(
-        "a session that is forgotten is taken for a known one",
-        "protocol/link.py",
-        "self._recovery.begin(previous != instance, resumed, now)",
-        "self._recovery.begin(previous != instance, True, now)",
-        "what is not idempotent is not sent to who has forgotten it",
-    ),
-    Mutation(
         "what was sent ends with its connection",
         "protocol/ledger.py",
         "(on_purpose and not entry.idempotent if entry.sent else not entry.wait)",
