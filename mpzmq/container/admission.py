@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ..config import Limits
     from ..protocol.handshake import Sessions
     from ..protocol.peer import Peer
+    from ..protocol.replies import ReplyCache
     from ..protocol.wire import Record
     from .registry import Registry
 
@@ -25,7 +26,7 @@ ENGINES_WORTH = 8
 RETRY_AFTER = 0.1
 """Seconds after which an engine may try again where there was no room."""
 
-LONGEST_NAME, SIMILAR_OF = 64, 256
+LONGEST_NAME, SIMILAR_OF = 32, 64
 """How much of a mistyped name is compared with how many functions: a stranger must not buy much work with one frame."""
 
 _STOP, _CALL, _INVOKE = Status.STOP, Op.CALL, Op.INVOKE
@@ -55,6 +56,8 @@ class Admission:
         self._functions = registry.functions
         self._sessions = sessions
         self._limits = limits
+        self.is_closing = False
+        """Whether not even the container itself answers any more."""
         self._count = self._bytes = 0
         self._builtin = {
             Op.GETSTATE: Function(None, get_state),
@@ -76,7 +79,7 @@ class Admission:
         else:
             function = self._registry.invoke if op == _INVOKE else self._builtin.get(op)
         sessions = self._sessions
-        if sessions.draining is not None and op not in self._builtin:
+        if sessions.draining is not None and (self.is_closing or op not in self._builtin):
             return Refusal(Code.DRAINING, sessions.draining)
         if sessions.status is _STOP and op not in self._builtin:
             return Refusal(Code.STOPPED, "its status is STOP")
@@ -86,7 +89,8 @@ class Admission:
             return Refusal(Code.EXPIRED, "its deadline had passed when it was read")
         if self._count and (full := self._full(peer, size)) is not None:
             return Refusal(Code.OVERLOADED, full, {"retry_after": RETRY_AFTER})
-        if len(peer.replies.entries) >= peer.replies.most_entries:
+        replies = peer.replies
+        if len(replies.entries) + len(replies.stones) >= replies.most_entries and self._is_crammed(replies):
             text = "this engine has not acknowledged its replies, and no more can be remembered (Limits.reply_entries)"
             return Refusal(Code.OVERLOADED, text, {"retry_after": RETRY_AFTER})
         if kwargs or not function.least <= len(args) <= function.most:
@@ -95,6 +99,10 @@ class Admission:
             except TypeError as error:
                 return Refusal(Code.INVALID_ARGUMENTS, f"{error}; it is {name or 'the handler'}{function.signature}")
         return function
+
+    def _is_crammed(self, replies: ReplyCache) -> bool:
+        replies.settle()
+        return len(replies) >= replies.most_entries
 
     def took(self, peer: Peer, size: int) -> None:
         """A request runs, or waits to."""

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 from ..context import current
 from ..errors import EncodeError, Refused, RemoteError
 from ..message import Executed
+from ..protocol.peer import PeerState
 from ..protocol.pending import Deadlines
 from ..protocol.wire import Code, Flag
 from .admission import Admission, Refusal
 from .answers import Answers, is_own_word
-from .gate import Gates
+from .gate import Gate, Gates
 from .repeats import Repeats
 from .running import Ending, Running
 from .slow import SLOW_HANDLER, SlowHandlers
@@ -41,7 +42,7 @@ log = logging.getLogger(__name__)
 CLOSE_TIMEOUT = 1.0
 """Seconds that cancelled handlers have to end in when the server closes."""
 
-_ENGINE_ENDED, _CHOSEN = Ending.ENGINE, Flag.CHOSEN
+_ENGINE_ENDED, _CHOSEN, _CLOSED = Ending.ENGINE, Flag.CHOSEN, PeerState.CLOSED
 """Names of the module: looking a member up in its enum takes 0.1 us (Python 3.11), and every request asks."""
 
 _ENDED: Record = []
@@ -100,12 +101,15 @@ class Dispatcher:
 
         A CANCEL anywhere in the burst stops its request before it starts.
         """
-        for key in inbox.cancels:
-            running = self._running.get(key)
+        for peer, tag, was_there in inbox.cancels:
+            running = self._running.get((peer, tag))
             if running is not None:
                 self._cancel(running, Ending.ENGINE)
-        for peer in inbox.departed:
-            for running in [running for key, running in self._running.items() if key[0] is peer]:
+            if was_there and running is None and tag not in peer.replies.entries and tag not in peer.replies.stones:
+                self.received += 1
+                self.cancelled += 1
+        if inbox.departed:
+            for running in [running for key, running in self._running.items() if key[0] in inbox.departed]:
                 self._cancel(running, Ending.ENGINE)
         self._has_spawned = False
         started = 0
@@ -117,10 +121,7 @@ class Dispatcher:
 
     def _start_all(self, requests: Sequence[Request | None], now: float) -> None:
         for request in requests:
-            if request is None:
-                self.received += 1
-                self.cancelled += 1
-            else:
+            if request is not None:
                 self._admit(request, now)
 
     def expire(self, now: float) -> None:
@@ -139,6 +140,7 @@ class Dispatcher:
 
     async def close(self) -> None:
         """Cancels what runs, and waits for it as far as it can be cancelled."""
+        self._admission.is_closing = True
         for running in list(self._running.values()):
             self._cancel(running, Ending.SERVER, force=True)
         tasks = [running.task for running in self._running.values() if running.task is not None]
@@ -146,8 +148,11 @@ class Dispatcher:
             await asyncio.wait(tasks, timeout=CLOSE_TIMEOUT)
         self._abandoned = [task for task in tasks if not task.done()]
         for running in list(self._running.values()):
-            running.ending = running.ending or Ending.SERVER  # one that has not begun will not
-            log.warning("%r did not end when it was cancelled, and is abandoned", running)
+            running.ending = running.ending or Ending.SERVER
+            if running.started or not running.claim():
+                log.warning("%r did not end when it was cancelled, and is abandoned", running)
+            else:
+                running.started = False  # it has not begun, and will not
             self._answer_cancelled(running, Ending.SERVER)
         self._threads.close()
 
@@ -159,10 +164,15 @@ class Dispatcher:
         known: Running | Reply | None = self._running.get((peer, tag)) if peer.in_flight else None
         if known is None:
             known = replies.entries.get(tag)
+            if known is None and replies.stones:
+                known = replies.stones.get(tag)
         if known is not None or record[1] < replies.stale_below:
             self._come_again(peer, tag, record, known)
             return
         self.received += 1
+        if peer.state is _CLOSED:
+            self.cancelled += 1  # its GOODBYE stood behind
+            return
         function: Any = self._admission.judge(peer, record, size)
         if function.__class__ is Refusal:
             self._refuse(peer, tag, function)
@@ -190,6 +200,10 @@ class Dispatcher:
             self.repeats.join(known)
         elif (item := self.repeats.recall(peer, tag, known)) is not None:
             self._reply(peer, item)
+
+    def _start_called(self, gate: Gate, running: Running) -> None:
+        gate.called -= 1
+        self._start(running)
 
     def _start(self, running: Running) -> None:
         function = running.handler
@@ -297,20 +311,8 @@ class Dispatcher:
             self._answer(running, result)
 
     async def _in_thread(self, running: Running) -> Any:
-        _, _, _, _, _, _, args, kwargs, _ = running.record
         surroundings = contextvars.copy_context()
-
-        def job() -> Any:
-            # It may have waited for a thread until nobody waits for it any more.
-            if running.ended or (running.cancelled and running.handler.cancellable):
-                raise asyncio.CancelledError
-            if running.deadline is not None and running.deadline <= self._clock():
-                running.ending = Ending.DEADLINE
-                raise asyncio.CancelledError
-            running.started = True
-            return surroundings.run(running.handler.call, running, args, kwargs)
-
-        return await self._threads.run(job)
+        return await self._threads.run(lambda: surroundings.run(running.in_thread))
 
     def mark_started(self) -> bool:
         """Tells engines which of their requests are at work; returns whether there are others that have not begun."""
@@ -329,7 +331,7 @@ class Dispatcher:
         if running.gate is not None and running.gate.is_waiting(running):
             self._answer_cancelled(running, ending)
             return
-        if running.ending is not None or not (running.handler.cancellable or force):
+        if running.ending is not None or (running.started and not (running.handler.cancellable or force)):
             return
         running.ending = ending
         running.cancelled = True
@@ -351,7 +353,7 @@ class Dispatcher:
             self._admission.gave_back(running.engine, running.size)
             if running.gate is not None and (following := running.gate.leave(running)) is not None:
                 # Not at once: plain handlers would start one another, each in the frame of the one before.
-                self._loop.call_soon(self._start, following)
+                self._loop.call_soon(self._start_called, running.gate, following)
             if not self._running:
                 self._emptied.set()
         return True

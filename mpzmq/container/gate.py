@@ -19,11 +19,13 @@ class Gate:
     def __init__(self, most: int) -> None:
         self._most = most
         self._inside = 0
+        self.called = 0
+        """Requests whose turn has come, and which start in the next pass of the event loop."""
         self._waiting: OrderedDict[Hashable, None] = OrderedDict()
 
     def enter(self, running: Hashable) -> bool:
         """Whether a request may start now; if not, it waits for its turn."""
-        if self._inside < self._most:
+        if self._inside < self._most and not self.called:
             self._inside += 1
             return True
         self._waiting[running] = None
@@ -39,6 +41,8 @@ class Gate:
             del self._waiting[running]
             return None
         if self._waiting:
+            # Whoever comes in the same pass was issued later, and must not start before.
+            self.called += 1
             return self._waiting.popitem(last=False)[0]
         self._inside -= 1
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import enum
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,6 @@ from ..context import RequestContext
 from ..protocol.entry import request_in_words
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable
 
     from ..protocol.peer import Peer
@@ -49,13 +49,14 @@ class Running(RequestContext):
         sequence: its number in the session.
         digest: what it asks for, if the caller may issue its id again; else None.
         size: of the request in bytes.
+        unclaimed: holds one element until a handler that is for a thread begins, or is not to begin any more.
         gate: at which it waits, or through which it has gone.
         task: in which the handler runs, held until it ends (the event loop does not); None: in none, or in none yet.
     """
 
     __slots__ = (
         "digest", "due", "ended", "ending", "engine", "gate", "handler", "kept", "op", "record", "sequence", "size",
-        "started", "task", "told",
+        "started", "task", "told", "unclaimed",
     )  # fmt: skip
 
     def __init__(
@@ -92,6 +93,26 @@ class Running(RequestContext):
         self.gate: Gate | None = None
         self.started = self.ended = self.kept = self.told = False
         self.task: asyncio.Task[None] | None = None
+        self.unclaimed: list[None] | None = [None] if handler.thread else None
+
+    def claim(self) -> bool:
+        """Whether the handler may begin; only once: of the thread it is for and the event loop, one gets it."""
+        if self.unclaimed is not None:
+            try:
+                self.unclaimed.pop()
+            except IndexError:
+                return False
+        self.started = True
+        return True
+
+    def in_thread(self) -> Any:
+        """Calls the handler in a worker thread, unless nobody waits for it any more."""
+        _, _, _, _, _, _, args, kwargs, _ = self.record
+        if self.deadline is not None and self.deadline <= self._clock():
+            self.ending = self.ending or Ending.DEADLINE
+        if self.ending is not None or not self.claim():
+            raise asyncio.CancelledError
+        return self.handler.call(self, args, kwargs)
 
     @property
     def what(self) -> str:

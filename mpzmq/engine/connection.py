@@ -293,7 +293,7 @@ class Connection:
             if self._refused:
                 link.ledger.outbox.take_back(outgoing)
                 return
-            link.sent(outgoing)
+            link.sent(outgoing, now)
 
     def _gather(self) -> None:
         self._first_left = self._gathering = True

@@ -364,7 +364,7 @@ class ComputerEngineWriter:
 
     def _expired(self, entry: Entry, why: str) -> RequestTimeout:
         verdicts = self._link.verdicts
-        text = f"{entry.what} to {verdicts.whom} timed out: {why}; it has not run"
+        text = f"{entry.what} to {verdicts.whom} timed out: {why}"
         return verdicts.make(RequestTimeout, entry.tag, text, entry.executed)
 
     def _not_ready(self, why: str) -> ConnectTimeout:

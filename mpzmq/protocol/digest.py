@@ -27,8 +27,9 @@ def digest_of(
     buffers: list[Buffer] = []
     asked = [op, function, encoder.prepare_all(args, "args", buffers)]
     if kwargs:
-        asked.append(encoder.prepare_all(kwargs, "kwargs", buffers))
+        asked.append(encoder.prepare_all(dict(sorted(kwargs.items())), "kwargs", buffers))
     result = hashlib.blake2b(encoder.pack(asked), digest_size=_BYTES)
     for buffer in buffers:
+        result.update(len(buffer).to_bytes(8))
         result.update(buffer)
     return result.digest()

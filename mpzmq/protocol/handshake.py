@@ -29,8 +29,9 @@ class Inbox:
 
     Attributes:
         requests: to be started, in order; None stands for one whose CANCEL came behind it in the burst.
-        cancels: engine and tag of requests from before the burst.
-        departed: engines that said GOODBYE.
+        cancels: engine and tag of each CANCEL, and whether its request was in the burst: it may have come again, and be
+            at work already.
+        departed: engines that said GOODBYE: nobody waits for anything of theirs.
         receipts: each RECEIVED: how many requests came before it, engine, low-water mark and tags. It counts when those
             have been started: one that came again, in front of it, must still be known.
     """
@@ -39,8 +40,8 @@ class Inbox:
 
     def __init__(self) -> None:
         self.requests: list[Request | None] = []
-        self.cancels: list[tuple[Peer, bytes]] = []
-        self.departed: list[Peer] = []
+        self.cancels: list[tuple[Peer, bytes, bool]] = []
+        self.departed: set[Peer] = set()
         self.receipts: list[tuple[int, Peer, int, bytes]] = []
         self._places: dict[tuple[Peer, bytes], int] = {}
         self._placed = 0
@@ -48,17 +49,9 @@ class Inbox:
     def cancel(self, peer: Peer, tag: bytes) -> None:
         """A CANCEL was read: it stops what came before it, and not the same id issued anew behind it."""
         place = self._find().pop((peer, tag), None)
-        if place is None:
-            self.cancels.append((peer, tag))
-        else:
+        self.cancels.append((peer, tag, place is not None))
+        if place is not None:
             self.requests[place] = None
-
-    def depart(self, peer: Peer) -> None:
-        """A GOODBYE was read: nobody waits for anything of this session."""
-        self.departed.append(peer)
-        for key, place in self._find().items():
-            if key[0] is peer:
-                self.requests[place] = None
 
     def _find(self) -> dict[tuple[Peer, bytes], int]:
         """Where each request stands. Most bursts cancel nothing and never ask (0.3 us a request)."""
@@ -133,7 +126,7 @@ class Sessions:
                     self.dirty[peer] = None
             elif kind == Kind.GOODBYE:
                 self.forget(peer, PeerSignal.GOODBYE)
-                inbox.depart(peer)
+                inbox.departed.add(peer)
                 peer, known = None, False
             elif kind == Kind.PONG:
                 if record[1] == peer.number:
@@ -183,7 +176,7 @@ class Sessions:
         Whatever it sends next is answered with NO_SESSION. It dials again, and asks again: nothing runs twice.
         """
         peer.detach()
-        peer.replies.bury()
+        peer.replies.bury_all()
         self.dirty.pop(peer, None)
         for route in peer.routes:
             self._by_route.pop(route, None)
@@ -215,6 +208,9 @@ class Sessions:
         elif number <= peer.number:
             self.ignored += 1
             return
+        former = self._by_route.get(route)
+        if former is not None and former is not peer and former.route == route:
+            former.detach()  # one connection speaks for one session
         for old in peer.greet(route, record, now):
             self._by_route.pop(old, None)
         self._by_route[route] = peer

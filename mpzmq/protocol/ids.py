@@ -45,7 +45,7 @@ class UsedIds:
 
     def add(self, entry: Entry) -> None:
         """A request has ended."""
-        if entry.digest is not None and entry.sent:
+        if entry.digest is not None and (entry.sent or entry.doubtful):
             self._digests[entry.tag] = entry.digest
             if len(self._digests) > MOST_IDS:
                 self._digests.popitem(last=False)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from ..errors import MessageTooLarge
 from ..message import Executed
 from ..statistics import Statistics
-from .ids import SpentIds
+from .ids import MOST_IDS, SpentIds
 from .outbox import Outbox
 from .pending import PendingTable
 from .receipts import Receipts
@@ -56,6 +57,7 @@ class Ledger:
         self._queued_bytes = limits.queued_bytes
         self.spent_ids = SpentIds()
         self.used_ids = used_ids
+        self._open_ids: OrderedDict[bytes, None] = OrderedDict()  # of this link, without a reply
         self.receipts = Receipts()
         self._sequence = 0
         self._replied = self._failed = self._cancelled = 0
@@ -102,7 +104,7 @@ class Ledger:
             return False
         self._cancelled += 1
         self.outbox.remove(tag)
-        self.used_ids.add(entry)
+        self._leave_open(entry)
         return entry.sent
 
     def take_ended(self) -> list[tuple[Any, Any]]:
@@ -117,6 +119,8 @@ class Ledger:
         entry = self.pending.pop(tag, None)
         if entry is None:
             self._late += 1
+            if tag not in self.used_ids:
+                self.receipts.tags.append(tag)  # nobody will ask for it again
             return
         self._replied += 1
         self.receipts.tags.append(tag)
@@ -137,8 +141,8 @@ class Ledger:
             # It has not run: it waits for WELCOME, on this connection or on the successor's.
             if tag not in self.outbox:
                 # What was sent on an earlier connection may be known to the container from there. A container that
-                # drains knows its past, so what it does not run has not run; but another instance may have run it.
-                entry.sent = entry.resent if code == Code.NO_SESSION else entry.doubtful
+                # drains knows its past: what it does not run has not run there.
+                entry.sent = code == Code.NO_SESSION and entry.resent
                 self._put_back([entry])
         else:
             if code in _ANSWERS:
@@ -234,7 +238,8 @@ class Ledger:
     def limit_messages(self, size: int) -> None:
         """The container's limit has become known; requests that were queued before may exceed it."""
         self.message_bytes = min(self._own_message_bytes, size)
-        self._end([entry for entry in self.pending.values() if entry.size > self.message_bytes], self.too_large)
+        new = [entry for entry in self.pending.values() if not (entry.sent or entry.doubtful)]
+        self._end([entry for entry in new if entry.size > self.message_bytes], self.too_large)
 
     def too_large(self, entry: Entry) -> MessageTooLarge:
         """The error for a request that one of the sides does not accept."""
@@ -261,7 +266,8 @@ class Ledger:
         )
 
     def _put_back(self, entries: list[Entry]) -> None:
-        self.outbox.restore(entries)
+        for entry in entries:
+            self.outbox.put(entry)
         self._disordered = True
 
     def _end(self, entries: list[Entry], verdict: Callable[[Entry], Exception]) -> None:
@@ -269,5 +275,17 @@ class Ledger:
             self.pending.pop(entry.tag, None)
             self.outbox.remove(entry.tag)
             self._failed += 1
-            self.used_ids.add(entry)
+            self._leave_open(entry)
             self.ended.append((entry.waiter, verdict(entry)))
+
+    def _leave_open(self, entry: Entry) -> None:
+        """A request has ended without its reply. If its caller chose the id, it may be issued again."""
+        if entry.digest is None:
+            return
+        self.used_ids.add(entry)
+        self._open_ids[entry.tag] = None
+        if len(self._open_ids) > MOST_IDS:
+            oldest, _ = self._open_ids.popitem(last=False)
+            if oldest not in self.pending:
+                # It is forgotten here, and need not be remembered there any longer.
+                self.receipts.tags.append(oldest)

@@ -110,6 +110,11 @@ class Outbox:
         self._control[key] = body
         return replaced is None
 
+    @property
+    def has_controls(self) -> bool:
+        """Whether any control record waits."""
+        return bool(self._control)
+
     def has_control(self, kind: int) -> bool:
         """Whether a control record of the link of a kind waits."""
         return (LINK_TAG, kind) in self._control

@@ -95,7 +95,9 @@ class Peer:
         Returns:
             Routes too old to be remembered any longer.
         """
-        _, _, _, self.number, self.name, self._interval, limits = hello
+        _, _, _, self.number, self.name, interval, limits = hello
+        # A connection that is gone is only found by asking: nobody is left alone for ever, whatever it says.
+        self._interval = min(interval, self._limits.reply_ttl)
         if self.route and self.route != route:
             self._old_routes.append(self.route)
         self.route = route
@@ -162,7 +164,7 @@ class Peer:
     def has_read_all(self) -> bool:
         """Whether the engine is known to have every reply that it may ask for."""
         if self.state is PeerState.DETACHED:
-            return not len(self.replies)
+            return not self.replies.has_unsettled
         return not (self.outbox or self._unanswered or self.has_sent)
 
     @property

@@ -19,6 +19,7 @@ class Receipts:
     def __init__(self) -> None:
         self.tags: list[bytes] = []
         self._bytes = 0
+        self._low_water = 1  # as it was told last
 
     def came(self, size: int) -> bool:
         """A message of ``size`` bytes has come while there are some; True: the container should be told now."""
@@ -30,6 +31,10 @@ class Receipts:
         """Whether they are worth a record in a message that leaves anyway."""
         return len(self.tags) >= ALONG
 
+    def are_news(self, low_water: int) -> bool:
+        """Whether the container does not know all that it may."""
+        return bool(self.tags) or low_water > self._low_water
+
     def record(self, low_water: int) -> Record:
         """A RECEIVED with as many as one may name, which need not be told again.
 
@@ -39,8 +44,10 @@ class Receipts:
         tags = b"".join(self.tags[:MOST_TAGS])
         del self.tags[:MOST_TAGS]
         self._bytes = 0
+        self._low_water = low_water
         return [Kind.RECEIVED, low_water, tags]
 
     def clear(self) -> None:
-        """There is nobody left who would keep them."""
+        """There is nobody left who would keep them, and whoever is there now knows nothing yet."""
         self.tags.clear()
+        self._low_water = 1

@@ -49,12 +49,14 @@ class Recovery:
         if why is not None:
             self.cancels.clear()
             self._ledger.receipts.clear()
-        count = self._ledger.resume(why, instance_changed=instance_changed)
-        self._resending = count > 0
-        self.not_before = self._budget.spend(count, now)
+        self._resending = self._ledger.resume(why, instance_changed=instance_changed) > 0
 
     def waiting(self) -> int:
         """How many requests stand in front that were sent before: a container that drains takes no others."""
         count = self._ledger.old_first() if self._resending else 0
         self._resending = count > 0
         return count
+
+    def left(self, count: int, now: float) -> None:
+        """So many requests have left that had been sent before."""
+        self.not_before = self._budget.spend(count, now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import TYPE_CHECKING
 
@@ -56,11 +57,17 @@ class Reply(Item):
 class Room:
     """What all sessions of one container keep together."""
 
-    __slots__ = ("bytes", "most_bytes")
-
     def __init__(self, limits: Limits) -> None:
         self.bytes = 0
         self.most_bytes = SESSIONS_WORTH * limits.reply_bytes
+        self.caches: set[ReplyCache] = set()
+
+    def make(self) -> None:
+        """Those who keep the most lose it: a session that keeps little has no part in it."""
+        for cache in sorted(self.caches, key=lambda cache: -cache.bytes):
+            if self.bytes <= self.most_bytes - self.most_bytes // _SLACK:
+                break
+            cache.bury_all()
 
 
 class ReplyCache:
@@ -71,7 +78,9 @@ class ReplyCache:
 
     Attributes:
         entries: the answers, by tag, in the order in which they were given.
-        most_entries: how many of them can be remembered; an engine that acknowledges has fewer.
+        stones: those of which only is known that they were given.
+        most_entries: how many of both can be remembered; an engine that acknowledges has fewer.
+        bytes: the size of all answers that are there whole.
         now: the time, as far as it matters here: set every now and then.
         stale_below: a request with a lower sequence number that is not known is not run: it had its answer, and
             that is forgotten.
@@ -81,40 +90,39 @@ class ReplyCache:
         self.now = 0.0
         self.stale_below = 0
         self.entries: dict[bytes, Reply] = {}
-        self._kept = 0
-        self._bytes = 0
-        self._low_water = 0
+        self.stones: dict[bytes, Reply] = {}
+        self.bytes = 0
+        self.most_entries = limits.in_flight + limits.reply_entries + UNTOLD
+        self._low_water = self._settled_below = 0
         self._most_kept = limits.reply_entries
         self._most_bytes = limits.reply_bytes
-        self.most_entries = limits.in_flight + limits.reply_entries + UNTOLD
         self._room = room
 
     def __len__(self) -> int:
-        return len(self.entries)
-
-    def forget(self, tag: bytes) -> None:
-        """One answer less."""
-        reply = self.entries.pop(tag)
-        if reply.is_kept:
-            self._let_go(reply)
+        return len(self.entries) + len(self.stones)
 
     def keep(self, reply: Reply) -> None:
         """An answer more. There is none under its tag: its request would not have run."""
         reply.kept_at = self.now
-        self.entries[reply.tag] = reply
         size = reply.size
         if size > self._most_bytes:
-            self._bury(reply.tag)
+            self._bury(reply)
             return
         if reply.buffers:
-            # What the handler may still write to is not what it answered.
+            # What the handler may still write to is not what it answered; and a small part must not hold a large whole.
             reply.buffers = [_unchanging(buffer) for buffer in reply.buffers]
-        self._kept += 1
-        self._bytes += size
+        entries = self.entries
+        entries[reply.tag] = reply
+        self.bytes += size
         room = self._room
         room.bytes += size
-        if self._kept > self._most_kept or self._bytes > self._most_bytes or room.bytes > room.most_bytes:
+        if len(entries) > self._most_kept or self.bytes > self._most_bytes:
             self._make_room()
+        if room.bytes > room.most_bytes:
+            room.caches.add(self)
+            room.make()
+        elif len(entries) == 1:
+            room.caches.add(self)
 
     def acknowledge(self, low_water: int, tags: bytes) -> None:
         """The engine has told what it needs no more.
@@ -126,71 +134,94 @@ class ReplyCache:
         if low_water > self._low_water:
             self._low_water = low_water
             self.stale_below = max(self.stale_below, low_water)
-        entries = self.entries
-        size = count = 0
+        entries, stones = self.entries, self.stones
+        size = 0
         for (tag,) in TAG.iter_unpack(tags):
             reply = entries.pop(tag, None)
-            if reply is not None and reply.is_kept:
+            if reply is not None:
                 size += reply.size
-                count += 1
-        self._kept -= count
-        self._bytes -= size
+            elif stones:
+                stones.pop(tag, None)
+        self.bytes -= size
         self._room.bytes -= size
+
+    def settle(self) -> None:
+        """Forgets what is below the low-water mark: of that, only callers who chose their ids may come again."""
+        low_water = self._low_water
+        if low_water == self._settled_below:
+            return
+        self._settled_below = low_water
+        for replies in (self.entries, self.stones):
+            for reply in [r for r in replies.values() if r.sequence < low_water and r.digest is None]:
+                self._drop(reply)
+
+    @property
+    def has_unsettled(self) -> bool:
+        """Whether the engine may still ask again for one of them."""
+        return len(self) > 0 and any(
+            reply.sequence >= self._low_water for reply in itertools.chain(self.entries.values(), self.stones.values())
+        )
 
     def expire(self, before: float) -> None:
         """Forgets what was answered before a time. If the engine asks again all the same, it is told so."""
-        expired = []
-        for reply in self.entries.values():
-            if reply.kept_at >= before:
-                break
-            expired.append(reply)
-        for reply in expired:
-            self.stale_below = max(self.stale_below, reply.sequence + 1)
-            self.forget(reply.tag)
+        for replies in (self.entries, self.stones):
+            expired = list(itertools.takewhile(lambda reply: reply.kept_at < before, replies.values()))
+            for reply in expired:
+                self.stale_below = max(self.stale_below, reply.sequence + 1)
+                self._drop(reply)
 
-    def bury(self) -> None:
+    def bury_all(self) -> None:
         """Keeps of all answers only that they were given."""
-        for reply in [reply for reply in self.entries.values() if reply.is_kept]:
-            self._let_go(reply)
-            self._bury(reply.tag)
+        for reply in list(self.entries.values()):
+            self._bury(reply)
 
     def clear(self) -> int:
         """Forgets everything; returns how many answers nobody has acknowledged."""
-        count = sum(reply.sequence >= self._low_water for reply in self.entries.values())
-        self._room.bytes -= self._bytes
+        unacknowledged = itertools.chain(self.entries.values(), self.stones.values())
+        count = sum(reply.sequence >= self._low_water for reply in unacknowledged)
+        self._room.bytes -= self.bytes
+        self._room.caches.discard(self)
         self.entries.clear()
-        self._kept = self._bytes = 0
+        self.stones.clear()
+        self.bytes = 0
         return count
 
-    def _let_go(self, reply: Reply) -> None:
-        self._kept -= 1
-        self._bytes -= reply.size
-        self._room.bytes -= reply.size
+    def _drop(self, reply: Reply) -> None:
+        if self.stones.pop(reply.tag, None) is None:
+            self._let_go(reply)
 
-    def _bury(self, tag: bytes) -> None:
+    def _let_go(self, reply: Reply) -> None:
+        if self.entries.pop(reply.tag, None) is not None:
+            self.bytes -= reply.size
+            self._room.bytes -= reply.size
+
+    def _bury(self, reply: Reply) -> None:
         """Of an answer only stays that it was given. The answer itself may still be on its way out."""
-        reply = self.entries[tag]
-        stone = Reply(tag, b"", (), reply.sequence, reply.digest)
+        self._let_go(reply)
+        stone = Reply(reply.tag, b"", (), reply.sequence, reply.digest)
         stone.kept_at = reply.kept_at
         stone.is_kept = False
-        self.entries[tag] = stone
+        self.stones[reply.tag] = stone
 
     def _make_room(self) -> None:
-        # Below the low-water mark only callers who chose their ids may come again.
-        low_water = self._low_water
-        for reply in [r for r in self.entries.values() if r.sequence < low_water and r.digest is None]:
-            self.forget(reply.tag)
-        room = self._room
-        if self._kept <= self._most_kept and self._bytes <= self._most_bytes and room.bytes <= room.most_bytes:
+        self.settle()
+        if len(self.entries) <= self._most_kept and self.bytes <= self._most_bytes:
             return
         most_kept = self._most_kept - self._most_kept // _SLACK
         most_bytes = self._most_bytes - self._most_bytes // _SLACK
-        for reply in [r for r in self.entries.values() if r.is_kept]:
-            if self._kept <= most_kept and self._bytes <= most_bytes and room.bytes <= room.most_bytes:
+        for reply in list(self.entries.values()):
+            if len(self.entries) <= most_kept and self.bytes <= most_bytes:
                 break
-            self._let_go(reply)
-            self._bury(reply.tag)
+            self._bury(reply)
 
 
 def _unchanging(buffer: Buffer) -> Buffer:
-    return bytes(buffer) if isinstance(buffer, memoryview) and not buffer.readonly else buffer
+    """The buffer, or a copy: of what can be changed, of a small part of something large, of what cannot be told."""
+    if isinstance(buffer, bytes):
+        return buffer
+    try:
+        whole = memoryview(buffer.obj)
+    except TypeError:
+        return bytes(buffer)
+    is_whole = whole.readonly and whole.nbytes <= 2 * buffer.nbytes and not hasattr(buffer.obj, "base")
+    return buffer if is_whole else bytes(buffer)

@@ -61,6 +61,11 @@ _ADVICE: dict[int, str] = {
 }
 
 
+def _safe(entry: Entry) -> str:
+    """What may be done, if nothing is known to have run under the id."""
+    return "; it is safe to send again" if entry.executed is Executed.NO else ""
+
+
 class Verdicts:
     """Builds the errors of one link."""
 
@@ -97,7 +102,7 @@ class Verdicts:
             why = "it never left, because the container has not read what was sent before it"
         else:
             why = f"it never left (the link is {state})"
-        text = f"{entry.what} to {self.whom} timed out: {why}; it is safe to send again{self._own_fault()}"
+        text = f"{entry.what} to {self.whom} timed out: {why}{_safe(entry)}{self._own_fault()}"
         return self.make(RequestTimeout, entry.tag, text, entry.executed)
 
     def _own_fault(self) -> str:
@@ -120,7 +125,7 @@ class Verdicts:
         """The connection was ended on purpose, by either side."""
         text = f"{entry.what} to {self.whom} got no reply before {why}"
         if not entry.sent:
-            text += "; it never left, and is safe to send again"
+            text += f"; it never left{_safe(entry)}"
         else:
             text += "; its handler had begun" if entry.started else "; it may or may not have run"
         return self.make(ConnectionClosed, entry.tag, text, entry.executed)

@@ -279,7 +279,7 @@ def _check_ack(record: Record, decoder: Decoder) -> bool:
 
 def _check_received(record: Record, decoder: Decoder) -> bool:
     _, low_water, tags = record
-    return _is_count(low_water) and type(tags) is bytes and len(tags) % 16 == 0
+    return _is_count(low_water) and type(tags) is bytes and len(tags) % 16 == 0 and len(tags) <= 16 * MOST_TAGS
 
 
 # How many fields this version knows, and what it wants of them. Fields behind those are a later version's.

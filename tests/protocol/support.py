@@ -119,7 +119,7 @@ class Pair:
             outgoing = self.link.next_outgoing(self.now)
             if outgoing is None:
                 break
-            self.link.sent(outgoing)
+            self.link.sent(outgoing, self.now)
             left += self.read(outgoing)
         self.sent += left
         return left
