@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+import msgpack
 import pytest
 import zmq
 
@@ -30,7 +31,7 @@ from mpzmq import (
 )
 from mpzmq.protocol import wire
 from mpzmq.protocol.encoder import Encoder
-from mpzmq.protocol.wire import Kind, Op
+from mpzmq.protocol.wire import Code, Kind, Op
 from mpzmq.testing import Proxy
 
 from .engine import Job
@@ -133,35 +134,54 @@ async def test_a_flipped_byte_harms_nobody_else() -> None:
     assert len(ended) == len(places)
 
 
-async def test_an_engine_that_does_not_read_loses_its_session_and_nobody_else() -> None:
+async def test_an_engine_that_does_not_read_loses_its_connection_and_nobody_else() -> None:
     limits = Limits(queued_bytes=1 << 20)
     server = ContainerServer(limits=limits, heartbeat=HeartbeatPolicy(interval=5, down_after=20))
     server.on_invoke(lambda size: bytes(size))
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    deaf = context.socket(zmq.DEALER)
-    deaf.set(zmq.LINGER, 0)
+    deaf, back = context.socket(zmq.DEALER), context.socket(zmq.DEALER)
     deaf.set(zmq.RCVHWM, 1)
     deaf.set(zmq.RCVBUF, 4096)
-    encoder = Encoder(Limits())
+    pack, session = Encoder(Limits()).pack, uuid4()
+    requests = {
+        uuid4().bytes: pack([Kind.REQUEST, number, None, 0, Op.INVOKE, None, [20_000], None, None])
+        for number in range(1, 2001)
+    }
+
+    def ask(socket: zmq.Socket[bytes], *tags: bytes) -> None:
+        socket.send_multipart([b"".join(tags), b"".join(requests[tag] for tag in tags)], zmq.NOBLOCK)
+
+    def greet(socket: zmq.Socket[bytes], endpoint: str, number: int) -> None:
+        socket.connect(endpoint)
+        socket.send_multipart([LINK_TAG, pack(wire.hello(session, number, "deaf", 60.0, Limits()))])
+
     try:
         async with server, ComputerEngineWorker() as worker:
             endpoint = await server.bind("tcp://127.0.0.1:0")
             healthy = await worker.connect(uuid4(), endpoint)
-            deaf.connect(endpoint)
-            hello = wire.hello(uuid4(), 1, "deaf", 60.0, Limits())
-            deaf.send_multipart([LINK_TAG, encoder.pack(hello)])
+            greet(deaf, endpoint, 1)
             await until(lambda: server.statistics().sessions == 2)
             # libzmq's own queue takes 1,000 messages, and each of these replies is one.
-            for batch in range(20):
-                numbers = range(100 * batch + 1, 100 * batch + 101)
-                records = [[Kind.REQUEST, number, None, 0, Op.INVOKE, None, [20_000], None, None] for number in numbers]
-                tags = b"".join(uuid4().bytes for _ in records)
-                deaf.send_multipart([tags, b"".join(map(encoder.pack, records))], zmq.NOBLOCK)
+            tags = list(requests)
+            for start in range(0, len(tags), 100):
+                ask(deaf, *tags[start : start + 100])
             await until(lambda: server.statistics().sessions == 1)
-            assert server.statistics().undeliverable > 0
             assert await healthy.request(5) == bytes(5)
+            # What it asks again on a new connection is known, and does not run again.
+            greet(back, endpoint, 2)
+            await until(lambda: server.statistics().sessions == 2)
+            received = server.statistics().received
+            ask(back, tags[0])
+            frames: list[bytes] = []
+            while not frames or frames[0] != tags[0]:
+                await until(lambda: back.poll(0))
+                frames = back.recv_multipart()
+            record = msgpack.unpackb(frames[1])
+            assert record[:3] == [Kind.ERROR, Code.NOT_KEPT, wire.EXECUTED.index(Executed.YES)]
+            assert (server.statistics().received, server.statistics().repeated) == (received, 1)
     finally:
         deaf.close(0)
+        back.close(0)
         context.term()
 
 
