@@ -241,7 +241,7 @@ class _JsonArguments(click.Command):
 @click.option("--kw", "named", multiple=True, metavar="NAME=JSON", help="An argument by name.")
 @click.option("--invoke", "data", metavar="JSON", help="Send plain data instead of calling a function.")
 @_timeout_option(30.0)
-@click.option("--idempotent", is_flag=True, help="It may run twice: send it again after a reconnect.")
+@click.option("--idempotent", is_flag=True, help="It may run twice: send it again after a restart.")
 @_json_option("Print the result with the status and the time, or the error, as one JSON document.")
 def call(
     endpoint: str,

@@ -30,7 +30,7 @@ class Options:
     Attributes:
         timeout: seconds until ``RequestTimeout``; None: no deadline of its own.
         wait: whether it may wait, within the timeout, for a link that cannot take it now.
-        idempotent: whether it may run twice, and so be sent again after its connection was lost.
+        idempotent: whether it may run twice, and so be sent again to a container that was restarted.
         metadata: sent along; the handler finds it in its context.
         milliseconds: the timeout as it goes over the wire.
     """

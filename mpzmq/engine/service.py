@@ -79,14 +79,15 @@ class EngineService:
         """Sends data to a container's handler for plain requests and returns the data of its reply.
 
         Args:
-            request_id: the id of the request, chosen by the caller, used once.
+            request_id: the id of the request, chosen by the caller; the same id again, after it has ended without its
+                reply, is the same request.
             remote_id: the container.
             data: any value of the table in the README.
             fallback: data that is sent once instead, under an id of its own and the same deadline, when the
                 container answers ``Unsupported``, ``InvalidArguments`` or ``Refused``; None: no fallback.
             method: INVOKE; or GETSTATE or SETSTATE, whose data is the new status.
             timeout: seconds; None: no deadline of its own. A deadline of an enclosing handler always counts.
-            idempotent: it may run twice: after a lost connection it is sent again, with the same id.
+            idempotent: it may run twice: it is sent again, with the same id, to a container that was restarted, too.
             wait: wait within the timeout for a link that is dialled, drains or is full; False: fail at once.
             metadata: str keys; the handler finds it in its context.
 
