@@ -408,6 +408,7 @@ async def test_records_before_hello_never_run(scene: Scene, raw: Callable[[int],
     assert told == tag
     assert record[:3] == [Kind.ERROR, Code.NO_SESSION, 0]
     peer.send(LINK_TAG, peer.pack([Kind.PING, 1]))
+    assert peer.unpack(await peer.receive())[0][1][:2] == [Kind.ERROR, Code.NO_SESSION]
     peer.send(tag, peer.pack([Kind.CANCEL]))
     assert scene.server.statistics().received == received
     welcome = await peer.greet()

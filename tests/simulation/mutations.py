@@ -52,8 +52,8 @@ MUTATIONS = [
     Mutation(
         "a failed request is not counted",
         "protocol/ledger.py",
-        "            self._failed += 1\n            self.used_ids",
-        "            self.used_ids",
+        "            self._failed += 1\n            self._leave_open",
+        "            self._leave_open",
         "issued == replied + failed + cancelled + in_flight",
     ),
     Mutation(
@@ -115,7 +115,7 @@ MUTATIONS = [
     Mutation(
         "an engine's GOODBYE is swallowed",
         "protocol/handshake.py",
-        "                inbox.depart(peer)",
+        "                inbox.departed.add(peer)",
         "                pass",
         "a worker that closes leaves no handler running",
     ),
@@ -220,8 +220,8 @@ MUTATIONS = [
     Mutation(
         "late replies are acknowledged",
         "protocol/ledger.py",
-        "            self._late += 1\n            return\n        self._replied",
-        "            self.receipts.tags.append(tag)\n            return\n        self._replied",
+        "            if tag not in self.used_ids:\n                self.receipts",
+        "            if True:\n                self.receipts",
         "an id that ended without its reply may be issued again, and does not run again",
     ),
     Mutation(
@@ -276,8 +276,8 @@ MUTATIONS = [
     Mutation(
         "a gate lets one too many in",
         "container/gate.py",
-        "if self._inside < self._most:",
-        "if self._inside <= self._most:",
+        "if self._inside < self._most and not self.called:",
+        "if self._inside <= self._most and not self.called:",
         "max_concurrency",
     ),
     Mutation(
