@@ -78,12 +78,12 @@ def one_line(text: str) -> str:
 def test_every_example_is_tested() -> None:
     names = {path.name for path in EXAMPLES.glob("*.py")}
     tested = {"fastapi_app.py", "fan_out.py", "functions.py", "notebook.py", "state.py"}
-    assert names == tested | {"echo_server.py", "hello_client.py", "reconnect.py"}
+    assert names == tested | {"echo_server.py", "hello_client.py", "reconnect.py", "rollout.py"}
     readme = (EXAMPLES / "README.md").read_text("utf-8")
     assert all(f"({name})" in readme for name in names)
 
 
-@pytest.mark.parametrize("name", ["echo_server.py", "fan_out.py", "hello_client.py", "reconnect.py"])
+@pytest.mark.parametrize("name", ["echo_server.py", "fan_out.py", "hello_client.py", "reconnect.py", "rollout.py"])
 def test_help(name: str) -> None:
     result = run(name, "--help")
     assert result.returncode == 0, result.stderr
@@ -194,6 +194,52 @@ def test_no_container_outlives_reconnect(number: signal.Signals) -> None:
         output, errors = example.communicate(timeout=SECONDS)
         assert example.returncode == (130 if number == signal.SIGINT else -number), f"{output}\n{errors}"
         assert "Traceback" not in errors
+
+
+def test_rollout() -> None:
+    result = run("rollout.py", "--callers", "8")
+    told = f"{result.stdout}\n{result.stderr}"
+    assert result.returncode == 0, told
+    assert result.stderr == "", told
+    restarts = re.findall(r"^(\w+): process (\d+) ended after .*; process (\d+) ALIVE", result.stdout, re.M)
+    assert [restart[0] for restart in restarts] == ["red", "green", "blue"], told
+    rows = re.findall(r"^(red|green|blue) +(\d+) +(\d+) +(\d+) +(\d+\.\d\d) s$", result.stdout, re.M)
+    assert [row[:2] for row in rows] == [("red", "1"), ("green", "1"), ("blue", "1")], told
+    for _, _, answered, carried_over, pause in rows:
+        assert int(answered) > int(carried_over) > 0 < float(pause), told
+    assert result.stdout.endswith("every call was answered, and every one ran exactly once\n")
+
+
+def test_rollout_finds_what_a_kill_loses() -> None:
+    result = run("rollout.py", "--callers", "8", "--kill")
+    assert result.returncode == 1, f"{result.stdout}\n{result.stderr}"
+    assert re.search(r"^red: process \d+ ended with exit code -9$", result.stderr, re.M), result.stderr
+    assert re.search(r"^red: request .* failed, and ran: ConnectionLost", result.stderr, re.M), result.stderr
+    assert "things are not as promised" in result.stderr
+
+
+def test_rollout_finds_what_runs_twice() -> None:
+    """Its verdict is worth something: requests that are marked as if they might run twice do, in a successor."""
+    script = (
+        "import sys; sys.argv[1:] = ['--callers', '8', '--kill'];"
+        "import rollout;"
+        "service = rollout.ComputerEngineWorker.service;"
+        "twice = lambda *args, **options: service(*args, **options | {'idempotent': True});"
+        "rollout.ComputerEngineWorker.service = twice;"
+        "sys.exit(rollout.main())"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        cwd=EXAMPLES,
+        env=environment(),
+        check=False,
+    )
+    assert result.returncode == 1, f"{result.stdout}\n{result.stderr}"
+    assert re.search(r"^red: request .* ran 2 times$", result.stderr, re.M), result.stderr
+    assert " failed, and " not in result.stderr
 
 
 # Functions, states, many containers
