@@ -51,16 +51,16 @@ class Liveness:
 
     def is_ping_due(self, now: float) -> bool:
         """Whether the link was silent for an interval and no PING is under way."""
-        return self._pinged_at is None and now - self.last_heard >= self._policy.interval
+        return self._pinged_at is None and now >= self.last_heard + self._policy.interval
 
     def is_silent(self, now: float) -> bool:
         """Whether nothing was heard for two intervals, though the other side was asked in time to answer."""
-        return now - self.last_heard >= 2 * self._policy.interval and now >= self._answer_due()
+        return now >= self.last_heard + 2 * self._policy.interval and now >= self._answer_due()
 
     def is_stuck(self, now: float) -> bool:
         """Whether the silence has lasted longer than the policy bears."""
         stuck_after = self._policy.stuck_after
-        return stuck_after is not None and now - self.last_heard >= stuck_after and now >= self._answer_due()
+        return stuck_after is not None and now >= self.last_heard + stuck_after and now >= self._answer_due()
 
     def missed(self, now: float) -> int:
         """Whole intervals since something was heard."""
@@ -77,14 +77,13 @@ class Liveness:
 
         All links look at the same moments: one wake-up for many of them (1,000 idle links took 8 % of a core without).
         """
-        interval = self._policy.interval
-        if self._pinged_at is None and now < self.last_heard + interval:
-            when = self.last_heard + interval
-        elif now < (silent_at := max(self.last_heard + 2 * interval, self._answer_due())):
-            when = silent_at
-        elif self._policy.stuck_after is not None:
-            when = max(self.last_heard + self._policy.stuck_after, self._answer_due())
-        else:
-            return None
+        interval, stuck_after = self._policy.interval, self._policy.stuck_after
         step = _STEP * interval
-        return max(when, math.ceil(when / step) * step)  # the product may fall short of it by a rounding
+        ping_due = self.last_heard + interval if self._pinged_at is None else -math.inf
+        silent_at = max(self.last_heard + 2 * interval, self._answer_due())
+        stuck_at = -math.inf if stuck_after is None else max(self.last_heard + stuck_after, self._answer_due())
+        for when in (ping_due, silent_at, stuck_at):
+            # Who asks between the verdict and the moment at which links look has not looked yet.
+            if now < when + step and now < (look := max(when, math.ceil(when / step) * step)):
+                return look  # the product may fall short of it by a rounding
+        return None
