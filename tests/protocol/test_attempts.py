@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from mpzmq.config import ReconnectPolicy
 from mpzmq.protocol.attempts import Attempts
@@ -52,3 +55,88 @@ def test_only_welcome_resets_the_count() -> None:
     assert (attempts.failed, attempts.total) == (0, 2)
     assert redials_until_exhausted(attempts) == 3
     assert attempts.total == 5
+
+
+class AttemptsMachine(RuleBasedStateMachine):
+    """The dials of one link, in any order that a network allows; the machine gives up when it is told to.
+
+    The model counts redials from the last loss on, and knows by itself after which of them a link has to give up.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.policy = ReconnectPolicy()
+        self.attempts = Attempts(self.policy)
+        self.dials = self.redials = self.all_redials = 0
+        """Dials that failed before there was a WELCOME; redials that failed since the last loss, and ever."""
+        self.up, self.over = False, True
+
+    @precondition(lambda self: self.over)
+    @rule(enabled=st.sampled_from([True, True, True, False]), most=st.sampled_from([None, 0, 1, 2, 5]))
+    def begin(self, enabled: bool, most: int | None) -> None:
+        """A new link; the old one has given up."""
+        self.policy = ReconnectPolicy(enabled=enabled, max_attempts=most)
+        self.attempts = Attempts(self.policy)
+        self.dials = self.redials = self.all_redials = 0
+        self.over = False
+
+    def judge(self) -> None:
+        """A dial has failed, or the connection is lost: is it the end?"""
+        most = self.policy.max_attempts
+        self.over = self.attempts.exhausted
+        assert self.over == (not self.policy.enabled or self.redials == most)
+
+    @precondition(lambda self: not (self.up or self.over))
+    @rule()
+    def dial_fails(self) -> None:
+        """Refused, timed out, or broken before WELCOME, busy or not."""
+        if self.dials:
+            self.redials += 1
+            self.all_redials += 1
+        self.dials += 1
+        self.attempts.dial_failed()
+        self.judge()
+
+    @precondition(lambda self: not (self.up or self.over))
+    @rule()
+    def dial_reaches_a_busy_process(self) -> None:
+        """No WELCOME yet, but no failure either: nobody tells the counter."""
+
+    @precondition(lambda self: not (self.up or self.over))
+    @rule()
+    def dial_is_greeted(self) -> None:
+        self.up = True
+        self.dials += 1
+        self.redials = 0
+        self.attempts.greeted()
+
+    @precondition(lambda self: self.up)
+    @rule()
+    def connection_is_lost(self) -> None:
+        self.up = False
+        self.judge()
+
+    @invariant()
+    def the_counts_are_right(self) -> None:
+        assert (self.attempts.failed, self.attempts.total) == (self.redials, self.all_redials)
+
+    @invariant()
+    def no_redial_more_than_allowed(self) -> None:
+        most = self.policy.max_attempts
+        if not self.policy.enabled:
+            assert self.redials == 0
+        elif most is not None:
+            assert self.redials <= most
+
+    def teardown(self) -> None:
+        """From wherever it stands, exactly what is left of the policy is redialled before it is used up."""
+        if self.over or self.policy.max_attempts is None or not self.policy.enabled:
+            return
+        self.attempts.dial_failed()
+        first = not self.dials
+        left = self.policy.max_attempts - self.redials - (not first)
+        assert redials_until_exhausted(self.attempts) == max(0, left)
+
+
+TestDialsInAnyOrder = AttemptsMachine.TestCase
+TestDialsInAnyOrder.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from mpzmq.config import HeartbeatPolicy
 from mpzmq.protocol.liveness import Liveness
@@ -96,3 +97,169 @@ def test_what_is_due_is_never_looked_at_too_early(interval: float, heard: float)
     assert when is not None
     assert liveness.is_ping_due(when) or when < heard + interval * (1 + 1e-9)
     assert when >= heard + interval
+
+
+class LivenessMachine(RuleBasedStateMachine):
+    """One link's heartbeat, whatever is heard and whenever this side's own event loop is blocked.
+
+    The machine plays the link: it looks when it was told to (``pass_time``) or late (``is_blocked``), sends the PING
+    that is due, and takes another connection when the old one is stuck. The model knows when something was heard and
+    when the other side was asked, and from these when each verdict is true; it knows nothing of the moments at which
+    all links look, only that they are a tenth of an interval apart.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.policy = POLICY
+        self.now = self.heard_at = 100.0
+        self.liveness = Liveness(self.policy, self.now)
+        self.asked_at: float | None = None
+        self.welcomed = self.silent_told = False
+        self.samples: list[float] = []
+
+    @initialize(
+        interval=st.sampled_from([0.3, 1.0, 2.0]),
+        stuck=st.sampled_from([None, 2.05, 4.5]),
+        start=st.sampled_from([0.0, 100.0, 1e6 + 0.07]),
+    )
+    def choose(self, interval: float, stuck: float | None, start: float) -> None:
+        stuck_after = None if stuck is None else stuck * interval
+        self.policy = HeartbeatPolicy(interval=interval, down_after=3 * interval, stuck_after=stuck_after)
+        self.now = self.heard_at = start
+        self.liveness = Liveness(self.policy, start)
+
+    # What the model knows
+
+    @property
+    def rounding(self) -> float:
+        return 1e-9 * max(1.0, self.now)
+
+    @property
+    def answer_due(self) -> float:
+        """When the other side has had its time to answer."""
+        return self.heard_at if self.asked_at is None else self.asked_at + 0.9 * self.policy.interval
+
+    @property
+    def silent_from(self) -> float:
+        return max(self.heard_at + 2 * self.policy.interval, self.answer_due)
+
+    @property
+    def stuck_from(self) -> float | None:
+        stuck_after = self.policy.stuck_after
+        return None if stuck_after is None else max(self.heard_at + stuck_after, self.answer_due)
+
+    # The link
+
+    def look(self, *, late: bool = False) -> None:
+        """What a link does at a tick. What it finds is true, and was not true much longer than it may be."""
+        liveness, now, bearable = self.liveness, self.now, 0.1 * self.policy.interval + self.rounding
+        if self.welcomed and liveness.is_ping_due(now):
+            due = self.heard_at + self.policy.interval
+            assert self.asked_at is None, "one PING is unanswered already"
+            assert due - self.rounding <= now and (late or now <= due + bearable)
+            liveness.pinged(now)
+            self.asked_at = now
+        if liveness.is_stuck(now):
+            assert self.stuck_from is not None and self.stuck_from - self.rounding <= now
+            assert late or now <= self.stuck_from + bearable
+            self.connect()
+        elif liveness.is_silent(now) and not self.silent_told:
+            assert self.silent_from - self.rounding <= now and (late or now <= self.silent_from + bearable)
+            self.silent_told = True
+
+    @rule(intervals=st.sampled_from([0.0, 0.05, 0.3, 0.95, 1.0, 2.0, 7.0]))
+    def pass_time(self, intervals: float) -> None:
+        until = self.now + intervals * self.policy.interval
+        while (when := self.liveness.next_check(self.now)) is not None and when <= until:
+            assert when > self.now, "nothing has changed since the last look"
+            self.now = when
+            self.look()
+        self.now = until
+        self.no_verdict_is_missed()
+
+    @rule(intervals=st.sampled_from([0.2, 0.9, 1.5, 3.0, 10.0]))
+    def is_blocked(self, intervals: float) -> None:
+        """Nobody looks for a while: the other side cannot be blamed for that."""
+        asked_before = self.asked_at is not None
+        silent_before = self.silent_told
+        self.now += intervals * self.policy.interval
+        self.look(late=True)
+        if self.welcomed and not asked_before:
+            assert silent_before or not self.liveness.is_silent(self.now), "it was only asked now"
+
+    def no_verdict_is_missed(self) -> None:
+        bearable = 0.1 * self.policy.interval + self.rounding
+        if self.welcomed and self.asked_at is None:
+            assert self.now <= self.heard_at + self.policy.interval + bearable, "a PING is missing"
+        if not self.silent_told:
+            assert self.now <= self.silent_from + bearable, "the silence was not seen"
+        if self.stuck_from is not None:
+            assert self.now <= self.stuck_from + bearable, "it should have been given up"
+
+    # The other side
+
+    @rule()
+    def connect(self) -> None:
+        """Another connection: nothing of the old one counts."""
+        self.liveness.connected(self.now)
+        self.heard_at, self.asked_at = self.now, None
+        self.welcomed = self.silent_told = False
+
+    @rule()
+    def hear(self) -> None:
+        """Whatever it is; the first thing is WELCOME."""
+        self.liveness.heard(self.now)
+        self.heard_at = self.now
+        self.welcomed, self.silent_told = True, False
+
+    @precondition(lambda self: self.welcomed)
+    @rule()
+    def hear_pong(self) -> None:
+        """The answer to a PING; or to none, which says nothing of the round trip."""
+        self.hear()
+        if self.asked_at is not None:
+            self.samples.append(self.now - self.asked_at)
+        self.asked_at = None
+        self.liveness.ponged(self.now)
+
+    # What is always so
+
+    @invariant()
+    def nobody_is_silent_before_it_had_its_time_to_answer(self) -> None:
+        if self.liveness.is_silent(self.now) or self.liveness.is_stuck(self.now):
+            assert self.now - self.heard_at >= 2 * self.policy.interval - self.rounding
+            assert self.now >= self.answer_due - self.rounding
+        assert self.liveness.last_heard == self.heard_at
+
+    @invariant()
+    def at_most_one_ping_is_unanswered(self) -> None:
+        if self.asked_at is not None:
+            assert not self.liveness.is_ping_due(self.now + 1000 * self.policy.interval)
+
+    @invariant()
+    def the_next_look_is_not_in_the_past(self) -> None:
+        when = self.liveness.next_check(self.now)
+        if when is None:
+            assert self.policy.stuck_after is None and self.now >= self.silent_from - self.rounding
+        else:
+            assert when >= self.now
+
+    @invariant()
+    def what_is_counted_is_right(self) -> None:
+        silence = (self.now - self.heard_at) / self.policy.interval
+        assert self.liveness.missed(self.now) in (int(silence - 1e-6), int(silence + 1e-6))
+        if not self.samples:
+            assert self.liveness.rtt is None
+        else:
+            assert self.liveness.rtt is not None
+            assert min(self.samples) - self.rounding <= self.liveness.rtt <= max(self.samples) + self.rounding
+
+    def teardown(self) -> None:
+        """Whoever stays silent is found out."""
+        silent_before = self.silent_told
+        self.pass_time(20.0)
+        assert silent_before or self.silent_told or self.policy.stuck_after is not None
+
+
+TestHeartbeatInAnyOrder = LivenessMachine.TestCase
+TestHeartbeatInAnyOrder.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
