@@ -4,8 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import os
+import weakref
+from typing import NoReturn
 
 __all__ = ["Home"]
+
+_homes: weakref.WeakSet[Home] = weakref.WeakSet()
+
+
+def _forked() -> None:
+    """In a child process: what belongs to an event loop that came through fork stays at home in the parent."""
+    for home in _homes:
+        home.lose()
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 class Home:
@@ -17,12 +30,13 @@ class Home:
     def __init__(self, owner: str) -> None:
         self._owner = owner
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._pid = 0
+        self._is_lost = False
+        _homes.add(self)
 
     @property
     def is_taken(self) -> bool:
         """Whether the object belongs to a loop of this process now."""
-        return self._loop is not None and self._pid == os.getpid()
+        return self._loop is not None
 
     def enter(self) -> asyncio.AbstractEventLoop:
         """Checks that the caller is at home; the first caller decides where that is.
@@ -30,15 +44,13 @@ class Home:
         Raises:
             RuntimeError: another loop, thread or process, or none running.
         """
+        if self._is_lost:
+            self._refuse()
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
             if self._loop is not None:
-                raise RuntimeError(
-                    f"this {self._owner} belongs to another event loop, thread or process: use it where it was first"
-                    " awaited, close it there before it moves, or make one of its own for each"
-                )
+                self._refuse()
             self._loop = loop
-            self._pid = os.getpid()
         return loop
 
     def check(self) -> asyncio.AbstractEventLoop:
@@ -47,9 +59,22 @@ class Home:
         Raises:
             RuntimeError: another loop, thread or process, or none running.
         """
-        loop = asyncio.get_running_loop()
-        return loop if loop is self._loop or self._loop is None else self.enter()
+        # There may be none that runs: in a child process, in the middle of a coroutine that came through fork.
+        loop = asyncio._get_running_loop()
+        if loop is not None and (loop is self._loop or self._loop is None) and not self._is_lost:
+            return loop
+        return self.enter() if self._is_lost or self._loop is not None else asyncio.get_running_loop()
 
     def leave(self) -> None:
         """The object is closed and may find another home."""
         self._loop = None
+
+    def lose(self) -> None:
+        """This is a child process, and the object belongs to the parent."""
+        self._is_lost, self._loop = self._loop is not None, None
+
+    def _refuse(self) -> NoReturn:
+        raise RuntimeError(
+            f"this {self._owner} belongs to another event loop, thread or process: use it where it was first"
+            " awaited, close it there before it moves, or make one of its own for each"
+        )
