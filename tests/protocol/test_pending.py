@@ -166,6 +166,8 @@ class PendingMachine(RuleBasedStateMachine):
         assert tags(self.pending.expired(self.now)) == due
         for number in due:
             del self.open[number]
+        if due and all(deadline is None for deadline in self.open.values()):
+            assert self.pending.next_deadline() is None, "it would look for nothing"
 
     @rule(seconds=st.sampled_from([0.0, 0.001, 0.004, 0.005, 0.05, 2.0, 60.0]))
     def pass_time(self, seconds: float) -> None:
