@@ -94,8 +94,8 @@ MUTATIONS = [
     Mutation(
         "busy is taken for dead",
         "protocol/liveness.py",
-        "return stuck_after is not None and now - self.last_heard >= stuck_after",
-        "return now - self.last_heard >= (stuck_after or 2 * self._policy.interval)",
+        "return stuck_after is not None and now >= self.last_heard + stuck_after",
+        "return now >= self.last_heard + (stuck_after or 2 * self._policy.interval)",
         "BUSY is not DOWN",
     ),
     Mutation(
