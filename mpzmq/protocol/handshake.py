@@ -160,6 +160,8 @@ class Sessions:
         self.draining = text
         for peer in self.connected():
             peer.control([Kind.GOODBYE, code, text])
+            # What it sent before it read this is under way: only a PONG behind it shows that nothing more comes.
+            peer.has_sent = peer.has_sent or code == Goodbye.DRAINING
             self.dirty[peer] = None
 
     def confirm(self, now: float) -> bool:

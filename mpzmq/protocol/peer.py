@@ -63,7 +63,7 @@ class Peer:
         bytes_in_flight: the size of those.
         replies: what it was answered and has not acknowledged.
         heard_at: when it was last heard.
-        has_sent: whether a reply has left since the last PING: only a PONG shows that it was read.
+        has_sent: whether a reply, or word of a drain, has left since the last PING: only a PONG shows that it was read.
     """
 
     def __init__(self, session: UUID, limits: Limits, encoder: Encoder, room: Room) -> None:

@@ -335,6 +335,21 @@ async def test_a_drain_lets_those_who_wait_have_their_turn(stage: Stage) -> None
     assert stage.work.most == 2 and len(stage.work.started) == 6
 
 
+async def test_a_drain_waits_for_what_is_on_its_way_although_every_reply_was_read(stage: Stage) -> None:
+    """What has not been read is not refused, and only what was refused is carried over to the successor."""
+    hub = stage.server._hub
+    assert hub is not None
+    for peer in hub.sessions.connected():
+        peer.has_sent = False  # as when an engine was silent for two intervals, and has answered the PING
+    stage.proxies[0].delay = 0.1
+    call = stage.call("under way")
+    await asyncio.sleep(0)
+    await soon(stage.server.drain())
+    assert stage.server.statistics().refused == 1
+    assert not call.done() and stage.work.started == []
+    call.cancel()
+
+
 @pytest.mark.parametrize("form", FORMS)
 async def test_a_drain_that_runs_out_ends_what_still_waits_as_not_run(stage: Stage) -> None:
     calls = [stage.call(number) for number in range(4)]
