@@ -18,7 +18,7 @@ from ..protocol.pending import Deadlines
 from ..protocol.wire import Code, Flag
 from .admission import Admission, Refusal
 from .answers import Answers, is_own_word
-from .gate import Gate, Gates
+from .gate import Gates
 from .repeats import Repeats
 from .running import Ending, Running
 from .slow import SLOW_HANDLER, SlowHandlers
@@ -185,10 +185,8 @@ class Dispatcher:
             self._run_plain(running)
             return
         if function.is_gated:
-            running.gate = self._gates.of(function)
+            running.way = self._gates.way_of(running, function)
             self._keep(running)
-            if not running.gate.enter(running):
-                return
         self._start(running)
 
     def _come_again(self, peer: Peer, tag: bytes, record: Record, known: Running | Reply | None) -> None:
@@ -201,11 +199,9 @@ class Dispatcher:
         elif (item := self.repeats.recall(peer, tag, known)) is not None:
             self._reply(peer, item)
 
-    def _start_called(self, gate: Gate, running: Running) -> None:
-        gate.called -= 1
-        self._start(running)
-
     def _start(self, running: Running) -> None:
+        if running.way is not None and not running.way.go_on(wanted=running.ending is None):
+            return  # when its turn has come, it comes again
         function = running.handler
         if function.is_async or function.thread:
             self._spawn(running, self._in_thread(running) if function.thread else None)
@@ -328,7 +324,7 @@ class Dispatcher:
 
     def _cancel(self, running: Running, ending: Ending, *, force: bool = False) -> None:
         """Nobody waits for this request any more."""
-        if running.gate is not None and running.gate.is_waiting(running):
+        if running.way is not None and running.way.is_waiting:
             self._answer_cancelled(running, ending)
             return
         if running.ending is not None or (running.started and not (running.handler.cancellable or force)):
@@ -351,9 +347,9 @@ class Dispatcher:
         if running.kept:
             del self._running[running.engine, running.tag]
             self._admission.gave_back(running.engine, running.size)
-            if running.gate is not None and (following := running.gate.leave(running)) is not None:
+            for following in () if running.way is None else running.way.leave():
                 # Not at once: plain handlers would start one another, each in the frame of the one before.
-                self._loop.call_soon(self._start_called, running.gate, following)
+                self._loop.call_soon(self._start, following)
             if not self._running:
                 self._emptied.set()
         return True

@@ -6,11 +6,9 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
-
     from .registry import Function
 
-__all__ = ["Gate", "Gates"]
+__all__ = ["Gate", "Gates", "Way"]
 
 
 class Gate:
@@ -21,24 +19,24 @@ class Gate:
         self._inside = 0
         self.called = 0
         """Requests whose turn has come, and which start in the next pass of the event loop."""
-        self._waiting: OrderedDict[Hashable, None] = OrderedDict()
+        self._waiting: OrderedDict[Way, None] = OrderedDict()
 
-    def enter(self, running: Hashable) -> bool:
+    def enter(self, way: Way) -> bool:
         """Whether a request may start now; if not, it waits for its turn."""
         if self._inside < self._most and not self.called:
             self._inside += 1
             return True
-        self._waiting[running] = None
+        self._waiting[way] = None
         return False
 
-    def is_waiting(self, running: Hashable) -> bool:
+    def is_waiting(self, way: Way) -> bool:
         """Whether a request waits for its turn."""
-        return running in self._waiting
+        return way in self._waiting
 
-    def leave(self, running: Hashable) -> Any:
+    def leave(self, way: Way) -> Way | None:
         """A request has ended, or waits no more; returns the one whose turn has come."""
-        if running in self._waiting:
-            del self._waiting[running]
+        if way in self._waiting:
+            del self._waiting[way]
             return None
         if self._waiting:
             # Whoever comes in the same pass was issued later, and must not start before.
@@ -48,17 +46,57 @@ class Gate:
         return None
 
 
+class Way:
+    """One request's way through its gates, one after the other."""
+
+    __slots__ = ("_called", "_gates", "_passed", "_running")
+
+    def __init__(self, running: Any, gates: tuple[Gate, ...]) -> None:
+        self._running = running
+        self._gates = gates
+        self._passed = 0
+        self._called = False
+
+    def go_on(self, *, wanted: bool) -> bool:
+        """Through the gates that are left, if it is still wanted; False: it waits at one."""
+        if self._called:
+            self._called = False
+            self._gates[self._passed - 1].called -= 1
+        while wanted and self._passed < len(self._gates):
+            if not self._gates[self._passed].enter(self):
+                return False
+            self._passed += 1
+        return True
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it waits at a gate."""
+        return self._passed < len(self._gates) and self._gates[self._passed].is_waiting(self)
+
+    def leave(self) -> list[Any]:
+        """The request has ended, wherever it stood; returns those that may go on now."""
+        if self.is_waiting:
+            self._gates[self._passed].leave(self)
+        turns = [turn for gate in self._gates[: self._passed] if (turn := gate.leave(self)) is not None]
+        for turn in turns:
+            turn._passed += 1
+            turn._called = True
+        return [turn._running for turn in turns]
+
+
 class Gates:
     """All gates of a container."""
 
     def __init__(self, threads: int) -> None:
-        self._gates: dict[Function, Gate] = {}
+        self._of: dict[Function, tuple[Gate, ...]] = {}
         self._any_thread = Gate(threads)
 
-    def of(self, function: Function) -> Gate:
-        """What the runs of a function have to pass that is gated."""
-        if function.max_concurrency is None:
-            return self._any_thread
-        if function not in self._gates:
-            self._gates[function] = Gate(function.max_concurrency)
-        return self._gates[function]
+    def way_of(self, running: Any, function: Function) -> Way:
+        """What a run of a function has to pass that is gated."""
+        gates = self._of.get(function)
+        if gates is None:
+            own = () if function.max_concurrency is None else (Gate(function.max_concurrency),)
+            # Who waits for a thread waits at a gate, where the event loop can end it. In the queue of the threads
+            # nobody would see that its deadline has come before one of them is free.
+            gates = self._of[function] = (*own, self._any_thread) if function.thread else own
+        return Way(running, gates)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from ..protocol.peer import Peer
     from ..protocol.wire import Record
-    from .gate import Gate
+    from .gate import Way
     from .registry import Function
 
 __all__ = ["Ending", "Running"]
@@ -50,13 +50,13 @@ class Running(RequestContext):
         digest: what it asks for, if the caller may issue its id again; else None.
         size: of the request in bytes.
         unclaimed: holds one element until a handler that is for a thread begins, or is not to begin any more.
-        gate: at which it waits, or through which it has gone.
+        way: through the gates that it has to pass; None: there are none.
         task: in which the handler runs, held until it ends (the event loop does not); None: in none, or in none yet.
     """
 
     __slots__ = (
-        "digest", "due", "ended", "ending", "engine", "gate", "handler", "kept", "op", "record", "sequence", "size",
-        "started", "task", "told", "unclaimed",
+        "digest", "due", "ended", "ending", "engine", "handler", "kept", "op", "record", "sequence", "size",
+        "started", "task", "told", "unclaimed", "way",
     )  # fmt: skip
 
     def __init__(
@@ -90,7 +90,7 @@ class Running(RequestContext):
         self.sequence: int = record[1]
         self.digest = digest
         self.size = size
-        self.gate: Gate | None = None
+        self.way: Way | None = None
         self.started = self.ended = self.kept = self.told = False
         self.task: asyncio.Task[None] | None = None
         self.unclaimed: list[None] | None = [None] if handler.thread else None
