@@ -187,7 +187,8 @@ class Hub:
             while (outgoing := peer.next_outgoing(now)) is not None:
                 delivery = self.router.send(peer.route, outgoing.frames)
                 if delivery is _SENT:
-                    peer.sent(outgoing)
+                    if outgoing.items:
+                        peer.has_sent = True
                     continue
                 peer.refuse(outgoing)
                 if delivery is Delivery.GONE:

@@ -76,11 +76,11 @@ class Repeats:
         self.count += 1
         if tag in peer.outbox:
             return None  # and it may be larger than what is kept
+        if reply is not None and tag not in peer.replies.stones:
+            return self._answers.again(reply)
         if reply is None:
             text = "it came again, when what became of it was forgotten (Limits.reply_ttl)"
             code, executed = Code.STALE, Executed.UNKNOWN
-        elif reply.is_kept:
-            return self._answers.again(reply)
         else:
             text = "it has run, but its reply was too large to be kept (Limits.reply_bytes, reply_entries)"
             code, executed = Code.NOT_KEPT, Executed.YES

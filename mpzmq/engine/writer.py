@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ComputerEngineWriter"]
 
-_INVOKE, _IDEMPOTENT, _CHOSEN = Op.INVOKE, Flag.IDEMPOTENT, Flag.CHOSEN
+_INVOKE, _IDEMPOTENT, _CHOSEN, _CLOSED = Op.INVOKE, Flag.IDEMPOTENT, Flag.CHOSEN, LinkState.CLOSED
 """Names of the module: looking one up in a class takes as long as three of them (Python 3.11)."""
 
 
@@ -219,7 +219,7 @@ class ComputerEngineWriter:
         deadline = entry.deadline
         if tag is not None:
             self._check_id(entry)
-        if link.state is LinkState.CLOSED:
+        if link.state is _CLOSED:
             # Its counters have been added to those of the worker, and nobody would see another.
             raise link.verdicts.not_connected(entry, "its link is CLOSED")
         ledger.issued += 1
@@ -233,7 +233,9 @@ class ComputerEngineWriter:
             ledger.count_ended(cancelled=False)
             raise ledger.too_large(entry)
         entry.waiter = waiter = loop.create_future()
-        link.submit(entry)
+        if tag is not None:
+            link.reissued(tag)
+        ledger.submit(entry)
         self._connection.leave(deadline)
         try:
             return await waiter  # type: ignore[no-any-return]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +60,9 @@ class Ledger:
         self.used_ids = used_ids
         self._open_ids: OrderedDict[bytes, None] = OrderedDict()  # of this link, without a reply
         self.receipts = Receipts()
-        self._sequence = 0
+        self.next_sequence: Callable[[], int] = itertools.count(1).__next__
+        """The sequence number of the next request; they rise in the order in which requests are submitted."""
+        self._sequence = 0  # of the last one that was submitted
         self._replied = self._failed = self._cancelled = 0
         self._late = 0
         self.resent = 0
@@ -67,11 +70,6 @@ class Ledger:
         self._disordered = False
 
     # From the application
-
-    def next_sequence(self) -> int:
-        """The sequence number of the next request; they rise in the order in which requests are submitted."""
-        self._sequence += 1
-        return self._sequence
 
     @property
     def low_water(self) -> int:
@@ -94,6 +92,7 @@ class Ledger:
 
     def submit(self, entry: Entry) -> None:
         """Takes a request; it leaves when the link can take it."""
+        self._sequence = entry.sequence
         self.pending.add(entry)
         self.outbox.put(entry)
 

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from ..config import HeartbeatPolicy, Limits, ReconnectPolicy
     from ..statistics import Statistics
     from .encoder import Encoder
-    from .entry import Entry
     from .ids import UsedIds
     from .outbox import Outgoing
     from .verdicts import Verdicts
@@ -113,11 +112,9 @@ class Link:
             self._recovery.cancels.add(tag)
             self._send_cancel(tag)
 
-    def submit(self, entry: Entry) -> None:
-        """Takes a request; it leaves when the container can take it."""
-        if entry.digest is not None:
-            self._recovery.cancels.discard(entry.tag)
-        self.ledger.submit(entry)
+    def reissued(self, tag: bytes) -> None:
+        """A caller issues an id that it chose, perhaps again: what was cancelled before under it is so no more."""
+        self._recovery.cancels.discard(tag)
 
     def close(self, why: str, now: float) -> None:
         """Ends the link from this side: CANCEL and GOODBYE are queued, what is pending ends."""

@@ -185,11 +185,6 @@ class Peer:
         self.signal(PeerSignal.UNREACHABLE)
         self.outbox.clear()
 
-    def sent(self, outgoing: Outgoing) -> None:
-        """The transport has taken a message."""
-        if outgoing.items:
-            self.has_sent = True
-
     def next_outgoing(self, now: float) -> Outgoing | None:
         """The next message for the engine; None: nothing waits, or there is no connection."""
         if self.state is not PeerState.CONNECTED:

@@ -33,11 +33,12 @@ class Reply(Item):
     Attributes:
         sequence: of its request.
         digest: what was asked, if the caller chose the id and may issue it again; else None.
-        is_kept: False: only that it was given is remembered, not what it was.
-        kept_at: since when.
+        kept_at: since when it is kept; unset before.
     """
 
-    __slots__ = ("digest", "is_kept", "kept_at", "sequence")
+    __slots__ = ("digest", "kept_at", "sequence")
+
+    kept_at: float
 
     # Positional, and no call of Item.__init__: as for requests, 0.3 us less each.
     def __init__(self, tag: bytes, body: bytes, buffers: Sequence[Buffer], sequence: int, digest: bytes | None) -> None:
@@ -50,8 +51,6 @@ class Reply(Item):
             self.size += sum(map(len, buffers))
         self.sequence = sequence
         self.digest = digest
-        self.is_kept = True
-        self.kept_at = 0.0
 
 
 class Room:
@@ -97,6 +96,7 @@ class ReplyCache:
         self._most_kept = limits.reply_entries
         self._most_bytes = limits.reply_bytes
         self._room = room
+        room.caches.add(self)
 
     def __len__(self) -> int:
         return len(self.entries) + len(self.stones)
@@ -111,18 +111,14 @@ class ReplyCache:
         if reply.buffers:
             # What the handler may still write to is not what it answered; and a small part must not hold a large whole.
             reply.buffers = [_unchanging(buffer) for buffer in reply.buffers]
-        entries = self.entries
+        entries, room = self.entries, self._room
         entries[reply.tag] = reply
-        self.bytes += size
-        room = self._room
+        self.bytes = total = self.bytes + size
         room.bytes += size
-        if len(entries) > self._most_kept or self.bytes > self._most_bytes:
+        if len(entries) > self._most_kept or total > self._most_bytes:
             self._make_room()
         if room.bytes > room.most_bytes:
-            room.caches.add(self)
             room.make()
-        elif len(entries) == 1:
-            room.caches.add(self)
 
     def acknowledge(self, low_water: int, tags: bytes) -> None:
         """The engine has told what it needs no more.
@@ -200,7 +196,6 @@ class ReplyCache:
         self._let_go(reply)
         stone = Reply(reply.tag, b"", (), reply.sequence, reply.digest)
         stone.kept_at = reply.kept_at
-        stone.is_kept = False
         self.stones[reply.tag] = stone
 
     def _make_room(self) -> None:

@@ -183,7 +183,9 @@ class Pair:
         for number in numbers:
             entry = self.entry(number, **options)
             self.link.ledger.issued += 1
-            self.link.submit(entry)
+            if entry.digest is not None:
+                self.link.reissued(entry.tag)
+            self.link.ledger.submit(entry)
 
     def ended(self) -> dict[int, Any]:
         """What became of the requests that ended since the last look, by number."""

@@ -63,7 +63,7 @@ def test_the_oldest_lose_what_they_said_and_not_that_they_were_given() -> None:
         replies.keep(reply(number))
     assert kept(replies) == [2, 3, 4, 5] and list(replies.stones) == [tag(1)]
     stone = replies.stones[tag(1)]
-    assert (stone.is_kept, stone.sequence, stone.body) == (False, 1, b"")
+    assert (stone.sequence, stone.body) == (1, b"")
 
 
 def test_bytes_are_bounded_and_what_is_too_large_is_not_kept_at_all() -> None:
