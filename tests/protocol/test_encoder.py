@@ -8,6 +8,7 @@ import decimal
 import enum
 import fractions
 import mmap
+import warnings
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -23,6 +24,10 @@ from mpzmq.protocol.values import LARGE_BYTES
 
 from .support import same
 from .test_values import there_and_back
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.13 and newer
+    _WIDE = array.array("u", "ab")
 
 
 class Point(NamedTuple):
@@ -169,7 +174,7 @@ def test_a_moment_outside_the_years_of_utc_is_refused_where_it_is_sent(moment: d
         ("\ud800", "a str that is no Unicode (a lone surrogate)"),
         (memoryview(b"abcd")[::2], "a memoryview that is not contiguous: copy it first"),
         (view_of(numpy.asfortranarray(numpy.eye(2))), "a memoryview that is not contiguous"),
-        (array.array("u", "ab"), "a array of format 'w', which memoryview cannot cast to"),
+        (_WIDE, "a array of format 'w', which memoryview cannot cast to"),
         (view_of(numpy.zeros(2, ">i4")), "a memoryview of format '>i'"),
         (view_of(numpy.zeros((0, 2))), "an empty memoryview of 2 dimensions"),
     ],
