@@ -47,6 +47,7 @@ class UsedIds:
         """A request has ended."""
         if entry.digest is not None and (entry.sent or entry.doubtful):
             self._digests[entry.tag] = entry.digest
+            self._digests.move_to_end(entry.tag)
             if len(self._digests) > MOST_IDS:
                 self._digests.popitem(last=False)
 

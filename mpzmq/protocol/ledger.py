@@ -283,6 +283,7 @@ class Ledger:
             return
         self.used_ids.add(entry)
         self._open_ids[entry.tag] = None
+        self._open_ids.move_to_end(entry.tag)
         if len(self._open_ids) > MOST_IDS:
             oldest, _ = self._open_ids.popitem(last=False)
             if oldest not in self.pending:

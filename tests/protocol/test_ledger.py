@@ -381,3 +381,20 @@ def test_the_oldest_spent_ids_are_forgotten() -> None:
 def test_sequence_numbers_rise_from_one() -> None:
     ledger = Books().ledger
     assert [ledger.next_sequence() for _ in range(3)] == [1, 2, 3]
+
+
+def test_what_is_forgotten_here_need_not_be_remembered_there() -> None:
+    books = Books()
+    books.issue(*range(1, MOST_IDS + 1), chosen=True)
+    for entry in books.ledger.pending.values():
+        entry.sent = True
+    for number in range(1, MOST_IDS + 1):
+        books._ledger.cancel(tag(number))
+    books.issue(1, MOST_IDS + 1, chosen=True)
+    for entry in books.ledger.pending.values():
+        entry.sent = True
+    books._ledger.cancel(tag(1))
+    assert books.ledger.receipts.tags == [] and tag(2) in books.ledger.used_ids
+    books._ledger.cancel(tag(MOST_IDS + 1))
+    assert books.ledger.receipts.tags == [tag(2)], "the oldest; the first was used again since"
+    assert tag(2) not in books.ledger.used_ids
