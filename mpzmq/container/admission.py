@@ -26,6 +26,9 @@ ENGINES_WORTH = 8
 RETRY_AFTER = 0.1
 """Seconds after which an engine may try again where there was no room."""
 
+RETRY_CRAMMED = 1.0
+"""The same where it has to forget first."""
+
 LONGEST_NAME, SIMILAR_OF = 32, 64
 """How much of a mistyped name is compared with how many functions: a stranger must not buy much work with one frame."""
 
@@ -91,8 +94,11 @@ class Admission:
             return Refusal(Code.OVERLOADED, full, {"retry_after": RETRY_AFTER})
         replies = peer.replies
         if len(replies.entries) + len(replies.stones) >= replies.most_entries and self._is_crammed(replies):
-            text = "this engine has not acknowledged its replies, and no more can be remembered (Limits.reply_entries)"
-            return Refusal(Code.OVERLOADED, text, {"retry_after": RETRY_AFTER})
+            text = (
+                f"{len(replies)} of this engine's requests ended without their replies being acknowledged, and no more"
+                " can be remembered (Limits.in_flight, reply_entries, reply_ttl)"
+            )
+            return Refusal(Code.OVERLOADED, text, {"retry_after": RETRY_CRAMMED})
         if kwargs or not function.least <= len(args) <= function.most:
             try:
                 function.check(args, kwargs)

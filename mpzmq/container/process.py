@@ -7,10 +7,10 @@ import importlib.util
 import logging
 import signal
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
 __all__ = ["Signals", "importing", "loop_factory"]
 
@@ -42,6 +42,10 @@ def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
     return uvloop.new_event_loop
 
 
+LAST_WORDS = 1.0
+"""Seconds for tasks that are still there when the server has closed."""
+
+
 class Drainable(Protocol):
     """What signals do to a server."""
 
@@ -59,6 +63,7 @@ class Signals:
         self._server = server
         self._loop = loop
         self._drain_timeout = drain_timeout
+        self._again = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def __enter__(self) -> None:
@@ -75,10 +80,38 @@ class Signals:
             self._task = self._loop.create_task(self._drain_and_close())
         else:
             log.info("%s again: closing", signal.Signals(number).name)
-            self._task.cancel()
+            self._again.set()
 
     async def _drain_and_close(self) -> None:
+        # Not by cancelling this task: both signals may have come before its first step.
+        drain = self._loop.create_task(self._server.drain(self._drain_timeout))
+        again = self._loop.create_task(self._again.wait())
         try:
-            await self._server.drain(self._drain_timeout)
+            await asyncio.wait((drain, again), return_when=asyncio.FIRST_COMPLETED)
         finally:
+            for task in (drain, again):
+                task.cancel()
+            await asyncio.gather(drain, again, return_exceptions=True)
             await self._server.close()
+
+
+def run(main: Coroutine[Any, Any, None], factory: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    """As ``asyncio.run()``, but with an end: a handler that swallows its cancellation does not keep the process."""
+    runner = asyncio.Runner(loop_factory=factory)
+    try:
+        runner.run(main)
+    finally:
+        loop = runner.get_loop()
+        left = asyncio.all_tasks(loop)
+        for task in left:
+            task.cancel()
+        if left:
+            loop.run_until_complete(asyncio.wait(left, timeout=LAST_WORDS))
+        deaf = [task for task in left if not task.done()]
+        if not deaf:
+            runner.close()
+        else:
+            log.warning("%d tasks did not end when they were cancelled, and are left behind", len(deaf))
+            for task in deaf:
+                task._log_destroy_pending = False  # type: ignore[attr-defined]
+            loop.close()

@@ -82,7 +82,7 @@ class Repeats:
             text = "it came again, when what became of it was forgotten (Limits.reply_ttl)"
             code, executed = Code.STALE, Executed.UNKNOWN
         else:
-            text = "it has run, but its reply was too large to be kept (Limits.reply_bytes, reply_entries)"
+            text = "it has run, but its reply is not kept: too large, or no room (Limits.reply_bytes, reply_entries)"
             code, executed = Code.NOT_KEPT, Executed.YES
         return self._answers.error(peer, tag, code, executed, text)
 

@@ -22,7 +22,7 @@ from ..protocol.wire import Goodbye
 from ..statistics import ServerStatistics
 from ..transport.tcp import ZmqTransport
 from .hub import Hub
-from .process import Signals, importing, loop_factory
+from .process import Signals, importing, loop_factory, run
 from .registry import Function, Registry
 
 if TYPE_CHECKING:
@@ -365,8 +365,7 @@ class ContainerServer:
             raise RuntimeError(f"{module} is only imported: put its server.run() below if __name__ == '__main__':")
         if asyncio._get_running_loop() is not None:
             raise RuntimeError("an event loop is running already: use 'await server.bind(...)' and serve_forever()")
-        with asyncio.Runner(loop_factory=loop_factory(loop)) as runner:
-            runner.run(self._serve(endpoints, insecure, drain_timeout, on_bound))
+        run(self._serve(endpoints, insecure, drain_timeout, on_bound), loop_factory(loop))
 
     async def _serve(
         self,

@@ -221,7 +221,7 @@ class ComputerEngineWriter:
             self._check_id(entry)
         if link.state is _CLOSED:
             # Its counters have been added to those of the worker, and nobody would see another.
-            raise link.verdicts.not_connected(entry, "its link is CLOSED")
+            raise link.verdicts.not_connected(entry, "its link is CLOSED", over=True)
         ledger.issued += 1
         if deadline is not None and deadline <= now:
             ledger.count_ended(cancelled=False)
@@ -353,7 +353,7 @@ class ComputerEngineWriter:
         if link.is_over:
             failed = link.failure is not None and link.state is LinkState.FAILED
             why = f"its link is {link.state}" + (f" ({link.failure.detail})" if failed and link.failure else "")
-            return link.verdicts.not_connected(entry, why)
+            return link.verdicts.not_connected(entry, why, over=True)
         if entry.wait:
             return None
         if link.state is LinkState.DRAINING:

@@ -145,6 +145,7 @@ class Sessions:
     def take_care(self, now: float) -> None:
         """What is due every now and then: asks silent engines for a sign of life, forgets what is old."""
         before = now - self._limits.reply_ttl
+        self._room.share()
         for peer in list(self._peers.values()):
             peer.replies.now = now
             if len(peer.replies):

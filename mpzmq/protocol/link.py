@@ -182,7 +182,7 @@ class Link:
         self._signal(Signal.GAVE_UP)
         self._tell(LinkFailed, self.failure.detail, now, attempts=self.attempts.failed)
         why = f"its link has FAILED ({self.failure.detail})"
-        self.ledger.end_all(lambda entry: self.verdicts.lost(entry, why))
+        self.ledger.end_all(lambda entry: self.verdicts.lost(entry, why, over=True))
         self.ledger.outbox.clear()
 
     def receive(self, message: Message, now: float) -> None:

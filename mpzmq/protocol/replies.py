@@ -6,6 +6,7 @@ import itertools
 import math
 from typing import TYPE_CHECKING
 
+from .ids import MOST_IDS
 from .outbox import Item
 from .wire import MOST_TAGS, TAG
 
@@ -20,8 +21,9 @@ __all__ = ["Reply", "ReplyCache", "Room"]
 SESSIONS_WORTH = 8
 """How many times what one session may keep all sessions of a container may keep together."""
 
-UNTOLD = MOST_TAGS
-"""Replies that an engine may have received without having told yet."""
+UNTOLD = MOST_TAGS + MOST_IDS
+"""Replies of which an engine may say nothing: some it has received and not told yet, and some of requests that ended
+without them, under ids that their callers may issue again."""
 
 _SLACK = 8
 """A cache that is full gives up this part of what it keeps at once, and not one reply for each that is new."""
@@ -61,6 +63,13 @@ class Room:
         self.most_bytes = SESSIONS_WORTH * limits.reply_bytes
         self.caches: set[ReplyCache] = set()
 
+    def share(self) -> None:
+        """Looked at now and then: what all sessions remember together is bounded, too."""
+        most = max((cache.most_of_its_own for cache in self.caches), default=0)
+        crammed = sum(map(len, self.caches)) > SESSIONS_WORTH * most
+        for cache in self.caches:
+            cache.most_entries = cache.most_of_its_own // SESSIONS_WORTH if crammed else cache.most_of_its_own
+
     def make(self) -> None:
         """Those who keep the most lose it: a session that keeps little has no part in it."""
         for cache in sorted(self.caches, key=lambda cache: -cache.bytes):
@@ -79,6 +88,7 @@ class ReplyCache:
         entries: the answers, by tag, in the order in which they were given.
         stones: those of which only is known that they were given.
         most_entries: how many of both can be remembered; an engine that acknowledges has fewer.
+        most_of_its_own: the same, while all sessions together have room.
         bytes: the size of all answers that are there whole.
         now: the time, as far as it matters here: set every now and then.
         stale_below: a request with a lower sequence number that is not known is not run: it had its answer, and
@@ -91,7 +101,7 @@ class ReplyCache:
         self.entries: dict[bytes, Reply] = {}
         self.stones: dict[bytes, Reply] = {}
         self.bytes = 0
-        self.most_entries = limits.in_flight + limits.reply_entries + UNTOLD
+        self.most_entries = self.most_of_its_own = limits.in_flight + limits.reply_entries + UNTOLD
         self._low_water = self._settled_below = 0
         self._most_kept = limits.reply_entries
         self._most_bytes = limits.reply_bytes

@@ -94,7 +94,7 @@ class Verdicts:
         if entry.sent:
             why = f"it was sent, and no reply came (the link is {state})"
             if entry.started:
-                why = f"its handler began, and has not ended (the link is {state})"
+                why = f"its handler began, and no reply came (the link is {state})"
             then = "look at the container's log under the request id, or give it more time with timeout="
             text = f"{entry.what} to {self.whom} timed out: {why}; {then}{self._own_fault()}"
             return self.make(RequestTimeout, entry.tag, text, entry.executed)
@@ -108,10 +108,10 @@ class Verdicts:
     def _own_fault(self) -> str:
         return "" if self.witness is None else self.witness.own_fault()
 
-    def lost(self, entry: Entry, why: str, *, instance_changed: bool | None = None) -> RequestError:
+    def lost(self, entry: Entry, why: str, *, instance_changed: bool | None = None, over: bool = False) -> RequestError:
         """The connection broke, and did not come back to what it was. What left may have run; what did not, has not."""
         if not entry.sent:
-            return self.not_connected(entry, why)
+            return self.not_connected(entry, why, over=over)
         ran = "its handler had begun" if entry.started else "it may or may not have run"
         text = (
             f"{entry.what} to {self.whom} was sent, and then the connection was lost ({why}); {ran}:"
@@ -130,9 +130,12 @@ class Verdicts:
             text += "; its handler had begun" if entry.started else "; it may or may not have run"
         return self.make(ConnectionClosed, entry.tag, text, entry.executed)
 
-    def not_connected(self, entry: Entry, why: str) -> NotConnected:
-        """The link cannot be used."""
-        text = f"{entry.what} to {self.whom} was not sent: {why}; connect() it again, or pass wait=True to wait for it"
+    def not_connected(self, entry: Entry, why: str, *, over: bool = False) -> NotConnected:
+        """The link cannot be used; ``over``: nor will it ever be."""
+        then = "connect() it again, and use the new handle" if over else "pass wait=True to wait for it"
+        text = f"{entry.what} to {self.whom} was not sent: {why}; {then}"
+        if entry.executed is not Executed.NO:
+            text += "; an earlier one under this id may have run"
         return self.make(NotConnected, entry.tag, text, entry.executed)
 
     def draining(self, entry: Entry) -> ContainerDraining:

@@ -343,5 +343,5 @@ class Proxy:
 
 
 def _linger(writer: asyncio.StreamWriter, how: bytes) -> None:
-    with contextlib.suppress(OSError):  # it is closed already
+    with contextlib.suppress(OSError, ValueError):  # it is closed already; uvloop says it with the latter
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, how)

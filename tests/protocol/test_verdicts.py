@@ -65,7 +65,10 @@ def test_losses() -> None:
 
 def test_refusals_of_the_link() -> None:
     new = entry(sent=False)
-    check(VERDICTS.not_connected(new, "its link is DOWN"), errors.NotConnected, NO, "its link is DOWN", "connect()")
+    check(VERDICTS.not_connected(new, "its link is DOWN"), errors.NotConnected, NO, "its link is DOWN", "wait=True")
+    check(
+        VERDICTS.not_connected(new, "it FAILED", over=True), errors.NotConnected, NO, "it FAILED", "connect() it again"
+    )
     check(VERDICTS.draining(new), errors.ContainerDraining, NO, "draining", "wait=True")
     full = VERDICTS.overloaded(new, 77)
     check(full, errors.Overloaded, NO, "77 requests", "wait=True", "Limits.in_flight")
