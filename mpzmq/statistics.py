@@ -70,8 +70,8 @@ class ServerStatistics:
         sessions: engines that are connected.
         undeliverable: replies that their engine has not acknowledged, and can not get any more.
         repeated: requests that came again after a connection was lost: joined, or answered without a second run.
-        ignored: messages or records that could not be used: malformed, unknown, from before a HELLO, or from a connection
-            that another one has superseded.
+        ignored: messages or records that could not be used: malformed, unknown, from before a HELLO, or from a
+            connection that another one has superseded.
     """
 
     received: int = 0

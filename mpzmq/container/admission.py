@@ -58,7 +58,8 @@ class Admission:
         self._registry = registry
         self._functions = registry.functions
         self._sessions = sessions
-        self._limits = limits
+        self._most, self._most_bytes = limits.in_flight, limits.queued_bytes
+        self._most_of_all = ENGINES_WORTH * limits.in_flight
         self.is_closing = False
         """Whether not even the container itself answers any more."""
         self._count = self._bytes = 0
@@ -90,8 +91,13 @@ class Admission:
             return Refusal(Code.UNSUPPORTED, self._unsupported(op, name))
         if remaining is not None and remaining <= 0:
             return Refusal(Code.EXPIRED, "its deadline had passed when it was read")
-        if self._count and (full := self._full(peer, size)) is not None:
-            return Refusal(Code.OVERLOADED, full, {"retry_after": RETRY_AFTER})
+        # Rather than a call for every request: only where one of the bounds may be reached is looked at them.
+        if self._count and (
+            peer.in_flight >= self._most or self._count >= self._most_of_all or self._bytes + size > self._most_bytes
+        ):
+            full = self._full(peer, size)
+            if full is not None:
+                return Refusal(Code.OVERLOADED, full, {"retry_after": RETRY_AFTER})
         replies = peer.replies
         if len(replies.entries) + len(replies.stones) >= replies.most_entries and self._is_crammed(replies):
             text = (
@@ -125,14 +131,13 @@ class Admission:
         self._bytes -= size
 
     def _full(self, peer: Peer, size: int) -> str | None:
-        limits = self._limits
-        if peer.in_flight >= limits.in_flight:
+        if peer.in_flight >= self._most:
             return f"this engine has {peer.in_flight} requests running already (Limits.in_flight)"
-        if peer.in_flight and peer.bytes_in_flight + size > limits.queued_bytes:
+        if peer.in_flight and peer.bytes_in_flight + size > self._most_bytes:
             return f"the requests of this engine that run have {peer.bytes_in_flight} bytes (Limits.queued_bytes)"
-        if self._count >= ENGINES_WORTH * limits.in_flight:
+        if self._count >= self._most_of_all:
             return f"{self._count} requests of all engines run already ({ENGINES_WORTH} x Limits.in_flight)"
-        if self._bytes + size > ENGINES_WORTH * limits.queued_bytes:
+        if self._bytes + size > ENGINES_WORTH * self._most_bytes:
             return f"the requests that run have {self._bytes} bytes ({ENGINES_WORTH} x Limits.queued_bytes)"
         return None
 

@@ -311,16 +311,19 @@ class Dispatcher:
         return await self._threads.run(lambda: surroundings.run(running.in_thread))
 
     def mark_started(self) -> bool:
-        """Tells engines which of their requests are at work; returns whether there are others that have not begun."""
-        waiting = False
+        """Tells engines which requests are at work, and were the last time, too; True: there are others."""
+        untold = False
         for running in self._running.values():
-            if not running.started:
-                waiting = True
-            elif not running.told:
+            if running.told:
+                continue
+            if running.started and running.told is False:
                 running.told = True
                 running.engine.tell_started(running.tag)
                 self._sessions.dirty[running.engine] = None
-        return waiting
+            else:
+                running.told = False if running.started else None
+                untold = True
+        return untold
 
     def _cancel(self, running: Running, ending: Ending, *, force: bool = False) -> None:
         """Nobody waits for this request any more."""
@@ -347,9 +350,10 @@ class Dispatcher:
         if running.kept:
             del self._running[running.engine, running.tag]
             self._admission.gave_back(running.engine, running.size)
-            for following in () if running.way is None else running.way.leave():
-                # Not at once: plain handlers would start one another, each in the frame of the one before.
-                self._loop.call_soon(self._start, following)
+            if running.way is not None:
+                for following in running.way.leave():
+                    # Not at once: plain handlers would start one another, each in the frame of the one before.
+                    self._loop.call_soon(self._start, following)
             if not self._running:
                 self._emptied.set()
         return True

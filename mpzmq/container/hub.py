@@ -37,7 +37,8 @@ FULL_RETRY = 0.01
 """Seconds until a message that an engine's connection did not take is tried again."""
 
 MARK_AFTER = 0.1
-"""Seconds within which an engine is told that a handler has begun: most have ended by then, and need no word of it."""
+"""Seconds, and twice as many at most, after which an engine is told that a handler has begun: most have ended by then,
+and need no word of it."""
 
 LINGER = 0.2
 """Seconds that engines have to read the last words when the server closes."""

@@ -45,7 +45,7 @@ class Running(RequestContext):
         started: whether the handler has begun.
         ended: whether the request has been answered, or needs no answer any more.
         kept: whether the dispatcher holds it, since it did not end at once.
-        told: whether the engine has been told that it has started.
+        told: whether the engine has been told that it has started; None: nor was it asked yet whether it should be.
         sequence: its number in the session.
         digest: what it asks for, if the caller may issue its id again; else None.
         size: of the request in bytes.
@@ -91,7 +91,8 @@ class Running(RequestContext):
         self.digest = digest
         self.size = size
         self.way: Way | None = None
-        self.started = self.ended = self.kept = self.told = False
+        self.started = self.ended = self.kept = False
+        self.told: bool | None = None
         self.task: asyncio.Task[None] | None = None
         self.unclaimed: list[None] | None = [None] if handler.thread else None
 

@@ -290,8 +290,8 @@ MUTATIONS = [
     Mutation(
         "marks say that everything has begun",
         "container/dispatch.py",
-        "            if not running.started:\n                waiting = True\n            elif not running.told:",
-        "            if not running.told:",
+        "if running.started and running.told is False:",
+        "if running.told is False or not running.started:",
         "executed YES: a handler was started",
     ),
 ]  # fmt: skip
