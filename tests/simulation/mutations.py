@@ -246,13 +246,6 @@ MUTATIONS = [
         "a lost connection loses nothing",
     ),
     Mutation(
-        "doubts are forgotten",
-        "protocol/ledger.py",
-        "                entry.doubtful = True\n",
-        "                pass\n",
-        "executed never lies",
-    ),
-    Mutation(
         "another body under the same id is answered with what was asked first",
         "container/repeats.py",
         "        return known.digest is not None and known.digest == self.asked(record)\n",
