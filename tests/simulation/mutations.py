@@ -246,18 +246,11 @@ MUTATIONS = [
         "a lost connection loses nothing",
     ),
     Mutation(
-        "another body under the same id is answered with what was asked first",
-        "container/repeats.py",
-        "        return known.digest is not None and known.digest == self.asked(record)\n",
-        "        return True\n",
-        "the same id with another body is RequestIdReused",
-    ),
-    Mutation(
-        "a lost CANCEL stays lost",
-        "protocol/link.py",
-        "            for tag in self._recovery.cancels:\n                self._send_cancel(tag)\n",
-        "",
-        "cancelling the caller cancels the handler, when the connection is back",
+        "a late reply is given to another body under its id",
+        "protocol/ids.py",
+        "        return self._digests.get(entry.tag, entry.digest) != entry.digest\n",
+        "        return False\n",
+        "a reply is that of what was asked",
     ),
     Mutation(
         "the container's GOODBYE is lost",
