@@ -253,13 +253,6 @@ MUTATIONS = [
         "a reply is that of what was asked",
     ),
     Mutation(
-        "the container's GOODBYE is lost",
-        "protocol/handshake.py",
-        "            peer.control([Kind.GOODBYE, code, text])\n",
-        "            pass\n",
-        "a drain is told at once",
-    ),
-    Mutation(
         "a gate lets one too many in",
         "container/gate.py",
         "if self._inside < self._most and not self.called:",
