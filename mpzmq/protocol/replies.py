@@ -170,11 +170,12 @@ class ReplyCache:
 
     def expire(self, before: float) -> None:
         """Forgets what was answered before a time. If the engine asks again all the same, it is told so."""
-        for replies in (self.entries, self.stones):
-            expired = list(itertools.takewhile(lambda reply: reply.kept_at < before, replies.values()))
-            for reply in expired:
-                self.stale_below = max(self.stale_below, reply.sequence + 1)
-                self._drop(reply)
+        expired = list(itertools.takewhile(lambda reply: reply.kept_at < before, self.entries.values()))
+        # Those stand in the order in which they were buried, and not in that in which they were given.
+        expired += [stone for stone in self.stones.values() if stone.kept_at < before]
+        for reply in expired:
+            self.stale_below = max(self.stale_below, reply.sequence + 1)
+            self._drop(reply)
 
     def bury_all(self) -> None:
         """Keeps of all answers only that they were given."""

@@ -96,6 +96,18 @@ def test_what_is_too_old_is_forgotten_and_known_to_be() -> None:
     assert kept(replies) == [3] and replies.stale_below == 21
 
 
+def test_what_is_buried_late_is_forgotten_in_its_time() -> None:
+    replies = cache()
+    replies.keep(reply(1, 10))
+    replies.now = 100.0
+    replies.keep(reply(2, 2000))
+    for number in (3, 4, 5, 6):
+        replies.keep(reply(number))
+    assert list(replies.stones) == [tag(2), tag(1)]
+    replies.expire(50.0)
+    assert list(replies.stones) == [tag(2)] and replies.stale_below == 2
+
+
 def test_a_session_that_ends_tells_what_nobody_has_acknowledged() -> None:
     replies = cache()
     for number in (1, 2, 3):
