@@ -224,6 +224,9 @@ class Hub:
     def _take_care(self) -> None:
         self._care = self._loop.call_later(self._care_interval, self._take_care)
         self.sessions.take_care(self._loop.time())
+        for route, frames in list(self.sessions.given_up.items()):
+            if self.router.send(route, frames) is not Delivery.FULL:
+                del self.sessions.given_up[route]
         self._flush()
 
     def _mark(self) -> None:

@@ -71,6 +71,7 @@ class Sessions:
         status: its run state, as WELCOME and ERROR tell it.
         draining: why it takes no new work; None while it does.
         strays: messages for connections that have no session, to be sent once.
+        given_up: connections that do not take messages, and what each is to be told once it does.
         dirty: peers that have something to send.
         ignored: messages and records that meant nothing.
         undeliverable: replies that no engine has acknowledged.
@@ -81,6 +82,7 @@ class Sessions:
         self.status = Status.RUNNING
         self.draining: str | None = None
         self.strays: list[tuple[bytes, Frames]] = []
+        self.given_up: dict[bytes, Frames] = {}
         self.dirty: dict[Peer, None] = {}
         self.ignored = self.undeliverable = 0
         self.encoder = Encoder(limits)
@@ -176,8 +178,11 @@ class Sessions:
     def give_up(self, peer: Peer) -> None:
         """An engine does not read its replies: it loses them, and its connection, but not what it has asked.
 
-        Whatever it sends next is answered with NO_SESSION. It dials again, and asks again: nothing runs twice.
+        Whatever it sends next is answered with NO_SESSION. It dials again, and asks again: nothing runs twice. But it
+        may have nothing to send, and wait for a PONG that was lost with the replies: so it is told in any case.
         """
+        error = self.error_record(Code.NO_SESSION, Executed.NO, "the engine did not read its replies")
+        self.given_up[peer.route] = [LINK_TAG, self.encoder.pack(error)]
         peer.detach()
         peer.replies.bury_all()
         self.dirty.pop(peer, None)

@@ -6,6 +6,8 @@ import asyncio
 import uuid
 from typing import TYPE_CHECKING, Any
 
+import msgpack
+
 from mpzmq.address import parse_address
 from mpzmq.config import HeartbeatPolicy, Limits, ReconnectPolicy
 from mpzmq.container.hub import Hub
@@ -15,10 +17,11 @@ from mpzmq.errors import ConnectionClosed
 from mpzmq.message import Status
 from mpzmq.protocol.encoder import Encoder
 from mpzmq.protocol.ids import UsedIds
-from mpzmq.protocol.wire import LINK_TAG, Kind, MessageReader, Op, hello, welcome
+from mpzmq.protocol.wire import LINK_TAG, Code, Kind, MessageReader, Op, hello, welcome
 from mpzmq.transport.base import Delivery
 
 from ..protocol.support import make_entry
+from .conftest import until
 
 if TYPE_CHECKING:
     from mpzmq.transport.base import DealerHandler, Frames, RouterHandler, SocketSettings
@@ -33,6 +36,7 @@ class Full:
     def __init__(self) -> None:
         self.takes = True
         self.attempts = 0
+        self.sent: list[Frames] = []
         self.is_accepted = True
 
     def dealer(self, endpoint: str, settings: SocketSettings, handler: DealerHandler) -> Any:
@@ -51,6 +55,8 @@ class _Dealer:
 
     def send(self, frames: Frames) -> bool:
         self._full.attempts += 1
+        if self._full.takes:
+            self._full.sent.append(frames)
         return self._full.takes
 
     def drain(self) -> None:
@@ -104,6 +110,29 @@ async def test_a_reply_that_still_waits_is_not_replaced_by_what_is_kept_of_it() 
     assert tag in peer.replies.stones and peer.outbox.bytes > 1000
     assert (hub.dispatcher.replied, hub.dispatcher.repeats.count) == (1, 1)
     full.takes = True
+    await hub.close()
+
+
+async def test_an_engine_whose_connection_was_given_up_hears_of_it_once_it_reads() -> None:
+    """It may wait for a PONG that was lost with the replies, and have nothing to send."""
+    registry = Registry()
+    registry.invoke = Function(None, lambda data: data)
+    full = Full()
+    limits = Limits(queued_bytes=1000)
+    hub = Hub(uuid.uuid4(), "hub", registry, HeartbeatPolicy(interval=0.02, down_after=0.1), limits, full)
+    hub.on_messages([[b"route", LINK_TAG, ENCODER.pack(hello(uuid.uuid4(), 1, "engine", 60.0, LIMITS))]])
+    full.takes = False
+    request = ENCODER.pack([Kind.REQUEST, 1, None, 0, Op.INVOKE, None, [bytes(900)], None, None])
+    other = ENCODER.pack([Kind.REQUEST, 2, None, 0, Op.INVOKE, None, [bytes(900)], None, None])
+    hub.on_messages([[b"route", uuid.uuid4().bytes + uuid.uuid4().bytes, request + other]])
+    assert list(hub.sessions.given_up) == [b"route"] and not hub.sessions.connected()
+    attempts = full.attempts
+    await until(lambda: full.attempts > attempts + 1)
+    assert hub.sessions.given_up, "it takes nothing yet"
+    full.takes = True
+    await until(lambda: not hub.sessions.given_up)
+    tag, error = full.sent[-1]
+    assert tag == LINK_TAG and msgpack.unpackb(error)[:3] == [Kind.ERROR, Code.NO_SESSION, 0]
     await hub.close()
 
 
