@@ -112,6 +112,6 @@ def run(main: Coroutine[Any, Any, None], factory: Callable[[], asyncio.AbstractE
             runner.close()
         else:
             log.warning("%d tasks did not end when they were cancelled, and are left behind", len(deaf))
-            for task in deaf:
+            for task in deaf:  # asyncio would say of each, as an error, what was just said of all
                 task._log_destroy_pending = False  # type: ignore[attr-defined]
             loop.close()
