@@ -45,6 +45,19 @@ def run(name: str, *args: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def run_code(script: str) -> subprocess.CompletedProcess[str]:
+    """Code that imports an example, and changes something before it runs it."""
+    return subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        cwd=EXAMPLES,
+        env=environment(),
+        check=False,
+    )
+
+
 @contextlib.contextmanager
 def started(name: str, *args: str) -> Iterator[subprocess.Popen[str]]:
     """An example that goes on by itself; killed at the end if it still runs."""
@@ -168,15 +181,7 @@ def test_reconnect_finds_a_lie() -> None:
         "mpzmq.ConnectionLost.executed = property(lambda error: mpzmq.Executed.NO, lambda error, truth: None);"
         "sys.exit(reconnect.main())"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", script],
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        cwd=EXAMPLES,
-        env=environment(),
-        check=False,
-    )
+    result = run_code(script)
     assert result.returncode == 1, f"{result.stdout}\n{result.stderr}"
     assert re.search(r"request .* ran, but said NO", result.stderr), result.stderr
     assert "things are not as promised" in result.stderr
@@ -228,15 +233,7 @@ def test_rollout_finds_what_runs_twice() -> None:
         "rollout.ComputerEngineWorker.service = twice;"
         "sys.exit(rollout.main())"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", script],
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        cwd=EXAMPLES,
-        env=environment(),
-        check=False,
-    )
+    result = run_code(script)
     assert result.returncode == 1, f"{result.stdout}\n{result.stderr}"
     assert re.search(r"^red: request .* ran 2 times$", result.stderr, re.M), result.stderr
     assert " failed, and " not in result.stderr
