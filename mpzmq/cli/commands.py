@@ -260,7 +260,7 @@ def call(
 
     \b
     Exit codes: 0 it answered, 1 the request failed (stderr says whether it ran), 2 unreachable,
-    3 timeout, 4 stopped or draining, 64 wrong usage, 65 no JSON.
+    3 timeout (of a draining container, too), 4 stopped, 64 wrong usage, 65 no JSON.
     """
     from .call import run as run_call
 

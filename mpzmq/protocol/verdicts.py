@@ -95,7 +95,8 @@ class Verdicts:
             why = f"it was sent, and no reply came (the link is {state})"
             if entry.started:
                 why = f"its handler began, and no reply came (the link is {state})"
-            then = "look at the container's log under the request id, or give it more time with timeout="
+            request = UUID(bytes=entry.tag)
+            then = f"look at the container's log under request {request}, or give it more time with timeout="
             text = f"{entry.what} to {self.whom} timed out: {why}; {then}{self._own_fault()}"
             return self.make(RequestTimeout, entry.tag, text, entry.executed)
         if window_full:
