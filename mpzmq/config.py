@@ -103,7 +103,8 @@ class Limits:
         message_bytes: the largest message, in either direction; also told to the other side.
         in_flight: requests of one link, or of one session in a container, that have not ended.
         window: messages that an engine may send before this container has read them.
-        queued_bytes: bytes that wait in one link or session for the other side to read.
+        queued_bytes: bytes that wait in one link or session for the other side to read; in a session 8 times as many,
+            as long as the engine's connection takes something every now and then.
         batch_records: records in one message, at most.
         reply_entries: replies of one session that a container keeps until the engine has acknowledged them.
         reply_bytes: bytes of the replies that it keeps for one session.

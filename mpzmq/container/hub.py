@@ -8,11 +8,12 @@ import logging
 import math
 from typing import TYPE_CHECKING
 
+from ..message import Executed
 from ..protocol.handshake import Inbox, Sessions
-from ..protocol.outbox import ENOUGH_BYTES
+from ..protocol.outbox import ENOUGH_BYTES, Item
 from ..protocol.peer import PeerState
-from ..protocol.replies import Reply
-from ..protocol.wire import Goodbye, Kind, MessageReader
+from ..protocol.replies import NOT_KEPT_TEXT, Reply
+from ..protocol.wire import Code, Goodbye, Kind, MessageReader
 from ..transport.base import Delivery, SocketSettings
 from .dispatch import Dispatcher
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from ..config import HeartbeatPolicy, Limits
-    from ..protocol.outbox import Item
     from ..protocol.peer import Peer
     from ..transport.base import Frames, Transport
     from .registry import Registry
@@ -76,6 +76,7 @@ class Hub:
             receive_queue=limits.window + SPARE_QUEUE,
         )
         self.router = transport.router(settings, self)
+        self._patience = heartbeat.down_after
         self._gathering = False
         self._progress = asyncio.Event()
         self._full: dict[Peer, None] = {}  # whose connections did not take a message; each attempt costs what waits
@@ -145,16 +146,13 @@ class Hub:
             peer.replies.keep(item)
         if state is not _CONNECTED:
             return  # it will ask again
+        if peer.stalled_since is not None and not peer.has_room(item.size):
+            error = self.sessions.error_record(Code.NOT_KEPT, Executed.YES, NOT_KEPT_TEXT)
+            item = Item(item.tag, self.sessions.encoder.pack(error))
+            if peer.is_flooded:
+                self._give_up(peer)
+                return
         peer.outbox.put(item)
-        if peer.is_overfull:
-            # What waits for the end of the pass may have been all there is.
-            self.sessions.dirty[peer] = None
-            self._flush()
-        if peer.is_overfull:
-            log.warning("engine %r does not read its replies: its connection is given up", peer.name)
-            self._full.pop(peer, None)
-            self.sessions.give_up(peer)
-            return
         self.sessions.dirty[peer] = None
         if not self._gathering:
             # As for requests: the first of a pass of the event loop leaves at once, the others at the pass's end.
@@ -162,6 +160,11 @@ class Hub:
             self._flush()
         elif peer.outbox.bytes >= ENOUGH_BYTES:
             self._flush()
+
+    def _give_up(self, peer: Peer) -> None:
+        log.warning("engine %r does not read its replies: its connection is given up", peer.name)
+        self._full.pop(peer, None)
+        self.sessions.give_up(peer)
 
     def _gather(self) -> None:
         self._gathering = True
@@ -188,6 +191,7 @@ class Hub:
             while (outgoing := peer.next_outgoing(now)) is not None:
                 delivery = self.router.send(peer.route, outgoing.frames)
                 if delivery is _SENT:
+                    peer.stalled_since = None
                     if outgoing.items:
                         peer.has_sent = True
                     continue
@@ -196,6 +200,8 @@ class Hub:
                     peer.detach()
                     break
                 self._full[peer] = None
+                if peer.stalled_since is None:
+                    peer.stalled_since = now
                 if self._retry is None:
                     self._retry = self._loop.call_later(FULL_RETRY, self._try_again)
                 break
@@ -223,7 +229,10 @@ class Hub:
 
     def _take_care(self) -> None:
         self._care = self._loop.call_later(self._care_interval, self._take_care)
-        self.sessions.take_care(self._loop.time())
+        now = self._loop.time()
+        self.sessions.take_care(now)
+        for peer in [peer for peer in self._full if peer.is_deaf(now - self._patience)]:
+            self._give_up(peer)
         for route, frames in list(self.sessions.given_up.items()):
             if self.router.send(route, frames) is not Delivery.FULL:
                 del self.sessions.given_up[route]

@@ -9,7 +9,7 @@ from ..message import Executed
 from ..protocol.digest import digest_of
 from ..protocol.encoder import Encoder
 from ..protocol.peer import PeerState
-from ..protocol.replies import Reply
+from ..protocol.replies import NOT_KEPT_TEXT, Reply
 from ..protocol.wire import Code, Flag
 from .running import Ending
 
@@ -82,8 +82,7 @@ class Repeats:
             text = "it came again, when what became of it was forgotten (Limits.reply_ttl)"
             code, executed = Code.STALE, Executed.UNKNOWN
         else:
-            text = "it has run, but its reply is not kept: too large, or no room (Limits.reply_bytes, reply_entries)"
-            code, executed = Code.NOT_KEPT, Executed.YES
+            text, code, executed = NOT_KEPT_TEXT, Code.NOT_KEPT, Executed.YES
         return self._answers.error(peer, tag, code, executed, text)
 
     def final(self, running: Running, item: Item) -> Reply:

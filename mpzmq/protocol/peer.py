@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["PEER_TRANSITIONS", "Peer", "PeerSignal", "PeerState"]
 
+SLOW_FACTOR = 8
+"""How many times ``Limits.queued_bytes`` may wait for an engine that takes its replies slowly."""
+
 OLD_ROUTES = 8
 """How many connections that were superseded are remembered, to drop what still arrives from them."""
 
@@ -37,7 +40,7 @@ class PeerSignal(enum.Enum):
     """What can happen to an engine's session."""
 
     HELLO = "HELLO on a newer connection"
-    UNREACHABLE = "the connection is gone, or the engine does not read its replies"
+    UNREACHABLE = "the connection is gone, or takes nothing any more"
     GOODBYE = "the engine said GOODBYE"
     FORGOTTEN = "it was away for too long, or its place was wanted"
 
@@ -63,6 +66,7 @@ class Peer:
         bytes_in_flight: the size of those.
         replies: what it was answered and has not acknowledged.
         heard_at: when it was last heard.
+        stalled_since: when its connection took no message for the first time since it took one; None: it takes them.
         has_sent: whether a reply, or word of a drain, has left since the last PING: only a PONG shows that it was read.
     """
 
@@ -75,6 +79,7 @@ class Peer:
         self.in_flight = self.bytes_in_flight = 0
         self.replies = ReplyCache(limits, room)
         self.has_sent = False
+        self.stalled_since: float | None = None
         self.message_bytes = limits.message_bytes
         self._interval = 0.0
         self.heard_at = self._pinged_at = 0.0
@@ -107,6 +112,7 @@ class Peer:
         self._reads = ReadCounter(self._limits.window, self._limits.queued_bytes)
         self.heard_at = self._pinged_at = now
         self._unanswered = 0
+        self.stalled_since = None
         # It will ask again for what it has not got.
         self.has_sent = True
         self.signal(PeerSignal.HELLO)
@@ -137,10 +143,19 @@ class Peer:
         """Queues a record of the link; False: it replaces one of its kind and tag that waits."""
         return self.outbox.put_control(self._encoder.pack(record), tag)
 
+    def has_room(self, size: int) -> bool:
+        """Whether a reply of this size may wait, too, while the connection takes nothing."""
+        return not len(self.outbox) or self.outbox.bytes + size <= SLOW_FACTOR * self._limits.queued_bytes
+
     @property
-    def is_overfull(self) -> bool:
-        """Whether too much waits for the engine: if it does not take it, the session has to be given up."""
-        return self.outbox.bytes > self._limits.queued_bytes and len(self.outbox) > 1
+    def is_flooded(self) -> bool:
+        """Whether even the small answers, in place of those that had no room, have become too many."""
+        return self.outbox.bytes > (SLOW_FACTOR + 1) * self._limits.queued_bytes
+
+    def is_deaf(self, since: float) -> bool:
+        """Whether too much waits, and the connection has taken nothing since a time. A slow engine is no deaf one."""
+        stalled = self.stalled_since is not None and self.stalled_since <= since
+        return stalled and self.outbox.bytes > self._limits.queued_bytes
 
     def is_ping_due(self, now: float) -> bool:
         """Whether the engine was silent for two of its own intervals: it should have sent a PING."""

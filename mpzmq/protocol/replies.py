@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from ..config import Limits
     from .values import Buffer
 
-__all__ = ["Reply", "ReplyCache", "Room"]
+__all__ = ["NOT_KEPT_TEXT", "Reply", "ReplyCache", "Room"]
+
+NOT_KEPT_TEXT = "it has run, but its reply is not kept: too large, or no room (Limits.reply_bytes, reply_entries)"
+"""What is said of a request whose reply cannot be given."""
 
 SESSIONS_WORTH = 8
 """How many times what one session may keep all sessions of a container may keep together."""

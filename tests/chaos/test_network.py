@@ -135,8 +135,8 @@ async def test_a_flipped_byte_harms_nobody_else() -> None:
 
 
 async def test_an_engine_that_does_not_read_loses_its_connection_and_nobody_else() -> None:
-    limits = Limits(queued_bytes=1 << 20)
-    server = ContainerServer(limits=limits, heartbeat=HeartbeatPolicy(interval=5, down_after=20))
+    limits = Limits(queued_bytes=1 << 20, reply_bytes=50_000)
+    server = ContainerServer(limits=limits, heartbeat=HeartbeatPolicy(interval=0.3, down_after=1))
     server.on_invoke(lambda size: bytes(size))
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     deaf, back = context.socket(zmq.DEALER), context.socket(zmq.DEALER)

@@ -82,6 +82,12 @@ async def stage(mpzmq_proxy: ProxyFactory, limits: Limits) -> AsyncIterator[Stag
             made.ran.append(word)
             return word
 
+        @server.function
+        async def swell(number: int, size: int) -> bytes:
+            made.ran.append(number)
+            await made.gate.wait()
+            return bytes(size)
+
         @server.function(cancellable=False)
         async def finish(word: Any) -> Any:
             made.ran.append(word)
@@ -313,3 +319,13 @@ async def test_counters_of_both_sides_agree_after_many_losses(stage: Stage) -> N
     assert len(answers) == len(stage.ran) == 600
     assert sorted(stage.ran) == sorted(answers)
     assert stage.server.statistics().received == stage.container.statistics().issued == 600
+
+
+@pytest.mark.parametrize("limits", [Limits(queued_bytes=4 << 20)])
+async def test_an_engine_that_is_asked_to_take_much_at_once_is_not_given_up(stage: Stage) -> None:
+    """More than libzmq's 1,000 messages, and more than queued_bytes behind them; the engine reads as well as it can."""
+    calls = [asyncio.create_task(stage.container.call("swell", number, 20_000)) for number in range(1300)]
+    await until(lambda: len(stage.ran) == len(calls))
+    stage.gate.set()
+    assert [len(answer) for answer in await soon(asyncio.gather(*calls))] == [20_000] * len(calls)
+    assert stage.container.statistics().reconnects == 0

@@ -12,7 +12,7 @@ from mpzmq.config import Limits
 from mpzmq.protocol import wire
 from mpzmq.protocol.encoder import Encoder
 from mpzmq.protocol.outbox import Item
-from mpzmq.protocol.peer import OLD_ROUTES, PEER_TRANSITIONS, Peer, PeerSignal, PeerState
+from mpzmq.protocol.peer import OLD_ROUTES, PEER_TRANSITIONS, SLOW_FACTOR, Peer, PeerSignal, PeerState
 from mpzmq.protocol.replies import Reply, Room
 from mpzmq.protocol.wire import LINK_TAG, Kind
 
@@ -107,18 +107,24 @@ def test_control_of_an_old_connection_is_dropped_and_replies_are_kept() -> None:
     assert [record[0] for record in cut(one)] == [Kind.RESPONSE]
 
 
-def test_replies_that_nobody_reads() -> None:
+def test_who_takes_nothing_is_deaf_and_who_is_slow_is_not() -> None:
     one = peer(Limits(queued_bytes=100))
-    one.outbox.put(reply(1, 10_000))
-    assert not one.is_overfull, "one reply is taken whatever its size"
-    one.outbox.put(reply(2))
-    assert one.is_overfull
-    one = peer(Limits(queued_bytes=100))
-    full = []
-    for number in range(3):
-        one.outbox.put(reply(number, 20))
-        full.append(one.is_overfull)
-    assert full == [False, False, True]
+    assert one.has_room(10_000), "one reply is taken whatever its size"
+    one.outbox.put(reply(1, 50))
+    one.outbox.put(reply(2, 50))
+    assert one.has_room(SLOW_FACTOR * 100 - one.outbox.bytes)
+    assert not one.has_room(SLOW_FACTOR * 100 - one.outbox.bytes + 1)
+    assert not one.is_deaf(1e9), "its connection takes messages"
+    assert not one.is_flooded
+    one.outbox.put(reply(3, SLOW_FACTOR * 100 + 100))
+    assert one.is_flooded
+    one.outbox.remove(tag(3))
+    one.stalled_since = 5.0
+    assert one.is_deaf(5.0) and not one.is_deaf(4.9)
+    one.outbox.remove(tag(2))
+    assert not one.is_deaf(1e9), "what waits is little"
+    one.greet(b"route-2", hello(2), 6.0)
+    assert one.stalled_since is None
 
 
 def test_a_message_that_the_transport_did_not_take_goes_first() -> None:
