@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from . import blocking as blocking
+    from . import keys as keys
     from . import testing as testing
     from .public import *  # noqa: F403
     from .public import __all__ as __all__
@@ -15,7 +16,7 @@ else:
     import importlib
 
     def __getattr__(name: str) -> object:
-        if name in ("blocking", "testing"):
+        if name in ("blocking", "keys", "testing"):
             return importlib.import_module(f"{__name__}.{name}")
         public = importlib.import_module(f"{__name__}.public")
         if name != "__all__" and name not in public.__all__:
@@ -25,4 +26,4 @@ else:
 
     def __dir__() -> list[str]:
         public = importlib.import_module(f"{__name__}.public")
-        return sorted({*globals(), *public.__all__, "__all__", "blocking", "testing"})
+        return sorted({*globals(), *public.__all__, "__all__", "blocking", "keys", "testing"})

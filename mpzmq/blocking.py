@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .engine.writer import ComputerEngineWriter
     from .errors import ConnectError
     from .message import Description, LinkState, Status
+    from .security import Security
     from .statistics import Statistics
 
 __all__ = ["BlockingContainer", "connect"]
@@ -50,6 +51,7 @@ def connect(
     reconnect: ReconnectPolicy = DEFAULT_RECONNECT,
     heartbeat: HeartbeatPolicy = DEFAULT_HEARTBEAT,
     limits: Limits = DEFAULT_LIMITS,
+    security: Security | None = None,
 ) -> BlockingContainer:
     """Connects to a container, and waits until it has answered.
 
@@ -60,6 +62,7 @@ def connect(
         reconnect: how a lost link is redialled.
         heartbeat: how the container's life is judged.
         limits: bounds on everything that could grow.
+        security: the engine's keys, and the container's; None: plain.
 
     Returns:
         The handle. Close it, or use it in a ``with`` statement.
@@ -68,7 +71,8 @@ def connect(
         ConnectError: it could not be reached, and why.
         ValueError, TypeError: the address is malformed.
     """
-    thread = _LoopThread(ComputerEngineWorker(reconnect=reconnect, heartbeat=heartbeat, limits=limits))
+    policies: dict[str, Any] = {"reconnect": reconnect, "heartbeat": heartbeat, "limits": limits}
+    thread = _LoopThread(ComputerEngineWorker(**policies, security=security))
     try:
         writer = thread.do(lambda: thread.worker.connect(uuid4(), address, name=name, timeout=timeout))
         return BlockingContainer(thread, writer)

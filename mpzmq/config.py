@@ -110,6 +110,7 @@ class Limits:
         reply_bytes: bytes of the replies that it keeps for one session.
         reply_ttl: seconds after which a reply that nobody has acknowledged is forgotten all the same.
         sessions: engines connected to one container.
+        handshakes: connections to one container that may be in the middle of their ZMTP handshake; one more is closed.
         threads: worker threads of one container for ``thread=True`` functions.
         events: events that one slow listener may leave unread before it loses the oldest.
         depth: nesting of lists and dicts in one value.
@@ -125,6 +126,7 @@ class Limits:
     reply_bytes: int = 8 * 1024 * 1024
     reply_ttl: float = 300.0
     sessions: int = 10_000
+    handshakes: int = 1024
     threads: int = 32
     events: int = 1024
     depth: int = 64

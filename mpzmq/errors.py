@@ -22,6 +22,7 @@
         ContainerStopped                         NO: the container's status is STOP
         ContainerDraining                        NO: the container is going away
         Refused                                  NO: the handler's own word
+          NotPermitted(PermissionError)            NO: the allow-list's
         RequestIdReused(ValueError)              NO: the same id with another body
         RemoteError                              YES: the handler raised
         ProtocolError                            UNKNOWN: a reply that cannot be decoded
@@ -60,6 +61,7 @@ __all__ = [
     "MessageTooLarge",
     "MpzmqError",
     "NotConnected",
+    "NotPermitted",
     "Overloaded",
     "ProtocolError",
     "Refused",
@@ -235,6 +237,10 @@ class ContainerDraining(RequestError):
 
 class Refused(RequestError):
     """A handler refused, by ``raise Refused("why")``."""
+
+
+class NotPermitted(Refused, PermissionError):
+    """The container's allow-list does not let this engine ask for that."""
 
 
 class RequestIdReused(RequestError, ValueError):

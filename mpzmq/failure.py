@@ -21,6 +21,7 @@ class FailureKind(enum.Enum):
     LOST = "connection lost"
     STUCK = "stuck"
     DENIED = "denied"
+    WRONG_KEY = "another key, perhaps"
     MECHANISM = "another security mechanism"
     WRONG_SOCKET = "wrong socket type"
     VERSION = "another protocol version"

@@ -25,6 +25,7 @@ from .errors import (
     MessageTooLarge,
     MpzmqError,
     NotConnected,
+    NotPermitted,
     Overloaded,
     ProtocolError,
     Refused,
@@ -48,6 +49,7 @@ from .events import (
 )
 from .evidence import Evidence, StateChange
 from .message import Description, Executed, FunctionDescription, LinkState, Method, Params, Status
+from .security import Security
 from .statistics import ServerStatistics, Statistics
 
 __all__ = [
@@ -88,6 +90,7 @@ __all__ = [
     "Method",
     "MpzmqError",
     "NotConnected",
+    "NotPermitted",
     "Overloaded",
     "Params",
     "ProtocolError",
@@ -99,6 +102,7 @@ __all__ = [
     "RequestError",
     "RequestIdReused",
     "RequestTimeout",
+    "Security",
     "ServerStatistics",
     "StateChange",
     "Statistics",

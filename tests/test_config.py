@@ -27,6 +27,7 @@ DEFAULTS: dict[Policy, dict[str, Any]] = {
         "reply_bytes": 8 * MIB,
         "reply_ttl": 300.0,
         "sessions": 10_000,
+        "handshakes": 1024,
         "threads": 32,
         "events": 1024,
         "depth": 64,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import mpzmq
-from mpzmq import blocking, testing
+from mpzmq import blocking, keys, testing
 from mpzmq.cli import output
 from mpzmq.cli.commands import mpzmq as command
 
@@ -83,7 +83,7 @@ def test_every_public_name_is_documented(name: str) -> None:
         assert re.search(rf":: mpzmq\.{name}$", page("reference/api.md"), re.M)
 
 
-@pytest.mark.parametrize("module", [testing, blocking], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [testing, blocking, keys], ids=lambda module: module.__name__)
 def test_every_name_of_the_other_modules_is_documented(module: ModuleType) -> None:
     described = re.findall(rf":: {module.__name__}\.(\w+)$", page("reference/api.md"), re.M)
     assert sorted(described) == sorted(module.__all__)

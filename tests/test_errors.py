@@ -49,6 +49,7 @@ TREE: list[tuple[str, str, type[Exception] | None, Executed | None]] = [
     ("ContainerStopped", "RequestError", None, NO),
     ("ContainerDraining", "RequestError", None, NO),
     ("Refused", "RequestError", None, NO),
+    ("NotPermitted", "Refused", PermissionError, NO),
     ("RequestIdReused", "RequestError", ValueError, NO),
     ("RemoteError", "RequestError", None, YES),
     ("ProtocolError", "RequestError", None, UNKNOWN),

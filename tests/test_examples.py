@@ -19,7 +19,7 @@ from uuid import uuid4
 
 import pytest
 
-from mpzmq import ComputerEngineWorker
+from mpzmq import ComputerEngineWorker, keys
 from mpzmq.testing import ContainerProcess
 
 if TYPE_CHECKING:
@@ -360,3 +360,28 @@ def test_fastapi_app_without_its_container(application: ModuleType, monkeypatch:
             assert health.json()["detail"] in ("the link is CONNECTING", "the link is DOWN")
             answer = client.post("/echo", json={"hello": 1})
             assert (answer.status_code, answer.json()["executed"]) == (504, "NO")
+
+
+# Keys
+
+
+def test_keys_are_replaced_while_calls_go_on() -> None:
+    result = run("secure/rotation.py")
+    assert result.returncode == 0, result.stderr
+    assert "the old one is refused" in result.stdout
+    assert re.search(r"^[1-9]\d+ calls were answered, 0 failed$", result.stdout, re.M)
+
+
+def test_an_engine_with_keys(tmp_path: Path) -> None:
+    pairs = {name: keys.generate() for name in ("container", "engine")}
+    for name, pair in pairs.items():
+        keys.save(pair, tmp_path / f"{name}.key")
+    (tmp_path / "allowed").mkdir()
+    shutil.copy(tmp_path / "engine.pub", tmp_path / "allowed")
+    env = {"SECURE": str(tmp_path)}
+    with ContainerProcess("container:server", folder=EXAMPLES / "secure", env=env) as process:
+        command = [sys.executable, str(EXAMPLES / "secure" / "engine.py"), process.endpoint]
+        asked = subprocess.run(
+            command, env={**os.environ, **env}, capture_output=True, text=True, timeout=SECONDS, check=False
+        )
+        assert (asked.stdout, asked.stderr) == ("the container knows this engine as engine\n", "")

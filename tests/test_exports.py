@@ -19,7 +19,7 @@ PUBLIC = {
     # messages and values
     *("Description", "Executed", "FunctionDescription", "LinkState", "Method", "Params", "Status"),
     # policies and statistics
-    *("HeartbeatPolicy", "Limits", "ReconnectPolicy", "ServerStatistics", "Statistics"),
+    *("HeartbeatPolicy", "Limits", "ReconnectPolicy", "Security", "ServerStatistics", "Statistics"),
     # events
     *("Evidence", "StateChange", "EventsDropped", "LinkBusy", "LinkClosed", "LinkDown", "LinkEvent"),
     *("LinkFailed", "LinkRetry", "LinkUp", "StatusChanged"),
@@ -27,7 +27,7 @@ PUBLIC = {
     *("AddressNotFound", "AuthenticationFailed", "ConnectError", "ConnectRefused", "ConnectTimeout"),
     *("ConnectionClosed", "ConnectionLost", "ContainerDraining", "ContainerStopped", "EncodeError"),
     *("HandshakeFailed", "InsecureBind", "InvalidArguments", "MessageTooLarge", "MpzmqError"),
-    *("NotConnected", "Overloaded", "ProtocolError", "Refused", "RemoteError", "RequestCancelled"),
+    *("NotConnected", "NotPermitted", "Overloaded", "ProtocolError", "Refused", "RemoteError", "RequestCancelled"),
     *("RequestError", "RequestIdReused", "RequestTimeout", "Unsupported"),
     "__version__",
 }

@@ -12,6 +12,7 @@ __all__ = ["PEERS", "load"]
 
 PEERS = {
     "mpzmq": "mpzmq_peer",
+    "mpzmq-curve": "mpzmq_curve",
     "plain-pyzmq": "plain_pyzmq",
     "fd-reader": "fd_reader",
     "zmq-asyncio": "zmq_asyncio",

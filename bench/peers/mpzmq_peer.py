@@ -12,6 +12,8 @@ from .base import AsyncPeer
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
+    from mpzmq import Security
+
     from ..scenarios import Scenario
     from .base import Call
 
@@ -27,6 +29,9 @@ class MpzmqPeer(AsyncPeer):
         "It checks, tags, correlates and counts every request, keeps its deadline and watches the link, which plain"
         " pyzmq, the FD reader, zmq.asyncio and bare TCP do not."
     )
+
+    server_security: Security | None = None
+    client_security: Security | None = None
 
     def supports(self, scenario: Scenario) -> bool:
         """All rows."""
@@ -46,7 +51,7 @@ class MpzmqPeer(AsyncPeer):
             servers = []
             endpoints = []
             for _ in range(scenario.containers):
-                server = await stack.enter_async_context(mpzmq.ContainerServer())
+                server = await stack.enter_async_context(mpzmq.ContainerServer(security=self.server_security))
                 server.on_invoke(echo if scenario.handler == "def" else echo_async)
                 endpoints.append(await server.bind("127.0.0.1:0"))
                 servers.append(server)
@@ -58,7 +63,7 @@ class MpzmqPeer(AsyncPeer):
         """Handles of all containers; the counters have to add up at the end."""
         import mpzmq
 
-        async with mpzmq.ComputerEngineWorker() as worker:
+        async with mpzmq.ComputerEngineWorker(security=self.client_security) as worker:
             containers: list[mpzmq.ComputerEngineWriter] = []
             for first in range(0, len(endpoints), CONNECT_AT_ONCE):
                 some = endpoints[first : first + CONNECT_AT_ONCE]

@@ -10,7 +10,7 @@ from ..errors import EncodeError, MpzmqError
 from .jsonvalues import from_json, to_json
 from .outcome import CommandFailed, as_document, carry_out, code_of
 from .output import NOT_JSON, OK, USAGE, say
-from .remote import check_endpoint, reached
+from .remote import check_endpoint, client_security, reached
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +27,7 @@ def run(
     *,
     timeout: float,
     idempotent: bool,
+    security: tuple[str | None, str | None] = (None, None),
     as_json: bool,
 ) -> int:
     """Sends the request, prints its result as JSON; returns the exit code."""
@@ -35,6 +36,7 @@ def run(
         check_endpoint(endpoint)
         if (function is None) == (data is None):
             raise CommandFailed("name a function, or send plain data with --invoke JSON", USAGE)
+        keys = client_security(*security)
         values = [_value(text, f"argument {number}") for number, text in enumerate(args, 1)]
         options = dict(_named(text) for text in named)
         plain = None if data is None else _value(data, "the data of --invoke")
@@ -42,7 +44,7 @@ def run(
             raise CommandFailed("--invoke sends its one value: it takes no arguments and no --kw", USAGE)
         began = time.perf_counter()
         try:
-            async with reached(endpoint, timeout) as container:
+            async with reached(endpoint, timeout, keys) as container:
                 if function is None:
                     result = await container.request(plain, timeout=timeout, idempotent=idempotent)
                 else:

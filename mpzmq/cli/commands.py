@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .._version import __version__
+from .keys import keys
 from .output import INTERRUPTED, USAGE
 
 if TYPE_CHECKING:
@@ -61,6 +62,22 @@ def _timeout_option(seconds: float) -> Callable[[Any], Any]:
     return click.option("--timeout", type=kind, default=seconds, show_default=True, help="Seconds for the answer.")
 
 
+def _connecting(function: Any) -> Any:
+    """The options of every command that talks to a container which may have keys."""
+    options = [
+        click.option(
+            "--keys", metavar="FILE", envvar="MPZMQ_KEYS", show_envvar=True, help="This side's secret key.",
+        ),
+        click.option(
+            "--server-key", metavar="KEY", envvar="MPZMQ_SERVER_KEY", show_envvar=True,
+            help="The container's public key, or the file that holds it.",
+        ),
+    ]  # fmt: skip
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
 def _served(function: Any) -> Any:
     """The options that every serving command has; each is an environment variable, too."""
     loops = click.Choice(["auto", "asyncio", "uvloop"])
@@ -71,7 +88,15 @@ def _served(function: Any) -> Any:
         ),
         click.option(
             "--insecure", is_flag=True, envvar="MPZMQ_INSECURE", show_envvar=True,
-            help="Allow endpoints that other hosts can reach.",
+            help="Allow endpoints that other hosts can reach, without keys.",
+        ),
+        click.option(
+            "--keys", metavar="FILE", envvar="MPZMQ_KEYS", show_envvar=True,
+            help="The container's secret key: who is not on the list of --allow is refused.",
+        ),
+        click.option(
+            "--allow", metavar="PATH", envvar="MPZMQ_ALLOW", show_envvar=True,
+            help="A folder of public keys, or a TOML file, of those who get in.",
         ),
         click.option(
             "--drain-timeout", type=click.FloatRange(min=0, max=86_400), default=8.0, show_default=True,
@@ -98,6 +123,9 @@ def _served(function: Any) -> Any:
 )  # fmt: skip
 def mpzmq() -> None:
     """An engine talks to containers: request and response over ZeroMQ."""
+
+
+mpzmq.add_command(keys)
 
 
 @mpzmq.command(epilog=_examples("mpzmq demo", "mpzmq demo --json > demo.json", "mpzmq demo --svg demo.svg"))
@@ -143,6 +171,8 @@ def serve(
     server: str,
     endpoints: tuple[str, ...],
     insecure: bool,
+    keys: str | None,
+    allow: str | None,
     drain_timeout: float,
     loop: str,
     as_json: bool,
@@ -156,7 +186,7 @@ def serve(
 
     \b
     Exit codes: 0 ended by a signal, 1 the server failed, 64 wrong usage,
-    66 no such module or server, 71 cannot bind, 77 other hosts could reach it.
+    66 no such module or server, 71 cannot bind, 77 other hosts could reach it, 78 no such keys.
     """
     from .serve import serve as run_serve
     from .serve import serve_reloading
@@ -167,13 +197,15 @@ def serve(
             endpoints,
             folder=app_dir,
             insecure=insecure,
+            security=(keys, allow),
             drain_timeout=drain_timeout,
             log_level=log_level,
             loop=loop,
             as_json=as_json,
         )
     flags = [flag for flag, given in (("--insecure", insecure), ("--json", as_json)) if given]
-    options = ["--loop", loop, "--log-level", log_level, *flags]
+    named = [word for option, value in (("--keys", keys), ("--allow", allow)) if value for word in (option, value)]
+    options = ["--loop", loop, "--log-level", log_level, *flags, *named]
     return serve_reloading(server, endpoints, folder=app_dir, drain_timeout=drain_timeout, options=options)
 
 
@@ -191,6 +223,8 @@ def serve(
 def reply(
     endpoints: tuple[str, ...],
     insecure: bool,
+    keys: str | None,
+    allow: str | None,
     drain_timeout: float,
     loop: str,
     as_json: bool,
@@ -206,6 +240,7 @@ def reply(
         sleep=sleep,
         fail_rate=fail_rate,
         insecure=insecure,
+        security=(keys, allow),
         drain_timeout=drain_timeout,
         loop=loop,
         as_json=as_json,
@@ -241,6 +276,7 @@ class _JsonArguments(click.Command):
 @click.option("--kw", "named", multiple=True, metavar="NAME=JSON", help="An argument by name.")
 @click.option("--invoke", "data", metavar="JSON", help="Send plain data instead of calling a function.")
 @_timeout_option(30.0)
+@_connecting
 @click.option("--idempotent", is_flag=True, help="It may run twice: send it again after a restart.")
 @_json_option("Print the result with the status and the time, or the error, as one JSON document.")
 def call(
@@ -250,6 +286,8 @@ def call(
     named: tuple[str, ...],
     data: str | None,
     timeout: float,
+    keys: str | None,
+    server_key: str | None,
     idempotent: bool,
     as_json: bool,
 ) -> int:
@@ -264,18 +302,20 @@ def call(
     """
     from .call import run as run_call
 
-    return run_call(endpoint, function, args, named, data, timeout=timeout, idempotent=idempotent, as_json=as_json)
+    options: dict[str, Any] = {"timeout": timeout, "idempotent": idempotent, "as_json": as_json}
+    return run_call(endpoint, function, args, named, data, security=(keys, server_key), **options)
 
 
 @mpzmq.command(epilog=_examples("mpzmq describe 127.0.0.1:3010", "mpzmq describe 127.0.0.1:3010 --json"))
 @click.argument("endpoint")
 @_timeout_option(5.0)
+@_connecting
 @_json_option("Print one JSON document.")
-def describe(endpoint: str, timeout: float, as_json: bool) -> int:
+def describe(endpoint: str, timeout: float, keys: str | None, server_key: str | None, as_json: bool) -> int:
     """Show a container's functions, with signatures and docs."""
     from .inspect import describe as run_describe
 
-    return run_describe(endpoint, timeout=timeout, as_json=as_json)
+    return run_describe(endpoint, timeout=timeout, security=(keys, server_key), as_json=as_json)
 
 
 @mpzmq.command(
@@ -284,22 +324,26 @@ def describe(endpoint: str, timeout: float, as_json: bool) -> int:
 @click.argument("endpoint")
 @click.argument("status", required=False, type=click.Choice(["RUNNING", "STOP"], case_sensitive=False))
 @_timeout_option(5.0)
+@_connecting
 @_json_option("Print one JSON document.")
-def state(endpoint: str, status: str | None, timeout: float, as_json: bool) -> int:
+def state(
+    endpoint: str, status: str | None, timeout: float, keys: str | None, server_key: str | None, as_json: bool
+) -> int:
     """Show a container's run state, or set it.
 
     In STOP a container refuses functions and plain requests, and stays reachable.
     """
     from .inspect import state as run_state
 
-    return run_state(endpoint, status, timeout=timeout, as_json=as_json)
+    return run_state(endpoint, status, timeout=timeout, security=(keys, server_key), as_json=as_json)
 
 
 @mpzmq.command(epilog=_examples("mpzmq doctor 127.0.0.1:3010", "mpzmq doctor tcp://calculator:3010 --json"))
 @click.argument("endpoint")
 @_timeout_option(3.0)
+@_connecting
 @_json_option("Print one JSON document.")
-def doctor(endpoint: str, timeout: float, as_json: bool) -> int:
+def doctor(endpoint: str, timeout: float, keys: str | None, server_key: str | None, as_json: bool) -> int:
     """Find out why a container does not answer, step by step.
 
     From the name to the address, TCP, the ZeroMQ greeting, HELLO and a PING: each with its time, and with the likely
@@ -310,7 +354,7 @@ def doctor(endpoint: str, timeout: float, as_json: bool) -> int:
     """
     from .doctor import run as run_doctor
 
-    return run_doctor(endpoint, timeout=timeout, as_json=as_json)
+    return run_doctor(endpoint, timeout=timeout, security=(keys, server_key), as_json=as_json)
 
 
 @mpzmq.command(add_help_option=False, context_settings={"ignore_unknown_options": True})

@@ -22,12 +22,13 @@ from ..message import LinkState, Status
 from .greeting import GREETING, GREETING_SIZE, VERSION_SIZE, read_greeting, read_ready, recognise
 from .outcome import carry_out, code_of
 from .output import NOT_SERVING, OK, TIMEOUT, UNREACHABLE, printable, say
-from .remote import check_endpoint
+from .remote import check_endpoint, client_security
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from ..address import Address
+    from ..security import Security
 
 __all__ = ["run"]
 
@@ -57,18 +58,19 @@ class StepFailed(Exception):
         self.code = code
 
 
-def run(endpoint: str, *, timeout: float, as_json: bool) -> int:
+def run(endpoint: str, *, timeout: float, security: tuple[str | None, str | None] = (None, None), as_json: bool) -> int:
     """Walks through the steps and prints them; returns the exit code.
 
     Args:
         endpoint: where the container should be.
         timeout: seconds for each step.
+        security: what ``--keys`` and ``--server-key`` say.
         as_json: print one JSON document instead.
     """
 
     async def examine() -> int:
         check_endpoint(endpoint)
-        visit = Visit(parse_address(endpoint), timeout)
+        visit = Visit(parse_address(endpoint), timeout, client_security(*security))
         steps: list[Step] = []
         try:
             async with contextlib.aclosing(visit.steps()) as walk:
@@ -91,15 +93,16 @@ def run(endpoint: str, *, timeout: float, as_json: bool) -> int:
 class Visit:
     """One walk, from the name to a PING."""
 
-    def __init__(self, address: Address, timeout: float) -> None:
+    def __init__(self, address: Address, timeout: float, security: Security | None) -> None:
         self._address = address
         self._timeout = timeout
         self._found: list[tuple[int, str]] = []
         self._reached = ""
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self._worker = ComputerEngineWorker(
-            reconnect=ReconnectPolicy(enabled=False, connect_timeout=max(timeout, 0.01))
+            reconnect=ReconnectPolicy(enabled=False, connect_timeout=max(timeout, 0.01)), security=security
         )
+        self._mechanism = "NULL" if security is None else "CURVE"
         self._id = uuid4()
         self.code = OK
 
@@ -212,9 +215,13 @@ class Visit:
         if greeting is None:
             raise self._no_zmtp(data, ended=_has_ended(reader))
         version = f"ZMTP {greeting.version[0]}.{greeting.version[1]}, {greeting.mechanism}"
-        if greeting.mechanism != "NULL":
-            advice = f"the container asks for {greeting.mechanism} keys: this engine has none to give"
-            raise StepFailed(f"{version}: it wants an encrypted or authenticated connection", advice)
+        if greeting.mechanism != self._mechanism:
+            advice = "leave --keys and --server-key out"
+            if self._mechanism == "NULL":
+                advice = f"the container asks for {greeting.mechanism} keys: pass --keys and --server-key"
+            raise StepFailed(f"{version}: it wants {greeting.mechanism}, and this side has {self._mechanism}", advice)
+        if greeting.mechanism == "CURVE":
+            return version  # nothing more is said to whom it does not know
         # No READY of ours: a peer that does not like our kind of socket would hang up without telling its own.
         writer.write(GREETING[VERSION_SIZE:])
         command = await self._read_command(reader)

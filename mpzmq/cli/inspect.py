@@ -9,20 +9,23 @@ from ..errors import MpzmqError
 from ..message import Status
 from .outcome import as_document, carry_out, code_of
 from .output import OK, printable, say
-from .remote import reached
+from .remote import client_security, reached
 
 if TYPE_CHECKING:
     from ..message import Description
 
 __all__ = ["describe", "state"]
 
+Keys = tuple[str | None, str | None]
+"""What ``--keys`` and ``--server-key`` say."""
 
-def describe(endpoint: str, *, timeout: float, as_json: bool) -> int:
+
+def describe(endpoint: str, *, timeout: float, security: Keys = (None, None), as_json: bool) -> int:
     """Prints a container's functions; returns the exit code."""
 
     async def ask() -> int:
         try:
-            async with reached(endpoint, timeout) as container:
+            async with reached(endpoint, timeout, client_security(*security)) as container:
                 found = await container.describe(timeout=timeout)
         except MpzmqError as error:
             raise _told(error, as_json) from None
@@ -32,12 +35,12 @@ def describe(endpoint: str, *, timeout: float, as_json: bool) -> int:
     return carry_out("mpzmq describe", ask)
 
 
-def state(endpoint: str, wanted: str | None, *, timeout: float, as_json: bool) -> int:
+def state(endpoint: str, wanted: str | None, *, timeout: float, security: Keys = (None, None), as_json: bool) -> int:
     """Prints a container's run state, after setting it where one is wanted; returns the exit code."""
 
     async def ask() -> int:
         try:
-            async with reached(endpoint, timeout) as container:
+            async with reached(endpoint, timeout, client_security(*security)) as container:
                 if wanted is None:
                     found = await container.get_state(timeout=timeout)
                 else:

@@ -8,6 +8,7 @@ import os
 import sys
 
 __all__ = [
+    "BAD_KEYS",
     "BROKEN_PIPE",
     "CANNOT_BIND",
     "FAILED",
@@ -40,6 +41,7 @@ NO_SERVER = 66
 MISSING_EXTRA = 69
 CANNOT_BIND = 71
 INSECURE = 77
+BAD_KEYS = 78
 INTERRUPTED = 130  # 128 and SIGINT, as shells count
 BROKEN_PIPE = 141  # 128 and SIGPIPE
 TERMINATED = 143  # 128 and SIGTERM

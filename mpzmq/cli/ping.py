@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import time
 from typing import TYPE_CHECKING, NoReturn
 
@@ -15,7 +16,7 @@ from ..errors import ContainerDraining, MpzmqError
 from ..message import LinkState, Status
 from .outcome import carry_out, code_of
 from .output import NOT_SERVING, OK, TIMEOUT, UNREACHABLE, USAGE, complain, printable, say
-from .remote import check_endpoint, reached
+from .remote import check_endpoint, client_security, reached
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,6 +58,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-i", "--interval", type=_seconds, default=1.0, help="seconds between two (default: 1)")
     parser.add_argument("--timeout", type=_seconds, default=1.0, help="seconds for each answer (default: 1)")
     parser.add_argument("--live", action="store_true", help="stopped or draining is alright, too: a liveness probe")
+    parser.add_argument("--keys", metavar="FILE", default=os.environ.get("MPZMQ_KEYS"), help="this side's secret key")
+    server_key = os.environ.get("MPZMQ_SERVER_KEY")
+    parser.add_argument(
+        "--server-key", metavar="KEY", default=server_key, help="the container's public key, or its file"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document at the end")
     return parser
 
@@ -110,9 +116,10 @@ def main(args: Sequence[str]) -> int:
 
 async def _ping(options: argparse.Namespace) -> int:
     check_endpoint(options.endpoint)
+    security = client_security(options.keys, options.server_key)
     tally = _Tally()
     try:
-        async with reached(options.endpoint, options.timeout) as container:
+        async with reached(options.endpoint, options.timeout, security) as container:
             while True:
                 await _once(container, options, tally)
                 if tally.sent == options.count:

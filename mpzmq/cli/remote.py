@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from ..address import parse_address
 from ..engine.worker import ComputerEngineWorker
+from ..keypair import KEY_SIZE, check_key
+from ..security import Security
 from .outcome import CommandFailed
-from .output import USAGE
+from .output import BAD_KEYS, USAGE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from ..engine.writer import ComputerEngineWriter
 
-__all__ = ["check_endpoint", "reached"]
+__all__ = ["check_endpoint", "client_security", "in_words", "public_key", "reached"]
 
 CONNECT_WITHIN = 5.0
 """Seconds for the first dial, where the command's own limit is not shorter."""
@@ -34,8 +37,49 @@ def check_endpoint(endpoint: str, *, bind: bool = False) -> None:
         raise CommandFailed(str(error), USAGE) from None
 
 
+def client_security(keys: str | None, server_key: str | None) -> Security | None:
+    """The keys that ``--keys`` and ``--server-key`` name; None: neither was given.
+
+    Raises:
+        CommandFailed: one of them is missing, or is no key.
+    """
+    if keys is None and server_key is None:
+        return None
+    if keys is None or server_key is None:
+        missing = "--keys FILE, this side's own" if keys is None else "--server-key, the container's public key"
+        raise CommandFailed(f"a secure connection needs {missing}, too: see 'mpzmq keys --help'", USAGE)
+    from ..keys import load
+
+    try:
+        return Security.client(load(keys), public_key(server_key))
+    except (OSError, ValueError) as error:
+        raise CommandFailed(in_words(error), BAD_KEYS) from None
+
+
+def public_key(text: str) -> str:
+    """The public key that a file holds, or that the text is.
+
+    Raises:
+        OSError, ValueError: neither.
+    """
+    from ..keys import load_public
+
+    if len(text) == KEY_SIZE and not os.path.exists(text):
+        return check_key(text, "a public key")
+    return load_public(text)
+
+
+def in_words(error: Exception) -> str:
+    """What an error of the system says, with the file that it is about."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
 @contextlib.asynccontextmanager
-async def reached(endpoint: str, timeout: float) -> AsyncIterator[ComputerEngineWriter]:
+async def reached(
+    endpoint: str, timeout: float, security: Security | None = None
+) -> AsyncIterator[ComputerEngineWriter]:
     """Connects to a container, and disconnects at the end.
 
     Raises:
@@ -43,5 +87,5 @@ async def reached(endpoint: str, timeout: float) -> AsyncIterator[ComputerEngine
         ConnectError: the container could not be reached.
     """
     check_endpoint(endpoint)
-    async with ComputerEngineWorker() as worker:
+    async with ComputerEngineWorker(security=security) as worker:
         yield await worker.connect(uuid4(), endpoint, timeout=min(timeout, CONNECT_WITHIN))

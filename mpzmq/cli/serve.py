@@ -17,9 +17,22 @@ from ..address import parse_address
 from ..container.loading import LoadError, load_server
 from ..container.server import ContainerServer
 from ..errors import InsecureBind, RemoteError
+from ..security import Security
 from .outcome import CommandFailed, finish
-from .output import CANNOT_BIND, FAILED, INSECURE, MISSING_EXTRA, NO_SERVER, OK, OutputLost, complain, say
-from .remote import check_endpoint
+from .output import (
+    BAD_KEYS,
+    CANNOT_BIND,
+    FAILED,
+    INSECURE,
+    MISSING_EXTRA,
+    NO_SERVER,
+    OK,
+    USAGE,
+    OutputLost,
+    complain,
+    say,
+)
+from .remote import check_endpoint, in_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +51,7 @@ def serve(
     *,
     folder: str,
     insecure: bool,
+    security: tuple[str | None, str | None] = (None, None),
     drain_timeout: float,
     log_level: str,
     loop: str,
@@ -53,6 +67,7 @@ def serve(
         except LoadError as error:
             log.debug("cannot load %s", spec, exc_info=error)
             raise CommandFailed(str(error), NO_SERVER) from None
+        server.security = server_security(*security) or server.security
         return _run(server, endpoints, insecure=insecure, drain_timeout=drain_timeout, loop=loop, as_json=as_json)
 
     return finish("mpzmq serve", work)
@@ -101,6 +116,7 @@ def reply(
     sleep: float,
     fail_rate: float,
     insecure: bool,
+    security: tuple[str | None, str | None] = (None, None),
     drain_timeout: float,
     loop: str,
     as_json: bool,
@@ -116,7 +132,7 @@ def reply(
 
     def work() -> int:
         _check(endpoints)
-        server = ContainerServer(name="reply")
+        server = ContainerServer(name="reply", security=server_security(*security))
         server.on_invoke(answer)
 
         @server.function
@@ -127,6 +143,25 @@ def reply(
         return _run(server, endpoints, insecure=insecure, drain_timeout=drain_timeout, loop=loop, as_json=as_json)
 
     return finish("mpzmq reply", work)
+
+
+def server_security(keys: str | None, allow: str | None) -> Security | None:
+    """The keys that ``--keys`` and ``--allow`` name; None: neither was given.
+
+    Raises:
+        CommandFailed: one of them is missing, or cannot be read.
+    """
+    if keys is None and allow is None:
+        return None
+    if keys is None or allow is None:
+        missing = "--keys FILE, the container's own" if keys is None else "--allow, the keys that get in"
+        raise CommandFailed(f"a secure container needs {missing}, too: see 'mpzmq keys --help'", USAGE)
+    from ..keys import load
+
+    try:
+        return Security.server(load(keys), allow=allow)
+    except (OSError, ValueError, TypeError) as error:
+        raise CommandFailed(in_words(error), BAD_KEYS) from None
 
 
 def _check(endpoints: Sequence[str]) -> None:
@@ -150,8 +185,9 @@ def _run(
         server.run(*endpoints, insecure=insecure, drain_timeout=drain_timeout, loop=loop, on_bound=announce)
     except InsecureBind as error:
         address = error.endpoint
-        text = f"{address} can be reached from other hosts, and anybody there could call every function: bind to"
-        raise CommandFailed(f"{text} 127.0.0.1 or ipc, or pass --insecure in a trusted network", INSECURE) from None
+        text = f"{address} can be reached from other hosts, and anybody there could call every function: pass --keys"
+        text += " and --allow ('mpzmq keys --help'), or --insecure in a trusted network, or bind to 127.0.0.1 or ipc"
+        raise CommandFailed(text, INSECURE) from None
     except ImportError as error:
         raise CommandFailed(str(error), MISSING_EXTRA) from None
     except OSError as error:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ..protocol.peer import Peer
     from ..protocol.replies import ReplyCache
     from ..protocol.wire import Record
+    from ..users import User
     from .registry import Registry
 
 __all__ = ["Admission", "Refusal"]
@@ -31,6 +32,14 @@ RETRY_CRAMMED = 1.0
 
 LONGEST_NAME, SIMILAR_OF = 32, 64
 """How much of a mistyped name is compared with how many functions: a stranger must not buy much work with one frame."""
+
+PERMISSIONS = {
+    Op.GETSTATE: "state:get",
+    Op.SETSTATE: "state:set",
+    Op.DESCRIBE: "functions:describe",
+    Op.INVOKE: "data:invoke",
+}
+"""What a user needs for what is no function; for a function, its name."""
 
 _STOP, _CALL, _INVOKE = Status.STOP, Op.CALL, Op.INVOKE
 """Names of the module: looking a member up in its enum takes 0.1 us (Python 3.11), and every request asks."""
@@ -78,6 +87,11 @@ class Admission:
             size: of the record, in bytes.
         """
         _, _, remaining, _, op, name, args, kwargs, _ = record
+        user = peer.user
+        if user is not None and user.allow is not None:
+            permission = name if op == _CALL else PERMISSIONS.get(op, "")
+            if permission not in user.allow:
+                return Refusal(Code.NOT_PERMITTED, f"the user {user.name!r} has no permission for {permission!r}")
         if op == _CALL:
             function = self._functions.get(name)
         else:
@@ -88,7 +102,7 @@ class Admission:
         if sessions.status is _STOP and op not in self._builtin:
             return Refusal(Code.STOPPED, "its status is STOP")
         if function is None:
-            return Refusal(Code.UNSUPPORTED, self._unsupported(op, name))
+            return Refusal(Code.UNSUPPORTED, self._unsupported(op, name, user))
         if remaining is not None and remaining <= 0:
             return Refusal(Code.EXPIRED, "its deadline had passed when it was read")
         # Rather than a call for every request: only where one of the bounds may be reached is looked at them.
@@ -141,10 +155,10 @@ class Admission:
             return f"the requests that run have {self._bytes} bytes ({ENGINES_WORTH} x Limits.queued_bytes)"
         return None
 
-    def _unsupported(self, op: int, name: str | None) -> str:
+    def _unsupported(self, op: int, name: str | None, user: User | None) -> str:
         if op != Op.CALL:
             return "it has no handler for plain requests: call one of its functions, or add @server.on_invoke"
-        functions = sorted(self._registry.functions)
+        functions = sorted(known for known in self._registry.functions if user is None or user.may(known))
         shown = ", ".join(functions[:8]) + (", ..." if len(functions) > 8 else "")
         close = difflib.get_close_matches(str(name)[:LONGEST_NAME], functions[:SIMILAR_OF], n=1)
         meant = f"; did you mean {close[0]!r}?" if close else ";"

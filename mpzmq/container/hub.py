@@ -14,8 +14,9 @@ from ..protocol.outbox import ENOUGH_BYTES, Item
 from ..protocol.peer import PeerState
 from ..protocol.replies import NOT_KEPT_TEXT, Reply
 from ..protocol.wire import Code, Goodbye, Kind, MessageReader
-from ..transport.base import Delivery, SocketSettings
+from ..transport.base import Curve, Delivery, SocketSettings
 from .dispatch import Dispatcher
+from .guard import Guard
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from ..config import HeartbeatPolicy, Limits
     from ..protocol.peer import Peer
+    from ..security import Security
     from ..transport.base import Frames, Transport
     from .registry import Registry
 
@@ -46,6 +48,8 @@ LINGER = 0.2
 HANDSHAKE_TIMEOUT = 3.0
 """Seconds for an engine's ZMTP handshake: a mute connection is not kept longer."""
 
+NOT_ALLOWED = "the key of this engine is not on the container's allow-list any more"
+
 SPARE_QUEUE = 512
 """Messages that may wait to be read besides the window: HELLO, PING, CANCEL."""
 
@@ -60,12 +64,14 @@ class Hub:
         registry: Registry,
         heartbeat: HeartbeatPolicy,
         limits: Limits,
+        security: Security | None,
         transport: Transport,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self.sessions = Sessions(instance, name, heartbeat.interval, limits)
         self.dispatcher = Dispatcher(registry, self.sessions, limits, self._reply, name)
         self._reader = MessageReader(limits, answered=Kind.REQUEST)
+        self._guard: Guard | None = None
         settings = SocketSettings(
             redial_interval=1.0,
             connect_timeout=HANDSHAKE_TIMEOUT,
@@ -74,6 +80,8 @@ class Hub:
             down_after=heartbeat.down_after,
             message_bytes=limits.message_bytes,
             receive_queue=limits.window + SPARE_QUEUE,
+            handshakes=limits.handshakes,
+            curve=self._curve(security),
         )
         self.router = transport.router(settings, self)
         self._patience = heartbeat.down_after
@@ -92,7 +100,14 @@ class Hub:
         now = self._loop.time()
         inbox = Inbox()
         for frames in messages:
-            self.sessions.receive(bytes(frames[0]), self._reader.read(frames[1:]), inbox, now)
+            route = bytes(frames[0])
+            user = None
+            if self._guard is not None:
+                user = self._guard.user(self.router.key_of(route))
+                if user is None:
+                    self._turn_away(route)
+                    continue
+            self.sessions.receive(route, self._reader.read(frames[1:]), inbox, now, user)
         # The replies of handlers that end at once leave together.
         gathering, self._gathering = self._gathering, True
         try:
@@ -106,6 +121,42 @@ class Hub:
         self._arm()
         if self._marking is None and self.dispatcher.in_flight:
             self._marking = self._loop.call_later(MARK_AFTER, self._mark)
+
+    def _curve(self, security: Security | None) -> Curve | None:
+        if security is None:
+            return None
+        assert security.allow is not None
+        loop = self._loop
+
+        def changed() -> None:
+            with contextlib.suppress(RuntimeError):  # the event loop has ended before it
+                loop.call_soon_threadsafe(self._review)
+
+        self._guard = Guard(security.allow, changed)
+        return Curve(public=security.keys.public, secret=security.keys.secret, doorkeeper=self._guard)
+
+    def _review(self) -> None:
+        """The allow-list has changed: whoever is not on it any more is cut off, and what runs for it is ended."""
+        assert self._guard is not None
+        inbox = Inbox()
+        for peer in self.sessions.all():
+            user = self._guard.user(peer.session[0])
+            if user is not None:
+                peer.user = user
+                continue
+            name = "" if peer.user is None else peer.user.name
+            log.warning("engine %r is cut off: the key of %r is not on the allow-list any more", peer.name, name)
+            self.sessions.cut_off(peer, NOT_ALLOWED)
+            inbox.departed.add(peer)
+        self.dispatcher.start(inbox, self._loop.time())
+        self._tell_given_up()
+        self._flush()
+
+    def _turn_away(self, route: bytes) -> None:
+        """A message of a key that was removed after it had connected (libzmq cannot end that): it is not read."""
+        self.sessions.ignored += 1
+        if not self.sessions.strays or self.sessions.strays[-1][0] != route:
+            self.sessions.strays.append((route, self.sessions.not_allowed(NOT_ALLOWED)))
 
     def farewell(self, code: int, text: str) -> None:
         """Says GOODBYE to all engines."""
@@ -233,10 +284,13 @@ class Hub:
         self.sessions.take_care(now)
         for peer in [peer for peer in self._full if peer.is_deaf(now - self._patience)]:
             self._give_up(peer)
+        self._tell_given_up()
+        self._flush()
+
+    def _tell_given_up(self) -> None:
         for route, frames in list(self.sessions.given_up.items()):
             if self.router.send(route, frames) is not Delivery.FULL:
                 del self.sessions.given_up[route]
-        self._flush()
 
     def _mark(self) -> None:
         self._marking = None

@@ -74,7 +74,8 @@ class Running(RequestContext):
         self.tag = tag
         self.function = record[5]
         self.peer = engine.name
-        self.user = None
+        user = engine.user
+        self.user = None if user is None else user.name
         self.metadata = record[8] or {}
         self.deadline = deadline
         self.state = state

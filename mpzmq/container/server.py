@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
 import os
 import socket
@@ -15,12 +14,12 @@ from uuid import UUID, uuid4
 
 from ..address import parse_address
 from ..config import DEFAULT_HEARTBEAT, DEFAULT_LIMITS
-from ..errors import InsecureBind
 from ..home import Home
 from ..message import Status
 from ..protocol.wire import Goodbye
 from ..statistics import ServerStatistics
 from ..transport.tcp import ZmqTransport
+from .binding import bindable
 from .hub import Hub
 from .process import Signals, importing, loop_factory, run
 from .registry import Function, Registry
@@ -30,8 +29,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
-    from ..address import Address
     from ..config import HeartbeatPolicy, Limits
+    from ..security import Security
     from ..transport.base import Transport
 
 __all__ = ["ContainerServer"]
@@ -52,6 +51,10 @@ class ContainerServer:
             drain; its value is ``context.state``.
         heartbeat: how the life of engines is judged.
         limits: bounds on everything that could grow.
+        security: its keys, and who may come, on all its endpoints; None: whoever can reach it.
+
+    Raises:
+        ValueError: the security is that of an engine.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class ContainerServer:
         lifespan: Callable[[ContainerServer], AbstractAsyncContextManager[Any]] | None = None,
         heartbeat: HeartbeatPolicy = DEFAULT_HEARTBEAT,
         limits: Limits = DEFAULT_LIMITS,
+        security: Security | None = None,
     ) -> None:
         self.name = f"{socket.gethostname()}/{os.getpid()}" if name is None else name
         self._lifespan = lifespan
@@ -71,6 +75,7 @@ class ContainerServer:
         self._home = Home("server")
         self._status = Status.RUNNING
         self._hub: Hub | None = None
+        self.security = security
         self._final = ServerStatistics()
         self._starting = asyncio.Lock()
         self._living = contextlib.AsyncExitStack()
@@ -172,6 +177,24 @@ class ContainerServer:
             self._hub.sessions.status = self._status
 
     @property
+    def security(self) -> Security | None:
+        """Its keys, and who may come; None: whoever can reach it. To be set before the first bind.
+
+        Raises:
+            ValueError: the security is that of an engine.
+            RuntimeError: it serves already.
+        """
+        return self._security
+
+    @security.setter
+    def security(self, security: Security | None) -> None:
+        if security is not None and security.allow is None:
+            raise ValueError("a container's security is made by Security.server(keys, allow=...): this is an engine's")
+        if self._hub is not None:
+            raise RuntimeError("this server serves already: its security is set before the first bind")
+        self._security = security
+
+    @property
     def instance(self) -> UUID | None:
         """The id of this incarnation, from the first bind to the close; a restart makes a new one."""
         return None if self._hub is None else self._hub.sessions.instance
@@ -209,7 +232,7 @@ class ContainerServer:
             The real endpoint.
 
         Raises:
-            InsecureBind: other hosts could reach it, and ``insecure`` is not set.
+            InsecureBind: other hosts could reach it, there is no security, and ``insecure`` is not set.
             OSError: it cannot be bound: in use, no such interface, no permission.
             ValueError, TypeError: it is malformed.
             RuntimeError: the server is draining or closed, or belongs to another event loop.
@@ -218,7 +241,7 @@ class ContainerServer:
         if self._closed or self._closing is not None:
             raise RuntimeError("this server is closed: enter it again with 'async with', or make another one")
         self._home.enter()
-        host = await self._bindable(address, insecure)
+        host = await bindable(address, self.name, secure=self._security is not None, insecure=insecure)
         hub = await self._start()
         if hub.sessions.draining is not None:
             raise RuntimeError("this server is draining: it takes no new endpoint")
@@ -226,31 +249,14 @@ class ContainerServer:
         log.info("container %r serves on %s", self.name, bound)
         return bound
 
-    async def _bindable(self, address: Address, insecure: bool) -> str:
-        """The number to bind to, checked for who can reach it."""
-        host = address.host
-        if not address.is_numeric:
-            found = await asyncio.get_running_loop().getaddrinfo(host, address.port, type=socket.SOCK_STREAM)
-            # libzmq binds to one address: the first of the IPv4 ones, which every client can reach.
-            host = str(min(found, key=lambda entry: entry[0] != socket.AF_INET)[4][0])
-        if address.path or ipaddress.ip_address(host).is_loopback:
-            return host
-        if not insecure:
-            raise InsecureBind(
-                f"{address.text} can be reached from other hosts, and without security anybody there can call every"
-                " function: bind to 127.0.0.1 or ipc, or pass insecure=True if the network itself is trusted",
-                endpoint=address.text,
-            )
-        log.warning("container %r binds to %s without security", self.name, address.text)
-        return host
-
     async def _start(self) -> Hub:
         async with self._starting:
             if self._hub is None:
                 state = None
                 if self._lifespan is not None:
                     state = await self._living.enter_async_context(self._lifespan(self))
-                self._hub = Hub(uuid4(), self.name, self._registry, self._heartbeat, self._limits, self._transport)
+                settings = self._heartbeat, self._limits, self._security
+                self._hub = Hub(uuid4(), self.name, self._registry, *settings, self._transport)
                 self._hub.sessions.status = self._status
                 self._hub.dispatcher.state = state
             return self._hub

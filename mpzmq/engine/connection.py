@@ -9,19 +9,12 @@ import math
 import time
 from typing import TYPE_CHECKING, Any
 
-from ..errors import (
-    AddressNotFound,
-    AuthenticationFailed,
-    ConnectError,
-    ConnectRefused,
-    ConnectTimeout,
-    HandshakeFailed,
-)
 from ..failure import Failure, FailureKind
 from ..protocol.link import Link
 from ..protocol.outbox import ENOUGH_BYTES
 from ..protocol.verdicts import Verdicts
-from ..transport.base import SocketSettings
+from ..transport.base import Curve, SocketSettings
+from .causes import connect_error, how_far
 from .names import Candidates, look_up
 from .reader import ComputerEngineReader
 from .turns import Turns
@@ -32,10 +25,12 @@ if TYPE_CHECKING:
 
     from ..address import Address
     from ..config import HeartbeatPolicy, Limits, ReconnectPolicy
+    from ..errors import ConnectError
     from ..events import LinkEvent
     from ..protocol.encoder import Encoder
     from ..protocol.ids import UsedIds
     from ..protocol.wire import MessageReader
+    from ..security import Security
     from ..transport.base import Dealer, Frames, Transport
 
 __all__ = ["Connection"]
@@ -52,34 +47,6 @@ ZMTP_SHARE = 0.75
 SPARE_QUEUE = 1000
 """Messages of a container that are no replies and may wait to be read, besides one reply per request in flight."""
 
-_CONNECT_ERRORS: dict[FailureKind, type[ConnectError]] = {
-    FailureKind.REFUSED: ConnectRefused,
-    FailureKind.TIMEOUT: ConnectTimeout,
-    FailureKind.MUTE: ConnectTimeout,
-    FailureKind.STUCK: ConnectTimeout,
-    FailureKind.NOT_FOUND: AddressNotFound,
-    FailureKind.HANDSHAKE: HandshakeFailed,
-    FailureKind.WRONG_SOCKET: HandshakeFailed,
-    FailureKind.VERSION: HandshakeFailed,
-    FailureKind.MECHANISM: HandshakeFailed,
-    FailureKind.DENIED: AuthenticationFailed,
-}
-
-_ADVICE: dict[FailureKind, str] = {
-    FailureKind.REFUSED: "start the container, or check host and port",
-    FailureKind.TIMEOUT: "check the address, and firewalls on the way",
-    FailureKind.UNREACHABLE: "check the address and the route to it",
-    FailureKind.MUTE: "something else than an mpzmq container listens there, or its process is frozen",
-    FailureKind.NOT_FOUND: "check the spelling, and the resolver of this host",
-    FailureKind.HANDSHAKE: "something else than an mpzmq container listens there, such as an HTTP server",
-    FailureKind.WRONG_SOCKET: "check the port",
-    FailureKind.VERSION: "update the older side",
-    FailureKind.MECHANISM: "give both sides keys, or none",
-    FailureKind.DENIED: "let the container allow this engine",
-    FailureKind.LOST: "the container ended while it was being greeted: look at its log",
-    FailureKind.TURNED_AWAY: "raise its limit, or connect to another container",
-}
-
 
 class Connection:
     """Carries out what a :class:`~mpzmq.protocol.link.Link` decides, for one remote.
@@ -92,6 +59,7 @@ class Connection:
         engine_name: what the worker calls itself.
         codec: writes and reads records; all links of a worker share one (16 KiB of memory a link).
         used_ids: what all links of a worker remember together.
+        security: the engine's keys, and the container's.
         transport: makes the socket.
         publish: takes the events of the link.
         once: the first dial is the only one if it fails.
@@ -110,6 +78,7 @@ class Connection:
         limits: Limits,
         codec: tuple[Encoder, MessageReader],
         used_ids: UsedIds,
+        security: Security | None,
         transport: Transport,
         publish: Callable[[LinkEvent], None],
         once: bool,
@@ -130,6 +99,9 @@ class Connection:
             down_after=heartbeat.down_after,
             message_bytes=limits.message_bytes,
             receive_queue=limits.in_flight + SPARE_QUEUE,
+            curve=None
+            if security is None
+            else Curve(public=security.keys.public, secret=security.keys.secret, server_keys=security.server_keys),
         )
         self._transport = transport
         self._publish = publish
@@ -174,27 +146,12 @@ class Connection:
 
     def connect_error(self) -> ConnectError | None:
         """Why the last dial or connection ended, as ``connect()`` raises it."""
-        failure = self.link.failure
-        if failure is None:
-            return None
-        advice = _ADVICE.get(failure.kind)
-        text = f"cannot connect to {self.link.verdicts.whom}: {failure.detail}" + (f"; {advice}" if advice else "")
-        return _CONNECT_ERRORS.get(failure.kind, ConnectError)(
-            text, address=self.address.text, name=self.link.verdicts.name, attempts=self.link.attempts.failed
-        )
+        link = self.link
+        return None if link.failure is None else connect_error(link.failure, link, self.address.text)
 
     def how_far(self) -> str:
         """Where a dial that has not succeeded stands, and what to do, in words."""
-        if self.link.is_handshaken:
-            return (
-                "the ZMTP handshake was done, but no WELCOME came: the container's event loop is blocked, or it is no"
-                " mpzmq container"
-            )
-        if self._dealer is None:
-            return "its host name was not resolved yet: check the resolver of this host"
-        if self._dealer.is_accepted:
-            return f"the connection was accepted, but nothing was said; {_ADVICE[FailureKind.MUTE]}"
-        return "the host did not answer: check the address, and firewalls on the way"
+        return how_far(self.link, self._dealer, self._settings)
 
     def close(self, why: str) -> None:
         """Ends the link: GOODBYE best effort, what is pending fails, nothing is left behind."""

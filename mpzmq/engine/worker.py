@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from ..config import HeartbeatPolicy, Limits, ReconnectPolicy
     from ..events import LinkEvent
     from ..protocol.link import Link
+    from ..security import Security
     from ..transport.base import Transport
 
 __all__ = ["ComputerEngineWorker"]
@@ -52,6 +53,10 @@ class ComputerEngineWorker:
         reconnect: how lost links dial again.
         heartbeat: how the life of containers is judged.
         limits: bounds on everything that could grow.
+        security: the engine's keys, and those of the containers; None: plain, and whoever answers.
+
+    Raises:
+        ValueError: the security is that of a container.
     """
 
     def __init__(
@@ -60,7 +65,9 @@ class ComputerEngineWorker:
         reconnect: ReconnectPolicy = DEFAULT_RECONNECT,
         heartbeat: HeartbeatPolicy = DEFAULT_HEARTBEAT,
         limits: Limits = DEFAULT_LIMITS,
+        security: Security | None = None,
     ) -> None:
+        self._security = _checked(security)
         self._reconnect = reconnect
         self._heartbeat = heartbeat
         self._limits = limits
@@ -201,6 +208,7 @@ class ComputerEngineWorker:
         name: str | None = None,
         timeout: float | None = 5.0,
         wait: bool = True,
+        security: Security | None = None,
     ) -> ComputerEngineWriter:
         """Connects to one container.
 
@@ -210,6 +218,7 @@ class ComputerEngineWorker:
             name: what it is called in errors, events and logs; by default the address.
             timeout: seconds to wait for its WELCOME.
             wait: False: returns at once, and dials in the background by the reconnect policy.
+            security: keys for this container; None: the worker's.
 
         Returns:
             The container's handle.
@@ -248,6 +257,7 @@ class ComputerEngineWorker:
             limits=self._limits,
             codec=self._codec,
             used_ids=self.used_ids,
+            security=_checked(security) or self._security,
             transport=self._transport,
             publish=self._publish,
             once=wait,
@@ -355,3 +365,9 @@ class ComputerEngineWorker:
         connection.close(why)
         self._leaving.append(connection.link)
         self.statistics()
+
+
+def _checked(security: Security | None) -> Security | None:
+    if security is not None and not security.server_keys:
+        raise ValueError("an engine's security is made by Security.client(keys, server_key): this is a container's")
+    return security

@@ -13,6 +13,7 @@ from ..errors import (
     EncodeError,
     InvalidArguments,
     MessageTooLarge,
+    NotPermitted,
     Refused,
     RequestError,
     RequestIdReused,
@@ -244,8 +245,8 @@ class ComputerEngineWriter:
                 link.cancel(entry.tag)
                 self._connection.leave()
             raise
-        except (Unsupported, InvalidArguments, Refused):
-            if fallback is None:
+        except (Unsupported, InvalidArguments, Refused) as error:
+            if fallback is None or isinstance(error, NotPermitted):
                 raise
         rest = options.but(UNSET if deadline is None else deadline - loop.time(), UNSET, UNSET, UNSET)
         try:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ..message import Executed, Status
 from . import wire
 from .encoder import Encoder
-from .peer import Peer, PeerSignal, PeerState
+from .peer import Peer, PeerSignal, PeerState, Session
 from .replies import Room
 from .wire import EXECUTED_NUMBER, LINK_TAG, STATUS_NUMBER, Code, Frames, Goodbye, Kind, Record
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from ..config import Limits
+    from ..users import User
     from .wire import Message
 
 __all__ = ["Inbox", "Request", "Sessions"]
@@ -90,15 +91,27 @@ class Sessions:
         self._interval = interval
         self._limits = limits
         self._room = Room(limits)
-        self._peers: dict[UUID, Peer] = {}
+        self._peers: dict[Session, Peer] = {}
         self._by_route: dict[bytes, Peer] = {}
+
+    def all(self) -> list[Peer]:
+        """The engines that are known, connected or not."""
+        return list(self._peers.values())
 
     def connected(self) -> list[Peer]:
         """The engines that are connected now."""
         return [peer for peer in self._peers.values() if peer.state is PeerState.CONNECTED]
 
-    def receive(self, route: bytes, message: Message, inbox: Inbox, now: float) -> None:
-        """One message from one connection, decoded; what has to be run goes into ``inbox``."""
+    def receive(self, route: bytes, message: Message, inbox: Inbox, now: float, user: User | None = None) -> None:
+        """One message from one connection, decoded; what has to be run goes into ``inbox``.
+
+        Args:
+            route: the connection.
+            message: what came.
+            inbox: takes what has to be run.
+            now: the time.
+            user: who was authenticated on the connection; None: there is no security.
+        """
         self.ignored += message.ignored
         peer = self._by_route.get(route)
         if peer is not None and peer.route == route and peer.heard(message.size, now):
@@ -111,7 +124,7 @@ class Sessions:
             if kind == request and known and tag != LINK_TAG:
                 requests.append((peer, tag, record, share))  # type: ignore[arg-type]
             elif kind == Kind.HELLO:
-                self._hello(route, record, now)
+                self._hello(route, record, now, user)
                 peer = self._by_route.get(route)
                 known = peer is not None and peer.route == route
             elif peer is None:
@@ -189,6 +202,15 @@ class Sessions:
         for route in peer.routes:
             self._by_route.pop(route, None)
 
+    def cut_off(self, peer: Peer, text: str) -> None:
+        """An engine may not talk to the container any more: it is told, as soon as its connection takes it."""
+        self.given_up[peer.route] = self.not_allowed(text)
+        self.forget(peer, PeerSignal.NOT_ALLOWED)
+
+    def not_allowed(self, text: str) -> Frames:
+        """What an engine is told that may not talk to the container."""
+        return [LINK_TAG, self.encoder.pack([Kind.GOODBYE, Goodbye.NOT_ALLOWED, text])]
+
     def forget(self, peer: Peer, why: PeerSignal) -> None:
         """Ends a session."""
         peer.signal(why)
@@ -198,8 +220,9 @@ class Sessions:
         for route in peer.routes:
             self._by_route.pop(route, None)
 
-    def _hello(self, route: bytes, record: Record, now: float) -> None:
-        _, versions, session, number, *_ = record
+    def _hello(self, route: bytes, record: Record, now: float, user: User | None) -> None:
+        _, versions, chosen, number, *_ = record
+        session = (None if user is None else user.key, chosen)
         if wire.VERSION not in versions:
             text = f"this container speaks version {wire.VERSION} of the protocol, not any of {versions[:8]}"
             self._turn_away(route, Goodbye.VERSION, text)
@@ -212,6 +235,7 @@ class Sessions:
                 self._turn_away(route, Goodbye.TOO_MANY_SESSIONS, text)
                 return
             peer = self._peers[session] = Peer(session, self._limits, self.encoder, self._room)
+            peer.user = user
             peer.replies.now = now
         elif number <= peer.number:
             self.ignored += 1

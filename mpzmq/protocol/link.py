@@ -17,7 +17,7 @@ from .attempts import Attempts
 from .ledger import Ledger
 from .liveness import Liveness
 from .recovery import Recovery
-from .states import TRANSITIONS, Signal
+from .states import TRANSITIONS, TURNED_AWAY, Signal
 from .window import Window
 from .wire import LINK_TAG, STATUSES, Code, Goodbye, Kind
 from .witness import Witness
@@ -388,9 +388,8 @@ class Link:
                 self._send_cancel(tag)
 
     def _goodbye(self, code: int, text: str) -> None:
-        if code == Goodbye.VERSION or code == Goodbye.TOO_MANY_SESSIONS:
-            kind = FailureKind.VERSION if code == Goodbye.VERSION else FailureKind.TURNED_AWAY
-            self.turned_away = Failure(kind, text, was_up=True)
+        if code in TURNED_AWAY:
+            self.turned_away = Failure(TURNED_AWAY[code], text, was_up=True)
             return
         self.goodbye = text
         self._is_farewell = code != Goodbye.DRAINING

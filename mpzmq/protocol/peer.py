@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections import deque
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from .outbox import Outbox, Outgoing
 from .replies import ReplyCache
@@ -12,14 +13,16 @@ from .window import ReadCounter
 from .wire import LINK_TAG, Kind
 
 if TYPE_CHECKING:
-    from uuid import UUID
-
     from ..config import Limits
+    from ..users import User
     from .encoder import Encoder
     from .replies import Room
     from .wire import Record
 
-__all__ = ["PEER_TRANSITIONS", "Peer", "PeerSignal", "PeerState"]
+__all__ = ["PEER_TRANSITIONS", "Peer", "PeerSignal", "PeerState", "Session"]
+
+Session = tuple[str | None, UUID]
+"""The public key of an engine (None: there is no security), and the id that it has chosen for its session."""
 
 SLOW_FACTOR = 8
 """How many times ``Limits.queued_bytes`` may wait for an engine that takes its replies slowly."""
@@ -43,6 +46,7 @@ class PeerSignal(enum.Enum):
     UNREACHABLE = "the connection is gone, or takes nothing any more"
     GOODBYE = "the engine said GOODBYE"
     FORGOTTEN = "it was away for too long, or its place was wanted"
+    NOT_ALLOWED = "its key is not allowed any more"
 
 
 PEER_TRANSITIONS: dict[tuple[PeerState, PeerSignal], PeerState] = {
@@ -51,6 +55,8 @@ PEER_TRANSITIONS: dict[tuple[PeerState, PeerSignal], PeerState] = {
     (PeerState.CONNECTED, PeerSignal.GOODBYE): PeerState.CLOSED,
     (PeerState.DETACHED, PeerSignal.HELLO): PeerState.CONNECTED,
     (PeerState.DETACHED, PeerSignal.FORGOTTEN): PeerState.CLOSED,
+    (PeerState.CONNECTED, PeerSignal.NOT_ALLOWED): PeerState.CLOSED,
+    (PeerState.DETACHED, PeerSignal.NOT_ALLOWED): PeerState.CLOSED,
 }
 """Where a signal leads. A pair that is not here changes nothing."""
 
@@ -59,7 +65,9 @@ class Peer:
     """One engine, as the container knows it.
 
     Attributes:
-        session: the id of the engine's session.
+        session: the id of the engine's session, and whom the container has authenticated: one user's session is never
+            another's, whatever it says.
+        user: what that user may do; None: there is no security.
         route: the routing id of its newest connection; replies go there only.
         name: what the engine calls itself.
         in_flight: how many of its requests run.
@@ -70,8 +78,9 @@ class Peer:
         has_sent: whether a reply, or word of a drain, has left since the last PING: only a PONG shows that it was read.
     """
 
-    def __init__(self, session: UUID, limits: Limits, encoder: Encoder, room: Room) -> None:
+    def __init__(self, session: Session, limits: Limits, encoder: Encoder, room: Room) -> None:
         self.session = session
+        self.user: User | None = None
         self.state = PeerState.DETACHED
         self.route = b""
         self.number = -1

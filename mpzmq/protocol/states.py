@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import enum
 
+from ..failure import FailureKind
 from ..message import LinkState
+from .wire import Goodbye
 
-__all__ = ["TRANSITIONS", "Signal"]
+__all__ = ["TRANSITIONS", "TURNED_AWAY", "Signal"]
 
 
 class Signal(enum.Enum):
@@ -43,3 +45,10 @@ TRANSITIONS: dict[tuple[LinkState, Signal], LinkState] = {
     **{(state, Signal.CLOSED): _S.CLOSED for state in LinkState if state is not _S.CLOSED},
 }
 """Where a signal leads. A pair that is not here changes nothing."""
+
+TURNED_AWAY = {
+    Goodbye.VERSION: FailureKind.VERSION,
+    Goodbye.TOO_MANY_SESSIONS: FailureKind.TURNED_AWAY,
+    Goodbye.NOT_ALLOWED: FailureKind.DENIED,
+}
+"""The GOODBYEs that end a connection at once, and what each is a failure of."""

@@ -15,6 +15,7 @@ from ..errors import (
     ContainerStopped,
     InvalidArguments,
     NotConnected,
+    NotPermitted,
     Overloaded,
     ProtocolError,
     Refused,
@@ -51,12 +52,14 @@ _BY_CODE: dict[int, type[RequestError]] = {
     Code.ID_REUSED: RequestIdReused,
     Code.STALE: ConnectionLost,
     Code.NOT_KEPT: ConnectionLost,
+    Code.NOT_PERMITTED: NotPermitted,
 }
 
 _ADVICE: dict[int, str] = {
     Code.MALFORMED: "the two sides may run different versions of mpzmq",
     Code.STOPPED: "set its status to RUNNING first: set_state(remote_id, Status.RUNNING)",
     Code.DRAINING: "it takes no new work: send it again with wait=True, to reach its successor",
+    Code.NOT_PERMITTED: "the container's allow-list would have to name it",
     Code.OVERLOADED: "try again later, or raise the container's Limits",
 }
 

@@ -94,6 +94,7 @@ class Code:
     ID_REUSED = 12
     STALE = 13
     NOT_KEPT = 14
+    NOT_PERMITTED = 15
 
 
 class Goodbye:
@@ -103,6 +104,7 @@ class Goodbye:
     CLOSED = 2
     VERSION = 3
     TOO_MANY_SESSIONS = 4
+    NOT_ALLOWED = 5
 
 
 STATUSES = (Status.STOP, Status.RUNNING)

@@ -14,19 +14,22 @@ if TYPE_CHECKING:
 
     from ..container.server import ContainerServer
     from ..engine.writer import ComputerEngineWriter
+    from ..security import Security
 
 __all__ = ["ANY_PORT", "connected", "quick_worker"]
 
 ANY_PORT = "tcp://127.0.0.1:0"
 
 
-def quick_worker() -> ComputerEngineWorker:
+def quick_worker(security: Security | None = None) -> ComputerEngineWorker:
     """A worker that redials every 50 ms: nobody wants to wait for a second in a test."""
-    return ComputerEngineWorker(reconnect=ReconnectPolicy(interval=0.05))
+    return ComputerEngineWorker(reconnect=ReconnectPolicy(interval=0.05), security=security)
 
 
 @contextlib.asynccontextmanager
-async def connected(server: ContainerServer, *, name: str | None = None) -> AsyncIterator[ComputerEngineWriter]:
+async def connected(
+    server: ContainerServer, *, name: str | None = None, security: Security | None = None
+) -> AsyncIterator[ComputerEngineWriter]:
     """Serves on a free port of 127.0.0.1, and yields a handle that is connected to it.
 
     Everything is real: the sockets, the bytes and the errors. The handle belongs to a worker of its own. At the end the
@@ -35,8 +38,9 @@ async def connected(server: ContainerServer, *, name: str | None = None) -> Asyn
     Args:
         server: is entered and closed here; do not enter it yourself.
         name: what the container is called in errors and events; by default the name of the server.
+        security: the handle's keys, for a server that has some.
     """
     async with server:
         endpoint = await server.bind(ANY_PORT)
-        async with quick_worker() as worker:
+        async with quick_worker(security) as worker:
             yield await worker.connect(uuid4(), endpoint, name=server.name if name is None else name)

@@ -6,7 +6,7 @@ All callbacks are made from the event loop, never from inside a call of the same
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from ..failure import Failure
 
 __all__ = [
+    "Curve",
     "Dealer",
     "DealerHandler",
     "Delivery",
+    "Doorkeeper",
     "Frames",
     "Router",
     "RouterHandler",
@@ -26,6 +28,32 @@ __all__ = [
 ]
 
 Frames = list[bytes | memoryview]
+
+
+class Doorkeeper(Protocol):
+    """Who decides which keys get in; asked from the authenticator's thread, not from an event loop's."""
+
+    def admits(self, key: str) -> bool:
+        """Whether the holder of a public key may connect."""
+
+    def refresh(self) -> None:
+        """Called every now and then, to see whether that has changed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """What a socket needs to encrypt and to authenticate.
+
+    Attributes:
+        public, secret: its own keys.
+        server_keys: of a dealer: the keys that the other side may have.
+        doorkeeper: of a router: who gets in.
+    """
+
+    public: str
+    secret: str = field(repr=False)
+    server_keys: tuple[str, ...] = ()
+    doorkeeper: Doorkeeper | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +67,8 @@ class SocketSettings:
         down_after: silence of the other process or host after which a connection is given up.
         message_bytes: the largest frame that is accepted.
         receive_queue: messages that may wait to be read.
+        handshakes: connections to a router that may be in the middle of their ZMTP handshake.
+        curve: keys; None: neither encrypted nor authenticated.
     """
 
     redial_interval: float
@@ -47,6 +77,8 @@ class SocketSettings:
     down_after: float
     message_bytes: int
     receive_queue: int
+    handshakes: int = 1
+    curve: Curve | None = None
 
 
 class Delivery(enum.Enum):
@@ -100,7 +132,7 @@ class RouterHandler(Protocol):
     """Who owns a router."""
 
     def on_messages(self, messages: Sequence[Frames]) -> None:
-        """Messages have arrived; the first frame of each is its route."""
+        """Messages have arrived; the first frame of each is its route: an address for answers, and nothing else."""
 
 
 class Router(Protocol):
@@ -115,6 +147,9 @@ class Router(Protocol):
 
     def send(self, route: bytes, frames: Frames) -> Delivery:
         """Sends a message to one route."""
+
+    def key_of(self, route: bytes) -> str | None:
+        """The public key that was authenticated on a route; None: there is no security."""
 
     async def close(self, linger: float) -> None:
         """Closes, trying for ``linger`` seconds to send what was taken; returns when the endpoints are free."""

@@ -12,10 +12,13 @@ import threading
 
 import zmq
 
-__all__ = ["acquire", "release"]
+from .doorman import Doorman
+
+__all__ = ["acquire", "doorman", "release"]
 
 _lock = threading.Lock()
 _context: zmq.Context[zmq.Socket[bytes]] | None = None
+_doorman: Doorman | None = None
 _users = 0
 _pid = 0
 
@@ -45,20 +48,37 @@ def acquire() -> zmq.Context[zmq.Socket[bytes]]:
     Raises:
         OSError: too few file descriptors are left.
     """
-    global _context, _users, _pid
+    global _context, _doorman, _users, _pid
     with _lock:
         if _context is None or _pid != os.getpid():
             _check_descriptors()
             # A context that came through fork belongs to the parent.
-            _context, _users, _pid = zmq.Context(), 0, os.getpid()
+            _context, _doorman, _users, _pid = zmq.Context(), None, 0, os.getpid()
             _context.set(zmq.MAX_SOCKETS, _context.get(zmq.SOCKET_LIMIT))
         _users += 1
         return _context
 
 
+def doorman() -> Doorman:
+    """The one that watches all routers of the shared context, which has been acquired.
+
+    Raises:
+        OSError: too few file descriptors are left.
+    """
+    global _doorman
+    with _lock:
+        assert _context is not None
+        if _doorman is None:
+            try:
+                _doorman = Doorman(_context)
+            except zmq.ZMQError as error:
+                raise OSError(error.errno, f"cannot start the authenticator: {error.strerror}") from None
+        return _doorman
+
+
 async def release() -> None:
     """Gives the context back. The last user ends it, which takes as long as its sockets linger."""
-    global _context, _users
+    global _context, _doorman, _users
     with _lock:
         if _context is None or _pid != os.getpid():
             return
@@ -66,7 +86,14 @@ async def release() -> None:
         if _users:
             return
         context, _context = _context, None
+        watching, _doorman = _doorman, None
     try:
-        await asyncio.shield(asyncio.to_thread(context.term))
+        await asyncio.shield(asyncio.to_thread(_end, context, watching))
     except RuntimeError:  # the interpreter ends, and starts no more threads
-        context.term()
+        _end(context, watching)
+
+
+def _end(context: zmq.Context[zmq.Socket[bytes]], watching: Doorman | None) -> None:
+    if watching is not None:
+        watching.stop()
+    context.term()

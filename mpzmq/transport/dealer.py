@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import zmq
 
 from ..failure import Failure, FailureKind
+from .curve import as_client, fingerprint
 from .monitor import DIALLING, Monitor
 from .socket import ZmqSocket, allow_ipv6, configure
 
@@ -59,6 +60,8 @@ class ZmqDealer:
         self._timer: asyncio.Handle | None = None
         self._socket: ZmqSocket | None = None
         self._closed = False
+        self._curve = settings.curve
+        self._server_key, *self._untried = ("",) if self._curve is None else self._curve.server_keys
         self._begin_dial(0.0)
         try:
             self._open()
@@ -128,6 +131,8 @@ class ZmqDealer:
         raw.set(zmq.IMMEDIATE, 1)
         raw.set(zmq.RECONNECT_IVL, max(1, int(self._settings.redial_interval * 1000)))
         raw.set(zmq.CONNECT_TIMEOUT, max(1, int(self._settings.connect_timeout * 1000)))
+        if self._curve is not None:
+            as_client(raw, self._curve, self._server_key)
         try:
             self._monitor = Monitor(self._context, raw, DIALLING, self._loop, self._on_events)
         except zmq.ZMQError:
@@ -178,6 +183,7 @@ class ZmqDealer:
             self._phase = _Phase.CONNECTED
         elif event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
             self._phase = _Phase.UP
+            self._untried = self._other_keys()
             return [None]
         elif event in _HANDSHAKE_FAILED:
             self._reason = self._handshake_failure(event, value)
@@ -189,9 +195,22 @@ class ZmqDealer:
             self._cancel_timer()
             announced = self._phase is _Phase.ENDED
             failure = self._reason or self._dial_failure()
+            if failure.kind is FailureKind.WRONG_KEY and self._untried:
+                self._try_next_key()
+                return []
+            self._untried = self._other_keys()
             self._begin_dial(value / 1000)
             return [] if announced else [failure]
         return []
+
+    def _other_keys(self) -> list[str]:
+        return [] if self._curve is None else [key for key in self._curve.server_keys if key != self._server_key]
+
+    def _try_next_key(self) -> None:
+        """The container has another key than this one: if there are several that it may have, the dial goes on."""
+        self._server_key = self._untried.pop(0)
+        self._shut(0.0)
+        self._timer = self._loop.call_soon(self._open_again)
 
     def _disconnected(self) -> Sequence[Failure | None]:
         was_up = self._phase is _Phase.UP
@@ -232,16 +251,29 @@ class ZmqDealer:
     def _handshake_failure(self, event: int, value: int) -> Failure:
         endpoint = self._endpoint
         if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
-            return Failure(FailureKind.DENIED, f"{endpoint} denied this engine (ZAP status {value})")
+            own = "" if self._curve is None else f"'s key {self._curve.public} ({fingerprint(self._curve.public)})"
+            return Failure(FailureKind.DENIED, f"{endpoint} denied this engine{own} (ZAP status {value})")
         if event == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
             if value == _MECHANISM_MISMATCH:
-                detail = f"{endpoint} wants another security mechanism: one side uses CURVE, the other does not"
-                return Failure(FailureKind.MECHANISM, detail)
+                who = "this engine has keys, and the container has none"
+                if self._curve is None:
+                    who = "the container has keys, and this engine has none"
+                return Failure(FailureKind.MECHANISM, f"{endpoint} wants another security mechanism: {who}")
             return Failure(FailureKind.HANDSHAKE, f"{endpoint} broke the ZMTP protocol (error {value:#x})")
         if value in (errno.EAGAIN, errno.ETIMEDOUT):
             timeout = self._settings.connect_timeout
             detail = f"{endpoint} accepted the connection, but said nothing for {timeout:g} s"
+            if self._curve is not None:
+                detail += ", as a container does whose authenticator has ended"
             return Failure(FailureKind.MUTE, detail)
+        if self._curve is not None:
+            # libzmq does not say why: so ends a container that cannot decrypt what was meant for another one's key.
+            detail = (
+                f"{endpoint} ended the handshake: its key is probably not {self._server_key}"
+                f" ({fingerprint(self._server_key)}), or it has none, or its authenticator has ended, or it has too"
+                " many handshakes under way"
+            )
+            return Failure(FailureKind.WRONG_KEY, detail)
         said = os.strerror(value) if value else "no reason given"
         detail = f"{endpoint} accepted the connection, but ended it before the ZMTP handshake was done ({said})"
         return Failure(FailureKind.HANDSHAKE, detail)

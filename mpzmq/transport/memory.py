@@ -349,6 +349,10 @@ class MemoryRouter:
             return Delivery.GONE
         return Delivery.SENT if connection.outward.carry(frames) else Delivery.FULL
 
+    def key_of(self, route: bytes) -> str | None:
+        """There are no keys here."""
+        return None
+
     async def close(self, linger: float) -> None:
         """Closes; what was sent still arrives if ``linger`` allows."""
         self.kill(loses=not linger)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from .base import Frames
 
-__all__ = ["DIALLING", "Monitor"]
+__all__ = ["DIALLING", "Monitor", "watched"]
 
 _numbers = itertools.count()
 _EVENT = struct.Struct("=Hi")
@@ -36,6 +36,17 @@ DIALLING = int(
     | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
     | zmq.EVENT_HANDSHAKE_FAILED_AUTH
 )
+
+
+def watched(context: zmq.Context[zmq.Socket[bytes]], socket: zmq.Socket[bytes], events: int) -> zmq.Socket[bytes]:
+    """Begins to watch a socket: a PAIR socket from which its events can be read, and have to be."""
+    address = f"inproc://mpzmq-monitor-{next(_numbers)}"
+    socket.monitor(address, events)
+    pair = context.socket(zmq.PAIR)
+    pair.set(zmq.RCVHWM, 0)
+    pair.set(zmq.LINGER, 0)
+    pair.connect(address)
+    return pair
 
 
 class Monitor:
@@ -59,13 +70,7 @@ class Monitor:
     ) -> None:
         self._watched = socket
         self._on_events = on_events
-        address = f"inproc://mpzmq-monitor-{next(_numbers)}"
-        socket.monitor(address, events)
-        pair = context.socket(zmq.PAIR)
-        pair.set(zmq.RCVHWM, 0)
-        pair.set(zmq.LINGER, 0)
-        pair.connect(address)
-        self._pair = ZmqSocket(pair, loop, self._on_messages, lambda: None)
+        self._pair = ZmqSocket(watched(context, socket, events), loop, self._on_messages, lambda: None)
 
     def drain(self) -> None:
         """Reads everything that has arrived."""

@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import itertools
 from typing import TYPE_CHECKING
 
 import zmq
 
+from ..keypair import KEY_SIZE
 from .base import Delivery
-from .monitor import Monitor
-from .socket import ZmqSocket, allow_ipv6, configure
+from .curve import as_server
+from .doorman import WATCHED, Door
+from .monitor import watched
+from .socket import Routed, ZmqSocket, allow_ipv6, configure
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from .base import Frames, RouterHandler, SocketSettings
+    from .doorman import Doorman
 
 __all__ = ["ZmqRouter"]
 
@@ -27,31 +30,57 @@ BACKLOG = 1024
 CLOSE_TIMEOUT = 1.0
 """Seconds to wait for libzmq to close its listeners; it takes less than one millisecond."""
 
+_numbers = itertools.count(1)
+
 
 class ZmqRouter:
-    """A ROUTER. Routing ids are libzmq's own: a fixed one can be taken over, or makes a ghost of its second holder."""
+    """A ROUTER. Routing ids are libzmq's own: a fixed one can be taken over, or makes a ghost of its second holder.
+
+    Where there are keys, the route that is given to the handler begins with the one that was authenticated: no message
+    can be taken for another user's.
+    """
 
     def __init__(
         self,
         context: zmq.Context[zmq.Socket[bytes]],
+        doorman: Doorman,
         loop: asyncio.AbstractEventLoop,
         settings: SocketSettings,
         handler: RouterHandler,
     ) -> None:
-        raw = context.socket(zmq.ROUTER)
-        configure(raw, settings)
-        # Without it replies that cannot be routed, or that one slow engine does not read, vanish in silence.
-        raw.set(zmq.ROUTER_MANDATORY, 1)
-        raw.set(zmq.BACKLOG, BACKLOG)
+        self._loop = loop
+        self._doorman = doorman
+        self._curve = settings.curve
+        self._skipped = 0 if settings.curve is None else KEY_SIZE
         self._endpoints: list[str] = []
-        # A router that only tells of listeners it has closed makes few events: nobody else can flood this monitor.
-        self._monitor = Monitor(context, raw, int(zmq.EVENT_CLOSED), loop, self._on_closed)
         self._closed = asyncio.Event()
         self._listeners = 0
-        self._socket = ZmqSocket(raw, loop, handler.on_messages, lambda: None, routed=True)
+        self._door = Door(
+            domain=f"mpzmq-{next(_numbers)}",
+            doorkeeper=None if settings.curve is None else settings.curve.doorkeeper,
+            most=settings.handshakes,
+            patience=settings.connect_timeout,
+            on_closed=self._tell_closed,
+        )
+        raw = context.socket(zmq.ROUTER)
+        try:
+            configure(raw, settings)
+            # Without it replies that cannot be routed, or that one slow engine does not read, vanish in silence.
+            raw.set(zmq.ROUTER_MANDATORY, 1)
+            raw.set(zmq.BACKLOG, BACKLOG)
+            if settings.curve is not None:
+                as_server(raw, settings.curve, self._door.domain.encode())
+            doorman.watch(watched(context, raw, WATCHED), self._door)
+        except BaseException:
+            raw.close(0)
+            raise
+        routed = Routed.PLAIN if settings.curve is None else Routed.IDENTIFIED
+        self._socket = ZmqSocket(raw, loop, handler.on_messages, lambda: None, routed=routed)
 
     def bind(self, endpoint: str) -> str:
         """Listens on an endpoint and returns it with its real port."""
+        if self._curve is not None and self._doorman.has_ended:
+            raise OSError(errno.EACCES, f"cannot bind {endpoint}: the authenticator of this process has ended")
         allow_ipv6(self._socket.raw, endpoint)
         try:
             self._socket.raw.bind(endpoint)
@@ -59,13 +88,19 @@ class ZmqRouter:
             raise OSError(error.errno, f"cannot bind {endpoint}: {error.strerror}") from None
         bound = self._socket.raw.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
         self._endpoints.append(bound)
+        if bound.startswith("tcp:"):
+            self._door.ports.add(int(bound.rpartition(":")[2]))
         self._socket.look_soon()
         return bound
+
+    def key_of(self, route: bytes) -> str | None:
+        """The public key that was authenticated on a route; None: there is no security."""
+        return route[:KEY_SIZE].decode() if self._skipped else None
 
     def send(self, route: bytes, frames: Frames) -> Delivery:
         """Sends a message to one route."""
         try:
-            return Delivery.SENT if self._socket.send([route, *frames]) else Delivery.FULL
+            return Delivery.SENT if self._socket.send([route[self._skipped :], *frames]) else Delivery.FULL
         except zmq.ZMQError as error:
             if error.errno == errno.EHOSTUNREACH:
                 return Delivery.GONE
@@ -84,10 +119,14 @@ class ZmqRouter:
             # libzmq's own thread closes the listeners, a moment later.
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._closed.wait(), CLOSE_TIMEOUT)
-        self._monitor.close()
+        self._socket.raw.disable_monitor()
         self._socket.close(linger)
 
-    def _on_closed(self, events: Sequence[tuple[int, int, str]]) -> None:
-        self._listeners -= len(events)
+    def _tell_closed(self) -> None:
+        with contextlib.suppress(RuntimeError):  # its event loop has ended before it
+            self._loop.call_soon_threadsafe(self._on_closed)
+
+    def _on_closed(self) -> None:
+        self._listeners -= 1
         if self._listeners <= 0:
             self._closed.set()

@@ -6,6 +6,7 @@ and receive, or wake-ups are missed (seen: 20 stalls in 268 messages without, no
 
 from __future__ import annotations
 
+import enum
 from typing import TYPE_CHECKING, Any
 
 import zmq
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from .base import Frames, SocketSettings
 
-__all__ = ["ZmqSocket", "allow_ipv6", "configure"]
+__all__ = ["Routed", "ZmqSocket", "allow_ipv6", "configure"]
 
 READ_BURST = 200
 """Messages that are read before the event loop gets its turn again."""
@@ -55,6 +56,14 @@ def allow_ipv6(socket: zmq.Socket[bytes], endpoint: str) -> None:
     socket.set(zmq.IPV6, int("[" in endpoint))
 
 
+class Routed(enum.Enum):
+    """What messages begin with."""
+
+    NOT = "their own first frame"
+    PLAIN = "a route, as a router's do"
+    IDENTIFIED = "a route, behind the id of the user whom ZAP has let in"
+
+
 class ZmqSocket:
     """Reads in bounded bursts and has one door for sends.
 
@@ -63,7 +72,7 @@ class ZmqSocket:
         loop: the event loop whose thread uses it.
         on_messages: receives bursts of messages.
         on_writable: called once after a refused send, when another may succeed.
-        routed: whether messages begin with a route, as a router's do.
+        routed: what messages begin with.
     """
 
     def __init__(
@@ -73,13 +82,13 @@ class ZmqSocket:
         on_messages: Callable[[Sequence[Frames]], None],
         on_writable: Callable[[], None],
         *,
-        routed: bool = False,
+        routed: Routed = Routed.NOT,
     ) -> None:
         self.raw = socket
         self._loop = loop
         self._on_messages = on_messages
         self._on_writable = on_writable
-        self._routed = routed
+        self._routed = routed is not Routed.NOT
         self._refused = False
         self._reading = self._sent_while_reading = False
         self._look: asyncio.Handle | None = None
@@ -88,6 +97,7 @@ class ZmqSocket:
         plain: Any = super(zmq.Socket, socket)
         self._send = plain.send
         self._recv = plain.recv
+        self._recv_route = self._recv_identified if routed is Routed.IDENTIFIED else plain.recv
         self._get = plain.get
         self._fd: int = plain.get(int(zmq.FD))
         loop.add_reader(self._fd, self._on_ready)
@@ -196,10 +206,15 @@ class ZmqSocket:
         recv = self._recv
         # Reading a frame uncopied tells whether more follow without asking for RCVMORE (2.2 against 4.5 us a
         # message), and leaves large ones where they are. A route is small and always followed.
-        frames: Frames = [recv(_NOBLOCK)] if self._routed else []
+        frames: Frames = [self._recv_route(_NOBLOCK)] if self._routed else []
         more = True
         while more:
             frame = recv(_NOBLOCK, False)
             frames.append(frame.buffer if len(frame) >= ZERO_COPY else frame.bytes)
             more = frame.more
         return frames
+
+    def _recv_identified(self, flags: int) -> bytes:
+        frame = self._recv(flags, False)
+        user: str = frame.get("User-Id")
+        return user.encode() + bytes(frame.bytes)

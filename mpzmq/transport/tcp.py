@@ -29,7 +29,8 @@ class ZmqTransport:
 
     def router(self, settings: SocketSettings, handler: RouterHandler) -> Router:
         """A router that listens nowhere yet."""
-        return ZmqRouter(self._acquire(), asyncio.get_running_loop(), settings, handler)
+        own = self._acquire()
+        return ZmqRouter(own, context.doorman(), asyncio.get_running_loop(), settings, handler)
 
     async def release(self) -> None:
         """Gives the context back."""

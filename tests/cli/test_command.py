@@ -28,7 +28,7 @@ def test_version() -> None:
     )
 
 
-COMMANDS = ["call", "demo", "describe", "doctor", "ping", "reply", "serve", "state"]
+COMMANDS = ["call", "demo", "describe", "doctor", "keys", "ping", "reply", "serve", "state"]
 
 
 @pytest.mark.parametrize("args", [[], *([name] for name in COMMANDS)], ids=" ".join)

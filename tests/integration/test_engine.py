@@ -309,13 +309,6 @@ def test_settings_return_the_worker_and_check_their_values() -> None:
         worker.with_auto_reconnect("yes")  # type: ignore[arg-type]
 
 
-def test_what_later_issues_bring_is_left_out() -> None:
-    with pytest.raises(TypeError):
-        ComputerEngineWorker(security=None)  # type: ignore[call-arg]
-    with pytest.raises(TypeError):
-        ContainerServer(security=None)  # type: ignore[call-arg]
-
-
 async def test_settings_apply_to_later_connects(scene: Scene) -> None:
     scene.worker.with_auto_reconnect(False)
     later = await scene.worker.connect(uuid.uuid4(), scene.endpoint)

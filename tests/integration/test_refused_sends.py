@@ -78,7 +78,7 @@ async def test_a_container_asks_a_full_connection_once_in_a_while() -> None:
     registry = Registry()
     registry.invoke = Function(None, lambda data: data, thread=False, cancellable=True)
     full = Full()
-    hub = Hub(uuid.uuid4(), "hub", registry, HeartbeatPolicy(), LIMITS, full)
+    hub = Hub(uuid.uuid4(), "hub", registry, HeartbeatPolicy(), LIMITS, None, full)
     hub.on_messages([[b"route", LINK_TAG, ENCODER.pack(hello(uuid.uuid4(), 1, "engine", 60.0, LIMITS))]])
     assert full.attempts == 1
     full.takes = False
@@ -98,7 +98,7 @@ async def test_a_reply_that_still_waits_is_not_replaced_by_what_is_kept_of_it() 
     registry.invoke = Function(None, lambda data: data)
     full = Full()
     limits = Limits(reply_bytes=100)
-    hub = Hub(uuid.uuid4(), "hub", registry, HeartbeatPolicy(), limits, full)
+    hub = Hub(uuid.uuid4(), "hub", registry, HeartbeatPolicy(), limits, None, full)
     session, tag = uuid.uuid4(), uuid.uuid4().bytes
     hub.on_messages([[b"route", LINK_TAG, ENCODER.pack(hello(session, 1, "engine", 60.0, LIMITS))]])
     full.takes = False
@@ -119,7 +119,7 @@ async def test_an_engine_whose_connection_was_given_up_hears_of_it_once_it_reads
     registry.invoke = Function(None, lambda data: data)
     full = Full()
     limits = Limits(queued_bytes=1000)
-    hub = Hub(uuid.uuid4(), "hub", registry, HeartbeatPolicy(interval=0.02, down_after=0.1), limits, full)
+    hub = Hub(uuid.uuid4(), "hub", registry, HeartbeatPolicy(interval=0.02, down_after=0.1), limits, None, full)
     hub.on_messages([[b"route", LINK_TAG, ENCODER.pack(hello(uuid.uuid4(), 1, "engine", 60.0, LIMITS))]])
     full.takes = False
     request = ENCODER.pack([Kind.REQUEST, 1, None, 0, Op.INVOKE, None, [bytes(900)], None, None])
@@ -143,7 +143,7 @@ async def test_what_waits_for_a_slow_engine_is_bounded() -> None:
     registry.invoke = Function(None, lambda data: data)
     full = Full()
     limits = Limits(queued_bytes=1000)
-    hub = Hub(uuid.uuid4(), "hub", registry, HeartbeatPolicy(), limits, full)
+    hub = Hub(uuid.uuid4(), "hub", registry, HeartbeatPolicy(), limits, None, full)
     hub.on_messages([[b"route", LINK_TAG, ENCODER.pack(hello(uuid.uuid4(), 1, "engine", 60.0, LIMITS))]])
     full.takes = False
     for number in range(1, 16):
@@ -171,7 +171,8 @@ async def test_an_engine_asks_a_full_connection_once_in_a_while() -> None:
     connection = Connection(
         uuid.uuid4(), parse_address("127.0.0.1:1"), "full", uuid.uuid4(), "engine",
         reconnect=ReconnectPolicy(), heartbeat=HeartbeatPolicy(), limits=LIMITS,
-        codec=(ENCODER, MessageReader(LIMITS, answered=Kind.RESPONSE)), used_ids=UsedIds(), transport=full,
+        codec=(ENCODER, MessageReader(LIMITS, answered=Kind.RESPONSE)), used_ids=UsedIds(), security=None,
+        transport=full,
         publish=lambda event: None, once=True,
     )  # fmt: skip
     connection.start()

@@ -17,7 +17,7 @@ from mpzmq.container.registry import Registry
 from tests.integration.test_refused_sends import Full
 
 async def arm_twice():
-    hub = Hub(uuid.uuid4(), "hub", Registry(), HeartbeatPolicy(), Limits(), Full())
+    hub = Hub(uuid.uuid4(), "hub", Registry(), HeartbeatPolicy(), Limits(), None, Full())
     now = asyncio.get_running_loop().time()
     for deadline in (now - 1.0, now - 2.0):
         hub.dispatcher.deadlines.add(deadline)

@@ -44,7 +44,7 @@ class Container:
         record = wire.hello(session, number, "engine", 2.0, Limits())
         record[1] = [1] if versions is None else versions
         self.tell(route, record)
-        return self.sessions._peers.get(session)
+        return self.sessions._peers.get((None, session))
 
     def replies(self) -> dict[bytes, list[list[Any]]]:
         """What leaves now, by route."""

@@ -104,6 +104,7 @@ BY_CODE = {
     Code.ID_REUSED: errors.RequestIdReused,
     Code.STALE: errors.ConnectionLost,
     Code.NOT_KEPT: errors.ConnectionLost,
+    Code.NOT_PERMITTED: errors.NotPermitted,
     0: errors.ProtocolError,
     99: errors.ProtocolError,
     -1: errors.ProtocolError,

@@ -1,0 +1,115 @@
+"""Keys of engines and containers: made, kept in files, shown.
+
+A secret key is a file that only its owner can read; beside it stands the public key, ``NAME.pub``, for those who are to
+know it. Both are TOML.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tomllib
+from pathlib import Path
+
+from .keypair import KeyPair, check_key
+from .transport.curve import fingerprint, new_keys, public_of
+from .transport.curve import to_z85 as z85
+from .users import PUBLIC_SUFFIX
+
+__all__ = ["KeyPair", "fingerprint", "generate", "load", "load_public", "public_path", "save", "z85"]
+
+SECRET_SUFFIX = ".key"
+"""Of the files that the command line writes; any other name does as well."""
+
+_FOREIGN = stat.S_IRWXG | stat.S_IRWXO
+
+
+def generate() -> KeyPair:
+    """A new pair of keys."""
+    public, secret = new_keys()
+    return KeyPair(public=public, secret=secret)
+
+
+def public_path(path: str | os.PathLike[str]) -> Path:
+    """Where the public key stands whose secret is in a file: ``engine.key`` has ``engine.pub``."""
+    path = Path(path)
+    return path.with_name(path.name.removesuffix(SECRET_SUFFIX) + PUBLIC_SUFFIX)
+
+
+def save(keys: KeyPair, path: str | os.PathLike[str]) -> Path:
+    """Writes the keys into ``path``, for its owner only, and the public one into a ``.pub`` file beside it.
+
+    Returns:
+        The path of the public key.
+
+    Raises:
+        FileExistsError: one of the files is there already; a key is never overwritten.
+        OSError: they cannot be written.
+    """
+    path, public = Path(path), public_path(path)
+    if public.exists():
+        raise FileExistsError(f"{public} is there already, and a key is not overwritten: choose another name")
+    # Private from its first moment on, whatever the umask is.
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise FileExistsError(f"{path} is there already, and a key is not overwritten: choose another name") from None
+    with open(descriptor, "w", encoding="utf-8") as file:
+        os.fchmod(descriptor, 0o600)
+        file.write(f"# A secret key of mpzmq ({fingerprint(keys.public)}). Whoever has it is taken for its owner.\n")
+        file.write(f'public-key = "{keys.public}"\nsecret-key = "{keys.secret}"\n')
+    text = f'# A public key of mpzmq ({fingerprint(keys.public)}).\npublic-key = "{keys.public}"\n'
+    public.write_text(text, encoding="utf-8")
+    return public
+
+
+def load(path: str | os.PathLike[str]) -> KeyPair:
+    """Reads the keys that :func:`save` has written.
+
+    Raises:
+        PermissionError: others than its owner can read or write the file.
+        OSError: it cannot be read.
+        ValueError: it holds no keys, or two that are no pair.
+    """
+    path = Path(path)
+    with path.open("rb") as file:
+        mode = os.fstat(file.fileno()).st_mode
+        if mode & _FOREIGN:
+            raise PermissionError(
+                f"{path} holds a secret key, and others than its owner can use it (mode {stat.S_IMODE(mode):04o}): run"
+                f" 'chmod 600 {path}', and if somebody may have read it, make new keys"
+            )
+        try:
+            table = tomllib.load(file)
+        except ValueError as error:
+            raise ValueError(f"{path} holds no keys of mpzmq: {error}") from None
+    if "secret-key" not in table:
+        hint = ": it holds a public one only" if "public-key" in table else ""
+        raise ValueError(f"{path} holds no secret key{hint}")
+    try:
+        secret = check_key(table["secret-key"], "its secret-key")
+        keys = KeyPair(public=public_of(secret), secret=secret)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path} holds no keys of mpzmq: {error}") from None
+    if table.get("public-key", keys.public) != keys.public:
+        raise ValueError(f"{path}: its two keys are no pair")
+    return keys
+
+
+def load_public(path: str | os.PathLike[str]) -> str:
+    """Reads a public key, from its own file or from that of its secret.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it holds no key.
+    """
+    path = Path(path)
+    with path.open("rb") as file:
+        try:
+            table = tomllib.load(file)
+        except ValueError as error:
+            raise ValueError(f"{path} holds no public key of mpzmq: {error}") from None
+    try:
+        return check_key(table.get("public-key"), "its public-key")
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path} holds no public key of mpzmq: {error}") from None

@@ -1,0 +1,239 @@
+"""Who gets through the doors of this process's containers: one thread for all routers of a context.
+
+It answers libzmq's questions about keys (ZAP, rfc.zeromq.org/spec/27), and closes connections where too many are in
+the middle of their handshake. In a thread of its own, so that a container whose event loop is blocked still lets its
+engines in, and nobody else. If the thread ends, libzmq lets nobody in (``ZAP_ENFORCE_DOMAIN``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import struct
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import zmq
+
+from .curve import to_z85
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .base import Doorkeeper
+
+__all__ = ["WATCHED", "Door", "Doorman"]
+
+log = logging.getLogger(__name__)
+
+REFRESH_INTERVAL = 1.0
+"""Seconds between two looks at the allow-lists."""
+
+COMPLAINT_INTERVAL = 10.0
+"""Seconds between two lines in the log on the same trouble of a door."""
+
+_ZAP = "inproc://zeromq.zap.01"
+_EVENT = struct.Struct("=Hi")
+
+WATCHED = int(
+    zmq.EVENT_ACCEPTED
+    | zmq.EVENT_ACCEPT_FAILED
+    | zmq.EVENT_HANDSHAKE_SUCCEEDED
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+    | zmq.EVENT_CLOSED
+    | zmq.EVENT_MONITOR_STOPPED
+)
+"""Events of a router that its door is told of."""
+
+_HANDSHAKE_ENDED = WATCHED & ~int(
+    zmq.EVENT_ACCEPTED | zmq.EVENT_ACCEPT_FAILED | zmq.EVENT_CLOSED | zmq.EVENT_MONITOR_STOPPED
+)
+
+
+@dataclass(slots=True, eq=False)
+class Door:
+    """One router, as the doorman sees it.
+
+    Attributes:
+        domain: its name in ZAP.
+        doorkeeper: knows who gets in; None: whoever comes.
+        most: handshakes that may be under way.
+        patience: seconds after which libzmq has ended one in any case.
+        on_closed: called, from the doorman's thread, for each listener that libzmq has closed.
+        ports: that it listens on.
+        begun: when each of the handshakes began that may not have ended yet, in order.
+    """
+
+    domain: str
+    doorkeeper: Doorkeeper | None
+    most: int
+    patience: float
+    on_closed: Callable[[], None]
+    ports: set[int] = field(default_factory=set)
+    begun: deque[float] = field(default_factory=deque)
+    _complained_at: float = -COMPLAINT_INTERVAL
+
+    def accepted(self, descriptor: int, now: float) -> None:
+        """A connection was accepted: one too many is closed again."""
+        begun = self.begun
+        while begun and begun[0] < now - self.patience:
+            begun.popleft()
+        if len(begun) < self.most:
+            begun.append(now)
+        else:
+            self.complain(f"turns connections away: {self.most} handshakes are under way (Limits.handshakes)", now)
+            self._shut(descriptor)
+
+    def handshake_ended(self) -> None:
+        """One of them has succeeded or failed; libzmq does not say which."""
+        if self.begun:
+            self.begun.popleft()
+
+    def complain(self, text: str, now: float) -> None:
+        """Tells the log, but not every time."""
+        if now - self._complained_at >= COMPLAINT_INTERVAL:
+            self._complained_at = now
+            log.warning("the container on port %s %s", ", ".join(map(str, sorted(self.ports))), text)
+
+    def _shut(self, descriptor: int) -> None:
+        """Ends a connection that libzmq has accepted, which has no call for it.
+
+        The number may meanwhile belong to something else in this process. A copy of it cannot change any more: if that
+        is a connection to one of this door's ports, ending it harms at most an engine, which dials again.
+        """
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as connection:
+            if connection.family in (socket.AF_INET, socket.AF_INET6) and connection.getsockname()[1] in self.ports:
+                connection.shutdown(socket.SHUT_RDWR)
+
+
+class Doorman(threading.Thread):
+    """The thread. Started by its constructor; ended by :meth:`stop`.
+
+    Raises:
+        zmq.ZMQError: another authenticator answers for the context.
+    """
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
+        super().__init__(name="mpzmq-doorman", daemon=True)
+        self._questions = context.socket(zmq.REP)
+        self._questions.set(zmq.LINGER, 0)
+        self._wake, self._woken = socket.socketpair()
+        self._wake.setblocking(False)
+        self._new: deque[tuple[zmq.Socket[bytes], Door]] = deque()
+        self._doors: dict[zmq.Socket[bytes], Door] = {}
+        self._stopping = self._has_ended = False
+        try:
+            self._questions.bind(_ZAP)
+        except zmq.ZMQError:
+            self._close()
+            raise
+        self.start()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nobody gets in any more."""
+        return self._has_ended
+
+    def watch(self, events: zmq.Socket[bytes], door: Door) -> None:
+        """Takes a new router's door over.
+
+        Args:
+            events: a PAIR socket connected to the router's monitor; used by the doorman's thread only from now on, and
+                closed when the monitor stops.
+            door: its door.
+        """
+        self._new.append((events, door))
+        self._ring()
+
+    def stop(self) -> None:
+        """Ends the thread, and waits for it."""
+        self._stopping = True
+        self._ring()
+        self.join()
+        self._close()
+
+    def run(self) -> None:
+        """Serves until stopped."""
+        try:
+            self._serve()
+        except BaseException:
+            # Whatever it was: that nobody gets in any more must not be found out from the engines.
+            text = "the authenticator has ended: containers of this process accept no engine any more, restart it"
+            log.critical(text, exc_info=True)
+        finally:
+            self._has_ended = True
+            # Without it libzmq refuses all keys at once. The monitors stay: without a reader they would stop libzmq.
+            self._questions.close(0)
+
+    def _serve(self) -> None:
+        poller = zmq.Poller()
+        poller.register(self._questions, zmq.POLLIN)
+        poller.register(self._woken.fileno(), zmq.POLLIN)
+        refresh_at = time.monotonic() + REFRESH_INTERVAL
+        while not self._stopping:
+            ready = dict(poller.poll(max(0, int((refresh_at - time.monotonic()) * 1000) + 1)))
+            if self._woken.fileno() in ready:
+                self._woken.recv(4096)
+                while self._new:
+                    events, door = self._new.popleft()
+                    self._doors[events] = door
+                    poller.register(events, zmq.POLLIN)
+            for events in [events for events in self._doors if events in ready]:
+                if not self._watch(events, self._doors[events]):
+                    poller.unregister(events)
+                    events.close(0)
+                    del self._doors[events]
+            if self._questions in ready:
+                self._questions.send_multipart(self._answer(self._questions.recv_multipart()))
+            if time.monotonic() >= refresh_at:
+                refresh_at = time.monotonic() + REFRESH_INTERVAL
+                for door in self._doors.values():
+                    if door.doorkeeper is not None:
+                        door.doorkeeper.refresh()
+
+    def _watch(self, events: zmq.Socket[bytes], door: Door) -> bool:
+        """Reads what a monitor tells; False: it has stopped."""
+        now = time.monotonic()
+        with contextlib.suppress(zmq.Again):
+            while True:
+                event, value = _EVENT.unpack(events.recv_multipart(zmq.NOBLOCK)[0])
+                if event == zmq.EVENT_ACCEPTED:
+                    door.accepted(value, now)
+                elif event & _HANDSHAKE_ENDED:
+                    door.handshake_ended()
+                elif event == zmq.EVENT_ACCEPT_FAILED:
+                    door.complain(f"cannot accept connections: {os.strerror(value)}", now)
+                elif event == zmq.EVENT_CLOSED:
+                    door.on_closed()
+                elif event == zmq.EVENT_MONITOR_STOPPED:
+                    return False
+        return True
+
+    def _answer(self, question: list[bytes]) -> list[bytes]:
+        """The reply to a question about a key: 200 with the key as user id, or 400."""
+        _version, number, domain, _address, _identity, mechanism, *credentials = question
+        key = to_z85(credentials[0]) if mechanism == b"CURVE" and len(credentials[0]) == 32 else None
+        keepers = [door.doorkeeper for door in self._doors.values() if door.domain.encode() == domain]
+        admitted = key is not None and any(keeper is not None and keeper.admits(key) for keeper in keepers)
+        status, text = (b"200", b"OK") if admitted else (b"400", b"this key is not allowed")
+        return [b"1.0", number, status, text, key.encode() if admitted and key is not None else b"", b""]
+
+    def _ring(self) -> None:
+        with contextlib.suppress(OSError):  # full: it has not looked yet; closed: it has ended
+            self._wake.send(b"\0")
+
+    def _close(self) -> None:
+        self._questions.close(0)
+        for events in [*self._doors, *(events for events, _ in self._new)]:
+            events.close(0)
+        self._doors.clear()
+        self._new.clear()
+        self._wake.close()
+        self._woken.close()

@@ -1,0 +1,146 @@
+"""Who may ask a container for what: public keys, with names and permissions."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .keypair import check_key
+
+__all__ = ["EVERYTHING", "PUBLIC_SUFFIX", "Allow", "User", "Users", "read_users", "stamp"]
+
+PUBLIC_SUFFIX = ".pub"
+"""Of the files in a folder that are read; each holds one public key, and the file's name is the user's."""
+
+EVERYTHING = "*"
+
+MOST_BYTES = 4 * 1024 * 1024
+"""Of one file: a file that is none of ours is not read to its end."""
+
+_FIELDS = {"public-key", "allow"}
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """One public key that a container lets in.
+
+    Attributes:
+        name: what the key stands for; handlers see it as ``RequestContext.user``. Several keys may share one.
+        key: the public key.
+        allow: the functions that may be called with it, and ``state:get``, ``state:set``, ``functions:describe`` and
+            ``data:invoke`` for what is no function; None: everything.
+    """
+
+    name: str
+    key: str
+    allow: frozenset[str] | None = None
+
+    def may(self, permission: str) -> bool:
+        """Whether this user may ask for something."""
+        return self.allow is None or permission in self.allow
+
+
+Users = dict[str, User]
+"""Public key to user."""
+
+Allow = str | os.PathLike[str] | Mapping[str, Any] | Iterable[str]
+"""A folder or TOML file that is read; or names to keys, or to tables as in TOML; or bare keys."""
+
+
+def read_users(allow: Allow) -> Users:
+    """The users that an allow-list names.
+
+    Args:
+        allow: a folder of ``NAME.pub`` files, a TOML file with a table for each name, the same as a mapping (a bare key
+            stands for a table with nothing else), or bare keys.
+
+    Raises:
+        OSError: the folder or file cannot be read.
+        ValueError: something in it is malformed, and where; or a key is there twice.
+        TypeError: it is of another form.
+    """
+    users: Users = {}
+    for name, table, where in _tables(allow):
+        for user in _users(name, table, where):
+            if user.key in users:
+                raise ValueError(f"{where}: its key is that of {users[user.key].name!r} already")
+            users[user.key] = user
+    return users
+
+
+def stamp(allow: Allow) -> object:
+    """Compares equal as long as the files of an allow-list are the same; what is no file never changes.
+
+    Raises:
+        OSError: they cannot be looked at.
+    """
+    if not isinstance(allow, str | os.PathLike):
+        return None
+    path = Path(allow)
+    found = path.stat()
+    if not stat.S_ISDIR(found.st_mode):
+        return _version(found)
+    return sorted((file.name, _version(file.stat())) for file in _public_files(path))
+
+
+def _version(found: os.stat_result) -> tuple[int, int, int]:
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _public_files(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.iterdir() if file.suffix == PUBLIC_SUFFIX and not file.name.startswith("."))
+
+
+def _tables(allow: Allow) -> Iterable[tuple[str, object, str]]:
+    if isinstance(allow, str | os.PathLike):
+        path = Path(allow)
+        if path.is_dir():
+            return [(file.stem, _read(file), str(file)) for file in _public_files(path)]
+        return [(name, table, f"{path}: [{name}]") for name, table in _read(path).items()]
+    if isinstance(allow, Mapping):
+        return [(name, table, f"allow[{name!r}]") for name, table in allow.items()]
+    if isinstance(allow, Iterable) and not isinstance(allow, bytes | bytearray):
+        return [(check_key(key, "a key in allow"), key, "allow") for key in allow]
+    kind = type(allow).__name__
+    raise TypeError(f"allow is a path, a mapping of names to public keys, or some public keys, not {kind}")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        data = file.read(MOST_BYTES + 1)
+    if len(data) > MOST_BYTES:
+        raise ValueError(f"{path} has more than {MOST_BYTES} bytes: it is no list of keys")
+    try:
+        return tomllib.loads(data.decode())
+    except ValueError as error:  # of both: no UTF-8, no TOML
+        raise ValueError(f"{path} is no TOML: {error}") from None
+
+
+def _users(name: object, table: object, where: str) -> Iterable[User]:
+    if not isinstance(name, str) or not name:
+        raise TypeError(f"{where}: a name is a str that is not empty")
+    if not isinstance(table, Mapping):
+        table = {"public-key": table}
+    if unknown := table.keys() - _FIELDS:
+        raise ValueError(f"{where}: {sorted(map(str, unknown))[0]!r} means nothing here: it has public-key and allow")
+    keys = table.get("public-key")
+    if keys is None:
+        raise ValueError(f"{where}: its public-key is missing")
+    allow = table.get("allow")
+    if allow is not None and (isinstance(allow, str) or not isinstance(allow, Iterable)):
+        raise ValueError(f"{where}: allow is a list of function names, not {allow!r}")
+    permissions = None if allow is None else frozenset(allow)
+    if permissions is not None and not all(isinstance(permission, str) for permission in permissions):
+        raise ValueError(f"{where}: allow is a list of function names")
+    if permissions is not None and EVERYTHING in permissions:
+        permissions = None
+    for key in keys if isinstance(keys, list | tuple) else [keys]:
+        try:
+            yield User(name, check_key(key, "a public-key"), permissions)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{where}: {error}") from None

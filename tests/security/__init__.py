@@ -1,0 +1,1 @@
+"""Keys, allow-lists, and what gets through without them."""

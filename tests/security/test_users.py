@@ -1,0 +1,98 @@
+"""Allow-lists, as they are written: folders, TOML, mappings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mpzmq import Security, keys
+from mpzmq.users import User, read_users, stamp
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ONE, TWO, THREE = (keys.generate().public for _ in range(3))
+
+
+def test_a_toml_file(tmp_path: Path) -> None:
+    path = tmp_path / "allowed.toml"
+    path.write_text(
+        f'[engine]\npublic-key = "{ONE}"\nallow = ["add", "state:get"]\n\n[admin]\npublic-key = ["{TWO}", "{THREE}"]\n'
+    )
+    expected = {
+        ONE: User("engine", ONE, frozenset({"add", "state:get"})),
+        TWO: User("admin", TWO),
+        THREE: User("admin", THREE),
+    }
+    assert read_users(path) == read_users(str(path)) == expected
+
+
+def test_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "engine.pub").write_text(f'public-key = "{ONE}"\nallow = []\n')
+    (tmp_path / "admin.pub").write_text(f'public-key = "{TWO}"\n')
+    (tmp_path / "notes.txt").write_text("not a key")
+    (tmp_path / ".admin.pub").write_text("a file that is being written")
+    assert read_users(tmp_path) == {ONE: User("engine", ONE, frozenset()), TWO: User("admin", TWO)}
+
+
+def test_values() -> None:
+    assert read_users({"engine": ONE}) == {ONE: User("engine", ONE)}
+    table = {"public-key": ONE, "allow": ["add"]}
+    assert read_users({"engine": table}) == {ONE: User("engine", ONE, frozenset({"add"}))}
+    assert read_users([ONE, TWO]) == {ONE: User(ONE, ONE), TWO: User(TWO, TWO)}
+    assert read_users([]) == {}
+    assert Security.server(keys.generate(), allow=iter([ONE])).allow == (ONE,)
+
+
+def test_a_list_of_permissions_denies_the_rest() -> None:
+    user = User("engine", ONE, frozenset({"add"}))
+    assert user.may("add") and not user.may("sub") and not user.may("state:set")
+    assert User("engine", ONE).may("anything")
+    assert read_users({"engine": {"public-key": ONE, "allow": ["*"]}})[ONE].may("anything")
+    assert not read_users({"engine": {"public-key": ONE, "allow": []}})[ONE].may("add")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("engine = ", "no TOML"),
+        ("\xff", "no TOML"),
+        ("[engine]", "public-key is missing"),
+        ('[engine]\npublic-key = "short"', "40 characters"),
+        ("[engine]\npublic-key = 3", "a public-key is a str"),
+        (f'[engine]\npublic-key = "{ONE}"\nalow = ["add"]', "'alow' means nothing"),
+        (f'[engine]\npublic-key = "{ONE}"\nallow = "add"', "a list of function names"),
+        (f'[engine]\npublic-key = "{ONE}"\nallow = [3]', "a list of function names"),
+        (f'[engine]\npublic-key = "{ONE}"\n[other]\npublic-key = "{ONE}"', "is that of 'engine' already"),
+        ("x" * (4 * 1024 * 1024 + 1), "no list of keys"),
+    ],
+)
+def test_what_is_malformed_says_where(tmp_path: Path, text: str, reason: str) -> None:
+    path = tmp_path / "allowed.toml"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(ValueError, match=reason) as caught:
+        Security.server(keys.generate(), allow=path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("allow", [None, 3, ONE.encode(), {"": ONE}, {3: ONE}, [3]])
+def test_what_is_no_list_is_refused(allow: Any) -> None:
+    with pytest.raises(TypeError):
+        Security.server(keys.generate(), allow=allow)
+
+
+def test_a_path_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        Security.server(keys.generate(), allow=tmp_path / "nowhere")
+
+
+def test_a_stamp_tells_changes(tmp_path: Path) -> None:
+    first = stamp(tmp_path)
+    (tmp_path / "engine.pub").write_text(f'public-key = "{ONE}"\n')
+    second = stamp(tmp_path)
+    (tmp_path / "engine.pub").write_text(f'public-key = ["{ONE}", "{TWO}"]\n')
+    third = stamp(tmp_path)
+    (tmp_path / "notes.txt").write_text("")
+    assert first != second != third == stamp(tmp_path)
+    assert stamp({"engine": ONE}) == stamp([ONE])
