@@ -65,6 +65,16 @@ def test_depth_from_both_sides() -> None:
             scan(data, 100, 4)
 
 
+def test_values_behind_the_last_are_not_looked_at() -> None:
+    data = msgpack.packb([1, [2, 3]]) + msgpack.packb("x") + msgpack.packb({})
+    scan(data, 100, 5, 3)
+    with pytest.raises(HostileData, match="more values"):
+        scan(data, 100, 5, 2)
+    # Its own byte would be another error, if it were reached.
+    with pytest.raises(HostileData, match="more values"):
+        scan(b"\xc0" * 2 + b"\xc1", 100, 5, 2)
+
+
 @pytest.mark.parametrize("code", range(256))
 def test_every_first_byte(code: int) -> None:
     """With enough bytes behind it a value of any type ends where the decoder says."""
