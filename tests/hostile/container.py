@@ -1,0 +1,77 @@
+"""The container that is attacked: ``tests.hostile.container:server``. It notes every run of a handler."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import sys
+from typing import TYPE_CHECKING, Any
+
+from mpzmq import ContainerServer, HeartbeatPolicy, Limits, current_request
+from tests.chaos.memory import resident_bytes
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+__all__ = ["SMALL", "build"]
+
+SMALL = Limits(message_bytes=1 << 20, queued_bytes=1 << 20, in_flight=100, reply_entries=100, reply_bytes=1 << 20)
+"""Small enough that what one attacker may take stays within what the tests allow."""
+
+
+def build(limits: Limits) -> ContainerServer:
+    """A server that tells what it did, and what that cost."""
+    server = ContainerServer(name="target", heartbeat=HeartbeatPolicy(interval=0.5, down_after=2.0), limits=limits)
+    ran: list[UUID] = []
+
+    def note_run() -> None:
+        request = current_request()
+        assert request is not None
+        ran.append(request.request_id)
+
+    @server.on_invoke
+    async def echo(data: Any) -> Any:
+        note_run()
+        return data
+
+    @server.function
+    async def note(data: Any) -> Any:
+        note_run()
+        return data
+
+    @server.function
+    def plain(data: Any) -> None:
+        note_run()
+
+    @server.function
+    async def hold(seconds: float) -> str:
+        note_run()
+        await asyncio.sleep(seconds)
+        return "held"
+
+    @server.function
+    def facts() -> dict[str, Any]:
+        """The counters, the memory, and who has run since this was last asked."""
+        now = server.statistics()
+        found, ran[:] = list(ran), []
+        unit = 1 if sys.platform == "darwin" else 1024
+        return {
+            "ran": b"".join(request_id.bytes for request_id in found),
+            "adds_up": now.received == now.replied + now.failed + now.refused + now.cancelled + now.in_flight,
+            "received": now.received,
+            "failed": now.failed,
+            "refused": now.refused,
+            "in_flight": now.in_flight - 1,  # without this one
+            "sessions": now.sessions,
+            "ignored": now.ignored,
+            "rss": resident_bytes(),
+            "peak": unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+            "pid": os.getpid(),
+        }
+
+    return server
+
+
+server = build(Limits())
+small = build(SMALL)
