@@ -44,6 +44,9 @@ PERMISSIONS = {
 _STOP, _CALL, _INVOKE = Status.STOP, Op.CALL, Op.INVOKE
 """Names of the module: looking a member up in its enum takes 0.1 us (Python 3.11), and every request asks."""
 
+LONGEST_SHOWN = 256
+"""How much of it is said again: as a literal it may be four times as long as it came."""
+
 
 class Refusal(NamedTuple):
     """Why a request may not run."""
@@ -162,4 +165,6 @@ class Admission:
         shown = ", ".join(functions[:8]) + (", ..." if len(functions) > 8 else "")
         close = difflib.get_close_matches(str(name)[:LONGEST_NAME], functions[:SIMILAR_OF], n=1)
         meant = f"; did you mean {close[0]!r}?" if close else ";"
-        return f"it has no function {name!r}{meant} " + (f"it has {shown}" if functions else "it has none at all")
+        return f"it has no function {str(name)[:LONGEST_SHOWN]!r}{meant} " + (
+            f"it has {shown}" if functions else "it has none at all"
+        )

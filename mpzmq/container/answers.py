@@ -69,7 +69,8 @@ class Answers:
     def error(
         self, engine: Peer, tag: bytes, code: int, executed: Executed, text: str, detail: dict[str, Any] | None = None
     ) -> Item:
-        """An error that the container found."""
+        """An error that the container found; its text may repeat what the engine has sent, but not at any length."""
+        text = _cut(text)
         item = Item(tag, self._encoder.pack(self._sessions.error_record(code, executed, text, detail)))
         if item.size > engine.message_bytes:
             record = self._sessions.error_record(code, executed, text[:_SHORT_TEXT] + " [cut]", detail)
