@@ -30,6 +30,9 @@ SLOW_FACTOR = 8
 OLD_ROUTES = 8
 """How many connections that were superseded are remembered, to drop what still arrives from them."""
 
+LONGEST_NAME = 256
+"""Characters of what an engine calls itself that are kept: sessions outlive their connections, and may be many."""
+
 
 class PeerState(enum.Enum):
     """The state of an engine's session."""
@@ -109,7 +112,8 @@ class Peer:
         Returns:
             Routes too old to be remembered any longer.
         """
-        _, _, _, self.number, self.name, interval, limits = hello
+        _, _, _, self.number, name, interval, limits = hello
+        self.name = name[:LONGEST_NAME]
         # A connection that is gone is only found by asking: nobody is left alone for ever, whatever it says.
         self._interval = min(interval, self._limits.reply_ttl)
         if self.route and self.route != route:
