@@ -12,7 +12,7 @@ from ..statistics import Statistics
 from .ids import MOST_IDS, SpentIds
 from .outbox import Outbox
 from .pending import PendingTable
-from .receipts import Receipts
+from .receipts import MOST_UNTOLD, Receipts
 from .wire import EXECUTED_NUMBER, Code
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class Ledger:
         entry = self.pending.pop(tag, None)
         if entry is None:
             self._late += 1
-            if tag not in self.used_ids:
+            if tag not in self.used_ids and len(self.receipts.tags) < MOST_UNTOLD:
                 self.receipts.tags.append(tag)  # nobody will ask for it again
             return
         self._replied += 1

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from .wire import MOST_TAGS, Kind, Record
 
-__all__ = ["Receipts"]
+__all__ = ["MOST_UNTOLD", "Receipts"]
 
 ALONG = 32
 """Replies from which on the container is told, with requests that leave anyway."""
 
 ALONE, ALONE_BYTES = 256, 1024 * 1024
 """Replies, and their bytes, from which on it is told even if nothing else leaves."""
+
+MOST_UNTOLD = 8 * MOST_TAGS
+"""Up to so many that wait to be told, replies that nobody has waited for are noted, too: who sends those without end
+may never read what it is told, and what is not told is forgotten with the low-water mark."""
 
 
 class Receipts:
