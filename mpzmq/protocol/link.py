@@ -331,7 +331,7 @@ class Link:
         ledger = self.ledger
         waits = not self.welcomed or ledger.outbox.has_control(Kind.RECEIVED)
         if not waits and ledger.receipts.are_news(ledger.low_water):
-            ledger.outbox.put_control(self.encoder.pack(ledger.receipts.record(ledger.low_water)))
+            ledger.outbox.put_control(self.encoder.pack(ledger.receipts.record(ledger.low_water, ledger.message_bytes)))
 
     def _heed(self, record: Record) -> None:
         """What an ERROR says of the whole link. Without it, what it sends back would leave again at once."""

@@ -39,14 +39,16 @@ class Receipts:
         """Whether the container does not know all that it may."""
         return bool(self.tags) or low_water > self._low_water
 
-    def record(self, low_water: int) -> Record:
+    def record(self, low_water: int, message_bytes: int) -> Record:
         """A RECEIVED with as many as one may name, which need not be told again.
 
         Args:
             low_water: the lowest sequence number that may be sent from now on.
+            message_bytes: the largest message that the container accepts; half of it is left to others.
         """
-        tags = b"".join(self.tags[:MOST_TAGS])
-        del self.tags[:MOST_TAGS]
+        most = min(MOST_TAGS, message_bytes // 32)
+        tags = b"".join(self.tags[:most])
+        del self.tags[:most]
         self._bytes = 0
         self._low_water = low_water
         return [Kind.RECEIVED, low_water, tags]

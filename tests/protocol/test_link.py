@@ -1238,3 +1238,23 @@ class LinkMachine(RuleBasedStateMachine):
 
 TestAnyOrder = LinkMachine.TestCase
 TestAnyOrder.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+
+
+def test_what_is_acknowledged_fits_into_the_containers_messages() -> None:
+    pair = Pair().up(limits=Limits(message_bytes=4096))
+    numbers = range(1, 1001)
+    pair.issue(*numbers)
+    pair.flush()
+    for number in numbers:
+        pair.reply(number)
+    told: set[bytes] = set()
+    for _ in range(20):
+        pair.link.tick(pair.now)
+        while (outgoing := pair.link.next_outgoing(pair.now)) is not None:
+            assert max(map(len, outgoing.frames)) <= 4096
+            pair.link.sent(outgoing, pair.now)
+            for _, record in pair.read(outgoing):
+                if record[0] == Kind.RECEIVED:
+                    told |= {record[2][place : place + 16] for place in range(0, len(record[2]), 16)}
+        pair.tell([Kind.PING, pair.connection])
+    assert told == {tag(number) for number in numbers}
