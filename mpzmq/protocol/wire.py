@@ -313,6 +313,7 @@ class MessageReader:
     def __init__(self, limits: Limits, answered: int) -> None:
         self._decoder = Decoder(limits)
         self._most_tags = 16 * limits.batch_records
+        self._most_bytes = limits.message_bytes
         self._answered = (answered, Kind.ERROR) if answered == Kind.RESPONSE else (answered,)
         self._usual = answered
         self._usual_length, self._check_usual = _SHAPES[answered]
@@ -330,8 +331,9 @@ class MessageReader:
         if count == 0:
             message.ignored = 1
             return message
-        if count > 1 and len(frames[1]) > BATCH_BYTES:
-            # No peer of ours sends it, and what decoding may take of memory is bounded for one record at a time.
+        if (count > 1 and len(frames[1]) > BATCH_BYTES) or (len(frames) > 2 and message.size > self._most_bytes):
+            # No peer of ours sends it: what decoding may take of memory is bounded for one record at a time, and
+            # libzmq holds each frame against the limit by itself.
             for index in range(count):
                 self._malformed(message, tags[16 * index : 16 * index + 16])
             return message
