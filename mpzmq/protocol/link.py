@@ -38,9 +38,6 @@ __all__ = ["Link"]
 # Names of the module: looking one up in its class takes up to 0.1 us (Python 3.11).
 _BUSY, _RESPONSE = LinkState.BUSY, Kind.RESPONSE
 
-LONGEST_TEXT = 1024
-"""Characters of a GOODBYE that are kept: the error of every request that it ends repeats them."""
-
 
 class Link:
     """One link to one container.
@@ -391,7 +388,7 @@ class Link:
                 self._send_cancel(tag)
 
     def _goodbye(self, code: int, text: str) -> None:
-        text = text[:LONGEST_TEXT]
+        text = text[: wire.LONGEST_TEXT]
         if code in TURNED_AWAY:
             self.turned_away = Failure(TURNED_AWAY[code], text, was_up=True)
             return

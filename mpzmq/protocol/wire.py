@@ -39,6 +39,9 @@ BATCH_BYTES = 64 * 1024
 MOST_TAGS = 1024
 """Tags that one RECEIVED names: it fits into any message with others."""
 
+LONGEST_TEXT = 1024
+"""Characters of a GOODBYE that are kept: the error of every request that it ends repeats them."""
+
 Frames = list[Buffer]
 Record = list[Any]
 

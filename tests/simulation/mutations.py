@@ -220,8 +220,8 @@ MUTATIONS = [
     Mutation(
         "late replies are acknowledged",
         "protocol/ledger.py",
-        "            if tag not in self.used_ids:\n                self.receipts",
-        "            if True:\n                self.receipts",
+        "            if tag not in self.used_ids and len",
+        "            if len",
         "an id that ended without its reply may be issued again, and does not run again",
     ),
     Mutation(
