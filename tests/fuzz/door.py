@@ -1,0 +1,164 @@
+"""What is fuzzed: bytes to frames, frames through the reader of a side, records into that side's state machine.
+
+One input is a side, and some messages one after the other, since a state machine has to be led somewhere first. Every
+``AssertionError`` and every exception that comes out of :func:`Door.push` is a finding.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from mpzmq.config import HeartbeatPolicy, Limits, ReconnectPolicy
+from mpzmq.errors import EncodeError
+from mpzmq.message import LinkState
+from mpzmq.protocol import wire
+from mpzmq.protocol.encoder import Encoder
+from mpzmq.protocol.handshake import Inbox, Sessions
+from mpzmq.protocol.wire import LINK_TAG, Kind, Message, MessageReader
+from tests.protocol.support import Pair, same, tag
+
+if TYPE_CHECKING:
+    from mpzmq.protocol.values import Buffer
+
+__all__ = ["LIMITS", "Door", "packed_input", "unpacked_input"]
+
+LIMITS = Limits(message_bytes=1 << 16, batch_records=32, depth=16, items=2000, in_flight=50, sessions=20)
+
+_LENGTH = struct.Struct(">H")
+_MOST_FRAMES, _MOST_MESSAGES = 8, 8
+_ROUTES = (b"route-0", b"route-1")
+
+
+def packed_input(side: int, messages: list[list[bytes]]) -> bytes:
+    """One input of the corpus: the side, and for each message its frames, each with its length."""
+    parts = [bytes((side,))]
+    for frames in messages:
+        parts.append(bytes((len(frames),)))
+        parts += [_LENGTH.pack(len(frame)) + frame for frame in frames]
+    return b"".join(parts)
+
+
+def unpacked_input(data: bytes) -> tuple[int, list[list[bytes]]]:
+    """The same in the other direction; whatever the bytes are, they are some messages."""
+    side = data[0] & 1 if data else 0
+    messages: list[list[bytes]] = []
+    place = 1
+    while place < len(data) and len(messages) < _MOST_MESSAGES:
+        count = data[place] % (_MOST_FRAMES + 1)
+        frames: list[bytes] = []
+        place += 1
+        for _ in range(count):
+            size = int.from_bytes(data[place : place + 2], "big")
+            frames.append(data[place + 2 : place + 2 + size])
+            place += 2 + size
+        messages.append(frames)
+    return side, messages
+
+
+class Door:
+    """The readers of both sides, which live on after every message as those of a container and a worker do."""
+
+    def __init__(self) -> None:
+        self._readers = (MessageReader(LIMITS, Kind.REQUEST), MessageReader(LIMITS, Kind.RESPONSE))
+        self._encoder = Encoder(Limits(depth=256, items=1 << 20))
+        self._again = MessageReader(Limits(depth=64, batch_records=1), Kind.REQUEST)
+
+    def push(self, data: bytes) -> int:
+        """One input; returns how many records came out of it.
+
+        Raises:
+            AssertionError: a property does not hold.
+        """
+        side, messages = unpacked_input(data)
+        read = [self._read(side, frames) for frames in messages]
+        (self._to_engine if side else self._to_container)(read)
+        return sum(len(message.records) for message in read)
+
+    def _read(self, side: int, frames: list[bytes]) -> Message:
+        message = self._readers[side].read(list(frames))
+        assert message.size == sum(map(len, frames))
+        most = min(len(frames[0]) // 16 if frames else 0, LIMITS.batch_records)
+        told = len(message.records) + len(message.malformed) + message.ignored
+        assert told <= max(most, 1), "more was told of than there were tags"
+        assert all(len(one) == 16 for one in message.malformed)
+        for one, record in message.records:
+            assert len(one) == 16 and type(record) is list and type(record[0]) is int
+            length, check = wire._SHAPES[record[0]]
+            assert len(record) == length
+            assert check(record, self._readers[side]._decoder), "it does not satisfy its own shape"
+            self._comes_again(record)
+        return message
+
+    def _comes_again(self, record: list[Any]) -> None:
+        """What was decoded can be encoded, and is the same when it is decoded again."""
+        buffers: list[Buffer] = []
+        try:
+            prepared = [self._encoder.prepare(field, "field", buffers) for field in record]
+        except EncodeError as error:
+            raise AssertionError(f"it was decoded, and cannot be encoded: {error}") from error
+        body = self._encoder.pack(prepared)
+        values, whole, complete = self._again._decoder.records(1, body, [bytes(buffer) for buffer in buffers])
+        assert whole and complete, "what was encoded cannot be decoded"
+        assert same(values[0], record), "it is not the same when it comes again"
+
+    def _to_container(self, messages: list[Message]) -> None:
+        sessions = Sessions(UUID(int=1), "fuzz", 2.0, LIMITS)
+        now = 0.0
+        for number, message in enumerate(messages):
+            inbox = Inbox()
+            # The first connection has greeted; the second is a stranger unless it greets by itself.
+            if number == 0:
+                hello = wire.hello(UUID(int=7), 1, "engine", 2.0, LIMITS)
+                sessions.receive(_ROUTES[0], Message([(LINK_TAG, hello)]), Inbox(), now)
+            sessions.receive(_ROUTES[number % 2], message, inbox, now)
+            for request in inbox.requests:
+                assert request is None or (request[1] != LINK_TAG and request[2][0] == Kind.REQUEST)
+            for _, peer, low_water, tags in inbox.receipts:
+                peer.replies.acknowledge(low_water, tags)
+                peer.replies.settle()
+            now += 3.0
+            sessions.take_care(now)
+            assert len(sessions._peers) <= LIMITS.sessions
+            for peer in list(sessions.dirty):
+                while (outgoing := peer.next_outgoing(now)) is not None:
+                    assert max(map(len, outgoing.frames)) <= max(peer.message_bytes, 4096)
+            sessions.dirty.clear()
+            sessions.strays.clear()
+
+    def _to_engine(self, messages: list[Message]) -> None:
+        pair = Pair(reconnect=ReconnectPolicy(), heartbeat=HeartbeatPolicy(), limits=LIMITS)
+        pair.up()
+        pair.issue(1, 2, 3)
+        pair.issue(4, chosen=True)
+        pair.issue(5, wait=False, idempotent=True)
+        pair.flush()
+        ended: set[Any] = set()
+        for message in messages:
+            pair.link.receive(message, pair.now)
+            assert pair.adds_up()
+            for waiter, outcome in pair.link.ledger.take_ended():
+                assert waiter not in ended, "a request ended twice"
+                ended.add(waiter)
+                assert not isinstance(outcome, Exception) or str(outcome)
+            failure = pair.link.turned_away or pair.link.tick(pair.now)
+            if failure is not None:
+                pair.link.turned_away = None
+                pair.lost(failure)
+                if not pair.link.is_over:
+                    pair.dialled()
+                    pair.welcome()
+            while (outgoing := pair.link.next_outgoing(pair.now)) is not None:
+                pair.link.sent(outgoing, pair.now)
+            pair.now += 0.5
+        pair.link.close("the end", pair.now)
+        ended |= {waiter for waiter, _ in pair.link.ledger.take_ended()}
+        assert len(ended) == 5, "a request never ended"
+        assert pair.state() is LinkState.CLOSED or pair.link.is_over
+        assert pair.adds_up()
+
+
+def known_tags() -> list[bytes]:
+    """The ids of the requests that wait in the engine of :class:`Door`."""
+    return [tag(number) for number in range(1, 6)]
