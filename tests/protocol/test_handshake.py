@@ -46,6 +46,11 @@ class Container:
         self.tell(route, record)
         return self.sessions._peers.get((None, session))
 
+    @staticmethod
+    def is_closed(peer: Peer) -> bool:
+        """Whether its session has ended. (A type checker takes an attribute for what it was when it was compared.)"""
+        return peer.state is PeerState.CLOSED
+
     def replies(self) -> dict[bytes, list[list[Any]]]:
         """What leaves now, by route."""
         found: dict[bytes, list[list[Any]]] = {}
@@ -120,6 +125,55 @@ def test_a_session_without_a_connection_makes_room() -> None:
     first.in_flight = 0
     assert container.greet(b"r2", 1, OTHER) is not None
     assert first.state is PeerState.CLOSED
+
+
+def test_the_one_that_was_silent_the_longest_makes_room_rather_without_replies() -> None:
+    container = Container(Limits(sessions=4))
+    peers = []
+    for number in range(4):
+        container.now = float(number)
+        peer = container.greet(f"r{number}".encode(), 1, UUID(int=number + 1))
+        assert peer is not None
+        peer.detach()
+        peers.append(peer)
+    peers[0].replies.keep(Reply(tag(1), b"\x93\x04\x01\xc0", (), 1, None))
+    container.now = 10.0
+    assert container.greet(b"back", 2, UUID(int=2)) is peers[1]
+    for number, forgotten in ((11, peers[2]), (12, peers[3]), (13, peers[0])):
+        assert not container.is_closed(forgotten)
+        assert container.greet(b"r%d" % number, 1, UUID(int=number)) is not None
+        assert container.is_closed(forgotten)
+    assert container.greet(b"last", 1, UUID(int=99)) is None
+    assert peers[1].state is PeerState.CONNECTED
+
+
+def test_a_flood_of_greetings_looks_for_room_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    container = Container(Limits(sessions=50))
+    looks = 0
+    look = Sessions._look_for_gone
+
+    def counted(self: Sessions) -> None:
+        nonlocal looks
+        looks += 1
+        look(self)
+
+    monkeypatch.setattr(Sessions, "_look_for_gone", counted)
+    for number in range(500):
+        container.now += 1.0
+        assert container.greet(b"one connection", 1, UUID(int=number + 1)) is not None
+    assert len(container.sessions._peers) == 50
+    assert looks <= 500 // 50 + 1
+
+
+def test_a_connection_that_greets_for_many_sessions_holds_one_place() -> None:
+    """The last session of a connection keeps it when an older one of the same connection is forgotten."""
+    container = Container(Limits(sessions=2))
+    for number in range(10):
+        assert container.greet(b"route", 1, UUID(int=number + 1)) is not None
+        assert len(container.sessions.connected()) == 1
+    assert container.greet(b"another", 1, OTHER) is not None
+    inbox = container.tell(b"route", REQUEST, tag=tag(1))
+    assert len(inbox.requests) == 1
 
 
 # Nothing runs before HELLO
