@@ -89,9 +89,16 @@ class LyingEngine:
 
     async def until_read_by_tag(self) -> None:
         """The same for a connection in whatever state: a malformed request is answered in each of them."""
-        tag = uuid4().bytes
-        await self.send(tag, b"\xc1")
-        await self.answer_to(tag)
+        async with asyncio.timeout(60):
+            while True:
+                self.drop_replies()
+                tag = uuid4().bytes
+                await self.send(tag, b"\xc1")
+                # To whoever does not read its answers in time, no answer is owed: then it is asked again.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(2):
+                        await self.answer_to(tag)
+                        return
 
     def drop_replies(self) -> None:
         """Whatever has come is of no interest."""
