@@ -25,7 +25,7 @@ SEED = 20261125
 TIMEOUT = 0.3
 """Seconds for a request to a liar: many of them get nothing that ends them."""
 
-ROUNDS, EACH = 10, 40
+ROUNDS, EACH = 8, 40
 
 PLANS: dict[str, dict[str, int]] = {
     "mutated welcomes": {"honest_welcomes": 2, "honest_replies": 10, "unasked": 0},

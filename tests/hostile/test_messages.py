@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 SEED = 20261125
-NUMBERS = range(1500)
+NUMBERS = range(1000)
 KINDS = sorted(value for name, value in vars(Kind).items() if name.isupper())
 
 
