@@ -242,9 +242,7 @@ class Hub:
             while (outgoing := peer.next_outgoing(now)) is not None:
                 delivery = self.router.send(peer.route, outgoing.frames)
                 if delivery is _SENT:
-                    peer.stalled_since = None
-                    if outgoing.items:
-                        peer.has_sent = True
+                    peer.sent(outgoing)
                     continue
                 peer.refuse(outgoing)
                 if delivery is Delivery.GONE:
@@ -282,7 +280,7 @@ class Hub:
         self._care = self._loop.call_later(self._care_interval, self._take_care)
         now = self._loop.time()
         self.sessions.take_care(now)
-        for peer in [peer for peer in self._full if peer.is_deaf(now - self._patience)]:
+        for peer in [peer for peer in self.sessions.connected() if peer.is_deaf(now - self._patience)]:
             self._give_up(peer)
         self._tell_given_up()
         self._flush()

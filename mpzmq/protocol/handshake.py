@@ -147,6 +147,9 @@ class Sessions:
             elif kind == Kind.PONG:
                 if record[1] == peer.number:
                     peer.ponged()
+            elif kind == Kind.ECHO:
+                if peer.echoed(record[1]):
+                    self.dirty[peer] = None
             else:
                 self.ignored += 1
         for tag in message.malformed:

@@ -357,6 +357,8 @@ class Link:
                 # Zero, zero: replies have no window, they are bounded by the requests in flight.
                 self.ledger.outbox.put_control(self.encoder.pack([Kind.PONG, self._connection, 0, 0]))
                 self._acknowledge()
+        elif kind == Kind.MARK:
+            self.ledger.outbox.put_control(self.encoder.pack([Kind.ECHO, record[1]]))
         elif kind == Kind.GOODBYE:
             self._goodbye(record[1], record[2])
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import random
 from collections import deque
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -23,6 +24,9 @@ __all__ = ["PEER_TRANSITIONS", "Peer", "PeerSignal", "PeerState", "Session"]
 
 Session = tuple[str | None, UUID]
 """The public key of an engine (None: there is no security), and the id that it has chosen for its session."""
+
+ASK_SHARE = 4
+"""The part of ``Limits.queued_bytes`` after which the engine is asked for a sign that it has read so far."""
 
 SLOW_FACTOR = 8
 """How many times ``Limits.queued_bytes`` may wait for an engine that takes its replies slowly."""
@@ -96,6 +100,10 @@ class Peer:
         self._interval = 0.0
         self.heard_at = self._pinged_at = 0.0
         self._unanswered = 0
+        self._given = self._read = 0  # bytes on this connection: sent, and known to be read
+        self._marks: dict[
+            int, int
+        ] = {}  # in order: each MARK that was not echoed yet, and what had been sent before it
         self._limits = limits
         self._encoder = encoder
         self._old_routes: deque[bytes] = deque()
@@ -125,6 +133,8 @@ class Peer:
         self._reads = ReadCounter(self._limits.window, self._limits.queued_bytes)
         self.heard_at = self._pinged_at = now
         self._unanswered = 0
+        self._given = self._read = 0
+        self._marks.clear()
         self.stalled_since = None
         # It will ask again for what it has not got.
         self.has_sent = True
@@ -204,6 +214,36 @@ class Peer:
         """Tells the engine that a request is at work: if the connection breaks, it knows that it has run."""
         self.control([Kind.STARTED], tag)
 
+    def sent(self, outgoing: Outgoing) -> None:
+        """The transport has taken a message."""
+        self._given += outgoing.size
+        if not self._is_held_back:
+            self.stalled_since = None
+        if outgoing.items:
+            self.has_sent = True
+
+    def echoed(self, mark: int) -> bool:
+        """The engine has read everything that was sent before a MARK; False: it knows no such mark."""
+        if mark not in self._marks:
+            return False
+        for older in list(self._marks):  # what stands in front of it has been read, too
+            self._read = self._marks.pop(older)
+            if older == mark:
+                break
+        self.stalled_since = None
+        return True
+
+    @property
+    def _is_mark_due(self) -> bool:
+        known = max(self._marks.values(), default=self._read)
+        enough = self._given - known > self._limits.queued_bytes // ASK_SHARE
+        return enough and not self.outbox.has_control(Kind.MARK)
+
+    @property
+    def _is_held_back(self) -> bool:
+        """Whether the engine has so much to read that it gets no more: libzmq would take 1,000 messages of any size."""
+        return self._given - self._read > self._limits.queued_bytes
+
     def refuse(self, outgoing: Outgoing) -> None:
         """The transport did not take a message: it goes first next time."""
         self.outbox.take_back(outgoing)
@@ -220,4 +260,13 @@ class Peer:
         if self._reads.is_report_due:
             self._reads.reported()
             self.control([Kind.ACK, self._reads.messages, self._reads.bytes])
+        if self._is_mark_due:
+            # No engine can echo what it has not read, since it cannot guess it. Always five bytes, as MessagePack.
+            mark = random.randrange(1 << 31, 1 << 32)
+            self._marks[mark] = self._given
+            self.control([Kind.MARK, mark])
+        if self._is_held_back:
+            if self.stalled_since is None and self.outbox.bytes:
+                self.stalled_since = now
+            return self.outbox.cut(now, most=0)
         return self.outbox.cut(now)

@@ -61,6 +61,8 @@ class Kind:
     STARTED = 10
     ACK = 11
     RECEIVED = 12
+    MARK = 13
+    ECHO = 14
 
 
 class Op:
@@ -297,6 +299,8 @@ _SHAPES: dict[int, tuple[int, Callable[[Record, Decoder], bool]]] = {
     Kind.CANCEL: (1, _check_nothing),
     Kind.PING: (2, _check_ping),
     Kind.PONG: (4, _check_pong),
+    Kind.MARK: (2, _check_ping),
+    Kind.ECHO: (2, _check_ping),
     Kind.GOODBYE: (3, _check_goodbye),
     Kind.ACK: (3, _check_ack),
     Kind.STARTED: (1, _check_nothing),

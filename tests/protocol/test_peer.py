@@ -265,6 +265,54 @@ def test_an_engine_that_asks_and_does_not_read_costs_no_memory() -> None:
     assert records < 1000
 
 
+def test_no_more_is_handed_over_than_the_engine_has_shown_to_read() -> None:
+    """libzmq would take 1,000 messages of any size for an engine that does not read."""
+    limit, message = 200_000, 64 * 1024 + 1000
+    one = peer(Limits(queued_bytes=limit))
+    handed = 0
+
+    marks: list[int] = []
+
+    def hand_over() -> None:
+        nonlocal handed
+        while (outgoing := one.next_outgoing(5.0)) is not None:
+            one.sent(outgoing)
+            handed += outgoing.size
+            unpacker = msgpack.Unpacker()
+            unpacker.feed(outgoing.frames[1])
+            marks.extend(record[1] for record in unpacker if record[0] == Kind.MARK)
+
+    for number in range(1, 101):
+        one.outbox.put(reply(number, 20_000))
+        hand_over()
+    assert limit < handed < limit + message
+    assert one.stalled_since == 5.0 and len(one.outbox) > 80
+    before = handed
+    assert 2 <= len(marks) <= 8 and len(set(marks)) == len(marks)
+    # Nothing that it cannot have read moves it: a guess, and what only shows that it lives.
+    assert not one.echoed(marks[0] ^ 1)
+    one.ponged()
+    hand_over()
+    assert handed == before
+    assert one.echoed(marks[0]), "what was sent before the first mark has been read"
+    assert not one.echoed(marks[0]), "it counts once"
+    hand_over()
+    assert 0 < handed - before <= limit + message
+    assert len(one.outbox) > 60
+    while one.outbox:
+        assert one.echoed(marks[-1]), "the last one speaks for all in front of it"
+        hand_over()
+    assert one.stalled_since is None or one.echoed(marks[-1])
+    assert one.stalled_since is None
+    # Another connection begins with nothing unread.
+    one.outbox.put(reply(1, 2 * limit))
+    hand_over()
+    one.greet(b"route-2", hello(2), 6.0)
+    one.outbox.put(reply(2))
+    hand_over()
+    assert not one.outbox
+
+
 def test_control_goes_under_the_link_tag() -> None:
     one = peer()
     one.control([Kind.GOODBYE, 1, "bye"])
