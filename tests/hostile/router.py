@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import random
 from collections import deque
 from typing import TYPE_CHECKING, Any, Self
@@ -45,12 +46,14 @@ class LyingContainer:
         self._socket = self._context.socket(zmq.ROUTER)
         self._socket.set(zmq.LINGER, 0)
         self._socket.set(zmq.SNDHWM, 200)
+        self._socket.set(zmq.ROUTER_MANDATORY, 1)  # what is not taken is not counted
         self._socket.bind("tcp://127.0.0.1:0")
         self.endpoint = self._socket.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
         self._seed = seed
         self._dice = random.Random(seed)
         self._honest_welcomes, self._honest_replies, self._unasked = honest_welcomes, honest_replies, unasked
         self._tags: deque[bytes] = deque([LINK_TAG], maxlen=50)
+        self._routes: deque[bytes] = deque(maxlen=50)
         self.number = self.greeted = self.asked = 0
 
     def turn(self) -> bool:
@@ -70,13 +73,20 @@ class LyingContainer:
     def lie(self, route: bytes, tag: bytes | None = None, kind: int | None = None) -> None:
         """The next mutated message; mostly under a tag that somebody waits for."""
         frames = mutant(self._seed, self.number, CONTAINER, kind)
-        self.number += 1
         if self._dice.random() < 0.7 and frames[0] and frames[0][:16] != LINK_TAG:
             frames[0] = (tag or self._dice.choice(self._tags)) + frames[0][16:]
-        self._send(route, frames)
+        self.number += self._send(route, frames)
+
+    def lie_to_anybody(self) -> bool:
+        """The next mutated message to an engine that has greeted; False: none of them takes it."""
+        before = self.number
+        if self._routes:
+            self.lie(self._dice.choice(self._routes))
+        return self.number > before
 
     def _greet(self, route: bytes, hello: list[Any]) -> None:
         self.greeted += 1
+        self._routes.append(route)
         if self._dice.randrange(10) < self._honest_welcomes:
             record = wire.welcome(uuid4(), hello[3], False, wire.STATUSES[1], "liar", 1.0, Limits())
             self._send(route, [LINK_TAG, _ENCODER.pack(record)])
@@ -92,9 +102,14 @@ class LyingContainer:
         else:
             self.lie(route, tag)
 
-    def _send(self, route: bytes, frames: list[bytes]) -> None:
-        with contextlib.suppress(zmq.Again):  # an engine that does not read gets no more
+    def _send(self, route: bytes, frames: list[bytes]) -> bool:
+        try:
             self._socket.send_multipart([route, *frames], zmq.NOBLOCK)
+        except zmq.ZMQError as error:  # an engine that does not read gets no more, and one that is gone nothing
+            if error.errno not in (errno.EAGAIN, errno.EHOSTUNREACH):
+                raise
+            return False
+        return True
 
     @staticmethod
     def _records(frames: list[bytes]) -> list[tuple[bytes, list[Any]]]:
