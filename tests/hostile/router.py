@@ -80,8 +80,8 @@ class LyingContainer:
     def lie_to_anybody(self) -> bool:
         """The next mutated message to an engine that has greeted; False: none of them takes it."""
         before = self.number
-        if self._routes:
-            self.lie(self._dice.choice(self._routes))
+        for route in list(self._routes):
+            self.lie(route)
         return self.number > before
 
     def _greet(self, route: bytes, hello: list[Any]) -> None:
@@ -108,6 +108,9 @@ class LyingContainer:
         except zmq.ZMQError as error:  # an engine that does not read gets no more, and one that is gone nothing
             if error.errno not in (errno.EAGAIN, errno.EHOSTUNREACH):
                 raise
+            if error.errno == errno.EHOSTUNREACH:
+                with contextlib.suppress(ValueError):
+                    self._routes.remove(route)
             return False
         return True
 
