@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .._version import __version__
+from ..errors import Refused
 from ..message import Status
 
 if TYPE_CHECKING:
@@ -24,7 +25,10 @@ def set_state(registry: Registry, sessions: Sessions) -> Callable[[str], Any]:
     """The handler of SETSTATE."""
 
     async def set_status(status: str) -> None:
-        wanted = Status(status)
+        try:
+            wanted = Status(status)
+        except ValueError:  # of its own making: a traceback in the log for it, with all that was sent, helps nobody
+            raise Refused("there is no such status: it is 'RUNNING' or 'STOP'") from None
         if registry.state_change is not None:
             outcome = registry.state_change(wanted)
             if outcome is not None and hasattr(outcome, "__await__"):

@@ -43,6 +43,19 @@ async def test_an_error_does_not_repeat_a_long_name(target: Target, record: list
     await target.unharmed(grown=24)
 
 
+@pytest.mark.parametrize("status", [5, None, "stop", {"a": ["STOP"]}, "x" * LONG], ids=lambda status: repr(status)[:20])
+async def test_a_status_that_does_not_exist_is_refused_and_nothing_is_logged(target: Target, status: object) -> None:
+    said = target.process.stderr
+    with liars(target) as make:
+        liar = make()
+        await liar.greet()
+        asked = uuid4().bytes
+        await liar.say(asked, [Kind.REQUEST, 1, None, 0, Op.SETSTATE, None, [status], None, None])
+        assert (await liar.answer_to(asked))[:3] == [Kind.ERROR, Code.REFUSED, 0]
+    await target.unharmed(grown=24)
+    assert target.process.stderr == said
+
+
 def test_a_container_keeps_no_long_names_of_engines() -> None:
     sessions = Sessions(UUID(int=1), "x", 2.0, Limits())
     for number in range(3):
