@@ -7,6 +7,7 @@ know it. Both are TOML.
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 import tomllib
 from pathlib import Path
@@ -59,7 +60,8 @@ def save(keys: KeyPair, path: str | os.PathLike[str]) -> Path:
         file.write(f"# A secret key of mpzmq ({fingerprint(keys.public)}). Whoever has it is taken for its owner.\n")
         file.write(f'public-key = "{keys.public}"\nsecret-key = "{keys.secret}"\n')
     text = f'# A public key of mpzmq ({fingerprint(keys.public)}).\npublic-key = "{keys.public}"\n'
-    public.write_text(text, encoding="utf-8")
+    with open(os.open(public, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "w", encoding="utf-8") as file:
+        file.write(text)
     return public
 
 
@@ -77,7 +79,7 @@ def load(path: str | os.PathLike[str]) -> KeyPair:
         if mode & _FOREIGN:
             raise PermissionError(
                 f"{path} holds a secret key, and others than its owner can use it (mode {stat.S_IMODE(mode):04o}): run"
-                f" 'chmod 600 {path}', and if somebody may have read it, make new keys"
+                f" 'chmod 600 {shlex.quote(str(path))}', and if somebody may have read it, make new keys"
             )
         try:
             table = tomllib.load(file)
@@ -97,7 +99,7 @@ def load(path: str | os.PathLike[str]) -> KeyPair:
 
 
 def load_public(path: str | os.PathLike[str]) -> str:
-    """Reads a public key, from its own file or from that of its secret.
+    """Reads a public key, from its own file, from that of its secret, or from that of a user who has one only.
 
     Raises:
         OSError: the file cannot be read.
@@ -109,7 +111,10 @@ def load_public(path: str | os.PathLike[str]) -> str:
             table = tomllib.load(file)
         except ValueError as error:
             raise ValueError(f"{path} holds no public key of mpzmq: {error}") from None
+    found = table.get("public-key")
+    if isinstance(found, list) and len(found) != 1:
+        raise ValueError(f"{path} holds {len(found)} public keys: which one is meant?")
     try:
-        return check_key(table.get("public-key"), "its public-key")
+        return check_key(found[0] if isinstance(found, list) else found, "its public-key")
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path} holds no public key of mpzmq: {error}") from None

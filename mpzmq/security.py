@@ -10,7 +10,7 @@ from typing import Self
 from .keypair import KeyPair, check_key
 from .users import Allow, read_users
 
-__all__ = ["Security"]
+__all__ = ["Security", "of_container", "of_engine"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,3 +75,34 @@ class Security:
     def __repr__(self) -> str:
         side = f"client(..., {list(self.server_keys)})" if self.server_keys else f"server(..., allow={self.allow!r})"
         return f"<Security.{side} as {self.keys.public}>"
+
+
+def of_container(security: object) -> Security | None:
+    """What was given as a container's security.
+
+    Raises:
+        TypeError: it is none.
+        ValueError: it is an engine's.
+    """
+    if security is not None and _checked(security).allow is None:
+        raise ValueError("a container's security is made by Security.server(keys, allow=...): this is an engine's")
+    return security  # type: ignore[return-value]
+
+
+def of_engine(security: object) -> Security | None:
+    """What was given as an engine's security.
+
+    Raises:
+        TypeError: it is none.
+        ValueError: it is a container's.
+    """
+    if security is not None and not _checked(security).server_keys:
+        raise ValueError("an engine's security is made by Security.client(keys, server_key): this is a container's")
+    return security  # type: ignore[return-value]
+
+
+def _checked(security: object) -> Security:
+    if not isinstance(security, Security):
+        kind = type(security).__name__
+        raise TypeError(f"security is made by Security.server(...) or Security.client(...), and is no {kind}")
+    return security

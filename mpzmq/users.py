@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import tomllib
@@ -85,7 +86,11 @@ def stamp(allow: Allow) -> object:
     found = path.stat()
     if not stat.S_ISDIR(found.st_mode):
         return _version(found)
-    return sorted((file.name, _version(file.stat())) for file in _public_files(path))
+    found_files = []
+    for file in _public_files(path):
+        with contextlib.suppress(FileNotFoundError):  # it was removed a moment ago
+            found_files.append((file.name, _version(file.stat())))
+    return found_files
 
 
 def _version(found: os.stat_result) -> tuple[int, int, int]:
@@ -101,7 +106,12 @@ def _tables(allow: Allow) -> Iterable[tuple[str, object, str]]:
         path = Path(allow)
         if path.is_dir():
             return [(file.stem, _read(file), str(file)) for file in _public_files(path)]
-        return [(name, table, f"{path}: [{name}]") for name, table in _read(path).items()]
+        tables = _read(path)
+        if "public-key" in tables:
+            raise ValueError(
+                f"{path} is a key and no list: allow the folder that it is in, or [NAME] has to stand above it"
+            )
+        return [(name, table, f"{path}: [{name}]") for name, table in tables.items()]
     if isinstance(allow, Mapping):
         return [(name, table, f"allow[{name!r}]") for name, table in allow.items()]
     if isinstance(allow, Iterable) and not isinstance(allow, bytes | bytearray):
@@ -111,19 +121,24 @@ def _tables(allow: Allow) -> Iterable[tuple[str, object, str]]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
+    # Not blocking: a FIFO would hold up everybody who wants to get in anywhere.
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ValueError(f"{path} is no regular file")
         data = file.read(MOST_BYTES + 1)
     if len(data) > MOST_BYTES:
         raise ValueError(f"{path} has more than {MOST_BYTES} bytes: it is no list of keys")
     try:
         return tomllib.loads(data.decode())
-    except ValueError as error:  # of both: no UTF-8, no TOML
+    except (ValueError, RecursionError) as error:  # no UTF-8, no TOML, nested without end
         raise ValueError(f"{path} is no TOML: {error}") from None
 
 
 def _users(name: object, table: object, where: str) -> Iterable[User]:
-    if not isinstance(name, str) or not name:
-        raise TypeError(f"{where}: a name is a str that is not empty")
+    if not isinstance(name, str):
+        raise TypeError(f"{where}: a name is a str")
+    if not name:
+        raise ValueError(f"{where}: a name is not empty")
     if not isinstance(table, Mapping):
         table = {"public-key": table}
     if unknown := table.keys() - _FIELDS:
@@ -131,14 +146,13 @@ def _users(name: object, table: object, where: str) -> Iterable[User]:
     keys = table.get("public-key")
     if keys is None:
         raise ValueError(f"{where}: its public-key is missing")
-    allow = table.get("allow")
-    if allow is not None and (isinstance(allow, str) or not isinstance(allow, Iterable)):
-        raise ValueError(f"{where}: allow is a list of function names, not {allow!r}")
-    permissions = None if allow is None else frozenset(allow)
-    if permissions is not None and not all(isinstance(permission, str) for permission in permissions):
-        raise ValueError(f"{where}: allow is a list of function names")
-    if permissions is not None and EVERYTHING in permissions:
-        permissions = None
+    permissions: frozenset[str] | None = None
+    if "allow" in table:
+        allow = table["allow"]
+        # Nothing else will do: of a table the names alone would count, and None might be a value that somebody forgot.
+        if not isinstance(allow, list | tuple | set | frozenset) or not all(isinstance(name, str) for name in allow):
+            raise ValueError(f"{where}: allow is a list of function names, not {allow!r}")
+        permissions = None if EVERYTHING in allow else frozenset(allow)
     for key in keys if isinstance(keys, list | tuple) else [keys]:
         try:
             yield User(name, check_key(key, "a public-key"), permissions)

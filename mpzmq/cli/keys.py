@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -156,12 +157,14 @@ def _write(folder: Path, name: str, public: Iterable[str], allow: frozenset[str]
 
     from ..keys import fingerprint
 
-    folder.mkdir(exist_ok=True)
     lines = [f"# {fingerprint(key)}" for key in public]
     lines.append(f"public-key = {json.dumps(list(public), ensure_ascii=False)}")
     if allow is not None:
         lines.append(f"allow = {json.dumps(sorted(allow), ensure_ascii=False)}")
+    text = "\n".join(lines) + "\n"
+    tomllib.loads(text)  # a name with control characters, say: the whole folder could not be read any more
+    folder.mkdir(exist_ok=True)
     with tempfile.NamedTemporaryFile("w", dir=folder, prefix=".", encoding="utf-8", delete=False) as file:
-        file.write("\n".join(lines) + "\n")
+        file.write(text)
     os.chmod(file.name, 0o644)
     os.replace(file.name, folder / (name + PUBLIC_SUFFIX))

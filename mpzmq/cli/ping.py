@@ -58,8 +58,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-i", "--interval", type=_seconds, default=1.0, help="seconds between two (default: 1)")
     parser.add_argument("--timeout", type=_seconds, default=1.0, help="seconds for each answer (default: 1)")
     parser.add_argument("--live", action="store_true", help="stopped or draining is alright, too: a liveness probe")
-    parser.add_argument("--keys", metavar="FILE", default=os.environ.get("MPZMQ_KEYS"), help="this side's secret key")
-    server_key = os.environ.get("MPZMQ_SERVER_KEY")
+    parser.add_argument(
+        "--keys", metavar="FILE", default=os.environ.get("MPZMQ_KEYS") or None, help="this side's secret key"
+    )
+    server_key = os.environ.get("MPZMQ_SERVER_KEY") or None
     parser.add_argument(
         "--server-key", metavar="KEY", default=server_key, help="the container's public key, or its file"
     )

@@ -55,6 +55,7 @@ class Guard:
         try:
             now = stamp(self._allow)
             if now == self._stamp:
+                self._trouble = ""
                 return
             users = read_users(self._allow)
         except (OSError, ValueError, TypeError) as error:

@@ -71,7 +71,9 @@ class Hub:
         self.sessions = Sessions(instance, name, heartbeat.interval, limits)
         self.dispatcher = Dispatcher(registry, self.sessions, limits, self._reply, name)
         self._reader = MessageReader(limits, answered=Kind.REQUEST)
+        self.security = security
         self._guard: Guard | None = None
+        self._closed = False
         settings = SocketSettings(
             redial_interval=1.0,
             connect_timeout=HANDSHAKE_TIMEOUT,
@@ -138,6 +140,8 @@ class Hub:
     def _review(self) -> None:
         """The allow-list has changed: whoever is not on it any more is cut off, and what runs for it is ended."""
         assert self._guard is not None
+        if self._closed:
+            return
         inbox = Inbox()
         for peer in self.sessions.all():
             user = self._guard.user(peer.session[0])
@@ -186,6 +190,7 @@ class Hub:
         for timer in (self._retry, self._deadline, self._care, self._marking):
             if timer is not None:
                 timer.cancel()
+        self._closed = True
         await self.router.close(LINGER)
 
     def _reply(self, peer: Peer, item: Item) -> None:

@@ -17,6 +17,7 @@ from ..config import DEFAULT_HEARTBEAT, DEFAULT_LIMITS
 from ..home import Home
 from ..message import Status
 from ..protocol.wire import Goodbye
+from ..security import of_container
 from ..statistics import ServerStatistics
 from ..transport.tcp import ZmqTransport
 from .binding import bindable
@@ -54,7 +55,7 @@ class ContainerServer:
         security: its keys, and who may come, on all its endpoints; None: whoever can reach it.
 
     Raises:
-        ValueError: the security is that of an engine.
+        ValueError, TypeError: the security is that of an engine, or none.
     """
 
     def __init__(
@@ -181,18 +182,16 @@ class ContainerServer:
         """Its keys, and who may come; None: whoever can reach it. To be set before the first bind.
 
         Raises:
-            ValueError: the security is that of an engine.
+            ValueError, TypeError: the security is that of an engine, or none.
             RuntimeError: it serves already.
         """
         return self._security
 
     @security.setter
     def security(self, security: Security | None) -> None:
-        if security is not None and security.allow is None:
-            raise ValueError("a container's security is made by Security.server(keys, allow=...): this is an engine's")
         if self._hub is not None:
             raise RuntimeError("this server serves already: its security is set before the first bind")
-        self._security = security
+        self._security = of_container(security)
 
     @property
     def instance(self) -> UUID | None:
@@ -241,21 +240,24 @@ class ContainerServer:
         if self._closed or self._closing is not None:
             raise RuntimeError("this server is closed: enter it again with 'async with', or make another one")
         self._home.enter()
-        host = await bindable(address, self.name, secure=self._security is not None, insecure=insecure)
-        hub = await self._start()
+        security = self._security if self._hub is None else self._hub.security
+        host = await bindable(address, self.name, secure=security is not None, insecure=insecure)
+        hub = await self._start(security)
+        if hub.security is not security:
+            raise RuntimeError("the security of this server was changed while it started")
         if hub.sessions.draining is not None:
             raise RuntimeError("this server is draining: it takes no new endpoint")
         bound = hub.router.bind(address.endpoint(host))
         log.info("container %r serves on %s", self.name, bound)
         return bound
 
-    async def _start(self) -> Hub:
+    async def _start(self, security: Security | None) -> Hub:
         async with self._starting:
             if self._hub is None:
                 state = None
                 if self._lifespan is not None:
                     state = await self._living.enter_async_context(self._lifespan(self))
-                settings = self._heartbeat, self._limits, self._security
+                settings = self._heartbeat, self._limits, security
                 self._hub = Hub(uuid4(), self.name, self._registry, *settings, self._transport)
                 self._hub.sessions.status = self._status
                 self._hub.dispatcher.state = state

@@ -21,6 +21,7 @@ from ..message import LinkState
 from ..protocol.encoder import Encoder
 from ..protocol.ids import UsedIds
 from ..protocol.wire import Kind, MessageReader
+from ..security import of_engine
 from ..statistics import Statistics
 from ..transport.tcp import ZmqTransport
 from .connection import Connection
@@ -56,7 +57,7 @@ class ComputerEngineWorker:
         security: the engine's keys, and those of the containers; None: plain, and whoever answers.
 
     Raises:
-        ValueError: the security is that of a container.
+        ValueError, TypeError: the security is that of a container, or none.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class ComputerEngineWorker:
         limits: Limits = DEFAULT_LIMITS,
         security: Security | None = None,
     ) -> None:
-        self._security = _checked(security)
+        self._security = of_engine(security)
         self._reconnect = reconnect
         self._heartbeat = heartbeat
         self._limits = limits
@@ -257,7 +258,7 @@ class ComputerEngineWorker:
             limits=self._limits,
             codec=self._codec,
             used_ids=self.used_ids,
-            security=_checked(security) or self._security,
+            security=of_engine(security) or self._security,
             transport=self._transport,
             publish=self._publish,
             once=wait,
@@ -365,9 +366,3 @@ class ComputerEngineWorker:
         connection.close(why)
         self._leaving.append(connection.link)
         self.statistics()
-
-
-def _checked(security: Security | None) -> Security | None:
-    if security is not None and not security.server_keys:
-        raise ValueError("an engine's security is made by Security.client(keys, server_key): this is a container's")
-    return security

@@ -73,6 +73,8 @@ def doorman() -> Doorman:
                 _doorman = Doorman(_context)
             except zmq.ZMQError as error:
                 raise OSError(error.errno, f"cannot start the authenticator: {error.strerror}") from None
+            except RuntimeError as error:  # no thread more
+                raise OSError(errno.EAGAIN, f"cannot start the authenticator: {error}") from None
         return _doorman
 
 

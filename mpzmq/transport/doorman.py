@@ -34,6 +34,9 @@ log = logging.getLogger(__name__)
 REFRESH_INTERVAL = 1.0
 """Seconds between two looks at the allow-lists."""
 
+GRACE = 1.0
+"""Seconds for libzmq to tell that a handshake has taken too long."""
+
 COMPLAINT_INTERVAL = 10.0
 """Seconds between two lines in the log on the same trouble of a door."""
 
@@ -67,7 +70,7 @@ class Door:
         most: handshakes that may be under way.
         patience: seconds after which libzmq has ended one in any case.
         on_closed: called, from the doorman's thread, for each listener that libzmq has closed.
-        ports: that it listens on.
+        places: the ports, and the paths of ipc, on which it listens.
         begun: when each of the handshakes began that may not have ended yet, in order.
     """
 
@@ -76,20 +79,20 @@ class Door:
     most: int
     patience: float
     on_closed: Callable[[], None]
-    ports: set[int] = field(default_factory=set)
+    places: set[int | str] = field(default_factory=set)
     begun: deque[float] = field(default_factory=deque)
     _complained_at: float = -COMPLAINT_INTERVAL
 
     def accepted(self, descriptor: int, now: float) -> None:
         """A connection was accepted: one too many is closed again."""
         begun = self.begun
-        while begun and begun[0] < now - self.patience:
+        # Of some libzmq tells no end (a peer of the wrong kind of socket), and of all others by then.
+        while begun and begun[0] < now - self.patience - GRACE:
             begun.popleft()
-        if len(begun) < self.most:
-            begun.append(now)
-        else:
+        if len(begun) >= self.most:
             self.complain(f"turns connections away: {self.most} handshakes are under way (Limits.handshakes)", now)
             self._shut(descriptor)
+        begun.append(now)  # one that was turned away, too: its end will be told like any other's
 
     def handshake_ended(self) -> None:
         """One of them has succeeded or failed; libzmq does not say which."""
@@ -100,17 +103,25 @@ class Door:
         """Tells the log, but not every time."""
         if now - self._complained_at >= COMPLAINT_INTERVAL:
             self._complained_at = now
-            log.warning("the container on port %s %s", ", ".join(map(str, sorted(self.ports))), text)
+            log.warning("the container at %s %s", ", ".join(sorted(map(str, self.places))), text)
 
     def _shut(self, descriptor: int) -> None:
         """Ends a connection that libzmq has accepted, which has no call for it.
 
         The number may meanwhile belong to something else in this process. A copy of it cannot change any more: if that
-        is a connection to one of this door's ports, ending it harms at most an engine, which dials again.
+        is a connection to one of this door's places, ending it harms at most an engine, which dials again.
         """
-        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as connection:
-            if connection.family in (socket.AF_INET, socket.AF_INET6) and connection.getsockname()[1] in self.ports:
-                connection.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):
+            copy = os.dup(descriptor)
+            try:
+                connection = socket.socket(fileno=copy)
+            except OSError:  # it is none, by now
+                os.close(copy)
+                raise
+            with connection:
+                here = connection.getsockname()
+                if (here[1] if isinstance(here, tuple) else here) in self.places:
+                    connection.shutdown(socket.SHUT_RDWR)
 
 
 class Doorman(threading.Thread):
@@ -122,19 +133,19 @@ class Doorman(threading.Thread):
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
         super().__init__(name="mpzmq-doorman", daemon=True)
-        self._questions = context.socket(zmq.REP)
-        self._questions.set(zmq.LINGER, 0)
-        self._wake, self._woken = socket.socketpair()
-        self._wake.setblocking(False)
         self._new: deque[tuple[zmq.Socket[bytes], Door]] = deque()
         self._doors: dict[zmq.Socket[bytes], Door] = {}
         self._stopping = self._has_ended = False
+        self._questions = context.socket(zmq.REP)
+        self._questions.set(zmq.LINGER, 0)
         try:
             self._questions.bind(_ZAP)
-        except zmq.ZMQError:
-            self._close()
+            self._wake, self._woken = socket.socketpair()
+            self._wake.setblocking(False)
+            self.start()
+        except BaseException:
+            self._questions.close(0)  # or the context could not be ended
             raise
-        self.start()
 
     @property
     def has_ended(self) -> bool:
@@ -164,13 +175,16 @@ class Doorman(threading.Thread):
         try:
             self._serve()
         except BaseException:
-            # Whatever it was: that nobody gets in any more must not be found out from the engines.
-            text = "the authenticator has ended: containers of this process accept no engine any more, restart it"
-            log.critical(text, exc_info=True)
-        finally:
-            self._has_ended = True
-            # Without it libzmq refuses all keys at once. The monitors stay: without a reader they would stop libzmq.
-            self._questions.close(0)
+            self._fail()
+
+    def _fail(self) -> None:
+        """Whatever it was: that nobody gets in any more must not be found out from the engines."""
+        text = (
+            "the authenticator has ended: containers of this process accept no engine with a key any more, restart it"
+        )
+        log.critical(text, exc_info=True)
+        self._has_ended = True
+        self._questions.close(0)  # without it libzmq refuses all keys at once
 
     def _serve(self) -> None:
         poller = zmq.Poller()
@@ -191,12 +205,20 @@ class Doorman(threading.Thread):
                     events.close(0)
                     del self._doors[events]
             if self._questions in ready:
-                self._questions.send_multipart(self._answer(self._questions.recv_multipart()))
+                try:
+                    self._questions.send_multipart(self._answer(self._questions.recv_multipart()))
+                except BaseException:
+                    # Keys that are removed are still to be cut off, and monitors without a reader would stop libzmq.
+                    poller.unregister(self._questions)
+                    self._fail()
             if time.monotonic() >= refresh_at:
                 refresh_at = time.monotonic() + REFRESH_INTERVAL
                 for door in self._doors.values():
                     if door.doorkeeper is not None:
-                        door.doorkeeper.refresh()
+                        try:
+                            door.doorkeeper.refresh()
+                        except Exception:  # one container's list is not to harm another's
+                            log.exception("an allow-list could not be looked at")
 
     def _watch(self, events: zmq.Socket[bytes], door: Door) -> bool:
         """Reads what a monitor tells; False: it has stopped."""

@@ -88,8 +88,8 @@ class ZmqRouter:
             raise OSError(error.errno, f"cannot bind {endpoint}: {error.strerror}") from None
         bound = self._socket.raw.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
         self._endpoints.append(bound)
-        if bound.startswith("tcp:"):
-            self._door.ports.add(int(bound.rpartition(":")[2]))
+        place = bound.rpartition(":")[2] if bound.startswith("tcp:") else bound.partition("://")[2]
+        self._door.places.add(int(place) if bound.startswith("tcp:") else place)
         self._socket.look_soon()
         return bound
 

@@ -70,6 +70,16 @@ def test_a_name_may_have_two_keys_and_loses_them_one_by_one(folder: Path) -> Non
     assert gone.returncode == 64 and "lists neither" in gone.stderr
 
 
+def test_a_file_of_the_list_is_a_key_too(folder: Path) -> None:
+    shown = run("keys", "show", "allowed/engine.pub")
+    assert shown.returncode == 0 and keys.load_public("engine.pub") in shown.stdout
+    odd = run("keys", "allow", "allowed", "container.pub", "--function", "\x7f")
+    assert odd.returncode == 78 and len(read_users("allowed")) == 1
+    assert run("keys", "revoke", "allowed", "allowed/engine.pub").returncode == 0
+    assert read_users("allowed") == {}
+    assert run("ping", "127.0.0.1:1", MPZMQ_KEYS="", MPZMQ_SERVER_KEY="").returncode == 2
+
+
 def test_mistakes_are_told(folder: Path) -> None:
     public = keys.load_public("engine.pub")
     (folder / "list.toml").write_text("")

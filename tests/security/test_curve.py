@@ -244,8 +244,12 @@ async def test_a_container_whose_authenticator_has_ended_refuses_and_says_so(
     assert "accept no engine any more" in caplog.text
     with pytest.raises(ConnectError, match="authenticator has ended"):
         await soon(secured.connect())
-    # Who was in stays in; a bind is refused.
+    # Who was in stays in, as long as the list has the key; a bind is refused.
     assert await container.call("add", 1, 2) == 3
+    for door in doorman._doors.values():
+        door.doorkeeper = secured.server._hub._guard  # type: ignore[union-attr]
+    secured.revoke("engine")
+    await until(lambda: container.state is LinkState.FAILED)
     with pytest.raises(OSError, match="the authenticator of this process has ended"):
         await secured.server.bind("tcp://127.0.0.1:0")
 
@@ -270,3 +274,24 @@ async def test_raw_clients_without_a_key_reach_no_handler(secured: Secured) -> N
             raw.close(0)
     counted = secured.server.statistics()
     assert counted.sessions == 1 and counted.ignored == 0 and not secured.ran
+
+
+@pytest.mark.parametrize("security", ["x", 3, True])
+def test_something_else_is_no_security(security: Any) -> None:
+    for make in (lambda: ContainerServer(security=security), lambda: ComputerEngineWorker(security=security)):
+        with pytest.raises(TypeError, match=r"Security\.server"):
+            make()
+
+
+async def test_an_authenticator_that_cannot_start_leaves_nothing_behind() -> None:
+    """Another one answers for the context already: the bind says so, and the close ends."""
+    async with ComputerEngineWorker() as worker:
+        await worker.connect(uuid.uuid4(), "127.0.0.1:1", wait=False)  # it has the process's context
+        assert context._context is not None
+        with context._context.socket(zmq.REP) as other:
+            other.bind("inproc://zeromq.zap.01")
+            server = ContainerServer(security=Security.server(CONTAINER, allow=[ENGINE.public]))
+            async with server:
+                with pytest.raises(OSError, match="cannot start the authenticator"):
+                    await server.bind("tcp://127.0.0.1:0")
+            await soon(server.close())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -64,6 +65,11 @@ def test_a_list_of_permissions_denies_the_rest() -> None:
         (f'[engine]\npublic-key = "{ONE}"\nalow = ["add"]', "'alow' means nothing"),
         (f'[engine]\npublic-key = "{ONE}"\nallow = "add"', "a list of function names"),
         (f'[engine]\npublic-key = "{ONE}"\nallow = [3]', "a list of function names"),
+        (f'[engine]\npublic-key = "{ONE}"\nallow = [[1]]', "a list of function names"),
+        (f'[engine]\npublic-key = "{ONE}"\n[engine.allow]\nadd = false', "a list of function names"),
+        (f'public-key = "{ONE}"', "a key and no list"),
+        ("a = " + "[" * 3000, "no TOML"),
+        ('[""]\npublic-key = "x"', "not empty"),
         (f'[engine]\npublic-key = "{ONE}"\n[other]\npublic-key = "{ONE}"', "is that of 'engine' already"),
         ("x" * (4 * 1024 * 1024 + 1), "no list of keys"),
     ],
@@ -76,7 +82,7 @@ def test_what_is_malformed_says_where(tmp_path: Path, text: str, reason: str) ->
     assert str(path) in str(caught.value)
 
 
-@pytest.mark.parametrize("allow", [None, 3, ONE.encode(), {"": ONE}, {3: ONE}, [3]])
+@pytest.mark.parametrize("allow", [None, 3, ONE.encode(), {3: ONE}, [3]])
 def test_what_is_no_list_is_refused(allow: Any) -> None:
     with pytest.raises(TypeError):
         Security.server(keys.generate(), allow=allow)
@@ -96,3 +102,15 @@ def test_a_stamp_tells_changes(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("")
     assert first != second != third == stamp(tmp_path)
     assert stamp({"engine": ONE}) == stamp([ONE])
+
+
+def test_a_value_that_somebody_forgot_is_no_permission_for_everything() -> None:
+    for allow in (None, {"add": False}, "add", 3, [None]):
+        with pytest.raises(ValueError, match="a list of function names"):
+            read_users({"engine": {"public-key": ONE, "allow": allow}})
+
+
+def test_what_would_block_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "engine.pub")
+    with pytest.raises(ValueError, match="no regular file"):
+        read_users(tmp_path)
