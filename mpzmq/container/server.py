@@ -357,8 +357,7 @@ class ContainerServer:
         """Serves on the endpoints until SIGTERM or SIGINT, then drains; a second signal closes at once.
 
         Args:
-            endpoints: at least one; as for :meth:`bind`.
-            insecure: as for :meth:`bind`.
+            endpoints, insecure: as for :meth:`bind`; at least one endpoint.
             drain_timeout: seconds that the drain may take; 8 stays under Docker's 10 and Kubernetes' 30.
             loop: ``"asyncio"``, ``"uvloop"``, or ``"auto"``: uvloop where it is installed.
             on_bound: called with each real endpoint, once it is served; for port 0.

@@ -179,9 +179,7 @@ class Doorman(threading.Thread):
 
     def _fail(self) -> None:
         """Whatever it was: that nobody gets in any more must not be found out from the engines."""
-        text = (
-            "the authenticator has ended: containers of this process accept no engine with a key any more, restart it"
-        )
+        text = "the authenticator has ended: secure containers of this process accept no engine any more, restart it"
         log.critical(text, exc_info=True)
         self._has_ended = True
         self._questions.close(0)  # without it libzmq refuses all keys at once
