@@ -76,18 +76,18 @@ def load(path: str | os.PathLike[str]) -> KeyPair:
     path = Path(path)
     with path.open("rb") as file:
         mode = os.fstat(file.fileno()).st_mode
-        if mode & _FOREIGN:
-            raise PermissionError(
-                f"{path} holds a secret key, and others than its owner can use it (mode {stat.S_IMODE(mode):04o}): run"
-                f" 'chmod 600 {shlex.quote(str(path))}', and if somebody may have read it, make new keys"
-            )
         try:
             table = tomllib.load(file)
         except ValueError as error:
             raise ValueError(f"{path} holds no keys of mpzmq: {error}") from None
     if "secret-key" not in table:
-        hint = ": it holds a public one only" if "public-key" in table else ""
+        hint = ": it holds a public one only, which is for the other side" if "public-key" in table else ""
         raise ValueError(f"{path} holds no secret key{hint}")
+    if mode & _FOREIGN:
+        raise PermissionError(
+            f"{path} holds a secret key, and others than its owner can use it (mode {stat.S_IMODE(mode):04o}): run"
+            f" 'chmod 600 {shlex.quote(str(path))}', and if somebody may have read it, make new keys"
+        )
     try:
         secret = check_key(table["secret-key"], "its secret-key")
         keys = KeyPair(public=public_of(secret), secret=secret)

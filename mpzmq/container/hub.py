@@ -50,9 +50,6 @@ HANDSHAKE_TIMEOUT = 3.0
 
 NOT_ALLOWED = "the key of this engine is not on the container's allow-list any more"
 
-SPARE_QUEUE = 512
-"""Messages that may wait to be read besides the window: HELLO, PING, CANCEL."""
-
 
 class Hub:
     """Carries out what :class:`~mpzmq.protocol.handshake.Sessions` decides, from the first bind to the close."""
@@ -81,7 +78,6 @@ class Hub:
             heartbeat_interval=heartbeat.down_after,
             down_after=heartbeat.down_after,
             message_bytes=limits.message_bytes,
-            receive_queue=limits.window + SPARE_QUEUE,
             handshakes=limits.handshakes,
             curve=self._curve(security),
         )

@@ -44,9 +44,6 @@ ZMTP_SHARE = 0.75
 """Of an interval, between libzmq's own heartbeats: the verdict on a silent host falls between ``down_after`` and
 ``down_after`` plus this, which leaves time to tell it before the whole interval is over."""
 
-SPARE_QUEUE = 1000
-"""Messages of a container that are no replies and may wait to be read, besides one reply per request in flight."""
-
 
 class Connection:
     """Carries out what a :class:`~mpzmq.protocol.link.Link` decides, for one remote.
@@ -98,7 +95,6 @@ class Connection:
             heartbeat_interval=ZMTP_SHARE * heartbeat.interval,
             down_after=heartbeat.down_after,
             message_bytes=limits.message_bytes,
-            receive_queue=limits.in_flight + SPARE_QUEUE,
             curve=None
             if security is None
             else Curve(public=security.keys.public, secret=security.keys.secret, server_keys=security.server_keys),

@@ -66,7 +66,6 @@ class SocketSettings:
         heartbeat_interval: between the heartbeats of libzmq.
         down_after: silence of the other process or host after which a connection is given up.
         message_bytes: the largest frame that is accepted.
-        receive_queue: messages that may wait to be read.
         handshakes: connections to a router that may be in the middle of their ZMTP handshake.
         curve: keys; None: neither encrypted nor authenticated.
     """
@@ -76,7 +75,6 @@ class SocketSettings:
     heartbeat_interval: float
     down_after: float
     message_bytes: int
-    receive_queue: int
     handshakes: int = 1
     curve: Curve | None = None
 

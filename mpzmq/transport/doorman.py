@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import zmq
 
-from .curve import to_z85
+from .curve import fingerprint, to_z85
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -238,10 +238,14 @@ class Doorman(threading.Thread):
 
     def _answer(self, question: list[bytes]) -> list[bytes]:
         """The reply to a question about a key: 200 with the key as user id, or 400."""
-        _version, number, domain, _address, _identity, mechanism, *credentials = question
+        _version, number, domain, address, _identity, mechanism, *credentials = question
         key = to_z85(credentials[0]) if mechanism == b"CURVE" and len(credentials[0]) == 32 else None
-        keepers = [door.doorkeeper for door in self._doors.values() if door.domain.encode() == domain]
-        admitted = key is not None and any(keeper is not None and keeper.admits(key) for keeper in keepers)
+        door = next((door for door in self._doors.values() if door.domain.encode() == domain), None)
+        keeper = None if door is None else door.doorkeeper
+        admitted = key is not None and keeper is not None and keeper.admits(key)
+        if door is not None and key is not None and not admitted:
+            who = f"{key} ({fingerprint(key)}) from {address.decode(errors='replace')}"
+            door.complain(f"refused the key {who}: it is not on the allow-list", time.monotonic())
         status, text = (b"200", b"OK") if admitted else (b"400", b"this key is not allowed")
         return [b"1.0", number, status, text, key.encode() if admitted and key is not None else b"", b""]
 

@@ -91,7 +91,7 @@ def test_mistakes_are_told(folder: Path) -> None:
         (("keys", "allow", "allowed", "nowhere.pub"), 78, "No such file"),
         (("call", "127.0.0.1:1", "echo", "--keys", "engine.key"), 64, "--server-key"),
         (("call", "127.0.0.1:1", "echo", "--server-key", "container.pub"), 64, "--keys FILE"),
-        (("ping", "127.0.0.1:1", "--keys", "engine.pub", "--server-key", "container.pub"), 78, "others than its owner"),
+        (("ping", "127.0.0.1:1", "--keys", "engine.pub", "--server-key", "container.pub"), 78, "a public one only"),
         (("reply", "--keys", "container.key"), 64, "--allow"),
         (("reply", "--keys", "container.key", "--allow", "nowhere"), 78, "nowhere: No such file"),
         (("reply", "--bind", "0.0.0.0:0"), 77, "--keys"),

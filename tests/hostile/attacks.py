@@ -100,6 +100,19 @@ async def wrong_sockets(address: Address) -> None:
                     socket.send(b"hello", zmq.NOBLOCK)
 
 
+async def resets_behind_unread(address: Address, count: int = 1200, times: int = 10) -> None:
+    """More messages than a queue might hold, a heartbeat of libzmq's behind each, and then the connection breaks.
+
+    With a limit on what libzmq queues, an assertion in it ends the process here (libzmq#4364).
+    """
+    one_of_them = b"\x01\x10" + bytes(16) + b"\x00\x03\x92\x07\x01" + b"\x04\x07\x04PING\x00\x00"
+    for _ in range(times):
+        async with stranger(address) as one:
+            await one.handshake()
+            await one.say(one_of_them * count)
+            one.reset()
+
+
 ATTACKS: dict[str, Callable[[Address], Awaitable[None]]] = {
     "garbage": garbage,
     "slow loris": slow_loris,
@@ -107,5 +120,6 @@ ATTACKS: dict[str, Callable[[Address], Awaitable[None]]] = {
     "1,000 connections": many_connections,
     "1,000 connects and closes": rushes,
     "wrong socket types": wrong_sockets,
+    "resets behind what is unread": resets_behind_unread,
 }
 """Those that libzmq and the library withstand. Endless frames are not among them: see ``endless_frames``."""

@@ -21,7 +21,6 @@ SETTINGS = SocketSettings(
     heartbeat_interval=1.0,
     down_after=5.0,
     message_bytes=1 << 20,
-    receive_queue=1000,
 )
 
 
