@@ -48,8 +48,8 @@ def configure(socket: zmq.Socket[bytes], settings: SocketSettings) -> None:
         socket.set(option, max(1, int(seconds * 1000)))
     socket.set(zmq.LINGER, 0)
     socket.set(zmq.MAXMSGSIZE, settings.message_bytes)
-    # No limit: where libzmq stops reading from a connection that then breaks, a PING in its buffer ends the process (seen:
-    # "Assertion failed: !_io_error", with 38 kB from a stranger; libzmq#4364). Peers that keep to the protocol
+    # No limit: where libzmq stops reading from a connection that then breaks, a PING in its buffer ends the process.
+    # Seen: "Assertion failed: !_io_error", with 38 kB from a stranger (libzmq#4364). Peers that keep to the protocol
     # never send more than the window, or than they were asked for.
     socket.set(zmq.RCVHWM, 0)
 
