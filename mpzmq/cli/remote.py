@@ -15,11 +15,12 @@ from .outcome import CommandFailed
 from .output import BAD_KEYS, USAGE
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from ..engine.writer import ComputerEngineWriter
+    from ..keypair import KeyPair
 
-__all__ = ["check_endpoint", "client_security", "in_words", "public_key", "reached"]
+__all__ = ["check_endpoint", "client_security", "in_words", "public_key", "reached", "server_security"]
 
 CONNECT_WITHIN = 5.0
 """Seconds for the first dial, where the command's own limit is not shorter."""
@@ -43,16 +44,34 @@ def client_security(keys: str | None, server_key: str | None) -> Security | None
     Raises:
         CommandFailed: one of them is missing, or is no key.
     """
-    if keys is None and server_key is None:
+    others = "--server-key, the container's public key"
+    return _read_security(keys, server_key, others, lambda own, key: Security.client(own, public_key(key)))
+
+
+def server_security(keys: str | None, allow: str | None) -> Security | None:
+    """The keys that ``--keys`` and ``--allow`` name; None: neither was given.
+
+    Raises:
+        CommandFailed: one of them is missing, or cannot be read.
+    """
+    others = "--allow, the keys that get in"
+    return _read_security(keys, allow, others, lambda own, path: Security.server(own, allow=path))
+
+
+def _read_security(
+    keys: str | None, accepted: str | None, what: str, make: Callable[[KeyPair, str], Security]
+) -> Security | None:
+    """This side's own keys and those that it accepts: both, or neither."""
+    if keys is None and accepted is None:
         return None
-    if keys is None or server_key is None:
-        missing = "--keys FILE, this side's own" if keys is None else "--server-key, the container's public key"
-        raise CommandFailed(f"a secure connection needs {missing}, too: see 'mpzmq keys --help'", USAGE)
+    if keys is None or accepted is None:
+        missing = "--keys FILE, this side's own" if keys is None else what
+        raise CommandFailed(f"keys on both sides need {missing}, too: see 'mpzmq keys --help'", USAGE)
     from ..keys import load
 
     try:
-        return Security.client(load(keys), public_key(server_key))
-    except (OSError, ValueError) as error:
+        return make(load(keys), accepted)
+    except (OSError, ValueError, TypeError) as error:
         raise CommandFailed(in_words(error), BAD_KEYS) from None
 
 

@@ -17,22 +17,19 @@ from ..address import parse_address
 from ..container.loading import LoadError, load_server
 from ..container.server import ContainerServer
 from ..errors import InsecureBind, RemoteError
-from ..security import Security
 from .outcome import CommandFailed, finish
 from .output import (
-    BAD_KEYS,
     CANNOT_BIND,
     FAILED,
     INSECURE,
     MISSING_EXTRA,
     NO_SERVER,
     OK,
-    USAGE,
     OutputLost,
     complain,
     say,
 )
-from .remote import check_endpoint, in_words
+from .remote import check_endpoint, server_security
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -143,25 +140,6 @@ def reply(
         return _run(server, endpoints, insecure=insecure, drain_timeout=drain_timeout, loop=loop, as_json=as_json)
 
     return finish("mpzmq reply", work)
-
-
-def server_security(keys: str | None, allow: str | None) -> Security | None:
-    """The keys that ``--keys`` and ``--allow`` name; None: neither was given.
-
-    Raises:
-        CommandFailed: one of them is missing, or cannot be read.
-    """
-    if keys is None and allow is None:
-        return None
-    if keys is None or allow is None:
-        missing = "--keys FILE, the container's own" if keys is None else "--allow, the keys that get in"
-        raise CommandFailed(f"a secure container needs {missing}, too: see 'mpzmq keys --help'", USAGE)
-    from ..keys import load
-
-    try:
-        return Security.server(load(keys), allow=allow)
-    except (OSError, ValueError, TypeError) as error:
-        raise CommandFailed(in_words(error), BAD_KEYS) from None
 
 
 def _check(endpoints: Sequence[str]) -> None:

@@ -235,9 +235,11 @@ class Peer:
 
     @property
     def _is_mark_due(self) -> bool:
-        known = max(self._marks.values(), default=self._read)
-        enough = self._given - known > self._limits.queued_bytes // ASK_SHARE
-        return enough and not self.outbox.has_control(Kind.MARK)
+        share = self._limits.queued_bytes // ASK_SHARE
+        if self._given - self._read <= share:  # nearly always
+            return False
+        asked = max(self._marks.values(), default=self._read)
+        return self._given - asked > share and not self.outbox.has_control(Kind.MARK)
 
     @property
     def _is_held_back(self) -> bool:

@@ -12,7 +12,7 @@ import zmq
 
 from ..failure import Failure, FailureKind
 from .curve import as_client, fingerprint
-from .monitor import DIALLING, Monitor
+from .monitor import DIALLING, HANDSHAKE_FAILED, Monitor
 from .socket import ZmqSocket, allow_ipv6, configure
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ class ZmqDealer:
             self._phase = _Phase.UP
             self._untried = self._other_keys()
             return [None]
-        elif event in _HANDSHAKE_FAILED:
+        elif event & HANDSHAKE_FAILED:
             self._reason = self._handshake_failure(event, value)
         elif event == zmq.EVENT_CLOSED and self._phase is _Phase.DIALLING:
             self._reason = self._dial_failure()
@@ -277,10 +277,3 @@ class ZmqDealer:
         said = os.strerror(value) if value else "no reason given"
         detail = f"{endpoint} accepted the connection, but ended it before the ZMTP handshake was done ({said})"
         return Failure(FailureKind.HANDSHAKE, detail)
-
-
-_HANDSHAKE_FAILED = {
-    int(zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL),
-    int(zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL),
-    int(zmq.EVENT_HANDSHAKE_FAILED_AUTH),
-}

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import zmq
 
 from .curve import fingerprint, to_z85
+from .monitor import HANDSHAKE_FAILED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,21 +44,12 @@ COMPLAINT_INTERVAL = 10.0
 _ZAP = "inproc://zeromq.zap.01"
 _EVENT = struct.Struct("=Hi")
 
-WATCHED = int(
-    zmq.EVENT_ACCEPTED
-    | zmq.EVENT_ACCEPT_FAILED
-    | zmq.EVENT_HANDSHAKE_SUCCEEDED
-    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
-    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
-    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
-    | zmq.EVENT_CLOSED
-    | zmq.EVENT_MONITOR_STOPPED
-)
-"""Events of a router that its door is told of."""
+_HANDSHAKE_ENDED = HANDSHAKE_FAILED | int(zmq.EVENT_HANDSHAKE_SUCCEEDED)
 
-_HANDSHAKE_ENDED = WATCHED & ~int(
+WATCHED = _HANDSHAKE_ENDED | int(
     zmq.EVENT_ACCEPTED | zmq.EVENT_ACCEPT_FAILED | zmq.EVENT_CLOSED | zmq.EVENT_MONITOR_STOPPED
 )
+"""Events of a router that its door is told of."""
 
 
 @dataclass(slots=True, eq=False)
@@ -136,15 +128,20 @@ class Doorman(threading.Thread):
         self._new: deque[tuple[zmq.Socket[bytes], Door]] = deque()
         self._doors: dict[zmq.Socket[bytes], Door] = {}
         self._stopping = self._has_ended = False
-        self._questions = context.socket(zmq.REP)
-        self._questions.set(zmq.LINGER, 0)
+        self._wake, self._woken = socket.socketpair()
+        self._wake.setblocking(False)
         try:
+            self._questions = context.socket(zmq.REP)
+        except BaseException:
+            self._wake.close()
+            self._woken.close()
+            raise
+        try:
+            self._questions.set(zmq.LINGER, 0)
             self._questions.bind(_ZAP)
-            self._wake, self._woken = socket.socketpair()
-            self._wake.setblocking(False)
             self.start()
         except BaseException:
-            self._questions.close(0)  # or the context could not be ended
+            self._close()  # or the context could not be ended
             raise
 
     @property

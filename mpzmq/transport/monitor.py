@@ -20,21 +20,22 @@ if TYPE_CHECKING:
 
     from .base import Frames
 
-__all__ = ["DIALLING", "Monitor", "watched"]
+__all__ = ["DIALLING", "HANDSHAKE_FAILED", "Monitor", "watched"]
 
 _numbers = itertools.count()
 _EVENT = struct.Struct("=Hi")
 
-DIALLING = int(
+HANDSHAKE_FAILED = int(
+    zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+)
+
+DIALLING = HANDSHAKE_FAILED | int(
     zmq.EVENT_CONNECTED
     | zmq.EVENT_CONNECT_DELAYED
     | zmq.EVENT_CONNECT_RETRIED
     | zmq.EVENT_CLOSED
     | zmq.EVENT_DISCONNECTED
     | zmq.EVENT_HANDSHAKE_SUCCEEDED
-    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
-    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
-    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
 )
 
 
