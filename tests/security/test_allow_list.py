@@ -136,8 +136,10 @@ async def test_permissions_per_function(secured: Secured) -> None:
         assert isinstance(caught.value, Refused) and isinstance(caught.value, PermissionError)
     assert secured.ran == ["add"]
     # A fallback is for a container that cannot do something, not for one that forbids it.
-    with pytest.raises(NotPermitted):
+    before = secured.server.statistics().refused
+    with pytest.raises(NotPermitted) as caught:
         await container.request("x", fallback="y")
+    assert secured.server.statistics().refused == before + 1 and not caught.value.fallback_sent
 
 
 async def test_a_name_that_is_not_there_gives_nothing_away(secured: Secured) -> None:
