@@ -13,7 +13,7 @@ from typing import Any
 
 from .keypair import check_key
 
-__all__ = ["EVERYTHING", "PUBLIC_SUFFIX", "Allow", "User", "Users", "read_users", "stamp"]
+__all__ = ["EVERYTHING", "PUBLIC_SUFFIX", "Allow", "User", "Users", "named_in", "read_users", "stamp"]
 
 PUBLIC_SUFFIX = ".pub"
 """Of the files in a folder that are read; each holds one public key, and the file's name is the user's."""
@@ -93,8 +93,16 @@ def stamp(allow: Allow) -> object:
     return found_files
 
 
-def _version(found: os.stat_result) -> tuple[int, int, int]:
-    return found.st_mtime_ns, found.st_size, found.st_ino
+def named_in(allow: Allow) -> set[str] | None:
+    """The names that a folder lists, whatever its files hold; None: it is no folder, or cannot be looked at."""
+    try:
+        return {file.stem for file in _public_files(Path(allow))} if isinstance(allow, str | os.PathLike) else None
+    except OSError:
+        return None
+
+
+def _version(found: os.stat_result) -> tuple[int, int, int, int]:
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
 
 
 def _public_files(folder: Path) -> list[Path]:
@@ -129,7 +137,7 @@ def _read(path: Path) -> dict[str, Any]:
     if len(data) > MOST_BYTES:
         raise ValueError(f"{path} has more than {MOST_BYTES} bytes: it is no list of keys")
     try:
-        return tomllib.loads(data.decode())
+        return tomllib.loads(data.decode("utf-8-sig"))  # as some editors save it
     except (ValueError, RecursionError) as error:  # no UTF-8, no TOML, nested without end
         raise ValueError(f"{path} is no TOML: {error}") from None
 

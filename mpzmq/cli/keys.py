@@ -42,6 +42,8 @@ def new(name: str) -> int:
     from ..keys import SECRET_SUFFIX, fingerprint, generate, save
 
     def work() -> int:
+        if not Path(name).name.removesuffix(SECRET_SUFFIX):
+            raise CommandFailed(f"{name!r} cannot be a name: it becomes a file's", USAGE)
         path = Path(name.removesuffix(SECRET_SUFFIX) + SECRET_SUFFIX)
         pair = generate()
         public = save(pair, path)
@@ -85,13 +87,15 @@ def allow(folder: str, key: str, name: str | None, functions: tuple[str, ...]) -
 
     Under a name that is there already the key is added, so that its owner can change from one to the other.
     """
+    from ..keys import SECRET_SUFFIX
 
     def work() -> int:
         public = public_key(key)
-        called = name or (Path(key).name.removesuffix(PUBLIC_SUFFIX) if os.path.exists(key) else None)
+        file_name = Path(key).name.removesuffix(PUBLIC_SUFFIX).removesuffix(SECRET_SUFFIX)
+        called = name or (file_name if os.path.exists(key) else None)
         if called is None:
             raise CommandFailed("a key that is no file needs --name", USAGE)
-        if called in (".", "..") or "/" in called or called.startswith("."):
+        if called.startswith(".") or "/" in called or not called.isprintable():
             raise CommandFailed(f"{called!r} cannot be a name: it becomes a file's", USAGE)
         users = _users_in(folder)
         known = [user for user in users if user.name == called]

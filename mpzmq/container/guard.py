@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from ..users import Allow, Users, read_users, stamp
+from ..users import Allow, Users, named_in, read_users, stamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +50,7 @@ class Guard:
         """Reads the list again if its files have changed.
 
         One that cannot be read changes nothing: a slip in an editor must neither lock all engines out nor let anybody
-        in whom the last good list did not name.
+        in whom the last good list did not name. But who has no file in a folder any more is out at once.
         """
         try:
             now = stamp(self._allow)
@@ -61,9 +61,17 @@ class Guard:
         except (OSError, ValueError, TypeError) as error:
             if str(error) != self._trouble:
                 self._trouble = str(error)
-                log.error("the allow-list cannot be read, and stays as it was: %s", error)
+                log.error("the allow-list cannot be read, and nobody is added: %s", error)
+            self._keep_only(named_in(self._allow))
             return
         self._stamp, self._trouble = now, ""
+        self._replace(users)
+
+    def _keep_only(self, names: set[str] | None) -> None:
+        if names is not None and any(user.name not in names for user in self.users.values()):
+            self._replace({key: user for key, user in self.users.items() if user.name in names})
+
+    def _replace(self, users: Users) -> None:
         added, removed = users.keys() - self.users.keys(), self.users.keys() - users.keys()
         log.info(
             "the allow-list was read again: %d keys more, %d less, %d in all", len(added), len(removed), len(users)

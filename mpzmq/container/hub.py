@@ -48,6 +48,9 @@ LINGER = 0.2
 HANDSHAKE_TIMEOUT = 3.0
 """Seconds for an engine's ZMTP handshake: a mute connection is not kept longer."""
 
+COMPLAINT_INTERVAL = 10.0
+"""Seconds between two lines in the log on connections that were cut: a flood is not to become one of the log."""
+
 NOT_ALLOWED = "the key of this engine is not on the container's allow-list any more"
 
 
@@ -83,6 +86,7 @@ class Hub:
         )
         self.router = transport.router(settings, self)
         self._patience = heartbeat.down_after
+        self._cut_told_at = -COMPLAINT_INTERVAL
         self._gathering = False
         self._progress = asyncio.Event()
         self._full: dict[Peer, None] = {}  # whose connections did not take a message; each attempt costs what waits
@@ -106,9 +110,13 @@ class Hub:
                     self._turn_away(route)
                     continue
             self.sessions.receive(route, self._reader.read(frames[1:]), inbox, now, user)
+        if self.sessions.heedless:
+            self._cut_heedless()
         # The replies of handlers that end at once leave together.
         gathering, self._gathering = self._gathering, True
         try:
+            for peer, tag in inbox.malformed:
+                self._reply(peer, Item(tag, self.sessions.malformed))
             self.dispatcher.start(inbox, now)
         finally:
             self._gathering = gathering
@@ -155,8 +163,21 @@ class Hub:
     def _turn_away(self, route: bytes) -> None:
         """A message of a key that was removed after it had connected (libzmq cannot end that): it is not read."""
         self.sessions.ignored += 1
-        if not self.sessions.strays or self.sessions.strays[-1][0] != route:
-            self.sessions.strays.append((route, self.sessions.not_allowed(NOT_ALLOWED)))
+        if self.sessions.strays.is_too_much(route):
+            self.sessions.heedless.append(route)
+        else:
+            self.sessions.turn_away(route, Goodbye.NOT_ALLOWED, NOT_ALLOWED)
+
+    def _cut_heedless(self) -> None:
+        routes, self.sessions.heedless = self.sessions.heedless, []
+        for route in routes:
+            self.router.cut(route)
+        now = self._loop.time()
+        if now - self._cut_told_at >= COMPLAINT_INTERVAL:
+            self._cut_told_at = now
+            log.warning(
+                "a connection was cut that sends more than it may (Limits.window), and does not read what it is told"
+            )
 
     def farewell(self, code: int, text: str) -> None:
         """Says GOODBYE to all engines."""
@@ -230,11 +251,9 @@ class Hub:
         """The one door: everything that leaves, leaves here."""
         self._progress.set()
         sessions = self.sessions
-        if sessions.strays:
-            strays, sessions.strays = sessions.strays, []
-            for route, frames in strays:
-                # To a connection that is gone or does not read, nothing is owed.
-                self.router.send(route, frames)
+        for route, frames in sessions.strays.take():
+            # To a connection that is gone or does not read, nothing is owed.
+            self.router.send(route, frames)
         now = self._loop.time()
         while sessions.dirty:
             peer, _ = sessions.dirty.popitem()

@@ -40,6 +40,9 @@ log = logging.getLogger(__name__)
 GOODBYE_LINGER = 0.2
 """Seconds in which a GOODBYE may leave in the background after the socket was closed."""
 
+FEW = 256
+"""Messages of a container that are on no request, at most: what else waits to be read is a flood."""
+
 ZMTP_SHARE = 0.75
 """Of an interval, between libzmq's own heartbeats: the verdict on a silent host falls between ``down_after`` and
 ``down_after`` plus this, which leaves time to tell it before the whole interval is over."""
@@ -88,7 +91,7 @@ class Connection:
         verdicts = Verdicts(remote_id, name, address.text)
         policies = reconnect, heartbeat, limits
         self.link = Link(verdicts, session, engine_name, *policies, encoder, used_ids, once=once, now=now)
-        self._reader = ComputerEngineReader(self.link, messages)
+        self._reader = ComputerEngineReader(self.link, messages, limits.in_flight)
         self._settings = SocketSettings(
             redial_interval=reconnect.interval,
             connect_timeout=reconnect.connect_timeout,
@@ -160,15 +163,22 @@ class Connection:
     def on_messages(self, messages: Sequence[Frames]) -> None:
         """Messages have arrived."""
         self._first_left = self._gathering
-        self._reader.feed(messages, self.loop.time())
+        flood = self._reader.feed(messages, self.loop.time())
+        if flood is not None:
+            self._give_up(flood)
         self._act()
 
     def on_connection(self, changes: Sequence[Failure | None]) -> None:
         """Connections began or ended."""
+        # Whatever a connection delivered before it ended comes before the news of its end.
+        self._drain()
+        if self._dealer is None:
+            return
         link = self.link
         now = self.loop.time()
         for failure in changes:
             if failure is None:
+                self._reader.connected()
                 link.handshaken(now)
             elif not (failure.was_up or failure.fatal) and (endpoint := self._next_candidate()) is not None:
                 self._redirect(endpoint)
@@ -247,6 +257,7 @@ class Connection:
                 link.ledger.outbox.take_back(outgoing)
                 return
             link.sent(outgoing, now)
+            self._reader.sent(len(outgoing.items))
 
     def _gather(self) -> None:
         self._first_left = self._gathering = True
@@ -275,13 +286,17 @@ class Connection:
         self.link.witness.now = now = self.loop.time()
         self.link.witness.late(now - self._armed_for)
         self._armed_for = math.inf
-        if self._dealer is not None:
-            # If this loop was blocked, what it missed has to be heard before anybody is judged.
-            self._dealer.drain()
+        # If this loop was blocked, what it missed has to be heard before anybody is judged.
+        self._drain()
         failure = self.link.tick(self.loop.time())
         if failure is not None:
             self._give_up(failure)
         self._act()
+
+    def _drain(self) -> None:
+        if self._dealer is not None:
+            # All that may matter: a container has a word or two on each request, and little else to say.
+            self._dealer.drain(2 * len(self.link.ledger.pending) + FEW)
 
     def _give_up(self, failure: Failure) -> None:
         """Ends a connection that stands but is of no use."""

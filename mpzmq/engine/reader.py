@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..failure import Failure, FailureKind
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -13,15 +15,45 @@ if TYPE_CHECKING:
 
 __all__ = ["ComputerEngineReader"]
 
+UNASKED = 1024
+"""Messages that a container may send of its own accord: PING, GOODBYE, ACK, and some to spare."""
+
+WORDS = 4
+"""Messages on one request, at most: STARTED, its reply, and both again if the connection was lost in between."""
+
 
 class ComputerEngineReader:
-    """Reads what one container sends. A link makes its own; there is nothing for users to call."""
+    """Reads what one container sends, and no more than it owes. A link makes its own; users have nothing to call.
 
-    def __init__(self, link: Link, messages: MessageReader) -> None:
+    Args:
+        link: takes the messages.
+        messages: decodes them; links may share one.
+        most: requests that can be in flight.
+    """
+
+    def __init__(self, link: Link, messages: MessageReader, most: int) -> None:
         self._link = link
         self._messages = messages
+        self._most = UNASKED + WORDS * most
+        self._owed = UNASKED
 
-    def feed(self, messages: Sequence[Frames], now: float) -> None:
-        """Decodes a burst of messages and gives it to the protocol."""
+    def connected(self) -> None:
+        """A connection begins: nothing was asked on it."""
+        self._owed = UNASKED
+
+    def sent(self, requests: int) -> None:
+        """A message has left. Beside its requests, the container may answer a PING, and tell what it has read."""
+        self._owed = min(self._most, self._owed + 2 + WORDS * requests)
+
+    def feed(self, messages: Sequence[Frames], now: float) -> Failure | None:
+        """Decodes a burst of messages and gives it to the protocol.
+
+        Returns:
+            Why the connection has to be given up; None if it has not.
+        """
+        self._owed -= len(messages)
+        if self._owed < 0:
+            return Failure(FailureKind.LOST, "it floods this engine with what was not asked for", was_up=True)
         for frames in messages:
             self._link.receive(self._messages.read(frames), now)
+        return None

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import msgpack
 
-from .scan import HostileData, needs_scan, scan
+from .scan import HostileData, has_long_headers, scan
 from .values import ARRAY_KINDS, EXT_BUFFER, EXT_UUID, KEYS, VIEW_FORMATS, Buffer
 
 if TYPE_CHECKING:
@@ -72,20 +72,37 @@ class Decoder:
         self._buffers = buffers
         self._next_buffer = 0
         try:
-            if needs_scan(data, self._items):
+            whole = count
+            if len(data) > self._items:
                 scan(data, SCAN_FACTOR * max(self._items, MIN_SCAN_ITEMS), self._depth + 4, count)
-            if 1 < count <= self._items:
+            elif has_long_headers(data):
+                whole = self._count_whole(count, data)
+            if 1 < count == whole <= self._items:
                 # All as one array: 0.15 us a record, against 0.35 us for each by itself.
-                whole: list[Any] = []
-                if self._unpack(whole, 1, _ARRAY_32.pack(0xDD, count), data):
-                    return whole[0], self._next_buffer == len(buffers), True
+                batch: list[Any] = []
+                if self._unpack(batch, 1, _ARRAY_32.pack(0xDD, count), data):
+                    return batch[0], self._next_buffer == len(buffers), True
             records: list[Any] = []  # one by one, those before a malformed one are kept
-            complete = self._unpack(records, count, b"", data)
+            complete = self._unpack(records, whole, b"", data) and whole == count
             return records, self._next_buffer == len(buffers), complete
         except HostileData:
             return [], not buffers, False
         finally:
             self._buffers = ()
+
+    def _count_whole(self, count: int, data: Buffer) -> int:
+        """How many of the values are whole, so that they announce no more elements than there are bytes.
+
+        msgpack passes over values without setting anything aside: 3 ns a byte.
+        """
+        passer = msgpack.Unpacker(max_buffer_size=max(len(data), 1))
+        passer.feed(data)
+        for number in range(count):
+            try:
+                passer.skip()
+            except Exception:  # whatever a hostile value raises
+                return number
+        return count
 
     def _unpack(self, values: list[Any], count: int, head: bytes, data: Buffer) -> bool:
         """Reads ``count`` values into a list as far as it goes; True: they are all there, and nothing behind them."""

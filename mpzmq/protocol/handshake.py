@@ -9,6 +9,7 @@ from . import wire
 from .encoder import Encoder
 from .peer import Peer, PeerSignal, PeerState, Session
 from .replies import Room
+from .strays import Strays
 from .wire import EXECUTED_NUMBER, LINK_TAG, STATUS_NUMBER, Code, Frames, Goodbye, Kind, Record
 
 if TYPE_CHECKING:
@@ -33,16 +34,18 @@ class Inbox:
         cancels: engine and tag of each CANCEL, and whether its request was in the burst: it may have come again, and be
             at work already.
         departed: engines that said GOODBYE: nobody waits for anything of theirs.
+        malformed: engine and tag of what is no request, though somebody may wait for its reply.
         receipts: each RECEIVED: how many requests came before it, engine, low-water mark and tags. It counts when those
             have been started: one that came again, in front of it, must still be known.
     """
 
-    __slots__ = ("_placed", "_places", "cancels", "departed", "receipts", "requests")
+    __slots__ = ("_placed", "_places", "cancels", "departed", "malformed", "receipts", "requests")
 
     def __init__(self) -> None:
         self.requests: list[Request | None] = []
         self.cancels: list[tuple[Peer, bytes, bool]] = []
         self.departed: set[Peer] = set()
+        self.malformed: list[tuple[Peer, bytes]] = []
         self.receipts: list[tuple[int, Peer, int, bytes]] = []
         self._places: dict[tuple[Peer, bytes], int] = {}
         self._placed = 0
@@ -71,7 +74,8 @@ class Sessions:
         instance: the id of this incarnation of the container.
         status: its run state, as WELCOME and ERROR tell it.
         draining: why it takes no new work; None while it does.
-        strays: messages for connections that have no session, to be sent once.
+        strays: connections that have no session, and what they are told.
+        heedless: connections that send more than they may, to be cut.
         given_up: connections that do not take messages, and what each is to be told once it does.
         dirty: peers that have something to send.
         ignored: messages and records that meant nothing.
@@ -82,7 +86,8 @@ class Sessions:
         self.instance = instance
         self.status = Status.RUNNING
         self.draining: str | None = None
-        self.strays: list[tuple[bytes, Frames]] = []
+        self.strays = Strays(limits)
+        self.heedless: list[bytes] = []
         self.given_up: dict[bytes, Frames] = {}
         self.dirty: dict[Peer, None] = {}
         self.ignored = self.undeliverable = 0
@@ -115,10 +120,18 @@ class Sessions:
         """
         self.ignored += message.ignored
         peer = self._by_route.get(route)
-        if peer is not None and peer.route == route and peer.heard(message.size, now):
-            self.dirty[peer] = None
         request, requests = Kind.REQUEST, inbox.requests
         known = peer is not None and peer.route == route
+        if known:
+            assert peer is not None
+            if peer.heard(message.size, now):
+                self.dirty[peer] = None
+                if peer.is_heedless:
+                    self._cut(route)
+                    return
+        elif self.strays.is_too_much(route):
+            self._cut(route)
+            return
         share = message.size // (len(message.records) or 1)
         for tag, record in message.records:
             kind = record[0]
@@ -153,9 +166,16 @@ class Sessions:
             else:
                 self.ignored += 1
         for tag in message.malformed:
-            text = "the request is malformed, or beyond the container's Limits (depth, items, batch_records)"
-            error = self.error_record(Code.MALFORMED, Executed.NO, text)
-            self.strays.append((route, [tag, self.encoder.pack(error)]))
+            if known:
+                inbox.malformed.append((peer, tag))  # type: ignore[arg-type]
+            else:
+                self.strays.answer(route, tag, self.malformed)
+
+    @property
+    def malformed(self) -> bytes:
+        """The ERROR for what is no request."""
+        text = "the request is malformed, or beyond the container's Limits (depth, items, batch_records)"
+        return self.encoder.pack(self.error_record(Code.MALFORMED, Executed.NO, text))
 
     def error_record(self, code: int, executed: Executed, text: str, detail: dict[str, object] | None = None) -> Record:
         """An ERROR record."""
@@ -192,6 +212,20 @@ class Sessions:
                 self.dirty[peer] = None
         return all(peer.has_read_all for peer in self._peers.values())
 
+    def turn_away(self, route: bytes, code: int, text: str) -> None:
+        """A connection gets no session, and is told why."""
+        self.strays.answer(route, LINK_TAG, self.encoder.pack([Kind.GOODBYE, code, text]))
+
+    def _cut(self, route: bytes) -> None:
+        """A connection floods. It loses no more than that: what its engine has asked goes on, if it has one."""
+        self.ignored += 1
+        self.heedless.append(route)
+        peer = self._by_route.get(route)
+        if peer is not None and peer.route == route:
+            peer.detach()
+            self.dirty.pop(peer, None)
+            self._leave_routes(peer, [route])
+
     def give_up(self, peer: Peer) -> None:
         """An engine does not read its replies: it loses them, and its connection, but not what it has asked.
 
@@ -227,14 +261,14 @@ class Sessions:
         session = (None if user is None else user.key, chosen)
         if wire.VERSION not in versions:
             text = f"this container speaks version {wire.VERSION} of the protocol, not any of {versions[:8]}"
-            self._turn_away(route, Goodbye.VERSION, text)
+            self.turn_away(route, Goodbye.VERSION, text)
             return
         peer = self._peers.get(session)
         resumed = peer is not None
         if peer is None:
             if len(self._peers) >= self._limits.sessions and not self._make_room():
                 text = f"this container serves {self._limits.sessions} engines already (Limits.sessions)"
-                self._turn_away(route, Goodbye.TOO_MANY_SESSIONS, text)
+                self.turn_away(route, Goodbye.TOO_MANY_SESSIONS, text)
                 return
             peer = self._peers[session] = Peer(session, self._limits, self.encoder, self._room)
             peer.user = user
@@ -277,12 +311,9 @@ class Sessions:
         gone.sort(key=lambda peer: (bool(peer.replies), peer.heard_at), reverse=True)
         self._gone = [(peer, peer.heard_at) for peer in gone]
 
-    def _turn_away(self, route: bytes, code: int, text: str) -> None:
-        self.strays.append((route, [LINK_TAG, self.encoder.pack([Kind.GOODBYE, code, text])]))
-
     def _stray(self, route: bytes, tag: bytes, kind: int) -> None:
         if kind in (Kind.REQUEST, Kind.PING):
             error = self.error_record(Code.NO_SESSION, Executed.NO, "no HELLO on this connection yet")
-            self.strays.append((route, [tag, self.encoder.pack(error)]))
+            self.strays.answer(route, tag, self.encoder.pack(error))
         else:
             self.ignored += 1

@@ -10,8 +10,8 @@ from uuid import UUID
 
 from .outbox import Outbox, Outgoing
 from .replies import ReplyCache
-from .window import ReadCounter
-from .wire import LINK_TAG, Kind
+from .window import CONTROL_RESERVE, ReadCounter
+from .wire import BATCH_BYTES, LINK_TAG, Kind
 
 if TYPE_CHECKING:
     from ..config import Limits
@@ -30,6 +30,9 @@ ASK_SHARE = 4
 
 SLOW_FACTOR = 8
 """How many times ``Limits.queued_bytes`` may wait for an engine that takes its replies slowly."""
+
+FEWEST_BETWEEN_MARKS = 16
+"""Messages: ECHO is one, too, and with a small window it would make the next MARK due."""
 
 OLD_ROUTES = 8
 """How many connections that were superseded are remembered, to drop what still arrives from them."""
@@ -101,9 +104,9 @@ class Peer:
         self.heard_at = self._pinged_at = 0.0
         self._unanswered = 0
         self._given = self._read = 0  # bytes on this connection: sent, and known to be read
-        self._marks: dict[
-            int, int
-        ] = {}  # in order: each MARK that was not echoed yet, and what had been sent before it
+        # In order: each MARK that was not echoed yet, what had been sent before it, and messages and bytes read.
+        self._marks: dict[int, tuple[int, int, int]] = {}
+        self._marked_at = 0, 0  # messages and bytes that were read when the last was due
         self._limits = limits
         self._encoder = encoder
         self._old_routes: deque[bytes] = deque()
@@ -135,6 +138,7 @@ class Peer:
         self._unanswered = 0
         self._given = self._read = 0
         self._marks.clear()
+        self._marked_at = 0, 0
         self.stalled_since = None
         # It will ask again for what it has not got.
         self.has_sent = True
@@ -155,7 +159,21 @@ class Peer:
         self.heard_at = now
         reads = self._reads
         reads.read(size)
-        return reads.is_report_due
+        return reads.is_report_due or self._has_read_much
+
+    @property
+    def is_heedless(self) -> bool:
+        """Whether the engine sends more than its window allows: it does not read what it is told.
+
+        Whoever has not read a MARK can have sent no more than was open to it before, and a few messages behind.
+        """
+        if not self._marks:
+            return False
+        _, messages, size = next(iter(self._marks.values()))
+        reads, limits = self._reads, self._limits
+        if reads.messages - messages > limits.window + 2 * CONTROL_RESERVE:
+            return True
+        return reads.bytes - size > limits.queued_bytes + limits.message_bytes + 2 * CONTROL_RESERVE * BATCH_BYTES
 
     def pong(self) -> None:
         """Answers a PING."""
@@ -227,19 +245,28 @@ class Peer:
         if mark not in self._marks:
             return False
         for older in list(self._marks):  # what stands in front of it has been read, too
-            self._read = self._marks.pop(older)
+            self._read, _, _ = self._marks.pop(older)
             if older == mark:
                 break
         self.stalled_since = None
         return True
 
     @property
+    def _has_read_much(self) -> bool:
+        """Whether a quarter of the window was read since the last MARK, so that the next shows who heeds it."""
+        messages, size = self._marked_at
+        reads, limits = self._reads, self._limits
+        enough = max(FEWEST_BETWEEN_MARKS, limits.window // 4)
+        return reads.messages - messages >= enough or reads.bytes - size >= max(BATCH_BYTES, limits.queued_bytes // 4)
+
+    @property
     def _is_mark_due(self) -> bool:
         share = self._limits.queued_bytes // ASK_SHARE
-        if self._given - self._read <= share:  # nearly always
+        if self._given - self._read <= share and not self._has_read_much:  # nearly always
             return False
-        asked = max(self._marks.values(), default=self._read)
-        return self._given - asked > share and not self.outbox.has_control(Kind.MARK)
+        asked = next(reversed(self._marks.values()))[0] if self._marks else self._read
+        due = self._given - asked > share or self._has_read_much
+        return due and not self.outbox.has_control(Kind.MARK)
 
     @property
     def _is_held_back(self) -> bool:
@@ -265,7 +292,8 @@ class Peer:
         if self._is_mark_due:
             # No engine can echo what it has not read, since it cannot guess it. Always five bytes, as MessagePack.
             mark = random.randrange(1 << 31, 1 << 32)
-            self._marks[mark] = self._given
+            self._marks[mark] = self._given, self._reads.messages, self._reads.bytes
+            self._marked_at = self._reads.messages, self._reads.bytes
             self.control([Kind.MARK, mark])
         if self._is_held_back:
             if self.stalled_since is None and self.outbox.bytes:

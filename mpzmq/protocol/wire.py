@@ -338,9 +338,13 @@ class MessageReader:
         if count == 0:
             message.ignored = 1
             return message
-        if (count > 1 and len(frames[1]) > BATCH_BYTES) or (len(frames) > 2 and message.size > self._most_bytes):
-            # No peer of ours sends it: what decoding may take of memory is bounded for one record at a time, and
-            # libzmq holds each frame against the limit by itself.
+        if (
+            len(tags) > self._most_tags
+            or (count > 1 and len(frames[1]) > BATCH_BYTES)
+            or (len(frames) > 2 and message.size > self._most_bytes)
+        ):
+            # No peer of ours sends it: what decoding may take of time and memory is bounded for one batch, or one large
+            # record, at a time; and libzmq holds each frame against the limit by itself.
             for index in range(count):
                 self._malformed(message, tags[16 * index : 16 * index + 16])
             return message

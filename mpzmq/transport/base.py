@@ -96,7 +96,7 @@ class DealerHandler(Protocol):
     def on_connection(self, changes: Sequence[Failure | None]) -> None:
         """Connections began (None: the ZMTP handshake is done) or ended, in this order.
 
-        Whatever an ended connection had delivered was given to :meth:`on_messages` before.
+        What an ended connection had delivered can still be read, by :meth:`Dealer.drain`.
         """
 
     def on_writable(self) -> None:
@@ -113,8 +113,8 @@ class Dealer(Protocol):
     def send(self, frames: Frames) -> bool:
         """Sends a message; False: not now, ``on_writable`` tells when."""
 
-    def drain(self) -> None:
-        """Reads what has arrived, now."""
+    def drain(self, most: int) -> None:
+        """Reads what has arrived, now: so many messages, or a few more."""
 
     def redirect(self, endpoint: str) -> None:
         """Dials another endpoint, at once and from now on."""
@@ -148,6 +148,9 @@ class Router(Protocol):
 
     def key_of(self, route: bytes) -> str | None:
         """The public key that was authenticated on a route; None: there is no security."""
+
+    def cut(self, route: bytes) -> None:
+        """Ends a connection; what has arrived from it and was not read is dropped."""
 
     async def close(self, linger: float) -> None:
         """Closes, trying for ``linger`` seconds to send what was taken; returns when the endpoints are free."""

@@ -78,10 +78,10 @@ class ZmqDealer:
         """Sends a message; False: not now."""
         return self._socket is not None and self._socket.send(frames)
 
-    def drain(self) -> None:
-        """Reads what has arrived, now."""
+    def drain(self, most: int) -> None:
+        """Reads what has arrived, now: so many messages, or a few more."""
         if self._socket is not None:
-            self._socket.drain()
+            self._socket.drain(most)
 
     def redirect(self, endpoint: str) -> None:
         """Dials another endpoint, at once and from now on."""
@@ -170,10 +170,7 @@ class ZmqDealer:
             if endpoint == self._endpoint:
                 changes.extend(self._judge(event, value))
         if changes:
-            # Whatever a connection delivered before it ended comes before the news of its end.
-            self.drain()
-            if not self._closed:
-                self._handler.on_connection(changes)
+            self._handler.on_connection(changes)
 
     def _judge(self, event: int, value: int) -> Sequence[Failure | None]:
         """What one event of the monitor means."""

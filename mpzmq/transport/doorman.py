@@ -83,13 +83,16 @@ class Door:
             begun.popleft()
         if len(begun) >= self.most:
             self.complain(f"turns connections away: {self.most} handshakes are under way (Limits.handshakes)", now)
-            self._shut(descriptor)
+            self.shut(descriptor)
         begun.append(now)  # one that was turned away, too: its end will be told like any other's
 
     def handshake_ended(self) -> None:
-        """One of them has succeeded or failed; libzmq does not say which."""
+        """One of them has succeeded or failed; libzmq does not say which.
+
+        It counts as the newest: those of which no end is told must grow old, however many come and go meanwhile.
+        """
         if self.begun:
-            self.begun.popleft()
+            self.begun.pop()
 
     def complain(self, text: str, now: float) -> None:
         """Tells the log, but not every time."""
@@ -97,8 +100,8 @@ class Door:
             self._complained_at = now
             log.warning("the container at %s %s", ", ".join(sorted(map(str, self.places))), text)
 
-    def _shut(self, descriptor: int) -> None:
-        """Ends a connection that libzmq has accepted, which has no call for it.
+    def shut(self, descriptor: int) -> None:
+        """Ends a connection that libzmq has accepted, which has no call for it. From any thread.
 
         The number may meanwhile belong to something else in this process. A copy of it cannot change any more: if that
         is a connection to one of this door's places, ending it harms at most an engine, which dials again.

@@ -234,7 +234,7 @@ class MemoryDealer:
         self._refused = not sent
         return sent
 
-    def drain(self) -> None:
+    def drain(self, most: int) -> None:
         """Reads what has arrived, now."""
         if self._connection is not None:
             self._connection.outward.deliver()
@@ -352,6 +352,12 @@ class MemoryRouter:
     def key_of(self, route: bytes) -> str | None:
         """There are no keys here."""
         return None
+
+    def cut(self, route: bytes) -> None:
+        """Ends a connection."""
+        connection = self.routes.get(route)
+        if connection is not None:
+            connection.break_(Failure(FailureKind.LOST, "the container has cut the connection", was_up=True))
 
     async def close(self, linger: float) -> None:
         """Closes; what was sent still arrives if ``linger`` allows."""

@@ -73,10 +73,6 @@ class Monitor:
         self._on_events = on_events
         self._pair = ZmqSocket(watched(context, socket, events), loop, self._on_messages, lambda: None)
 
-    def drain(self) -> None:
-        """Reads everything that has arrived."""
-        self._pair.drain()
-
     def close(self) -> None:
         """Ends the watch; before the watched socket is closed."""
         self._watched.disable_monitor()

@@ -75,7 +75,7 @@ class ZmqRouter:
             raw.close(0)
             raise
         routed = Routed.PLAIN if settings.curve is None else Routed.IDENTIFIED
-        self._socket = ZmqSocket(raw, loop, handler.on_messages, lambda: None, routed=routed)
+        self._socket = ZmqSocket(raw, loop, handler.on_messages, lambda: None, routed=routed, shut=self._door.shut)
 
     def bind(self, endpoint: str) -> str:
         """Listens on an endpoint and returns it with its real port."""
@@ -96,6 +96,10 @@ class ZmqRouter:
     def key_of(self, route: bytes) -> str | None:
         """The public key that was authenticated on a route; None: there is no security."""
         return route[:KEY_SIZE].decode() if self._skipped else None
+
+    def cut(self, route: bytes) -> None:
+        """Ends a connection; what has arrived from it and was not read is dropped."""
+        self._socket.cut(route)
 
     def send(self, route: bytes, frames: Frames) -> Delivery:
         """Sends a message to one route."""

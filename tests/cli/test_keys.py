@@ -87,6 +87,9 @@ def test_mistakes_are_told(folder: Path) -> None:
         (("keys", "allow", "allowed", public), 64, "needs --name"),
         (("keys", "allow", "allowed", "engine.pub", "--name", "other"), 64, "is that of 'engine' already"),
         (("keys", "allow", "allowed", "container.pub", "--name", "../up"), 64, "cannot be a name"),
+        (("keys", "allow", "allowed", "container.pub", "--name", "a\nb"), 64, "cannot be a name"),
+        (("keys", "new", ""), 64, "cannot be a name"),
+        (("keys", "new", ".key"), 64, "cannot be a name"),
         (("keys", "allow", "list.toml", "engine.pub"), 64, "edit it"),
         (("keys", "allow", "allowed", "nowhere.pub"), 78, "No such file"),
         (("call", "127.0.0.1:1", "echo", "--keys", "engine.key"), 64, "--server-key"),
@@ -99,6 +102,8 @@ def test_mistakes_are_told(folder: Path) -> None:
         told = run(*args)
         assert told.returncode == code, (args, told)
         assert text in told.stderr and len(told.stderr.splitlines()) == 1, (args, told.stderr)
+    assert run("keys", "allow", "allowed", "container.key").returncode == 0
+    assert (folder / "allowed" / "container.pub").exists(), "named as the key is, whichever of its files was given"
     (folder / "engine.key").chmod(0o644)
     told = run("call", "127.0.0.1:1", "echo", "--keys", "engine.key", "--server-key", "container.pub")
     assert told.returncode == 78 and "chmod 600 engine.key" in told.stderr

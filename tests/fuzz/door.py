@@ -125,7 +125,7 @@ class Door:
                 while (outgoing := peer.next_outgoing(now)) is not None:
                     assert max(map(len, outgoing.frames)) <= max(peer.message_bytes, 4096)
             sessions.dirty.clear()
-            sessions.strays.clear()
+            sessions.strays.take()
 
     def _to_engine(self, messages: list[Message]) -> None:
         pair = Pair(reconnect=ReconnectPolicy(), heartbeat=HeartbeatPolicy(), limits=LIMITS)

@@ -8,21 +8,28 @@ import resource
 import sys
 from typing import TYPE_CHECKING, Any
 
-from mpzmq import ContainerServer, HeartbeatPolicy, Limits, current_request
+from mpzmq import ContainerServer, HeartbeatPolicy, Limits, Security, current_request
+from mpzmq.keys import KeyPair
 from tests.chaos.memory import resident_bytes
 
 if TYPE_CHECKING:
     from uuid import UUID
 
-__all__ = ["SMALL", "build"]
+__all__ = ["HEALTHY", "SERVER", "SMALL", "build"]
+
+SERVER = KeyPair(public="rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7", secret="JTKVSB%%)wK0E.X)V>+}o?pNmC{O&4W4b!Ni{Lh6")
+HEALTHY = KeyPair(public="Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID", secret="D:)Q[IlAW!ahhC2ac:9*A}h:p?([4%wOTJ%JR%cs")
+"""Known to everybody: they are those of zmq_curve(7)."""
 
 SMALL = Limits(message_bytes=1 << 20, queued_bytes=1 << 20, in_flight=100, reply_entries=100, reply_bytes=1 << 20)
 """Small enough that what one attacker may take stays within what the tests allow."""
 
 
-def build(limits: Limits) -> ContainerServer:
+def build(limits: Limits, security: Security | None = None) -> ContainerServer:
     """A server that tells what it did, and what that cost."""
-    server = ContainerServer(name="target", heartbeat=HeartbeatPolicy(interval=0.5, down_after=2.0), limits=limits)
+    server = ContainerServer(
+        name="target", heartbeat=HeartbeatPolicy(interval=0.5, down_after=2.0), limits=limits, security=security
+    )
     ran: list[UUID] = []
 
     def note_run() -> None:
@@ -75,3 +82,4 @@ def build(limits: Limits) -> ContainerServer:
 
 server = build(Limits())
 small = build(SMALL)
+keyed = build(SMALL, Security.server(SERVER, allow={"healthy": HEALTHY.public}))

@@ -1,6 +1,8 @@
 """The long run: mutated messages in both directions, then raw attacks, with a healthy client all the time.
 
-Attackers are processes of their own: in this one they would slow down the healthy client by themselves.
+Attackers are processes of their own: in this one they would slow down the healthy client by themselves. They have the
+lowest priority: others would attack from machines of their own. What their share of this machine's processors costs
+the healthy client is told beside: by the same attacks on another container.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import multiprocessing
+import os
 import random
 import statistics
 import time
@@ -18,14 +21,15 @@ from uuid import uuid4
 
 import zmq
 
-from mpzmq import ComputerEngineWorker, LinkState, MpzmqError, ReconnectPolicy
+from mpzmq import ComputerEngineWorker, LinkState, MpzmqError, ReconnectPolicy, Security
 from mpzmq.testing import ContainerProcess
 
 from .attacks import ATTACKS
+from .container import HEALTHY, SERVER
 from .liar import LyingEngine
 from .mutate import ENGINE, mutant
 from .router import LyingContainer
-from .target import MEBIBYTE, ROOT, Target
+from .target import MEBIBYTE, ROOT, Target, address_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,6 +50,7 @@ class Plan:
     messages: int
     seconds: float
     seed: int
+    keys: bool = False
 
 
 @dataclass
@@ -94,8 +99,14 @@ def _percentiles(values: list[float]) -> tuple[float, float, float]:
 # In processes of their own
 
 
+def _begin() -> None:
+    os.nice(19)
+
+
 def _lie_as_engine(endpoint: str, seed: int, messages: int, told: Queue[Any]) -> None:
     """Sends all of the messages, each as fast as the container reads."""
+
+    _begin()
 
     async def lie() -> None:
         target: Any = SimpleNamespace(endpoint=endpoint, allowed=set())
@@ -114,6 +125,7 @@ def _lie_as_engine(endpoint: str, seed: int, messages: int, told: Queue[Any]) ->
 
 
 def _lie_as_container(seed: int, messages: int, told: Queue[Any]) -> None:
+    _begin()
     with LyingContainer(seed, honest_welcomes=8, honest_replies=5, unasked=20) as liar:
         told.put((0, liar.endpoint))
         while liar.number < messages:
@@ -123,6 +135,7 @@ def _lie_as_container(seed: int, messages: int, told: Queue[Any]) -> None:
 
 
 def _attack(address: tuple[str, int], seed: int, seconds: float, told: Queue[Any]) -> None:
+    _begin()
     dice, end = random.Random(seed), time.monotonic() + seconds
     while time.monotonic() < end:
         name = dice.choice(list(ATTACKS))
@@ -141,17 +154,20 @@ async def _attacked(name: str, address: tuple[str, int]) -> None:
 class LongRun:
     """One run of a plan."""
 
-    def __init__(self, plan: Plan, target: Target, say: Callable[[str], None]) -> None:
+    def __init__(self, plan: Plan, target: Target, other: ContainerProcess, say: Callable[[str], None]) -> None:
         self._plan = plan
         self._target = target
+        self._other = other
         self._say = say
         self.outcome = Outcome()
 
     async def run(self) -> None:
         """All phases, one after the other."""
         await self._phase("undisturbed", asyncio.sleep(min(10.0, 1.0 + self._plan.seconds / 10)))
-        await self._phase("mutated messages to the container", self._to_container())
-        await self._phase("mutated messages to the engine", self._to_engine())
+        if not self._plan.keys:  # who has none cannot say a word
+            await self._phase("mutated messages to the container", self._to_container())
+            await self._phase("mutated messages to the engine", self._to_engine())
+        await self._phase("raw attacks on another container", self._raw_elsewhere())
         await self._phase("raw attacks", self._raw())
         await self._phase("undisturbed again", asyncio.sleep(1.0))
 
@@ -219,6 +235,12 @@ class LongRun:
             if time.monotonic() - began > 5.0:
                 self.outcome.violations.append(f"a request of 0.5 s ended after {time.monotonic() - began:.1f} s")
 
+    async def _raw_elsewhere(self) -> None:
+        address = address_of(self._other.endpoint)
+        arguments = (address, self._plan.seed, min(60.0, self._plan.seconds / 2), _SPAWN.Queue())
+        async for _ in self._follow(_SPAWN.Process(target=_attack, args=arguments), arguments[-1]):
+            pass
+
     async def _raw(self) -> None:
         told: Queue[Any] = _SPAWN.Queue()
         arguments = (self._target.address, self._plan.seed, self._plan.seconds, told)
@@ -249,8 +271,13 @@ class LongRun:
 
 async def run(plan: Plan, say: Callable[[str], None]) -> Outcome:
     """Carries a plan out."""
-    with ContainerProcess("tests.hostile.container:small", folder=ROOT, drain_timeout=0.2) as process:
-        async with Target(process) as target:
-            one = LongRun(plan, target, say)
+    server = f"tests.hostile.container:{'keyed' if plan.keys else 'small'}"
+    security = Security.client(HEALTHY, SERVER.public) if plan.keys else None
+    with (
+        ContainerProcess(server, folder=ROOT, drain_timeout=0.2) as process,
+        ContainerProcess(server, folder=ROOT, drain_timeout=0.2) as other,
+    ):
+        async with Target(process, security) as target:
+            one = LongRun(plan, target, other, say)
             await one.run()
             return one.outcome

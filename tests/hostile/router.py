@@ -84,6 +84,11 @@ class LyingContainer:
             self.lie(route)
         return self.number > before
 
+    def flood(self, frames: list[bytes]) -> None:
+        """One message to each engine that has greeted, if it takes it."""
+        for route in list(self._routes):
+            self._send(route, frames)
+
     def _greet(self, route: bytes, hello: list[Any]) -> None:
         self.greeted += 1
         self._routes.append(route)

@@ -14,10 +14,10 @@ from mpzmq import ComputerEngineWorker, HeartbeatPolicy, LinkState, ReconnectPol
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from mpzmq import ComputerEngineWriter
+    from mpzmq import ComputerEngineWriter, Security
     from mpzmq.testing import ContainerProcess
 
-__all__ = ["ROOT", "Target"]
+__all__ = ["ROOT", "Target", "address_of"]
 
 ROOT = Path(__file__).parents[2]
 MEBIBYTE = 1 << 20
@@ -26,6 +26,12 @@ PATIENT = HeartbeatPolicy(interval=2.0, down_after=10.0)
 
 TIMEOUT = 20.0
 """Seconds for one request of the healthy client: it is about whether, not about when."""
+
+
+def address_of(endpoint: str) -> tuple[str, int]:
+    """Host and port of a TCP endpoint."""
+    host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
+    return host, int(port)
 
 
 class Target:
@@ -37,13 +43,13 @@ class Target:
         latencies: of the healthy client's requests, in seconds.
     """
 
-    def __init__(self, process: ContainerProcess) -> None:
+    def __init__(self, process: ContainerProcess, security: Security | None = None) -> None:
         self.process = process
         self.allowed: set[bytes] = set()
         self.ran: list[bytes] = []
         self.latencies: list[float] = []
         self._worker = ComputerEngineWorker(
-            heartbeat=PATIENT, reconnect=ReconnectPolicy(enabled=False, connect_timeout=10.0)
+            security=security, heartbeat=PATIENT, reconnect=ReconnectPolicy(enabled=False, connect_timeout=10.0)
         )
         self._service = self._worker.service(timeout=TIMEOUT)
         self.client: ComputerEngineWriter
@@ -65,8 +71,7 @@ class Target:
 
     @property
     def address(self) -> tuple[str, int]:
-        host, _, port = self.process.endpoint.removeprefix("tcp://").rpartition(":")
-        return host, int(port)
+        return address_of(self.process.endpoint)
 
     async def healthy(self, data: Any = None) -> None:
         """One request of the healthy client, which gets its own reply."""

@@ -12,8 +12,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from mpzmq import ComputerEngineWorker, LinkState, MpzmqError, ReconnectPolicy
-from mpzmq.protocol.wire import Kind
+from mpzmq import ComputerEngineWorker, LinkDown, LinkState, MpzmqError, ReconnectPolicy
+from mpzmq.protocol.wire import LINK_TAG, Kind
 from tests.integration.conftest import adds_up, soon
 
 from .router import LyingContainer, lying
@@ -84,6 +84,38 @@ async def test_every_request_to_a_liar_ends(scene: Scene, plan: str) -> None:
         assert healthy.statistics().reconnects == 0
         assert liar.number >= 3 * ROUNDS
     assert not failures, failures
+
+
+@pytest.mark.parametrize(
+    "frames", [[LINK_TAG, b"\x91\x63"], [b"nobody's request", b"\x93\x04\x01\x01"], [LINK_TAG, b"\x92\x0d\x01"]]
+)
+async def test_a_container_that_sends_what_nobody_asked_for_is_left(scene: Scene, frames: list[bytes]) -> None:
+    """Records of an unknown kind, replies to nothing, MARKs: the connection is given up, and dialled again later."""
+    plan = {"honest_welcomes": 10, "honest_replies": 10, "unasked": 0}
+    async with (
+        lying(LyingContainer(SEED, **plan)) as liar,
+        ComputerEngineWorker(reconnect=ReconnectPolicy(interval=0.2)) as worker,
+    ):
+        events = worker.service().events()
+        healthy = await worker.connect(uuid4(), scene.endpoint, name="healthy")
+        flooding = await worker.connect(uuid4(), liar.endpoint, name="liar")
+
+        async def flood() -> None:
+            while True:
+                liar.flood(frames)
+                await asyncio.sleep(0)
+
+        task = asyncio.create_task(flood())
+        try:
+            async with asyncio.timeout(20.0):
+                async for event in events:
+                    if isinstance(event, LinkDown):
+                        break
+        finally:
+            task.cancel()
+        assert isinstance(event, LinkDown) and event.name == "liar" and "floods this engine" in event.reason
+        assert await soon(healthy.request("unharmed")) == "unharmed"
+        assert await soon(flooding.request("x")) == "honest", "it has another chance"
 
 
 async def test_a_link_that_only_ever_hears_lies_can_be_closed(scene: Scene) -> None:

@@ -59,7 +59,7 @@ class _Dealer:
             self._full.sent.append(frames)
         return self._full.takes
 
-    def drain(self) -> None:
+    def drain(self, most: int) -> None:
         pass
 
     def close(self, linger: float) -> None:

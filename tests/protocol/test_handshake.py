@@ -15,6 +15,8 @@ from mpzmq.protocol.handshake import Inbox, Sessions
 from mpzmq.protocol.outbox import Item
 from mpzmq.protocol.peer import OLD_ROUTES, Peer, PeerState
 from mpzmq.protocol.replies import Reply
+from mpzmq.protocol.strays import MOST_MESSAGES, MOST_ROUTES, Strays
+from mpzmq.protocol.window import CONTROL_RESERVE
 from mpzmq.protocol.wire import LINK_TAG, Code, Goodbye, Kind, Message, MessageReader, Op
 
 from .support import INSTANCE, SESSION, tag
@@ -54,8 +56,7 @@ class Container:
     def replies(self) -> dict[bytes, list[list[Any]]]:
         """What leaves now, by route."""
         found: dict[bytes, list[list[Any]]] = {}
-        strays, self.sessions.strays = self.sessions.strays, []
-        for route, frames in strays:
+        for route, frames in self.sessions.strays.take():
             found.setdefault(route, []).extend(self._records(frames))
         while self.sessions.dirty:
             peer, _ = self.sessions.dirty.popitem()
@@ -386,19 +387,76 @@ def test_malformed_requests_are_answered(greeted: bool) -> None:
         container.greet(b"r1")
         container.replies()
     message = Message([], malformed=[tag(1), tag(2)], ignored=3)
-    container.sessions.receive(b"r1", message, Inbox(), 0.0)
-    replies = container.replies()[b"r1"]
-    assert [record[:4] for record in replies] == [[Kind.ERROR, Code.MALFORMED, 0, 1]] * 2
+    inbox = Inbox()
+    container.sessions.receive(b"r1", message, inbox, 0.0)
+    if greeted:
+        assert [tag for _, tag in inbox.malformed] == [tag(1), tag(2)], "answered as requests are"
+        assert container.replies() == {}
+    else:
+        replies = container.replies()[b"r1"]
+        assert [record[:4] for record in replies] == [[Kind.ERROR, Code.MALFORMED, 0, 1]] * 2
     assert container.sessions.ignored == 3
 
 
-def test_reading_a_quarter_of_the_window_makes_an_ack_leave() -> None:
+def test_what_a_stranger_is_told_fits_into_one_message() -> None:
+    container = Container(Limits(batch_records=4))
+    for number in range(1, 10):
+        container.tell(b"r1", REQUEST, tag=tag(number))
+        container.tell(b"r1", REQUEST, tag=tag(1))
+    assert len(container.replies()[b"r1"]) == 4
+    assert container.replies() == {}
+
+
+def test_a_stranger_that_floods_is_cut() -> None:
+    container = Container()
+    for _ in range(MOST_MESSAGES):
+        container.tell(b"r1", REQUEST, tag=tag(1))
+    container.tell(b"r2", REQUEST, tag=tag(1))
+    assert container.sessions.heedless == []
+    container.tell(b"r1", REQUEST, tag=tag(1))
+    assert container.sessions.heedless == [b"r1"]
+
+
+def test_of_how_many_strangers_it_is_remembered_what_they_said() -> None:
+    strays = Strays(Limits())
+    for _ in range(MOST_MESSAGES):
+        assert not strays.is_too_much(b"first")
+    for number in range(MOST_ROUTES - 1):
+        assert not strays.is_too_much(b"%d" % number)
+    assert strays.is_too_much(b"first")
+    for number in range(MOST_ROUTES):
+        strays.is_too_much(b"%d" % number)
+    assert not strays.is_too_much(b"first"), "forgotten for others"
+
+
+def test_an_engine_that_sends_on_and_reads_nothing_is_cut_and_keeps_its_session() -> None:
     container = Container(Limits(window=8))
+    peer = container.greet(b"r1")
+    assert peer is not None
+    sent = 0
+    while not container.sessions.heedless:
+        sent += 1
+        assert sent < 1000
+        container.tell(b"r1", [Kind.PING, 1])
+        container.replies()
+    assert container.sessions.heedless == [b"r1"]
+    assert sent > 8 + CONTROL_RESERVE, "so many may be under way"
+    assert peer.state is PeerState.DETACHED
+    container.sessions.heedless.clear()
+    assert container.greet(b"r2", 2) is peer
+    container.tell(b"r2", [Kind.PING, 2])
+    assert not container.sessions.heedless, "a new connection counts anew"
+
+
+def test_reading_a_quarter_of_the_window_makes_an_ack_leave() -> None:
+    container = Container(Limits(window=64))
     container.greet(b"r1")
     container.replies()
-    for number in (1, 2):
+    for number in range(1, 17):
+        assert container.replies() == {}
         container.tell(b"r1", REQUEST, tag=tag(number))
-    assert container.replies() == {b"r1": [[Kind.ACK, 2, 20]]}
+    ack, mark = container.replies()[b"r1"]
+    assert ack == [Kind.ACK, 16, 160] and mark[0] == Kind.MARK
 
 
 # Care and drain

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from typing import Any
 
 import msgpack
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mpzmq.config import Limits
 from mpzmq.protocol import wire
@@ -14,7 +17,8 @@ from mpzmq.protocol.encoder import Encoder
 from mpzmq.protocol.outbox import Item
 from mpzmq.protocol.peer import OLD_ROUTES, PEER_TRANSITIONS, SLOW_FACTOR, Peer, PeerSignal, PeerState
 from mpzmq.protocol.replies import Reply, Room
-from mpzmq.protocol.wire import LINK_TAG, Kind
+from mpzmq.protocol.window import CONTROL_RESERVE, Window
+from mpzmq.protocol.wire import BATCH_BYTES, LINK_TAG, Kind
 
 from .support import SESSION, tag
 
@@ -197,20 +201,34 @@ def test_pong_tells_what_was_read() -> None:
 
 
 def test_ack_leaves_when_a_quarter_of_the_window_was_read() -> None:
-    one = peer(Limits(window=8))
-    one.heard(10, 1.0)
-    assert cut(one) == []
-    one.heard(10, 1.0)
+    one = peer(Limits(window=80))
+    for _ in range(20):
+        assert cut(one) == []
+        one.heard(10, 1.0)
     one.outbox.put(reply(1))
     records = cut(one)
-    assert records[0] == [Kind.ACK, 2, 20] and records[1][0] == Kind.RESPONSE
+    assert records[0] == [Kind.ACK, 20, 200] and [record[0] for record in records[1:]] == [Kind.MARK, Kind.RESPONSE]
     assert cut(one) == []
     one.pong()
-    assert cut(one) == [[Kind.PONG, 1, 2, 20]]
-    for _ in range(2):
+    assert cut(one) == [[Kind.PONG, 1, 20, 200]]
+    for _ in range(20):
         one.heard(10, 1.0)
     one.pong()
-    assert cut(one) == [[Kind.PONG, 1, 4, 40]], "PONG has told already"
+    pong, mark = cut(one)
+    assert pong == [Kind.PONG, 1, 40, 400] and mark[0] == Kind.MARK, "PONG has told already"
+
+
+def test_with_a_small_window_marks_do_not_call_for_marks() -> None:
+    """The message with an ECHO counts as any other."""
+    one = peer(Limits(window=1))
+    marks = 0
+    for _ in range(100):
+        one.heard(10, 1.0)
+        for record in cut(one):
+            if record[0] == Kind.MARK:
+                marks += 1
+                assert one.echoed(record[1])
+    assert marks < 10
 
 
 def test_a_new_connection_counts_anew() -> None:
@@ -263,6 +281,65 @@ def test_an_engine_that_asks_and_does_not_read_costs_no_memory() -> None:
     while found := cut(one):
         records += len(found)
     assert records < 1000
+
+
+@given(st.integers(1, 40), st.lists(st.integers(0, 4), max_size=600), st.booleans())
+def test_an_engine_that_keeps_to_its_window_is_never_heedless(window: int, steps: list[int], greedy: bool) -> None:
+    """Whatever the delays are: each side reads what the other has sent in order, when chance lets it."""
+    limits = Limits(window=window)
+    one, engine = peer(limits), Window()
+    engine.open(window, limits.queued_bytes)
+    to_container: deque[list[Any] | None] = deque()
+    to_engine: deque[list[Any]] = deque()
+    echo: list[Any] | None = None
+
+    def engine_sends() -> None:
+        nonlocal echo
+        while engine.has_room() or engine.has_control_room():
+            to_container.append(echo)
+            echo = None
+            engine.sent(10)
+            if not greedy:
+                break
+
+    for step in steps:
+        if step <= 1:
+            engine_sends()
+        elif step == 2 and to_container:
+            record = to_container.popleft()
+            one.heard(10, 1.0)
+            assert not one.is_heedless
+            if record is not None:
+                assert one.echoed(record[1])
+        elif step == 3:
+            while (outgoing := one.next_outgoing(1.0)) is not None:
+                one.sent(outgoing)
+                unpacker = msgpack.Unpacker()
+                unpacker.feed(outgoing.frames[1])
+                to_engine.extend(unpacker)
+        elif step == 4 and to_engine:
+            record = to_engine.popleft()
+            if record[0] == Kind.ACK:
+                engine.read(record[1], record[2])
+            else:
+                echo = [Kind.ECHO, record[1]]
+
+
+@pytest.mark.parametrize("size", [10, 1 << 20])
+def test_whoever_sends_on_and_echoes_nothing_is_heedless(size: int) -> None:
+    limits = Limits(message_bytes=1 << 20, queued_bytes=4 << 20)
+    one = peer(limits)
+    count = 0
+    while not one.is_heedless:
+        cut(one)
+        one.heard(size, 1.0)
+        count += 1
+    if size == 10:
+        assert limits.window < count < 2 * limits.window + 2 * CONTROL_RESERVE
+    else:
+        assert (
+            limits.queued_bytes < count * size < 2 * limits.queued_bytes + (1 << 20) + 2 * CONTROL_RESERVE * BATCH_BYTES
+        )
 
 
 def test_no_more_is_handed_over_than_the_engine_has_shown_to_read() -> None:

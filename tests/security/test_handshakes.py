@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mpzmq import ComputerEngineWorker, ContainerServer, Limits, Security
+from mpzmq.transport.doorman import Door
 from tests.integration.conftest import REDIAL, soon
 
 from .conftest import CONTAINER, ENGINE
@@ -94,3 +95,14 @@ async def test_handshakes_that_come_to_nothing_leave_their_places() -> None:
             assert await is_closed(stream)
             end(stream)()
         await get_in(worker, endpoint)
+
+
+def test_places_of_which_no_end_is_told_become_free_while_others_come_and_go() -> None:
+    """Else engines that dial again and again would keep themselves out for ever."""
+    door = Door("here", None, most=MOST, patience=3.0, on_closed=lambda: None)
+    for _ in range(MOST):
+        door.accepted(-1, 0.0)
+    for tenth in range(100):
+        door.accepted(-1, tenth / 10)
+        door.handshake_ended()
+    assert not door.begun

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mpzmq import Security, keys
-from mpzmq.users import User, read_users, stamp
+from mpzmq.users import User, named_in, read_users, stamp
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -102,6 +102,21 @@ def test_a_stamp_tells_changes(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("")
     assert first != second != third == stamp(tmp_path)
     assert stamp({"engine": ONE}) == stamp([ONE])
+
+
+def test_a_file_with_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_bytes(b"\xef\xbb\xbf" + f'[a]\npublic-key = "{ONE}"\n'.encode())
+    assert read_users(tmp_path / "a.toml")[ONE].name == "a"
+
+
+def test_the_names_in_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "a.pub").write_text("no key")
+    (tmp_path / ".b.pub").write_text("")
+    (tmp_path / "c.txt").write_text("")
+    assert named_in(tmp_path) == {"a"}
+    assert named_in(tmp_path / "a.pub") is None
+    assert named_in(tmp_path / "nothing") is None
+    assert named_in({"a": ONE}) is None
 
 
 def test_a_value_that_somebody_forgot_is_no_permission_for_everything() -> None:

@@ -122,8 +122,8 @@ MUTATIONS = [
     Mutation(
         "old connections are heard",
         "protocol/handshake.py",
-        "        known = peer is not None and peer.route == route\n        share",
-        "        known = peer is not None\n        share",
+        "        known = peer is not None and peer.route == route\n        if",
+        "        known = peer is not None\n        if",
         "what arrives from a superseded connection never runs",
     ),
     Mutation(
