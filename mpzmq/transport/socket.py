@@ -257,9 +257,15 @@ class ZmqSocket:
 
     def _drop(self, route: bytes) -> None:
         if not self._unwanted[route] and self._shut is not None:
-            self._unwanted[route] = True
             # Of a message of the connection: only libzmq knows which it is, and has no call that ends it.
-            self._shut(self._recv(_NOBLOCK, False).get(zmq.SRCFD))
+            frame = self._recv(_NOBLOCK, False)
+            try:
+                descriptor = frame.get(zmq.SRCFD)
+            except zmq.ZMQError:  # not every message says it (seen: one of 5 million); the next one will
+                pass
+            else:
+                self._unwanted[route] = True
+                self._shut(descriptor)
         while self._get(_RCVMORE):
             self._recv(_NOBLOCK)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from typing import TYPE_CHECKING
 
@@ -97,7 +98,8 @@ async def wrong_sockets(address: Address) -> None:
                 if number in (zmq.ROUTER, zmq.REP, zmq.SUB, zmq.PULL):  # these cannot speak first
                     continue
                 if socket.poll(20, zmq.POLLOUT):
-                    socket.send(b"hello", zmq.NOBLOCK)
+                    with contextlib.suppress(zmq.Again):  # it was turned away meanwhile
+                        socket.send(b"hello", zmq.NOBLOCK)
 
 
 async def resets_behind_unread(address: Address, count: int = 1200, times: int = 10) -> None:

@@ -1,0 +1,56 @@
+"""A zmq socket on the event loop: routes that were cut."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+import zmq
+
+from mpzmq.transport.socket import DROP_BURST, MOST_UNWANTED, Routed, ZmqSocket
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mpzmq.transport.base import Frames
+
+
+@pytest.mark.parametrize("endpoint", ["inproc://cut", "tcp://127.0.0.1:*"])
+async def test_nothing_of_a_route_that_was_cut_is_told(endpoint: str) -> None:
+    """Also where libzmq does not say which connection it is (inproc has none): frames stay in step."""
+    told: list[Frames] = []
+    ended: list[int] = []
+    arrived = asyncio.Event()
+
+    def on_messages(messages: Sequence[Frames]) -> None:
+        told.extend(messages)
+        arrived.set()
+
+    with zmq.Context() as context, context.socket(zmq.DEALER) as one, context.socket(zmq.DEALER) as other:
+        raw = context.socket(zmq.ROUTER)
+        raw.bind(endpoint)
+        one.connect(raw.getsockopt_string(zmq.LAST_ENDPOINT))
+        other.connect(raw.getsockopt_string(zmq.LAST_ENDPOINT))
+        loop = asyncio.get_running_loop()
+        socket = ZmqSocket(raw, loop, on_messages, lambda: None, routed=Routed.PLAIN, shut=ended.append)
+        try:
+            one.send_multipart([b"hello", b"", b"x"])
+            await asyncio.wait_for(arrived.wait(), 10)
+            route, *frames = told.pop()
+            assert frames == [b"hello", b"", b"x"]
+            socket.cut(bytes(route))
+            for _ in range(DROP_BURST + 10):
+                one.send_multipart([b"a", b"", b"b", b"c"])
+            arrived.clear()
+            other.send_multipart([b"others", b"are", b"heard"])
+            await asyncio.wait_for(arrived.wait(), 10)
+            assert [frames[1:] for frames in told] == [[b"others", b"are", b"heard"]]
+            assert len(ended) == (endpoint[:3] == "tcp")
+            for number in range(MOST_UNWANTED):
+                socket.cut(b"%d" % number)
+            assert len(socket._unwanted) == MOST_UNWANTED
+        finally:
+            socket.close()
+            one.set(zmq.LINGER, 0)
+            other.set(zmq.LINGER, 0)
