@@ -247,6 +247,7 @@ class LongRun:
         process = _SPAWN.Process(target=_attack, args=arguments)
         async for count, name in self._follow(process, told):
             self.outcome.rounds[name] = self.outcome.rounds.get(name, 0) + count
+            await self._target.facts()  # who has run is not left to pile up there
 
     async def _follow(self, process: SpawnProcess, told: Queue[Any]) -> Any:
         """What an attacker tells, until it has ended; it is ended with this one."""
