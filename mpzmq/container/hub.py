@@ -115,8 +115,10 @@ class Hub:
         # The replies of handlers that end at once leave together.
         gathering, self._gathering = self._gathering, True
         try:
-            for peer, tag in inbox.malformed:
-                self._reply(peer, Item(tag, self.sessions.malformed))
+            if inbox.malformed:
+                error = self.sessions.malformed()
+                for peer, tag in inbox.malformed:
+                    self._reply(peer, Item(tag, error))
             self.dispatcher.start(inbox, now)
         finally:
             self._gathering = gathering
@@ -161,7 +163,7 @@ class Hub:
         self._flush()
 
     def _turn_away(self, route: bytes) -> None:
-        """A message of a key that was removed after it had connected (libzmq cannot end that): it is not read."""
+        """A message of a key that was removed after it had connected: it is not read."""
         self.sessions.ignored += 1
         if self.sessions.strays.is_too_much(route):
             self.sessions.heedless.append(route)

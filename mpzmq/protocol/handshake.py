@@ -165,15 +165,15 @@ class Sessions:
                     self.dirty[peer] = None
             else:
                 self.ignored += 1
-        for tag in message.malformed:
-            if known:
-                inbox.malformed.append((peer, tag))  # type: ignore[arg-type]
-            else:
-                self.strays.answer(route, tag, self.malformed)
+        if message.malformed and not known:
+            error = self.malformed()
+            for tag in message.malformed:
+                self.strays.answer(route, tag, error)
+        elif message.malformed:
+            inbox.malformed += [(peer, tag) for tag in message.malformed]  # type: ignore[misc]
 
-    @property
     def malformed(self) -> bytes:
-        """The ERROR for what is no request."""
+        """The ERROR for what is no request, packed."""
         text = "the request is malformed, or beyond the container's Limits (depth, items, batch_records)"
         return self.encoder.pack(self.error_record(Code.MALFORMED, Executed.NO, text))
 

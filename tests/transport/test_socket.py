@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import zmq
 
-from mpzmq.transport.socket import DROP_BURST, MOST_UNWANTED, Routed, ZmqSocket
+from mpzmq.transport.socket import DROP_BURST, MOST_UNWANTED, READ_BURST, READ_BYTES, Routed, ZmqSocket
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,3 +54,31 @@ async def test_nothing_of_a_route_that_was_cut_is_told(endpoint: str) -> None:
             socket.close()
             one.set(zmq.LINGER, 0)
             other.set(zmq.LINGER, 0)
+
+
+@pytest.mark.parametrize(("size", "most"), [(1, READ_BURST), (READ_BYTES // 4, 4), (2 * READ_BYTES, 1)])
+async def test_a_burst_is_bounded_in_messages_and_in_bytes(size: int, most: int) -> None:
+    """Whoever floods has no more than that in front of the others."""
+    bursts: list[int] = []
+    count = 3 * READ_BURST
+    arrived = asyncio.Event()
+
+    def on_messages(messages: Sequence[Frames]) -> None:
+        bursts.append(len(messages))
+        if sum(bursts) == count:
+            arrived.set()
+
+    with zmq.Context() as context, context.socket(zmq.PUSH) as one:
+        raw = context.socket(zmq.PULL)
+        raw.bind("inproc://bursts")
+        one.connect("inproc://bursts")
+        for _ in range(count):
+            one.send(bytes(size))
+        socket = ZmqSocket(raw, asyncio.get_running_loop(), on_messages, lambda: None)
+        try:
+            socket.drain(1)
+            assert bursts == [most], "a drain reads no more than it was asked for, rounded up to a burst"
+            await asyncio.wait_for(arrived.wait(), 10)
+        finally:
+            socket.close()
+    assert max(bursts) == most
