@@ -12,15 +12,16 @@ from mpzmq.address import parse_address
 from mpzmq.config import HeartbeatPolicy, Limits, ReconnectPolicy
 from mpzmq.container.hub import Hub
 from mpzmq.container.registry import Function, Registry
-from mpzmq.engine.connection import Connection
+from mpzmq.engine.connection import FEW, Connection
 from mpzmq.errors import ConnectionClosed
+from mpzmq.failure import Failure, FailureKind
 from mpzmq.message import Executed, Status
 from mpzmq.protocol.encoder import Encoder
 from mpzmq.protocol.ids import UsedIds
 from mpzmq.protocol.wire import EXECUTED_NUMBER, LINK_TAG, Code, Kind, MessageReader, Op, hello, welcome
 from mpzmq.transport.base import Delivery
 
-from ..protocol.support import make_entry
+from ..protocol.support import make_entry, tag
 from .conftest import until
 
 if TYPE_CHECKING:
@@ -37,9 +38,11 @@ class Full:
         self.takes = True
         self.attempts = 0
         self.sent: list[Frames] = []
+        self.unread: list[Frames] = []
         self.is_accepted = True
 
     def dealer(self, endpoint: str, settings: SocketSettings, handler: DealerHandler) -> Any:
+        self.handler = handler
         return _Dealer(self)
 
     def router(self, settings: SocketSettings, handler: RouterHandler) -> Any:
@@ -60,7 +63,9 @@ class _Dealer:
         return self._full.takes
 
     def drain(self, most: int) -> None:
-        pass
+        unread, self._full.unread = self._full.unread[:most], self._full.unread[most:]
+        if unread:
+            self._full.handler.on_messages(unread)
 
     def close(self, linger: float) -> None:
         pass
@@ -166,8 +171,8 @@ async def test_what_waits_for_a_slow_engine_is_bounded() -> None:
     await hub.close()
 
 
-async def test_an_engine_asks_a_full_connection_once_in_a_while() -> None:
-    full = Full()
+def connected(full: Full) -> Connection:
+    """An engine's connection that was greeted."""
     connection = Connection(
         uuid.uuid4(), parse_address("127.0.0.1:1"), "full", uuid.uuid4(), "engine",
         reconnect=ReconnectPolicy(), heartbeat=HeartbeatPolicy(), limits=LIMITS,
@@ -179,14 +184,48 @@ async def test_an_engine_asks_a_full_connection_once_in_a_while() -> None:
     connection.on_connection([None])
     greeting = welcome(uuid.uuid4(), 1, False, Status.RUNNING, "full", 60.0, LIMITS)
     connection.on_messages([[LINK_TAG, ENCODER.pack(greeting)]])
+    return connection
+
+
+def ask(connection: Connection, number: int, size: int = 10) -> asyncio.Future[Any]:
+    """One request more; returns what its caller waits for."""
+    connection.link.ledger.issued += 1
+    entry = make_entry(ENCODER, number, number, data=bytes(size))
+    entry.waiter = waiter = connection.loop.create_future()
+    connection.link.ledger.submit(entry)
+    connection.leave()
+    return waiter
+
+
+async def test_what_a_connection_brought_before_it_ended_comes_before_the_news_of_its_end() -> None:
+    """Whichever of the two the event loop is told of first."""
+    full = Full()
+    connection = connected(full)
+    waiter = ask(connection, 1)
+    full.unread = [[tag(1), ENCODER.pack([Kind.RESPONSE, 1, "answer"])]]
+    connection.on_connection([Failure(FailureKind.LOST, "the connection was lost", was_up=True)])
+    assert (await waiter)[2] == "answer"
+    connection.close("the test was over")
+
+
+async def test_of_a_flood_only_what_may_matter_is_read_at_once() -> None:
+    full = Full()
+    connection = connected(full)
+    waiters = [ask(connection, number) for number in range(1, 11)]
+    full.unread = [[LINK_TAG, ENCODER.pack([99])] for _ in range(FEW + 100)]
+    connection.on_connection([Failure(FailureKind.LOST, "the connection was lost", was_up=True)])
+    assert len(full.unread) == 100 - 2 * len(waiters)
+    connection.close("the test was over")
+    await asyncio.gather(*waiters, return_exceptions=True)
+
+
+async def test_an_engine_asks_a_full_connection_once_in_a_while() -> None:
+    full = Full()
+    connection = connected(full)
     assert connection.link.is_running and full.attempts == 1
     full.takes = False
     for number in range(1, 501):
-        connection.link.ledger.issued += 1
-        entry = make_entry(ENCODER, number, number, data=bytes(1000))
-        entry.waiter = connection.loop.create_future()
-        connection.link.ledger.submit(entry)
-        connection.leave()
+        ask(connection, number, 1000)
     assert full.attempts <= 3
     full.takes = True
     connection.on_writable()

@@ -325,6 +325,23 @@ def test_an_engine_that_keeps_to_its_window_is_never_heedless(window: int, steps
                 echo = [Kind.ECHO, record[1]]
 
 
+def test_an_engine_that_was_busy_with_a_full_window_under_way_is_not_heedless() -> None:
+    """The worst that one of ours can do: all that it may send is read before it has seen the first MARK."""
+    limits = Limits(window=40)
+    one, engine = peer(limits), Window()
+    engine.open(limits.window, limits.queued_bytes)
+    sent = 0
+    while engine.has_control_room():
+        engine.sent(10)
+        sent += 1
+    marks = 0
+    for _ in range(sent):
+        one.heard(10, 1.0)
+        assert not one.is_heedless
+        marks += sum(record[0] == Kind.MARK for record in cut(one))
+    assert marks and sent == limits.window + CONTROL_RESERVE
+
+
 @pytest.mark.parametrize("size", [10, 1 << 20])
 def test_whoever_sends_on_and_echoes_nothing_is_heedless(size: int) -> None:
     limits = Limits(message_bytes=1 << 20, queued_bytes=4 << 20)

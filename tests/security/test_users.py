@@ -101,6 +101,11 @@ def test_a_stamp_tells_changes(tmp_path: Path) -> None:
     third = stamp(tmp_path)
     (tmp_path / "notes.txt").write_text("")
     assert first != second != third == stamp(tmp_path)
+    file = tmp_path / "engine.pub"
+    before = file.stat()
+    file.write_text(f'public-key = ["{TWO}", "{ONE}"]\n')
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert stamp(tmp_path) != third, "another text of the same length, put there with the old time"
     assert stamp({"engine": ONE}) == stamp([ONE])
 
 
