@@ -13,17 +13,19 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from mpzmq.config import Limits
-from mpzmq.container.dispatch import Dispatcher
-from mpzmq.container.registry import Function, Registry
 from mpzmq.engine.requests import request_tags
+from mpzmq.handlers.admission import Admission
+from mpzmq.handlers.dispatch import Dispatcher
+from mpzmq.handlers.registry import Function, Registry
 from mpzmq.protocol.encoder import Encoder
 from mpzmq.protocol.entry import Entry, encode_request, remaining_ms
 from mpzmq.protocol.handshake import Inbox, Sessions
 from mpzmq.protocol.ids import UsedIds
+from mpzmq.protocol.kinds import Kind, Op
 from mpzmq.protocol.ledger import Ledger
 from mpzmq.protocol.outbox import Item, Outbox
 from mpzmq.protocol.verdicts import Verdicts
-from mpzmq.protocol.wire import LINK_TAG, Kind, MessageReader, Op, hello
+from mpzmq.protocol.wire import LINK_TAG, MessageReader, hello
 
 if TYPE_CHECKING:
     from mpzmq.protocol.peer import Peer
@@ -76,7 +78,7 @@ async def _one_round() -> dict[str, float]:
     def keep(peer: Peer, item: Item) -> None:
         replies.append(item)
 
-    dispatcher = Dispatcher(registry, sessions, limits, keep, "container")
+    dispatcher = Dispatcher(Admission(registry, sessions, limits, {}), sessions, limits, keep, "container")
 
     lap("")
     entries = []

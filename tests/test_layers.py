@@ -37,15 +37,16 @@ LEVELS: dict[str, int] = {
     "users": 0,
     "protocol": 1,
     "transport": 1,
-    "container": 2,
-    "engine": 2,
-    "keys": 2,
-    "public": 3,
-    "blocking": 4,
-    "testing": 4,
-    "": 5,  # mpzmq/__init__.py: all of the above, on first use
-    "cli": 6,
-    "__main__": 7,
+    "handlers": 2,
+    "container": 3,
+    "engine": 3,
+    "keys": 3,
+    "public": 4,
+    "blocking": 5,
+    "testing": 5,
+    "": 6,  # mpzmq/__init__.py: all of the above, on first use
+    "cli": 7,
+    "__main__": 8,
 }
 # The protocol takes bytes and time as arguments: nothing in it waits, listens or looks at a clock.
 IMPURE = {

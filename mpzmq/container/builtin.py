@@ -6,15 +6,32 @@ from typing import TYPE_CHECKING, Any
 
 from .._version import __version__
 from ..errors import Refused
+from ..handlers.registry import Function
 from ..message import Status
+from ..protocol.kinds import Op
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..handlers.registry import Registry
     from ..protocol.handshake import Sessions
-    from .registry import Registry
 
-__all__ = ["describe", "get_state", "set_state"]
+__all__ = ["builtin"]
+
+
+def builtin(registry: Registry, sessions: Sessions, name: str) -> dict[int, Function]:
+    """What a container answers by itself, by operation.
+
+    Args:
+        registry: its handlers.
+        sessions: its engines.
+        name: its name, for its description.
+    """
+    return {
+        Op.GETSTATE: Function(None, get_state),
+        Op.SETSTATE: Function(None, set_state(registry, sessions), cancellable=False),
+        Op.DESCRIBE: Function(None, describe(registry, sessions, name)),
+    }
 
 
 def get_state() -> None:

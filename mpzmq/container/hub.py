@@ -8,14 +8,17 @@ import logging
 import math
 from typing import TYPE_CHECKING
 
+from ..handlers.admission import Admission
+from ..handlers.dispatch import Dispatcher
 from ..message import Executed
 from ..protocol.handshake import Inbox, Sessions
+from ..protocol.kinds import Code, Goodbye, Kind
 from ..protocol.outbox import ENOUGH_BYTES, Item
 from ..protocol.peer import PeerState
 from ..protocol.replies import NOT_KEPT_TEXT, Reply
-from ..protocol.wire import Code, Goodbye, Kind, MessageReader
+from ..protocol.wire import MessageReader
 from ..transport.base import Curve, Delivery, SocketSettings
-from .dispatch import Dispatcher
+from .builtin import builtin
 from .guard import Guard
 
 if TYPE_CHECKING:
@@ -23,10 +26,10 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from ..config import HeartbeatPolicy, Limits
+    from ..handlers.registry import Registry
     from ..protocol.peer import Peer
     from ..security import Security
     from ..transport.base import Frames, Transport
-    from .registry import Registry
 
 __all__ = ["Hub"]
 
@@ -69,7 +72,8 @@ class Hub:
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self.sessions = Sessions(instance, name, heartbeat.interval, limits)
-        self.dispatcher = Dispatcher(registry, self.sessions, limits, self._reply, name)
+        admission = Admission(registry, self.sessions, limits, builtin(registry, self.sessions, name))
+        self.dispatcher = Dispatcher(admission, self.sessions, limits, self._reply, name)
         self._reader = MessageReader(limits, answered=Kind.REQUEST)
         self.security = security
         self._guard: Guard | None = None

@@ -14,16 +14,16 @@ from uuid import UUID, uuid4
 
 from ..address import parse_address
 from ..config import DEFAULT_HEARTBEAT, DEFAULT_LIMITS
+from ..handlers.registry import Function, Registry
 from ..home import Home
 from ..message import Status
-from ..protocol.wire import Goodbye
+from ..protocol.kinds import Goodbye
 from ..security import of_container
 from ..statistics import ServerStatistics
 from ..transport.tcp import ZmqTransport
 from .binding import bindable
 from .hub import Hub
 from .process import Signals, importing, loop_factory, run
-from .registry import Function, Registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable

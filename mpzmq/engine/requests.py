@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from ..message import Description, FunctionDescription, Method, Status
-from ..protocol.wire import Op
+from ..protocol.kinds import Op
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,8 @@ from uuid import UUID
 
 from ..errors import NotConnected, ProtocolError
 from ..message import Description, Executed, Method, Params, Status
-from ..protocol.wire import STATUSES, Op
+from ..protocol.kinds import Op
+from ..protocol.wire import STATUSES
 from .options import UNSET, Options
 from .requests import asked, checked_id, checked_name, description
 

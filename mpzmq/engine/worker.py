@@ -20,7 +20,8 @@ from ..home import Home
 from ..message import LinkState
 from ..protocol.encoder import Encoder
 from ..protocol.ids import UsedIds
-from ..protocol.wire import Kind, MessageReader
+from ..protocol.kinds import Kind
+from ..protocol.wire import MessageReader
 from ..security import of_engine
 from ..statistics import Statistics
 from ..transport.tcp import ZmqTransport

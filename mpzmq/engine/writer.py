@@ -23,7 +23,7 @@ from ..errors import (
 from ..message import LinkState, Method, Status
 from ..protocol.digest import digest_of
 from ..protocol.entry import Entry, encode_request, remaining_ms
-from ..protocol.wire import Flag, Op
+from ..protocol.kinds import Flag, Op
 from .options import UNSET, Options
 from .requests import asked, checked_id, checked_name, request_tags
 
@@ -201,7 +201,7 @@ class ComputerEngineWriter:
         """Sends one request and waits for its end.
 
         Args:
-            op: what is asked, one of :class:`~mpzmq.protocol.wire.Op`.
+            op: what is asked, one of :class:`~mpzmq.protocol.kinds.Op`.
             function: its name, in a CALL.
             args: the arguments.
             kwargs: those by name.

@@ -9,8 +9,8 @@ import msgpack
 
 from ..errors import EncodeError
 from ..message import Executed
+from .kinds import Kind, Op
 from .outbox import Item
-from .wire import Kind, Op
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +41,7 @@ class Entry(Item):
 
     Attributes:
         sequence: its number in the session.
-        op: what is asked, one of :class:`~mpzmq.protocol.wire.Op`.
+        op: what is asked, one of :class:`~mpzmq.protocol.kinds.Op`.
         function: its name, in a CALL.
         deadline: when it ends without a reply; None: never.
         waiter: whoever is told of the end; the protocol only keeps it.
@@ -147,7 +147,7 @@ def encode_request(
         encoder: packs the values.
         sequence: the request's number in the session.
         remaining: milliseconds until its deadline; None: it has none.
-        flags: bits of :class:`~mpzmq.protocol.wire.Flag`.
+        flags: bits of :class:`~mpzmq.protocol.kinds.Flag`.
         op: what is asked.
         function: its name, in a CALL.
         args: the arguments; in a plain request, the data alone.

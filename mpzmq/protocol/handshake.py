@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 from ..message import Executed, Status
 from . import wire
 from .encoder import Encoder
+from .kinds import Code, Goodbye, Kind
 from .peer import Peer, PeerSignal, PeerState, Session
 from .replies import Room
 from .strays import Strays
-from .wire import EXECUTED_NUMBER, LINK_TAG, STATUS_NUMBER, Code, Frames, Goodbye, Kind, Record
+from .wire import EXECUTED_NUMBER, LINK_TAG, STATUS_NUMBER, Frames, Record
 
 if TYPE_CHECKING:
     from uuid import UUID

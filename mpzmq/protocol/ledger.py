@@ -10,10 +10,11 @@ from ..errors import MessageTooLarge
 from ..message import Executed
 from ..statistics import Statistics
 from .ids import MOST_IDS, SpentIds
+from .kinds import Code
 from .outbox import Outbox
 from .pending import PendingTable
 from .receipts import MOST_UNTOLD, Receipts
-from .wire import EXECUTED_NUMBER, Code
+from .wire import EXECUTED_NUMBER
 
 if TYPE_CHECKING:
     from collections.abc import Callable

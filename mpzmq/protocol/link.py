@@ -14,12 +14,13 @@ from ..failure import Failure, FailureKind
 from ..message import LinkState, Status
 from . import wire
 from .attempts import Attempts
+from .kinds import Code, Goodbye, Kind
 from .ledger import Ledger
 from .liveness import Liveness
 from .recovery import Recovery
 from .states import TRANSITIONS, TURNED_AWAY, Signal
 from .window import Window
-from .wire import LINK_TAG, STATUSES, Code, Goodbye, Kind
+from .wire import LINK_TAG, STATUSES
 from .witness import Witness
 
 if TYPE_CHECKING:

@@ -8,10 +8,11 @@ from collections import deque
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from .kinds import Kind
 from .outbox import Outbox, Outgoing
 from .replies import ReplyCache
 from .window import CONTROL_RESERVE, ReadCounter
-from .wire import BATCH_BYTES, LINK_TAG, Kind
+from .wire import BATCH_BYTES, LINK_TAG
 
 if TYPE_CHECKING:
     from ..config import Limits

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from .wire import MOST_TAGS, Kind, Record
+from typing import TYPE_CHECKING
+
+from .kinds import Kind
+from .shapes import MOST_TAGS
+
+if TYPE_CHECKING:
+    from .wire import Record
 
 __all__ = ["MOST_UNTOLD", "Receipts"]
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from .ids import MOST_IDS
 from .outbox import Item
-from .wire import MOST_TAGS, TAG
+from .shapes import MOST_TAGS
+from .wire import TAG
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

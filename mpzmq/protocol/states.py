@@ -6,7 +6,7 @@ import enum
 
 from ..failure import FailureKind
 from ..message import LinkState
-from .wire import Goodbye
+from .kinds import Goodbye
 
 __all__ = ["TRANSITIONS", "TURNED_AWAY", "Signal"]
 

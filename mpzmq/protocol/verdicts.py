@@ -27,7 +27,8 @@ from ..errors import (
     Unsupported,
 )
 from ..message import Executed, LinkState
-from .wire import EXECUTED, Code
+from .kinds import Code
+from .wire import EXECUTED
 
 if TYPE_CHECKING:
     from .entry import Entry

@@ -31,7 +31,7 @@ from mpzmq import (
 )
 from mpzmq.protocol import wire
 from mpzmq.protocol.encoder import Encoder
-from mpzmq.protocol.wire import Code, Kind, Op
+from mpzmq.protocol.kinds import Code, Kind, Op
 from mpzmq.testing import Proxy
 
 from .engine import Job

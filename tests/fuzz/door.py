@@ -16,7 +16,9 @@ from mpzmq.message import LinkState
 from mpzmq.protocol import wire
 from mpzmq.protocol.encoder import Encoder
 from mpzmq.protocol.handshake import Inbox, Sessions
-from mpzmq.protocol.wire import LINK_TAG, Kind, Message, MessageReader
+from mpzmq.protocol.kinds import Kind
+from mpzmq.protocol.shapes import SHAPES
+from mpzmq.protocol.wire import LINK_TAG, Message, MessageReader
 from tests.protocol.support import Pair, same, tag
 
 if TYPE_CHECKING:
@@ -85,7 +87,7 @@ class Door:
         assert all(len(one) == 16 for one in message.malformed)
         for one, record in message.records:
             assert len(one) == 16 and type(record) is list and type(record[0]) is int
-            length, check = wire._SHAPES[record[0]]
+            length, check = SHAPES[record[0]]
             assert len(record) == length
             assert check(record, self._readers[side]._decoder), "it does not satisfy its own shape"
             self._comes_again(record)

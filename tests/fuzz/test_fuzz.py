@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mpzmq.config import Limits
-from mpzmq.protocol.wire import Kind, MessageReader
+from mpzmq.protocol.kinds import Kind
+from mpzmq.protocol.wire import MessageReader
 
 from .cost import MEMORY_FACTOR, peak_memory
 from .door import LIMITS, Door, packed_input, unpacked_input

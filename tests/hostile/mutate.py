@@ -14,7 +14,8 @@ from uuid import UUID
 from mpzmq.config import Limits
 from mpzmq.protocol import wire
 from mpzmq.protocol.encoder import Encoder
-from mpzmq.protocol.wire import LINK_TAG, Kind, Op
+from mpzmq.protocol.kinds import Kind, Op
+from mpzmq.protocol.wire import LINK_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Callable

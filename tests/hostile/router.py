@@ -16,7 +16,8 @@ import zmq
 from mpzmq.config import Limits
 from mpzmq.protocol import wire
 from mpzmq.protocol.encoder import Encoder
-from mpzmq.protocol.wire import LINK_TAG, Kind
+from mpzmq.protocol.kinds import Kind
+from mpzmq.protocol.wire import LINK_TAG
 
 from .mutate import CONTAINER, mutant
 

@@ -11,8 +11,9 @@ from mpzmq import errors
 from mpzmq.config import Limits
 from mpzmq.protocol import wire
 from mpzmq.protocol.handshake import Inbox, Sessions
+from mpzmq.protocol.kinds import Code, Goodbye, Kind, Op
 from mpzmq.protocol.receipts import MOST_UNTOLD
-from mpzmq.protocol.wire import LINK_TAG, Code, Goodbye, Kind, Message, Op
+from mpzmq.protocol.wire import LINK_TAG, Message
 from tests.protocol.support import Pair, tag
 
 from .liar import liars

@@ -11,7 +11,8 @@ import zmq
 
 from mpzmq.config import Limits
 from mpzmq.protocol.encoder import Encoder
-from mpzmq.protocol.wire import LINK_TAG, Kind
+from mpzmq.protocol.kinds import Kind
+from mpzmq.protocol.wire import LINK_TAG
 
 from .liar import LyingEngine, liars, request
 

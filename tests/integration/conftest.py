@@ -24,7 +24,7 @@ from mpzmq import (
 )
 from mpzmq.protocol import wire
 from mpzmq.protocol.encoder import Encoder
-from mpzmq.protocol.wire import Kind
+from mpzmq.protocol.kinds import Kind
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator

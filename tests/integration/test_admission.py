@@ -32,8 +32,8 @@ from mpzmq import (
     RequestContext,
     RequestTimeout,
 )
-from mpzmq.container.admission import ENGINES_WORTH
-from mpzmq.protocol.wire import Code, Kind, Op
+from mpzmq.handlers.admission import ENGINES_WORTH
+from mpzmq.protocol.kinds import Code, Kind, Op
 from mpzmq.testing import connected
 
 from .conftest import QUICK, REDIAL, ROOT, SECONDS, adds_up, event_of, soon, until

@@ -48,7 +48,7 @@ from mpzmq import (
     StatusChanged,
     Unsupported,
 )
-from mpzmq.protocol.wire import Code, Kind
+from mpzmq.protocol.kinds import Code, Kind
 
 from .conftest import REDIAL, ROOT, Scene, adds_up, event_of, free_port, soon, until
 

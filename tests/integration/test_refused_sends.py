@@ -11,14 +11,15 @@ import msgpack
 from mpzmq.address import parse_address
 from mpzmq.config import HeartbeatPolicy, Limits, ReconnectPolicy
 from mpzmq.container.hub import Hub
-from mpzmq.container.registry import Function, Registry
 from mpzmq.engine.connection import FEW, Connection
 from mpzmq.errors import ConnectionClosed
 from mpzmq.failure import Failure, FailureKind
+from mpzmq.handlers.registry import Function, Registry
 from mpzmq.message import Executed, Status
 from mpzmq.protocol.encoder import Encoder
 from mpzmq.protocol.ids import UsedIds
-from mpzmq.protocol.wire import EXECUTED_NUMBER, LINK_TAG, Code, Kind, MessageReader, Op, hello, welcome
+from mpzmq.protocol.kinds import Code, Kind, Op
+from mpzmq.protocol.wire import EXECUTED_NUMBER, LINK_TAG, MessageReader, hello, welcome
 from mpzmq.transport.base import Delivery
 
 from ..protocol.support import make_entry, tag

@@ -13,7 +13,7 @@ ARM_TWICE = """
 import asyncio, uuid, uvloop
 from mpzmq.config import HeartbeatPolicy, Limits
 from mpzmq.container.hub import Hub
-from mpzmq.container.registry import Registry
+from mpzmq.handlers.registry import Registry
 from tests.integration.test_refused_sends import Full
 
 async def arm_twice():

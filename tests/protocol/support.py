@@ -16,9 +16,10 @@ from mpzmq.protocol.digest import digest_of
 from mpzmq.protocol.encoder import Encoder
 from mpzmq.protocol.entry import Entry, encode_request, remaining_ms
 from mpzmq.protocol.ids import UsedIds
+from mpzmq.protocol.kinds import Flag, Kind, Op
 from mpzmq.protocol.link import Link
 from mpzmq.protocol.verdicts import Verdicts
-from mpzmq.protocol.wire import LINK_TAG, Flag, Kind, Message, MessageReader, Op, Record
+from mpzmq.protocol.wire import LINK_TAG, Message, MessageReader, Record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,7 +10,7 @@ import pytest
 from mpzmq.config import Limits
 from mpzmq.protocol.encoder import Encoder
 from mpzmq.protocol.entry import encode_request, remaining_ms, request_in_words
-from mpzmq.protocol.wire import Flag, Kind, Op
+from mpzmq.protocol.kinds import Flag, Kind, Op
 
 from .support import make_entry
 

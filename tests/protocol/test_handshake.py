@@ -12,12 +12,13 @@ from mpzmq.config import Limits
 from mpzmq.message import Executed, Status
 from mpzmq.protocol import wire
 from mpzmq.protocol.handshake import Inbox, Sessions
+from mpzmq.protocol.kinds import Code, Goodbye, Kind, Op
 from mpzmq.protocol.outbox import Item
 from mpzmq.protocol.peer import OLD_ROUTES, Peer, PeerState
 from mpzmq.protocol.replies import Reply
 from mpzmq.protocol.strays import MOST_MESSAGES, MOST_ROUTES, Strays
 from mpzmq.protocol.window import CONTROL_RESERVE
-from mpzmq.protocol.wire import LINK_TAG, Code, Goodbye, Kind, Message, MessageReader, Op
+from mpzmq.protocol.wire import LINK_TAG, Message, MessageReader
 
 from .support import INSTANCE, SESSION, tag
 

@@ -11,9 +11,9 @@ from mpzmq.config import Limits
 from mpzmq.message import Executed, LinkState
 from mpzmq.protocol.encoder import Encoder
 from mpzmq.protocol.ids import MOST_IDS, UsedIds
+from mpzmq.protocol.kinds import Code, Kind
 from mpzmq.protocol.ledger import Ledger
 from mpzmq.protocol.verdicts import Verdicts
-from mpzmq.protocol.wire import Code, Kind
 
 from .support import REMOTE, make_entry, tag
 

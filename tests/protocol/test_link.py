@@ -17,9 +17,10 @@ from mpzmq.config import HeartbeatPolicy, Limits, ReconnectPolicy
 from mpzmq.events import LinkBusy, LinkDown, LinkFailed, LinkRetry, LinkUp, StatusChanged
 from mpzmq.failure import Failure, FailureKind
 from mpzmq.message import Executed, LinkState, Status
+from mpzmq.protocol.kinds import Code, Goodbye, Kind
 from mpzmq.protocol.states import TRANSITIONS, Signal
 from mpzmq.protocol.window import CONTROL_RESERVE
-from mpzmq.protocol.wire import LINK_TAG, Code, Goodbye, Kind, Message
+from mpzmq.protocol.wire import LINK_TAG, Message
 
 from .support import INSTANCE, LOST, REFUSED, SESSION, Pair, kinds, numbers, tag
 

@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from mpzmq.config import Limits
 from mpzmq.protocol import wire
 from mpzmq.protocol.encoder import Encoder
+from mpzmq.protocol.kinds import Kind
 from mpzmq.protocol.outbox import Item
 from mpzmq.protocol.peer import OLD_ROUTES, PEER_TRANSITIONS, SLOW_FACTOR, Peer, PeerSignal, PeerState
 from mpzmq.protocol.replies import Reply, Room
 from mpzmq.protocol.window import CONTROL_RESERVE, Window
-from mpzmq.protocol.wire import BATCH_BYTES, LINK_TAG, Kind
+from mpzmq.protocol.wire import BATCH_BYTES, LINK_TAG
 
 from .support import SESSION, tag
 

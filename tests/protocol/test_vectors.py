@@ -27,8 +27,9 @@ from mpzmq.config import Limits
 from mpzmq.message import Status
 from mpzmq.protocol import wire
 from mpzmq.protocol.encoder import Encoder
+from mpzmq.protocol.kinds import Code, Goodbye, Kind, Op
 from mpzmq.protocol.outbox import Item, Outbox
-from mpzmq.protocol.wire import Code, Goodbye, Kind, MessageReader, Op
+from mpzmq.protocol.wire import MessageReader
 
 from .support import same
 

@@ -12,8 +12,8 @@ from mpzmq import errors
 from mpzmq.config import Limits
 from mpzmq.message import Executed, LinkState
 from mpzmq.protocol.encoder import Encoder
+from mpzmq.protocol.kinds import Code, Kind
 from mpzmq.protocol.verdicts import Verdicts
-from mpzmq.protocol.wire import Code, Kind
 
 from .support import REMOTE, make_entry
 

@@ -15,6 +15,7 @@ from mpzmq.config import Limits
 from mpzmq.message import Executed, Status
 from mpzmq.protocol import wire
 from mpzmq.protocol.encoder import Encoder
+from mpzmq.protocol.kinds import Code, Goodbye, Kind, Op
 from mpzmq.protocol.wire import (
     BATCH_BYTES,
     EXECUTED,
@@ -22,12 +23,8 @@ from mpzmq.protocol.wire import (
     LINK_TAG,
     STATUS_NUMBER,
     STATUSES,
-    Code,
-    Goodbye,
-    Kind,
     Message,
     MessageReader,
-    Op,
 )
 
 from .support import tag

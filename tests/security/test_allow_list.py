@@ -23,7 +23,7 @@ from mpzmq import (
 )
 from mpzmq.protocol import wire
 from mpzmq.protocol.encoder import Encoder
-from mpzmq.protocol.wire import Kind, Op
+from mpzmq.protocol.kinds import Kind, Op
 from tests.integration.conftest import event_of, soon, until
 
 from .conftest import ENGINE, STRANGER, Secured

@@ -15,7 +15,7 @@ from .schedule import HAS_MAX_CONCURRENCY
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
 
-    from mpzmq.container.registry import Registry
+    from mpzmq.handlers.registry import Registry
     from mpzmq.transport.memory import MemoryHost, MemoryNetwork
 
     from .history import History

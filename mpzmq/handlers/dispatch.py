@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from ..context import current
 from ..errors import EncodeError, Refused, RemoteError
 from ..message import Executed
+from ..protocol.kinds import Code, Flag
 from ..protocol.peer import PeerState
 from ..protocol.pending import Deadlines
-from ..protocol.wire import Code, Flag
-from .admission import Admission, Refusal
+from .admission import Refusal
 from .answers import Answers, is_own_word
 from .gate import Gates
 from .repeats import Repeats
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ..protocol.peer import Peer
     from ..protocol.replies import Reply
     from ..protocol.wire import Record
-    from .registry import Registry
+    from .admission import Admission
 
 __all__ = ["Dispatcher"]
 
@@ -56,7 +56,7 @@ class Dispatcher:
     """Runs the requests of one container.
 
     Args:
-        registry: the handlers.
+        admission: what may run.
         sessions: the engines, for status and draining.
         limits: bounds.
         reply: takes a reply to be sent.
@@ -65,7 +65,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        registry: Registry,
+        admission: Admission,
         sessions: Sessions,
         limits: Limits,
         reply: Callable[[Peer, Item], None],
@@ -76,7 +76,7 @@ class Dispatcher:
         self.received = self.replied = self.failed = self.refused = self.cancelled = 0
         self.deadlines = Deadlines()
         self._sessions = sessions
-        self._admission = Admission(registry, sessions, limits, name)
+        self._admission = admission
         self._answers = Answers(sessions)
         self.repeats = Repeats(self._answers, sessions)
         self._gates = Gates(limits.threads)

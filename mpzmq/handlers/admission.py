@@ -6,18 +6,18 @@ import difflib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..message import Status
-from ..protocol.wire import Code, Op
-from .builtin import describe, get_state, set_state
-from .registry import Function
+from ..protocol.kinds import Code, Op
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ..config import Limits
     from ..protocol.handshake import Sessions
     from ..protocol.peer import Peer
     from ..protocol.replies import ReplyCache
     from ..protocol.wire import Record
     from ..users import User
-    from .registry import Registry
+    from .registry import Function, Registry
 
 __all__ = ["Admission", "Refusal"]
 
@@ -63,10 +63,10 @@ class Admission:
         registry: the handlers.
         sessions: the engines, for status and draining.
         limits: bounds.
-        name: the container's name, for its description.
+        builtin: what is answered without a handler of the user's, by operation.
     """
 
-    def __init__(self, registry: Registry, sessions: Sessions, limits: Limits, name: str) -> None:
+    def __init__(self, registry: Registry, sessions: Sessions, limits: Limits, builtin: Mapping[int, Function]) -> None:
         self._registry = registry
         self._functions = registry.functions
         self._sessions = sessions
@@ -75,11 +75,7 @@ class Admission:
         self.is_closing = False
         """Whether not even the container itself answers any more."""
         self._count = self._bytes = 0
-        self._builtin = {
-            Op.GETSTATE: Function(None, get_state),
-            Op.SETSTATE: Function(None, set_state(registry, sessions), cancellable=False),
-            Op.DESCRIBE: Function(None, describe(registry, sessions, name)),
-        }
+        self._builtin = builtin
 
     def judge(self, peer: Peer, record: Record, size: int) -> Function | Refusal:
         """What is to be called for a REQUEST, or why it is not.

@@ -8,9 +8,9 @@ from ..config import MAX_COUNT, Limits
 from ..message import Executed
 from ..protocol.digest import digest_of
 from ..protocol.encoder import Encoder
+from ..protocol.kinds import Code, Flag
 from ..protocol.peer import PeerState
 from ..protocol.replies import NOT_KEPT_TEXT, Reply
-from ..protocol.wire import Code, Flag
 from .running import Ending
 
 if TYPE_CHECKING:

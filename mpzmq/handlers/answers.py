@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import EncodeError, MpzmqError, Refused, RemoteError, RequestError
 from ..message import Executed
+from ..protocol.kinds import Code, Kind
 from ..protocol.outbox import Item
 from ..protocol.replies import Reply
-from ..protocol.wire import STATUS_NUMBER, Code, Kind
+from ..protocol.wire import STATUS_NUMBER
 from .running import Ending
 
 if TYPE_CHECKING:

@@ -1,0 +1,71 @@
+"""The numbers on the wire: kinds of records, operations, flags, codes. docs/protocol.md tells what each means."""
+
+from __future__ import annotations
+
+__all__ = ["Code", "Flag", "Goodbye", "Kind", "Op"]
+
+
+class Kind:
+    """The first element of a record. 16 to 31 are reserved for streams; unknown kinds are ignored and counted."""
+
+    HELLO = 1
+    WELCOME = 2
+    REQUEST = 3
+    RESPONSE = 4
+    ERROR = 5
+    CANCEL = 6
+    PING = 7
+    PONG = 8
+    GOODBYE = 9
+    STARTED = 10
+    ACK = 11
+    RECEIVED = 12
+    MARK = 13
+    ECHO = 14
+
+
+class Op:
+    """What a REQUEST asks for."""
+
+    INVOKE = 0
+    SETSTATE = 1
+    GETSTATE = 2
+    CALL = 3
+    DESCRIBE = 4
+
+
+class Flag:
+    """Bits of a REQUEST."""
+
+    IDEMPOTENT = 1
+    CHOSEN = 2  # the caller chose the id, and may issue it again
+
+
+class Code:
+    """What an ERROR record says."""
+
+    NO_SESSION = 1
+    MALFORMED = 2
+    UNSUPPORTED = 3
+    INVALID_ARGUMENTS = 4
+    STOPPED = 5
+    DRAINING = 6
+    REFUSED = 7
+    OVERLOADED = 8
+    CANCELLED = 9
+    EXPIRED = 10
+    REMOTE = 11
+    ID_REUSED = 12
+    STALE = 13
+    NOT_KEPT = 14
+    NOT_PERMITTED = 15
+
+
+class Goodbye:
+    """Why a side says GOODBYE."""
+
+    DRAINING = 1
+    CLOSED = 2
+    VERSION = 3
+    TOO_MANY_SESSIONS = 4
+    NOT_ALLOWED = 5

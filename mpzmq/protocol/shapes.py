@@ -1,0 +1,165 @@
+"""The shape of each kind of record: what is looked at before anything of it is acted upon."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from .decoder import CONTAINERS
+from .kinds import Kind, Op
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .decoder import Decoder
+
+__all__ = ["MOST_TAGS", "SHAPES"]
+
+MOST_TAGS = 1024
+"""Tags that one RECEIVED names: it fits into any message with others."""
+
+Record = list[Any]
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _is_below(value: object, end: int) -> bool:
+    return type(value) is int and 0 <= value < end
+
+
+def _is_seconds(value: object) -> bool:
+    return type(value) in (int, float) and 0 < value < math.inf  # type: ignore[operator]
+
+
+def _is_announced(value: object) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(key, str) and type(item) is int and item > 0 for key, item in value.items()
+    )
+
+
+_CALL, _WITHOUT_ARGS = Op.CALL, (Op.GETSTATE, Op.DESCRIBE)
+"""Names of the module, since each look-up in a class takes as long as three of them (Python 3.11)."""
+
+
+def _check_request(record: Record, decoder: Decoder) -> bool:
+    _, sequence, remaining, flags, op, function, args, kwargs, metadata = record
+    if not (
+        type(sequence) is type(flags) is type(op) is int
+        and (remaining is None or type(remaining) is int)
+        and (function is None or type(function) is str)
+        and type(args) is list
+    ):
+        return False
+    for value in args:
+        if type(value) in CONTAINERS:
+            decoder.check(args)
+            break
+    if kwargs is not None:
+        if type(kwargs) is not dict or not all(type(key) is str for key in kwargs):
+            return False
+        decoder.check(kwargs)
+    if metadata is not None:
+        if type(metadata) is not dict or not all(type(key) is str for key in metadata):
+            return False
+        decoder.check(metadata)
+    if op == _CALL:
+        return function is not None
+    return len(args) == 1 or op in _WITHOUT_ARGS
+
+
+def _check_response(record: Record, decoder: Decoder) -> bool:
+    _, status, data = record
+    if type(data) in CONTAINERS:
+        decoder.check((data,))
+    return type(status) is int and 0 <= status < 2
+
+
+def _check_error(record: Record, decoder: Decoder) -> bool:
+    _, code, executed, status, message, detail = record
+    if not (type(code) is int and _is_below(executed, 3) and _is_below(status, 2) and type(message) is str):
+        return False
+    if detail is not None:
+        if type(detail) is not dict:
+            return False
+        decoder.check(detail)
+    return True
+
+
+def _check_hello(record: Record, decoder: Decoder) -> bool:
+    _, versions, session, number, name, interval, limits = record
+    return (
+        isinstance(versions, list)
+        and all(map(_is_count, versions))
+        and isinstance(session, UUID)
+        and _is_count(number)
+        and isinstance(name, str)
+        and _is_seconds(interval)
+        and _is_announced(limits)
+    )
+
+
+def _check_welcome(record: Record, decoder: Decoder) -> bool:
+    _, version, instance, number, resumed, status, name, interval, window, limits = record
+    return (
+        type(version) is int
+        and isinstance(instance, UUID)
+        and _is_count(number)
+        and isinstance(resumed, bool)
+        and _is_below(status, 2)
+        and isinstance(name, str)
+        and _is_seconds(interval)
+        and isinstance(window, list)
+        and len(window) == 2
+        and all(_is_count(size) and size > 0 for size in window)
+        and _is_announced(limits)
+    )
+
+
+def _check_nothing(record: Record, decoder: Decoder) -> bool:
+    return True
+
+
+def _check_ping(record: Record, decoder: Decoder) -> bool:
+    return _is_count(record[1])
+
+
+def _check_pong(record: Record, decoder: Decoder) -> bool:
+    _, number, messages, size = record
+    return _is_count(number) and _is_count(messages) and _is_count(size)
+
+
+def _check_goodbye(record: Record, decoder: Decoder) -> bool:
+    _, code, text = record
+    return type(code) is int and type(text) is str
+
+
+def _check_ack(record: Record, decoder: Decoder) -> bool:
+    _, messages, size = record
+    return _is_count(messages) and _is_count(size)
+
+
+def _check_received(record: Record, decoder: Decoder) -> bool:
+    _, low_water, tags = record
+    return _is_count(low_water) and type(tags) is bytes and len(tags) % 16 == 0 and len(tags) <= 16 * MOST_TAGS
+
+
+# How many fields this version knows, and what it wants of them. Fields behind those are a later version's.
+SHAPES: dict[int, tuple[int, Callable[[Record, Decoder], bool]]] = {
+    Kind.HELLO: (7, _check_hello),
+    Kind.WELCOME: (10, _check_welcome),
+    Kind.REQUEST: (9, _check_request),
+    Kind.RESPONSE: (3, _check_response),
+    Kind.ERROR: (6, _check_error),
+    Kind.CANCEL: (1, _check_nothing),
+    Kind.PING: (2, _check_ping),
+    Kind.PONG: (4, _check_pong),
+    Kind.MARK: (2, _check_ping),
+    Kind.ECHO: (2, _check_ping),
+    Kind.GOODBYE: (3, _check_goodbye),
+    Kind.ACK: (3, _check_ack),
+    Kind.STARTED: (1, _check_nothing),
+    Kind.RECEIVED: (3, _check_received),
+}
