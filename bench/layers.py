@@ -78,7 +78,9 @@ async def _one_round() -> dict[str, float]:
     def keep(peer: Peer, item: Item) -> None:
         replies.append(item)
 
-    dispatcher = Dispatcher(Admission(registry, sessions, limits, {}), sessions, limits, keep, "container")
+    dispatcher = Dispatcher(
+        Admission(registry, sessions, limits, {}), sessions, limits, keep, lambda peer: None, "container"
+    )
 
     lap("")
     entries = []

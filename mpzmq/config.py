@@ -113,6 +113,8 @@ class Limits:
         handshakes: connections to one container that may be in the middle of their ZMTP handshake; one more is closed.
         threads: worker threads of one container for ``thread=True`` functions.
         events: events that one slow listener may leave unread before it loses the oldest.
+        stream_items: items of one stream that may be on their way before any of them is read.
+        stream_bytes: the same in bytes; one item more passes, whatever its size.
         depth: nesting of lists and dicts in one value.
         items: elements in all lists and dicts of one value.
     """
@@ -129,6 +131,8 @@ class Limits:
     handshakes: int = 1024
     threads: int = 32
     events: int = 1024
+    stream_items: int = 1024
+    stream_bytes: int = 4 * 1024 * 1024
     depth: int = 64
     items: int = 100_000
 

@@ -37,7 +37,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
-from .message import Executed
+from .message import Executed, StreamProgress
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -187,10 +187,12 @@ class ConnectionLost(RequestError, ConnectionResetError):
     Attributes:
         instance_changed: True when the container was restarted, False when it is the same process as before,
             None when that is not known.
+        progress: how far a stream, an upload or a channel got; None for a request with one result.
     """
 
     executed = Executed.UNKNOWN
     instance_changed: bool | None = None
+    progress: StreamProgress | None = None
 
 
 class ConnectionClosed(ConnectionLost, BrokenPipeError):

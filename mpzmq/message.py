@@ -17,6 +17,7 @@ __all__ = [
     "Method",
     "Params",
     "Status",
+    "StreamProgress",
 ]
 
 
@@ -81,6 +82,21 @@ class Params:
     method: Method = Method.INVOKE
     status: Status = Status.RUNNING
     data: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamProgress:
+    """How far a stream, an upload or a channel got, in items.
+
+    Attributes:
+        sent: items that have left this side.
+        taken: those of them that the other side has said it has.
+        received: items that have come from the other side.
+    """
+
+    sent: int = 0
+    taken: int = 0
+    received: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from .container.server import ContainerServer
 from .context import RequestContext, current_request, detached
 from .engine.reader import ComputerEngineReader
 from .engine.service import EngineService
+from .engine.streams import Channel, ReplyStream
 from .engine.worker import ComputerEngineWorker
 from .engine.writer import ComputerEngineWriter
 from .errors import (
@@ -48,13 +49,14 @@ from .events import (
     StatusChanged,
 )
 from .evidence import Evidence, StateChange
-from .message import Description, Executed, FunctionDescription, LinkState, Method, Params, Status
+from .message import Description, Executed, FunctionDescription, LinkState, Method, Params, Status, StreamProgress
 from .security import Security
 from .statistics import ServerStatistics, Statistics
 
 __all__ = [
     "AddressNotFound",
     "AuthenticationFailed",
+    "Channel",
     "ComputerEngineReader",
     "ComputerEngineWorker",
     "ComputerEngineWriter",
@@ -97,6 +99,7 @@ __all__ = [
     "ReconnectPolicy",
     "Refused",
     "RemoteError",
+    "ReplyStream",
     "RequestCancelled",
     "RequestContext",
     "RequestError",
@@ -108,6 +111,7 @@ __all__ = [
     "Statistics",
     "Status",
     "StatusChanged",
+    "StreamProgress",
     "Unsupported",
     "__version__",
     "current_request",

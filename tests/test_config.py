@@ -30,6 +30,8 @@ DEFAULTS: dict[Policy, dict[str, Any]] = {
         "handshakes": 1024,
         "threads": 32,
         "events": 1024,
+        "stream_items": 1024,
+        "stream_bytes": 4 * MIB,
         "depth": 64,
         "items": 100_000,
     },

@@ -73,7 +73,7 @@ class Hub:
         self._loop = asyncio.get_running_loop()
         self.sessions = Sessions(instance, name, heartbeat.interval, limits)
         admission = Admission(registry, self.sessions, limits, builtin(registry, self.sessions, name))
-        self.dispatcher = Dispatcher(admission, self.sessions, limits, self._reply, name)
+        self.dispatcher = Dispatcher(admission, self.sessions, limits, self._reply, self._stir, name)
         self._reader = MessageReader(limits, answered=Kind.REQUEST)
         self.security = security
         self._guard: Guard | None = None
@@ -240,6 +240,13 @@ class Hub:
         elif peer.outbox.bytes >= ENOUGH_BYTES:
             self._flush()
 
+    def _stir(self, peer: Peer) -> None:
+        """Items of a stream, or word of one, may leave: as for replies, the first of a pass at once."""
+        self.sessions.dirty[peer] = None
+        if not self._gathering:
+            self._gather()
+            self._flush()
+
     def _give_up(self, peer: Peer) -> None:
         log.warning("engine %r does not read its replies: its connection is given up", peer.name)
         self._full.pop(peer, None)
@@ -260,6 +267,15 @@ class Hub:
         for route, frames in sessions.strays.take():
             # To a connection that is gone or does not read, nothing is owed.
             self.router.send(route, frames)
+        self._flush_peers(sessions)
+        if sessions.bells:
+            bells = sessions.bells.copy()
+            sessions.bells.clear()
+            for bell in bells:
+                if bell is not None:  # nobody has waited yet
+                    bell.ring()
+
+    def _flush_peers(self, sessions: Sessions) -> None:
         now = self._loop.time()
         while sessions.dirty:
             peer, _ = sessions.dirty.popitem()
@@ -309,6 +325,7 @@ class Hub:
         for peer in [peer for peer in self.sessions.connected() if peer.is_deaf(now - self._patience)]:
             self._give_up(peer)
         self._tell_given_up()
+        self.dispatcher.abandon(self.sessions.abandoned(now))
         self._flush()
 
     def _tell_given_up(self) -> None:

@@ -203,9 +203,11 @@ class Connection:
             self._give_up(link.turned_away)
         if link.ledger.ended:
             self._end(link.ledger.take_ended())
-        if link.events:
+        if link.ledger.bells:
+            self._ring()
+        if link.news.events:
             self._tell()
-        if link.ledger.outbox:
+        if link.ledger.outbox or link.ledger.outflows:
             self._flush()
         if self._timer is None:
             self._arm()
@@ -226,9 +228,17 @@ class Connection:
             self._gather()
         self._wake()
 
+    def _ring(self) -> None:
+        """Wakes those who wait for streams."""
+        bells = self.link.ledger.bells.copy()
+        self.link.ledger.bells.clear()
+        for bell in bells:
+            if bell is not None:  # nobody has waited yet
+                bell.ring()
+
     def _tell(self) -> None:
         link = self.link
-        told, link.events = link.events, []
+        told, link.news.events = link.news.events, []
         now = time.time()
         for event in told:
             log.info("%s: %s (%s)", link.verdicts.whom, type(event).__name__, event.reason)
@@ -254,10 +264,12 @@ class Connection:
         while (outgoing := link.next_outgoing(now)) is not None:
             self._refused = not dealer.send(outgoing.frames)
             if self._refused:
-                link.ledger.outbox.take_back(outgoing)
+                link.refuse(outgoing)
                 return
             link.sent(outgoing, now)
             self._reader.sent(len(outgoing.items))
+        if link.ledger.bells:
+            self._ring()
 
     def _gather(self) -> None:
         self._first_left = self._gathering = True

@@ -56,4 +56,9 @@ class ComputerEngineReader:
             return Failure(FailureKind.LOST, "it floods this engine with what was not asked for", was_up=True)
         for frames in messages:
             self._link.receive(self._messages.read(frames), now)
+        ledger = self._link.ledger
+        if ledger.fed:
+            # What came on a stream had been asked for: each chunk is within the credit, or ends the stream.
+            self._owed = min(self._most, self._owed + ledger.fed)
+            ledger.fed = 0
         return None

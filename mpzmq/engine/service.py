@@ -11,34 +11,29 @@ from ..protocol.kinds import Op
 from ..protocol.wire import STATUSES
 from .options import UNSET, Options
 from .requests import asked, checked_id, checked_name, description
+from .streams import Asked, Channel, ReplyStream, upload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Mapping
 
+    from ..config import Limits
     from ..home import Home
     from ..protocol.ids import UsedIds
     from ..protocol.wire import Record
     from ..statistics import Statistics
+    from .door import RequestDoor
     from .events import EventStream
     from .options import _U
 
-__all__ = ["Door", "EngineService", "Requests"]
+__all__ = ["EngineService", "Handle", "Requests"]
 
 
-class Door(Protocol):
+class Handle(Protocol):
     """What a service needs of a container's handle."""
 
-    async def send(
-        self,
-        op: int,
-        function: str | None,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any] | None,
-        options: Options,
-        tag: bytes | None = None,
-        fallback: Any = None,
-    ) -> Record:
-        """Sends one request and returns its RESPONSE record."""
+    @property
+    def door(self) -> RequestDoor:
+        """The way out for its requests."""
 
 
 class Requests(Protocol):
@@ -46,8 +41,9 @@ class Requests(Protocol):
 
     home: Home
     used_ids: UsedIds
+    limits: Limits
 
-    def get_engine(self, remote_id: UUID) -> Door | None:
+    def get_engine(self, remote_id: UUID) -> Handle | None:
         """The handle of a container."""
 
     def listen(self, remote_id: UUID | None) -> EventStream:
@@ -100,7 +96,7 @@ class EngineService:
         options = self.options.but(timeout, wait, idempotent, metadata)
         tag = checked_id(request_id)
         op, args = asked(method, data)
-        return (await self._writer(remote_id, tag).send(op, None, args, None, options, tag, fallback))[2]
+        return (await self._door(remote_id, tag).send(op, None, args, None, options, tag, fallback))[2]
 
     async def exchange(
         self,
@@ -125,7 +121,7 @@ class EngineService:
         method = Method(params.method)
         data = params.status if method is Method.SETSTATE and params.data is None else params.data
         op, args = asked(method, data)
-        record = await self._writer(remote_id, tag).send(op, None, args, None, options, tag, fallback)
+        record = await self._door(remote_id, tag).send(op, None, args, None, options, tag, fallback)
         return Params(params.id, method, STATUSES[record[1]], record[2])
 
     async def call(
@@ -168,6 +164,110 @@ class EngineService:
             return await self._call(remote_id, name, args, kwargs, request_id, options)
 
         return function
+
+    def stream(
+        self,
+        remote_id: UUID,
+        function: str,
+        /,
+        *args: Any,
+        timeout: float | None = None,
+        idle_timeout: float | None = None,
+        wait: bool | _U = UNSET,
+        metadata: Mapping[str, Any] | _U | None = UNSET,
+        **kwargs: Any,
+    ) -> ReplyStream:
+        """Calls a function that yields: ``async for item in service.stream(remote_id, "count", 10)``.
+
+        A reader that is slow slows the function down (``Limits.stream_items``, ``stream_bytes``). Behind a broken
+        connection to the same instance the stream goes on where it was.
+
+        Args:
+            remote_id: the container.
+            function: its name; args and kwargs go to it.
+            timeout: seconds for the whole stream; None, other than in a call: no deadline of its own.
+            idle_timeout: seconds without an item; None: any time.
+            wait: as in :meth:`request`, as is the metadata.
+
+        Returns:
+            An async iterator. Its iteration raises the errors of :meth:`request`.
+        """
+        return ReplyStream(self._asked(remote_id, function, args, kwargs, timeout, idle_timeout, wait, metadata))
+
+    async def upload(
+        self,
+        remote_id: UUID,
+        function: str,
+        items: AsyncIterable[Any] | Iterable[Any],
+        /,
+        *args: Any,
+        timeout: float | None = None,
+        idle_timeout: float | None = None,
+        wait: bool | _U = UNSET,
+        metadata: Mapping[str, Any] | _U | None = UNSET,
+        **kwargs: Any,
+    ) -> Any:
+        """Sends items to a function whose first parameter is an async iterator, and returns what it returns.
+
+        A function that is slow slows the reading of ``items`` down. A lost connection ends it: ``ConnectionLost``
+        tells in ``progress`` how many items were sent and received.
+
+        Args:
+            remote_id: the container.
+            function: its name; args and kwargs go to it, behind the items.
+            items: an async iterable, or a plain one.
+            timeout: seconds for the whole upload; None: no deadline of its own.
+            idle_timeout: seconds in which the container takes no item, while some wait; None: any time.
+            wait: as in :meth:`request`, as are the metadata and the errors.
+
+        Raises:
+            Exception: whatever ``items`` raises; the function is ended then.
+        """
+        return await upload(
+            self._asked(remote_id, function, args, kwargs, timeout, idle_timeout, wait, metadata), items
+        )
+
+    def channel(
+        self,
+        remote_id: UUID,
+        function: str,
+        /,
+        *args: Any,
+        timeout: float | None = None,
+        idle_timeout: float | None = None,
+        wait: bool | _U = UNSET,
+        metadata: Mapping[str, Any] | _U | None = UNSET,
+        **kwargs: Any,
+    ) -> Channel:
+        """Talks with a function that yields, and whose first parameter is an async iterator.
+
+        ``async with service.channel(remote_id, "chat") as channel``, then ``await channel.send(item)`` and
+        ``async for item in channel``, in one task or two. A lost connection ends it, as in :meth:`upload`.
+
+        Args:
+            remote_id: the container.
+            function: its name; args and kwargs go to it, behind the iterator.
+            timeout: seconds for the whole of it; None: no deadline of its own.
+            idle_timeout: seconds for which whoever waits, to send or to receive, is patient; None: any time.
+            wait: as in :meth:`request`, as is the metadata.
+        """
+        return Channel(self._asked(remote_id, function, args, kwargs, timeout, idle_timeout, wait, metadata))
+
+    def _asked(
+        self,
+        remote_id: UUID,
+        function: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        timeout: float | None,
+        idle_timeout: float | None,
+        wait: bool | _U,
+        metadata: Mapping[str, Any] | _U | None,
+    ) -> Asked:
+        # What comes piece by piece cannot run twice for one caller.
+        options = self.options.but(timeout, wait, False, metadata)
+        door, limits = self._door(remote_id, None), self._worker.limits
+        return Asked(door, limits, checked_name(function), args, kwargs, options, idle_timeout)
 
     async def get_state(
         self, remote_id: UUID, *, timeout: float | _U | None = UNSET, wait: bool | _U = UNSET
@@ -220,17 +320,17 @@ class EngineService:
         options: Options,
     ) -> Any:
         tag = None if request_id is None else checked_id(request_id)
-        writer = self._writer(remote_id, tag)
-        return (await writer.send(Op.CALL, checked_name(function), args, kwargs or None, options, tag))[2]
+        door = self._door(remote_id, tag)
+        return (await door.send(Op.CALL, checked_name(function), args, kwargs or None, options, tag))[2]
 
     async def _simply(
         self, remote_id: UUID, op: int, args: tuple[Any, ...], timeout: float | _U | None, wait: bool | _U
     ) -> Record:
         # None of these does work that could not be done twice.
         options = self.options.but(timeout, wait, True, UNSET)
-        return await self._writer(remote_id, None).send(op, None, args, None, options)
+        return await self._door(remote_id, None).send(op, None, args, None, options)
 
-    def _writer(self, remote_id: UUID, tag: bytes | None) -> Door:
+    def _door(self, remote_id: UUID, tag: bytes | None) -> RequestDoor:
         if not isinstance(remote_id, UUID):
             raise TypeError(f"remote_id is a UUID, not {type(remote_id).__name__}")
         writer = self._worker.get_engine(remote_id)
@@ -243,4 +343,4 @@ class EngineService:
                 # Under this id it may have run when there was such a container.
                 executed=Executed.UNKNOWN if tag in self._worker.used_ids else Executed.NO,
             )
-        return writer
+        return writer.door

@@ -72,7 +72,7 @@ class ComputerEngineWorker:
         self._security = of_engine(security)
         self._reconnect = reconnect
         self._heartbeat = heartbeat
-        self._limits = limits
+        self.limits = limits
         self._codec = Encoder(limits), MessageReader(limits, answered=Kind.RESPONSE)
         self.used_ids = UsedIds()
         self._transport: Transport = ZmqTransport()
@@ -256,7 +256,7 @@ class ComputerEngineWorker:
             f"{socket.gethostname()}/{os.getpid()}",
             reconnect=self._reconnect,
             heartbeat=self._heartbeat,
-            limits=self._limits,
+            limits=self.limits,
             codec=self._codec,
             used_ids=self.used_ids,
             security=of_engine(security) or self._security,
@@ -341,7 +341,7 @@ class ComputerEngineWorker:
 
     def listen(self, remote_id: UUID | None) -> EventStream:
         """A new listener to the events of one link or of all."""
-        stream = EventStream(remote_id, self._limits.events)
+        stream = EventStream(remote_id, self.limits.events)
         if self._closed:
             stream.end()
         else:

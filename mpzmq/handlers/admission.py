@@ -6,7 +6,7 @@ import difflib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..message import Status
-from ..protocol.kinds import Code, Op
+from ..protocol.kinds import GIVES, NAMED, STREAMED, TAKES, Code, Op
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,7 +41,7 @@ PERMISSIONS = {
 }
 """What a user needs for what is no function; for a function, its name."""
 
-_STOP, _CALL, _INVOKE = Status.STOP, Op.CALL, Op.INVOKE
+_STOP, _INVOKE = Status.STOP, Op.INVOKE
 """Names of the module: looking a member up in its enum takes 0.1 us (Python 3.11), and every request asks."""
 
 LONGEST_SHOWN = 256
@@ -54,6 +54,21 @@ class Refusal(NamedTuple):
     code: int
     text: str
     detail: dict[str, Any] | None = None
+
+
+_WAYS = {Op.CALL: "call()", Op.STREAM: "stream()", Op.UPLOAD: "upload()", Op.CHANNEL: "channel()"}
+_BY_NATURE = {(op in GIVES, op in TAKES): way for op, way in _WAYS.items()}
+
+
+def _misfit(op: int, function: Function) -> str | None:
+    """Why a function cannot be asked in this way; None: it can."""
+    if op not in NAMED or (function.gives == (op in GIVES) and function.takes in (None, op in TAKES)):
+        return None
+    what = f"the function {function.name!r}"
+    if op in TAKES and not function.takes:
+        why = "its first parameter is no AsyncIterator" if function.is_async else "it is plain def, and not async def"
+        return f"{what} takes no stream of data: {why}"
+    return f"{what} is to be asked by {_BY_NATURE[function.gives, bool(function.takes)]}, and not by {_WAYS[op]}"
 
 
 class Admission:
@@ -88,10 +103,10 @@ class Admission:
         _, _, remaining, _, op, name, args, kwargs, _ = record
         user = peer.user
         if user is not None and user.allow is not None:
-            permission = name if op == _CALL else PERMISSIONS.get(op, "")
+            permission = name if op in NAMED else PERMISSIONS.get(op, "")
             if permission not in user.allow:
                 return Refusal(Code.NOT_PERMITTED, f"the user {user.name!r} has no permission for {permission!r}")
-        if op == _CALL:
+        if op in NAMED:
             function = self._functions.get(name)
         else:
             function = self._registry.invoke if op == _INVOKE else self._builtin.get(op)
@@ -118,6 +133,15 @@ class Admission:
                 " can be remembered (Limits.in_flight, reply_entries, reply_ttl)"
             )
             return Refusal(Code.OVERLOADED, text, {"retry_after": RETRY_CRAMMED})
+        if op in STREAMED or function.is_streamed:
+            misfit = _misfit(op, function)
+            if misfit is not None:
+                return Refusal(Code.UNSUPPORTED, misfit)
+            if op in TAKES:
+                if not peer.stream_room:
+                    text = "the uploads and channels of this engine hold all that they may (Limits.queued_bytes)"
+                    return Refusal(Code.OVERLOADED, text, {"retry_after": RETRY_CRAMMED})
+                args = [None, *args]
         if kwargs or not function.least <= len(args) <= function.most:
             try:
                 function.check(args, kwargs)
@@ -155,7 +179,7 @@ class Admission:
         return None
 
     def _unsupported(self, op: int, name: str | None, user: User | None) -> str:
-        if op != Op.CALL:
+        if op not in NAMED:
             return "it has no handler for plain requests: call one of its functions, or add @server.on_invoke"
         functions = sorted(known for known in self._registry.functions if user is None or user.may(known))
         shown = ", ".join(functions[:8]) + (", ..." if len(functions) > 8 else "")

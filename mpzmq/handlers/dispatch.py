@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING, Any
 from ..context import current
 from ..errors import EncodeError, Refused, RemoteError
 from ..message import Executed
-from ..protocol.kinds import Code, Flag
+from ..protocol.kinds import STREAMED, Code, Flag
 from ..protocol.peer import PeerState
 from ..protocol.pending import Deadlines
 from .admission import Refusal
 from .answers import Answers, is_own_word
 from .gate import Gates
+from .marks import mark_started
 from .repeats import Repeats
 from .running import Ending, Running
 from .slow import SLOW_HANDLER, SlowHandlers
+from .streaming import Streaming
 from .threads import Threads
 
 if TYPE_CHECKING:
@@ -60,6 +62,7 @@ class Dispatcher:
         sessions: the engines, for status and draining.
         limits: bounds.
         reply: takes a reply to be sent.
+        stir: told of an engine for which something of a stream may leave.
         name: the container's name, for threads and logs.
     """
 
@@ -69,6 +72,7 @@ class Dispatcher:
         sessions: Sessions,
         limits: Limits,
         reply: Callable[[Peer, Item], None],
+        stir: Callable[[Peer], None],
         name: str,
     ) -> None:
         self.state: Any = None
@@ -81,6 +85,7 @@ class Dispatcher:
         self.repeats = Repeats(self._answers, sessions)
         self._gates = Gates(limits.threads)
         self._reply = reply
+        self._streaming = Streaming(sessions.encoder, stir)
         self._threads = Threads(limits.threads, name)
         self._loop = asyncio.get_running_loop()
         self._clock = self._loop.time
@@ -295,7 +300,8 @@ class Dispatcher:
         running.started = not running.handler.thread
         try:
             if coroutine is None:
-                coroutine = running.handler.call(running, args, kwargs)
+                streamed = running.op in STREAMED
+                coroutine = self._streaming.run(running) if streamed else running.handler.call(running, args, kwargs)
             result = await coroutine
         except asyncio.CancelledError:
             self._answer_cancelled(running, running.ending)
@@ -312,18 +318,12 @@ class Dispatcher:
 
     def mark_started(self) -> bool:
         """Tells engines which requests are at work, and were the last time, too; True: there are others."""
-        untold = False
-        for running in self._running.values():
-            if running.told:
-                continue
-            if running.started and running.told is False:
-                running.told = True
-                running.engine.tell_started(running.tag)
-                self._sessions.dirty[running.engine] = None
-            else:
-                running.told = False if running.started else None
-                untold = True
-        return untold
+        return mark_started(self._running.values(), self._sessions.dirty)
+
+    def abandon(self, streams: Sequence[tuple[Peer, bytes]]) -> None:
+        """Ends handlers whose engines are away, and who would wait for ever for them to read on."""
+        for key in streams:
+            self._cancel(self._running[key], Ending.ENGINE)
 
     def _cancel(self, running: Running, ending: Ending, *, force: bool = False) -> None:
         """Nobody waits for this request any more."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import typing
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from ..context import RequestContext
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ["Function", "Registry"]
+
+_STREAMS = (AsyncIterator, AsyncIterable, AsyncGenerator)
+"""What a parameter is annotated with that takes a stream."""
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
@@ -24,6 +28,10 @@ class Function:
         name: under which it is called; None for the handler of plain INVOKE.
         handler: what is called.
         is_async: whether it is ``async def``, and runs in a task of its own.
+        gives: whether it is an async generator, whose results come piece by piece.
+        takes: whether its first parameter is annotated as an async iterator, so that its data comes piece by piece;
+            None: it has no annotation that would tell; False: it cannot be.
+        is_streamed: whether it gives or takes, for certain.
         thread: whether it runs in a worker thread.
         cancellable: whether it is cancelled when nobody waits for it any more.
         max_concurrency: how many of its runs there may be at once; None: any number.
@@ -35,8 +43,8 @@ class Function:
     """
 
     __slots__ = (
-        "_context", "_index", "cancellable", "handler", "is_async", "is_gated", "is_plain", "least", "max_concurrency",
-        "most", "name", "signature", "thread", "wants_context",
+        "_context", "_index", "cancellable", "gives", "handler", "is_async", "is_gated", "is_plain", "is_streamed",
+        "least", "max_concurrency", "most", "name", "signature", "takes", "thread", "wants_context",
     )  # fmt: skip
 
     def __init__(
@@ -49,11 +57,16 @@ class Function:
         max_concurrency: int | None = None,
     ) -> None:
         called = handler if inspect.isroutine(handler) else getattr(handler, "__call__", handler)  # noqa: B004
-        if inspect.isasyncgenfunction(called) or inspect.isgeneratorfunction(called):
-            raise TypeError(f"{handler!r} is a generator: a function returns one value")
+        if inspect.isgeneratorfunction(called):
+            raise TypeError(f"{handler!r} is a plain generator: a function that yields is async def")
         self.name = name
         self.handler = handler
-        self.is_async = inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(called)
+        self.gives = inspect.isasyncgenfunction(called)
+        self.is_async = self.gives or inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(called)
+        if self.gives and name is None:
+            raise TypeError(f"{handler!r} yields: only named functions give a stream, add it by @server.function")
+        if self.gives and not cancellable:
+            raise TypeError(f"{handler!r} yields: nobody would read on when its caller has gone, so it is cancellable")
         self.thread = thread
         self.cancellable = cancellable
         self.max_concurrency = max_concurrency
@@ -74,6 +87,8 @@ class Function:
         self._index = positional.index(self._context) if self._context in positional else math.inf
         parameters = [parameter for parameter in parameters if parameter.name != self._context]
         self.signature = signature.replace(parameters=parameters)
+        self.takes = _takes_stream(handler, parameters) if self.is_async else False
+        self.is_streamed = self.gives or bool(self.takes)
         # Most calls are positional: their number tells whether they fit, and Signature.bind() takes 3 us more.
         required = [p for p in parameters if p.default is p.empty]
         if any(p.kind is p.KEYWORD_ONLY for p in required):
@@ -134,6 +149,21 @@ def _context_parameter(handler: Callable[..., Any], parameters: list[inspect.Par
                 raise TypeError(f"{handler!r}: a positional-only RequestContext cannot stand behind optional ones")
             return parameter.name
     return None
+
+
+def _takes_stream(handler: Callable[..., Any], parameters: list[inspect.Parameter]) -> bool | None:
+    first = parameters[0] if parameters and parameters[0].kind in _POSITIONAL else None
+    if first is None:
+        return None if parameters and parameters[0].kind is inspect.Parameter.VAR_POSITIONAL else False
+    try:
+        hint = typing.get_type_hints(handler).get(first.name, first.annotation)
+    except Exception:  # names that exist for type checkers only
+        hint = first.annotation
+    if hint is first.empty or hint is Any:
+        return None
+    if isinstance(hint, str):
+        return hint.partition("[")[0].rpartition(".")[2] in {kind.__name__ for kind in _STREAMS}
+    return (typing.get_origin(hint) or hint) in _STREAMS
 
 
 class Registry:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgpack
 
 from ..errors import EncodeError
-from ..message import Executed
+from ..message import Executed, StreamProgress
 from .kinds import Kind, Op
 from .outbox import Item
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .encoder import Encoder
+    from .inflow import Inflow
+    from .outflow import Outflow
     from .values import Buffer
 
 __all__ = ["Entry", "encode_request", "remaining_ms", "request_in_words"]
@@ -53,11 +55,13 @@ class Entry(Item):
         doubtful: whether it may have run before: it was sent to another instance, or to a session that is forgotten, or
             under the same id. What is found out of it now does not speak of then.
         digest: what it asks for, if the caller chose its id; else None.
+        inflow: its results that come piece by piece; None: it has one result.
+        outflow: its data that goes piece by piece; None: it has none.
     """
 
     __slots__ = (
-        "deadline", "digest", "doubtful", "function", "idempotent", "op", "resent", "sent", "sequence", "started",
-        "wait", "waiter",
+        "deadline", "digest", "doubtful", "function", "idempotent", "inflow", "op", "outflow", "resent", "sent",
+        "sequence", "started", "wait", "waiter",
     )  # fmt: skip
 
     # Positional: a class called with keywords takes twice as long (Python 3.11: 0.9 against 0.45 us).
@@ -91,6 +95,8 @@ class Entry(Item):
         self.idempotent = idempotent
         self.sent = self.started = self.resent = self.doubtful = False
         self.digest = digest
+        self.inflow: Inflow | None = None
+        self.outflow: Outflow | None = None
         if deadline is None:
             self.stale_at = math.inf
         else:
@@ -101,6 +107,15 @@ class Entry(Item):
     def what(self) -> str:
         """The request in words, for errors."""
         return request_in_words(self.op, self.function)
+
+    @property
+    def progress(self) -> StreamProgress | None:
+        """How far it got, if it is a stream."""
+        inflow, outflow = self.inflow, self.outflow
+        if inflow is None and outflow is None:
+            return None
+        sent, taken = (0, 0) if outflow is None else (outflow.sent, outflow.received)
+        return StreamProgress(sent, taken, 0 if inflow is None else inflow.received)
 
     @property
     def executed(self) -> Executed:
@@ -169,9 +184,10 @@ def encode_request(
 
 def request_in_words(op: int, function: str | None) -> str:
     """What a request asks for."""
-    return f"the call of {function!r}" if op == Op.CALL else f"the {_OPS.get(op, 'unknown')} request"
+    return f"{_NAMED[op]} {function!r}" if op in _NAMED else f"the {_OPS.get(op, 'unknown')} request"
 
 
+_NAMED = {Op.CALL: "the call of", Op.STREAM: "the stream of", Op.UPLOAD: "the upload to", Op.CHANNEL: "the channel to"}
 _OPS = {Op.INVOKE: "INVOKE", Op.SETSTATE: "SETSTATE", Op.GETSTATE: "GETSTATE", Op.DESCRIBE: "describe"}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..message import Executed, Status
 from . import wire
@@ -79,6 +79,7 @@ class Sessions:
         heedless: connections that send more than they may, to be cut.
         given_up: connections that do not take messages, and what each is to be told once it does.
         dirty: peers that have something to send.
+        bells: of streams that have got something: items, credit, or their end.
         ignored: messages and records that meant nothing.
         undeliverable: replies that no engine has acknowledged.
     """
@@ -91,6 +92,7 @@ class Sessions:
         self.heedless: list[bytes] = []
         self.given_up: dict[bytes, Frames] = {}
         self.dirty: dict[Peer, None] = {}
+        self.bells: list[Any] = []
         self.ignored = self.undeliverable = 0
         self.encoder = Encoder(limits)
         self._name = name
@@ -164,6 +166,20 @@ class Sessions:
             elif kind == Kind.ECHO:
                 if peer.echoed(record[1]):
                     self.dirty[peer] = None
+            elif kind == Kind.CHUNK:
+                inflow = peer.inflows.get(tag)  # None: its handler has ended
+                if inflow is None:
+                    continue
+                if not inflow.arrive(record, message.size if len(message.records) == 1 else None):
+                    self._cut(route)
+                    return
+                self.bells.append(inflow.bell)
+                if inflow.is_end_news:
+                    peer.control(inflow.credit(), tag)
+                    self.dirty[peer] = None
+            elif kind == Kind.CREDIT:
+                if peer.outflows.credit(tag, *record[1:]):
+                    self.dirty[peer] = None
             else:
                 self.ignored += 1
         if message.malformed and not known:
@@ -227,6 +243,12 @@ class Sessions:
             self.dirty.pop(peer, None)
             self._leave_routes(peer, [route])
 
+    def abandoned(self, now: float) -> list[tuple[Peer, bytes]]:
+        """The streams of engines that are away for so long that their sessions would be forgotten but for them."""
+        before = now - self._limits.reply_ttl
+        gone = [peer for peer in self._peers.values() if peer.state is PeerState.DETACHED and peer.heard_at < before]
+        return [(peer, tag) for peer in gone for tag in peer.outflows]
+
     def give_up(self, peer: Peer) -> None:
         """An engine does not read its replies: it loses them, and its connection, but not what it has asked.
 
@@ -271,7 +293,7 @@ class Sessions:
                 text = f"this container serves {self._limits.sessions} engines already (Limits.sessions)"
                 self.turn_away(route, Goodbye.TOO_MANY_SESSIONS, text)
                 return
-            peer = self._peers[session] = Peer(session, self._limits, self.encoder, self._room)
+            peer = self._peers[session] = Peer(session, self._limits, self.encoder, self._room, self.bells)
             peer.user = user
             peer.replies.now = now
         elif number <= peer.number:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["Code", "Flag", "Goodbye", "Kind", "Op"]
+__all__ = ["GIVES", "NAMED", "STREAMED", "TAKES", "Code", "Flag", "Goodbye", "Kind", "Op"]
 
 
 class Kind:
-    """The first element of a record. 16 to 31 are reserved for streams; unknown kinds are ignored and counted."""
+    """The first element of a record. 16 to 31 are for streams and large messages; unknown ones are ignored."""
 
     HELLO = 1
     WELCOME = 2
@@ -22,6 +22,8 @@ class Kind:
     RECEIVED = 12
     MARK = 13
     ECHO = 14
+    CHUNK = 16
+    CREDIT = 17
 
 
 class Op:
@@ -32,6 +34,9 @@ class Op:
     GETSTATE = 2
     CALL = 3
     DESCRIBE = 4
+    STREAM = 5
+    UPLOAD = 6
+    CHANNEL = 7
 
 
 class Flag:
@@ -69,3 +74,16 @@ class Goodbye:
     VERSION = 3
     TOO_MANY_SESSIONS = 4
     NOT_ALLOWED = 5
+
+
+GIVES = frozenset({Op.STREAM, Op.CHANNEL})
+"""Operations whose results come piece by piece."""
+
+TAKES = frozenset({Op.UPLOAD, Op.CHANNEL})
+"""Operations whose data goes piece by piece."""
+
+STREAMED = GIVES | TAKES
+"""Both."""
+
+NAMED = STREAMED | {Op.CALL}
+"""Operations that name a function."""

@@ -12,6 +12,7 @@ from ..statistics import Statistics
 from .ids import MOST_IDS, SpentIds
 from .kinds import Code
 from .outbox import Outbox
+from .outflow import Outflows
 from .pending import PendingTable
 from .receipts import MOST_UNTOLD, Receipts
 from .wire import EXECUTED_NUMBER
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from ..config import Limits
     from .entry import Entry
     from .ids import UsedIds
+    from .inflow import Inflow
     from .verdicts import Verdicts
     from .wire import Record
 
@@ -43,6 +45,9 @@ class Ledger:
         outbox: those of them that wait to leave.
         ended: who waited for the requests that have ended since this was last taken, each with the outcome: the
             RESPONSE record, or the error to raise.
+        outflows: the data of uploads and channels that wait to leave.
+        bells: of streams that have got something: items, or credit.
+        fed: chunks that have come since this was last emptied.
         issued: requests that the application made; whoever issues one counts it here, and it is in flight.
         message_bytes: the largest message that both sides accept.
     """
@@ -51,6 +56,9 @@ class Ledger:
         self.verdicts = verdicts
         self.pending = PendingTable()
         self.outbox = Outbox(limits.batch_records)
+        self.bells: list[Any] = []
+        self.outflows = Outflows(limits.batch_records, self.bells)
+        self.fed = 0
         self.ended: list[tuple[Any, Any]] = []
         self.issued = 0
         self.message_bytes = limits.message_bytes
@@ -96,6 +104,8 @@ class Ledger:
         self._sequence = entry.sequence
         self.pending.add(entry)
         self.outbox.put(entry)
+        if entry.outflow is not None:
+            self.outflows.open(entry.tag, entry.outflow)
 
     def cancel(self, tag: bytes) -> bool:
         """The caller waits no more. True: the request has left, and the container should be told."""
@@ -104,6 +114,7 @@ class Ledger:
             return False
         self._cancelled += 1
         self.outbox.remove(tag)
+        self.outflows.close(tag)
         self._leave_open(entry)
         return entry.sent
 
@@ -126,6 +137,8 @@ class Ledger:
         self.receipts.tags.append(tag)
         if entry.resent or not entry.sent:
             self.outbox.remove(tag)
+        if entry.outflow is not None:
+            self.outflows.close(tag)
         if entry.digest is not None:
             self.spent_ids.add(tag)
             self.used_ids.add(entry)
@@ -157,6 +170,42 @@ class Ledger:
                 elif record[2] == _NO and not entry.doubtful and code != Code.ID_REUSED:
                     self.used_ids.discard(tag)
 
+    def chunk(self, tag: bytes, record: Record, message_bytes: int | None) -> bool:
+        """A CHUNK has come.
+
+        Args:
+            tag: of its request.
+            record: the CHUNK.
+            message_bytes: the size of its message, if nothing else was in it.
+
+        Returns:
+            Whether it may; if not, its request has ended.
+        """
+        entry = self.pending.get(tag)
+        if entry is None or entry.inflow is None:
+            return True  # the reader has gone meanwhile
+        entry.started = True
+        self.fed += 1
+        if entry.inflow.arrive(record, message_bytes):
+            self.bells.append(entry.inflow.bell)
+            return True
+        self._end([entry], self.verdicts.unasked)
+        return False
+
+    def ended_inflow(self, tag: bytes) -> Inflow | None:
+        """The stream of a request, if the container does not know yet that all of it has come."""
+        entry = self.pending.get(tag)
+        inflow = None if entry is None else entry.inflow
+        return inflow if inflow is not None and inflow.is_end_news else None
+
+    def inflows(self) -> list[tuple[bytes, Inflow]]:
+        """The streams of results that a container may be sending."""
+        return [
+            (entry.tag, entry.inflow)
+            for entry in self.pending.values()
+            if entry.inflow is not None and (entry.sent or entry.started)
+        ]
+
     def started(self, tag: bytes) -> None:
         """The container has told that a handler has begun."""
         entry = self.pending.get(tag)
@@ -173,20 +222,27 @@ class Ledger:
 
     # From the link
 
-    def lost(self, why: str, *, on_purpose: bool) -> None:
+    def lost(self, why: str, *, on_purpose: bool) -> list[bytes]:
         """The connection is gone. What was sent waits for the next one: only the container knows what became of it.
+
+        But data that goes piece by piece does not go on: nobody could tell which of it was taken.
 
         Args:
             why: in words.
             on_purpose: the container has said that it ends: what it has not answered, it never will.
+
+        Returns:
+            The tags of those that are to be cancelled, should the container be found again.
         """
         verdict = self.verdicts.closed if on_purpose else self.verdicts.lost
+        self.outflows.pause()
         gone = [
             entry
             for entry in self.pending.values()
-            if (on_purpose and not entry.idempotent if entry.sent else not entry.wait)
+            if ((on_purpose and not entry.idempotent) or entry.outflow is not None if entry.sent else not entry.wait)
         ]
         self._end(gone, lambda entry: verdict(entry, why))
+        return [entry.tag for entry in gone if entry.sent]
 
     def resume(self, why: str | None, *, instance_changed: bool) -> int:
         """A container has said WELCOME: what was sent on earlier connections is sent again.
@@ -232,6 +288,9 @@ class Ledger:
         """Ends the requests whose deadline has come; returns those that have left."""
         expired = self.pending.expired(now)
         left = [entry.tag for entry in expired if entry.sent]
+        for entry in expired:
+            if entry.inflow is not None:
+                entry.inflow.clear()  # a reader that is slow gets nothing after the deadline
         self._end(expired, verdict)
         return left
 
@@ -274,6 +333,7 @@ class Ledger:
         for entry in entries:
             self.pending.pop(entry.tag, None)
             self.outbox.remove(entry.tag)
+            self.outflows.close(entry.tag)
             self._failed += 1
             self._leave_open(entry)
             self.ended.append((entry.waiter, verdict(entry)))

@@ -1,22 +1,24 @@
 """The engine's half of the protocol: one link to one container, on whatever connections it gets.
 
 The state machine is the table in ``states``. Everything else here decides, synchronously, what follows from a
-signal: which requests end and how (``ledger``), what the application is told (``events``), what leaves next
+signal: which requests end and how (``ledger``), what the application is told (``news``), what leaves next
 (:meth:`Link.next_outgoing`). Whoever owns the link carries it out.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..events import LinkBusy, LinkClosed, LinkDown, LinkEvent, LinkFailed, LinkRetry, LinkUp, StatusChanged
+from ..events import LinkBusy, LinkClosed, LinkFailed, LinkRetry, StatusChanged
 from ..failure import Failure, FailureKind
 from ..message import LinkState, Status
 from . import wire
 from .attempts import Attempts
+from .departures import Departures
 from .kinds import Code, Goodbye, Kind
 from .ledger import Ledger
 from .liveness import Liveness
+from .news import News
 from .recovery import Recovery
 from .states import TRANSITIONS, TURNED_AWAY, Signal
 from .window import Window
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from ..statistics import Statistics
     from .encoder import Encoder
     from .ids import UsedIds
+    from .inflow import Inflow
     from .outbox import Outgoing
     from .verdicts import Verdicts
     from .wire import Message, Record
@@ -54,7 +57,7 @@ class Link:
 
     Attributes:
         failure: why the last dial or connection ended.
-        events: what the application is to be told since this was last emptied.
+        news: what the application is to be told.
         welcomed: whether the container has said WELCOME on this connection.
         goodbye: why it said GOODBYE on this connection.
         turned_away: why it will not say WELCOME on this connection.
@@ -87,7 +90,7 @@ class Link:
         self.status: Status | None = None
         self.instance: UUID | None = None
         self.failure: Failure | None = None
-        self.events: list[LinkEvent] = []
+        self.news = News(verdicts, self.witness)
         self.welcomed = self.is_handshaken = self.is_running = self.is_over = False
         self.goodbye: str | None = None
         self._is_farewell = False  # whether nothing follows it
@@ -102,6 +105,7 @@ class Link:
         self._was_up = self._busy_told = False
         self._window = Window()
         self._recovery = Recovery(self.ledger, limits.in_flight, now)
+        self._departures = Departures(self.ledger, self._window, self._recovery)
         self._reconnects = 0
         self.ignored = 0
 
@@ -112,6 +116,11 @@ class Link:
         if self.ledger.cancel(tag):
             self._recovery.cancels.add(tag)
             self._send_cancel(tag)
+
+    def credit(self, tag: bytes, inflow: Inflow) -> None:
+        """What had come of a stream was read: the container may send more."""
+        if self.welcomed:  # else it is told after the next WELCOME
+            self.ledger.outbox.put_control(self.encoder.pack(inflow.credit()), tag)
 
     def reissued(self, tag: bytes) -> None:
         """A caller issues an id that it chose, perhaps again: what was cancelled before under it is so no more."""
@@ -130,7 +139,7 @@ class Link:
                 self._acknowledge()
             self.ledger.outbox.put_control(self.encoder.pack([Kind.GOODBYE, Goodbye.CLOSED, why]))
         self._signal(Signal.CLOSED)
-        self._tell(LinkClosed, why, now)
+        self.news.tell(LinkClosed, why, now)
 
     # What the transport tells
 
@@ -163,12 +172,13 @@ class Link:
         self.ledger.outbox.clear_control()
         if lost:
             self._signal(Signal.LOST)
-            self._tell_down(now)
-            self.ledger.lost(goodbye or failure.detail, on_purpose=goodbye is not None)
+            self.news.down(self.failure, now)
+            for tag in self.ledger.lost(goodbye or failure.detail, on_purpose=goodbye is not None):
+                self._recovery.cancels.add(tag)
         else:
             self.attempts.dial_failed()
             if self._signal(Signal.LOST) and self._was_up:
-                self._tell_down(now)
+                self.news.down(self.failure, now)
 
     def judge(self, now: float) -> None:
         """After one or more dials have ended: does the link go on?"""
@@ -178,10 +188,10 @@ class Link:
         first_and_only = self._once and not self._was_up
         if not (self.failure.fatal or first_and_only or self.attempts.exhausted):
             if self.attempts.failed or not self._was_up:
-                self._tell(LinkRetry, self.failure.detail, now, attempt=self.attempts.failed)
+                self.news.tell(LinkRetry, self.failure.detail, now, attempt=self.attempts.failed)
             return
         self._signal(Signal.GAVE_UP)
-        self._tell(LinkFailed, self.failure.detail, now, attempts=self.attempts.failed)
+        self.news.tell(LinkFailed, self.failure.detail, now, attempts=self.attempts.failed)
         why = f"its link has FAILED ({self.failure.detail})"
         self.ledger.end_all(lambda entry: self.verdicts.lost(entry, why, over=True))
         self.ledger.outbox.clear()
@@ -193,7 +203,7 @@ class Link:
         if self.state is _BUSY and self.welcomed:
             self._signal(Signal.HEARD)
             self._busy_told = False
-            self._tell_up("the container answers again", now, reconnected=False)
+            self.news.up("the container answers again", now, self.instance, reconnected=False)
         self.ignored += message.ignored
         replied = self.ledger.replied
         for tag, record in message.records:
@@ -202,6 +212,13 @@ class Link:
                 replied(tag, record)
                 if STATUSES[record[1]] is not self.status:
                     self._status(record[1], now)
+            elif kind == Kind.CHUNK:
+                if not self.ledger.chunk(tag, record, message.size if len(message.records) == 1 else None):
+                    self._send_cancel(tag)
+                elif record[3] and (inflow := self.ledger.ended_inflow(tag)) is not None:
+                    self.credit(tag, inflow)
+            elif kind == Kind.CREDIT:
+                self.ledger.outflows.credit(tag, *record[1:])
             elif kind == Kind.STARTED:
                 self.ledger.started(tag)
             elif kind == Kind.ERROR:
@@ -246,7 +263,7 @@ class Link:
                 self._busy_told = True
                 silence = now - self.liveness.last_heard
                 reason = f"no answer for {silence:.1f} s, but its process may still live{self.witness.own_fault()}"
-                self._tell(LinkBusy, reason, now, evidence=self.witness.evidence())
+                self.news.tell(LinkBusy, reason, now, evidence=self.witness.evidence())
         return None
 
     def next_tick(self, now: float) -> float | None:
@@ -261,33 +278,22 @@ class Link:
 
     def next_outgoing(self, now: float) -> Outgoing | None:
         """The next message, marked as sent by :meth:`sent`; None: nothing may leave now."""
-        outbox = self.ledger.outbox
-        if not self.is_handshaken or not outbox:
+        ledger = self.ledger
+        if not self.is_handshaken or not (ledger.outbox or ledger.outflows):
             return None
-        if self._window.has_room() and now >= self._recovery.not_before:
-            if self.is_running:
-                if self.ledger.receipts.may_go_along:
-                    self._acknowledge()
-                return self.ledger.in_order().cut(now)
-            if self.state is LinkState.DRAINING and (count := self._recovery.waiting()):
-                return outbox.cut(now, most=count)
-        if self.state is LinkState.CLOSED or self._window.has_control_room():
-            return outbox.cut(now, most=0)
-        return None
+        if self.is_running and ledger.receipts.may_go_along and self._window.has_room():
+            self._acknowledge()
+        return self._departures.next(self.state, self.is_running, now)
+
+    def refuse(self, outgoing: Outgoing) -> None:
+        """The transport did not take a message: it goes first next time."""
+        self._departures.refuse(outgoing)
 
     def sent(self, outgoing: Outgoing, now: float) -> None:
         """The transport has taken a message."""
         if self.welcomed:
             self._window.sent(outgoing.size)
-        again = 0
-        for entry in outgoing.items:
-            if entry.sent:  # type: ignore[attr-defined]
-                again += 1
-            else:
-                entry.sent = True  # type: ignore[attr-defined]
-        if again:
-            self.ledger.resent += again
-            self._recovery.left(again, now)
+        self._departures.sent(outgoing, now)
 
     def statistics(self) -> Statistics:
         """The counters of this link."""
@@ -304,21 +310,10 @@ class Link:
             self.witness.changed(self.state, signal.value)
         return self.state is not before
 
-    def _tell(self, event: type[LinkEvent], reason: str, now: float, **facts: Any) -> None:
-        self.events.append(event(self.verdicts.remote_id, self.verdicts.name, now, reason, **facts))
-
-    def _tell_up(self, reason: str, now: float, *, reconnected: bool) -> None:
-        self._tell(LinkUp, reason, now, instance=self.instance, reconnected=reconnected)
-
-    def _tell_down(self, now: float) -> None:
-        assert self.failure is not None
-        reason = self.failure.detail + self.witness.own_fault()
-        self._tell(LinkDown, reason, now, evidence=self.witness.evidence())
-
     def _status(self, number: int, now: float) -> None:
         previous, self.status = self.status, STATUSES[number]
         if previous is not self.status:
-            self._tell(StatusChanged, "the container says so", now, status=self.status, previous=previous)
+            self.news.tell(StatusChanged, "the container says so", now, status=self.status, previous=previous)
 
     def _send_cancel(self, tag: bytes) -> None:
         if self.welcomed:
@@ -378,17 +373,20 @@ class Link:
         self._window.open(*window)
         self.ledger.limit_messages(limits.get("message_bytes", self._limits.message_bytes))
         self.ledger.outbox.accept(limits, self._limits.batch_records)
+        self.ledger.outflows.accept(limits, self._limits.batch_records)
         reconnected, self._was_up = self._was_up, True
         self._reconnects += reconnected
         previous, self.instance = self.instance, instance
         self.attempts.greeted()
         self._status(status, now)
         self._signal(Signal.WELCOMED)
-        self._tell_up("the container said WELCOME", now, reconnected=reconnected)
+        self.news.up("the container said WELCOME", now, instance, reconnected=reconnected)
         if reconnected:
             self._recovery.begin(previous != instance, resumed, now)
             for tag in self._recovery.cancels:
                 self._send_cancel(tag)
+            for tag, inflow in self.ledger.inflows():
+                self.credit(tag, inflow)
 
     def _goodbye(self, code: int, text: str) -> None:
         text = text[: wire.LONGEST_TEXT]

@@ -5,11 +5,15 @@ from __future__ import annotations
 import enum
 import random
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from ..errors import ConnectionLost
+from ..message import Executed, StreamProgress
+from .inflow import Inflow
 from .kinds import Kind
 from .outbox import Outbox, Outgoing
+from .outflow import Outflows
 from .replies import ReplyCache
 from .window import CONTROL_RESERVE, ReadCounter
 from .wire import BATCH_BYTES, LINK_TAG
@@ -34,6 +38,10 @@ SLOW_FACTOR = 8
 
 FEWEST_BETWEEN_MARKS = 16
 """Messages: ECHO is one, too, and with a small window it would make the next MARK due."""
+
+STREAM_SHARE = 64
+FEWEST_STREAM_BYTES = 16 * 1024
+"""The part of what is left of ``Limits.queued_bytes`` that one more stream of data gets, and the least of it."""
 
 OLD_ROUTES = 8
 """How many connections that were superseded are remembered, to drop what still arrives from them."""
@@ -84,12 +92,15 @@ class Peer:
         in_flight: how many of its requests run.
         bytes_in_flight: the size of those.
         replies: what it was answered and has not acknowledged.
+        outflows: the streams of results that it gets.
+        inflows: the streams of data that come from it.
+        stream_limits: items and bytes of one stream that may leave before its first CREDIT.
         heard_at: when it was last heard.
         stalled_since: when its connection took no message for the first time since it took one; None: it takes them.
         has_sent: whether a reply, or word of a drain, has left since the last PING: only a PONG shows that it was read.
     """
 
-    def __init__(self, session: Session, limits: Limits, encoder: Encoder, room: Room) -> None:
+    def __init__(self, session: Session, limits: Limits, encoder: Encoder, room: Room, bells: list[Any]) -> None:
         self.session = session
         self.user: User | None = None
         self.state = PeerState.DETACHED
@@ -98,6 +109,11 @@ class Peer:
         self.name = ""
         self.in_flight = self.bytes_in_flight = 0
         self.replies = ReplyCache(limits, room)
+        self.outflows = Outflows(limits.batch_records, bells)
+        self._bells = bells
+        self.inflows: dict[bytes, Inflow] = {}
+        self.stream_limits = 0, 0
+        self._stream_bytes = 0  # that the inflows may hold
         self.has_sent = False
         self.stalled_since: float | None = None
         self.message_bytes = limits.message_bytes
@@ -134,6 +150,9 @@ class Peer:
         self.message_bytes = min(self._limits.message_bytes, limits.get("message_bytes", self._limits.message_bytes))
         self.outbox.accept(limits, self._limits.batch_records)
         self.outbox.clear_control()
+        self.outflows.accept(limits, self._limits.batch_records)
+        self.stream_limits = limits.get("stream_items", 0), limits.get("stream_bytes", 0)
+        self._break_streams()
         self._reads = ReadCounter(self._limits.window, self._limits.queued_bytes)
         self.heard_at = self._pinged_at = now
         self._unanswered = 0
@@ -229,6 +248,34 @@ class Peer:
         """Whether only a PING can show that the engine has every reply."""
         return self.state is PeerState.CONNECTED and self.has_sent and not (self.outbox or self._unanswered)
 
+    @property
+    def stream_room(self) -> int:
+        """Bytes that one more stream of data may hold: a part of what all those of the engine have left."""
+        left = self._limits.queued_bytes - self._stream_bytes
+        return min(self._limits.stream_bytes, max(left // STREAM_SHARE, min(left, FEWEST_STREAM_BYTES)))
+
+    def open_inflow(self, tag: bytes) -> Inflow:
+        """A stream of data is to come, under the tag of its request: it may begin."""
+        inflow = self.inflows[tag] = Inflow(self._limits.stream_items, self.stream_room)
+        self._stream_bytes += inflow.window_bytes
+        self.control(inflow.credit(), tag)
+        return inflow
+
+    def close_inflow(self, tag: bytes) -> None:
+        """Its handler has ended."""
+        self._stream_bytes -= self.inflows.pop(tag).window_bytes
+
+    def _break_streams(self) -> None:
+        """The connection has ended: data that came piece by piece ends with it, results wait for the next one."""
+        for tag, inflow in self.inflows.items():
+            if inflow.failure is None:
+                text = f"the connection to engine {self.name!r} was lost; {inflow.received} items had come"
+                inflow.failure = ConnectionLost(text, executed=Executed.YES)
+                inflow.failure.progress = StreamProgress(received=inflow.received)
+                self._bells.append(inflow.bell)
+                self.outflows.fail(tag, inflow.failure)
+        self.outflows.pause()
+
     def tell_started(self, tag: bytes) -> None:
         """Tells the engine that a request is at work: if the connection breaks, it knows that it has run."""
         self.control([Kind.STARTED], tag)
@@ -276,12 +323,16 @@ class Peer:
 
     def refuse(self, outgoing: Outgoing) -> None:
         """The transport did not take a message: it goes first next time."""
-        self.outbox.take_back(outgoing)
+        if outgoing.items or outgoing.control:
+            self.outbox.take_back(outgoing)
+        else:
+            self.outflows.take_back(outgoing)
 
     def detach(self) -> None:
         """The connection is gone: what has not left is in ``replies``, if it has to be kept at all."""
         self.signal(PeerSignal.UNREACHABLE)
         self.outbox.clear()
+        self._break_streams()
 
     def next_outgoing(self, now: float) -> Outgoing | None:
         """The next message for the engine; None: nothing waits, or there is no connection."""
@@ -300,4 +351,4 @@ class Peer:
             if self.stalled_since is None and self.outbox.bytes:
                 self.stalled_since = now
             return self.outbox.cut(now, most=0)
-        return self.outbox.cut(now)
+        return self.outbox.cut(now) or (self.outflows.cut() if self.outflows else None)

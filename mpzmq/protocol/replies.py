@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from .ids import MOST_IDS
 from .outbox import Item
 from .shapes import MOST_TAGS
+from .values import unchanging
 from .wire import TAG
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ class ReplyCache:
             return
         if reply.buffers:
             # What the handler may still write to is not what it answered; and a small part must not hold a large whole.
-            reply.buffers = [_unchanging(buffer) for buffer in reply.buffers]
+            reply.buffers = [unchanging(buffer) for buffer in reply.buffers]
         entries, room = self.entries, self._room
         entries[reply.tag] = reply
         self.bytes = total = self.bytes + size
@@ -223,15 +224,3 @@ class ReplyCache:
             if len(self.entries) <= most_kept and self.bytes <= most_bytes:
                 break
             self._bury(reply)
-
-
-def _unchanging(buffer: Buffer) -> Buffer:
-    """The buffer, or a copy: of what can be changed, of a small part of something large, of what cannot be told."""
-    if isinstance(buffer, bytes):
-        return buffer
-    try:
-        whole = memoryview(buffer.obj)
-    except TypeError:
-        return bytes(buffer)
-    is_whole = whole.readonly and whole.nbytes <= 2 * buffer.nbytes and not hasattr(buffer.obj, "base")
-    return buffer if is_whole else bytes(buffer)

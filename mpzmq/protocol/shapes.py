@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from .decoder import CONTAINERS
-from .kinds import Kind, Op
+from .kinds import NAMED, Kind, Op
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +40,7 @@ def _is_announced(value: object) -> bool:
     )
 
 
-_CALL, _WITHOUT_ARGS = Op.CALL, (Op.GETSTATE, Op.DESCRIBE)
+_NAMED, _WITHOUT_ARGS = NAMED, (Op.GETSTATE, Op.DESCRIBE)
 """Names of the module, since each look-up in a class takes as long as three of them (Python 3.11)."""
 
 
@@ -65,7 +65,7 @@ def _check_request(record: Record, decoder: Decoder) -> bool:
         if type(metadata) is not dict or not all(type(key) is str for key in metadata):
             return False
         decoder.check(metadata)
-    if op == _CALL:
+    if op in _NAMED:
         return function is not None
     return len(args) == 1 or op in _WITHOUT_ARGS
 
@@ -146,6 +146,19 @@ def _check_received(record: Record, decoder: Decoder) -> bool:
     return _is_count(low_water) and type(tags) is bytes and len(tags) % 16 == 0 and len(tags) <= 16 * MOST_TAGS
 
 
+def _check_chunk(record: Record, decoder: Decoder) -> bool:
+    _, first, size, last, items = record
+    if not (_is_count(first) and _is_count(size) and type(last) is bool and type(items) is list and (items or last)):
+        return False
+    decoder.check(items)
+    return True
+
+
+def _check_credit(record: Record, decoder: Decoder) -> bool:
+    _, received, items, size = record
+    return _is_count(received) and _is_count(items) and _is_count(size)
+
+
 # How many fields this version knows, and what it wants of them. Fields behind those are a later version's.
 SHAPES: dict[int, tuple[int, Callable[[Record, Decoder], bool]]] = {
     Kind.HELLO: (7, _check_hello),
@@ -162,4 +175,6 @@ SHAPES: dict[int, tuple[int, Callable[[Record, Decoder], bool]]] = {
     Kind.ACK: (3, _check_ack),
     Kind.STARTED: (1, _check_nothing),
     Kind.RECEIVED: (3, _check_received),
+    Kind.CHUNK: (5, _check_chunk),
+    Kind.CREDIT: (4, _check_credit),
 }

@@ -7,7 +7,7 @@ copied into MessagePack: they travel as frames of their own, and an ext value po
 
 from __future__ import annotations
 
-__all__ = ["ARRAY_KINDS", "EXT_BUFFER", "EXT_UUID", "KEYS", "LARGE_BYTES", "VIEW_FORMATS", "Buffer"]
+__all__ = ["ARRAY_KINDS", "EXT_BUFFER", "EXT_UUID", "KEYS", "LARGE_BYTES", "VIEW_FORMATS", "Buffer", "unchanging"]
 
 Buffer = bytes | memoryview
 
@@ -25,3 +25,15 @@ VIEW_FORMATS = frozenset("?bBchHiIlLqQnNfdP")
 
 ARRAY_KINDS = frozenset("?biufcSUVmM")
 """The kinds of numpy dtypes without references to Python objects."""
+
+
+def unchanging(buffer: Buffer) -> Buffer:
+    """The buffer, or a copy: of what can be changed, of a small part of something large, of what cannot be told."""
+    if isinstance(buffer, bytes):
+        return buffer
+    try:
+        whole = memoryview(buffer.obj)
+    except TypeError:
+        return bytes(buffer)
+    is_whole = whole.readonly and whole.nbytes <= 2 * buffer.nbytes and not hasattr(buffer.obj, "base")
+    return buffer if is_whole else bytes(buffer)

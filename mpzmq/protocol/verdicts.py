@@ -70,6 +70,19 @@ def _safe(entry: Entry) -> str:
     return "; it is safe to send again" if entry.executed is Executed.NO else ""
 
 
+def _how_far(entry: Entry) -> str:
+    """How far a stream got, in words; nothing for a request with one result."""
+    progress = entry.progress
+    if progress is None:
+        return ""
+    parts = []
+    if entry.outflow is not None:
+        parts.append(f"{progress.sent} items had been sent, {progress.taken} of them received there")
+    if entry.inflow is not None:
+        parts.append(f"{progress.received} items had come")
+    return ", ".join(parts) + ", as .progress tells"
+
+
 class Verdicts:
     """Builds the errors of one link."""
 
@@ -118,12 +131,11 @@ class Verdicts:
         if not entry.sent:
             return self.not_connected(entry, why, over=over)
         ran = "its handler had begun" if entry.started else "it may or may not have run"
-        text = (
-            f"{entry.what} to {self.whom} was sent, and then the connection was lost ({why}); {ran}:"
-            " pass idempotent=True to what may run twice, and it is sent again"
-        )
+        then = _how_far(entry) or "pass idempotent=True to what may run twice, and it is sent again"
+        text = f"{entry.what} to {self.whom} was sent, and then the connection was lost ({why}); {ran}: {then}"
         error = self.make(ConnectionLost, entry.tag, text, entry.executed)
         error.instance_changed = instance_changed
+        error.progress = entry.progress
         return error
 
     def closed(self, entry: Entry, why: str) -> ConnectionClosed:
@@ -133,7 +145,11 @@ class Verdicts:
             text += f"; it never left{_safe(entry)}"
         else:
             text += "; its handler had begun" if entry.started else "; it may or may not have run"
-        return self.make(ConnectionClosed, entry.tag, text, entry.executed)
+            how_far = _how_far(entry)
+            text += f": {how_far}" if how_far else ""
+        error = self.make(ConnectionClosed, entry.tag, text, entry.executed)
+        error.progress = entry.progress
+        return error
 
     def not_connected(self, entry: Entry, why: str, *, over: bool = False) -> NotConnected:
         """The link cannot be used; ``over``: nor will it ever be."""
@@ -163,6 +179,14 @@ class Verdicts:
             " this side's Limits (depth, items); the two sides may run different versions of mpzmq"
         )
         return self.make(ProtocolError, entry.tag, text)
+
+    def unasked(self, entry: Entry) -> ProtocolError:
+        """The container sends items that the stream may not have now."""
+        text = (
+            f"{entry.what} to {self.whom} ended: it sent items out of order, or more than it was given credit for;"
+            " the two sides may run different versions of mpzmq"
+        )
+        return self.make(ProtocolError, entry.tag, text, Executed.YES)
 
     def from_record(self, entry: Entry, record: Record) -> RequestError:
         """What an ERROR record says."""

@@ -52,7 +52,8 @@ EXECUTED_NUMBER = {executed: number for number, executed in enumerate(EXECUTED)}
 
 def hello(session: UUID, number: int, name: str, interval: float, limits: Limits) -> Record:
     """The engine's greeting on a new connection."""
-    return [Kind.HELLO, [VERSION], session, number, name, interval, announced(limits)]
+    streams = {"stream_items": limits.stream_items, "stream_bytes": limits.stream_bytes}
+    return [Kind.HELLO, [VERSION], session, number, name, interval, announced(limits) | streams]
 
 
 def welcome(

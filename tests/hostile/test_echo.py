@@ -79,7 +79,7 @@ def test_a_long_goodbye_is_not_repeated_in_the_error_of_every_request(code: int)
     ended = pair.ended()
     assert len(ended) == 3
     assert all(isinstance(error, errors.RequestError) and len(str(error)) < 5000 for error in ended.values())
-    assert all(len(event.reason) < 5000 for event in pair.link.events)
+    assert all(len(event.reason) < 5000 for event in pair.link.news.events)
 
 
 def test_replies_to_nobody_do_not_pile_up_where_the_container_reads_nothing() -> None:

@@ -196,7 +196,7 @@ class Pair:
 
     def told(self) -> list[str]:
         """The names of the events since the last look."""
-        events, self.link.events = self.link.events, []
+        events, self.link.news.events = self.link.news.events, []
         return [type(event).__name__ for event in events]
 
     def adds_up(self) -> bool:

@@ -98,7 +98,7 @@ def test_handshake() -> None:
     assert pair.told() == []
     pair.welcome(status=Status.STOP)
     assert (link.state, link.is_running, link.instance, link.status) == (S.ALIVE, True, INSTANCE, Status.STOP)
-    changed, up = link.events
+    changed, up = link.news.events
     assert isinstance(up, LinkUp) and (up.instance, up.reconnected) == (INSTANCE, False)
     assert isinstance(changed, StatusChanged) and (changed.status, changed.previous) == (Status.STOP, None)
 
@@ -321,7 +321,7 @@ def test_a_loss_keeps_what_was_sent_for_the_next_connection() -> None:
     assert kinds(pair.flush()) == [Kind.HELLO]
     pair.welcome(resumed=True)
     assert numbers(pair.flush()) == [1, 2, 3]
-    (up,) = pair.link.events
+    (up,) = pair.link.news.events
     assert isinstance(up, LinkUp) and up.reconnected
     counts = pair.link.statistics()
     assert (counts.reconnects, counts.resent) == (1, 2)
@@ -508,16 +508,16 @@ def test_exactly_so_many_redials(allowed: int) -> None:
         assert pair.state() is S.DOWN
         pair.lost(REFUSED)
         if attempt < allowed:
-            assert [event.attempt for event in pair.link.events if isinstance(event, LinkRetry)] == list(
+            assert [event.attempt for event in pair.link.news.events if isinstance(event, LinkRetry)] == list(
                 range(1, attempt + 1)
             )
     assert pair.state() is S.FAILED and pair.link.is_over
-    failed = [event for event in pair.link.events if isinstance(event, LinkFailed)]
+    failed = [event for event in pair.link.news.events if isinstance(event, LinkFailed)]
     assert [event.attempts for event in failed] == [allowed]
     assert executed(pair.ended()) == {1: LOST_UNKNOWN, 2: UNSENT_NO}
     assert pair.link.statistics().attempts == allowed and pair.adds_up()
     pair.lost(REFUSED)
-    assert len([event for event in pair.link.events if isinstance(event, LinkFailed)]) == 1, "one event"
+    assert len([event for event in pair.link.news.events if isinstance(event, LinkFailed)]) == 1, "one event"
 
 
 def test_no_limit_redials_for_ever() -> None:
@@ -575,8 +575,8 @@ def test_the_first_dial_is_no_redial() -> None:
     pair = Pair(reconnect=ReconnectPolicy(max_attempts=2))
     for expected in ([0], [1], []):
         pair.lost(REFUSED)
-        assert [event.attempt for event in pair.link.events if isinstance(event, LinkRetry)] == expected
-        pair.link.events = [event for event in pair.link.events if not isinstance(event, LinkRetry)]
+        assert [event.attempt for event in pair.link.news.events if isinstance(event, LinkRetry)] == expected
+        pair.link.news.events = [event for event in pair.link.news.events if not isinstance(event, LinkRetry)]
     assert pair.state() is S.FAILED
 
 
@@ -752,7 +752,7 @@ def test_busy_after_two_intervals_and_back() -> None:
     assert pair.state() is S.BUSY and pair.told() == []
     pair.tell([Kind.PONG, 1, 2, 100])
     assert pair.state() is S.ALIVE
-    (up,) = pair.link.events
+    (up,) = pair.link.news.events
     assert isinstance(up, LinkUp) and not up.reconnected
     assert pair.link.statistics().reconnects == 0
 
@@ -833,7 +833,7 @@ def test_who_was_blocked_itself_asks_before_it_accuses() -> None:
     failure = pair.link.tick(pair.now)
     assert failure is not None and failure.kind is FailureKind.STUCK
     pair.lost(failure)
-    (down,) = pair.link.events
+    (down,) = pair.link.news.events
     assert isinstance(down, LinkDown) and "this worker's own event loop was blocked for 18.0 s" in down.reason
 
 
@@ -844,7 +844,7 @@ def test_events_and_errors_carry_the_evidence() -> None:
     for _ in range(2):
         pair.now += 2.0
         pair.link.tick(pair.now)
-    *_, busy = pair.link.events
+    *_, busy = pair.link.news.events
     assert isinstance(busy, LinkBusy)
     assert (busy.evidence.last_heard, busy.evidence.missed, busy.evidence.rtt) == (4.0, 2, None)
     assert (busy.evidence.lag, busy.evidence.attempts) == (0.0, 0)

@@ -30,7 +30,7 @@ def hello(number: int, limits: Limits | None = None, interval: float = 2.0) -> l
 
 def peer(limits: Limits | None = None, *, greeted: bool = True, interval: float = 2.0) -> Peer:
     limits = limits or Limits()
-    made = Peer((None, SESSION), limits, Encoder(limits), Room(limits))
+    made = Peer((None, SESSION), limits, Encoder(limits), Room(limits), [])
     if greeted:
         made.greet(b"route-1", hello(1, interval=interval), 0.0)
     return made

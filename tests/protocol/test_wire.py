@@ -203,7 +203,7 @@ def _items(value: Any) -> list[Any]:
     return list(value.values()) if isinstance(value, dict) else value
 
 
-@pytest.mark.parametrize("op", [Op.INVOKE, Op.SETSTATE, 5, 99, -1])
+@pytest.mark.parametrize("op", [Op.INVOKE, Op.SETSTATE, 8, 99, -1])
 def test_arguments_of_plain_requests(op: int) -> None:
     """All but CALL, GETSTATE and DESCRIBE have exactly one, unknown operations too."""
     for args, fits in (([], False), ([1], True), ([1, 2], False)):
@@ -427,13 +427,22 @@ def test_numbers_of_words() -> None:
 def test_no_number_is_used_twice(constants: type) -> None:
     numbers = [number for name, number in vars(constants).items() if name.isupper()]
     assert len(set(numbers)) == len(numbers)
-    assert constants is not Kind or all(number < 16 for number in numbers), "16 to 31 are reserved for streams"
+    assert constants is not Kind or all(number < 20 for number in numbers), "20 to 31 are reserved"
 
 
 def test_greetings_announce_the_limits() -> None:
-    limits = Limits(message_bytes=5000, batch_records=7, depth=8, items=9, window=10, queued_bytes=11)
+    limits = Limits(
+        message_bytes=5000,
+        batch_records=7,
+        depth=8,
+        items=9,
+        window=10,
+        queued_bytes=11,
+        stream_items=12,
+        stream_bytes=13,
+    )
     announced = {"message_bytes": 5000, "batch_records": 7, "depth": 8, "items": 9}
-    assert wire.hello(SESSION, 4, "e", 1.5, limits) == [1, [1], SESSION, 4, "e", 1.5, announced]
+    assert wire.hello(SESSION, 4, "e", 1.5, limits) == [1, [1], SESSION, 4, "e", 1.5, announced | streams]
     expected = [2, 1, SESSION, 4, True, 0, "c", 1.5, [10, 11], announced]
     assert wire.welcome(SESSION, 4, True, Status.STOP, "c", 1.5, limits) == expected
 

@@ -1,0 +1,288 @@
+"""Results, and data, that come piece by piece."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterable, Iterable
+from typing import TYPE_CHECKING, Any, Self
+
+from ..errors import RequestTimeout
+from ..handlers.flowing import Bell, Leaving
+from ..protocol.inflow import Inflow
+from ..protocol.kinds import Op
+from ..protocol.outflow import Outflow
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from types import TracebackType
+
+    from ..config import Limits
+    from ..protocol.entry import Entry
+    from .door import RequestDoor
+    from .options import Options
+
+__all__ = ["Asked", "Channel", "ReplyStream", "upload"]
+
+
+class Asked:
+    """What a stream is opened with.
+
+    Args:
+        door: through which it leaves.
+        limits: how much of it may be on its way.
+        function: the name of the function.
+        args: its arguments.
+        kwargs: those by name.
+        options: how it is to be treated.
+        idle_timeout: seconds that it may stand still; None: any time.
+    """
+
+    def __init__(
+        self,
+        door: RequestDoor,
+        limits: Limits,
+        function: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        options: Options,
+        idle_timeout: float | None,
+    ) -> None:
+        if idle_timeout is not None and (
+            isinstance(idle_timeout, bool) or not isinstance(idle_timeout, int | float) or not idle_timeout > 0
+        ):
+            raise ValueError(f"idle_timeout is a number of seconds above 0, or None, and not {idle_timeout!r}")
+        self.door = door
+        self.function = function
+        self.idle_timeout = idle_timeout
+        self._limits = limits
+        self._args = args
+        self._kwargs = kwargs or None
+        self._options = options
+
+    def inflow(self) -> Inflow:
+        """What takes the results."""
+        return Inflow(self._limits.stream_items, self._limits.stream_bytes)
+
+    async def open(self, op: int, inflow: Inflow | None, outflow: Outflow | None) -> Entry:
+        """Sends the request."""
+        return await self.door.open(op, self.function, self._args, self._kwargs, self._options, inflow, outflow)
+
+    def leaving(self, entry: Entry) -> Leaving:
+        """The end at which data is put in."""
+        door = self.door
+        assert entry.outflow is not None
+        return Leaving(entry.outflow, door.encoder, door.message_bytes, lambda: door.stir(entry))
+
+    async def patiently(self, entry: Entry, wait: Callable[[float | None], Awaitable[None]]) -> None:
+        """Waits for the other side, as long as it may stand still."""
+        try:
+            await wait(self.idle_timeout)
+        except TimeoutError:
+            assert self.idle_timeout is not None
+            raise self.door.idle(entry, self.idle_timeout) from None
+
+
+class ReplyStream:
+    """The items of a function that yields: an async iterator that ends as the function does.
+
+    The request is sent when the first item is asked for, or by ``async with``. Leaving the loop early, ``aclose()``, or
+    cancelling who reads ends the function. It has one reader at a time.
+
+    Raises:
+        RequestError: from the iteration. What the function raised comes behind the items that it yielded before, so
+            does a lost connection behind what had come; a deadline ends it at once.
+    """
+
+    _op = Op.STREAM
+
+    def __init__(self, asked: Asked) -> None:
+        self._asked = asked
+        self._inflow = asked.inflow()
+        self._outflow: Outflow | None = None
+        self._bell = self._inflow.bell = Bell()
+        self._entry: Entry | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._over = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        items = self._inflow.items
+        return items.pop() if items else await self._more()
+
+    async def _more(self) -> Any:
+        inflow = self._inflow
+        entry = self._entry or await self._open()
+        waiter = entry.waiter
+        while not inflow.take():
+            if self._over:
+                raise StopAsyncIteration
+            if waiter.done():
+                self._over = True
+                waiter.result()
+                raise StopAsyncIteration
+            try:
+                await self._asked.patiently(entry, self._bell.wait)
+            except (asyncio.CancelledError, RequestTimeout):
+                self._end()
+                raise
+        if inflow.is_credit_due:
+            self._asked.door.credit(entry)
+        return inflow.items.pop()
+
+    async def __aenter__(self) -> Self:
+        await self._open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Ends the function if it has not ended; nothing more comes."""
+        self._end()
+
+    def __del__(self) -> None:
+        # A loop that was left by ``break`` leaves nothing else behind. It may be another thread that finds out.
+        if self._entry is not None and not self._over and self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the event loop has ended
+                self._loop.call_soon_threadsafe(_drop, self._asked.door, self._entry)
+
+    async def _open(self) -> Entry:
+        if self._entry is not None or self._over:
+            raise RuntimeError("a stream is opened once: ask the function again for another")
+        self._over = True  # if it cannot be opened
+        self._entry = entry = await self._asked.open(self._op, self._inflow, self._outflow)
+        self._over = False
+        self._loop = asyncio.get_running_loop()
+        entry.waiter.add_done_callback(self._bell.ring)
+        return entry
+
+    def _end(self) -> None:
+        if not self._over and self._entry is not None:
+            _drop(self._asked.door, self._entry)
+        self._over = True
+        self._inflow.clear()
+
+
+class Channel(ReplyStream):
+    """Items in both directions: ``async with service.channel(...) as channel``, then ``send()``, and iterate.
+
+    Leaving ``async with`` ends the function if it has not ended.
+    """
+
+    _op = Op.CHANNEL
+
+    def __init__(self, asked: Asked) -> None:
+        super().__init__(asked)
+        self._outflow = Outflow()
+        self._leaving: Leaving | None = None
+        self._finished = False
+
+    async def _open(self) -> Entry:
+        entry = await super()._open()
+        self._leaving = self._asked.leaving(entry)
+        entry.waiter.add_done_callback(self._sender_over)
+        return entry
+
+    def _sender_over(self, waiter: asyncio.Future[Any]) -> None:
+        flow = self._outflow
+        assert flow is not None and self._entry is not None
+        error = None if waiter.cancelled() else waiter.exception()
+        flow.failure = error if isinstance(error, Exception) else self._asked.door.ended(self._entry)
+        flow.bell.ring()
+
+    async def send(self, item: Any) -> None:
+        """Sends one item; waits while the function does not take them as fast as they come.
+
+        Raises:
+            RequestError: the channel has ended, and why: ``ConnectionClosed`` if its function is done.
+            EncodeError, MessageTooLarge: this item cannot be sent; the channel goes on.
+            RuntimeError: the channel is not open, or ``send_eof()`` was called.
+        """
+        leaving, entry, flow = self._leaving, self._entry, self._outflow
+        if leaving is None or entry is None or flow is None:
+            raise RuntimeError("the channel is not open: use 'async with'")
+        if self._finished:
+            raise RuntimeError("send_eof() was called: nothing can follow")
+        if self._over and not entry.waiter.done():
+            raise RuntimeError("the channel is closed")
+        if flow.failure is not None:
+            raise flow.failure
+        leaving.put(item)
+        if not flow.has_room:
+            await self._asked.patiently(entry, leaving.room)
+
+    async def send_eof(self) -> None:
+        """Says that nothing follows: the function's iteration ends, and it can go on to yield."""
+        if self._leaving is None:
+            raise RuntimeError("the channel is not open: use 'async with'")
+        if not self._finished:
+            self._finished = True
+            self._leaving.finish()
+
+
+async def upload(asked: Asked, items: AsyncIterable[Any] | Iterable[Any]) -> Any:
+    """Sends items to a function that takes a stream, and returns what it returns.
+
+    Nothing is taken from ``items`` before the container has taken the request, and nothing after the function has
+    ended.
+    """
+    iterator = _each(items)
+    entry = await asked.open(Op.UPLOAD, None, Outflow())
+    pump = asyncio.ensure_future(_pump(asked, entry, iterator))
+    try:
+        await asyncio.wait((pump, entry.waiter), return_when=asyncio.FIRST_COMPLETED)
+        if pump.done() and not entry.waiter.done():
+            pump.result()  # it has raised, or everything was sent
+        return (await entry.waiter)[2]
+    finally:
+        _drop(asked.door, entry)
+        if not pump.done():
+            pump.cancel()
+            await asyncio.wait((pump,))
+        if not pump.cancelled():
+            pump.exception()  # the request's own error comes first
+
+
+async def _pump(asked: Asked, entry: Entry, iterator: AsyncIterator[Any]) -> None:
+    leaving = asked.leaving(entry)
+    flow = entry.outflow
+    assert flow is not None
+    try:
+        await asked.patiently(entry, leaving.taken)
+        async for item in iterator:
+            leaving.put(item)
+            if not flow.has_room:
+                await asked.patiently(entry, leaving.room)
+        leaving.finish()
+        await asked.patiently(entry, leaving.received)
+    finally:
+        if hasattr(iterator, "aclose"):
+            await iterator.aclose()
+
+
+def _each(items: AsyncIterable[Any] | Iterable[Any]) -> AsyncIterator[Any]:
+    if isinstance(items, AsyncIterable):
+        return aiter(items)
+    if isinstance(items, Iterable) and not isinstance(items, str | bytes | bytearray | memoryview | dict):
+        return _plain(items)
+    raise TypeError(f"the items of an upload are an async iterable, or a plain one, and not {type(items).__name__}")
+
+
+async def _plain(items: Iterable[Any]) -> AsyncIterator[Any]:
+    for item in items:
+        yield item
+
+
+def _drop(door: RequestDoor, entry: Entry) -> None:
+    """Ends a request that nobody waits for; an error that it ended with before was for nobody either."""
+    door.drop(entry)
+    if entry.waiter.done():
+        if not entry.waiter.cancelled():
+            entry.waiter.exception()
+    else:
+        entry.waiter.cancel()

@@ -1,0 +1,88 @@
+"""Handlers whose data or results come piece by piece."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+from ..errors import MessageTooLarge, RemoteError
+from ..protocol.kinds import GIVES, TAKES
+from ..protocol.outflow import Outflow
+from .flowing import Arriving, Leaving
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..protocol.encoder import Encoder
+    from ..protocol.inflow import Inflow
+    from ..protocol.peer import Peer
+    from .running import Running
+
+__all__ = ["Streaming"]
+
+
+class Streaming:
+    """Runs the handlers of streams, uploads and channels.
+
+    Args:
+        encoder: writes the items.
+        stir: called with an engine for which something may leave that could not before.
+    """
+
+    def __init__(self, encoder: Encoder, stir: Callable[[Peer], None]) -> None:
+        self._encoder = encoder
+        self._stir = stir
+
+    async def run(self, running: Running) -> Any:
+        """Calls the handler of a request.
+
+        Returns:
+            What it returned; of one that yields, how many items that were, when the engine has them all.
+        """
+        _, _, _, _, op, _, args, kwargs, _ = running.record
+        if op not in TAKES:
+            return await self._give(running, running.handler.call(running, args, kwargs))
+        peer, tag = running.engine, running.tag
+        inflow = peer.open_inflow(tag)
+        self._stir(peer)
+        try:
+            arriving = Arriving(inflow, lambda: self._acknowledge(peer, tag, inflow))
+            result = running.handler.call(running, [arriving, *args], kwargs)
+            return await (self._give(running, result) if op in GIVES else result)
+        finally:
+            peer.close_inflow(tag)
+
+    def _acknowledge(self, peer: Peer, tag: bytes, inflow: Inflow) -> None:
+        if inflow.failure is None:
+            peer.control(inflow.credit(), tag)
+            self._stir(peer)
+
+    async def _give(self, running: Running, generator: Any) -> int:
+        peer, tag = running.engine, running.tag
+        flow = Outflow(*peer.stream_limits)
+
+        def stir() -> None:
+            peer.outflows.stir(tag)
+            self._stir(peer)
+
+        peer.outflows.open(tag, flow)
+        leaving = Leaving(flow, self._encoder, peer.message_bytes, stir)
+        try:
+            try:
+                async with aclosing(generator):
+                    async for item in generator:
+                        leaving.put(item)
+                        if not flow.has_room:
+                            await leaving.room()
+            except Exception as error:
+                # It is told behind the items that came before it.
+                leaving.finish()
+                await leaving.received()
+                if isinstance(error, MessageTooLarge):
+                    raise RemoteError(str(error), error_type="MessageTooLarge") from None
+                raise
+            leaving.finish()
+            await leaving.received()
+        finally:
+            peer.outflows.close(tag)
+        return flow.sent

@@ -1,0 +1,73 @@
+"""What may leave one link now, and what goes first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..message import LinkState
+
+if TYPE_CHECKING:
+    from .ledger import Ledger
+    from .outbox import Outgoing
+    from .recovery import Recovery
+    from .window import Window
+
+__all__ = ["Departures"]
+
+_DRAINING, _CLOSED = LinkState.DRAINING, LinkState.CLOSED
+
+
+class Departures:
+    """Chooses between control records, requests, and the data of streams.
+
+    Args:
+        ledger: holds what waits to leave.
+        window: how much the container can take.
+        recovery: how much may be sent again.
+    """
+
+    def __init__(self, ledger: Ledger, window: Window, recovery: Recovery) -> None:
+        self._ledger = ledger
+        self._window = window
+        self._recovery = recovery
+
+    def next(self, state: LinkState, running: bool, now: float) -> Outgoing | None:
+        """The next message; None: nothing may leave now.
+
+        Args:
+            state: of the link, whose ZMTP handshake is done.
+            running: whether requests can leave.
+            now: the time.
+        """
+        ledger = self._ledger
+        if self._window.has_room() and now >= self._recovery.not_before:
+            if running:
+                return ledger.in_order().cut(now) or ledger.outflows.cut()
+            if state is _DRAINING:
+                # What the container had taken before it said GOODBYE goes on.
+                if count := self._recovery.waiting():
+                    return ledger.outbox.cut(now, most=count)
+                if (outgoing := ledger.outflows.cut()) is not None:
+                    return outgoing
+        if state is _CLOSED or self._window.has_control_room():
+            return ledger.outbox.cut(now, most=0)
+        return None
+
+    def refuse(self, outgoing: Outgoing) -> None:
+        """The transport did not take a message: it goes first next time."""
+        if outgoing.items or outgoing.control:
+            self._ledger.outbox.take_back(outgoing)
+        else:
+            self._ledger.outflows.take_back(outgoing)
+
+    def sent(self, outgoing: Outgoing, now: float) -> None:
+        """The transport has taken a message: its requests may be known to the container from now on."""
+        again = 0
+        for entry in outgoing.items:
+            if entry.sent:  # type: ignore[attr-defined]
+                again += 1
+            else:
+                entry.sent = True  # type: ignore[attr-defined]
+        if again:
+            self._ledger.resent += again
+            self._recovery.left(again, now)

@@ -1,0 +1,116 @@
+"""Items on their way in: the receiving half of a stream, in either direction."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from .kinds import Kind
+
+if TYPE_CHECKING:
+    from .wire import Record
+
+__all__ = ["Inflow"]
+
+SLACK = 1024
+"""Bytes by which a message may be larger than the only chunk in it says."""
+
+
+class Inflow:
+    """The items of one stream that have come, and were not taken.
+
+    Args:
+        items: how many may come before any of them is taken.
+        size: bytes that may, and one item or 64 KiB more.
+
+    Attributes:
+        items: those that the reader has taken over, the next one at the end.
+        bell: whoever waits for items; the protocol only keeps it.
+        failure: why nothing more will come; whoever reads is told when it has taken what is there.
+        received: items that have come.
+    """
+
+    __slots__ = (
+        "_chunks", "_end_told", "_ended", "_granted", "_granted_bytes", "_received_bytes", "_taken", "_taken_bytes",
+        "bell", "failure", "items", "received", "window", "window_bytes",
+    )  # fmt: skip
+
+    def __init__(self, items: int, size: int) -> None:
+        self.items: list[Any] = []
+        self.bell: Any = None
+        self.failure: Exception | None = None
+        self.received = 0
+        self.window, self.window_bytes = items, size
+        self._received_bytes = 0
+        self._granted, self._granted_bytes = items, size
+        self._taken = self._taken_bytes = 0
+        self._chunks: deque[tuple[list[Any], int]] = deque()
+        self._ended = self._end_told = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether everything has come, and was taken."""
+        return self._ended and not self._chunks
+
+    def arrive(self, record: Record, message_bytes: int | None) -> bool:
+        """A CHUNK has come.
+
+        Args:
+            record: the CHUNK.
+            message_bytes: the size of its message, if nothing else was in it.
+
+        Returns:
+            Whether the other side may send it: it stands behind what came before, within the credit, and says
+            how large it is.
+        """
+        _, first, size, last, items = record
+        if first < self.received or self._ended:
+            return bool(first + len(items) <= self.received)  # sent again though it has come
+        if (
+            first > self.received
+            or self.received + len(items) > self._granted
+            or (items and self._received_bytes >= self._granted_bytes)
+            or (message_bytes is not None and message_bytes > size + SLACK)
+        ):
+            return False
+        self.received += len(items)
+        self._received_bytes += size
+        self._ended = last
+        if items:
+            self._chunks.append((items, size))
+        return True
+
+    def take(self) -> bool:
+        """Puts the next of what has come into :attr:`items`; False: there is nothing."""
+        if not self._chunks:
+            return False
+        self.items, size = self._chunks.popleft()
+        self._taken += len(self.items)
+        self._taken_bytes += size
+        self.items.reverse()
+        return True
+
+    def clear(self) -> None:
+        """Nobody is to get what has come."""
+        self._chunks.clear()
+        self.items.clear()
+
+    @property
+    def is_credit_due(self) -> bool:
+        """Whether the other side could send much more than it knows."""
+        return not self._ended and (
+            2 * (self._taken + self.window - self._granted) >= self.window
+            or 2 * (self._taken_bytes + self.window_bytes - self._granted_bytes) >= self.window_bytes
+        )
+
+    @property
+    def is_end_news(self) -> bool:
+        """Whether the other side does not know that its end has come, and so that it need not keep anything."""
+        return self._ended and not self._end_told
+
+    def credit(self) -> Record:
+        """A CREDIT: what has come, and how much may come in all."""
+        self._granted = self._taken + self.window
+        self._granted_bytes = self._taken_bytes + self.window_bytes
+        self._end_told = self._ended
+        return [Kind.CREDIT, self.received + self._ended, self._granted, self._granted_bytes]

@@ -1,0 +1,280 @@
+"""Items on their way out: the sending half of a stream, in either direction.
+
+What was sent is kept until the other side has said that it has it, so that a stream of results goes on behind a broken
+connection where it stopped. Nothing is sent beyond the credit that the other side has given, in items and bytes.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgpack
+
+from .kinds import Kind
+from .outbox import Outgoing
+from .wire import BATCH_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from .values import Buffer
+
+__all__ = ["Outflow", "Outflows"]
+
+MOST_WAITING = 1024
+MOST_WAITING_BYTES = 4 * BATCH_BYTES
+"""Items, and their bytes, that may wait to leave: whoever makes them is then to wait, too."""
+
+OVERHEAD = 64
+"""Bytes of a message beside the items of its only chunk, at most: tag, numbers and headers."""
+
+_Piece = tuple[bytes, Sequence["Buffer"], int]
+"""One item: its MessagePack, the buffers it refers to, the size of both."""
+
+_FRONT = bytes((0x95, Kind.CHUNK))
+_ENDS = {True: b"\xc3", False: b"\xc2"}
+
+
+class Outflow:
+    """The items of one stream that the other side may not have.
+
+    The end has a place of its own behind the last item, so that its arrival can be told, too.
+
+    Args:
+        items: how many may leave before the first CREDIT.
+        size: bytes that may.
+
+    Attributes:
+        received: items that the other side has said it has.
+        sent: items that have left.
+        bell: whoever waits for room or for the end; the protocol only keeps it.
+        failure: why nothing more will be taken; whoever waits is told.
+        is_ready: whether it stands among those that send.
+    """
+
+    __slots__ = (
+        "_credit", "_credit_bytes", "_end_received", "_end_sent", "_finished", "_kept", "_paused", "_received_bytes",
+        "_sent_bytes", "_waiting_bytes", "bell", "failure", "is_ready", "received", "sent",
+    )  # fmt: skip
+
+    def __init__(self, items: int = 0, size: int = 0) -> None:
+        self.received = self.sent = 0
+        self.bell: Any = None
+        self.failure: Exception | None = None
+        self.is_ready = False
+        self._credit, self._credit_bytes = items, size
+        self._sent_bytes = self._received_bytes = 0
+        self._kept: list[_Piece] = []  # the first one is item number `received`
+        self._waiting_bytes = 0
+        self._finished = self._end_sent = self._end_received = self._paused = False
+
+    @property
+    def has_room(self) -> bool:
+        """Whether more may be put in now."""
+        return self.waiting < MOST_WAITING and self._waiting_bytes < MOST_WAITING_BYTES
+
+    @property
+    def has_credit(self) -> bool:
+        """Whether the other side has ever given any."""
+        return self._credit > 0
+
+    @property
+    def waiting(self) -> int:
+        """Items that have not left."""
+        return self.received + len(self._kept) - self.sent
+
+    @property
+    def is_received(self) -> bool:
+        """Whether the other side has everything, and knows that nothing follows."""
+        return self._end_received
+
+    @property
+    def can_send(self) -> bool:
+        """Whether a chunk may leave now."""
+        if self._paused:
+            return False
+        if self.waiting:
+            return self.sent < self._credit and self._sent_bytes < self._credit_bytes
+        return self._finished and not self._end_sent
+
+    def put(self, body: bytes, buffers: Sequence[Buffer]) -> None:
+        """One item more, as MessagePack with the buffers it refers to."""
+        size = len(body) + sum(map(len, buffers)) if buffers else len(body)
+        self._kept.append((body, buffers, size))
+        self._waiting_bytes += size
+
+    def finish(self) -> None:
+        """Nothing follows."""
+        self._finished = True
+
+    def credit(self, received: int, items: int, size: int) -> None:
+        """What the other side has told: places that it has, and how many items and bytes it takes in all."""
+        self._end_received = self._end_received or (self._end_sent and received > self.sent)
+        received = min(max(received, self.received), self.sent)
+        gone = received - self.received
+        self._received_bytes += sum(size for _, _, size in self._kept[:gone])
+        del self._kept[:gone]
+        self.received = received
+        self._credit = max(self._credit, items)
+        self._credit_bytes = max(self._credit_bytes, size)
+        if self._paused:
+            # A new connection: what the other side has not got was lost with the last one.
+            self._paused = False
+            self.sent = received
+            self._sent_bytes = self._received_bytes
+            self._end_sent = self._end_received
+            self._waiting_bytes = sum(size for _, _, size in self._kept)
+
+    def pause(self) -> None:
+        """The connection has ended: on the next one the other side first tells what it has."""
+        self._paused = True
+
+    def cut(self, room: int, *, alone: bool) -> tuple[bytes, Sequence[Buffer]] | None:
+        """Takes the next chunk out, when :attr:`can_send`.
+
+        Args:
+            room: bytes that the message has left.
+            alone: whether nothing else is in it.
+
+        Returns:
+            The CHUNK record and its buffers; None: it does not fit into what is left.
+        """
+        start = self.sent - self.received
+        most = min(self.waiting, self._credit - self.sent)
+        room -= OVERHEAD
+        allowed = self._credit_bytes - self._sent_bytes
+        bodies: list[bytes] = []
+        buffers: Sequence[Buffer] = ()
+        size = 0
+        for body, buffers, item_size in itertools.islice(self._kept, start, start + most):
+            first = alone and not bodies
+            if size >= allowed or (not first and (buffers or size + item_size > room)):
+                buffers = ()
+                break
+            bodies.append(body)
+            size += item_size
+            if buffers:
+                break  # its references count from the first buffer of the message
+        count = len(bodies)
+        is_last = self._finished and count == self.waiting
+        if not count and not is_last:
+            return None
+        numbers = msgpack.packb(self.sent) + msgpack.packb(size)
+        record = b"".join((_FRONT, numbers, _ENDS[is_last], msgpack.Packer().pack_array_header(count), *bodies))
+        self.sent += count
+        self._sent_bytes += size
+        self._waiting_bytes -= size
+        self._end_sent = is_last
+        return record, buffers
+
+
+class Outflows:
+    """All streams that one side sends to one other, each by the tag of its request.
+
+    Args:
+        batch_records: records in one message, at most.
+        bells: takes the bells of streams that may go on, or will not.
+    """
+
+    def __init__(self, batch_records: int, bells: list[Any]) -> None:
+        self._batch_records = batch_records
+        self._batch_bytes = BATCH_BYTES
+        self._bells = bells
+        self._flows: dict[bytes, Outflow] = {}
+        self._ready: dict[bytes, Outflow] = {}
+        self._refused: Outgoing | None = None
+
+    def __len__(self) -> int:
+        return len(self._flows)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._flows)
+
+    def __bool__(self) -> bool:
+        """Whether anything can leave."""
+        return bool(self._ready) or self._refused is not None
+
+    def accept(self, limits: Mapping[str, int], batch_records: int) -> None:
+        """The other side has announced what it accepts; ``batch_records`` is this side's own limit."""
+        self._batch_records = min(batch_records, limits.get("batch_records", 1))
+        self._batch_bytes = min(BATCH_BYTES, limits.get("message_bytes", BATCH_BYTES))
+
+    def open(self, tag: bytes, flow: Outflow) -> None:
+        """A stream more."""
+        self._flows[tag] = flow
+
+    def close(self, tag: bytes) -> None:
+        """A stream has ended."""
+        self._flows.pop(tag, None)
+        self._ready.pop(tag, None)
+
+    def fail(self, tag: bytes, failure: Exception) -> None:
+        """A stream, if there is one, takes nothing more."""
+        flow = self._flows.get(tag)
+        if flow is not None:
+            flow.failure = failure
+            self.close(tag)
+            self._bells.append(flow.bell)
+
+    def stir(self, tag: bytes) -> None:
+        """Something may leave that could not before."""
+        flow = self._flows.get(tag)
+        if flow is not None and flow.can_send:
+            flow.is_ready = True
+            self._ready[tag] = flow
+
+    def credit(self, tag: bytes, received: int, items: int, size: int) -> bool:
+        """The other side has given credit to a stream. False: it has ended."""
+        flow = self._flows.get(tag)
+        if flow is None:
+            return False
+        flow.credit(received, items, size)
+        self.stir(tag)
+        self._bells.append(flow.bell)
+        return True
+
+    def pause(self) -> None:
+        """The connection has ended, and what was under way on it is lost."""
+        self._refused = None
+        self._ready.clear()
+        for flow in self._flows.values():
+            flow.is_ready = False
+            flow.pause()
+
+    def cut(self) -> Outgoing | None:
+        """Takes the next message out: one chunk of each stream in turn. A chunk with buffers travels alone."""
+        if self._refused is not None:
+            refused, self._refused = self._refused, None
+            return refused
+        ready = self._ready
+        tags: list[bytes] = []
+        bodies: list[bytes] = []
+        size = 0
+        while ready and len(tags) < self._batch_records:
+            tag, flow = next(iter(ready.items()))
+            had_room = flow.has_room
+            chunk = flow.cut(self._batch_bytes - size, alone=not tags)
+            if chunk is None:
+                break
+            if not had_room and flow.has_room:
+                self._bells.append(flow.bell)
+            del ready[tag]
+            flow.is_ready = flow.can_send
+            if flow.is_ready:
+                ready[tag] = flow  # behind the others
+            record, buffers = chunk
+            if buffers:
+                frames = [tag, record, *buffers]
+                return Outgoing(frames, (), (), sum(map(len, frames)))
+            tags.append(tag)
+            bodies.append(record)
+            size += len(record) + 16
+        if not tags:
+            return None
+        return Outgoing([b"".join(tags), b"".join(bodies)], (), (), size)
+
+    def take_back(self, outgoing: Outgoing) -> None:
+        """The transport did not take a message: it goes first next time."""
+        self._refused = outgoing

@@ -1,0 +1,375 @@
+"""Streams without I/O: an outflow and an inflow, and whatever a network does between them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mpzmq.config import Limits
+from mpzmq.protocol.encoder import Encoder
+from mpzmq.protocol.inflow import Inflow
+from mpzmq.protocol.kinds import Kind
+from mpzmq.protocol.outflow import MOST_WAITING, MOST_WAITING_BYTES, Outflow, Outflows
+from mpzmq.protocol.wire import BATCH_BYTES, MessageReader
+
+if TYPE_CHECKING:
+    from mpzmq.protocol.outbox import Outgoing
+
+TAG = bytes(15) + b"\x01"
+OTHER = bytes(15) + b"\x02"
+ENCODER = Encoder(Limits())
+READER = MessageReader(Limits(), Kind.RESPONSE)
+
+
+def put(flow: Outflow, *items: Any) -> None:
+    for item in items:
+        buffers: list[Any] = []
+        flow.put(ENCODER.pack(ENCODER.prepare(item, "item", buffers)), buffers)
+
+
+def chunks(outgoing: Outgoing | None) -> list[tuple[bytes, list[Any]]]:
+    """The records of a message, as the other side reads them."""
+    if outgoing is None:
+        return []
+    assert outgoing.size == sum(map(len, outgoing.frames))
+    message = READER.read(outgoing.frames)
+    assert not message.malformed and not message.ignored
+    return message.records
+
+
+def sent(flows: Outflows) -> list[tuple[bytes, list[Any]]]:
+    """All that may leave."""
+    records = []
+    while found := chunks(flows.cut()):
+        records += found
+    return records
+
+
+def opened(flow: Outflow, *more: Outflow) -> Outflows:
+    flows = Outflows(256, [])
+    for number, one in enumerate((flow, *more), 1):
+        flows.open(bytes(15) + bytes((number,)), one)
+        flows.stir(bytes(15) + bytes((number,)))
+    return flows
+
+
+def read(inflow: Inflow) -> list[Any]:
+    items = []
+    while inflow.take():
+        while inflow.items:
+            items.append(inflow.items.pop())
+    return items
+
+
+def test_what_was_put_in_leaves_as_one_chunk() -> None:
+    flow = Outflow(10, 1000)
+    put(flow, 1, "two", [3])
+    flow.finish()
+    ((tag, record),) = sent(opened(flow))
+    assert (tag, record) == (TAG, [Kind.CHUNK, 0, 1 + 4 + 2, True, [1, "two", [3]]])
+
+
+def test_no_more_items_leave_than_there_is_credit_for() -> None:
+    flow = Outflow(2, 1000)
+    put(flow, 1, 2, 3)
+    flows = opened(flow)
+    assert [record[4] for _, record in sent(flows)] == [[1, 2]]
+    flows.credit(TAG, 0, 3, 1000)
+    assert [record[1:] for _, record in sent(flows)] == [[2, 1, False, [3]]]
+
+
+def test_the_last_item_may_exceed_the_bytes_and_no_other() -> None:
+    flow = Outflow(100, 10)
+    put(flow, "aaaa", "bbbbbbbbbbbb", "c")  # 5, 13, 2
+    flows = opened(flow)
+    assert [record[4] for _, record in sent(flows)] == [["aaaa", "bbbbbbbbbbbb"]]
+    flows.credit(TAG, 1, 100, 18)
+    assert sent(flows) == []
+    flows.credit(TAG, 2, 100, 19)
+    assert [record[4] for _, record in sent(flows)] == [["c"]]
+
+
+def test_without_credit_nothing_leaves_but_the_end_of_nothing() -> None:
+    flow = Outflow()
+    put(flow, 1)
+    flow.finish()
+    assert sent(opened(flow)) == []
+    empty = Outflow()
+    empty.finish()
+    flows = opened(empty)
+    assert [record[1:] for _, record in sent(flows)] == [[0, 0, True, []]]
+    assert not empty.is_received
+    flows.credit(TAG, 1, 0, 0)
+    assert empty.is_received
+
+
+def test_an_item_with_a_buffer_is_alone() -> None:
+    flow = Outflow(10, 1 << 20)
+    large = bytes(20_000)
+    put(flow, 1, large, memoryview(b"xy"), 2)
+    records = []
+    flows = opened(flow)
+    while (outgoing := flows.cut()) is not None:
+        records.append(([record[4] for _, record in chunks(outgoing)], len(outgoing.frames)))
+    assert records == [([[1]], 2), ([[large]], 3), ([[memoryview(b"xy")]], 3), ([[2]], 2)]
+
+
+def test_messages_are_cut_at_64_kib() -> None:
+    flow = Outflow(10_000, 1 << 30)
+    put(flow, *("x" * 1000 for _ in range(200)))
+    flows = opened(flow)
+    sizes = []
+    while (outgoing := flows.cut()) is not None:
+        sizes.append(outgoing.size)
+    assert len(sizes) == 4 and max(sizes) <= BATCH_BYTES + 100 and min(sizes[:-1]) > BATCH_BYTES - 1200
+
+
+def test_streams_take_turns_and_share_messages() -> None:
+    one, two = Outflow(10, 1000), Outflow(10, 1000)
+    put(one, 1, 2)
+    put(two, 3)
+    flows = opened(one, two)
+    assert [(tag, record[4]) for tag, record in chunks(flows.cut())] == [(TAG, [1, 2]), (OTHER, [3])]
+    assert not flows
+
+
+def test_a_full_message_does_not_let_one_stream_starve_the_others() -> None:
+    one, two = Outflow(10_000, 1 << 30), Outflow(10, 1000)
+    put(one, *("x" * 1000 for _ in range(200)))
+    put(two, 3)
+    flows = opened(one, two)
+    assert [tag for tag, _ in chunks(flows.cut())] == [TAG, OTHER], "each has its turn"
+
+
+def test_what_the_transport_refuses_goes_first() -> None:
+    flow = Outflow(10, 1000)
+    put(flow, 1)
+    flows = opened(flow)
+    outgoing = flows.cut()
+    assert outgoing is not None and not flows
+    flows.take_back(outgoing)
+    assert flows
+    put(flow, 2)
+    flows.stir(TAG)
+    assert [record[4] for _, record in sent(flows)] == [[1], [2]]
+
+
+def test_on_a_new_connection_the_other_side_speaks_first() -> None:
+    flow = Outflow(10, 1000)
+    put(flow, 1, 2, 3)
+    flow.finish()
+    flows = opened(flow)
+    assert len(sent(flows)) == 1
+    flows.pause()
+    flows.stir(TAG)
+    assert sent(flows) == []
+    flows.credit(TAG, 1, 10, 1000)
+    assert [record[1:] for _, record in sent(flows)] == [[1, 2, True, [2, 3]]]
+    flows.credit(TAG, 4, 10, 1000)
+    assert flow.is_received
+
+
+def test_an_end_that_was_told_is_not_sent_again() -> None:
+    flow = Outflow(10, 1000)
+    put(flow, 1)
+    flow.finish()
+    flows = opened(flow)
+    sent(flows)
+    flows.pause()
+    flows.credit(TAG, 2, 10, 1000)
+    assert flow.is_received and sent(flows) == []
+
+
+@pytest.mark.parametrize("received", [-1, 5, 1 << 70])
+def test_a_credit_that_lies_is_taken_for_what_it_can_be(received: int) -> None:
+    flow = Outflow(10, 1000)
+    put(flow, 1, 2)
+    flows = opened(flow)
+    sent(flows)
+    flows.credit(TAG, max(received, 0), 0, 0)
+    put(flow, 3)
+    flows.stir(TAG)
+    assert [record[1:] for _, record in sent(flows)] == [[2, 1, False, [3]]]
+    assert not flow.is_received
+
+
+def test_room_is_bounded_in_items_and_bytes() -> None:
+    flow = Outflow()
+    for _ in range(MOST_WAITING):
+        assert flow.has_room
+        put(flow, 1)
+    assert not flow.has_room
+    flow = Outflow()
+    put(flow, b"x" * MOST_WAITING_BYTES)
+    assert not flow.has_room
+
+
+def test_whoever_waits_for_room_is_woken_by_what_leaves() -> None:
+    bells: list[Any] = []
+    flows = Outflows(256, bells)
+    flow = Outflow(10_000, 1 << 30)
+    flow.bell = "bell"
+    put(flow, *range(MOST_WAITING))
+    flows.open(TAG, flow)
+    flows.stir(TAG)
+    sent(flows)
+    assert bells == ["bell"]
+
+
+def test_a_failed_stream_takes_nothing_more_and_says_why() -> None:
+    bells: list[Any] = []
+    flows = Outflows(256, bells)
+    flow = Outflow(10, 1000)
+    flow.bell = "bell"
+    flows.open(TAG, flow)
+    put(flow, 1)
+    flows.stir(TAG)
+    flows.fail(TAG, ValueError("why"))
+    assert str(flow.failure) == "why" and bells == ["bell"] and not flows and not len(flows)
+    flows.fail(TAG, ValueError("again"))
+    assert not flows.credit(TAG, 0, 1, 1)
+
+
+# The receiving half
+
+
+def chunk(first: int, items: list[Any], size: int | None = None, *, last: bool = False) -> list[Any]:
+    return [Kind.CHUNK, first, len(items) if size is None else size, last, items]
+
+
+def test_items_come_in_order() -> None:
+    inflow = Inflow(10, 100)
+    assert inflow.arrive(chunk(0, ["a", "b"]), None) and inflow.arrive(chunk(2, ["c"], last=True), None)
+    assert not inflow.is_over and read(inflow) == ["a", "b", "c"] and inflow.is_over
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        chunk(1, ["a"]),  # a gap
+        chunk(0, list(range(11))),  # more items than there is credit for
+        chunk(0, ["a"], 0),  # larger than it says
+    ],
+)
+def test_what_may_not_come(record: list[Any]) -> None:
+    inflow = Inflow(10, 100)
+    assert not inflow.arrive(record, 5000 if record[2] == 0 else None)
+    assert read(inflow) == []
+
+
+def test_beyond_the_bytes_one_item_may_come() -> None:
+    inflow = Inflow(10, 100)
+    assert inflow.arrive(chunk(0, ["a"], 99), None)
+    assert inflow.arrive(chunk(1, ["b"], 1000), None)
+    assert not inflow.arrive(chunk(2, ["c"], 1), None)
+
+
+def test_what_has_come_comes_again_without_harm() -> None:
+    inflow = Inflow(10, 100)
+    record = chunk(0, ["a"], last=True)
+    assert inflow.arrive(record, None) and inflow.arrive(record, None) and inflow.arrive(chunk(1, [], last=True), None)
+    assert not inflow.arrive(chunk(1, ["b"]), None), "behind the end"
+    assert read(inflow) == ["a"]
+
+
+def test_credit_is_due_when_half_was_taken() -> None:
+    inflow = Inflow(10, 100)
+    inflow.arrive(chunk(0, list(range(4))), None)
+    read(inflow)
+    assert not inflow.is_credit_due
+    inflow.arrive(chunk(4, [4]), None)
+    assert not inflow.is_credit_due, "it has come, but nobody has read it"
+    read(inflow)
+    assert inflow.is_credit_due
+    assert inflow.credit() == [Kind.CREDIT, 5, 15, 105]
+    assert not inflow.is_credit_due
+    inflow.arrive(chunk(5, [5], 50), None)
+    read(inflow)
+    assert inflow.is_credit_due, "half of the bytes"
+
+
+def test_the_end_is_news_once() -> None:
+    inflow = Inflow(10, 100)
+    inflow.arrive(chunk(0, [1], last=True), None)
+    assert inflow.is_end_news and inflow.credit()[1] == 2 and not inflow.is_end_news
+
+
+def test_after_clear_nothing_is_given_out() -> None:
+    inflow = Inflow(10, 100)
+    inflow.arrive(chunk(0, [1, 2]), None)
+    inflow.take()
+    inflow.arrive(chunk(2, [3]), None)
+    inflow.clear()
+    assert not inflow.items and not inflow.take()
+
+
+# Both together
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("put"), st.integers(1, 40)),
+        st.tuples(st.just("send"), st.integers(1, 3)),
+        st.tuples(st.just("read"), st.integers(1, 3)),
+        st.tuples(st.just("break"), st.integers(0, 3)),
+    ),
+    max_size=60,
+)
+
+
+@given(STEPS, st.integers(1, 20), st.integers(1, 400))
+def test_nothing_is_lost_twice_or_out_of_order_and_memory_is_bounded(
+    steps: list[tuple[str, int]], items: int, size: int
+) -> None:
+    flow, inflow = Outflow(items, size), Inflow(items, size)
+    flows = opened(flow)
+    got: list[int] = []
+    under_way: list[list[Any]] = []
+    count = 0
+
+    def give_credit(*, always: bool = False) -> None:
+        if always or inflow.is_credit_due or inflow.is_end_news:
+            _, *numbers = inflow.credit()
+            flows.credit(TAG, *numbers)
+
+    def deliver(most: int) -> None:
+        for record in under_way[:most]:
+            assert inflow.arrive(record, None)
+            if inflow.is_end_news:
+                give_credit()
+        del under_way[:most]
+
+    for step, amount in [*steps, ("end", 0)]:
+        if step == "put":
+            for _ in range(amount):
+                put(flow, count)
+                count += 1
+            flows.stir(TAG)
+        elif step == "send":
+            under_way += [record for _, record in sent(flows)]
+            deliver(amount)
+        elif step == "read":
+            for _ in range(amount):
+                if inflow.take():
+                    got += reversed(inflow.items)
+                    inflow.items.clear()
+            give_credit()
+        elif step == "break":
+            deliver(amount)
+            under_way.clear()
+            flows.pause()
+            give_credit(always=True)
+        assert inflow.received - len(got) <= items
+    flow.finish()
+    flows.stir(TAG)
+    for _ in range(4 * count + 10):
+        under_way += [record for _, record in sent(flows)]
+        deliver(len(under_way))
+        got += read(inflow)
+        give_credit()
+        if flow.is_received:
+            break
+    assert flow.is_received and inflow.is_over
+    assert got == list(range(count))
