@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..protocol.wire import Record
     from ..users import User
     from .registry import Function, Registry
+    from .running import Running
 
 __all__ = ["Admission", "Refusal"]
 
@@ -153,15 +154,21 @@ class Admission:
         replies.settle()
         return len(replies) >= replies.most_entries
 
-    def took(self, peer: Peer, size: int) -> None:
+    def took(self, running: Running) -> None:
         """A request runs, or waits to."""
+        peer, size = running.engine, running.size
+        if running.op in TAKES:
+            peer.open_inflow(running.tag)
         peer.in_flight += 1
         peer.bytes_in_flight += size
         self._count += 1
         self._bytes += size
 
-    def gave_back(self, peer: Peer, size: int) -> None:
+    def gave_back(self, running: Running) -> None:
         """It has ended."""
+        peer, size = running.engine, running.size
+        if running.op in TAKES:
+            peer.close_inflow(running.tag)
         peer.in_flight -= 1
         peer.bytes_in_flight -= size
         self._count -= 1

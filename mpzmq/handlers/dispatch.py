@@ -229,7 +229,7 @@ class Dispatcher:
         if running.kept:
             return
         running.kept = True
-        self._admission.took(running.engine, running.size)
+        self._admission.took(running)
         self._running[running.engine, running.tag] = running
         self.deadlines.add(running.due)
 
@@ -349,7 +349,7 @@ class Dispatcher:
         running.task = None
         if running.kept:
             del self._running[running.engine, running.tag]
-            self._admission.gave_back(running.engine, running.size)
+            self._admission.gave_back(running)
             if running.way is not None:
                 for following in running.way.leave():
                     # Not at once: plain handlers would start one another, each in the frame of the one before.

@@ -43,14 +43,11 @@ class Streaming:
         if op not in TAKES:
             return await self._give(running, running.handler.call(running, args, kwargs))
         peer, tag = running.engine, running.tag
-        inflow = peer.open_inflow(tag)
-        self._stir(peer)
-        try:
-            arriving = Arriving(inflow, lambda: self._acknowledge(peer, tag, inflow))
-            result = running.handler.call(running, [arriving, *args], kwargs)
-            return await (self._give(running, result) if op in GIVES else result)
-        finally:
-            peer.close_inflow(tag)
+        inflow = peer.inflows[tag]
+        arriving = Arriving(inflow, lambda: self._acknowledge(peer, tag, inflow))
+        self._acknowledge(peer, tag, inflow)  # it may begin
+        result = running.handler.call(running, [arriving, *args], kwargs)
+        return await (self._give(running, result) if op in GIVES else result)
 
     def _acknowledge(self, peer: Peer, tag: bytes, inflow: Inflow) -> None:
         if inflow.failure is None:

@@ -151,6 +151,7 @@ class Sessions:
             elif kind == Kind.RECEIVED:
                 inbox.receipts.append((len(requests), peer, record[1], record[2]))
             elif kind == Kind.CANCEL:
+                peer.overdraft.release(peer.inflows.get(tag))
                 inbox.cancel(peer, tag)
             elif kind == Kind.PING:
                 if record[1] == peer.number:
@@ -170,7 +171,8 @@ class Sessions:
                 inflow = peer.inflows.get(tag)  # None: its handler has ended
                 if inflow is None:
                     continue
-                if not inflow.arrive(record, message.size if len(message.records) == 1 else None):
+                alone = message.size if len(message.records) == 1 else None
+                if not (inflow.arrive(record, alone) and peer.overdraft.allows(inflow)):
                     self._cut(route)
                     return
                 self.bells.append(inflow.bell)

@@ -6,11 +6,12 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from .kinds import Kind
+from .wire import BATCH_BYTES
 
 if TYPE_CHECKING:
     from .wire import Record
 
-__all__ = ["Inflow"]
+__all__ = ["Inflow", "Overdraft"]
 
 SLACK = 1024
 """Bytes by which a message may be larger than the only chunk in it says."""
@@ -104,6 +105,11 @@ class Inflow:
         )
 
     @property
+    def is_overdrawn(self) -> bool:
+        """Whether it holds an item, or has held one until the last CREDIT, that is far beyond its bytes."""
+        return self._received_bytes > self._granted_bytes + BATCH_BYTES
+
+    @property
     def is_end_news(self) -> bool:
         """Whether the other side does not know that its end has come, and so that it need not keep anything."""
         return self._ended and not self._end_told
@@ -114,3 +120,25 @@ class Inflow:
         self._granted_bytes = self._taken_bytes + self.window_bytes
         self._end_told = self._ended
         return [Kind.CREDIT, self.received + self._ended, self._granted, self._granted_bytes]
+
+
+class Overdraft:
+    """At most one stream of a connection holds an item far beyond its credit: many could be too much for the memory."""
+
+    def __init__(self) -> None:
+        self._holder: Inflow | None = None
+
+    def allows(self, inflow: Inflow) -> bool:
+        """Whether a stream may hold what has just come on it."""
+        if not inflow.is_overdrawn:
+            return True
+        holder = self._holder
+        if holder is not None and holder is not inflow and holder.is_overdrawn:
+            return False
+        self._holder = inflow
+        return True
+
+    def release(self, inflow: Inflow | None) -> None:
+        """A stream has ended: the other side does not count it any more."""
+        if self._holder is inflow:
+            self._holder = None

@@ -10,6 +10,7 @@ from ..errors import MessageTooLarge
 from ..message import Executed
 from ..statistics import Statistics
 from .ids import MOST_IDS, SpentIds
+from .inflow import Overdraft
 from .kinds import Code
 from .outbox import Outbox
 from .outflow import Outflows
@@ -59,6 +60,7 @@ class Ledger:
         self.bells: list[Any] = []
         self.outflows = Outflows(limits.batch_records, self.bells)
         self.fed = 0
+        self._overdraft = Overdraft()
         self.ended: list[tuple[Any, Any]] = []
         self.issued = 0
         self.message_bytes = limits.message_bytes
@@ -114,7 +116,7 @@ class Ledger:
             return False
         self._cancelled += 1
         self.outbox.remove(tag)
-        self.outflows.close(tag)
+        self._close_streams(entry)
         self._leave_open(entry)
         return entry.sent
 
@@ -137,8 +139,8 @@ class Ledger:
         self.receipts.tags.append(tag)
         if entry.resent or not entry.sent:
             self.outbox.remove(tag)
-        if entry.outflow is not None:
-            self.outflows.close(tag)
+        if entry.inflow is not None or entry.outflow is not None:
+            self._close_streams(entry)
         if entry.digest is not None:
             self.spent_ids.add(tag)
             self.used_ids.add(entry)
@@ -186,7 +188,7 @@ class Ledger:
             return True  # the reader has gone meanwhile
         entry.started = True
         self.fed += 1
-        if entry.inflow.arrive(record, message_bytes):
+        if entry.inflow.arrive(record, message_bytes) and self._overdraft.allows(entry.inflow):
             self.bells.append(entry.inflow.bell)
             return True
         self._end([entry], self.verdicts.unasked)
@@ -199,12 +201,11 @@ class Ledger:
         return inflow if inflow is not None and inflow.is_end_news else None
 
     def inflows(self) -> list[tuple[bytes, Inflow]]:
-        """The streams of results that a container may be sending."""
-        return [
-            (entry.tag, entry.inflow)
-            for entry in self.pending.values()
-            if entry.inflow is not None and (entry.sent or entry.started)
+        """The streams of results that a container may be sending; first one that is far beyond its credit."""
+        inflows = [
+            (entry.tag, entry.inflow) for entry in self.pending.values() if entry.inflow is not None and entry.sent
         ]
+        return sorted(inflows, key=lambda pair: not pair[1].is_overdrawn)
 
     def started(self, tag: bytes) -> None:
         """The container has told that a handler has begun."""
@@ -333,10 +334,14 @@ class Ledger:
         for entry in entries:
             self.pending.pop(entry.tag, None)
             self.outbox.remove(entry.tag)
-            self.outflows.close(entry.tag)
+            self._close_streams(entry)
             self._failed += 1
             self._leave_open(entry)
             self.ended.append((entry.waiter, verdict(entry)))
+
+    def _close_streams(self, entry: Entry) -> None:
+        self.outflows.close(entry.tag)
+        self._overdraft.release(entry.inflow)
 
     def _leave_open(self, entry: Entry) -> None:
         """A request has ended without its reply. If its caller chose the id, it may be issued again."""

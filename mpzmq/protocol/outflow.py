@@ -131,12 +131,18 @@ class Outflow:
         """The connection has ended: on the next one the other side first tells what it has."""
         self._paused = True
 
-    def cut(self, room: int, *, alone: bool) -> tuple[bytes, Sequence[Buffer]] | None:
+    @property
+    def is_overdrawn(self) -> bool:
+        """Whether an item has left that is far beyond the bytes of the credit, and that may not have been read."""
+        return self._sent_bytes > self._credit_bytes + BATCH_BYTES
+
+    def cut(self, room: int, *, alone: bool, overdraw: bool) -> tuple[bytes, Sequence[Buffer]] | None:
         """Takes the next chunk out, when :attr:`can_send`.
 
         Args:
             room: bytes that the message has left.
             alone: whether nothing else is in it.
+            overdraw: whether its last item may be far beyond the credit.
 
         Returns:
             The CHUNK record and its buffers; None: it does not fit into what is left.
@@ -150,7 +156,11 @@ class Outflow:
         size = 0
         for body, buffers, item_size in itertools.islice(self._kept, start, start + most):
             first = alone and not bodies
-            if size >= allowed or (not first and (buffers or size + item_size > room)):
+            if (
+                size >= allowed
+                or (not first and (buffers or size + item_size > room))
+                or (not overdraw and size + item_size > allowed + BATCH_BYTES)
+            ):
                 buffers = ()
                 break
             bodies.append(body)
@@ -185,6 +195,8 @@ class Outflows:
         self._flows: dict[bytes, Outflow] = {}
         self._ready: dict[bytes, Outflow] = {}
         self._refused: Outgoing | None = None
+        self._overdrawn: Outflow | None = None
+        self._held: dict[bytes, Outflow] = {}  # until it has been read what is far beyond the credit of another
 
     def __len__(self) -> int:
         return len(self._flows)
@@ -207,8 +219,16 @@ class Outflows:
 
     def close(self, tag: bytes) -> None:
         """A stream has ended."""
-        self._flows.pop(tag, None)
+        flow = self._flows.pop(tag, None)
         self._ready.pop(tag, None)
+        self._held.pop(tag, None)
+        if flow is not None and flow is self._overdrawn:
+            self._release()
+
+    def _release(self) -> None:
+        self._overdrawn = None
+        self._ready.update(self._held)
+        self._held.clear()
 
     def fail(self, tag: bytes, failure: Exception) -> None:
         """A stream, if there is one, takes nothing more."""
@@ -221,7 +241,7 @@ class Outflows:
     def stir(self, tag: bytes) -> None:
         """Something may leave that could not before."""
         flow = self._flows.get(tag)
-        if flow is not None and flow.can_send:
+        if flow is not None and flow.can_send and not flow.is_ready:
             flow.is_ready = True
             self._ready[tag] = flow
 
@@ -231,14 +251,19 @@ class Outflows:
         if flow is None:
             return False
         flow.credit(received, items, size)
+        if flow.is_overdrawn:
+            self._overdrawn = self._overdrawn or flow  # on the connection before this one
+        elif flow is self._overdrawn:
+            self._release()
         self.stir(tag)
         self._bells.append(flow.bell)
         return True
 
     def pause(self) -> None:
         """The connection has ended, and what was under way on it is lost."""
-        self._refused = None
+        self._refused = self._overdrawn = None
         self._ready.clear()
+        self._held.clear()
         for flow in self._flows.values():
             flow.is_ready = False
             flow.pause()
@@ -255,9 +280,15 @@ class Outflows:
         while ready and len(tags) < self._batch_records:
             tag, flow = next(iter(ready.items()))
             had_room = flow.has_room
-            chunk = flow.cut(self._batch_bytes - size, alone=not tags)
+            overdraw = self._overdrawn is None or self._overdrawn is flow
+            chunk = flow.cut(self._batch_bytes - size, alone=not tags, overdraw=overdraw)
             if chunk is None:
-                break
+                if tags:
+                    break
+                self._held[tag] = ready.pop(tag)
+                continue
+            if flow.is_overdrawn:
+                self._overdrawn = flow
             if not had_room and flow.has_room:
                 self._bells.append(flow.bell)
             del ready[tag]

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from ..errors import ConnectionLost
 from ..message import Executed, StreamProgress
-from .inflow import Inflow
+from .inflow import Inflow, Overdraft
 from .kinds import Kind
 from .outbox import Outbox, Outgoing
 from .outflow import Outflows
@@ -94,6 +94,7 @@ class Peer:
         replies: what it was answered and has not acknowledged.
         outflows: the streams of results that it gets.
         inflows: the streams of data that come from it.
+        overdraft: which of them holds an item beyond its credit.
         stream_limits: items and bytes of one stream that may leave before its first CREDIT.
         heard_at: when it was last heard.
         stalled_since: when its connection took no message for the first time since it took one; None: it takes them.
@@ -112,6 +113,7 @@ class Peer:
         self.outflows = Outflows(limits.batch_records, bells)
         self._bells = bells
         self.inflows: dict[bytes, Inflow] = {}
+        self.overdraft = Overdraft()
         self.stream_limits = 0, 0
         self._stream_bytes = 0  # that the inflows may hold
         self.has_sent = False
@@ -254,16 +256,16 @@ class Peer:
         left = self._limits.queued_bytes - self._stream_bytes
         return min(self._limits.stream_bytes, max(left // STREAM_SHARE, min(left, FEWEST_STREAM_BYTES)))
 
-    def open_inflow(self, tag: bytes) -> Inflow:
-        """A stream of data is to come, under the tag of its request: it may begin."""
+    def open_inflow(self, tag: bytes) -> None:
+        """A stream of data is to come, under the tag of its request: its room is set aside."""
         inflow = self.inflows[tag] = Inflow(self._limits.stream_items, self.stream_room)
         self._stream_bytes += inflow.window_bytes
-        self.control(inflow.credit(), tag)
-        return inflow
 
     def close_inflow(self, tag: bytes) -> None:
         """Its handler has ended."""
-        self._stream_bytes -= self.inflows.pop(tag).window_bytes
+        inflow = self.inflows.pop(tag)
+        self._stream_bytes -= inflow.window_bytes
+        self.overdraft.release(inflow)
 
     def _break_streams(self) -> None:
         """The connection has ended: data that came piece by piece ends with it, results wait for the next one."""
@@ -273,6 +275,7 @@ class Peer:
                 inflow.failure = ConnectionLost(text, executed=Executed.YES)
                 inflow.failure.progress = StreamProgress(received=inflow.received)
                 self._bells.append(inflow.bell)
+                self.overdraft.release(inflow)
                 self.outflows.fail(tag, inflow.failure)
         self.outflows.pause()
 

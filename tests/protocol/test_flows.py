@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mpzmq.config import Limits
 from mpzmq.protocol.encoder import Encoder
-from mpzmq.protocol.inflow import Inflow
+from mpzmq.protocol.inflow import Inflow, Overdraft
 from mpzmq.protocol.kinds import Kind
 from mpzmq.protocol.outflow import MOST_WAITING, MOST_WAITING_BYTES, Outflow, Outflows
 from mpzmq.protocol.wire import BATCH_BYTES, MessageReader
@@ -373,3 +373,56 @@ def test_nothing_is_lost_twice_or_out_of_order_and_memory_is_bounded(
             break
     assert flow.is_received and inflow.is_over
     assert got == list(range(count))
+
+
+# Items far beyond the credit
+
+
+def test_only_one_stream_at_a_time_is_far_beyond_its_credit() -> None:
+    one, two, three = Outflow(10, 100), Outflow(10, 100), Outflow(10, 100)
+    put(one, "x" * 100_000)
+    put(two, "y" * 100_000)
+    put(three, "z")
+    flows = opened(one, two, three)
+    assert [(tag, len(record[4][0])) for tag, record in sent(flows)] == [(TAG, 100_000), (bytes(15) + b"\x03", 1)]
+    flows.credit(OTHER, 0, 20, 200)
+    assert sent(flows) == [], "the first one was not read"
+    flows.credit(TAG, 1, 20, 100_200)
+    assert [tag for tag, _ in sent(flows)] == [OTHER]
+
+
+def test_the_end_of_the_one_lets_the_next_go() -> None:
+    one, two = Outflow(10, 100), Outflow(10, 100)
+    put(one, "x" * 100_000)
+    put(two, "y" * 100_000)
+    flows = opened(one, two)
+    assert [tag for tag, _ in sent(flows)] == [TAG]
+    flows.close(TAG)
+    assert [tag for tag, _ in sent(flows)] == [OTHER]
+
+
+def test_on_a_new_connection_the_one_is_still_the_one() -> None:
+    one, two = Outflow(10, 100), Outflow(10, 100)
+    put(one, "x" * 100_000)
+    put(two, "y" * 100_000)
+    flows = opened(one, two)
+    sent(flows)
+    flows.pause()
+    flows.credit(TAG, 1, 10, 100)
+    flows.credit(OTHER, 0, 10, 100)
+    assert sent(flows) == []
+    flows.credit(TAG, 1, 20, 100_200)
+    assert [tag for tag, _ in sent(flows)] == [OTHER]
+
+
+def test_who_sends_two_at_once_is_found_out() -> None:
+    overdraft = Overdraft()
+    one, two = Inflow(10, 100), Inflow(10, 100)
+    for inflow, allowed in ((one, True), (two, False)):
+        assert inflow.arrive(chunk(0, ["x"], 100_000), None)
+        assert overdraft.allows(inflow) is allowed
+    overdraft.release(one)
+    assert overdraft.allows(two)
+    two.take()
+    two.credit()
+    assert one.is_overdrawn and overdraft.allows(one), "the other one was read"

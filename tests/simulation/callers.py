@@ -11,9 +11,10 @@ from mpzmq.events import LinkClosed, LinkEvent
 
 from .containers import endpoint
 from .history import Closing, Heard, Issue
+from .schedule import STREAMED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine
 
     from mpzmq.engine.events import EventStream
     from mpzmq.transport.memory import MemoryHost, MemoryNetwork
@@ -171,7 +172,10 @@ class Engine:
         self._history.issues.append(issue)
         self.counted += known
         try:
-            issue.value = await self._request(ask, index, generation)
+            if ask.function in STREAMED:
+                issue.value = await self._stream(ask, issue)
+            else:
+                issue.value = await self._request(ask, index, generation)
             issue.outcome = "reply"
         except asyncio.CancelledError:
             issue.outcome = "cancelled"
@@ -180,12 +184,44 @@ class Engine:
             issue.text = str(error)
             issue.executed = getattr(error, "executed", None)
             issue.instance_changed = getattr(error, "instance_changed", None)
+            issue.progress = getattr(error, "progress", None)
         issue.ended = self._loop.time()
         if issue.ended == issue.at and issue.outcome in ("ValueError", "RuntimeError", "RequestIdReused"):
             self.counted -= issue.counted
             issue.counted = False  # refused before it was a request
         if index + 1 < len(ask.attempts) and issue.outcome not in ENDED_FOR_GOOD and not self.is_ending:
             self.plan(ask, index + 1)
+
+    async def _stream(self, ask: Ask, issue: Issue) -> Any:
+        remote, attempt, count = remote_id(ask.container), issue.attempt, STREAMED[ask.function]
+        facts = (ask.number, attempt.body, issue.generation, ask.extra)
+
+        async def source() -> AsyncIterator[int]:
+            for item in range(count):
+                yield item
+                if item % 7 == 6:
+                    await asyncio.sleep(ask.pause)
+
+        if ask.function == "stores":
+            return await self._service.upload(
+                remote, "stores", source(), *facts, timeout=attempt.timeout, wait=attempt.wait
+            )
+        if ask.function == "yields":
+            async for item in self._service.stream(
+                remote, "yields", *facts, timeout=attempt.timeout, wait=attempt.wait
+            ):
+                issue.items.append(item)
+                if len(issue.items) % 7 == 0:
+                    await asyncio.sleep(ask.pause)
+        else:
+            channel = self._service.channel(remote, "chats", *facts, timeout=attempt.timeout, wait=attempt.wait)
+            async with channel:
+                async for item in source():
+                    await channel.send(item)
+                    issue.items.append(await anext(channel))
+                await channel.send_eof()
+                issue.items += [item async for item in channel]
+        return [ask.number, issue.items[0][0]]
 
     async def _request(self, ask: Ask, index: int, generation: int) -> Any:
         attempt = ask.attempts[index]

@@ -7,13 +7,13 @@ import contextlib
 import functools
 from typing import TYPE_CHECKING, Any
 
-from mpzmq import ContainerServer, Refused, current_request
+from mpzmq import ConnectionLost, ContainerServer, Refused, current_request
 
 from .history import Closing, Incarnation, Start
-from .schedule import HAS_MAX_CONCURRENCY
+from .schedule import HAS_MAX_CONCURRENCY, STREAMED
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 
     from mpzmq.handlers.registry import Registry
     from mpzmq.transport.memory import MemoryHost, MemoryNetwork
@@ -146,11 +146,55 @@ def _refuses(number: int, body: int, generation: int, extra: float) -> None:
     raise Refused(f"request {number} is refused")
 
 
+@contextlib.contextmanager
+def _streaming(function: str, number: int, body: int, generation: int) -> Iterator[Start]:
+    """A handler whose data or results come piece by piece, until it ends in any way."""
+    start = _started(function, number, body, generation)
+    try:
+        yield start
+    except ConnectionLost as error:
+        assert error.progress is not None
+        start.received = error.progress.received
+        _ended(start, "lost")
+        raise
+    except (asyncio.CancelledError, GeneratorExit):
+        _ended(start, "cancelled")
+        raise
+    else:
+        _ended(start)
+
+
+async def _yields(number: int, body: int, generation: int, extra: float) -> AsyncIterator[list[int]]:
+    with _streaming("yields", number, body, generation) as start:
+        for index in range(STREAMED["yields"]):
+            yield [start.serial, index]
+            if index % 10 == 9:
+                await asyncio.sleep(extra / 4)
+
+
+async def _stores(items: AsyncIterator[int], number: int, body: int, generation: int, extra: float) -> list[int]:
+    with _streaming("stores", number, body, generation) as start:
+        async for item in items:
+            start.items.append(item)
+            if item % 10 == 9:
+                await asyncio.sleep(extra / 4)
+        return [start.number, start.serial]
+
+
+async def _chats(
+    items: AsyncIterator[int], number: int, body: int, generation: int, extra: float
+) -> AsyncIterator[list[int]]:
+    with _streaming("chats", number, body, generation) as start:
+        async for item in items:
+            start.items.append(item)
+            yield [start.serial, item]
+
+
 @functools.cache
 def _registry() -> Registry:
     """One for all containers: looking at the signatures takes as long as a fifth of a simulation."""
     server = ContainerServer()
-    for function in (_plain, _large, _nap, _fails, _refuses):
+    for function in (_plain, _large, _nap, _fails, _refuses, _yields, _stores, _chats):
         server.function(function, name=function.__name__[1:])
     server.function(_nap, name="stubborn", cancellable=False)
     server.on_invoke(_echo)

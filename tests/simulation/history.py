@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mpzmq import Executed, ServerStatistics, Statistics
+    from mpzmq import Executed, ServerStatistics, Statistics, StreamProgress
     from mpzmq.events import LinkEvent
 
     from .schedule import Ask, Attempt, Fault
@@ -31,6 +31,8 @@ class Issue:
         instance_changed: what a ConnectionLost says of the container.
         text: the error's text.
         value: the reply.
+        items: of a stream or channel, those that came: the serial of the start and a number each.
+        progress: how far it got, as the error says.
     """
 
     ask: Ask
@@ -45,6 +47,8 @@ class Issue:
     instance_changed: bool | None = None
     text: str = ""
     value: Any = None
+    items: list[list[int]] = field(default_factory=list)
+    progress: StreamProgress | None = None
 
     def __str__(self) -> str:
         return (
@@ -65,7 +69,9 @@ class Start:
         container, incarnation: where.
         request_id: what the handler's context says, as a number.
         at, ended: when it started, and when it ended.
-        end: ``"returned"``, ``"raised"``, ``"cancelled"``, or nothing while it runs.
+        end: ``"returned"``, ``"raised"``, ``"cancelled"``, ``"lost"`` with its engine, or nothing while it runs.
+        items: of an upload or channel, those that it read.
+        received: how many had come, if they ended with the connection.
     """
 
     serial: int
@@ -79,6 +85,8 @@ class Start:
     at: float
     ended: float | None = None
     end: str = ""
+    items: list[int] = field(default_factory=list)
+    received: int | None = None
 
     def __str__(self) -> str:
         return f"start {self.serial} of request {self.number} in c{self.container}.{self.incarnation}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mpzmq import Executed
 from mpzmq.events import LinkBusy, LinkClosed, LinkDown, LinkFailed, LinkRetry, LinkUp, StatusChanged
 
-from .schedule import LONGEST_NAP
+from .schedule import LONGEST_NAP, STREAMED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,6 +27,9 @@ OWN_WORDS = {"refuses"}
 
 LOSSES = {"cut", "ghost", "doom", "partition", "block", "block-worker", "slow"}
 """Faults through which a container keeps its engines' sessions."""
+
+ENDING_WITH_THEIR_CONNECTION = {"stores", "chats"}
+"""Functions whose data comes piece by piece."""
 
 TIMELY_FAULTS = {"block", "block-worker", "slow"}
 """Faults that delay messages and lose none: no connection may be given up for them."""
@@ -82,7 +85,8 @@ def ends_by_the_deadline(case: Case) -> Iterator[str]:
             yield f"{issue} never ended"
         elif timeout is not None:
             late = issue.ended - issue.at - timeout - case.history.late_by(issue.at, issue.ended)
-            if late > TOLERANCE:
+            # Who sleeps between two items hears of the end at the next.
+            if late > TOLERANCE + (issue.ask.pause if issue.ask.function in STREAMED else 0.0):
                 yield f"{issue} ended with {issue.outcome} {late:.3f} s after its deadline"
 
 
@@ -271,6 +275,47 @@ def a_reply_has_run(case: Case) -> Iterator[str]:
             yield f"{issue} got a reply from {start}, which {start.end or 'has not ended'}"
 
 
+# Streams, uploads, channels
+
+
+def streams_have_no_gap_and_nothing_twice(case: Case) -> Iterator[str]:
+    """Whatever happens to the connection: results of one run, in order; all of them, if the end is a good one."""
+    for issue in case.history.issues:
+        if issue.ask.function not in STREAMED:
+            continue
+        numbers = [number for _, number in issue.items]
+        if numbers != list(range(len(numbers))) or len({serial for serial, _ in issue.items}) > 1:
+            yield f"{issue} got {issue.items}"
+        if issue.outcome == "reply" and issue.items and len(numbers) != STREAMED[issue.ask.function]:
+            yield f"{issue} ended well after {len(numbers)} items"
+
+
+def uploads_have_no_gap_and_nothing_twice(case: Case) -> Iterator[str]:
+    for start in case.history.starts:
+        count = STREAMED.get(start.function)
+        if count is None or start.function == "yields":
+            continue
+        if start.items != list(range(len(start.items))):
+            yield f"{start} read {start.items}"
+        if start.end == "returned" and len(start.items) != count:
+            yield f"{start} ended well after {len(start.items)} items"
+
+
+def progress_is_true(case: Case) -> Iterator[str]:
+    """What each side says of how far it got fits to what the other has seen."""
+    for issue in case.history.issues:
+        progress = issue.progress
+        if progress is None:
+            continue
+        if progress.taken > progress.sent or progress.received < len(issue.items):
+            yield f"{issue} tells of {progress}, and had read {len(issue.items)}"
+        for start in case.starts_of(issue):
+            if start.received is not None and not (
+                progress.taken <= start.received <= progress.sent and len(start.items) <= start.received
+            ):
+                yield f"{issue} tells of {progress}, and {start} of {start.received} after reading {len(start.items)}"
+
+
 # Handlers that nobody waits for
 
 
@@ -419,7 +464,8 @@ def a_lost_connection_loses_nothing(case: Case) -> Iterator[str]:
     if case.schedule.kinds - LOSSES or not _is_patient(case) or limits.queued_bytes < limits.message_bytes:
         return
     for issue in _ended_badly(case):
-        yield f"{issue} ended with {issue.outcome} at {issue.ended:.3f}, though the container is the same: {issue.text}"
+        if issue.ask.function not in ENDING_WITH_THEIR_CONNECTION:
+            yield f"{issue} ended with {issue.outcome}, though the container is the same: {issue.text}"
 
 
 def a_lost_container_loses_nothing_idempotent(case: Case) -> Iterator[str]:
@@ -481,6 +527,9 @@ INVARIANTS: list[Callable[[Case], Iterator[str]]] = [
     no_speaks_of_the_id,
     yes_means_yes,
     a_reply_has_run,
+    streams_have_no_gap_and_nothing_twice,
+    uploads_have_no_gap_and_nothing_twice,
+    progress_is_true,
     handlers_end_by_the_deadline,
     handlers_end_with_their_callers,
     handlers_end,

@@ -59,8 +59,8 @@ MUTATIONS = [
     Mutation(
         "what has ended may still leave",
         "protocol/ledger.py",
-        "            self.outbox.remove(entry.tag)\n            self._failed",
-        "            self._failed",
+        "            self.outbox.remove(entry.tag)\n            self._close_streams",
+        "            self._close_streams",
         "executed NO: it never runs",
     ),
     Mutation(
@@ -72,9 +72,9 @@ MUTATIONS = [
     ),
     Mutation(
         "a cancelled caller is forgotten, not its request",
-        "engine/writer.py",
-        "                link.cancel(entry.tag)\n",
-        "                pass\n",
+        "engine/door.py",
+        "            link.cancel(entry.tag)\n",
+        "            pass\n",
         "every request ends, and is counted as what it was",
     ),
     Mutation(
@@ -163,9 +163,9 @@ MUTATIONS = [
     ),
     Mutation(
         "what the socket refuses is lost",
-        "engine/connection.py",
-        "                link.ledger.outbox.take_back(outgoing)\n",
-        "",
+        "protocol/departures.py",
+        "            self._ledger.outbox.take_back(outgoing)\n",
+        "            pass\n",
         "no request waits for ever",
     ),
     Mutation(
@@ -241,8 +241,8 @@ MUTATIONS = [
     Mutation(
         "what was sent ends with its connection",
         "protocol/ledger.py",
-        "(on_purpose and not entry.idempotent if entry.sent else not entry.wait)",
-        "(not entry.idempotent if entry.sent else not entry.wait)",
+        "((on_purpose and not entry.idempotent) or entry.outflow is not None if entry.sent",
+        "(not entry.idempotent if entry.sent",
         "a lost connection loses nothing",
     ),
     Mutation(
@@ -268,10 +268,73 @@ MUTATIONS = [
     ),
     Mutation(
         "marks say that everything has begun",
-        "handlers/dispatch.py",
+        "handlers/marks.py",
         "if running.started and running.told is False:",
         "if running.told is False or not running.started:",
         "executed YES: a handler was started",
+    ),
+    Mutation(
+        "a stream begins anew on a new connection",
+        "protocol/outflow.py",
+        "            self.sent = received\n",
+        "            self.sent = self.received = 0\n",
+        "a stream goes on behind what has come",
+    ),
+    Mutation(
+        "a stream goes on behind what was lost",
+        "protocol/outflow.py",
+        "            self.sent = received\n",
+        "            pass\n",
+        "a stream goes on behind what has come",
+    ),
+    Mutation(
+        "items beyond the credit",
+        "protocol/outflow.py",
+        "        most = min(self.waiting, self._credit - self.sent)\n",
+        "        most = self.waiting\n",
+        "no more is sent than may be",
+    ),
+    Mutation(
+        "nobody gives credit",
+        "protocol/inflow.py",
+        "        return not self._ended and (\n",
+        "        return not (self._taken or self._ended) and (\n",
+        "a stream does not stand still",
+    ),
+    Mutation(
+        "the end of a stream is not acknowledged",
+        "protocol/link.py",
+        "                elif record[3] and (",
+        "                elif record[3] > 1 and (",
+        "a stream ends",
+    ),
+    Mutation(
+        "what has come of a stream is not told after WELCOME",
+        "protocol/link.py",
+        "            for tag, inflow in self.ledger.inflows():\n",
+        "            for tag, inflow in ():\n",
+        "a stream goes on after a lost connection",
+    ),
+    Mutation(
+        "an upload goes on behind a lost connection",
+        "protocol/ledger.py",
+        "(on_purpose and not entry.idempotent) or entry.outflow is not None if",
+        "(on_purpose and not entry.idempotent) if",
+        "uploads end with their connection",
+    ),
+    Mutation(
+        "a handler does not hear that its engine is gone",
+        "protocol/peer.py",
+        "                self._bells.append(inflow.bell)\n",
+        "",
+        "handlers end",
+    ),
+    Mutation(
+        "items that came after the deadline",
+        "protocol/ledger.py",
+        "                entry.inflow.clear()",
+        "                pass",
+        "a stream ends by its deadline",
     ),
 ]  # fmt: skip
 """Every one of them is found by the invariants."""

@@ -89,6 +89,9 @@ def reached(history: History) -> dict[str, bool]:
         "link FAILED": any(isinstance(event, LinkFailed) for event in events),
         "link BUSY": any(isinstance(event, LinkBusy) for event in events),
         "killed": any(incarnation.killed for incarnation in history.incarnations),
+        "a stream goes on": any(total.resent for total in history.totals)
+        and any(issue.items and issue.outcome == "reply" for issue in history.issues),
+        "an upload is lost": any(start.received for start in history.starts),
         "drained": any(incarnation.drain_timeout is not None for incarnation in history.incarnations),
         "cancelled": "cancelled" in outcomes,
         **{

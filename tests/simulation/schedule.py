@@ -11,12 +11,27 @@ from uuid import UUID
 
 from mpzmq import ContainerServer, HeartbeatPolicy, Limits, ReconnectPolicy
 
-__all__ = ["LONGEST_NAP", "Ask", "Attempt", "Fault", "Schedule", "make_schedule"]
+__all__ = ["LONGEST_NAP", "STREAMED", "Ask", "Attempt", "Fault", "Schedule", "make_schedule"]
 
 HAS_MAX_CONCURRENCY = "max_concurrency" in inspect.signature(ContainerServer.function).parameters
 
-FUNCTIONS = {"plain": 6, "nap": 6, "echo": 2, "large": 4, "fails": 1, "refuses": 1, "stubborn": 2, "missing": 1}
+FUNCTIONS = {
+    "plain": 6,
+    "nap": 6,
+    "echo": 2,
+    "large": 4,
+    "fails": 1,
+    "refuses": 1,
+    "stubborn": 2,
+    "missing": 1,
+    "yields": 4,
+    "stores": 3,
+    "chats": 2,
+}
 """What is called how often."""
+
+STREAMED = {"yields": 40, "stores": 30, "chats": 12}
+"""Functions whose results or data come piece by piece, and how many pieces that are."""
 
 FAULTS = {
     "cut": 4, "ghost": 3, "doom": 8, "partition": 4, "kill": 4, "drain": 3, "close": 1, "choke": 3, "block": 2,
@@ -63,6 +78,11 @@ class Ask:
     idempotent: bool
     chosen: bool
     attempts: tuple[Attempt, ...]
+
+    @property
+    def pause(self) -> float:
+        """Seconds for which its caller sleeps after every seventh item that it reads or sends."""
+        return self.extra / 20 if self.number % 3 else 0.0
 
     @property
     def id(self) -> UUID:
@@ -174,6 +194,8 @@ def _limits(chance: random.Random) -> Limits:
         "queued_bytes": (20_000, 50_000),
         "reply_entries": (1, 3, 20),
         "reply_bytes": (500, 5000),
+        "stream_items": (1, 3, 20),
+        "stream_bytes": (20, 200),
     }
     known = {field.name for field in dataclasses.fields(Limits)}
     drawn = {name: chance.choice(values) for name, values in small.items() if chance.random() < 0.4}
@@ -192,7 +214,7 @@ def _asks(chance: random.Random, count: int, workers: int, containers: int, leng
         if chance.random() < 0.6:  # the others are issued in the same pass of the event loop as the one before
             at = chance.random() * length
         function = chance.choices(names, weights)[0]
-        chosen = chance.random() < 0.5
+        chosen = chance.random() < 0.5 and function not in STREAMED
         extra = chance.choice((0.0, 0.01, 0.1, 0.5, LONGEST_NAP))
         if function == "large":
             extra = chance.choice((700, 7000, 7000))
@@ -207,7 +229,7 @@ def _asks(chance: random.Random, count: int, workers: int, containers: int, leng
                 container=chance.randrange(containers),
                 function=function,
                 extra=extra,
-                idempotent=chance.random() < 0.35,
+                idempotent=chance.random() < 0.35 and function not in STREAMED,
                 chosen=chosen,
                 attempts=tuple(attempts),
             )
