@@ -23,7 +23,7 @@ class Strays:
     def __init__(self, limits: Limits) -> None:
         self._most_answers = limits.batch_records
         self._messages: dict[bytes, int] = {}
-        self._answers: dict[bytes, dict[bytes, bytes]] = {}
+        self._answers: dict[tuple[bytes, int], dict[bytes, bytes]] = {}
 
     def is_too_much(self, route: bytes) -> bool:
         """One more message has come from a connection; True: it is to be cut."""
@@ -35,8 +35,12 @@ class Strays:
         return count > MOST_MESSAGES
 
     def answer(self, route: bytes, tag: bytes, record: bytes) -> None:
-        """Queues a record for a connection; there is one for each tag, and no more than fit into one message."""
-        answers = self._answers.setdefault(route, {})
+        """Queues a record for a connection; there is one for each tag.
+
+        What answers one message leaves as one message: nobody has told how many records the other side accepts, but
+        not more than it sends.
+        """
+        answers = self._answers.setdefault((route, self._messages.get(route, 0)), {})
         if len(answers) < self._most_answers:
             answers[tag] = record
 
@@ -45,4 +49,4 @@ class Strays:
         if not self._answers:
             return []
         taken, self._answers = self._answers, {}
-        return [(route, [b"".join(answers), b"".join(answers.values())]) for route, answers in taken.items()]
+        return [(route, [b"".join(answers), b"".join(answers.values())]) for (route, _), answers in taken.items()]
