@@ -1,4 +1,4 @@
-"""The command line: ``python -m bench compare``."""
+"""The command line: ``python -m bench compare``, ``streams``, ``transfer`` and what else there is."""
 
 from __future__ import annotations
 
@@ -18,17 +18,24 @@ from .costs import costs, measure_links
 from .latency import compare_latency, measure_latency
 from .layers import layers
 from .machine import machine
+from .movers import DIRECTIONS, MOVERS, move_here, serve_moves_here
 from .page import page
 from .peers import PEERS, load
 from .peers.base import absent
 from .processes import PeerFailed, measure_here, serve_here
-from .report import as_document, row_lines, target_lines, write_json
-from .scenarios import SCENARIOS
+from .report import as_document, row_lines, target_lines, targets, write_json
+from .scenarios import ROWS, SCENARIOS, STREAMS
+from .transfer import MOST_MIB, compare_transfer, transfer_lines, transfer_targets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 FAILED, INTERRUPTED = 1, 130
+
+LOOPS = ("asyncio", "uvloop")
+
+STREAMING = ("mpzmq", "tcp", "grpc")
+"""The peers that have streams."""
 
 RESULTS = Path(__file__).parents[1] / "docs" / "benchmarks"
 
@@ -54,6 +61,17 @@ def _names(known: Iterable[str], what: str) -> Callable[[str], list[str]]:
     return read
 
 
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    """Reads a whole number within bounds."""
+
+    def read(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least} to {most}")
+        return int(text)
+
+    return read
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m bench", description="Measures mpzmq beside its peers.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
@@ -61,13 +79,22 @@ def _parser() -> argparse.ArgumentParser:
     compare = commands.add_parser("compare", help="measures, and writes JSON and charts")
     compare.add_argument("--peers", type=_names(PEERS, "peer"), default=list(PEERS), help="a,b,c; all by default")
     compare.add_argument("--scenarios", type=_names(SCENARIOS, "scenario"), default=list(SCENARIOS), help="a,b,c")
-    compare.add_argument("--loops", type=_names(("asyncio", "uvloop"), "loop"), default=["asyncio", "uvloop"])
+    compare.add_argument("--loops", type=_names(LOOPS, "loop"), default=list(LOOPS))
     compare.add_argument("--rounds", type=int, default=5, help="how often each is measured (default 5)")
     compare.add_argument("--seconds", type=float, default=1.0, help="how long each time (default 1.0)")
     compare.add_argument("--output", type=Path, default=RESULTS, help="the folder of what it writes (docs/benchmarks)")
     compare.add_argument("--no-latency", action="store_true", help="leave the open loop out")
     compare.add_argument("--no-costs", action="store_true", help="leave import, memory and idle CPU out")
     compare.add_argument("--strict", action="store_true", help="exit 1 if a peer is missing or has failed")
+    streams = commands.add_parser("streams", help="items a second from a container to an engine, beside the peers")
+    streams.add_argument("--peers", type=_names(STREAMING, "peer"), default=list(STREAMING), help="a,b,c")
+    streams.add_argument("--loops", type=_names(LOOPS, "loop"), default=list(LOOPS))
+    streams.add_argument("--rounds", type=_whole(1, 1000), default=5, help="how often each is measured (default 5)")
+    streams.add_argument("--seconds", type=float, default=1.0, help="how long a stream is, about (default 1.0)")
+    transfer = commands.add_parser("transfer", help="one large payload one way, beside plain pyzmq")
+    transfer.add_argument("--mib", type=_whole(1, MOST_MIB), default=1024, help="MiB of the payload (default 1024)")
+    transfer.add_argument("--loops", type=_names(LOOPS, "loop"), default=list(LOOPS))
+    transfer.add_argument("--rounds", type=_whole(1, 1000), default=5, help="how often each is measured (default 5)")
     profile = commands.add_parser("layers", help="where the time of one small request goes, in microseconds")
     profile.add_argument("--loop", choices=("asyncio", "uvloop"), default="asyncio")
     again = commands.add_parser("draw", help="writes the page and the charts of a results.json again, beside it")
@@ -83,6 +110,15 @@ def _parser() -> argparse.ArgumentParser:
             child.add_argument("endpoints", nargs="+")
         if name == "latency":
             child.add_argument("--rate", type=float, required=True)
+    for name in ("hold", "move"):  # what the children of a transfer do
+        child = commands.add_parser(name)
+        child.add_argument("mover", choices=list(MOVERS))
+        child.add_argument("direction", choices=DIRECTIONS)
+        child.add_argument("--loop", required=True)
+        child.add_argument("--mib", type=int, required=True)
+        if name == "move":
+            child.add_argument("--server-pid", type=int, required=True)
+            child.add_argument("endpoints", nargs="+")
     return parser
 
 
@@ -90,7 +126,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit code."""
     args = _parser().parse_args(argv)
     if args.command == "list":
-        for name, scenario in SCENARIOS.items():
+        for name, scenario in ROWS.items():
             print(f"{name:12} {scenario.title}")
         for name in PEERS:
             print(f"{name:12} {load(name).title}: {load(name).missing() or 'can run here'}")
@@ -110,8 +146,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(json.dumps(seen))
     elif args.command == "links":
         print(json.dumps(measure_links(args.loop, args.seconds, args.endpoints)))
+    elif args.command == "hold":
+        serve_moves_here(args.mover, args.direction, args.loop, args.mib)
+    elif args.command == "move":
+        moved = move_here(args.mover, args.direction, args.loop, args.mib, args.server_pid, args.endpoints[0])
+        print(json.dumps(dataclasses.asdict(moved)))
     else:
-        return _compare(args)
+        return {"compare": _compare, "streams": _streams, "transfer": _transfer}[args.command](args)
     return 0
 
 
@@ -135,6 +176,62 @@ def _show(document: dict[str, Any], folder: Path, say: Callable[[str], None]) ->
     return [text, *draw(document, folder)]
 
 
+def _peers_here(names: Sequence[str], say: Callable[[str], None]) -> list[str]:
+    """mpzmq, and those of the peers that can run here."""
+    peers = [OURS] if OURS not in names else []
+    for name in names:
+        missing = load(name).missing()
+        if missing is None:
+            peers.append(name)
+        else:
+            say(f"{name} is left out: {missing}")
+    return peers
+
+
+def _loops_here(names: Sequence[str], say: Callable[[str], None]) -> list[str]:
+    """Those of the event loops that can run here."""
+    if "uvloop" in names and (missing := absent("uvloop")) is not None:
+        say(f"uvloop is left out: {missing}")
+        return [loop for loop in names if loop != "uvloop"]
+    return list(names)
+
+
+def _say(words: str) -> None:
+    print(words, flush=True)
+
+
+def _streams(args: argparse.Namespace) -> int:
+    """Measures the streams; what fails is said, and makes the exit code."""
+    rows = []
+    try:
+        peers, loops = _peers_here(args.peers, _say), _loops_here(args.loops, _say)
+        print(", ".join(f"{key} {value}" for key, value in machine().items()))
+        for loop in loops:
+            for scenario in STREAMS.values():
+                rows.append(compare_row(scenario, loop, peers, args.rounds, args.seconds, _say))
+                _say("\n".join(row_lines(rows[-1])))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    _say("\n".join(["What mpzmq has set itself:", *target_lines(targets(rows, {}))]))
+    return FAILED if any(row.failures for row in rows) else 0
+
+
+def _transfer(args: argparse.Namespace) -> int:
+    """Measures the transfers; what fails is said, and makes the exit code."""
+    rows = []
+    try:
+        loops = _loops_here(args.loops, _say)
+        print(", ".join(f"{key} {value}" for key, value in machine().items()))
+        for loop in loops:
+            for direction in DIRECTIONS:
+                rows.append(compare_transfer(direction, loop, args.mib, args.rounds, _say))
+                _say("\n".join(transfer_lines(rows[-1])))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    _say("\n".join(["What mpzmq has set itself:", *target_lines(transfer_targets(rows))]))
+    return FAILED if any(row.failures for row in rows) else 0
+
+
 def _compare(args: argparse.Namespace) -> int:
     failures: list[str] = []
 
@@ -142,17 +239,7 @@ def _compare(args: argparse.Namespace) -> int:
         failures.append(words)
         print(words, flush=True)
 
-    peers = [OURS] if OURS not in args.peers else []
-    for name in args.peers:
-        missing = load(name).missing()
-        if missing is None:
-            peers.append(name)
-        else:
-            say(f"{name} is left out: {missing}")
-    loops = args.loops
-    if "uvloop" in loops and (missing := absent("uvloop")) is not None:
-        say(f"uvloop is left out: {missing}")
-        loops = [loop for loop in loops if loop != "uvloop"]
+    peers, loops = _peers_here(args.peers, say), _loops_here(args.loops, say)
     seen = machine()
     print(", ".join(f"{key} {value}" for key, value in seen.items()))
     rows: list[Row] = []

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from .peers import load
 from .peers.base import Count, Stopwatch
-from .scenarios import SCENARIOS
+from .scenarios import ROWS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from .scenarios import Scenario
 
-__all__ = ["PeerFailed", "Server", "measure_here", "run_client", "serve_here"]
+__all__ = ["PeerFailed", "Process", "Server", "measure_here", "run_client", "serve_here", "serve_until_ended"]
 
 START_TIMEOUT = 60.0
 """Seconds for a server to say where it listens: a thousand containers take some."""
@@ -33,13 +33,13 @@ class PeerFailed(Exception):
     """A peer's process did not do what it should; says which, and its last words."""
 
 
-class Server:
-    """The server process of one peer for one row."""
+class Process:
+    """A process that serves, started with a command of ``python -m bench``; it says first where it listens."""
 
-    def __init__(self, peer: str, scenario: Scenario, loop: str) -> None:
-        self._what = f"{peer}: the server for {scenario.name}"
-        command = [sys.executable, "-m", "bench", "serve", peer, scenario.name, "--loop", loop]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    def __init__(self, what: str, command: Sequence[str]) -> None:
+        self._what = what
+        whole = [sys.executable, "-m", "bench", *command]
+        self.process = subprocess.Popen(whole, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self._words: deque[str] = deque(maxlen=5)
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
@@ -84,7 +84,14 @@ class Server:
                 stream.close()
 
 
-def run_client(server: Server, command: Sequence[str], seconds: float, what: str) -> Any:
+class Server(Process):
+    """The server process of one peer for one row."""
+
+    def __init__(self, peer: str, scenario: Scenario, loop: str) -> None:
+        super().__init__(f"{peer}: the server for {scenario.name}", ["serve", peer, scenario.name, "--loop", loop])
+
+
+def run_client(server: Process, command: Sequence[str], seconds: float, what: str) -> Any:
     """Runs one measurement and returns what it printed.
 
     Raises:
@@ -108,7 +115,12 @@ def run_client(server: Server, command: Sequence[str], seconds: float, what: str
 
 
 def serve_here(peer: str, scenario: str, loop: str) -> None:
-    """The server process: prints its endpoints, then answers until it is ended."""
+    """The server process of a row."""
+    serve_until_ended(lambda ready: load(peer).serve(ROWS[scenario], loop, ready))
+
+
+def serve_until_ended(serve: Callable[[Callable[[Sequence[str]], None]], None]) -> None:
+    """A process that serves: prints its endpoints, then answers until it is ended."""
 
     def ready(endpoints: Sequence[str]) -> None:
         print(json.dumps(list(endpoints)), flush=True)
@@ -117,7 +129,7 @@ def serve_here(peer: str, scenario: str, loop: str) -> None:
     # So that a peer ends what it has started, such as a broker.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):
-        load(peer).serve(SCENARIOS[scenario], loop, ready)
+        serve(ready)
 
 
 def measure_here(
@@ -125,7 +137,7 @@ def measure_here(
 ) -> Count:
     """The client process of one measurement."""
     raise_descriptors()
-    return load(peer).measure(SCENARIOS[scenario], endpoints, loop, seconds, Stopwatch(server_pid))
+    return load(peer).measure(ROWS[scenario], endpoints, loop, seconds, Stopwatch(server_pid))
 
 
 def raise_descriptors() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .compare import OURS
 from .peers import load
-from .scenarios import COST_TARGETS, SCENARIOS, TARGETS
+from .scenarios import COST_TARGETS, ROWS, TARGETS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,14 +16,16 @@ if TYPE_CHECKING:
 
     from .compare import Row
 
-__all__ = ["as_document", "row_lines", "target_lines", "targets", "write_json"]
+__all__ = ["as_document", "row_lines", "target", "target_lines", "targets", "write_json"]
 
 
 def row_lines(row: Row) -> list[str]:
     """One row as a table: rate, ratio with its spread, CPU a request on each side."""
+    scenario = ROWS[row.scenario]
+    rates = f"{scenario.counted}/s"
     lines = [
-        f"{SCENARIOS[row.scenario].title} ({row.loop})",
-        f"  {'':12} {'requests/s':>11} {'mpzmq is':>10}  {'(min to max)':16} {'client':>8} {'server':>8}  us of CPU",
+        f"{scenario.title} ({row.loop})",
+        f"  {'':12} {rates:>11} {'mpzmq is':>10}  {'(min to max)':16} {'client':>8} {'server':>8}  us of CPU",
     ]
     for peer, counts in row.counts.items():
         if not counts:
@@ -43,21 +45,22 @@ def targets(rows: Sequence[Row], costs: dict[str, float]) -> list[dict[str, str]
     """What the project wants, and what was seen, in words."""
     found = []
     for row in rows:
-        for target in TARGETS:
-            ratio = row.ratio(target.peer) if target.scenario == row.scenario else None
+        for goal in TARGETS:
+            ratio = row.ratio(goal.peer) if goal.scenario == row.scenario else None
             if ratio is not None:
-                work = SCENARIOS[row.scenario].title
-                against = load(target.peer).title
-                verdict = "reached" if ratio >= target.at_least else "missed"
-                found.append(_target(work, row.loop, against, f"at least {target.at_least:g}", f"{ratio:.2f}", verdict))
+                work = ROWS[row.scenario].title
+                against = load(goal.peer).title
+                wanted = f"at least {goal.at_least:g}"
+                found.append(target(work, row.loop, against, wanted, f"{ratio:.2f}", ratio >= goal.at_least))
     for key, (work, against, most) in COST_TARGETS.items():
         if key in costs:
-            verdict = "reached" if costs[key] < most else "missed"
-            found.append(_target(work, "", against, f"under {most:g}", f"{costs[key]:.2f}", verdict))
+            found.append(target(work, "", against, f"under {most:g}", f"{costs[key]:.2f}", costs[key] < most))
     return found
 
 
-def _target(work: str, loop: str, against: str, wanted: str, seen: str, verdict: str) -> dict[str, str]:
+def target(work: str, loop: str, against: str, wanted: str, seen: str, reached: bool) -> dict[str, str]:
+    """One goal and what became of it."""
+    verdict = "reached" if reached else "missed"
     return {"work": work, "loop": loop, "against": against, "wanted": wanted, "seen": seen, "verdict": verdict}
 
 

@@ -1,4 +1,4 @@
-"""What is measured: the rows of the comparison, and the ratios that mpzmq has set itself."""
+"""What is measured: the rows of the comparison, the streams, and the ratios that mpzmq has set itself."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["COST_TARGETS", "SCENARIOS", "TARGETS", "Scenario", "Target"]
+__all__ = ["COST_TARGETS", "ROWS", "SCENARIOS", "STREAMS", "TARGETS", "Scenario", "Target"]
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -15,15 +15,16 @@ MIB = 1024 * KIB
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """One row: an echo.
+    """One row: an echo, or a stream of items in one direction.
 
     Attributes:
         name: as on the command line.
         title: for people.
-        size: bytes of the payload.
+        size: bytes of the payload, or of an item.
         in_flight: requests that are always under way, over all containers.
         containers: how many containers the requests go to, in turn.
-        kind: ``"bytes"``, ``"view"`` (a memoryview, which may arrive without a copy) or ``"dict"``.
+        kind: ``"bytes"``, ``"view"`` (a memoryview, which may arrive without a copy), ``"dict"``, or ``"items"``: no
+            echo, a container yields ``bytes`` and the client counts what has arrived.
         handler: ``"def"`` or ``"async"``: what the echo is, where a peer has the choice.
     """
 
@@ -34,6 +35,11 @@ class Scenario:
     containers: int = 1
     kind: str = "bytes"
     handler: str = "def"
+
+    @property
+    def counted(self) -> str:
+        """What a rate of this row counts."""
+        return "items" if self.kind == "items" else "requests"
 
     def payload(self) -> Any:
         """What is sent."""
@@ -70,10 +76,17 @@ SCENARIOS = _rows(
     Scenario(name="fan-1000", title="1,000 containers, 1,000 in flight", in_flight=1000, containers=1000),
 )
 
+"""The echoes, which ``compare`` measures."""
+
+STREAMS = _rows(Scenario(name="stream", title="64 B items, one stream", kind="items"))
+"""What ``streams`` measures."""
+
+ROWS = SCENARIOS | STREAMS
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """mpzmq against one peer in one row, as a ratio of requests per second."""
+    """mpzmq against one peer in one row, as a ratio of requests or items per second."""
 
     scenario: str
     peer: str
@@ -96,6 +109,8 @@ TARGETS = (
     Target("1m-8", "plain-pyzmq", 0.8),
     Target("1m-8", "grpc", 4),
     Target("fan-1000", "plain-pyzmq", 0.6),
+    Target("stream", "tcp", 0.4),
+    Target("stream", "grpc", 30),
 )
 """The ratios that the project wants to reach, on uvloop."""
 

@@ -1,4 +1,4 @@
-"""What the harness asks of a peer, and the closed loop that the asynchronous ones share."""
+"""What the harness asks of a peer, and the loops that the asynchronous ones share."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from ..scenarios import Scenario
 
     Call = Callable[[Any], Awaitable[Any]]
     Connected = AbstractAsyncContextManager[Sequence[Call]]
+    Open = Callable[[int], AsyncIterator[Any]]
 
 __all__ = [
     "WARM_UP",
@@ -31,6 +32,7 @@ __all__ = [
     "keep_in_flight",
     "loop_factory",
     "serve_until_killed",
+    "take_items",
 ]
 
 WARM_UP = 0.2
@@ -42,7 +44,7 @@ class Count:
     """What one measurement saw.
 
     Attributes:
-        requests: how many were answered in the time.
+        requests: how many were answered in the time; of a stream: how many items arrived.
         seconds: how long it took.
         client_cpu, server_cpu: CPU seconds of each process meanwhile, all threads.
         client_rss, server_rss: the most memory that each process has held, in bytes.
@@ -57,7 +59,7 @@ class Count:
 
     @property
     def rate(self) -> float:
-        """Requests per second."""
+        """Requests or items per second."""
         return self.requests / self.seconds
 
 
@@ -88,7 +90,7 @@ class Peer(Protocol):
     def measure(
         self, scenario: Scenario, endpoints: Sequence[str], loop: str, seconds: float, stopwatch: Stopwatch
     ) -> Count:
-        """Keeps the row's requests under way, and counts."""
+        """Keeps the row's requests or its stream under way, and counts."""
 
 
 def cpu_and_memory(pid: int | str) -> tuple[float, int]:
@@ -165,6 +167,31 @@ async def keep_in_flight(
     return count
 
 
+async def take_items(
+    open_stream: Open, scenario: Scenario, seconds: float, stopwatch: Stopwatch, timeout: float = 30.0
+) -> Count:
+    """Takes one whole stream, from its opening to its end, of as many items as should take ``seconds``."""
+
+    async def take(count: int) -> None:
+        taken = 0
+        async for item in open_stream(count):
+            taken += len(item)
+        if taken != count * scenario.size:
+            raise RuntimeError(f"{taken:,} bytes arrived, not {count:,} items of {scenario.size} B")
+
+    count = 1000
+    while True:  # one stream after the other, until one is long enough to tell the rate
+        began = time.perf_counter()
+        await asyncio.wait_for(take(count), timeout)
+        if (spent := time.perf_counter() - began) >= WARM_UP:
+            break
+        count *= 2
+    count = max(1, int(count / spent * seconds))
+    stopwatch.start(0)
+    await asyncio.wait_for(take(count), seconds + timeout)
+    return stopwatch.stop(count)
+
+
 class AsyncPeer(abc.ABC):
     """What the peers on an event loop have in common."""
 
@@ -183,6 +210,10 @@ class AsyncPeer(abc.ABC):
     def connected(self, endpoints: Sequence[str]) -> Connected:
         """A context with one call for each endpoint."""
 
+    def streaming(self, endpoints: Sequence[str]) -> AbstractAsyncContextManager[Open]:
+        """A context with a function that opens a stream of so many items; for peers that have streams."""
+        raise NotImplementedError(f"{self.name} has no streams")
+
     def missing(self) -> str | None:
         """The first module that is not installed."""
         return absent(*self.needs)
@@ -199,9 +230,12 @@ class AsyncPeer(abc.ABC):
     def measure(
         self, scenario: Scenario, endpoints: Sequence[str], loop: str, seconds: float, stopwatch: Stopwatch
     ) -> Count:
-        """The closed loop."""
+        """The closed loop, or the stream."""
 
         async def measure() -> Count:
+            if scenario.kind == "items":
+                async with self.streaming(endpoints) as open_stream:
+                    return await take_items(open_stream, scenario, seconds, stopwatch)
             async with self.connected(endpoints) as calls:
                 return await keep_in_flight(calls, scenario, seconds, stopwatch)
 

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
     from ..scenarios import Scenario
-    from .base import Call
+    from .base import Call, Open
 
 OPTIONS = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
 
 
 class GrpcAio(AsyncPeer):
-    """One unary method."""
+    """One unary method, and one that streams its responses."""
 
     name = "grpc"
     title = "grpc.aio"
@@ -27,15 +27,23 @@ class GrpcAio(AsyncPeer):
     needs = ("grpc",)
 
     async def serving(self, scenario: Scenario, ready: Callable[[Sequence[str]], None]) -> None:
-        """An echo."""
+        """An echo, and a stream."""
         import grpc.aio
 
         async def echo(request: Any, context: Any) -> Any:
             return request
 
-        handler = grpc.unary_unary_rpc_method_handler(echo, msgpack.unpackb, msgpack.packb)
+        async def items(count: int, context: Any) -> AsyncIterator[bytes]:
+            item = bytes(scenario.size)
+            for _ in range(count):
+                yield item
+
+        handlers = {
+            "echo": grpc.unary_unary_rpc_method_handler(echo, msgpack.unpackb, msgpack.packb),
+            "items": grpc.unary_stream_rpc_method_handler(items, msgpack.unpackb, msgpack.packb),
+        }
         server = grpc.aio.server(options=OPTIONS)
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("bench", {"echo": handler}),))
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("bench", handlers),))
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         ready([f"127.0.0.1:{port}"])
@@ -48,6 +56,14 @@ class GrpcAio(AsyncPeer):
 
         async with grpc.aio.insecure_channel(endpoints[0], options=OPTIONS) as channel:
             yield [channel.unary_unary("/bench/echo", msgpack.packb, msgpack.unpackb)]
+
+    @contextlib.asynccontextmanager
+    async def streaming(self, endpoints: Sequence[str]) -> AsyncIterator[Open]:
+        """The same channel."""
+        import grpc.aio
+
+        async with grpc.aio.insecure_channel(endpoints[0], options=OPTIONS) as channel:
+            yield channel.unary_stream("/bench/items", msgpack.packb, msgpack.unpackb)
 
     def supports(self, scenario: Scenario) -> bool:
         """All but memoryviews, which MessagePack turns into bytes."""

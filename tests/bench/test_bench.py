@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bench.__main__ import main
+from bench.__main__ import STREAMING, main
 from bench.compare import compare_row
 from bench.costs import import_seconds
 from bench.latency import percentile
-from bench.peers import PEERS, load
-from bench.peers.base import Count
+from bench.movers import MIB, PROBE_INTERVAL, Moved, Probe, check, payload
+from bench.peers import PEERS, load, tcp
+from bench.peers.base import Count, Stopwatch, take_items
 from bench.processes import PeerFailed, Server, run_client
-from bench.report import target_lines, targets
-from bench.scenarios import SCENARIOS, TARGETS, Scenario
+from bench.report import row_lines, target_lines, targets
+from bench.scenarios import ROWS, SCENARIOS, STREAMS, TARGETS, Scenario
+from bench.transfer import Transfer, compare_transfer, transfer_lines, transfer_targets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
 ROOT = Path(__file__).parents[2]
 TINY = ["--rounds", "1", "--seconds", "0.1"]
@@ -171,7 +175,7 @@ def test_wrong_usage_is_one_line(arguments: list[str], words: str) -> None:
 def test_the_list_names_every_row_and_peer() -> None:
     done = bench("list")
     assert done.returncode == 0
-    assert {line.split()[0] for line in done.stdout.splitlines()} == {*SCENARIOS, *PEERS}
+    assert {line.split()[0] for line in done.stdout.splitlines()} == {*ROWS, *PEERS}
 
 
 def test_ratios_are_taken_within_a_round() -> None:
@@ -186,7 +190,143 @@ def test_ratios_are_taken_within_a_round() -> None:
 
 
 def test_targets_name_rows_and_peers() -> None:
-    assert all(target.scenario in SCENARIOS and target.peer in PEERS for target in TARGETS)
+    assert all(target.scenario in ROWS and target.peer in PEERS for target in TARGETS)
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("name", STREAMING)
+def test_every_streaming_peer_that_is_here_streams(name: str) -> None:
+    if (missing := load(name).missing()) is not None:
+        pytest.skip(missing)
+    said: list[str] = []
+    row = compare_row(STREAMS["stream"], "asyncio", [name], 1, 0.1, said.append)
+    assert said == row.failures == []
+    (count,) = row.counts[name]
+    assert count.requests > 0 and count.client_cpu > 0 and count.server_cpu > 0
+    assert "items/s" in row_lines(row)[1]
+
+
+def test_streams_end_in_ratios() -> None:
+    done = bench("streams", "--peers", "tcp", "--loops", "asyncio", *TINY)
+    assert done.returncode == 0, done.stdout + done.stderr
+    ours, theirs, _, wanted = done.stdout.partition("64 B items, one stream (asyncio)")[2].splitlines()[2:]
+    assert ours.split()[0] == "mpzmq" and theirs.split()[0] == "tcp" and float(theirs.split()[2]) > 0
+    assert "bare asyncio TCP, batched" in wanted and "at least 0.4" in wanted
+
+
+async def test_a_stream_that_loses_an_item_is_no_result() -> None:
+    async def short(count: int) -> AsyncIterator[bytes]:
+        for _ in range(count - 1):
+            yield bytes(64)
+
+    with pytest.raises(RuntimeError, match="63,936 bytes arrived, not 1,000 items of 64 B"):
+        await take_items(short, STREAMS["stream"], 0.1, Stopwatch(os.getpid()))
+
+
+async def test_bare_tcp_waits_for_a_slow_reader() -> None:
+    sources: list[tcp.Source] = []
+
+    def source() -> tcp.Source:
+        sources.append(tcp.Source(64))
+        return sources[-1]
+
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(source, "127.0.0.1", 0)
+    transport, sink = await loop.create_connection(tcp.Sink, *server.sockets[0].getsockname())
+    count, taken = 300_000, 0
+    async for _ in sink.stream(count):
+        if not taken:
+            await sink.held.wait()
+            waiting = sink.items.qsize()
+            for _ in range(2 * count // tcp.BATCH):  # passes in which the source could write all of it
+                await asyncio.sleep(0)
+            assert sink.items.qsize() == waiting
+            assert sources[0].transport.get_write_buffer_size() < 2**20  # type: ignore[attr-defined]
+        taken += 1
+    assert taken == count
+    transport.close()
+    server.close()
+    await server.wait_closed()
+
+
+def test_a_transfer_ends_in_ratios_memory_and_latencies() -> None:
+    done = bench("transfer", "--mib", "1", "--rounds", "1", "--loops", "asyncio")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for title in ("1 MiB, engine to container (asyncio)", "1 MiB, container to engine (asyncio)"):
+        _, _, ours, theirs, echoes, pings, events, *_ = done.stdout.partition(title)[2].splitlines()
+        assert [line.split()[0] for line in (ours, theirs, echoes, pings)] == [
+            "mpzmq",
+            "plain-pyzmq",
+            "echoes",
+            "pings",
+        ]
+        assert float(theirs.split()[2]) > 0 and all(float(memory) > 0 for memory in ours.split()[-2:])
+        assert "p50" in echoes and "p99" in pings and events.endswith("meanwhile: none")
+    wanted = done.stdout.partition("What mpzmq has set itself:\n")[2].splitlines()
+    assert len(wanted) == 10 and all(line.split()[-1] in ("reached", "missed") for line in wanted)
+
+
+def test_what_a_transfer_wants_is_taken_from_all_rounds() -> None:
+    row = Transfer("up", "uvloop", 100)
+    assert row.ratios() == [] and transfer_targets([row]) == []
+    fast = Moved(1.0, 150 * MIB, 229 * MIB, [1.0] * 99, [2.0])
+    slow = Moved(4.0, 160 * MIB, 110 * MIB, [60.0] * 2, [3.0], ["LinkBusy"])
+    plain = Moved(2.0, 0, 0)
+    row.moved = {"mpzmq": [fast, None, slow, fast], "plain-pyzmq": [plain, plain, plain, None]}
+    assert row.ratios() == [2.0, 0.5]
+    assert row.memory("mpzmq") == (60.0, 129.0)
+    found = transfer_targets([row])
+    assert [target["seen"] for target in found] == ["1.25", "60", "129", "1.0", "3.0"]
+    assert [target["verdict"] for target in found] == ["reached", "reached", "missed", "reached", "reached"]
+    assert "events of the link meanwhile: LinkBusy" in transfer_lines(row)[-1]
+
+
+@pytest.mark.usefixtures("here")
+def test_a_transfer_that_fails_is_told() -> None:
+    said: list[str] = []
+    row = compare_transfer("sideways", "asyncio", 1, 1, said.append)
+    assert row.moved == {"mpzmq": [None], "plain-pyzmq": [None]} and row.failures == said
+    assert len(said) == 2 and "mpzmq: the server for sideways did not start: bench: argument direction" in said[0]
+
+
+@pytest.mark.parametrize("content", [b"", bytes(MIB), payload(1)[1:], memoryview(bytes(payload(1)[:-1]) + b"x")])
+def test_another_payload_is_no_result(content: bytes | memoryview) -> None:
+    check(payload(1), 1)
+    with pytest.raises(RuntimeError, match="which are not the 1,048,576 that were sent"):
+        check(content, 1)
+
+
+async def test_probes_hide_nothing_of_a_loop_that_is_held_up() -> None:
+    async def call() -> None: ...
+
+    probe = Probe(call)
+    await asyncio.sleep(0)
+    time.sleep(20 * PROBE_INTERVAL)  # noqa: ASYNC251 - it is to hold the loop up
+    latencies = await probe.end(time.perf_counter())
+    assert len(latencies) >= 20 and max(latencies) >= 19 * PROBE_INTERVAL * 1000
+
+    async def refused() -> None:
+        raise ConnectionRefusedError
+
+    probe = Probe(refused)
+    await asyncio.sleep(0)
+    with pytest.raises(ConnectionRefusedError):
+        await probe.end(time.perf_counter())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["transfer", "--mib", "2048"], "'2048' is no whole number from 1 to 2047"),
+        (["transfer", "--rounds", "0"], "'0' is no whole number from 1 to 1000"),
+        (["transfer", "--loops", "trio"], "there is no loop 'trio'"),
+        (["streams", "--peers", "nats"], "there is no peer 'nats'"),
+    ],
+)
+def test_wrong_usage_of_streams_and_transfers_is_one_line(arguments: list[str], words: str) -> None:
+    done = bench(*arguments)
+    assert done.returncode == os.EX_USAGE and done.stdout == ""
+    assert words in done.stderr and len(done.stderr.splitlines()) == 1
 
 
 def test_every_layer_takes_time() -> None:
