@@ -212,8 +212,7 @@ class Channel(ReplyStream):
             raise RuntimeError("the channel is closed")
         if flow.failure is not None:
             raise flow.failure
-        leaving.put(item)
-        if not flow.has_room:
+        if not leaving.put(item):
             await self._asked.patiently(entry, leaving.room)
 
     async def send_eof(self) -> None:
@@ -255,8 +254,7 @@ async def _pump(asked: Asked, entry: Entry, iterator: AsyncIterator[Any]) -> Non
     try:
         await asked.patiently(entry, leaving.taken)
         async for item in iterator:
-            leaving.put(item)
-            if not flow.has_room:
+            if not leaving.put(item):
                 await asked.patiently(entry, leaving.room)
         leaving.finish()
         await asked.patiently(entry, leaving.received)

@@ -74,8 +74,11 @@ class Leaving:
         self._stir = stir
         self._bell = flow.bell = Bell()
 
-    def put(self, item: Any) -> None:
+    def put(self, item: Any) -> bool:
         """One item more, which leaves with the others of this pass of the event loop.
+
+        Returns:
+            Whether there is room for another; if not, :meth:`room` is to be waited for.
 
         Raises:
             EncodeError: a message cannot carry it.
@@ -93,9 +96,11 @@ class Leaving:
         if size > self._most:
             text = f"an item has {size} bytes, and at most {self._most} are accepted: send less at a time"
             raise MessageTooLarge(f"{text}, or raise Limits.message_bytes on both sides", size=size, limit=self._most)
-        flow.put(body, buffers)
+        has_room = flow.put(body, buffers, size)
         if not flow.is_ready:
             self._stir()
+            has_room = flow.has_room
+        return has_room
 
     async def room(self, timeout: float | None = None) -> None:
         """Waits until there is room for one more.

@@ -64,12 +64,12 @@ class Streaming:
 
         peer.outflows.open(tag, flow)
         leaving = Leaving(flow, self._encoder, peer.message_bytes, stir)
+        put = leaving.put
         try:
             try:
                 async with aclosing(generator):
                     async for item in generator:
-                        leaving.put(item)
-                        if not flow.has_room:
+                        if not put(item):
                             await leaving.room()
             except Exception as error:
                 # It is told behind the items that came before it.

@@ -99,11 +99,23 @@ class Outflow:
             return self.sent < self._credit and self._sent_bytes < self._credit_bytes
         return self._finished and not self._end_sent
 
-    def put(self, body: bytes, buffers: Sequence[Buffer]) -> None:
-        """One item more, as MessagePack with the buffers it refers to."""
-        size = len(body) + sum(map(len, buffers)) if buffers else len(body)
-        self._kept.append((body, buffers, size))
+    def put(self, body: bytes, buffers: Sequence[Buffer], size: int) -> bool:
+        """One item more.
+
+        Args:
+            body: its MessagePack.
+            buffers: those it refers to.
+            size: of both, in bytes.
+
+        Returns:
+            Whether there is room for another.
+        """
+        kept = self._kept
+        kept.append((body, buffers, size))
         self._waiting_bytes += size
+        # As `has_room`, which would be two calls more for every item.
+        waiting = self.received + len(kept) - self.sent
+        return waiting < MOST_WAITING and self._waiting_bytes < MOST_WAITING_BYTES
 
     def finish(self) -> None:
         """Nothing follows."""

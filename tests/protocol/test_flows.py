@@ -27,7 +27,8 @@ READER = MessageReader(Limits(), Kind.RESPONSE)
 def put(flow: Outflow, *items: Any) -> None:
     for item in items:
         buffers: list[Any] = []
-        flow.put(ENCODER.pack(ENCODER.prepare(item, "item", buffers)), buffers)
+        body = ENCODER.pack(ENCODER.prepare(item, "item", buffers))
+        assert flow.put(body, buffers, len(body) + sum(map(len, buffers))) is flow.has_room
 
 
 def chunks(outgoing: Outgoing | None) -> list[tuple[bytes, list[Any]]]:
