@@ -5,40 +5,35 @@ One implementation: behind each handle an asyncio worker runs in a thread of its
 
 from __future__ import annotations
 
-import asyncio
-import os
-import threading
+import contextlib
 import warnings
 import weakref
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from uuid import uuid4
 
+from .background import Closed, Feed, LoopThread
 from .config import DEFAULT_HEARTBEAT, DEFAULT_LIMITS, DEFAULT_RECONNECT
 from .engine.options import UNSET
+from .engine.streams import checked_items
 from .engine.worker import ComputerEngineWorker
-from .errors import NotConnected
-from .message import Method
+from .errors import ConnectionClosed, NotConnected
+from .message import Executed, Method, StreamProgress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Iterable, Mapping
     from types import TracebackType
     from uuid import UUID
 
     from .config import HeartbeatPolicy, Limits, ReconnectPolicy
     from .engine.options import _U
+    from .engine.streams import ReplyStream
     from .engine.writer import ComputerEngineWriter
     from .errors import ConnectError
     from .message import Description, LinkState, Status
     from .security import Security
     from .statistics import Statistics
 
-__all__ = ["BlockingContainer", "connect"]
-
-CANCEL_WITHIN = 1.0
-"""Seconds in which a call that was interrupted ends on the other thread; it takes a few passes of its event loop."""
-
-CLOSE_WITHIN = 5.0
-"""Seconds, beyond its own timeout, for the thread to end."""
+__all__ = ["BlockingContainer", "BlockingStream", "connect"]
 
 _T = TypeVar("_T")
 
@@ -72,7 +67,7 @@ def connect(
         ValueError, TypeError: the address is malformed.
     """
     policies: dict[str, Any] = {"reconnect": reconnect, "heartbeat": heartbeat, "limits": limits}
-    thread = _LoopThread(ComputerEngineWorker(**policies, security=security))
+    thread = LoopThread(ComputerEngineWorker(**policies, security=security))
     try:
         writer = thread.do(lambda: thread.worker.connect(uuid4(), address, name=name, timeout=timeout))
         return BlockingContainer(thread, writer)
@@ -88,7 +83,7 @@ class BlockingContainer:
     cancelled in the container, and the handle can be used again.
     """
 
-    def __init__(self, thread: _LoopThread, writer: ComputerEngineWriter) -> None:
+    def __init__(self, thread: LoopThread, writer: ComputerEngineWriter) -> None:
         self._thread = thread
         self._writer = writer
         self._forgotten = weakref.finalize(self, _forget, thread, repr(self))
@@ -224,6 +219,33 @@ class BlockingContainer:
 
         return call
 
+    def stream(self, function: str, /, *args: Any, **kwargs: Any) -> BlockingStream:
+        """Calls a function that yields: ``for item in container.stream("count", 10)``.
+
+        Arguments, options and errors are those of :meth:`EngineService.stream`.
+        """
+
+        async def made() -> ReplyStream:
+            return self._writer.stream(function, *args, **kwargs)
+
+        return BlockingStream(self._do(made), self._thread, repr(self.name))
+
+    def upload(self, function: str, items: Iterable[Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Sends items to a function that takes a stream, and returns what it returns.
+
+        The calling thread takes them from ``items``, and is told of an early end with the next one. Arguments, options
+        and errors are those of :meth:`EngineService.upload`.
+        """
+        feed = Feed(iter(checked_items(items)))
+
+        async def sent() -> Any:
+            try:
+                return await self._writer.upload(function, feed.items(), *args, **kwargs)
+            finally:
+                feed.over()
+
+        return self._do(sent, feed.give)
+
     def get_state(self, *, timeout: float | _U | None = UNSET, wait: bool | _U = UNSET) -> Status:
         """Asks the container for its run state."""
         return self._do(lambda: self._writer.get_state(timeout=timeout, wait=wait))
@@ -240,153 +262,98 @@ class BlockingContainer:
         """Waits until the container can be talked to; see :meth:`ComputerEngineWriter.wait_ready`."""
         self._do(lambda: self._writer.wait_ready(timeout))
 
-    def _do(self, work: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
+    def _do(self, work: Callable[[], Coroutine[Any, Any, _T]], meanwhile: Callable[[], None] | None = None) -> _T:
         try:
-            return self._thread.do(work)
-        except _Closed:
+            return self._thread.do(work, meanwhile)
+        except Closed:
             text = f"container {self.name!r} was not asked: this handle is closed; connect() again"
             raise NotConnected(text, remote_id=self.remote_id, name=self.name) from None
 
 
-class _Closed(Exception):
-    """The thread takes no more work."""
+_END = object()
 
 
-class _Work:
-    """One coroutine on the loop's thread, waited for by another thread."""
+class BlockingStream:
+    """The items of a function that yields: an iterator that ends as the function does.
 
-    def __init__(self, make: Callable[[], Coroutine[Any, Any, Any]], thread: _LoopThread) -> None:
-        self._make = make
+    The request is sent when the first item is asked for, or by ``with``. Leaving the loop early, ``close()``, or Ctrl-C
+    ends the function. One thread at a time reads it.
+
+    Raises:
+        RequestError: from the iteration, as from that of a :class:`ReplyStream`.
+    """
+
+    def __init__(self, stream: ReplyStream, thread: LoopThread, shown: str) -> None:
+        self._stream: ReplyStream | None = stream
         self._thread = thread
-        self.task: asyncio.Task[Any] | None = None
-        # Not an Event: Ctrl-C between two lines of its wait() can become a RuntimeError.
-        self._end = threading.Lock()
-        self._end.acquire()
+        self._shown = shown
+        self._here: list[Any] = []  # the next one at the end
+        self._received = 0
+        self._asked = False
 
-    def start(self) -> None:
-        self.task = asyncio.get_running_loop().create_task(self._make())
-        self.task.add_done_callback(self._finished)
+    def __iter__(self) -> Self:
+        return self
 
-    def wait(self, timeout: float = -1) -> None:
-        """Waits for the end; once."""
-        self._end.acquire(timeout=timeout)
+    def __next__(self) -> Any:
+        if not self._here:
+            self._here = self._fetch()
+            self._received += len(self._here)
+        return self._here.pop()
 
-    def cancel(self) -> None:
-        if self.task is None:
-            self._end.release()  # the interrupt came before it could be started
-        else:
-            self.task.cancel()
+    def __enter__(self) -> Self:
+        if self._stream is not None:
+            self._do(self._stream.__aenter__)
+        return self
 
-    def _finished(self, task: asyncio.Task[Any]) -> None:
-        if not task.cancelled():
-            task.exception()  # or asyncio complains of it where an interrupt has kept its caller from looking
-        # Where the interpreter ends, whoever waits is a daemon, and ends with it: woken, it could only complain.
-        if not self._thread.is_abandoned:
-            self._end.release()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
 
+    def close(self) -> None:
+        """Ends the function if it has not ended; nothing more comes. Idempotent."""
+        stream, self._stream = self._stream, None
+        self._here.clear()
+        if stream is not None:
+            with contextlib.suppress(Closed):
+                self._thread.do(stream.aclose)
 
-class _LoopThread:
-    """A worker on an event loop in a thread of its own."""
+    def _fetch(self) -> list[Any]:
+        """All that came together: a change of threads for each item would take longer than most of them."""
+        stream = self._stream
+        if stream is None:
+            raise StopIteration
 
-    def __init__(self, worker: ComputerEngineWorker) -> None:
-        self.worker = worker
-        self._pid = os.getpid()
-        self._loop = asyncio.new_event_loop()
-        self._door = threading.Lock()
-        self._closing: _Work | None = None
-        self.is_abandoned = False
-        # A daemon: a script that ends without close() must not wait for it. _forget() closes it then.
-        self._thread = threading.Thread(target=self._run, name="mpzmq-blocking", daemon=True)
-        self._thread.start()
+        async def fetched() -> list[Any]:
+            item = await anext(stream, _END)
+            return [] if item is _END else [*stream.at_hand(), item]
 
-    @property
-    def is_closed(self) -> bool:
-        return self._closing is not None or self._loop.is_closed()
-
-    def do(self, make: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
-        """Runs a coroutine to its end, in the context variables of the calling thread.
-
-        Raises:
-            _Closed: the thread takes no more work.
-            RuntimeError: this is a forked process, or the thread itself.
-        """
-        self._check()
-        work = _Work(make, self)
         try:
-            with self._door:
-                if self.is_closed:
-                    raise _Closed
-                # It copies the caller's context: a call made inside a handler inherits the deadline of that handler.
-                self._loop.call_soon_threadsafe(work.start)
-            work.wait()
-        except _Closed:
+            items = self._do(fetched)
+        except BaseException as error:
+            if not isinstance(error, Exception):  # Ctrl-C, which may have come before the stream was even asked
+                self.close()
             raise
-        except BaseException:  # Ctrl-C, as a rule: nobody waits for it any more, so it is cancelled
-            with self._door:
-                if not self._loop.is_closed():
-                    self._loop.call_soon_threadsafe(work.cancel)
-            if work.task is None or not work.task.done():
-                work.wait(CANCEL_WITHIN)
-            raise
-        task = work.task
-        if task is None or task.cancelled():
-            raise _Closed
-        result: _T = task.result()
+        if not items:
+            self._stream = None
+            raise StopIteration
+        return items
+
+    def _do(self, work: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
+        try:
+            result = self._thread.do(work)
+        except Closed:
+            self._stream = None
+            executed = Executed.UNKNOWN if self._asked else Executed.NO
+            text = f"the stream of container {self._shown} ended early: its handle is closed"
+            error = ConnectionClosed(text, executed=executed)
+            error.progress = StreamProgress(received=self._received)
+            raise error from None
+        self._asked = True
         return result
 
-    def close(self, timeout: float = 0.0) -> None:
-        """Closes the worker and ends the thread; bounded."""
-        self._check()
-        with self._door:
-            if not self.is_closed:
-                # In a context of its own: the deadline of a handler that closes is none of its business.
-                closing = _Work(lambda: self._close(timeout), self)
-                self._loop.call_soon_threadsafe(closing.start)
-                self._closing = closing
-        self._thread.join(timeout + CLOSE_WITHIN)
 
-    def abandon(self) -> None:
-        """The same for a handle that was forgotten, wherever the garbage collector found it."""
-        if self._pid != os.getpid():
-            return  # the parent of a fork closes it
-        self.is_abandoned = True
-        with self._door:
-            if self._closing is None:
-                self._closing = _Work(lambda: self._close(0.0), self)
-                self._loop.call_soon_threadsafe(self._closing.start)
-        if threading.current_thread() is not self._thread:
-            self._thread.join(CANCEL_WITHIN)
-
-    def _check(self) -> None:
-        if self._pid != os.getpid():
-            raise RuntimeError("this handle belongs to the parent of this process: connect() after the fork")
-        if threading.current_thread() is self._thread:
-            raise RuntimeError("a blocking call on the handle's own thread would wait for itself for ever")
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        try:
-            self._loop.run_forever()
-        finally:
-            asyncio.set_event_loop(None)
-            with self._door:
-                self._loop.close()
-
-    async def _close(self, timeout: float) -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            await self.worker.close(timeout)
-            others = asyncio.all_tasks() - {asyncio.current_task()}
-            for task in others:
-                task.cancel()
-            await asyncio.gather(*others, return_exceptions=True)
-            await loop.shutdown_asyncgens()
-            await loop.shutdown_default_executor()
-        finally:
-            loop.call_soon(loop.stop)
-
-
-def _forget(thread: _LoopThread, shown: str) -> None:
+def _forget(thread: LoopThread, shown: str) -> None:
     """The handle was collected, or the interpreter ends, without a close()."""
     warnings.warn(f"{shown} was never closed: use 'with', or close()", ResourceWarning, stacklevel=1)
     thread.abandon()

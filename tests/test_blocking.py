@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import subprocess
@@ -38,6 +39,7 @@ SECONDS = 20.0
 
 SERVER = """
 import asyncio
+from collections.abc import AsyncIterator
 import mpzmq
 from mpzmq import ContainerServer, RemoteError, RequestContext, blocking
 
@@ -65,6 +67,34 @@ async def slow(seconds):
 @server.function
 def counts():
     return [len(started), len(cancelled)]
+
+@server.function
+async def count(to, pause=None, fail=False):
+    started.append(to)
+    try:
+        for number in range(to):
+            yield number
+        if pause is not None:
+            await asyncio.sleep(pause)
+    except (asyncio.CancelledError, GeneratorExit):
+        cancelled.append(to)
+        raise
+    if fail:
+        raise RemoteError("no more")
+
+@server.function
+async def store(items: AsyncIterator, most=None):
+    stored = []
+    started.append(stored)
+    try:
+        async for item in items:
+            stored.append(item)
+            if len(stored) == most:
+                break
+    except (asyncio.CancelledError, mpzmq.ConnectionLost):
+        cancelled.append(stored)
+        raise
+    return stored
 
 @server.function
 def decline():
@@ -140,6 +170,216 @@ def test_errors_come_as_they_are(container: blocking.BlockingContainer) -> None:
     with pytest.raises(RequestTimeout):
         container.call("slow", 30.0, timeout=0.05)
     assert container.call("add", 1) == 2
+
+
+# Streams
+
+
+def test_a_stream(container: blocking.BlockingContainer) -> None:
+    assert list(container.stream("count", 3000)) == list(range(3000))
+    with container.stream("count", to=2) as numbers:
+        assert list(numbers) == [0, 1]
+        assert list(numbers) == []
+    assert list(container.stream("count", 0)) == []
+    counted = container.statistics()
+    assert (counted.issued, counted.replied, counted.in_flight) == (3, 3, 0)
+
+
+def test_the_error_of_a_stream_comes_behind_its_items(container: blocking.BlockingContainer) -> None:
+    stream = container.stream("count", 2, fail=True)
+    assert [next(stream), next(stream)] == [0, 1]
+    with pytest.raises(RemoteError, match="no more"):
+        next(stream)
+    assert list(stream) == []
+    with pytest.raises(RequestTimeout, match="nothing came"):
+        list(container.stream("count", 0, pause=60.0, idle_timeout=0.05))
+    with pytest.raises(Unsupported, match=r"asked by call\(\)"):
+        list(container.stream("add", 1))
+    with pytest.raises(ValueError, match="idle_timeout"):
+        container.stream("count", 1, idle_timeout=-1.0)
+
+
+def left_by_break(container: blocking.BlockingContainer) -> None:
+    for item in container.stream("count", 5, pause=60.0):
+        if item == 2:
+            break
+
+
+def left_by_close(container: blocking.BlockingContainer) -> None:
+    stream = container.stream("count", 5, pause=60.0)
+    assert next(stream) == 0
+    stream.close()
+    stream.close()
+    assert list(stream) == []
+
+
+def left_by_with(container: blocking.BlockingContainer) -> None:
+    with container.stream("count", 5, pause=60.0) as stream:
+        assert next(stream) == 0
+    assert list(stream) == []
+
+
+@pytest.mark.parametrize("leave", [left_by_break, left_by_close, left_by_with])
+def test_a_stream_that_is_left(
+    container: blocking.BlockingContainer, leave: Callable[[blocking.BlockingContainer], None]
+) -> None:
+    cancelled = container.call("counts")[1]
+    leave(container)
+    until(lambda: container.call("counts")[1] == cancelled + 1)
+    until(lambda: container.statistics().cancelled == 1)
+    assert container.statistics().in_flight == 0
+
+
+def test_a_stream_whose_handle_is_closed(endpoint: str, caplog: pytest.LogCaptureFixture) -> None:
+    container = blocking.connect(endpoint, name="closed")
+    unread, read = container.stream("count", 1), container.stream("count", 3, pause=60.0)
+    assert [next(read) for _ in range(3)] == [0, 1, 2]
+    container.close()
+    with pytest.raises(ConnectionClosed, match="'closed' ended early: its handle is closed") as ended:
+        next(read)
+    assert ended.value.progress is not None
+    assert (ended.value.progress.received, ended.value.executed) == (3, Executed.UNKNOWN)
+    assert list(read) == []
+    with pytest.raises(ConnectionClosed) as refused:
+        next(unread)
+    assert refused.value.executed is Executed.NO
+    with pytest.raises(NotConnected):
+        container.stream("count", 1)
+    del ended, read
+    gc.collect()
+    assert not caplog.records, "asyncio complains of nothing"
+
+
+def test_an_upload(container: blocking.BlockingContainer) -> None:
+    threads = set()
+
+    def items() -> Iterator[int]:
+        for number in range(500):
+            threads.add(threading.current_thread())
+            yield number
+
+    assert container.upload("store", items()) == list(range(500))
+    assert threads == {threading.current_thread()}
+    assert container.upload("store", ["a", b"b"], most=5) == ["a", b"b"]
+    assert container.upload("store", ()) == []
+    with pytest.raises(TypeError, match="the items of an upload"):
+        container.upload("store", "text")
+
+
+def test_an_upload_may_ask_its_own_container(container: blocking.BlockingContainer) -> None:
+    assert container.upload("store", (container.call("add", number) for number in range(3))) == [1, 2, 3]
+
+
+def test_an_upload_that_ends_early_takes_no_more(container: blocking.BlockingContainer) -> None:
+    asked: list[int] = []
+
+    def endless() -> Iterator[int]:
+        while True:
+            asked.append(1)
+            yield 1
+
+    assert container.upload("store", endless(), 2) == [1, 1]
+    seen = len(asked)
+    with pytest.raises(Unsupported, match="did you mean 'store'"):
+        container.upload("stor", endless())
+    assert len(asked) == seen, "what is refused takes nothing"
+
+
+def test_what_the_items_raise_ends_an_upload(container: blocking.BlockingContainer) -> None:
+    cancelled = container.call("counts")[1]
+
+    def broken() -> Iterator[int]:
+        yield 1
+        raise LookupError("the source is broken")
+
+    with pytest.raises(LookupError, match="the source is broken"):
+        container.upload("store", broken())
+    until(lambda: container.call("counts")[1] == cancelled + 1)
+    assert container.statistics().in_flight == 0
+
+
+def interrupted(work: Callable[[], object]) -> None:
+    """Ctrl-C, once the handler of what is done has begun."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            work()
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def interrupt_when(condition: Callable[[], object]) -> threading.Thread:
+    def wait() -> None:
+        until(condition)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    return thread
+
+
+def test_an_interrupted_stream_is_ended(container: blocking.BlockingContainer) -> None:
+    cancelled = container.call("counts")[1]
+    stream, seen = container.stream("count", 3, pause=60.0), list[int]()
+    thread = interrupt_when(lambda: len(seen) == 3)
+    interrupted(lambda: seen.extend(stream))
+    thread.join(SECONDS)
+    until(lambda: container.call("counts")[1] == cancelled + 1)
+    assert list(stream) == []
+
+
+@pytest.mark.parametrize("where", ["in the source", "in between"])
+def test_an_interrupted_upload_is_ended(container: blocking.BlockingContainer, where: str) -> None:
+    started, cancelled = container.call("counts")
+    there = threading.Event()
+
+    def items() -> Iterator[int]:
+        yield 1
+        there.set()
+        if where == "in the source":
+            time.sleep(60.0)
+        while True:
+            yield 2
+
+    thread = interrupt_when(there.is_set)
+    interrupted(lambda: container.upload("store", items()))
+    thread.join(SECONDS)
+    until(lambda: container.call("counts") == [started + 1, cancelled + 1])
+    counted = container.statistics()
+    assert (counted.cancelled, counted.in_flight) == (1, 0)
+
+
+def test_close_ends_the_streams_of_other_threads(endpoint: str) -> None:
+    ended: list[BaseException] = []
+    container = blocking.connect(endpoint)
+    paused = threading.Event()
+
+    def read() -> None:
+        try:
+            list(container.stream("count", 1, pause=60.0))
+        except ConnectionClosed as error:
+            ended.append(error)
+
+    def send() -> None:
+        def items() -> Iterator[int]:
+            yield 1
+            paused.wait(SECONDS)
+            yield 2
+
+        try:
+            container.upload("store", items())
+        except ConnectionClosed as error:
+            ended.append(error)
+
+    threads = [threading.Thread(target=read), threading.Thread(target=send)]
+    for thread in threads:
+        thread.start()
+    until(lambda: container.statistics().in_flight >= 2)
+    container.close()
+    paused.set()
+    for thread in threads:
+        thread.join(SECONDS)
+    assert len(ended) == 2
 
 
 def test_many_threads(container: blocking.BlockingContainer) -> None:

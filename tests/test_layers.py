@@ -41,6 +41,7 @@ LEVELS: dict[str, int] = {
     "container": 3,
     "engine": 3,
     "keys": 3,
+    "background": 4,
     "public": 4,
     "blocking": 5,
     "testing": 5,

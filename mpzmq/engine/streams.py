@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .door import RequestDoor
     from .options import Options
 
-__all__ = ["Asked", "Channel", "ReplyStream", "upload"]
+__all__ = ["Asked", "Channel", "ReplyStream", "checked_items", "upload"]
 
 
 class Asked:
@@ -141,6 +141,11 @@ class ReplyStream:
     ) -> None:
         await self.aclose()
 
+    def at_hand(self) -> list[Any]:
+        """Takes what came together with the last item, without waiting: the next one stands at the end."""
+        items, self._inflow.items = self._inflow.items, []
+        return items
+
     async def aclose(self) -> None:
         """Ends the function if it has not ended; nothing more comes."""
         self._end()
@@ -158,7 +163,9 @@ class ReplyStream:
         self._entry = entry = await self._asked.open(self._op, self._inflow, self._outflow)
         self._over = False
         self._loop = asyncio.get_running_loop()
+        # Neither of them may hold the stream: it could not be forgotten while it runs.
         entry.waiter.add_done_callback(self._bell.ring)
+        entry.waiter.add_done_callback(_noticed)
         return entry
 
     def _end(self) -> None:
@@ -263,17 +270,30 @@ async def _pump(asked: Asked, entry: Entry, iterator: AsyncIterator[Any]) -> Non
             await iterator.aclose()
 
 
-def _each(items: AsyncIterable[Any] | Iterable[Any]) -> AsyncIterator[Any]:
-    if isinstance(items, AsyncIterable):
-        return aiter(items)
+def checked_items(items: Iterable[Any]) -> Iterable[Any]:
+    """The items of an upload.
+
+    Raises:
+        TypeError: they are one value, even if it can be iterated.
+    """
     if isinstance(items, Iterable) and not isinstance(items, str | bytes | bytearray | memoryview | dict):
-        return _plain(items)
+        return items
     raise TypeError(f"the items of an upload are an async iterable, or a plain one, and not {type(items).__name__}")
+
+
+def _each(items: AsyncIterable[Any] | Iterable[Any]) -> AsyncIterator[Any]:
+    return aiter(items) if isinstance(items, AsyncIterable) else _plain(checked_items(items))
 
 
 async def _plain(items: Iterable[Any]) -> AsyncIterator[Any]:
     for item in items:
         yield item
+
+
+def _noticed(waiter: asyncio.Future[Any]) -> None:
+    """Where nobody reads on, the error of a stream is for nobody: asyncio is not to complain of it."""
+    if not waiter.cancelled():
+        waiter.exception()
 
 
 def _drop(door: RequestDoor, entry: Entry) -> None:
