@@ -6,16 +6,21 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from ..errors import EncodeError, MpzmqError
+from ..errors import EncodeError, MpzmqError, Unsupported
 from .jsonvalues import from_json, to_json
 from .outcome import CommandFailed, as_document, carry_out, code_of
 from .output import NOT_JSON, OK, USAGE, say
 from .remote import check_endpoint, client_security, reached
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+    from ..engine.writer import ComputerEngineWriter
 
 __all__ = ["run"]
+
+_OPTIONS = {"timeout", "idle_timeout", "wait", "metadata"}
+"""What the function of a stream cannot be given by name: stream() takes it for itself."""
 
 
 def run(
@@ -30,7 +35,7 @@ def run(
     security: tuple[str | None, str | None] = (None, None),
     as_json: bool,
 ) -> int:
-    """Sends the request, prints its result as JSON; returns the exit code."""
+    """Sends the request, prints its result as JSON, or the items of its stream; returns the exit code."""
 
     async def ask() -> int:
         check_endpoint(endpoint)
@@ -42,14 +47,21 @@ def run(
         plain = None if data is None else _value(data, "the data of --invoke")
         if data is not None and (values or options):
             raise CommandFailed("--invoke sends its one value: it takes no arguments and no --kw", USAGE)
-        began = time.perf_counter()
+        began, shown = time.perf_counter(), "result"
         try:
             async with reached(endpoint, timeout, keys) as container:
                 if function is None:
                     result = await container.request(plain, timeout=timeout, idempotent=idempotent)
                 else:
                     called = container.function(function, timeout=timeout, idempotent=idempotent)
-                    result = await called(*values, **options)
+                    try:
+                        result = await called(*values, **options)
+                    except Unsupported as refused:
+                        count = await _stream(container, function, values, options, timeout, as_json, refused)
+                        # Its items are printed already; what is left to tell is how many they were.
+                        if not as_json:
+                            return OK
+                        shown, result = "items", count
                 status = container.status
         except EncodeError as error:
             raise CommandFailed(str(error), NOT_JSON) from None
@@ -59,12 +71,45 @@ def run(
             raise
         if as_json:
             seconds = round(time.perf_counter() - began, 6)
-            say(to_json({"result": result, "status": str(status), "seconds": seconds}))
+            say(to_json({shown: result, "status": str(status), "seconds": seconds}))
         else:
             say(to_json(result))
         return OK
 
     return carry_out("mpzmq call", ask)
+
+
+async def _stream(
+    container: ComputerEngineWriter,
+    function: str,
+    values: Sequence[Any],
+    options: Mapping[str, Any],
+    timeout: float,
+    as_json: bool,
+    refused: Unsupported,
+) -> int:
+    """Prints what a function yields, one item a line; returns how many those were.
+
+    Args:
+        container: to ask.
+        function: its name.
+        values: the arguments.
+        options: those by name.
+        timeout: seconds for each item.
+        as_json: whether each is put into a document.
+        refused: what the container said to a call; it stands if a stream cannot be asked for either.
+    """
+    count = 0
+    if taken := sorted(options.keys() & _OPTIONS):
+        raise CommandFailed(f"{refused}; and of what yields, --kw cannot name {taken[0]!r}: give it by position", USAGE)
+    try:
+        async with container.stream(function, *values, idle_timeout=timeout, **options) as stream:
+            async for item in stream:
+                count += 1
+                say(to_json({"item": item} if as_json else item))
+    except Unsupported:
+        raise refused from None
+    return count
 
 
 def _value(text: str, what: str) -> Any:

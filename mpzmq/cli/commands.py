@@ -57,9 +57,9 @@ def _json_option(what: str) -> Callable[[Any], Any]:
     return click.option("--json", "as_json", is_flag=True, help=what)
 
 
-def _timeout_option(seconds: float) -> Callable[[Any], Any]:
+def _timeout_option(seconds: float, what: str = "the answer") -> Callable[[Any], Any]:
     kind = click.FloatRange(min=0, min_open=True, max=86_400)
-    return click.option("--timeout", type=kind, default=seconds, show_default=True, help="Seconds for the answer.")
+    return click.option("--timeout", type=kind, default=seconds, show_default=True, help=f"Seconds for {what}.")
 
 
 def _connecting(function: Any) -> Any:
@@ -275,10 +275,13 @@ class _JsonArguments(click.Command):
 @click.argument("args", nargs=-1, metavar="[JSON]...")
 @click.option("--kw", "named", multiple=True, metavar="NAME=JSON", help="An argument by name.")
 @click.option("--invoke", "data", metavar="JSON", help="Send plain data instead of calling a function.")
-@_timeout_option(30.0)
+@_timeout_option(30.0, "the answer, or for each item of a stream")
 @_connecting
-@click.option("--idempotent", is_flag=True, help="It may run twice: send it again after a restart.")
-@_json_option("Print the result with the status and the time, or the error, as one JSON document.")
+@click.option("--idempotent", is_flag=True, help="It may run twice: send it again after a restart; no stream is.")
+@_json_option(
+    "Print the result with the status and the time, or the error, as one JSON document; in front of it one for each"
+    " item of a stream."
+)
 def call(
     endpoint: str,
     function: str | None,
@@ -292,6 +295,8 @@ def call(
     as_json: bool,
 ) -> int:
     """Call a function of a container: JSON in, JSON out.
+
+    What a function yields is printed as it comes, one line for each item.
 
     An argument "-" is read from standard input. bytes are {"$b64": "aGk="}, a UUID is {"$uuid": "..."}, a time is
     {"$time": "2026-01-31T12:00:00+00:00"}, a dict with other keys than strings {"$map": [[1, "one"]]}.

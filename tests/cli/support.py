@@ -2,6 +2,7 @@
 
 SERVER = '''
 import asyncio
+from collections.abc import AsyncIterator
 from mpzmq import ContainerServer, Refused, RemoteError
 
 server = ContainerServer(name="desk\\x1b[31m")
@@ -31,6 +32,26 @@ async def slow(seconds):
         cancelled.append(seconds)
         raise
     return seconds
+
+@server.function
+async def count(to, fail=False, metadata=None):
+    for number in range(to):
+        yield number
+    if fail:
+        raise RemoteError("no more", code="funds")
+
+@server.function
+async def follow(seconds):
+    yield "begun"
+    try:
+        await asyncio.sleep(seconds)
+    except asyncio.CancelledError:
+        cancelled.append(seconds)
+        raise
+
+@server.function
+async def total(numbers: AsyncIterator[int]):
+    return 0
 
 @server.function
 def was_cancelled():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -72,9 +73,42 @@ def test_json_document(capsys: Capture, endpoint: str) -> None:
     assert "declined\\x1b[0m\\nreally" in err
 
 
+def test_what_is_yielded_is_a_line_for_each_item(capsys: Capture, endpoint: str) -> None:
+    assert called(capsys, endpoint, "count", "3") == (0, "0\n1\n2\n", "")
+    assert called(capsys, endpoint, "count", named=["to=1"]) == (0, "0\n", "")
+    assert called(capsys, endpoint, "count", "0") == (0, "", "")
+    code, out, err = called(capsys, endpoint, "count", "2", "true")
+    assert (code, out) == (1, "0\n1\n"), "the error comes behind the items"
+    assert "RemoteError: " in err
+
+
+def test_documents_of_a_stream(capsys: Capture, endpoint: str) -> None:
+    code, out, _ = called(capsys, endpoint, "count", "2", as_json=True)
+    *items, end = map(json.loads, out.splitlines())
+    assert (code, items) == (0, [{"item": 0}, {"item": 1}])
+    assert (end["items"], end["status"]) == (2, "RUNNING")
+    code, out, _ = called(capsys, endpoint, "count", "1", "true", as_json=True)
+    item, end = map(json.loads, out.splitlines())
+    assert (code, item, end["error"]["code"], end["exit_code"]) == (1, {"item": 0}, "funds", 1)
+
+
+def test_a_stream_that_stands_still(capsys: Capture, endpoint: str) -> None:
+    code, out, err = called(capsys, endpoint, "follow", "70", timeout=0.2)
+    assert (code, out) == (3, '"begun"\n')
+    assert "nothing came on it for 0.2 s" in err
+
+
+def test_a_stream_whose_reader_has_gone(endpoint: str) -> None:
+    script = f"{sys.executable} -m mpzmq call {endpoint} count 1000000 | head -n 2; exit ${{PIPESTATUS[0]}}"
+    result = subprocess.run(["bash", "-c", script], capture_output=True, timeout=SECONDS, env=environment())
+    assert (result.returncode, result.stdout, result.stderr) == (141, b"0\n1\n", b"")
+
+
 @pytest.mark.parametrize(
     ("function", "args", "options", "code", "told"),
     [
+        ("total", ["1"], {}, 1, "is to be asked by upload(), and not by call()"),
+        ("count", ["1"], {"named": ["metadata=2"]}, 64, "--kw cannot name 'metadata': give it by position"),
         ("ehco", ["1"], {}, 1, "no function 'ehco'; did you mean 'echo'?"),
         ("add", [], {}, 1, "InvalidArguments: "),
         ("refuse", [], {}, 1, "not today"),
@@ -169,7 +203,8 @@ def test_describe(capsys: Capture, endpoint: str) -> None:
     assert "\x1b" not in out
     assert out.startswith("desk\\x1b[31m  RUNNING  mpzmq ")
     assert "  takes plain requests" in out
-    assert "  add(a: int, b: int = 1) -> int  Adds \\x1b[2Jtwo numbers.\n" in out
+    assert re.search(r"^  add\(a: int, b: int = 1\) -> int +Adds \\x1b\[2Jtwo numbers\.$", out, re.M)
+    assert "  total(numbers: collections.abc.AsyncIterator[int])\n" in out
     assert "Not shown" not in out
 
     assert inspect.describe(endpoint, timeout=10.0, as_json=True) == 0
