@@ -91,12 +91,18 @@ def one_line(text: str) -> str:
 def test_every_example_is_tested() -> None:
     names = {path.name for path in EXAMPLES.glob("*.py")}
     tested = {"fastapi_app.py", "fan_out.py", "functions.py", "notebook.py", "state.py"}
+    tested |= {"chat.py", "stream_logs.py", "upload.py"}
     assert names == tested | {"echo_server.py", "hello_client.py", "reconnect.py", "rollout.py"}
     readme = (EXAMPLES / "README.md").read_text("utf-8")
     assert all(f"({name})" in readme for name in names)
 
 
-@pytest.mark.parametrize("name", ["echo_server.py", "fan_out.py", "hello_client.py", "reconnect.py", "rollout.py"])
+WITH_HELP = [
+    *("echo_server.py", "fan_out.py", "hello_client.py", "reconnect.py", "rollout.py", "stream_logs.py", "upload.py"),
+]
+
+
+@pytest.mark.parametrize("name", WITH_HELP)
 def test_help(name: str) -> None:
     result = run(name, "--help")
     assert result.returncode == 0, result.stderr
@@ -292,6 +298,46 @@ def test_fan_out() -> None:
         "node-5: RequestTimeout, executed NO",
     ]
     assert summary == "1 RemoteError, 2 RequestTimeout, 3 answered"
+
+
+# Streams, uploads, channels
+
+
+def test_stream_logs() -> None:
+    lines = lines_of("stream_logs.py", "--lines", "8")
+    assert lines[4] == "-- the connection is cut"
+    assert lines[-1] == "-- the function has ended; the link came back 1 time(s)"
+    assert [line for line in lines if not line.startswith("--")] == [
+        *(f"line {n}" for n in range(7)),
+        "line 7 is enough",
+    ]
+
+
+def test_stream_logs_finds_a_line_that_is_lost() -> None:
+    script = (
+        "import sys, asyncio, stream_logs;"
+        "read = stream_logs.read;\n"
+        "async def forgetful(*args): return (await read(*args))[1:]\n"
+        "stream_logs.read = forgetful;"
+        "sys.exit(asyncio.run(stream_logs.main(4)))"
+    )
+    result = run_code(script)
+    assert result.returncode == 1, f"{result.stdout}\n{result.stderr}"
+    assert one_line(result.stderr).startswith("lines are missing, or came twice: ['line 1'")
+
+
+def test_upload(tmp_path: Path) -> None:
+    assert lines_of("upload.py") == ["made-up.bin: 8000000 bytes", "the container has hashed the same"]
+    (tmp_path / "empty").touch()
+    assert lines_of("upload.py", str(tmp_path / "empty"))[0] == "empty: 0 bytes"
+
+
+def test_chat() -> None:
+    *turns, many, hello, told = lines_of("chat.py")
+    assert turns == ["< hello Ada", "> one", "< ONE", "> two", "< TWO", "< you said 2 things"]
+    assert many == "hello Grace: 10000 words came back, and at last 'you said 5000 things'"
+    assert hello == "< hello Alan"
+    assert re.fullmatch(r"ConnectionClosed: the channel to 'chat' .* takes no more: its handler has ended", told)
 
 
 def test_notebook() -> None:
