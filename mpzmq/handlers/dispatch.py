@@ -323,7 +323,7 @@ class Dispatcher:
     def abandon(self, streams: Sequence[tuple[Peer, bytes]]) -> None:
         """Ends handlers whose engines are away, and who would wait for ever for them to read on."""
         for key in streams:
-            self._cancel(self._running[key], Ending.ENGINE)
+            self._cancel(self._running[key], Ending.AWAY)  # which is kept as its answer: it must not run again
 
     def _cancel(self, running: Running, ending: Ending, *, force: bool = False) -> None:
         """Nobody waits for this request any more."""

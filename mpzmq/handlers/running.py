@@ -27,6 +27,7 @@ class Ending(enum.Enum):
     DEADLINE = "its deadline has come"
     REISSUED = "it had been cancelled before it was issued again"
     SERVER = "the container ended it"
+    AWAY = "its engine was away for too long (Limits.reply_ttl)"
 
 
 class Running(RequestContext):
