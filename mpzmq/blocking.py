@@ -280,7 +280,7 @@ class BlockingStream:
     ends the function. One thread at a time reads it.
 
     Raises:
-        RequestError: from the iteration, as from that of a :class:`ReplyStream`.
+        RequestError: from the iteration, as from that of a :class:`mpzmq.ReplyStream`.
     """
 
     def __init__(self, stream: ReplyStream, thread: LoopThread, shown: str) -> None:
