@@ -97,14 +97,12 @@ def test_every_example_is_tested() -> None:
     assert all(f"({name})" in readme for name in names)
 
 
-WITH_HELP = [
-    *("echo_server.py", "fan_out.py", "hello_client.py", "reconnect.py", "rollout.py", "stream_logs.py", "upload.py"),
-]
+WITH_HELP = "echo_server fan_out hello_client reconnect rollout stream_logs upload"
 
 
-@pytest.mark.parametrize("name", WITH_HELP)
+@pytest.mark.parametrize("name", WITH_HELP.split())
 def test_help(name: str) -> None:
-    result = run(name, "--help")
+    result = run(f"{name}.py", "--help")
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith("usage:")
 
