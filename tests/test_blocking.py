@@ -271,18 +271,26 @@ def test_an_upload_may_ask_its_own_container(container: blocking.BlockingContain
 
 
 def test_an_upload_that_ends_early_takes_no_more(container: blocking.BlockingContainer) -> None:
-    asked: list[int] = []
+    asked: list[str] = []
 
-    def endless() -> Iterator[int]:
-        while True:
-            asked.append(1)
-            yield 1
+    def items() -> Iterator[int]:
+        asked.append("first")
+        yield 1
+        asked.append("second")
+        yield 2
+        until(lambda: container.statistics().in_flight == 0)  # the function has returned
+        for _ in range(3):
+            container.call("add", 1)  # and the other thread has had its turns to say so
+        asked.append("third")
+        yield 3
+        asked.append("fourth")
 
-    assert container.upload("store", endless(), 2) == [1, 1]
-    seen = len(asked)
+    assert container.upload("store", items(), 2) == [1, 2]
+    assert asked == ["first", "second", "third"]
+    asked.clear()
     with pytest.raises(Unsupported, match="did you mean 'store'"):
-        container.upload("stor", endless())
-    assert len(asked) == seen, "what is refused takes nothing"
+        container.upload("stor", items())
+    assert asked == [], "what is refused takes nothing"
 
 
 def test_what_the_items_raise_ends_an_upload(container: blocking.BlockingContainer) -> None:
