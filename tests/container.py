@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import AsyncIterator
 
 from mpzmq import ContainerServer, HeartbeatPolicy
 
@@ -39,6 +40,18 @@ def build(heartbeat: HeartbeatPolicy) -> ContainerServer:
             cancelled.append(word)
             raise
         return word
+
+    @server.function
+    async def climb(number: int, size: int = 0) -> AsyncIterator[object]:
+        """Numbers, each with so many bytes, if any."""
+        calls.append("climb")
+        for index in range(number):
+            yield (index, bytes(size)) if size else index
+
+    @server.function
+    async def add_up(items: AsyncIterator[int]) -> int:
+        calls.append("add_up")
+        return sum([item async for item in items])
 
     @server.function
     def seen() -> list[object]:

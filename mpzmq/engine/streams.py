@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterable, Iterable
+import functools
+from collections.abc import AsyncIterable, Generator, Iterable
 from typing import TYPE_CHECKING, Any, Self
 
 from ..errors import RequestTimeout
@@ -78,9 +79,14 @@ class Asked:
         """Waits for the other side, as long as it may stand still."""
         try:
             await wait(self.idle_timeout)
+        except RequestTimeout:  # a TimeoutError, too: the deadline
+            raise
         except TimeoutError:
             assert self.idle_timeout is not None
-            raise self.door.idle(entry, self.idle_timeout) from None
+            error = self.door.idle(entry, self.idle_timeout)
+            if not entry.waiter.done():
+                entry.waiter.set_exception(error)  # whoever waits at the other end of a channel is told as well
+            raise error from None
 
 
 class ReplyStream:
@@ -103,7 +109,7 @@ class ReplyStream:
         self._bell = self._inflow.bell = Bell()
         self._entry: Entry | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._over = False
+        self._opening = self._over = self._closed = False
 
     def __aiter__(self) -> Self:
         return self
@@ -114,7 +120,11 @@ class ReplyStream:
 
     async def _more(self) -> Any:
         inflow = self._inflow
-        entry = self._entry or await self._open()
+        entry = self._entry
+        if entry is None:
+            if self._over:  # before it began
+                raise StopAsyncIteration
+            entry = await self._open()
         waiter = entry.waiter
         while not inflow.take():
             if self._over:
@@ -157,21 +167,29 @@ class ReplyStream:
                 self._loop.call_soon_threadsafe(_drop, self._asked.door, self._entry)
 
     async def _open(self) -> Entry:
-        if self._entry is not None or self._over:
+        if self._entry is not None or self._over or self._opening:
             raise RuntimeError("a stream is opened once: ask the function again for another")
-        self._over = True  # if it cannot be opened
-        self._entry = entry = await self._asked.open(self._op, self._inflow, self._outflow)
-        self._over = False
+        self._opening = True
+        try:
+            entry = await self._asked.open(self._op, self._inflow, self._outflow)
+        except BaseException:
+            self._over = True
+            raise
+        finally:
+            self._opening = False
+        self._entry = entry
         self._loop = asyncio.get_running_loop()
         # Neither of them may hold the stream: it could not be forgotten while it runs.
         entry.waiter.add_done_callback(self._bell.ring)
         entry.waiter.add_done_callback(_noticed)
+        if self._over:  # closed meanwhile
+            _drop(self._asked.door, entry)
         return entry
 
     def _end(self) -> None:
         if not self._over and self._entry is not None:
             _drop(self._asked.door, self._entry)
-        self._over = True
+        self._over = self._closed = True
         self._inflow.clear()
 
 
@@ -192,15 +210,8 @@ class Channel(ReplyStream):
     async def _open(self) -> Entry:
         entry = await super()._open()
         self._leaving = self._asked.leaving(entry)
-        entry.waiter.add_done_callback(self._sender_over)
+        entry.waiter.add_done_callback(functools.partial(_sender_over, self._asked.door, entry))
         return entry
-
-    def _sender_over(self, waiter: asyncio.Future[Any]) -> None:
-        flow = self._outflow
-        assert flow is not None and self._entry is not None
-        error = None if waiter.cancelled() else waiter.exception()
-        flow.failure = error if isinstance(error, Exception) else self._asked.door.ended(self._entry)
-        flow.bell.ring()
 
     async def send(self, item: Any) -> None:
         """Sends one item; waits while the function does not take them as fast as they come.
@@ -215,7 +226,7 @@ class Channel(ReplyStream):
             raise RuntimeError("the channel is not open: use 'async with'")
         if self._finished:
             raise RuntimeError("send_eof() was called: nothing can follow")
-        if self._over and not entry.waiter.done():
+        if self._closed:
             raise RuntimeError("the channel is closed")
         if flow.failure is not None:
             raise flow.failure
@@ -239,6 +250,7 @@ async def upload(asked: Asked, items: AsyncIterable[Any] | Iterable[Any]) -> Any
     """
     iterator = _each(items)
     entry = await asked.open(Op.UPLOAD, None, Outflow())
+    entry.waiter.add_done_callback(_noticed)
     pump = asyncio.ensure_future(_pump(asked, entry, iterator))
     try:
         await asyncio.wait((pump, entry.waiter), return_when=asyncio.FIRST_COMPLETED)
@@ -286,8 +298,21 @@ def _each(items: AsyncIterable[Any] | Iterable[Any]) -> AsyncIterator[Any]:
 
 
 async def _plain(items: Iterable[Any]) -> AsyncIterator[Any]:
-    for item in items:
-        yield item
+    try:
+        for item in items:
+            yield item
+    finally:
+        if isinstance(items, Generator):
+            items.close()
+
+
+def _sender_over(door: RequestDoor, entry: Entry, waiter: asyncio.Future[Any]) -> None:
+    """Tells whoever sends on a channel that it has ended. No method: a channel that was dropped must not live on."""
+    flow = entry.outflow
+    assert flow is not None
+    error = None if waiter.cancelled() else waiter.exception()
+    flow.failure = error if isinstance(error, Exception) else door.ended(entry)
+    flow.bell.ring()
 
 
 def _noticed(waiter: asyncio.Future[Any]) -> None:
@@ -297,10 +322,6 @@ def _noticed(waiter: asyncio.Future[Any]) -> None:
 
 
 def _drop(door: RequestDoor, entry: Entry) -> None:
-    """Ends a request that nobody waits for; an error that it ended with before was for nobody either."""
+    """Ends a request that nobody waits for."""
     door.drop(entry)
-    if entry.waiter.done():
-        if not entry.waiter.cancelled():
-            entry.waiter.exception()
-    else:
-        entry.waiter.cancel()
+    entry.waiter.cancel()

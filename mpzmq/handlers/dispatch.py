@@ -322,7 +322,7 @@ class Dispatcher:
 
     def abandon(self, streams: Sequence[tuple[Peer, bytes]]) -> None:
         """Ends handlers whose engines are away, and who would wait for ever for them to read on."""
-        for key in streams:
+        for key in self._running.keys() & streams:  # others did not end when they were cancelled
             self._cancel(self._running[key], Ending.AWAY)  # which is kept as its answer: it must not run again
 
     def _cancel(self, running: Running, ending: Ending, *, force: bool = False) -> None:

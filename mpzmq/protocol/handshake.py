@@ -171,8 +171,7 @@ class Sessions:
                 inflow = peer.inflows.get(tag)  # None: its handler has ended
                 if inflow is None:
                     continue
-                alone = message.size if len(message.records) == 1 else None
-                if not (inflow.arrive(record, alone) and peer.overdraft.allows(inflow)):
+                if not (message.is_honest and inflow.arrive(record) and peer.overdraft.allows(inflow)):
                     self._cut(route)
                     return
                 self.bells.append(inflow.bell)

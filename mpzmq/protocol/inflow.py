@@ -6,16 +6,13 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from .kinds import Kind
+from .outflow import CROWDED, ITEM_COST
 from .wire import BATCH_BYTES
 
 if TYPE_CHECKING:
     from .wire import Record
 
 __all__ = ["Inflow", "Overdraft"]
-
-SLACK = 1024
-"""Bytes by which a message may be larger than the only chunk in it says."""
-
 
 class Inflow:
     """The items of one stream that have come, and were not taken.
@@ -49,20 +46,20 @@ class Inflow:
         self._ended = self._end_told = False
 
     @property
+    def has_ended(self) -> bool:
+        """Whether everything has come."""
+        return self._ended
+
+    @property
     def is_over(self) -> bool:
         """Whether everything has come, and was taken."""
         return self._ended and not self._chunks
 
-    def arrive(self, record: Record, message_bytes: int | None) -> bool:
+    def arrive(self, record: Record) -> bool:
         """A CHUNK has come.
 
-        Args:
-            record: the CHUNK.
-            message_bytes: the size of its message, if nothing else was in it.
-
         Returns:
-            Whether the other side may send it: it stands behind what came before, within the credit, and says
-            how large it is.
+            Whether the other side may send it: it stands behind what came before, and within the credit.
         """
         _, first, size, last, items = record
         if first < self.received or self._ended:
@@ -71,7 +68,6 @@ class Inflow:
             first > self.received
             or self.received + len(items) > self._granted
             or (items and self._received_bytes >= self._granted_bytes)
-            or (message_bytes is not None and message_bytes > size + SLACK)
         ):
             return False
         self.received += len(items)
@@ -98,11 +94,14 @@ class Inflow:
 
     @property
     def is_credit_due(self) -> bool:
-        """Whether the other side could send much more than it knows."""
-        return not self._ended and (
-            2 * (self._taken + self.window - self._granted) >= self.window
-            or 2 * (self._taken_bytes + self.window_bytes - self._granted_bytes) >= self.window_bytes
-        )
+        """Whether the other side could send much more than it knows, or may have to keep less before it sends more."""
+        if self._ended:
+            return False
+        items = self._taken + self.window - self._granted
+        size = self._taken_bytes + self.window_bytes - self._granted_bytes
+        if 2 * items >= self.window or 2 * size >= self.window_bytes:
+            return True
+        return not self._chunks and 2 * (size + items * ITEM_COST) >= CROWDED
 
     @property
     def is_overdrawn(self) -> bool:

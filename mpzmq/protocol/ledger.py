@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .ids import UsedIds
     from .inflow import Inflow
     from .verdicts import Verdicts
-    from .wire import Record
+    from .wire import Message, Record
 
 __all__ = ["Ledger"]
 
@@ -58,7 +58,7 @@ class Ledger:
         self.pending = PendingTable()
         self.outbox = Outbox(limits.batch_records)
         self.bells: list[Any] = []
-        self.outflows = Outflows(limits.batch_records, self.bells)
+        self.outflows = Outflows(limits, self.bells)
         self.fed = 0
         self._overdraft = Overdraft()
         self.ended: list[tuple[Any, Any]] = []
@@ -135,6 +135,9 @@ class Ledger:
             if tag not in self.used_ids and len(self.receipts.tags) < MOST_UNTOLD:
                 self.receipts.tags.append(tag)  # nobody will ask for it again
             return
+        if entry.inflow is not None and not entry.inflow.has_ended:
+            self._end([entry], self.verdicts.unasked)  # items are missing
+            return
         self._replied += 1
         self.receipts.tags.append(tag)
         if entry.resent or not entry.sent:
@@ -172,13 +175,13 @@ class Ledger:
                 elif record[2] == _NO and not entry.doubtful and code != Code.ID_REUSED:
                     self.used_ids.discard(tag)
 
-    def chunk(self, tag: bytes, record: Record, message_bytes: int | None) -> bool:
+    def chunk(self, tag: bytes, record: Record, message: Message) -> bool:
         """A CHUNK has come.
 
         Args:
             tag: of its request.
             record: the CHUNK.
-            message_bytes: the size of its message, if nothing else was in it.
+            message: which it was in.
 
         Returns:
             Whether it may; if not, its request has ended.
@@ -187,8 +190,10 @@ class Ledger:
         if entry is None or entry.inflow is None:
             return True  # the reader has gone meanwhile
         entry.started = True
-        self.fed += 1
-        if entry.inflow.arrive(record, message_bytes) and self._overdraft.allows(entry.inflow):
+        had, had_ended = entry.inflow.received, entry.inflow.has_ended
+        if message.is_honest and entry.inflow.arrive(record) and self._overdraft.allows(entry.inflow):
+            # What comes again has not been asked for: it is no news, and may be a flood.
+            self.fed += entry.inflow.received > had or entry.inflow.has_ended is not had_ended
             self.bells.append(entry.inflow.bell)
             return True
         self._end([entry], self.verdicts.unasked)

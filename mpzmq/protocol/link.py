@@ -213,7 +213,7 @@ class Link:
                 if STATUSES[record[1]] is not self.status:
                     self._status(record[1], now)
             elif kind == Kind.CHUNK:
-                if not self.ledger.chunk(tag, record, message.size if len(message.records) == 1 else None):
+                if not self.ledger.chunk(tag, record, message):
                     self._send_cancel(tag)
                 elif record[3] and (inflow := self.ledger.ended_inflow(tag)) is not None:
                     self.credit(tag, inflow)

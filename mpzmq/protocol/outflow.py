@@ -19,13 +19,19 @@ from .wire import BATCH_BYTES
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from ..config import Limits
     from .values import Buffer
 
 __all__ = ["Outflow", "Outflows"]
 
 MOST_WAITING = 1024
 MOST_WAITING_BYTES = 4 * BATCH_BYTES
-"""Items, and their bytes, that may wait to leave: whoever makes them is then to wait, too."""
+"""Items, and their bytes, that may wait to leave, if the limits allow for so many: whoever makes them is then to wait,
+too."""
+
+ITEM_COST, CROWDED = 64, 16 * 1024
+"""Bytes that an item takes beside its own; and how much of a stream may be kept where all those to one side keep more
+than they should together. Whoever reads all that has come tells so after half of it: no stream ever stands still."""
 
 OVERHEAD = 64
 """Bytes of a message beside the items of its only chunk, at most: tag, numbers and headers."""
@@ -52,11 +58,13 @@ class Outflow:
         bell: whoever waits for room or for the end; the protocol only keeps it.
         failure: why nothing more will be taken; whoever waits is told.
         is_ready: whether it stands among those that send.
+        cost: bytes that are kept, with what each item takes beside its own.
+        among: the streams to the same side, as long as it is one of them.
     """
 
     __slots__ = (
         "_credit", "_credit_bytes", "_end_received", "_end_sent", "_finished", "_kept", "_paused", "_received_bytes",
-        "_sent_bytes", "_waiting_bytes", "bell", "failure", "is_ready", "received", "sent",
+        "_sent_bytes", "_waiting_bytes", "among", "bell", "cost", "failure", "is_ready", "received", "sent",
     )  # fmt: skip
 
     def __init__(self, items: int = 0, size: int = 0) -> None:
@@ -64,6 +72,8 @@ class Outflow:
         self.bell: Any = None
         self.failure: Exception | None = None
         self.is_ready = False
+        self.cost = 0
+        self.among: Outflows | None = None
         self._credit, self._credit_bytes = items, size
         self._sent_bytes = self._received_bytes = 0
         self._kept: list[_Piece] = []  # the first one is item number `received`
@@ -73,7 +83,12 @@ class Outflow:
     @property
     def has_room(self) -> bool:
         """Whether more may be put in now."""
-        return self.waiting < MOST_WAITING and self._waiting_bytes < MOST_WAITING_BYTES
+        among = self.among
+        if among is None:
+            return False
+        if self.cost >= CROWDED and among.cost >= among.most_cost:
+            return False
+        return self.waiting < among.most_waiting and self._waiting_bytes < among.most_waiting_bytes
 
     @property
     def has_credit(self) -> bool:
@@ -113,9 +128,17 @@ class Outflow:
         kept = self._kept
         kept.append((body, buffers, size))
         self._waiting_bytes += size
+        self._weigh(size + ITEM_COST)
         # As `has_room`, which would be two calls more for every item.
+        among = self.among
+        if among is None:
+            return False
         waiting = self.received + len(kept) - self.sent
-        return waiting < MOST_WAITING and self._waiting_bytes < MOST_WAITING_BYTES
+        return (
+            waiting < among.most_waiting
+            and self._waiting_bytes < among.most_waiting_bytes
+            and (self.cost < CROWDED or among.cost < among.most_cost)
+        )
 
     def finish(self) -> None:
         """Nothing follows."""
@@ -126,9 +149,12 @@ class Outflow:
         self._end_received = self._end_received or (self._end_sent and received > self.sent)
         received = min(max(received, self.received), self.sent)
         gone = received - self.received
-        self._received_bytes += sum(size for _, _, size in self._kept[:gone])
-        del self._kept[:gone]
-        self.received = received
+        if gone:
+            gone_bytes = sum(size for _, _, size in self._kept[:gone])
+            del self._kept[:gone]
+            self.received = received
+            self._received_bytes += gone_bytes
+            self._weigh(-gone_bytes - gone * ITEM_COST)
         self._credit = max(self._credit, items)
         self._credit_bytes = max(self._credit_bytes, size)
         if self._paused:
@@ -191,17 +217,31 @@ class Outflow:
         self._end_sent = is_last
         return record, buffers
 
+    def _weigh(self, cost: int) -> None:
+        self.cost += cost
+        if self.among is not None:
+            self.among.cost += cost
+
 
 class Outflows:
     """All streams that one side sends to one other, each by the tag of its request.
 
     Args:
-        batch_records: records in one message, at most.
+        limits: this side's.
         bells: takes the bells of streams that may go on, or will not.
+
+    Attributes:
+        cost: bytes that all of them keep.
+        most_cost: how many they should, at most.
+        most_waiting, most_waiting_bytes: items, and their bytes, of one stream that may wait to leave.
     """
 
-    def __init__(self, batch_records: int, bells: list[Any]) -> None:
-        self._batch_records = batch_records
+    def __init__(self, limits: Limits, bells: list[Any]) -> None:
+        self.cost = 0
+        self.most_cost = limits.queued_bytes
+        self.most_waiting = min(MOST_WAITING, limits.stream_items)
+        self.most_waiting_bytes = min(MOST_WAITING_BYTES, limits.stream_bytes)
+        self._batch_records = limits.batch_records
         self._batch_bytes = BATCH_BYTES
         self._bells = bells
         self._flows: dict[bytes, Outflow] = {}
@@ -228,10 +268,15 @@ class Outflows:
     def open(self, tag: bytes, flow: Outflow) -> None:
         """A stream more."""
         self._flows[tag] = flow
+        flow.among = self
+        self.cost += flow.cost
 
     def close(self, tag: bytes) -> None:
         """A stream has ended."""
         flow = self._flows.pop(tag, None)
+        if flow is not None:
+            flow.among = None
+            self.cost -= flow.cost
         self._ready.pop(tag, None)
         self._held.pop(tag, None)
         if flow is not None and flow is self._overdrawn:

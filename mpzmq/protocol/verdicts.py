@@ -183,7 +183,8 @@ class Verdicts:
     def unasked(self, entry: Entry) -> ProtocolError:
         """The container sends items that the stream may not have now."""
         text = (
-            f"{entry.what} to {self.whom} ended: it sent items out of order, or more than it was given credit for;"
+            f"{entry.what} to {self.whom} ended: it sent items out of order, too few of them, or more than it was given"
+            " credit for;"
             " the two sides may run different versions of mpzmq"
         )
         return self.make(ProtocolError, entry.tag, text, Executed.YES)

@@ -77,6 +77,10 @@ def announced(limits: Limits) -> dict[str, int]:
     }
 
 
+SLACK = 1024
+"""Bytes by which a message may be larger than the CHUNKs in it say, for each of its records."""
+
+
 class Message:
     """One decoded message.
 
@@ -87,7 +91,7 @@ class Message:
         size: its size in bytes.
     """
 
-    __slots__ = ("ignored", "malformed", "records", "size")
+    __slots__ = ("_is_honest", "ignored", "malformed", "records", "size")
 
     def __init__(
         self, records: list[tuple[bytes, Record]], size: int = 0, malformed: list[bytes] | None = None, ignored: int = 0
@@ -96,6 +100,15 @@ class Message:
         self.malformed = [] if malformed is None else malformed
         self.ignored = ignored
         self.size = size
+        self._is_honest: bool | None = None
+
+    @property
+    def is_honest(self) -> bool:
+        """Whether it is no larger than the CHUNKs in it say, which travel with one another only."""
+        if self._is_honest is None:
+            told = sum(record[2] for _, record in self.records if record[0] == Kind.CHUNK)
+            self._is_honest = self.size <= told + SLACK * len(self.records)
+        return self._is_honest
 
 
 class MessageReader:

@@ -12,8 +12,8 @@ from mpzmq.config import Limits
 from mpzmq.protocol.encoder import Encoder
 from mpzmq.protocol.inflow import Inflow, Overdraft
 from mpzmq.protocol.kinds import Kind
-from mpzmq.protocol.outflow import MOST_WAITING, MOST_WAITING_BYTES, Outflow, Outflows
-from mpzmq.protocol.wire import BATCH_BYTES, MessageReader
+from mpzmq.protocol.outflow import CROWDED, ITEM_COST, MOST_WAITING, MOST_WAITING_BYTES, Outflow, Outflows
+from mpzmq.protocol.wire import BATCH_BYTES, SLACK, Message, MessageReader
 
 if TYPE_CHECKING:
     from mpzmq.protocol.outbox import Outgoing
@@ -50,7 +50,7 @@ def sent(flows: Outflows) -> list[tuple[bytes, list[Any]]]:
 
 
 def opened(flow: Outflow, *more: Outflow) -> Outflows:
-    flows = Outflows(256, [])
+    flows = Outflows(Limits(), [])
     for number, one in enumerate((flow, *more), 1):
         flows.open(bytes(15) + bytes((number,)), one)
         flows.stir(bytes(15) + bytes((number,)))
@@ -199,18 +199,55 @@ def test_a_credit_that_lies_is_taken_for_what_it_can_be(received: int) -> None:
 
 def test_room_is_bounded_in_items_and_bytes() -> None:
     flow = Outflow()
+    flows = opened(flow)
     for _ in range(MOST_WAITING):
         assert flow.has_room
         put(flow, 1)
     assert not flow.has_room
     flow = Outflow()
+    flows.open(OTHER, flow)
     put(flow, b"x" * MOST_WAITING_BYTES)
     assert not flow.has_room
 
 
+def test_no_more_waits_than_the_limits_allow() -> None:
+    flow = Outflow()
+    Outflows(Limits(stream_items=2), []).open(TAG, flow)
+    put(flow, 1)
+    assert flow.has_room
+    put(flow, 2)
+    assert not flow.has_room
+    flow = Outflow()
+    Outflows(Limits(stream_bytes=100), []).open(TAG, flow)
+    put(flow, bytes(100))
+    assert not flow.has_room
+
+
+def test_what_all_streams_keep_is_bounded_whatever_credit_is_given() -> None:
+    flows = Outflows(Limits(message_bytes=1 << 16, queued_bytes=1 << 16), [])
+    greedy, modest = Outflow(1 << 60, 1 << 60), Outflow(1 << 60, 1 << 60)
+    flows.open(TAG, greedy)
+    flows.open(OTHER, modest)
+    while greedy.has_room:
+        put(greedy, bytes(1000))
+        flows.stir(TAG)
+        sent(flows)
+    assert 1 << 16 <= flows.cost == greedy.cost < (1 << 16) + 2000
+    while modest.has_room:
+        put(modest, bytes(1000))
+        flows.stir(OTHER)
+        sent(flows)
+    assert CROWDED <= modest.cost < CROWDED + 2000
+    flows.credit(OTHER, 3, 0, 0)
+    assert modest.has_room
+    flows.credit(TAG, greedy.sent, 0, 0)
+    assert greedy.cost == 0 and greedy.has_room and flows.cost == modest.cost
+    flows.close(OTHER)
+    assert flows.cost == 0
+
 def test_whoever_waits_for_room_is_woken_by_what_leaves() -> None:
     bells: list[Any] = []
-    flows = Outflows(256, bells)
+    flows = Outflows(Limits(), bells)
     flow = Outflow(10_000, 1 << 30)
     flow.bell = "bell"
     put(flow, *range(MOST_WAITING))
@@ -222,7 +259,7 @@ def test_whoever_waits_for_room_is_woken_by_what_leaves() -> None:
 
 def test_a_failed_stream_takes_nothing_more_and_says_why() -> None:
     bells: list[Any] = []
-    flows = Outflows(256, bells)
+    flows = Outflows(Limits(), bells)
     flow = Outflow(10, 1000)
     flow.bell = "bell"
     flows.open(TAG, flow)
@@ -243,7 +280,7 @@ def chunk(first: int, items: list[Any], size: int | None = None, *, last: bool =
 
 def test_items_come_in_order() -> None:
     inflow = Inflow(10, 100)
-    assert inflow.arrive(chunk(0, ["a", "b"]), None) and inflow.arrive(chunk(2, ["c"], last=True), None)
+    assert inflow.arrive(chunk(0, ["a", "b"])) and inflow.arrive(chunk(2, ["c"], last=True))
     assert not inflow.is_over and read(inflow) == ["a", "b", "c"] and inflow.is_over
 
 
@@ -252,57 +289,73 @@ def test_items_come_in_order() -> None:
     [
         chunk(1, ["a"]),  # a gap
         chunk(0, list(range(11))),  # more items than there is credit for
-        chunk(0, ["a"], 0),  # larger than it says
     ],
 )
 def test_what_may_not_come(record: list[Any]) -> None:
     inflow = Inflow(10, 100)
-    assert not inflow.arrive(record, 5000 if record[2] == 0 else None)
+    assert not inflow.arrive(record)
     assert read(inflow) == []
+
+
+def test_a_message_is_no_larger_than_its_chunks_say() -> None:
+    one, two = (TAG, chunk(0, ["a"], 100)), (OTHER, chunk(0, ["b"], 0))
+    assert Message([one], 100 + SLACK).is_honest and not Message([one], 101 + SLACK).is_honest
+    assert Message([one, two], 100 + 2 * SLACK).is_honest and not Message([one, two], 101 + 2 * SLACK).is_honest
+
+
+def test_credit_is_due_when_everything_was_taken_and_the_other_side_may_have_to_keep_less() -> None:
+    inflow = Inflow(1024, 1 << 20)
+    inflow.arrive(chunk(0, [1], CROWDED // 2 - ITEM_COST - 1))
+    assert inflow.take() and not inflow.is_credit_due
+    inflow.arrive(chunk(1, [2], 1))
+    inflow.arrive(chunk(2, [3], 1))
+    assert inflow.take() and not inflow.is_credit_due, "the next is there already"
+    assert inflow.take() and inflow.is_credit_due
+    assert inflow.credit()[1] == 3 and not inflow.is_credit_due
 
 
 def test_beyond_the_bytes_one_item_may_come() -> None:
     inflow = Inflow(10, 100)
-    assert inflow.arrive(chunk(0, ["a"], 99), None)
-    assert inflow.arrive(chunk(1, ["b"], 1000), None)
-    assert not inflow.arrive(chunk(2, ["c"], 1), None)
+    assert inflow.arrive(chunk(0, ["a"], 99))
+    assert inflow.arrive(chunk(1, ["b"], 1000))
+    assert not inflow.arrive(chunk(2, ["c"], 1))
 
 
 def test_what_has_come_comes_again_without_harm() -> None:
     inflow = Inflow(10, 100)
     record = chunk(0, ["a"], last=True)
-    assert inflow.arrive(record, None) and inflow.arrive(record, None) and inflow.arrive(chunk(1, [], last=True), None)
-    assert not inflow.arrive(chunk(1, ["b"]), None), "behind the end"
+    assert inflow.arrive(record) and inflow.arrive(record) and inflow.arrive(chunk(1, [], last=True))
+    assert not inflow.arrive(chunk(1, ["b"])), "behind the end"
     assert read(inflow) == ["a"]
 
 
 def test_credit_is_due_when_half_was_taken() -> None:
     inflow = Inflow(10, 100)
-    inflow.arrive(chunk(0, list(range(4))), None)
+    inflow.arrive(chunk(0, list(range(4))))
     read(inflow)
     assert not inflow.is_credit_due
-    inflow.arrive(chunk(4, [4]), None)
+    inflow.arrive(chunk(4, [4]))
     assert not inflow.is_credit_due, "it has come, but nobody has read it"
     read(inflow)
     assert inflow.is_credit_due
     assert inflow.credit() == [Kind.CREDIT, 5, 15, 105]
     assert not inflow.is_credit_due
-    inflow.arrive(chunk(5, [5], 50), None)
+    inflow.arrive(chunk(5, [5], 50))
     read(inflow)
     assert inflow.is_credit_due, "half of the bytes"
 
 
 def test_the_end_is_news_once() -> None:
     inflow = Inflow(10, 100)
-    inflow.arrive(chunk(0, [1], last=True), None)
+    inflow.arrive(chunk(0, [1], last=True))
     assert inflow.is_end_news and inflow.credit()[1] == 2 and not inflow.is_end_news
 
 
 def test_after_clear_nothing_is_given_out() -> None:
     inflow = Inflow(10, 100)
-    inflow.arrive(chunk(0, [1, 2]), None)
+    inflow.arrive(chunk(0, [1, 2]))
     inflow.take()
-    inflow.arrive(chunk(2, [3]), None)
+    inflow.arrive(chunk(2, [3]))
     inflow.clear()
     assert not inflow.items and not inflow.take()
 
@@ -337,7 +390,7 @@ def test_nothing_is_lost_twice_or_out_of_order_and_memory_is_bounded(
 
     def deliver(most: int) -> None:
         for record in under_way[:most]:
-            assert inflow.arrive(record, None)
+            assert inflow.arrive(record)
             if inflow.is_end_news:
                 give_credit()
         del under_way[:most]
@@ -420,7 +473,7 @@ def test_who_sends_two_at_once_is_found_out() -> None:
     overdraft = Overdraft()
     one, two = Inflow(10, 100), Inflow(10, 100)
     for inflow, allowed in ((one, True), (two, False)):
-        assert inflow.arrive(chunk(0, ["x"], 100_000), None)
+        assert inflow.arrive(chunk(0, ["x"], 100_000))
         assert overdraft.allows(inflow) is allowed
     overdraft.release(one)
     assert overdraft.allows(two)

@@ -1,0 +1,440 @@
+"""Streams of results over real sockets: order, bounds, and every way to end."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import itertools
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mpzmq import (
+    ContainerDraining,
+    ContainerStopped,
+    Executed,
+    InvalidArguments,
+    Limits,
+    NotConnected,
+    Overloaded,
+    Refused,
+    RemoteError,
+    RequestCancelled,
+    RequestTimeout,
+    Status,
+    Unsupported,
+    current_request,
+)
+
+from .conftest import soon, until
+from .flows import Stage, stage_behind
+
+if TYPE_CHECKING:
+    from mpzmq.testing import ProxyFactory
+
+MEBIBYTE = 1 << 20
+
+
+@pytest.fixture
+def limits() -> Limits:
+    return Limits()
+
+
+@pytest.fixture
+async def stage(mpzmq_proxy: ProxyFactory, limits: Limits) -> AsyncIterator[Stage]:
+    async with stage_behind(mpzmq_proxy, limits) as made:
+        yield made
+
+
+async def settled(numbers: list[Any]) -> int:
+    """How many there are when no more have come for some turns of both sides."""
+    known = -1
+    while len(numbers) != known:
+        known = len(numbers)
+        await asyncio.sleep(0.05)
+    return known
+
+
+async def all_of(stream: AsyncIterator[Any]) -> list[Any]:
+    return [item async for item in stream]
+
+
+@pytest.mark.parametrize("number", [0, 1, 1023, 1024, 1025, 20_000])
+async def test_all_items_come_in_order(stage: Stage, number: int) -> None:
+    assert await soon(all_of(stage.container.stream("count", number))) == list(range(number))
+    assert stage.ended == [("count", None)]
+
+
+async def test_arguments_context_and_metadata(stage: Stage) -> None:
+    assert await all_of(stage.container.stream("count", number=2, size=1)) == [[0, b"\0"], [1, b"\0"]]
+    stream = stage.worker.service().stream(stage.container.remote_id, "whose", "w", metadata={"trace": "x"})
+    assert await all_of(stream) == [["whose", {"trace": "x"}, "w"]]
+    with pytest.raises(InvalidArguments) as wrong:
+        await anext(stage.container.stream("count"))
+    assert wrong.value.executed is Executed.NO
+
+
+async def test_large_items_next_to_small_ones(stage: Stage) -> None:
+    numpy = pytest.importorskip("numpy")
+    array = numpy.arange(100_000).reshape(100, 1000)
+    blob = bytes(range(256)) * (MEBIBYTE // 256)
+
+    @stage.server.function
+    async def mixed() -> AsyncIterator[Any]:
+        for index in range(20):
+            yield index
+            yield blob
+            yield array
+            yield [index, {"array": array, "view": memoryview(blob)}]
+
+    items = await soon(all_of(stage.container.stream("mixed")))
+    assert len(items) == 80
+    for index in range(20):
+        small, large, whole, both = items[4 * index : 4 * index + 4]
+        assert small == index and large == blob and both[0] == index and both[1]["view"] == blob
+        assert numpy.array_equal(whole, array) and numpy.array_equal(both[1]["array"], array)
+
+
+async def test_what_an_item_refers_to_may_change_after_the_yield(stage: Stage) -> None:
+    @stage.server.function
+    async def reusing() -> AsyncIterator[Any]:
+        buffer = bytearray(100_000)
+        for index in range(100):
+            buffer[:] = bytes((index,)) * len(buffer)
+            yield memoryview(buffer)
+
+    seen = [bytes(item) async for item in stage.container.stream("reusing")]
+    assert seen == [bytes((index,)) * 100_000 for index in range(100)]
+
+
+async def test_an_item_that_cannot_be_encoded_comes_behind_those_before_it(stage: Stage) -> None:
+    @stage.server.function
+    async def odd() -> AsyncIterator[Any]:
+        with stage.noted("odd"):
+            yield 1
+            yield 2
+            yield object()
+
+    seen = []
+    with pytest.raises(RemoteError, match="object") as raised:
+        async for item in stage.container.stream("odd"):
+            seen.append(item)
+    assert seen == [1, 2] and raised.value.error_type == "EncodeError"
+    # It was raised outside of the generator: for it, it was as if nobody read on.
+    assert stage.ended == [("odd", GeneratorExit)]
+
+
+@pytest.mark.parametrize("limits", [Limits(message_bytes=100_000)])
+async def test_an_item_that_is_too_large_comes_behind_those_before_it(stage: Stage) -> None:
+    seen = []
+    with pytest.raises(RemoteError, match="at most") as raised:
+        async for item in stage.container.stream("count", 3, 200_000):
+            seen.append(item)
+    assert seen == [] and raised.value.error_type == "MessageTooLarge"
+
+
+@pytest.mark.parametrize("limits", [Limits(stream_items=8)])
+async def test_a_slow_reader_stops_the_generator_by_items(stage: Stage) -> None:
+    most = 16
+    async with stage.container.stream("forever") as stream:
+        await until(lambda: len(stage.given) >= most)
+        assert await settled(stage.given) <= most
+        for index in range(20):
+            assert await soon(anext(stream)) == index
+        assert most < await settled(stage.given) <= most + 20 + 8
+    await until(lambda: stage.ended == [("forever", GeneratorExit)] or stage.ended)
+
+
+@pytest.mark.parametrize("limits", [Limits(stream_items=100_000, stream_bytes=MEBIBYTE)])
+async def test_a_slow_reader_stops_the_generator_by_bytes(stage: Stage) -> None:
+    most = (2 * MEBIBYTE + 4 * 65536) // 10_000
+    async with stage.container.stream("forever", 10_000) as stream:
+        await until(lambda: stage.given)
+        assert await settled(stage.given) < most
+        (peer,) = stage.peers
+        (flow,) = peer.outflows._flows.values()
+        assert sum(size for _, _, size in flow._kept) <= MEBIBYTE + 4 * 65536 + 20_000
+        for index in range(1000):
+            assert (await soon(anext(stream)))[0] == index
+        assert await settled(stage.given) < most + 1000
+
+
+@pytest.mark.parametrize("limits", [Limits(stream_items=1), Limits(stream_items=2), Limits(stream_bytes=1)])
+async def test_the_smallest_window_lets_everything_pass(stage: Stage) -> None:
+    assert await soon(all_of(stage.container.stream("count", 300))) == list(range(300))
+
+
+@pytest.mark.parametrize("limits", [Limits(stream_items=8)])
+async def test_a_reader_that_takes_its_time_gets_everything(stage: Stage) -> None:
+    """It reads the next item only when both sides have come to rest."""
+    stream = stage.container.stream("count", 60)
+    for index in range(60):
+        assert await soon(anext(stream)) == index
+        for _ in range(10):
+            await asyncio.sleep(0.001)
+    with pytest.raises(StopAsyncIteration):
+        await soon(anext(stream))
+    with pytest.raises(StopAsyncIteration):
+        await anext(stream)
+
+
+async def leave_by_break(stage: Stage) -> None:
+    async for item in stage.container.stream("forever"):
+        if item == 10:
+            break
+
+
+async def leave_by_aclose(stage: Stage) -> None:
+    stream = stage.container.stream("forever")
+    await anext(stream)
+    await stream.aclose()
+    await stream.aclose()
+    with pytest.raises(StopAsyncIteration):
+        await anext(stream)
+
+
+async def leave_by_cancel(stage: Stage) -> None:
+    async def read() -> None:
+        async for _ in stage.container.stream("halting", 10):
+            pass
+
+    task = asyncio.create_task(read())
+    await until(lambda: len(stage.given) == 10)
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+
+
+async def leave_by_timeout(stage: Stage) -> None:
+    stream = stage.container.stream("halting", 1)
+    await anext(stream)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(anext(stream), 0.05)
+    assert await all_of(stream) == []
+
+
+async def leave_by_drop(stage: Stage) -> None:
+    stream = stage.container.stream("forever")
+    await anext(stream)
+    del stream
+
+
+async def leave_by_an_exception(stage: Stage) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with stage.container.stream("forever") as stream:
+            async for item in stream:
+                1 / (10 - item)
+
+
+WAYS = (leave_by_break, leave_by_aclose, leave_by_cancel, leave_by_timeout, leave_by_drop, leave_by_an_exception)
+
+
+@pytest.mark.parametrize("leave", WAYS, ids=lambda way: way.__name__)
+async def test_a_reader_that_leaves_ends_the_generator(stage: Stage, leave: Any) -> None:
+    await leave(stage)
+    await until(lambda: len(stage.ended) == 1)
+    await until(stage.is_tidy)
+    assert stage.worker.statistics().cancelled == 1
+    assert stage.server.statistics().cancelled == 1
+    assert await stage.container.call("plain", "still here") == "still here"
+
+
+async def test_streams_that_were_never_read_ask_for_nothing(stage: Stage) -> None:
+    stream = stage.container.stream("forever")
+    closed = stage.container.stream("forever")
+    await closed.aclose()
+    assert await soon(all_of(closed)) == []
+    del stream, closed
+    gc.collect()
+    await stage.container.call("plain", "x")
+    assert stage.ran == [] and stage.worker.statistics().issued == 1
+
+
+async def test_a_stream_has_one_reader(stage: Stage) -> None:
+    stream = stage.container.stream("halting", 1)
+    assert await anext(stream) == 0
+    first = asyncio.create_task(anext(stream))
+    await asyncio.sleep(0)
+    with pytest.raises(RuntimeError, match="one at a time"):
+        await anext(stream)
+    stage.gate.set()
+    assert await soon(first) == 1
+    with pytest.raises(RuntimeError, match="once"):
+        await stream.__aenter__()
+    assert await soon(all_of(stream)) == []
+
+
+async def test_what_the_generator_raises_comes_behind_its_items(stage: Stage) -> None:
+    seen = []
+    with pytest.raises(RemoteError, match="no more") as raised:
+        async for item in stage.container.stream("failing", 2000):
+            seen.append(item)
+    assert seen == list(range(2000))
+    assert raised.value.error_type == "LookupError" and raised.value.executed is Executed.YES
+    assert stage.worker.statistics().failed == stage.server.statistics().failed == 1
+
+
+async def test_an_error_of_a_stream_that_nobody_reads_on_is_no_news(stage: Stage) -> None:
+    """The guard of the stage fails for 'Future exception was never retrieved'."""
+    stream = stage.container.stream("failing", 1)
+    await anext(stream)
+    await until(lambda: stage.server.statistics().failed)
+    await until(lambda: not stage.worker.statistics().in_flight)
+    del stream
+    async with stage.container.stream("nothing"):
+        await until(lambda: stage.server.statistics().refused)
+        await until(lambda: not stage.worker.statistics().in_flight)
+
+
+async def test_refused_before_the_first_item(stage: Stage) -> None:
+    @stage.server.function
+    async def picky() -> AsyncIterator[int]:
+        raise Refused("not today")
+        yield 1
+
+    with pytest.raises(Refused, match="not today") as refused:
+        await anext(stage.container.stream("picky"))
+    assert refused.value.executed is not Executed.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("ask", "way"),
+    [
+        (lambda c: anext(c.stream("nothing")), "no function"),
+        (lambda c: anext(c.stream("cuont", 1)), "did you mean 'count'"),
+        (lambda c: anext(c.stream("plain", "x")), r"by call\(\)"),
+        (lambda c: anext(c.stream("total", 1)), r"by upload\(\)"),
+        (lambda c: anext(c.stream("echo")), r"by channel\(\)"),
+        (lambda c: c.call("count", 1), r"by stream\(\)"),
+        (lambda c: c.call("total", 1), r"by upload\(\)"),
+        (lambda c: c.upload("count", [1]), "takes no stream"),
+        (lambda c: c.upload("plain", [1]), "takes no stream"),
+        (lambda c: c.upload("echo", [1]), r"by channel\(\)"),
+        (lambda c: anext(c.channel("count", 1)), "takes no stream"),
+        (lambda c: anext(c.channel("total")), r"by upload\(\)"),
+    ],
+)
+async def test_a_function_that_is_asked_in_the_wrong_way_names_the_right_one(stage: Stage, ask: Any, way: str) -> None:
+    with pytest.raises(Unsupported, match=way) as wrong:
+        await soon(ask(stage.container))
+    assert wrong.value.executed is Executed.NO and stage.ran == []
+
+
+async def test_a_deadline_ends_a_stream_at_once(stage: Stage) -> None:
+    stream = stage.container.stream("halting", 100, timeout=0.2)
+    assert await anext(stream) == 0
+    await until(lambda: stage.worker.statistics().failed)
+    seen = []
+    with pytest.raises(RequestTimeout) as late:
+        async for item in stream:
+            seen.append(item)
+    assert late.value.executed is Executed.YES
+    assert len(seen) < 100, "what had come to the reader already is there"
+    await until(lambda: stage.server.statistics().cancelled)
+    assert stage.ended == [("halting", asyncio.CancelledError)]
+
+
+async def test_idle_timeout_is_between_items(stage: Stage) -> None:
+    stream = stage.container.stream("halting", 3, idle_timeout=0.2)
+    seen = []
+    with pytest.raises(RequestTimeout, match="idle_timeout") as late:
+        async for item in stream:
+            seen.append(item)
+            await asyncio.sleep(0.1)
+    assert seen == [0, 1, 2] and late.value.executed is Executed.YES
+    await until(lambda: stage.server.statistics().cancelled)
+    for wrong in (0, -1, "x", True):
+        with pytest.raises(ValueError, match="idle_timeout"):
+            stage.container.stream("count", 1, idle_timeout=wrong)
+
+
+async def test_stopped_and_draining(stage: Stage) -> None:
+    await stage.container.set_state(Status.STOP)
+    with pytest.raises(ContainerStopped):
+        await anext(stage.container.stream("count", 1))
+    await stage.container.set_state(Status.RUNNING)
+    stream = stage.container.stream("halting", 3000)
+    assert await anext(stream) == 0
+    draining = asyncio.create_task(stage.server.drain(8.0))
+    await until(lambda: str(stage.container.state) == "DRAINING")
+    with pytest.raises(ContainerDraining):
+        await anext(stage.container.stream("count", 1, wait=False))
+    stage.gate.set()
+    assert await soon(all_of(stream)) == list(range(1, 6000))
+    await soon(draining)
+
+
+async def test_a_container_that_closes_ends_the_stream_behind_what_had_come(stage: Stage) -> None:
+    stream = stage.container.stream("halting", 5)
+    assert await anext(stream) == 0
+    await stage.server.drain(0.2)
+    assert stage.ended == []
+    closing = asyncio.create_task(stage.server.close())
+    seen = []
+    with pytest.raises(RequestCancelled) as cancelled:
+        async for item in stream:
+            seen.append(item)
+    await soon(closing)
+    assert seen == [1, 2, 3, 4] and cancelled.value.executed is Executed.YES
+    assert stage.ended == [("halting", asyncio.CancelledError)]
+
+
+@pytest.mark.parametrize("limits", [Limits(in_flight=2)])
+async def test_a_stream_waits_for_room_or_not(stage: Stage) -> None:
+    streams = [stage.container.stream("halting", 1) for _ in range(2)]
+    assert [await anext(stream) for stream in streams] == [0, 0]
+    with pytest.raises(Overloaded):
+        await anext(stage.container.stream("count", 1, wait=False))
+    waiting = asyncio.create_task(anext(stage.container.stream("count", 1)))
+    given_up = asyncio.create_task(anext(stage.container.stream("count", 1)))
+    await asyncio.sleep(0)
+    given_up.cancel()
+    await asyncio.wait([given_up])
+    stage.gate.set()
+    await streams[0].aclose()
+    assert await soon(waiting) == 0
+    await streams[1].aclose()
+
+
+async def test_many_streams_at_once(stage: Stage) -> None:
+    streams = [stage.container.stream("count", 50 + index) for index in range(200)]
+    found = await soon(asyncio.gather(*map(all_of, streams)), 30.0)
+    assert found == [list(range(50 + index)) for index in range(200)]
+    (peer,) = stage.peers
+    assert not len(peer.outflows)
+
+
+async def test_close_in_the_middle(stage: Stage) -> None:
+    halting, unread = stage.container.stream("halting", 5), stage.container.stream("forever")
+    assert await anext(halting) == await anext(unread) == 0
+    reading = asyncio.create_task(all_of(halting))
+    await asyncio.sleep(0)
+    await stage.container.disconnect()
+    with pytest.raises(ConnectionError) as closed:
+        await soon(reading)
+    assert closed.value.executed is Executed.YES and closed.value.progress.received == 5
+    seen = []
+    with pytest.raises(ConnectionError):
+        async for item in unread:
+            seen.append(item)
+    assert seen == list(itertools.islice(itertools.count(1), len(seen)))
+    with pytest.raises(NotConnected):
+        stage.worker.service().stream(stage.container.remote_id, "count", 1)
+    with pytest.raises(NotConnected):
+        await anext(stage.container.stream("count", 1))
+
+
+async def test_the_request_is_known_below_the_generator(stage: Stage) -> None:
+    @stage.server.function(max_concurrency=1)
+    async def knows() -> AsyncIterator[Any]:
+        for _ in range(3):
+            await asyncio.sleep(0)
+            request = current_request()
+            yield None if request is None else [request.function, request.request_id]
+
+    found = await soon(asyncio.gather(*(all_of(stage.container.stream("knows")) for _ in range(3))))
+    assert all(len({ids[1] for ids in one}) == 1 and one[0][0] == "knows" for one in found)
+    assert len({one[0][1] for one in found}) == 3
+    with pytest.raises(TypeError):
+        stage.server.function(lambda: (yield), name="plain_generator")
