@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
 
 from mpzmq import ContainerServer, HeartbeatPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 
 def build(heartbeat: HeartbeatPolicy) -> ContainerServer:

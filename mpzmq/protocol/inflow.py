@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Inflow", "Overdraft"]
 
+
 class Inflow:
     """The items of one stream that have come, and were not taken.
 

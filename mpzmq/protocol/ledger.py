@@ -10,7 +10,6 @@ from ..errors import MessageTooLarge
 from ..message import Executed
 from ..statistics import Statistics
 from .ids import MOST_IDS, SpentIds
-from .inflow import Overdraft
 from .kinds import Code
 from .outbox import Outbox
 from .outflow import Outflows
@@ -58,9 +57,8 @@ class Ledger:
         self.pending = PendingTable()
         self.outbox = Outbox(limits.batch_records)
         self.bells: list[Any] = []
-        self.outflows = Outflows(limits, self.bells)
+        self.outflows = Outflows(limits, self.bells, in_turn=True)
         self.fed = 0
-        self._overdraft = Overdraft()
         self.ended: list[tuple[Any, Any]] = []
         self.issued = 0
         self.message_bytes = limits.message_bytes
@@ -116,7 +114,7 @@ class Ledger:
             return False
         self._cancelled += 1
         self.outbox.remove(tag)
-        self._close_streams(entry)
+        self.outflows.close(entry.tag)
         self._leave_open(entry)
         return entry.sent
 
@@ -142,8 +140,8 @@ class Ledger:
         self.receipts.tags.append(tag)
         if entry.resent or not entry.sent:
             self.outbox.remove(tag)
-        if entry.inflow is not None or entry.outflow is not None:
-            self._close_streams(entry)
+        if entry.outflow is not None:
+            self.outflows.close(tag)
         if entry.digest is not None:
             self.spent_ids.add(tag)
             self.used_ids.add(entry)
@@ -191,7 +189,7 @@ class Ledger:
             return True  # the reader has gone meanwhile
         entry.started = True
         had, had_ended = entry.inflow.received, entry.inflow.has_ended
-        if message.is_honest and entry.inflow.arrive(record) and self._overdraft.allows(entry.inflow):
+        if message.is_honest and entry.inflow.arrive(record):
             # What comes again has not been asked for: it is no news, and may be a flood.
             self.fed += entry.inflow.received > had or entry.inflow.has_ended is not had_ended
             self.bells.append(entry.inflow.bell)
@@ -206,11 +204,8 @@ class Ledger:
         return inflow if inflow is not None and inflow.is_end_news else None
 
     def inflows(self) -> list[tuple[bytes, Inflow]]:
-        """The streams of results that a container may be sending; first one that is far beyond its credit."""
-        inflows = [
-            (entry.tag, entry.inflow) for entry in self.pending.values() if entry.inflow is not None and entry.sent
-        ]
-        return sorted(inflows, key=lambda pair: not pair[1].is_overdrawn)
+        """The streams of results that a container may be sending."""
+        return [(entry.tag, entry.inflow) for entry in self.pending.values() if entry.inflow is not None and entry.sent]
 
     def started(self, tag: bytes) -> None:
         """The container has told that a handler has begun."""
@@ -339,14 +334,10 @@ class Ledger:
         for entry in entries:
             self.pending.pop(entry.tag, None)
             self.outbox.remove(entry.tag)
-            self._close_streams(entry)
+            self.outflows.close(entry.tag)
             self._failed += 1
             self._leave_open(entry)
             self.ended.append((entry.waiter, verdict(entry)))
-
-    def _close_streams(self, entry: Entry) -> None:
-        self.outflows.close(entry.tag)
-        self._overdraft.release(entry.inflow)
 
     def _leave_open(self, entry: Entry) -> None:
         """A request has ended without its reply. If its caller chose the id, it may be issued again."""

@@ -229,6 +229,8 @@ class Outflows:
     Args:
         limits: this side's.
         bells: takes the bells of streams that may go on, or will not.
+        in_turn: whether only one at a time may send an item far beyond its credit: data, which strangers send. Results
+            were asked for, and one who waits for those of one stream may never read on in another.
 
     Attributes:
         cost: bytes that all of them keep.
@@ -236,7 +238,8 @@ class Outflows:
         most_waiting, most_waiting_bytes: items, and their bytes, of one stream that may wait to leave.
     """
 
-    def __init__(self, limits: Limits, bells: list[Any]) -> None:
+    def __init__(self, limits: Limits, bells: list[Any], *, in_turn: bool) -> None:
+        self._in_turn = in_turn
         self.cost = 0
         self.most_cost = limits.queued_bytes
         self.most_waiting = min(MOST_WAITING, limits.stream_items)
@@ -308,7 +311,7 @@ class Outflows:
         if flow is None:
             return False
         flow.credit(received, items, size)
-        if flow.is_overdrawn:
+        if flow.is_overdrawn and self._in_turn:
             self._overdrawn = self._overdrawn or flow  # on the connection before this one
         elif flow is self._overdrawn:
             self._release()
@@ -344,7 +347,7 @@ class Outflows:
                     break
                 self._held[tag] = ready.pop(tag)
                 continue
-            if flow.is_overdrawn:
+            if flow.is_overdrawn and self._in_turn:
                 self._overdrawn = flow
             if not had_room and flow.has_room:
                 self._bells.append(flow.bell)

@@ -110,7 +110,7 @@ class Peer:
         self.name = ""
         self.in_flight = self.bytes_in_flight = 0
         self.replies = ReplyCache(limits, room)
-        self.outflows = Outflows(limits, bells)
+        self.outflows = Outflows(limits, bells, in_turn=False)
         self._bells = bells
         self.inflows: dict[bytes, Inflow] = {}
         self.overdraft = Overdraft()

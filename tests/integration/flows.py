@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import gc
 import uuid
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +14,11 @@ from mpzmq import ComputerEngineWorker, ComputerEngineWriter, ContainerServer, L
 from .conftest import QUICK, REDIAL, adds_up, event_of, until
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from mpzmq.testing import Proxy, ProxyFactory
 
-__all__ = ["Stage", "stage_behind"]
+__all__ = ["Stage", "read_into", "stage_behind"]
 
 
 @dataclass
@@ -81,6 +82,12 @@ class Stage:
             and not len(self.container._link.ledger.outflows)
             and len(self.ran) == len(self.ended)
         )
+
+
+async def read_into(items: list[Any], stream: AsyncIterator[Any]) -> None:
+    """Reads a stream to its end; what came before an error stays there."""
+    async for item in stream:
+        items.append(item)  # noqa: PERF401
 
 
 def _functions(stage: Stage) -> None:

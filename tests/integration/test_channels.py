@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,9 +11,11 @@ import pytest
 from mpzmq import ConnectionClosed, ConnectionLost, Executed, Limits, RemoteError, RequestTimeout
 
 from .conftest import soon, until
-from .flows import Stage, stage_behind
+from .flows import Stage, read_into, stage_behind
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from mpzmq.testing import ProxyFactory
 
 
@@ -188,10 +189,9 @@ async def test_a_lost_connection_ends_it_on_both_sides(stage: Stage) -> None:
             assert await soon(anext(channel)) == index
         await until(lambda: len(stage.taken) == 10 and channel._inflow.received == 10)
         await stage.lose()
-        seen = []
+        seen: list[Any] = []
         with pytest.raises(ConnectionLost) as lost:
-            async for item in channel:
-                seen.append(item)
+            await read_into(seen, channel)
         assert seen == [5, 6, 7, 8, 9] and lost.value.executed is Executed.YES
         assert lost.value.progress is not None and (lost.value.progress.sent, lost.value.progress.received) == (10, 10)
         with pytest.raises(ConnectionLost):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 import uuid
-from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,9 +22,11 @@ from mpzmq import (
 )
 
 from .conftest import QUICK, REDIAL, soon, until
-from .flows import Stage, stage_behind
+from .flows import Stage, read_into, stage_behind
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from mpzmq.testing import ProxyFactory
 
     from .conftest import Start
@@ -155,7 +156,7 @@ async def test_a_stream_that_is_asked_for_while_the_link_is_down(stage: Stage) -
     closed = stage.container.stream("count", 100)
     given_up = asyncio.create_task(all_of(closed))
     await asyncio.sleep(0.02)
-    with pytest.raises(RuntimeError, match="once|one at a time"):
+    with pytest.raises(RuntimeError, match=r"once|one at a time"):
         await anext(stream)
     await closed.aclose()
     stage.proxy.restore()
@@ -188,7 +189,8 @@ async def test_an_engine_that_stays_away_leaves_nothing_at_work(stage: Stage) ->
     streams = [stage.container.stream("forever"), stage.container.stream("halting", 1)]
     for stream in streams:
         assert await anext(stream) == 0
-    uploads = [asyncio.create_task(stage.container.upload("one_by_one", source)) for source in ([], never(), never())]
+    sources: list[Any] = [[], never(), never()]
+    uploads = [asyncio.create_task(stage.container.upload("one_by_one", source)) for source in sources]
     channels = [stage.container.channel("next_to") for _ in range(2)]
     for channel in channels:
         await channel.__aenter__()
@@ -247,27 +249,27 @@ async def test_a_container_that_is_killed_ends_streams_behind_what_had_come(star
 
 
 async def test_a_container_that_closes_says_so(mpzmq_proxy: ProxyFactory) -> None:
-    async with ComputerEngineWorker(reconnect=REDIAL, heartbeat=QUICK) as worker:
-        async with ContainerServer(heartbeat=QUICK) as server:
+    server = ContainerServer(heartbeat=QUICK)
+    async with ComputerEngineWorker(reconnect=REDIAL, heartbeat=QUICK) as worker, server:
 
-            @server.function
-            async def deaf(items: AsyncIterator[Any]) -> AsyncIterator[int]:
-                try:
-                    yield 1
-                    await asyncio.Event().wait()
-                finally:
-                    await asyncio.sleep(0.01)
+        @server.function
+        async def deaf(items: AsyncIterator[Any]) -> AsyncIterator[int]:
+            try:
+                yield 1
+                await asyncio.Event().wait()
+            finally:
+                await asyncio.sleep(0.01)
 
-            container = await worker.connect(uuid.uuid4(), await server.bind("tcp://127.0.0.1:0"))
-            channel = container.channel("deaf")
-            async with channel:
-                assert await soon(anext(channel)) == 1
-                await server.close()
-                with pytest.raises(Exception, match="ended it|closed") as over:
-                    await soon(anext(channel))
-                assert getattr(over.value, "executed", None) is Executed.YES
-                with pytest.raises(type(over.value)):
-                    await channel.send(1)
+        container = await worker.connect(uuid.uuid4(), await server.bind("tcp://127.0.0.1:0"))
+        channel = container.channel("deaf")
+        async with channel:
+            assert await soon(anext(channel)) == 1
+            await server.close()
+            with pytest.raises(Exception, match=r"ended it|closed") as over:
+                await soon(anext(channel))
+            assert getattr(over.value, "executed", None) is Executed.YES
+            with pytest.raises(type(over.value)):
+                await channel.send(1)
 
 
 async def test_a_worker_that_closes_ends_what_it_streams(stage: Stage) -> None:
@@ -296,10 +298,9 @@ async def test_a_stream_within_a_handler_has_its_deadline(stage: Stage) -> None:
     async def gather() -> Any:
         return await all_of(stage.container.stream("halting", 2))
 
-    seen = []
+    seen: list[Any] = []
     with pytest.raises(RequestTimeout):
-        async for item in stage.container.stream("relay", "w", timeout=0.5):
-            seen.append(item)
+        await read_into(seen, stage.container.stream("relay", "w", timeout=0.5))
     assert seen == [["w", 0], ["w", 1]]
     await until(lambda: len(stage.ended) == 2)
     with pytest.raises(RequestTimeout):

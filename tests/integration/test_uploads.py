@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -26,6 +25,8 @@ from .conftest import soon, until
 from .flows import Stage, stage_behind
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
     from mpzmq.testing import ProxyFactory
 
 MEBIBYTE = 1 << 20

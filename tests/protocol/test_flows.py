@@ -50,7 +50,7 @@ def sent(flows: Outflows) -> list[tuple[bytes, list[Any]]]:
 
 
 def opened(flow: Outflow, *more: Outflow) -> Outflows:
-    flows = Outflows(Limits(), [])
+    flows = Outflows(Limits(), [], in_turn=True)
     for number, one in enumerate((flow, *more), 1):
         flows.open(bytes(15) + bytes((number,)), one)
         flows.stir(bytes(15) + bytes((number,)))
@@ -212,19 +212,19 @@ def test_room_is_bounded_in_items_and_bytes() -> None:
 
 def test_no_more_waits_than_the_limits_allow() -> None:
     flow = Outflow()
-    Outflows(Limits(stream_items=2), []).open(TAG, flow)
+    Outflows(Limits(stream_items=2), [], in_turn=True).open(TAG, flow)
     put(flow, 1)
     assert flow.has_room
     put(flow, 2)
     assert not flow.has_room
     flow = Outflow()
-    Outflows(Limits(stream_bytes=100), []).open(TAG, flow)
+    Outflows(Limits(stream_bytes=100), [], in_turn=True).open(TAG, flow)
     put(flow, bytes(100))
     assert not flow.has_room
 
 
 def test_what_all_streams_keep_is_bounded_whatever_credit_is_given() -> None:
-    flows = Outflows(Limits(message_bytes=1 << 16, queued_bytes=1 << 16), [])
+    flows = Outflows(Limits(message_bytes=1 << 16, queued_bytes=1 << 16), [], in_turn=True)
     greedy, modest = Outflow(1 << 60, 1 << 60), Outflow(1 << 60, 1 << 60)
     flows.open(TAG, greedy)
     flows.open(OTHER, modest)
@@ -245,9 +245,10 @@ def test_what_all_streams_keep_is_bounded_whatever_credit_is_given() -> None:
     flows.close(OTHER)
     assert flows.cost == 0
 
+
 def test_whoever_waits_for_room_is_woken_by_what_leaves() -> None:
     bells: list[Any] = []
-    flows = Outflows(Limits(), bells)
+    flows = Outflows(Limits(), bells, in_turn=True)
     flow = Outflow(10_000, 1 << 30)
     flow.bell = "bell"
     put(flow, *range(MOST_WAITING))
@@ -259,7 +260,7 @@ def test_whoever_waits_for_room_is_woken_by_what_leaves() -> None:
 
 def test_a_failed_stream_takes_nothing_more_and_says_why() -> None:
     bells: list[Any] = []
-    flows = Outflows(Limits(), bells)
+    flows = Outflows(Limits(), bells, in_turn=True)
     flow = Outflow(10, 1000)
     flow.bell = "bell"
     flows.open(TAG, flow)
@@ -443,6 +444,19 @@ def test_only_one_stream_at_a_time_is_far_beyond_its_credit() -> None:
     assert sent(flows) == [], "the first one was not read"
     flows.credit(TAG, 1, 20, 100_200)
     assert [tag for tag, _ in sent(flows)] == [OTHER]
+
+
+def test_results_do_not_wait_for_one_another() -> None:
+    one, two = Outflow(10, 100), Outflow(10, 100)
+    put(one, "x" * 100_000)
+    put(two, "y" * 100_000)
+    flows = Outflows(Limits(), [], in_turn=False)
+    for tag, flow in ((TAG, one), (OTHER, two)):
+        flows.open(tag, flow)
+        flows.stir(tag)
+    assert [tag for tag, _ in sent(flows)] == [TAG, OTHER]
+    flows.credit(TAG, 0, 10, 100)
+    assert not sent(flows)
 
 
 def test_the_end_of_the_one_lets_the_next_go() -> None:
