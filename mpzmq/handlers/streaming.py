@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
-from ..errors import MessageTooLarge, RemoteError
+from ..errors import ConnectionLost, MessageTooLarge, RemoteError
 from ..protocol.kinds import GIVES, TAKES
 from ..protocol.outflow import Outflow
 from .flowing import Arriving, Leaving
+from .running import Ending
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
     from .running import Running
 
 __all__ = ["Streaming"]
+
+log = logging.getLogger(__name__)
 
 
 class Streaming:
@@ -47,7 +52,15 @@ class Streaming:
         arriving = Arriving(inflow, lambda: self._acknowledge(peer, tag, inflow))
         self._acknowledge(peer, tag, inflow)  # it may begin
         result = running.handler.call(running, [arriving, *args], kwargs)
-        return await (self._give(running, result) if op in GIVES else result)
+        try:
+            return await (self._give(running, result) if op in GIVES else result)
+        except ConnectionLost as error:
+            if error is not inflow.failure:
+                raise
+            # No fault of the handler, and the engine knows better than anybody.
+            log.info("request %s: %s has ended: %s", running.request_id, running.what, error)
+            running.ending = running.ending or Ending.ENGINE
+            raise asyncio.CancelledError from None
 
     def _acknowledge(self, peer: Peer, tag: bytes, inflow: Inflow) -> None:
         if inflow.failure is None:

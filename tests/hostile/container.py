@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from mpzmq import ContainerServer, HeartbeatPolicy, Limits, Security, current_request
 from mpzmq.keys import KeyPair
+from mpzmq.protocol.kinds import STREAMED
 from tests.chaos.memory import resident_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from uuid import UUID
 
 __all__ = ["HEALTHY", "SERVER", "SMALL", "build"]
@@ -58,10 +60,38 @@ def build(limits: Limits, security: Security | None = None) -> ContainerServer:
         return "held"
 
     @server.function
+    async def climb(number: int, size: int = 0) -> AsyncIterator[Any]:
+        note_run()
+        for index in range(number):
+            yield (index, bytes(size)) if size else index
+
+    @server.function
+    async def add_up(items: AsyncIterator[Any]) -> int:
+        note_run()
+        return sum([item if isinstance(item, int) else 1 async for item in items])
+
+    @server.function
+    async def hold_all(items: AsyncIterator[Any]) -> None:
+        """Reads one item, and no other as long as the connection stands: all others wait."""
+        note_run()
+        held = [await anext(items)]
+        while not items._flow.failure:  # type: ignore[attr-defined]
+            await asyncio.sleep(0.01)
+        held += [item async for item in items]
+
+    @server.function
+    async def echo_all(items: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        note_run()
+        async for item in items:
+            yield item
+
+    @server.function
     def facts() -> dict[str, Any]:
         """The counters, the memory, and who has run since this was last asked."""
         now = server.statistics()
         found, ran[:] = list(ran), []
+        assert server._hub is not None
+        streams = sum(running.op in STREAMED for running in server._hub.dispatcher._running.values())
         unit = 1 if sys.platform == "darwin" else 1024
         return {
             "ran": b"".join(request_id.bytes for request_id in found),
@@ -69,7 +99,8 @@ def build(limits: Limits, security: Security | None = None) -> ContainerServer:
             "received": now.received,
             "failed": now.failed,
             "refused": now.refused,
-            "in_flight": now.in_flight - 1,  # without this one
+            "in_flight": now.in_flight - 1 - streams,  # without this one
+            "streams": streams,  # they wait for their engines, and for as long as that may come back
             "sessions": now.sessions,
             "ignored": now.ignored,
             "rss": resident_bytes(),

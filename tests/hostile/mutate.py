@@ -46,6 +46,9 @@ _VALUES: tuple[bytes, ...] = (
 
 _HEADERS = b"\xc1\xc4\xc6\xc7\xc9\xd4\xd8\xdb\xdc\xdd\xde\xdf\x9f\x8f\xff\x00"
 
+_STREAMED = {Op.STREAM: "climb", Op.UPLOAD: "add_up", Op.CHANNEL: "echo_all"}
+"""Ways to ask, each with a function that can be asked so."""
+
 Fields = list[bytes]
 """The packed fields of a record."""
 
@@ -82,8 +85,18 @@ def _data(dice: random.Random, buffers: list[Buffer]) -> Any:
     return _ENCODER.prepare(values[choice], "data", buffers)
 
 
+def _chunk(dice: random.Random, buffers: list[Buffer]) -> list[Any]:
+    items = [dice.getrandbits(8) for _ in range(dice.choice((0, 1, 1, 3, 2000)))] or [_data(dice, buffers)]
+    size = dice.choice((len(items), 0, 1 << 16, 1 << 40))
+    return [Kind.CHUNK, dice.choice((0, 0, 1, dice.getrandbits(40))), size, dice.random() < 0.5, items]
+
+
+def _credit(dice: random.Random) -> list[Any]:
+    return [Kind.CREDIT, *(dice.choice((0, 1, 1024, (1 << 64) - 1)) for _ in range(3))]
+
+
 def _request(dice: random.Random, buffers: list[Buffer]) -> list[Any]:
-    op = dice.choice((Op.INVOKE, Op.INVOKE, Op.CALL, Op.CALL, Op.GETSTATE, Op.DESCRIBE))
+    op = dice.choice((Op.INVOKE, Op.INVOKE, Op.CALL, Op.CALL, Op.GETSTATE, Op.DESCRIBE, *_STREAMED))
     sequence = dice.randrange(1, 1 << 20)
     remaining = dice.choice((None, None, 1, 1000, 60_000))
     flags = dice.randrange(4)
@@ -101,6 +114,10 @@ def _request(dice: random.Random, buffers: list[Buffer]) -> list[Any]:
             kwargs,
             metadata,
         ]
+    if op in _STREAMED:
+        args = dice.choice(([], [3], [3, 100]))
+        function = dice.choice((*_STREAMED.values(), _STREAMED[op], _STREAMED[op], "note"))
+        return [Kind.REQUEST, sequence, remaining, flags, op, function, args, None, metadata]
     args = [_data(dice, buffers)] if op == Op.INVOKE else []
     return [Kind.REQUEST, sequence, remaining, flags, op, None, args, None, metadata]
 
@@ -132,6 +149,10 @@ def _any_record(dice: random.Random, kind: int, buffers: list[Buffer]) -> tuple[
                 UUID(int=dice.getrandbits(128)), dice.randrange(1, 4), False, status, "m", 2.0, Limits()
             )
             return LINK_TAG, welcome
+        case Kind.CHUNK:
+            return _tag(dice), _chunk(dice, buffers)
+        case Kind.CREDIT:
+            return _tag(dice), _credit(dice)
         case Kind.RESPONSE:
             return _tag(dice), [Kind.RESPONSE, dice.randrange(2), _data(dice, buffers)]
         case Kind.ERROR:
@@ -151,9 +172,10 @@ def _any_record(dice: random.Random, kind: int, buffers: list[Buffer]) -> tuple[
 _KINDS = {
     # The other side's kinds are for nobody here, and have to be borne all the same.
     ENGINE: (Kind.HELLO, Kind.REQUEST, Kind.REQUEST, Kind.REQUEST, Kind.CANCEL, Kind.PING, Kind.PONG, Kind.GOODBYE,
-             Kind.RECEIVED, Kind.WELCOME, Kind.RESPONSE, Kind.ERROR, Kind.STARTED, Kind.ACK),
+             Kind.RECEIVED, Kind.WELCOME, Kind.RESPONSE, Kind.ERROR, Kind.STARTED, Kind.ACK, Kind.CHUNK, Kind.CREDIT),
     CONTAINER: (Kind.WELCOME, Kind.RESPONSE, Kind.RESPONSE, Kind.ERROR, Kind.STARTED, Kind.ACK, Kind.PING, Kind.PONG,
-                Kind.GOODBYE, Kind.HELLO, Kind.REQUEST, Kind.CANCEL, Kind.RECEIVED),
+                Kind.GOODBYE, Kind.HELLO, Kind.REQUEST, Kind.CANCEL, Kind.RECEIVED, Kind.CHUNK, Kind.CHUNK,
+                Kind.CREDIT),
 }  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import msgpack
 
 __all__ = ["may_run"]
 
-_REQUEST, _INVOKE, _CALL = 3, 0, 3
+_REQUEST, _INVOKE, _NAMED = 3, 0, (3, 5, 6, 7)
 
 
 def _is_request(record: Any) -> bool:
@@ -27,7 +27,7 @@ def _is_request(record: Any) -> bool:
     )
     if not (numbers and names and isinstance(args, list) and (function is None or isinstance(function, str))):
         return False
-    return function is not None if op == _CALL else op == _INVOKE and len(args) == 1
+    return function is not None if op in _NAMED else op == _INVOKE and len(args) == 1
 
 
 def may_run(frames: list[bytes]) -> set[bytes]:
