@@ -16,12 +16,15 @@ from mpzmq.message import LinkState
 from mpzmq.protocol import wire
 from mpzmq.protocol.encoder import Encoder
 from mpzmq.protocol.handshake import Inbox, Sessions
-from mpzmq.protocol.kinds import Kind
+from mpzmq.protocol.inflow import Inflow
+from mpzmq.protocol.kinds import GIVES, TAKES, Kind
+from mpzmq.protocol.outflow import CROWDED, Outflow, Outflows
 from mpzmq.protocol.shapes import SHAPES
 from mpzmq.protocol.wire import LINK_TAG, Message, MessageReader
 from tests.protocol.support import Pair, same, tag
 
 if TYPE_CHECKING:
+    from mpzmq.protocol.peer import Peer
     from mpzmq.protocol.values import Buffer
 
 __all__ = ["LIMITS", "Door", "packed_input", "unpacked_input"]
@@ -117,6 +120,8 @@ class Door:
             sessions.receive(_ROUTES[number % 2], message, inbox, now)
             for request in inbox.requests:
                 assert request is None or (request[1] != LINK_TAG and request[2][0] == Kind.REQUEST)
+                if request is not None:
+                    self._begin(*request[:3])
             for _, peer, low_water, tags in inbox.receipts:
                 peer.replies.acknowledge(low_water, tags)
                 peer.replies.settle()
@@ -124,10 +129,30 @@ class Door:
             sessions.take_care(now)
             assert len(sessions._peers) <= LIMITS.sessions
             for peer in list(sessions.dirty):
+                self._is_bounded(peer.outflows, list(peer.inflows.values()))
                 while (outgoing := peer.next_outgoing(now)) is not None:
                     assert max(map(len, outgoing.frames)) <= max(peer.message_bytes, 4096)
             sessions.dirty.clear()
             sessions.strays.take()
+
+    @staticmethod
+    def _begin(peer: Peer, tag: bytes, record: list[Any]) -> None:
+        """What its handler would do first, if it is a stream, an upload or a channel."""
+        if record[4] in TAKES and tag not in peer.inflows:
+            peer.open_inflow(tag)
+            peer.control(peer.inflows[tag].credit(), tag)
+        if record[4] in GIVES and tag not in peer.outflows:
+            _fill(peer.outflows, tag, Outflow(*peer.stream_limits))
+
+    @staticmethod
+    def _is_bounded(outflows: Outflows, inflows: list[Inflow]) -> None:
+        """Nothing is held beyond the limits, whatever credit was given or taken."""
+        held = sum(inflow.received for inflow in inflows)
+        assert held <= LIMITS.stream_items * len(inflows)
+        assert outflows.cost <= LIMITS.queued_bytes + len(outflows) * 2 * CROWDED
+        for inflow in inflows:
+            while inflow.take():
+                inflow.items.clear()
 
     def _to_engine(self, messages: list[Message]) -> None:
         pair = Pair(reconnect=ReconnectPolicy(), heartbeat=HeartbeatPolicy(), limits=LIMITS)
@@ -135,11 +160,26 @@ class Door:
         pair.issue(1, 2, 3)
         pair.issue(4, chosen=True)
         pair.issue(5, wait=False, idempotent=True)
+        for number, inflow, outflow in (
+            (6, Inflow(8, 100), None),
+            (7, None, Outflow()),
+            (8, Inflow(8, 100), Outflow()),
+        ):
+            entry = pair.entry(number)
+            entry.inflow, entry.outflow = inflow, outflow
+            pair.link.ledger.issued += 1
+            pair.link.ledger.submit(entry)
+            if outflow is not None:
+                _fill(pair.link.ledger.outflows, entry.tag, outflow)
         pair.flush()
         ended: set[Any] = set()
         for message in messages:
             pair.link.receive(message, pair.now)
             assert pair.adds_up()
+            ledger = pair.link.ledger
+            self._is_bounded(ledger.outflows, [])
+            for _, inflow in ledger.inflows():
+                assert inflow.received <= 8
             for waiter, outcome in pair.link.ledger.take_ended():
                 assert waiter not in ended, "a request ended twice"
                 ended.add(waiter)
@@ -156,11 +196,21 @@ class Door:
             pair.now += 0.5
         pair.link.close("the end", pair.now)
         ended |= {waiter for waiter, _ in pair.link.ledger.take_ended()}
-        assert len(ended) == 5, "a request never ended"
+        assert len(ended) == 8, "a request never ended"
+        assert not len(pair.link.ledger.outflows) and not pair.link.ledger.outflows.cost
         assert pair.state() is LinkState.CLOSED or pair.link.is_over
         assert pair.adds_up()
 
 
 def known_tags() -> list[bytes]:
     """The ids of the requests that wait in the engine of :class:`Door`."""
-    return [tag(number) for number in range(1, 6)]
+    return [tag(number) for number in range(1, 9)]
+
+
+def _fill(outflows: Outflows, tag: bytes, flow: Outflow) -> None:
+    """A stream with some items, one of them large, and its end."""
+    outflows.open(tag, flow)
+    for item in (b"\x01", b"\xc4\x64" + bytes(100), b"\x02"):
+        flow.put(item, (), len(item))
+    flow.finish()
+    outflows.stir(tag)

@@ -42,7 +42,7 @@ class Asked:
         self._worker = worker
         self._endpoint = endpoint
         self._remote_id = uuid4()
-        self.replied = self.failed = 0
+        self.replied = self.failed = self._asked = 0
 
     async def one(self) -> None:
         """It ends; whatever it ends with is counted, unless it is no error of the library's."""
@@ -50,8 +50,17 @@ class Asked:
         if link is None or link.state in (LinkState.FAILED, LinkState.CLOSED):
             # A liar may say things after which no redial can help.
             await self._worker.connect(self._remote_id, self._endpoint, name="liar", wait=False)
+        service = self._worker.service(timeout=TIMEOUT)
+        self._asked += 1
         try:
-            await self._worker.service(timeout=TIMEOUT).request(uuid4(), self._remote_id, "x")
+            match self._asked % 4:
+                case 0:
+                    async for _ in service.stream(self._remote_id, "any", timeout=TIMEOUT):
+                        pass
+                case 1:
+                    await service.upload(self._remote_id, "any", [1, bytes(100_000), 2], timeout=TIMEOUT)
+                case _:
+                    await service.request(uuid4(), self._remote_id, "x")
         except MpzmqError as error:
             assert str(error)
             self.failed += 1
