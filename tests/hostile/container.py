@@ -75,7 +75,7 @@ def build(limits: Limits, security: Security | None = None) -> ContainerServer:
         """Reads one item, and no other as long as the connection stands: all others wait."""
         note_run()
         held = [await anext(items)]
-        while not items._flow.failure:  # type: ignore[attr-defined]
+        while not items._flow.failure:  # type: ignore[attr-defined]  # noqa: ASYNC110  (it sets no event)
             await asyncio.sleep(0.01)
         held += [item async for item in items]
 

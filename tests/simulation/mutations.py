@@ -59,8 +59,8 @@ MUTATIONS = [
     Mutation(
         "what has ended may still leave",
         "protocol/ledger.py",
-        "            self.outbox.remove(entry.tag)\n            self._close_streams",
-        "            self._close_streams",
+        "            self.outbox.remove(entry.tag)\n            self.outflows.close",
+        "            self.outflows.close",
         "executed NO: it never runs",
     ),
     Mutation(
@@ -297,8 +297,8 @@ MUTATIONS = [
     Mutation(
         "nobody gives credit",
         "protocol/inflow.py",
-        "        return not self._ended and (\n",
-        "        return not (self._taken or self._ended) and (\n",
+        "        if self._ended:\n            return False\n",
+        "        if self._ended or self._taken:\n            return False\n",
         "a stream does not stand still",
     ),
     Mutation(
