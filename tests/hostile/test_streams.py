@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from mpzmq import ComputerEngineWriter, LinkState, ProtocolError
-from mpzmq.protocol.kinds import Goodbye, Kind, Op
+from mpzmq.protocol.kinds import Code, Goodbye, Kind, Op
 from mpzmq.protocol.wire import LINK_TAG
 from tests.integration.conftest import Liar, adds_up, soon, until
 
@@ -122,9 +122,11 @@ async def test_many_chunks_of_one_message_do_not_hide_their_size(target: Target)
             await liar.say(tag, streamed(Op.UPLOAD, "hold_all"))
             await granted(liar, tag)
         async with target.watched():
-            for turn in range(50):
-                await liar.say(b"".join(tags), *(chunk(turn, [bytes(40_000)], 0) for _ in tags))
-            await liar.until_read_by_tag()
+            await liar.say(b"".join(tags), *(chunk(0, [bytes(3000)], 0) for _ in tags))
+            await liar.say(LINK_TAG, [Kind.PING, 1])
+            while (answer := await liar.answer_to(LINK_TAG))[0] not in (Kind.PONG, Kind.ERROR):
+                pass
+            assert answer[:2] == [Kind.ERROR, Code.NO_SESSION], "the connection was not cut"
         again = make()
         await again.greet(liar.session, 2)
         await gone(target, again)
@@ -232,12 +234,14 @@ async def test_words_on_no_stream_are_passed_over(lied: Lied) -> None:
 
 async def test_chunks_that_come_again_are_a_flood(lied: Lied) -> None:
     container, liar = lied
-    _, reading, tag = await opened(lied)
+    stream, reading, tag = await opened(lied)
     liar.say(tag, chunk(0, [1]))
     assert await soon(reading) == 1
     for _ in range(1500):
         liar.say(tag, chunk(0, [1]))
     await until(lambda: container.state is not LinkState.ALIVE)
+    assert "floods" in str(container.last_error)
+    await stream.aclose()
 
 
 async def test_an_upload_to_a_container_that_takes_everything_and_reads_nothing(lied: Lied) -> None:

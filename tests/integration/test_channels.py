@@ -213,10 +213,11 @@ async def test_idle_timeout_is_told_to_both(stage: Stage) -> None:
             while True:
                 await channel.send(1)
 
-        with pytest.raises(RequestTimeout, match="idle_timeout"):
+        with pytest.raises(RequestTimeout, match="idle_timeout") as told:
             await soon(send())
-        with pytest.raises(RequestTimeout, match="idle_timeout"):
+        with pytest.raises(RequestTimeout) as as_well:
             await soon(anext(channel))
+        assert as_well.value is told.value
     await until(lambda: stage.ended == [("mute", asyncio.CancelledError)])
 
 

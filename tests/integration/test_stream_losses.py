@@ -83,7 +83,7 @@ async def test_a_stream_goes_on_without_loss_duplicate_or_disorder(stage: Stage,
         await asyncio.wait([reading], timeout=dice.choice((0.06, 0.12, 0.2)))
     *found, error = await soon(reading, 40.0)
     assert found == [list(enumerate(sizes[:number])) for number in (4000, 2000, 10)]
-    assert isinstance(error, RemoteError) and resets > 2
+    assert isinstance(error, RemoteError) and resets
     assert sorted(stage.ran) == ["failing", "mixed", "mixed", "mixed"]
     assert stage.server.statistics().received == 4
 

@@ -65,7 +65,7 @@ async def test_permissions_are_those_of_the_functions() -> None:
         )
         for way in ways:
             with pytest.raises(NotPermitted) as denied:
-                await soon(way)  # type: ignore[arg-type]
+                await soon(way)
             assert denied.value.executed is Executed.NO
 
 

@@ -198,14 +198,22 @@ async def test_a_stream_waits_for_room_or_not(stage: Stage) -> None:
     assert [await anext(stream) for stream in streams] == [0, 0]
     with pytest.raises(Overloaded):
         await anext(stage.container.stream("count", 1, wait=False))
-    waiting = asyncio.create_task(anext(stage.container.stream("count", 1)))
+    held = stage.container.stream("count", 1)
+    waiting = asyncio.create_task(anext(held))
     given_up = asyncio.create_task(anext(stage.container.stream("count", 1)))
+    closed = stage.container.stream("count", 1)
+    opening = asyncio.create_task(all_of(closed))
     await asyncio.sleep(0)
+    with pytest.raises(RuntimeError, match="once"):
+        await anext(closed)
+    await closed.aclose()
     given_up.cancel()
     await asyncio.wait([given_up])
     stage.gate.set()
     await streams[0].aclose()
     assert await soon(waiting) == 0
+    assert await soon(opening) == []
+    assert stage.worker.statistics().cancelled == 3
     await streams[1].aclose()
 
 

@@ -121,7 +121,8 @@ async def test_a_handler_that_returns_early_closes_the_source(stage: Stage) -> N
     source, plain = Source(), Source()
     assert await soon(stage.container.upload("first", source(), 3)) == [0, 1, 2]
     assert source.closed
-    assert await soon(stage.container.upload("first", plain.plainly(), 3)) == [0, 1, 2]
+    items = plain.plainly()
+    assert await soon(stage.container.upload("first", items, 3)) == [0, 1, 2]
     assert plain.closed
 
 
