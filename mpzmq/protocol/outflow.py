@@ -128,11 +128,13 @@ class Outflow:
         kept = self._kept
         kept.append((body, buffers, size))
         self._waiting_bytes += size
-        self._weigh(size + ITEM_COST)
+        cost = size + ITEM_COST
+        self.cost += cost
         # As `has_room`, which would be two calls more for every item.
         among = self.among
         if among is None:
             return False
+        among.cost += cost
         waiting = self.received + len(kept) - self.sent
         return (
             waiting < among.most_waiting
