@@ -16,6 +16,7 @@ __all__ = [
     "LinkState",
     "Method",
     "Params",
+    "Progress",
     "Status",
     "StreamProgress",
 ]
@@ -97,6 +98,28 @@ class StreamProgress:
     sent: int = 0
     taken: int = 0
     received: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a large request and its reply have come, in bytes.
+
+    Only what travels in parts has any: where a message does not, or is not known yet, its total is 0. After a
+    connection was lost, both begin again.
+
+    Attributes:
+        request_id: the request.
+        sent: bytes of it that the container has read.
+        to_send: all its bytes.
+        received: bytes of its reply that have come.
+        to_receive: all bytes of that.
+    """
+
+    request_id: UUID
+    sent: int
+    to_send: int
+    received: int
+    to_receive: int
 
 
 @dataclass(frozen=True, slots=True)

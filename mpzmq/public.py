@@ -49,7 +49,17 @@ from .events import (
     StatusChanged,
 )
 from .evidence import Evidence, StateChange
-from .message import Description, Executed, FunctionDescription, LinkState, Method, Params, Status, StreamProgress
+from .message import (
+    Description,
+    Executed,
+    FunctionDescription,
+    LinkState,
+    Method,
+    Params,
+    Progress,
+    Status,
+    StreamProgress,
+)
 from .security import Security
 from .statistics import ServerStatistics, Statistics
 
@@ -95,6 +105,7 @@ __all__ = [
     "NotPermitted",
     "Overloaded",
     "Params",
+    "Progress",
     "ProtocolError",
     "ReconnectPolicy",
     "Refused",

@@ -90,14 +90,14 @@ def one_line(text: str) -> str:
 
 def test_every_example_is_tested() -> None:
     names = {path.name for path in EXAMPLES.glob("*.py")}
-    tested = {"fastapi_app.py", "fan_out.py", "functions.py", "notebook.py", "state.py"}
+    tested = {"arrays.py", "fastapi_app.py", "fan_out.py", "functions.py", "notebook.py", "state.py"}
     tested |= {"chat.py", "stream_logs.py", "upload.py"}
     assert names == tested | {"echo_server.py", "hello_client.py", "reconnect.py", "rollout.py"}
     readme = (EXAMPLES / "README.md").read_text("utf-8")
     assert all(f"({name})" in readme for name in names)
 
 
-WITH_HELP = "echo_server fan_out hello_client reconnect rollout stream_logs upload"
+WITH_HELP = "arrays echo_server fan_out hello_client reconnect rollout stream_logs upload"
 
 
 @pytest.mark.parametrize("name", WITH_HELP.split())
@@ -336,6 +336,21 @@ def test_chat() -> None:
     assert many == "hello Grace: 10000 words came back, and at last 'you said 5000 things'"
     assert hello == "< hello Alan"
     assert re.fullmatch(r"ConnectionClosed: the channel to 'chat' .* takes no more: its handler has ended", told)
+
+
+def test_arrays() -> None:
+    lines = lines_of("arrays.py", "--megabytes", "16")
+    for what in ("sent", "received"):
+        quarters = [line for line in lines if line.startswith(what)]
+        assert quarters == sorted(quarters, key=lambda line: int(line.split()[1]))
+        assert quarters[-1] == f"{what} 100 %" and len(quarters) > 2
+    assert lines[-2:] == ["float64 (2048, 1024), right: True", "small calls that passed it: some"]
+
+
+def test_arrays_without_numpy() -> None:
+    result = run_code("import sys; sys.modules['numpy'] = None; import arrays")
+    assert result.returncode == 1
+    assert one_line(result.stderr) == "this example needs numpy: install the extra, pip install -e '.[numpy]'"
 
 
 def test_notebook() -> None:

@@ -18,7 +18,7 @@ PUBLIC = {
     # the container
     *("ContainerServer", "RequestContext", "current_request", "detached"),
     # messages and values
-    *("Description", "Executed", "FunctionDescription", "LinkState", "Method", "Params", "Status"),
+    *("Description", "Executed", "FunctionDescription", "LinkState", "Method", "Params", "Progress", "Status"),
     # policies and statistics
     *("HeartbeatPolicy", "Limits", "ReconnectPolicy", "Security", "ServerStatistics", "Statistics"),
     # events

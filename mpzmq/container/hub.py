@@ -74,6 +74,7 @@ class Hub:
         self.sessions = Sessions(instance, name, heartbeat.interval, limits)
         admission = Admission(registry, self.sessions, limits, builtin(registry, self.sessions, name))
         self.dispatcher = Dispatcher(admission, self.sessions, limits, self._reply, self._stir, name)
+        self.sessions.uploads.is_running = self.dispatcher.is_running
         self._reader = MessageReader(limits, answered=Kind.REQUEST)
         self.security = security
         self._guard: Guard | None = None
@@ -123,6 +124,8 @@ class Hub:
                 error = self.sessions.malformed()
                 for peer, tag in inbox.malformed:
                     self._reply(peer, Item(tag, error))
+            for peer, item in inbox.refused:
+                self._reply(peer, item)
             self.dispatcher.start(inbox, now)
         finally:
             self._gathering = gathering

@@ -16,6 +16,7 @@ from ..protocol.verdicts import Verdicts
 from ..transport.base import Curve, SocketSettings
 from .causes import connect_error, how_far
 from .names import Candidates, look_up
+from .progress import Watchers
 from .reader import ComputerEngineReader
 from .turns import Turns
 
@@ -91,6 +92,7 @@ class Connection:
         verdicts = Verdicts(remote_id, name, address.text)
         policies = reconnect, heartbeat, limits
         self.link = Link(verdicts, session, engine_name, *policies, encoder, used_ids, once=once, now=now)
+        self.watchers = Watchers(self.link.ledger.progress)
         self._reader = ComputerEngineReader(self.link, messages, limits.in_flight)
         self._settings = SocketSettings(
             redial_interval=reconnect.interval,
@@ -201,6 +203,8 @@ class Connection:
         link = self.link
         if link.turned_away is not None:
             self._give_up(link.turned_away)
+        if link.ledger.progress.news:
+            self.watchers.tell()
         if link.ledger.ended:
             self._end(link.ledger.take_ended())
         if link.ledger.bells:

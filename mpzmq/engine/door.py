@@ -77,12 +77,13 @@ class RequestDoor:
             fallback: data that is sent once instead when the container cannot or will not do what was asked.
 
         Returns:
-            The RESPONSE record.
+            The RESPONSE record. Its data is best popped from it: the future that brought it holds it until the event
+            loop's next pass, and a caller that asks for one large reply after another would have two of them.
         """
         entry = self._issue(op, function, args, kwargs, options, tag)
         if self._must_wait(entry):
             await self._wait_for_room(entry)
-        self._submit(entry)
+        self._submit(entry, options)
         try:
             return await entry.waiter  # type: ignore[no-any-return]
         except asyncio.CancelledError:
@@ -126,7 +127,7 @@ class RequestDoor:
         entry.inflow, entry.outflow = inflow, outflow
         if self._must_wait(entry):
             await self._wait_for_room(entry)
-        self._submit(entry)
+        self._submit(entry, options)
         return entry
 
     def drop(self, entry: Entry) -> None:
@@ -201,13 +202,15 @@ class RequestDoor:
         link = self._link
         return not (link.is_running and link.ledger.has_room(entry.size)) or bool(self._connection.turns.waiting)
 
-    def _submit(self, entry: Entry) -> None:
+    def _submit(self, entry: Entry, options: Options) -> None:
         """From here on the link knows it, and ends it."""
         ledger = self._link.ledger
         if entry.size > ledger.message_bytes:
             ledger.count_ended(cancelled=False)
             raise ledger.too_large(entry)
         entry.waiter = self._connection.loop.create_future()
+        if options.progress is not None:
+            self._connection.watchers.watch(entry.tag, options.progress, entry.waiter)
         if entry.digest is not None:
             self._link.reissued(entry.tag)
         ledger.submit(entry)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ..config import MAX_SECONDS
 from ..protocol.entry import remaining_ms
+
+if TYPE_CHECKING:
+    from ..message import Progress
 
 __all__ = ["UNSET", "Options", "Unset"]
 
@@ -32,6 +35,7 @@ class Options:
         wait: whether it may wait, within the timeout, for a link that cannot take it now.
         idempotent: whether it may run twice, and so be sent again to a container that was restarted.
         metadata: sent along; the handler finds it in its context.
+        progress: called with how far the request and its reply have come, if they travel in parts.
         milliseconds: the timeout as it goes over the wire.
     """
 
@@ -39,6 +43,7 @@ class Options:
     wait: bool = True
     idempotent: bool = False
     metadata: Mapping[str, Any] | None = None
+    progress: Callable[[Progress], object] | None = None
     milliseconds: int | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
@@ -48,6 +53,8 @@ class Options:
             raise ValueError(f"timeout is {self.timeout}, and at most {MAX_SECONDS:,.0f} seconds: None is no deadline")
         if self.timeout is not None:
             object.__setattr__(self, "milliseconds", remaining_ms(self.timeout, 0.0))
+        if self.progress is not None and not callable(self.progress):
+            raise TypeError(f"progress is called with a Progress; {type(self.progress).__name__} cannot be called")
         if self.metadata is None:
             return
         if not isinstance(self.metadata, Mapping) or not all(isinstance(key, str) for key in self.metadata):
@@ -59,13 +66,15 @@ class Options:
         wait: bool | _U,
         idempotent: bool | _U,
         metadata: Mapping[str, Any] | _U | None,
+        progress: Callable[[Progress], object] | _U | None = UNSET,
     ) -> Options:
         """These options with some replaced."""
-        if timeout is UNSET and wait is UNSET and idempotent is UNSET and metadata is UNSET:
+        if timeout is UNSET and wait is UNSET and idempotent is UNSET and metadata is UNSET and progress is UNSET:
             return self
         return Options(
             self.timeout if timeout is UNSET else timeout,
             self.wait if wait is UNSET else wait,
             self.idempotent if idempotent is UNSET else idempotent,
             self.metadata if metadata is UNSET else metadata,
+            self.progress if progress is UNSET else progress,
         )

@@ -56,9 +56,10 @@ class ComputerEngineReader:
             return Failure(FailureKind.LOST, "it floods this engine with what was not asked for", was_up=True)
         for frames in messages:
             self._link.receive(self._messages.read(frames), now)
-        ledger = self._link.ledger
-        if ledger.fed:
-            # What came on a stream had been asked for: each chunk is within the credit, or ends the stream.
-            self._owed = min(self._most, self._owed + ledger.fed)
-            ledger.fed = 0
+        ledger, downloads = self._link.ledger, self._link.downloads
+        if asked_for := ledger.fed + downloads.in_place:
+            # What came on a stream had been asked for: each chunk is within the credit, or ends the stream. So had the
+            # parts of a reply that somebody waits for: no more of them come than its announced size has.
+            self._owed = min(self._most, self._owed + asked_for)
+            ledger.fed = downloads.in_place = 0
         return None

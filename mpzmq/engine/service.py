@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
 from ..errors import NotConnected, ProtocolError
-from ..message import Description, Executed, Method, Params, Status
+from ..message import Description, Executed, Method, Params, Progress, Status
 from ..protocol.kinds import Op
 from ..protocol.wire import STATUSES
 from .options import UNSET, Options
@@ -72,6 +72,7 @@ class EngineService:
         idempotent: bool | _U = UNSET,
         wait: bool | _U = UNSET,
         metadata: Mapping[str, Any] | _U | None = UNSET,
+        progress: Callable[[Progress], object] | _U | None = UNSET,
     ) -> Any:
         """Sends data to a container's handler for plain requests and returns the data of its reply.
 
@@ -87,16 +88,19 @@ class EngineService:
             idempotent: it may run twice: it is sent again, with the same id, to a container that was restarted, too.
             wait: wait within the timeout for a link that is dialled, drains or is full; False: fail at once.
             metadata: str keys; the handler finds it in its context.
+            progress: called on the event loop, with a :class:`Progress`, as parts of the request are read by the
+                container and parts of its reply arrive; never for what is too small to travel in parts. What it raises
+                is logged, and it is not called again for this request.
 
         Raises:
             RequestError: one of its subclasses; ``executed`` says whether a handler has run.
             EncodeError, MessageTooLarge: nothing was sent.
             ValueError: a reply was received under this request id before, or it is in flight.
         """
-        options = self.options.but(timeout, wait, idempotent, metadata)
+        options = self.options.but(timeout, wait, idempotent, metadata, progress)
         tag = checked_id(request_id)
         op, args = asked(method, data)
-        return (await self._door(remote_id, tag).send(op, None, args, None, options, tag, fallback))[2]
+        return (await self._door(remote_id, tag).send(op, None, args, None, options, tag, fallback)).pop()
 
     async def exchange(
         self,
@@ -108,6 +112,7 @@ class EngineService:
         idempotent: bool | _U = UNSET,
         wait: bool | _U = UNSET,
         metadata: Mapping[str, Any] | _U | None = UNSET,
+        progress: Callable[[Progress], object] | _U | None = UNSET,
     ) -> Params:
         """Sends one whole message and returns the whole reply, with the container's status.
 
@@ -116,7 +121,7 @@ class EngineService:
             remote_id: the container.
             fallback: as in :meth:`request`, as are the other arguments and the errors.
         """
-        options = self.options.but(timeout, wait, idempotent, metadata)
+        options = self.options.but(timeout, wait, idempotent, metadata, progress)
         tag = checked_id(params.id)
         method = Method(params.method)
         data = params.status if method is Method.SETSTATE and params.data is None else params.data
@@ -156,9 +161,10 @@ class EngineService:
         idempotent: bool | _U = UNSET,
         wait: bool | _U = UNSET,
         metadata: Mapping[str, Any] | _U | None = UNSET,
+        progress: Callable[[Progress], object] | _U | None = UNSET,
     ) -> Callable[..., Coroutine[Any, Any, Any]]:
         """A named function of a container, to be called with any arguments: options are given here."""
-        options = self.options.but(timeout, wait, idempotent, metadata)
+        options = self.options.but(timeout, wait, idempotent, metadata, progress)
 
         async def function(*args: Any, **kwargs: Any) -> Any:
             return await self._call(remote_id, name, args, kwargs, request_id, options)
@@ -321,7 +327,7 @@ class EngineService:
     ) -> Any:
         tag = None if request_id is None else checked_id(request_id)
         door = self._door(remote_id, tag)
-        return (await door.send(Op.CALL, checked_name(function), args, kwargs or None, options, tag))[2]
+        return (await door.send(Op.CALL, checked_name(function), args, kwargs or None, options, tag)).pop()
 
     async def _simply(
         self, remote_id: UUID, op: int, args: tuple[Any, ...], timeout: float | _U | None, wait: bool | _U

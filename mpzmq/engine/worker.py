@@ -17,7 +17,7 @@ from ..address import parse_address
 from ..config import DEFAULT_HEARTBEAT, DEFAULT_LIMITS, DEFAULT_RECONNECT
 from ..errors import ConnectError, ConnectTimeout
 from ..home import Home
-from ..message import LinkState
+from ..message import LinkState, Progress
 from ..protocol.encoder import Encoder
 from ..protocol.ids import UsedIds
 from ..protocol.kinds import Kind
@@ -33,7 +33,7 @@ from .service import EngineService
 from .writer import ComputerEngineWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
     from ..config import HeartbeatPolicy, Limits, ReconnectPolicy
@@ -333,9 +333,10 @@ class ComputerEngineWorker:
         wait: bool = True,
         idempotent: bool = False,
         metadata: Mapping[str, Any] | None = None,
+        progress: Callable[[Progress], object] | None = None,
     ) -> EngineService:
         """A handle for requests with these defaults; as many as one likes."""
-        return EngineService(self, Options(timeout, wait, idempotent, metadata))
+        return EngineService(self, Options(timeout, wait, idempotent, metadata, progress))
 
     # For the service
 

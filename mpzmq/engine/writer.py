@@ -9,7 +9,7 @@ from ..errors import (
     ConnectError,
     ConnectTimeout,
 )
-from ..message import LinkState, Method, Status
+from ..message import LinkState, Method, Progress, Status
 from ..protocol.kinds import Op
 from .door import RequestDoor
 from .options import UNSET
@@ -132,12 +132,13 @@ class ComputerEngineWriter:
         idempotent: bool | _U = UNSET,
         wait: bool | _U = UNSET,
         metadata: Mapping[str, Any] | _U | None = UNSET,
+        progress: Callable[[Progress], object] | _U | None = UNSET,
     ) -> Any:
         """Sends data to the container's handler for plain requests; see :meth:`EngineService.request`."""
-        options = self._service.options.but(timeout, wait, idempotent, metadata)
+        options = self._service.options.but(timeout, wait, idempotent, metadata, progress)
         tag = None if request_id is None else checked_id(request_id)
         op, args = asked(method, data)
-        return (await self.door.send(op, None, args, None, options, tag, fallback))[2]
+        return (await self.door.send(op, None, args, None, options, tag, fallback)).pop()
 
     async def call(
         self,
@@ -154,7 +155,7 @@ class ComputerEngineWriter:
         """Calls a named function of the container; see :meth:`EngineService.call`."""
         options = self._service.options.but(timeout, wait, idempotent, metadata)
         tag = None if request_id is None else checked_id(request_id)
-        return (await self.door.send(Op.CALL, checked_name(function), args, kwargs or None, options, tag))[2]
+        return (await self.door.send(Op.CALL, checked_name(function), args, kwargs or None, options, tag)).pop()
 
     def function(self, name: str, /, **options: Any) -> Callable[..., Coroutine[Any, Any, Any]]:
         """A named function of the container, to be called with any arguments; see :meth:`EngineService.function`."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..message import Status
 from ..protocol.kinds import GIVES, NAMED, STREAMED, TAKES, Code, Op
+from ..protocol.parts import PART_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -90,7 +91,7 @@ class Admission:
         self._most_of_all = ENGINES_WORTH * limits.in_flight
         self.is_closing = False
         """Whether not even the container itself answers any more."""
-        self._count = self._bytes = 0
+        self._count = self._bytes = self._large = 0
         self._builtin = builtin
 
     def judge(self, peer: Peer, record: Record, size: int) -> Function | Refusal:
@@ -122,7 +123,10 @@ class Admission:
             return Refusal(Code.EXPIRED, "its deadline had passed when it was read")
         # Rather than a call for every request: only where one of the bounds may be reached is looked at them.
         if self._count and (
-            peer.in_flight >= self._most or self._count >= self._most_of_all or self._bytes + size > self._most_bytes
+            peer.in_flight >= self._most
+            or self._count >= self._most_of_all
+            or self._bytes + size > self._most_bytes
+            or size > PART_BYTES
         ):
             full = self._full(peer, size)
             if full is not None:
@@ -160,9 +164,8 @@ class Admission:
         if running.op in TAKES:
             peer.open_inflow(running.tag)
         peer.in_flight += 1
-        peer.bytes_in_flight += size
         self._count += 1
-        self._bytes += size
+        self._weigh(peer, size, size)
 
     def gave_back(self, running: Running) -> None:
         """It has ended."""
@@ -170,19 +173,28 @@ class Admission:
         if running.op in TAKES:
             peer.close_inflow(running.tag)
         peer.in_flight -= 1
-        peer.bytes_in_flight -= size
         self._count -= 1
-        self._bytes -= size
+        self._weigh(peer, size, -size)
+
+    def _weigh(self, peer: Peer, size: int, change: int) -> None:
+        # Large ones, which may be larger than all that the others may have, do not stand in the way of those.
+        if size > PART_BYTES:
+            peer.large_in_flight += change
+            self._large += change
+        else:
+            peer.bytes_in_flight += change
+            self._bytes += change
 
     def _full(self, peer: Peer, size: int) -> str | None:
         if peer.in_flight >= self._most:
             return f"this engine has {peer.in_flight} requests running already (Limits.in_flight)"
-        if peer.in_flight and peer.bytes_in_flight + size > self._most_bytes:
-            return f"the requests of this engine that run have {peer.bytes_in_flight} bytes (Limits.queued_bytes)"
+        own, all_ = (peer.large_in_flight, self._large) if size > PART_BYTES else (peer.bytes_in_flight, self._bytes)
+        if own and own + size > self._most_bytes:
+            return f"the requests of this engine that run have {own} bytes (Limits.queued_bytes)"
         if self._count >= self._most_of_all:
             return f"{self._count} requests of all engines run already ({ENGINES_WORTH} x Limits.in_flight)"
-        if self._bytes + size > ENGINES_WORTH * self._most_bytes:
-            return f"the requests that run have {self._bytes} bytes ({ENGINES_WORTH} x Limits.queued_bytes)"
+        if all_ and all_ + size > ENGINES_WORTH * self._most_bytes:
+            return f"the requests that run have {all_} bytes ({ENGINES_WORTH} x Limits.queued_bytes)"
         return None
 
     def _unsupported(self, op: int, name: str | None, user: User | None) -> str:

@@ -48,7 +48,6 @@ _ENGINE_ENDED, _CHOSEN, _CLOSED = Ending.ENGINE, Flag.CHOSEN, PeerState.CLOSED
 """Names of the module: looking a member up in its enum takes 0.1 us (Python 3.11), and every request asks."""
 
 _ENDED: Record = []
-
 _REUSED = Refusal(Code.ID_REUSED, "its id is that of another request")
 
 _EAGER = sys.version_info >= (3, 12)
@@ -101,11 +100,12 @@ class Dispatcher:
         """How many handlers have not ended."""
         return self.received - self.replied - self.failed - self.refused - self.cancelled
 
-    def start(self, inbox: Inbox, now: float) -> None:
-        """Starts what one burst of messages asks for, in order.
+    def is_running(self, peer: Peer, tag: bytes) -> bool:
+        """Whether a request has begun, or waits to, and has not ended."""
+        return (peer, tag) in self._running
 
-        A CANCEL anywhere in the burst stops its request before it starts.
-        """
+    def start(self, inbox: Inbox, now: float) -> None:
+        """Starts what one burst of messages asks for, in order; a CANCEL in it stops its request before it starts."""
         for peer, tag, was_there in inbox.cancels:
             running = self._running.get((peer, tag))
             if running is not None:

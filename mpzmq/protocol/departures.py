@@ -55,13 +55,14 @@ class Departures:
 
     def refuse(self, outgoing: Outgoing) -> None:
         """The transport did not take a message: it goes first next time."""
-        if outgoing.items or outgoing.control:
+        if outgoing.items or outgoing.control or outgoing.part:
             self._ledger.outbox.take_back(outgoing)
         else:
             self._ledger.outflows.take_back(outgoing)
 
     def sent(self, outgoing: Outgoing, now: float) -> None:
         """The transport has taken a message: its requests may be known to the container from now on."""
+        self._ledger.outbox.left(outgoing)
         again = 0
         for entry in outgoing.items:
             if entry.sent:  # type: ignore[attr-defined]

@@ -124,6 +124,11 @@ class Entry(Item):
             return Executed.YES
         return Executed.UNKNOWN if self.sent or self.doubtful else Executed.NO
 
+    @property
+    def turn(self) -> str | int:
+        """Requests of one function start in the order in which they were issued, streams of it too."""
+        return self.op if self.function is None else self.function
+
     def refresh(self, now: float) -> None:
         """Writes the remaining time anew: the request has waited."""
         if self.deadline is not None:

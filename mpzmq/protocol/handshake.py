@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ..message import Executed, Status
 from . import wire
 from .encoder import Encoder
+from .intake import Uploads
 from .kinds import Code, Goodbye, Kind
 from .peer import Peer, PeerSignal, PeerState, Session
 from .replies import Room
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from ..config import Limits
     from ..users import User
+    from .outbox import Item
     from .wire import Message
 
 __all__ = ["Inbox", "Request", "Sessions"]
@@ -36,17 +38,19 @@ class Inbox:
             at work already.
         departed: engines that said GOODBYE: nobody waits for anything of theirs.
         malformed: engine and tag of what is no request, though somebody may wait for its reply.
+        refused: engine and ERROR of each request in parts that cannot be taken in.
         receipts: each RECEIVED: how many requests came before it, engine, low-water mark and tags. It counts when those
             have been started: one that came again, in front of it, must still be known.
     """
 
-    __slots__ = ("_placed", "_places", "cancels", "departed", "malformed", "receipts", "requests")
+    __slots__ = ("_placed", "_places", "cancels", "departed", "malformed", "receipts", "refused", "requests")
 
     def __init__(self) -> None:
         self.requests: list[Request | None] = []
         self.cancels: list[tuple[Peer, bytes, bool]] = []
         self.departed: set[Peer] = set()
         self.malformed: list[tuple[Peer, bytes]] = []
+        self.refused: list[tuple[Peer, Item]] = []
         self.receipts: list[tuple[int, Peer, int, bytes]] = []
         self._places: dict[tuple[Peer, bytes], int] = {}
         self._placed = 0
@@ -75,6 +79,7 @@ class Sessions:
         instance: the id of this incarnation of the container.
         status: its run state, as WELCOME and ERROR tell it.
         draining: why it takes no new work; None while it does.
+        uploads: requests that come in parts.
         strays: connections that have no session, and what they are told.
         heedless: connections that send more than they may, to be cut.
         given_up: connections that do not take messages, and what each is to be told once it does.
@@ -99,6 +104,7 @@ class Sessions:
         self._interval = interval
         self._limits = limits
         self._room = Room(limits)
+        self.uploads = Uploads(limits, lambda *facts: self.encoder.pack(self.error_record(*facts)))
         self._peers: dict[Session, Peer] = {}
         self._by_route: dict[bytes, Peer] = {}
         self._gone: list[tuple[Peer, float]] = []
@@ -153,6 +159,13 @@ class Sessions:
             elif kind == Kind.CANCEL:
                 peer.overdraft.release(peer.inflows.get(tag))
                 inbox.cancel(peer, tag)
+                self.uploads.cancel(peer, tag)
+            elif kind == Kind.PART:
+                self.ignored += not self.uploads.part(peer, tag, record, now, requests, inbox.refused)
+                self.dirty[peer] = None
+            elif kind == Kind.TAKEN:
+                peer.taken(record[1])
+                self.dirty[peer] = None
             elif kind == Kind.PING:
                 if record[1] == peer.number:
                     peer.pong()
@@ -207,6 +220,8 @@ class Sessions:
             peer.replies.now = now
             if len(peer.replies):
                 peer.replies.expire(before)
+            if self.uploads.take_care(peer, now):
+                self.dirty[peer] = None
             if peer.is_ping_due(now):
                 peer.ping(now)
                 self.dirty[peer] = None
@@ -275,6 +290,7 @@ class Sessions:
     def forget(self, peer: Peer, why: PeerSignal) -> None:
         """Ends a session."""
         peer.signal(why)
+        peer.assembler.restart()
         self.undeliverable += peer.replies.clear()
         self._peers.pop(peer.session, None)
         self.dirty.pop(peer, None)
@@ -297,6 +313,7 @@ class Sessions:
             peer = self._peers[session] = Peer(session, self._limits, self.encoder, self._room, self.bells)
             peer.user = user
             peer.replies.now = now
+            peer.assembler.room = self.uploads.room
         elif number <= peer.number:
             self.ignored += 1
             return
@@ -336,7 +353,7 @@ class Sessions:
         self._gone = [(peer, peer.heard_at) for peer in gone]
 
     def _stray(self, route: bytes, tag: bytes, kind: int) -> None:
-        if kind in (Kind.REQUEST, Kind.PING):
+        if kind in (Kind.REQUEST, Kind.PART, Kind.PING):
             error = self.error_record(Code.NO_SESSION, Executed.NO, "no HELLO on this connection yet")
             self.strays.answer(route, tag, self.encoder.pack(error))
         else:

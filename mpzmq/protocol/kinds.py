@@ -24,6 +24,8 @@ class Kind:
     ECHO = 14
     CHUNK = 16
     CREDIT = 17
+    PART = 18
+    TAKEN = 19
 
 
 class Op:

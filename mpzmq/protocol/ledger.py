@@ -10,10 +10,12 @@ from ..errors import MessageTooLarge
 from ..message import Executed
 from ..statistics import Statistics
 from .ids import MOST_IDS, SpentIds
-from .kinds import Code
+from .kinds import Code, Kind
 from .outbox import Outbox
 from .outflow import Outflows
+from .parts import PART_BYTES
 from .pending import PendingTable
+from .progress import ProgressBook
 from .receipts import MOST_UNTOLD, Receipts
 from .wire import EXECUTED_NUMBER
 
@@ -43,6 +45,7 @@ class Ledger:
     Attributes:
         pending: requests that have not ended.
         outbox: those of them that wait to leave.
+        progress: how far large ones have come.
         ended: who waited for the requests that have ended since this was last taken, each with the outcome: the
             RESPONSE record, or the error to raise.
         outflows: the data of uploads and channels that wait to leave.
@@ -55,7 +58,8 @@ class Ledger:
     def __init__(self, verdicts: Verdicts, limits: Limits, used_ids: UsedIds) -> None:
         self.verdicts = verdicts
         self.pending = PendingTable()
-        self.outbox = Outbox(limits.batch_records)
+        self.progress = ProgressBook()
+        self.outbox = Outbox(limits.batch_records, self.progress)
         self.bells: list[Any] = []
         self.outflows = Outflows(limits, self.bells, in_turn=True)
         self.fed = 0
@@ -89,7 +93,8 @@ class Ledger:
         """Whether one more request of ``size`` bytes may be taken."""
         if len(self.pending) >= self._in_flight:
             return False
-        queued = self.outbox.bytes
+        # Large ones do not stand in the way of others, nor the one under way in that of the next.
+        queued = self.outbox.large_bytes if size > PART_BYTES else self.outbox.bytes
         return queued == 0 or queued + size <= self._queued_bytes
 
     def count_ended(self, *, cancelled: bool) -> None:
@@ -268,6 +273,18 @@ class Ledger:
         self._put_back([entry for entry in again if entry.tag not in outbox])
         return len(again)
 
+    def hold_back(self) -> None:
+        """The container takes no new requests: one whose parts have not all left is new."""
+        under_way = self.outbox.parts.item
+        if under_way is not None and not under_way.sent:
+            self.outbox.stop_parts()
+
+    def receipt(self) -> Record | None:
+        """A RECEIVED, if there is something that the container need not keep; None: not now."""
+        if self.outbox.has_control(Kind.RECEIVED) or not self.receipts.are_news(self.low_water):
+            return None
+        return self.receipts.record(self.low_water, self.message_bytes)
+
     def in_order(self) -> Outbox:
         """The outbox, what was put back into it in the order in which it was issued."""
         if self._disordered:
@@ -285,14 +302,23 @@ class Ledger:
         """The link has ended: so has every request."""
         self._end(list(self.pending.values()), verdict)
 
-    def expire(self, now: float, verdict: Callable[[Entry], Exception]) -> list[bytes]:
-        """Ends the requests whose deadline has come; returns those that have left."""
+    def expire(self, now: float, verdict: Callable[[Entry, bool], Exception]) -> list[bytes]:
+        """Ends the requests whose deadline has come.
+
+        Args:
+            now: the time.
+            verdict: makes the error; it is told whether some parts of the request have left, and others have not.
+
+        Returns:
+            The tags of those that have left.
+        """
         expired = self.pending.expired(now)
+        under_way = self.outbox.parts.item
         left = [entry.tag for entry in expired if entry.sent]
         for entry in expired:
             if entry.inflow is not None:
                 entry.inflow.clear()  # a reader that is slow gets nothing after the deadline
-        self._end(expired, verdict)
+        self._end(expired, lambda entry: verdict(entry, entry is under_way))
         return left
 
     def limit_messages(self, size: int) -> None:

@@ -15,6 +15,7 @@ from ..message import LinkState, Status
 from . import wire
 from .attempts import Attempts
 from .departures import Departures
+from .intake import Downloads
 from .kinds import Code, Goodbye, Kind
 from .ledger import Ledger
 from .liveness import Liveness
@@ -56,6 +57,7 @@ class Link:
         now: the time.
 
     Attributes:
+        downloads: replies that come in parts.
         failure: why the last dial or connection ended.
         news: what the application is to be told.
         welcomed: whether the container has said WELCOME on this connection.
@@ -83,6 +85,7 @@ class Link:
         self.verdicts = verdicts
         self.encoder = encoder
         self.ledger = Ledger(verdicts, limits, used_ids)
+        self.downloads = Downloads(self.ledger, encoder, limits)
         self.attempts = Attempts(reconnect)
         self.liveness = Liveness(heartbeat, now)
         self.state = LinkState.CONNECTING
@@ -96,18 +99,13 @@ class Link:
         self._is_farewell = False  # whether nothing follows it
         self.turned_away: Failure | None = None
 
-        self._session = session
-        self._engine_name = engine_name
-        self._interval = heartbeat.interval
-        self._limits = limits
-        self._once = once
-        self._connection = 0
+        self._session, self._engine_name, self._interval = session, engine_name, heartbeat.interval
+        self._limits, self._once, self._connection = limits, once, 0
         self._was_up = self._busy_told = False
         self._window = Window()
         self._recovery = Recovery(self.ledger, limits.in_flight, now)
         self._departures = Departures(self.ledger, self._window, self._recovery)
-        self._reconnects = 0
-        self.ignored = 0
+        self._reconnects = self.ignored = 0
 
     # What the application does
 
@@ -147,8 +145,7 @@ class Link:
         """A connection's ZMTP handshake is done: greet."""
         self.witness.now = now
         self._connection += 1
-        self.is_handshaken = True
-        self.welcomed = False
+        self.is_handshaken, self.welcomed = True, False
         self.goodbye = self.turned_away = None
         self.liveness.connected(now)
         self._window.open(1, 1)
@@ -185,8 +182,7 @@ class Link:
         self.witness.now = now
         if self.is_over or self.is_handshaken or self.failure is None:
             return
-        first_and_only = self._once and not self._was_up
-        if not (self.failure.fatal or first_and_only or self.attempts.exhausted):
+        if not (self.failure.fatal or (self._once and not self._was_up) or self.attempts.exhausted):
             if self.attempts.failed or not self._was_up:
                 self.news.tell(LinkRetry, self.failure.detail, now, attempt=self.attempts.failed)
             return
@@ -228,7 +224,7 @@ class Link:
                 if STATUSES[record[3]] is not self.status and record[1] != Code.NO_SESSION:
                     self._status(record[3], now)
             else:
-                self._control(record, now)
+                self._control(tag, record, now)
         for tag in message.malformed:
             self.ledger.undecodable(tag)
         receipts = self.ledger.receipts
@@ -246,7 +242,7 @@ class Link:
         """
         self.witness.now = now
         full = self.is_running and not self._window.has_room()
-        for tag in self.ledger.expire(now, lambda entry: self.verdicts.timed_out(entry, self.state, full)):
+        for tag in self.ledger.expire(now, lambda entry, cut: self.verdicts.timed_out(entry, self.state, full, cut)):
             self._send_cancel(tag)
         if not self.is_handshaken:
             return None
@@ -306,6 +302,8 @@ class Link:
         self.state = TRANSITIONS.get((before, signal), before)
         self.is_running = self.state is LinkState.ALIVE or (self.state is LinkState.BUSY and self.welcomed)
         self.is_over = self.state is LinkState.FAILED or self.state is LinkState.CLOSED
+        if self.is_over or not self.welcomed:
+            self.downloads.restart()
         if self.state is not before:
             self.witness.changed(self.state, signal.value)
         return self.state is not before
@@ -316,15 +314,14 @@ class Link:
             self.news.tell(StatusChanged, "the container says so", now, status=self.status, previous=previous)
 
     def _send_cancel(self, tag: bytes) -> None:
+        self.downloads.drop(tag)
         if self.welcomed:
             self.ledger.outbox.put_control(self.encoder.pack([Kind.CANCEL]), tag)
 
     def _acknowledge(self) -> None:
         """Tells the container which replies it need not keep any longer."""
-        ledger = self.ledger
-        waits = not self.welcomed or ledger.outbox.has_control(Kind.RECEIVED)
-        if not waits and ledger.receipts.are_news(ledger.low_water):
-            ledger.outbox.put_control(self.encoder.pack(ledger.receipts.record(ledger.low_water, ledger.message_bytes)))
+        if self.welcomed and (record := self.ledger.receipt()) is not None:
+            self.ledger.outbox.put_control(self.encoder.pack(record))
 
     def _heed(self, record: Record) -> None:
         """What an ERROR says of the whole link. Without it, what it sends back would leave again at once."""
@@ -332,12 +329,16 @@ class Link:
         if code == Code.DRAINING:
             self._goodbye(Goodbye.DRAINING, record[4])
         elif code == Code.NO_SESSION and self.welcomed:
-            detail = "the container has given up this connection"
-            self.turned_away = Failure(FailureKind.LOST, detail, was_up=True)
+            self.turned_away = Failure(FailureKind.LOST, "the container has given up this connection", was_up=True)
 
-    def _control(self, record: Record, now: float) -> None:
+    def _control(self, tag: bytes, record: Record, now: float) -> None:
         kind = record[0]
-        if kind == Kind.WELCOME:
+        if kind == Kind.PART:
+            if (message := self.downloads.part(tag, record, now)) is not None:
+                self.receive(message, now)
+        elif kind == Kind.TAKEN:
+            self.ledger.outbox.parts.taken(record[1])
+        elif kind == Kind.WELCOME:
             self._welcome(record, now)
         elif kind == Kind.PONG:
             if record[1] == self._connection:
@@ -395,4 +396,5 @@ class Link:
             return
         self.goodbye = text
         self._is_farewell = code != Goodbye.DRAINING
+        self.ledger.hold_back()
         self._signal(Signal.GOODBYE)

@@ -7,11 +7,16 @@ import math
 import operator
 from typing import TYPE_CHECKING, Any
 
+import msgpack
+
+from .kinds import Kind
+from .parts import PART_BYTES, Cutter, is_large
 from .wire import BATCH_BYTES, LINK_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from .progress import ProgressBook
     from .values import Buffer
 
     _Control = tuple[bytes, int]
@@ -25,6 +30,8 @@ on it meanwhile (64 B, 1,000 in flight: +28 % requests/s, with ``async def`` han
 
 _TAG, _BODY, _SIZE, _BUFFERS, _STALE_AT = map(operator.attrgetter, ("tag", "body", "size", "buffers", "stale_at"))
 """With map(), a whole batch is asked in C (a fifth of the time of a loop)."""
+
+_CANCEL = msgpack.packb([Kind.CANCEL])
 
 
 class Item:
@@ -45,37 +52,66 @@ class Item:
         if buffers:
             self.size += sum(map(len, buffers))
 
+    @property
+    def turn(self) -> Any:
+        """Among whom it keeps its order, where large records let others pass; None: nobody."""
+        return None
+
     def refresh(self, now: float) -> None:
         """Called just before a stale record leaves."""
 
 
 class Outgoing:
-    """One message, cut and not yet sent: control records, then items."""
+    """One message, cut and not yet sent: control records, then items; or a part of a large item.
 
-    __slots__ = ("control", "frames", "items", "size")
+    Attributes:
+        part: how many bytes of the item the part carries; 0: it is none. The item itself is in ``items`` with its last.
+    """
+
+    __slots__ = ("control", "frames", "items", "part", "size")
 
     def __init__(
-        self, frames: list[Buffer], control: Sequence[tuple[_Control, bytes]], items: Sequence[Item], size: int
+        self,
+        frames: list[Buffer],
+        control: Sequence[tuple[_Control, bytes]],
+        items: Sequence[Item],
+        size: int,
+        part: int = 0,
     ) -> None:
         self.frames = frames
         self.control = control
         self.items = items
         self.size = size
+        self.part = part
 
 
 class Outbox:
     """A queue of items with the control records that go before them.
 
-    Messages are cut at ``batch_records`` records or 64 KiB; an item with buffers travels alone.
+    Messages are cut at ``batch_records`` records or 64 KiB; an item with buffers travels alone, and a large one in
+    parts, one large one after the other. Others pass between its parts, unless they have to keep their order behind it.
+    It stays in the queue until its last part has left.
+
+    Args:
+        batch_records: records in one message, at most.
+        book: takes how far large items have come; None: nobody asks.
+
+    Attributes:
+        parts: cuts large items.
+        bytes: the size of all items that wait, without the large ones.
+        large_bytes: that of the large ones, without the one under way.
     """
 
-    def __init__(self, batch_records: int) -> None:
+    def __init__(self, batch_records: int, book: ProgressBook | None = None) -> None:
         self.batch_records = batch_records
         self.batch_bytes = BATCH_BYTES
         self._items: dict[bytes, Item] = {}
         self._control: dict[_Control, bytes] = {}
-        self.bytes = 0
-        """The size of all items that wait."""
+        self.bytes = self.large_bytes = 0
+        self.parts = Cutter(book)
+        self._large: dict[bytes, Item] = {}
+        self._is_stuck = False  # whether all that waits keeps its order behind a large one
+        self._part_first = False  # whether a part is next, since something else was the last time
 
     def __len__(self) -> int:
         return len(self._items)
@@ -89,7 +125,9 @@ class Outbox:
     def accept(self, limits: Mapping[str, int], batch_records: int) -> None:
         """The other side has announced what it accepts; ``batch_records`` is this side's own limit."""
         self.batch_records = min(batch_records, limits.get("batch_records", 1))
-        self.batch_bytes = min(BATCH_BYTES, limits.get("message_bytes", BATCH_BYTES))
+        message_bytes = limits.get("message_bytes", BATCH_BYTES)
+        self.batch_bytes = min(BATCH_BYTES, message_bytes)
+        self.parts.limit(message_bytes)
 
     def put(self, item: Item) -> None:
         """Queues an item behind the others; one of the same tag that waits is replaced."""
@@ -97,7 +135,13 @@ class Outbox:
         if tag in self._items:
             self.remove(tag)
         self._items[tag] = item
-        self.bytes += item.size
+        size = item.size
+        if size > PART_BYTES and is_large(size, item.buffers):
+            self._large[tag] = item
+            self.large_bytes += size
+        else:
+            self.bytes += size
+        self._is_stuck = False
 
     def put_control(self, body: bytes, tag: bytes = LINK_TAG) -> bool:
         """Queues a control record: it leaves before all items, and does not count against the window.
@@ -125,20 +169,55 @@ class Outbox:
         return sum(1 for _ in itertools.takewhile(which, front))
 
     def remove(self, tag: bytes) -> Item | None:
-        """Takes an item back that has not left."""
-        item = self._items.pop(tag, None)
+        """Takes an item back that has not left. If parts of it have, the other side is told that no more come."""
+        item = self._items.get(tag)
         if item is not None:
-            self.bytes -= item.size
+            if tag in self._large:
+                if item is self.parts.item:
+                    self.stop_parts()
+                self.drop_large(tag)
+            else:
+                del self._items[tag]
+                self.bytes -= item.size
         return item
+
+    def stop_parts(self) -> None:
+        """No more parts of what is under way are sent: it waits again, and has to leave from its beginning."""
+        item = self.parts.item
+        if item is not None:
+            self.large_bytes += item.size
+            if self.parts.stop():
+                self.put_control(_CANCEL, item.tag)
+
+    def drop_large(self, tag: bytes) -> None:
+        """The other side does not want a large item, or the rest of it, any more."""
+        item = self._large.pop(tag, None)
+        if item is None:
+            return
+        if item is self.parts.item:
+            self.parts.stop()
+        else:
+            self.large_bytes -= item.size
+        del self._items[tag]
+        self._is_stuck = False
 
     def take_back(self, outgoing: Outgoing) -> None:
         """The transport did not take a message: what was in it waits again, in front of everything."""
-        self.restore(outgoing.items)
-        self._control = {**dict(outgoing.control), **self._control}
+        if not outgoing.part:
+            self.restore(outgoing.items)
+            self._control = {**dict(outgoing.control), **self._control}
+
+    def left(self, outgoing: Outgoing) -> None:
+        """The transport has taken a message."""
+        if outgoing.part and self.parts.left(outgoing.part):
+            (item,) = outgoing.items
+            del self._items[item.tag], self._large[item.tag]
+            self._is_stuck = False
 
     def sort(self, order: Callable[[Any], Any]) -> None:
         """Puts the items in order."""
         self._items = dict(sorted(self._items.items(), key=lambda entry: order(entry[1])))
+        self._is_stuck = False
 
     def restore(self, items: Sequence[Item]) -> None:
         """Puts items to the front."""
@@ -148,14 +227,19 @@ class Outbox:
         self._items.update(behind)
 
     def clear_control(self) -> None:
-        """Drops the control records: they belong to a connection that has ended."""
+        """Drops the control records: they belong to a connection that has ended. So do the parts that have left."""
         self._control.clear()
+        if self.parts.item is not None:
+            self.large_bytes += self.parts.item.size
+        self.parts.restart()
 
     def clear(self) -> None:
         """Drops everything."""
         self._control.clear()
         self._items.clear()
-        self.bytes = 0
+        self._large.clear()
+        self.parts.restart()
+        self.bytes = self.large_bytes = 0
 
     def cut(self, now: float, *, most: int | None = None) -> Outgoing | None:
         """Takes the next message out; None when nothing waits.
@@ -165,7 +249,10 @@ class Outbox:
             most: items that may leave; None: as many as a message holds.
         """
         waiting = self._items
-        if len(waiting) == 1 and not self._control and most != 0:
+        if self._large:
+            if self._part_first and not self._control and most != 0 and (part := self._part(now)) is not None:
+                return part
+        elif len(waiting) == 1 and not self._control and most != 0:
             # A lone request or reply (a quarter of the time of what follows).
             (item,) = waiting.values()
             if item.stale_at <= now:
@@ -189,7 +276,10 @@ class Outbox:
         if most is not None and most < room:
             room = most
         if room and self._items:
-            taken, taken_size = self._take(now, room, not tags, size)
+            if self._large:
+                taken, taken_size = self._take_around(now, room, most, not tags, size)
+            else:
+                taken, taken_size = self._take(now, room, not tags, size)
             if taken and taken[-1].buffers:
                 item = taken[0]
                 return Outgoing([item.tag, item.body, *item.buffers], control, taken, taken_size)
@@ -197,7 +287,7 @@ class Outbox:
             bodies += map(_BODY, taken)
             size += taken_size
         if not tags:
-            return None
+            return self._part(now) if self._large and most != 0 else None
         if len(tags) == 1:
             return Outgoing([tags[0], bodies[0]], control, taken, size)
         return Outgoing([b"".join(tags), b"".join(bodies)], control, taken, size)
@@ -224,6 +314,47 @@ class Outbox:
                 del self._items[item.tag]
         self.bytes -= taken_size
         return taken, taken_size
+
+    def _take_around(self, now: float, room: int, most: int | None, first: bool, size: int) -> tuple[list[Item], int]:
+        """The same where large items wait or are under way: others pass, but for those that have to stay behind."""
+        taken: list[Item] = []
+        if self._is_stuck:
+            return taken, 0
+        behind: set[Any] = set()
+        for item in itertools.islice(self._items.values(), most):
+            turn = item.turn
+            if item.tag in self._large:
+                behind.add(turn)
+            elif turn is None or turn not in behind:
+                taken.append(item)
+                if len(taken) == room:
+                    break
+        self._is_stuck = not taken and most is None
+        taken, taken_size = self._look(now, taken, first, size)
+        for item in taken:
+            del self._items[item.tag]
+        self.bytes -= taken_size
+        self._part_first = bool(taken)
+        return taken, taken_size
+
+    def _part(self, now: float) -> Outgoing | None:
+        """The next part of what is under way, or else of the large item that stands in front of all."""
+        self._part_first = False
+        parts = self.parts
+        if parts.item is None:
+            item = next(iter(self._items.values()))
+            if item.tag not in self._large:
+                return None
+            if item.stale_at <= now:
+                item.refresh(now)
+            self.large_bytes -= item.size
+            parts.begin(item)
+        if parts.is_held_back:
+            return None
+        frames, size = parts.part()
+        assert parts.item is not None
+        last = (parts.item,) if size == parts.remaining else ()
+        return Outgoing(frames, (), last, sum(map(len, frames)), size)
 
     def _look(self, now: float, items: list[Item], first: bool, size: int) -> tuple[list[Item], int]:
         """Which items leave, one by one; ``first``: nothing is in the message yet."""

@@ -14,6 +14,7 @@ from .inflow import Inflow, Overdraft
 from .kinds import Kind
 from .outbox import Outbox, Outgoing
 from .outflow import Outflows
+from .parts import Assembler
 from .replies import ReplyCache
 from .window import CONTROL_RESERVE, ReadCounter
 from .wire import BATCH_BYTES, LINK_TAG
@@ -90,7 +91,9 @@ class Peer:
         route: the routing id of its newest connection; replies go there only.
         name: what the engine calls itself.
         in_flight: how many of its requests run.
-        bytes_in_flight: the size of those.
+        bytes_in_flight: the size of those, without the large ones.
+        large_in_flight: the size of the large ones.
+        assembler: what comes from it in parts.
         replies: what it was answered and has not acknowledged.
         outflows: the streams of results that it gets.
         inflows: the streams of data that come from it.
@@ -108,7 +111,8 @@ class Peer:
         self.route = b""
         self.number = -1
         self.name = ""
-        self.in_flight = self.bytes_in_flight = 0
+        self.in_flight = self.bytes_in_flight = self.large_in_flight = 0
+        self.assembler = Assembler(limits.message_bytes)
         self.replies = ReplyCache(limits, room)
         self.outflows = Outflows(limits, bells, in_turn=False)
         self._bells = bells
@@ -155,6 +159,7 @@ class Peer:
         self.outflows.accept(limits, self._limits.batch_records)
         self.stream_limits = limits.get("stream_items", 0), limits.get("stream_bytes", 0)
         self._break_streams()
+        self.assembler.restart()
         self._reads = ReadCounter(self._limits.window, self._limits.queued_bytes)
         self.heard_at = self._pinged_at = now
         self._unanswered = 0
@@ -208,17 +213,22 @@ class Peer:
 
     def has_room(self, size: int) -> bool:
         """Whether a reply of this size may wait, too, while the connection takes nothing."""
-        return not len(self.outbox) or self.outbox.bytes + size <= SLOW_FACTOR * self._limits.queued_bytes
+        return not len(self.outbox) or self._waiting + size <= SLOW_FACTOR * self._limits.queued_bytes
 
     @property
     def is_flooded(self) -> bool:
         """Whether even the small answers, in place of those that had no room, have become too many."""
-        return self.outbox.bytes > (SLOW_FACTOR + 1) * self._limits.queued_bytes
+        return self._waiting > (SLOW_FACTOR + 1) * self._limits.queued_bytes
 
     def is_deaf(self, since: float) -> bool:
         """Whether too much waits, and the connection has taken nothing since a time. A slow engine is no deaf one."""
         stalled = self.stalled_since is not None and self.stalled_since <= since
-        return stalled and self.outbox.bytes > self._limits.queued_bytes
+        return stalled and self._waiting + self.outbox.parts.remaining > self._limits.queued_bytes
+
+    @property
+    def _waiting(self) -> int:
+        """Bytes that wait, but for those of what is on its way in parts."""
+        return self.outbox.bytes + self.outbox.large_bytes
 
     def is_ping_due(self, now: float) -> bool:
         """Whether the engine was silent for two of its own intervals: it should have sent a PING."""
@@ -286,10 +296,16 @@ class Peer:
     def sent(self, outgoing: Outgoing) -> None:
         """The transport has taken a message."""
         self._given += outgoing.size
-        if not self._is_held_back:
+        self.outbox.left(outgoing)
+        if not (self._is_held_back or self.outbox.parts.is_held_back):
             self.stalled_since = None
         if outgoing.items:
             self.has_sent = True
+
+    def taken(self, size: int) -> None:
+        """The engine has read so many bytes of parts."""
+        if self.outbox.parts.taken(size):
+            self.stalled_since = None
 
     def echoed(self, mark: int) -> bool:
         """The engine has read everything that was sent before a MARK; False: it knows no such mark."""
@@ -326,7 +342,7 @@ class Peer:
 
     def refuse(self, outgoing: Outgoing) -> None:
         """The transport did not take a message: it goes first next time."""
-        if outgoing.items or outgoing.control:
+        if outgoing.items or outgoing.control or outgoing.part:
             self.outbox.take_back(outgoing)
         else:
             self.outflows.take_back(outgoing)
@@ -336,6 +352,7 @@ class Peer:
         self.signal(PeerSignal.UNREACHABLE)
         self.outbox.clear()
         self._break_streams()
+        self.assembler.restart()
 
     def next_outgoing(self, now: float) -> Outgoing | None:
         """The next message for the engine; None: nothing waits, or there is no connection."""
@@ -351,7 +368,10 @@ class Peer:
             self._marked_at = self._reads.messages, self._reads.bytes
             self.control([Kind.MARK, mark])
         if self._is_held_back:
-            if self.stalled_since is None and self.outbox.bytes:
+            if self.stalled_since is None and len(self.outbox):
                 self.stalled_since = now
             return self.outbox.cut(now, most=0)
-        return self.outbox.cut(now) or (self.outflows.cut() if self.outflows else None)
+        outgoing = self.outbox.cut(now) or (self.outflows.cut() if self.outflows else None)
+        if outgoing is None and self.stalled_since is None and self.outbox.parts.is_held_back:
+            self.stalled_since = now
+        return outgoing

@@ -159,6 +159,21 @@ def _check_credit(record: Record, decoder: Decoder) -> bool:
     return _is_count(received) and _is_count(items) and _is_count(size)
 
 
+def _check_part(record: Record, decoder: Decoder) -> bool:
+    _, offset, sizes, pieces = record
+    if not _is_count(offset) or type(pieces) is not list or not pieces:
+        return False
+    if sizes is not None and not (type(sizes) is bytes and sizes and len(sizes) % 8 == 0):
+        return False
+    for piece in pieces:
+        if type(piece) is memoryview:
+            if piece.format != "B" or piece.ndim != 1 or not piece.nbytes:
+                return False
+        elif type(piece) is not bytes or not piece:
+            return False
+    return True
+
+
 # How many fields this version knows, and what it wants of them. Fields behind those are a later version's.
 SHAPES: dict[int, tuple[int, Callable[[Record, Decoder], bool]]] = {
     Kind.HELLO: (7, _check_hello),
@@ -177,4 +192,6 @@ SHAPES: dict[int, tuple[int, Callable[[Record, Decoder], bool]]] = {
     Kind.RECEIVED: (3, _check_received),
     Kind.CHUNK: (5, _check_chunk),
     Kind.CREDIT: (4, _check_credit),
+    Kind.PART: (4, _check_part),
+    Kind.TAKEN: (2, _check_ping),
 }

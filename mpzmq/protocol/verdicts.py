@@ -106,8 +106,8 @@ class Verdicts:
             error.evidence = self.witness.evidence()
         return error
 
-    def timed_out(self, entry: Entry, state: LinkState, window_full: bool) -> RequestTimeout:
-        """The deadline has come."""
+    def timed_out(self, entry: Entry, state: LinkState, window_full: bool, cut: bool = False) -> RequestTimeout:
+        """The deadline has come; ``cut``: when some parts of it had left."""
         if entry.sent:
             why = f"it was sent, and no reply came (the link is {state})"
             if entry.started:
@@ -116,7 +116,9 @@ class Verdicts:
             then = f"look at the container's log under request {request}, or give it more time with timeout="
             text = f"{entry.what} to {self.whom} timed out: {why}; {then}{self._own_fault()}"
             return self.make(RequestTimeout, entry.tag, text, entry.executed)
-        if window_full:
+        if cut:
+            why = f"not all of its {entry.size} bytes had left"
+        elif window_full:
             why = "it never left, because the container has not read what was sent before it"
         else:
             why = f"it never left (the link is {state})"

@@ -124,7 +124,7 @@ class MessageReader:
         self._decoder = Decoder(limits)
         self._most_tags = 16 * limits.batch_records
         self._most_bytes = limits.message_bytes
-        self._answered = (answered, Kind.ERROR) if answered == Kind.RESPONSE else (answered,)
+        self._answered = (answered, Kind.PART, *((Kind.ERROR,) if answered == Kind.RESPONSE else ()))
         self._usual = answered
         self._usual_length, self._check_usual = SHAPES[answered]
 

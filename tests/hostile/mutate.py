@@ -141,6 +141,18 @@ def _engine_record(dice: random.Random, kind: int, buffers: list[Buffer]) -> tup
             return LINK_TAG, [Kind.RECEIVED, dice.randrange(100), dice.randbytes(16 * dice.randrange(5))]
 
 
+def _part(dice: random.Random, buffers: list[Buffer]) -> list[Any]:
+    """A part of what is no record: it may be a whole message, the first part of one, or the middle of another."""
+    pieces = [memoryview(dice.randbytes(dice.randrange(1, 200))) for _ in range(dice.randrange(1, 4))]
+    size = sum(map(len, pieces))
+    total = dice.choice((size, size, size + 1, size + 5000, 1 << 20, 1 << 40, (1 << 64) - 1, 0))
+    sizes = dice.choice(((total,), (0, total), (total, 0, 7), (1,) * 5000))
+    first = dice.random() < 0.7
+    packed = b"".join(struct.pack(">Q", one) for one in sizes) if first else None
+    prepared = [_ENCODER.prepare(piece, "piece", buffers) for piece in pieces]
+    return [Kind.PART, 0 if first else dice.choice((0, size, 1 << 20, 1 << 62)), packed, prepared]
+
+
 def _any_record(dice: random.Random, kind: int, buffers: list[Buffer]) -> tuple[bytes, list[Any]]:
     match kind:
         case Kind.WELCOME:
@@ -165,6 +177,10 @@ def _any_record(dice: random.Random, kind: int, buffers: list[Buffer]) -> tuple[
             return _tag(dice), [Kind.STARTED]
         case Kind.ACK:
             return LINK_TAG, [Kind.ACK, dice.getrandbits(40), dice.getrandbits(50)]
+        case Kind.PART:
+            return _tag(dice), _part(dice, buffers)
+        case Kind.TAKEN:
+            return LINK_TAG, [Kind.TAKEN, dice.getrandbits(40)]
         case _:
             return _engine_record(dice, kind, buffers)
 
@@ -172,10 +188,11 @@ def _any_record(dice: random.Random, kind: int, buffers: list[Buffer]) -> tuple[
 _KINDS = {
     # The other side's kinds are for nobody here, and have to be borne all the same.
     ENGINE: (Kind.HELLO, Kind.REQUEST, Kind.REQUEST, Kind.REQUEST, Kind.CANCEL, Kind.PING, Kind.PONG, Kind.GOODBYE,
-             Kind.RECEIVED, Kind.WELCOME, Kind.RESPONSE, Kind.ERROR, Kind.STARTED, Kind.ACK, Kind.CHUNK, Kind.CREDIT),
+             Kind.RECEIVED, Kind.WELCOME, Kind.RESPONSE, Kind.ERROR, Kind.STARTED, Kind.ACK, Kind.CHUNK, Kind.CREDIT,
+             Kind.PART, Kind.PART, Kind.TAKEN),
     CONTAINER: (Kind.WELCOME, Kind.RESPONSE, Kind.RESPONSE, Kind.ERROR, Kind.STARTED, Kind.ACK, Kind.PING, Kind.PONG,
                 Kind.GOODBYE, Kind.HELLO, Kind.REQUEST, Kind.CANCEL, Kind.RECEIVED, Kind.CHUNK, Kind.CHUNK,
-                Kind.CREDIT),
+                Kind.CREDIT, Kind.PART, Kind.PART, Kind.TAKEN),
 }  # fmt: skip
 
 

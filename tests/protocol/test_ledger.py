@@ -310,7 +310,7 @@ def test_expiry_returns_what_left() -> None:
     books.issue(2, deadline=5.0)
     books.issue(3, deadline=9.0)
     verdicts = books.ledger.verdicts
-    left = books.ledger.expire(5.0, lambda entry: verdicts.timed_out(entry, LinkState.ALIVE, False))
+    left = books.ledger.expire(5.0, lambda entry, cut: verdicts.timed_out(entry, LinkState.ALIVE, False, cut))
     assert left == [tag(1)]
     ended = books.ended()
     assert (ended[1].executed, ended[2].executed) == (Executed.UNKNOWN, Executed.NO)

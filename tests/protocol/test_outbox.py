@@ -235,3 +235,156 @@ def test_bytes_are_those_of_the_items_that_wait(limit: int, steps: list[tuple[st
             last = []
         assert outbox.bytes == sum(one.size for one in waiting.values())
         assert len(outbox) == len(waiting)
+
+
+# Large items, in parts
+
+MIB = 1024 * 1024
+
+
+class Turned(Item):
+    """An item that keeps its order among those of its turn."""
+
+    __slots__ = ("wanted",)
+
+    @property
+    def turn(self) -> str:
+        return self.wanted  # type: ignore[attr-defined, no-any-return]
+
+
+def turned(number: int, turn: str, mib: int = 0) -> Turned:
+    made = Turned(tag(number), b"%d," % number, [bytes(mib * MIB)] if mib else ())
+    made.wanted = turn  # type: ignore[attr-defined]
+    return made
+
+
+def leave(outbox: Outbox, most: int | None = None) -> str:
+    """Sends the next message. Returns the numbers of its items, or that of the one it is a part of in brackets."""
+    outgoing = outbox.cut(0.0, most=most)
+    if outgoing is None:
+        return ""
+    outbox.left(outgoing)
+    tags = bytes(outgoing.frames[0])
+    names = "+".join(str(int.from_bytes(tags[start : start + 16], "big")) for start in range(0, len(tags), 16))
+    return f"({names})" if outgoing.part else names
+
+
+def read(outbox: Outbox) -> None:
+    outbox.parts.taken(1 << 60)
+
+
+def test_others_pass_between_parts_but_not_those_of_the_same_turn() -> None:
+    outbox = Outbox(10)
+    outbox.put(turned(1, "f", 3))
+    assert leave(outbox) == "(1)"
+    outbox.put(turned(2, "f"))
+    outbox.put(turned(3, "g"))
+    outbox.put_control(b"\x92\x07\x01")
+    assert (outbox.bytes, outbox.large_bytes, len(outbox)) == (36, 0, 3)
+    assert leave(outbox) == "0+3", "control, and what may pass"
+    assert leave(outbox) == "(1)"
+    outbox.put(turned(4, "g"))
+    assert leave(outbox) == "4"
+    outbox.put(turned(5, "g"))
+    assert leave(outbox) == "(1)", "in turns, so that neither starves"
+    assert tag(1) in outbox, "it has not left"
+    assert leave(outbox) == "5"
+    assert leave(outbox) == "(1)"
+    assert tag(1) not in outbox and leave(outbox) == "2"
+    assert not outbox and (outbox.bytes, outbox.large_bytes) == (0, 0)
+
+
+def test_large_ones_keep_their_order_and_wait_for_what_stands_in_front() -> None:
+    outbox = Outbox(10)
+    for made in (turned(1, "f"), turned(2, "f", 2), turned(3, "g", 2), turned(4, "g"), turned(5, "h")):
+        outbox.put(made)
+    assert outbox.large_bytes == 2 * (2 * MIB + 18)
+    assert leave(outbox) == "1+5", "nothing of its turn is behind its last part"
+    left = [leave(outbox) for _ in range(3)]
+    assert left == ["(2)", "(2)", "(2)"]
+    read(outbox)
+    assert [leave(outbox) for _ in range(5)] == ["(3)", "(3)", "(3)", "4", ""]
+
+
+def test_only_so_many_parts_are_under_way() -> None:
+    outbox = Outbox(10)
+    outbox.put(turned(1, "f", 9))
+    assert [leave(outbox) for _ in range(6)] == 4 * ["(1)"] + ["", ""]
+    outbox.put(turned(2, "f"))
+    assert leave(outbox) == ""
+    outbox.put(turned(3, "g"))
+    assert leave(outbox) == "3"
+    outbox.parts.taken(MIB)
+    assert [leave(outbox) for _ in range(2)] == ["(1)", ""]
+
+
+def test_a_part_that_the_transport_did_not_take_leaves_again() -> None:
+    outbox = Outbox(10)
+    outbox.put(turned(1, "f", 2))
+    outgoing = outbox.cut(0.0)
+    assert outgoing is not None and outgoing.part == MIB and outgoing.items == ()
+    outbox.take_back(outgoing)
+    again = outbox.cut(0.0)
+    assert again is not None and again.frames[1] == outgoing.frames[1]
+    assert [leave(outbox) for _ in range(4)] == ["(1)", "(1)", "(1)", ""]
+
+
+def test_with_the_last_part_the_item_has_left() -> None:
+    outbox = Outbox(10)
+    large = turned(1, "f", 2)
+    outbox.put(large)
+    items = []
+    while (outgoing := outbox.cut(0.0)) is not None:
+        items.append(list(outgoing.items))
+        outbox.left(outgoing)
+    assert items == [[], [], [large]]
+
+
+def test_one_that_is_taken_back_in_the_middle_is_cancelled() -> None:
+    outbox = Outbox(10)
+    outbox.put(turned(1, "f", 2))
+    outbox.put(turned(2, "f", 2))
+    assert outbox.remove(tag(2)) is not None
+    assert not outbox.has_controls, "nothing of it had left"
+    leave(outbox)
+    assert outbox.remove(tag(1)) is not None
+    outgoing = outbox.cut(0.0)
+    assert outgoing is not None and outgoing.frames == [tag(1), b"\x91\x06"]
+    assert not outbox and (outbox.bytes, outbox.large_bytes) == (0, 0)
+    outbox.put(turned(3, "f"))
+    assert leave(outbox) == "3"
+
+
+def test_one_that_the_other_side_does_not_want() -> None:
+    outbox = Outbox(10)
+    for number in (1, 2, 3):
+        outbox.put(turned(number, "f", 2 if number < 3 else 0))
+    leave(outbox)
+    outbox.drop_large(tag(1))
+    outbox.drop_large(tag(2))
+    outbox.drop_large(tag(3))
+    outbox.drop_large(tag(4))
+    assert leave(outbox) == "3" and not outbox.has_controls and outbox.large_bytes == 0
+
+
+def test_a_new_connection_begins_with_the_first_part() -> None:
+    outbox = Outbox(10)
+    outbox.put(turned(1, "f", 2))
+    outbox.put_control(b"\x92\x07\x01")
+    assert [leave(outbox) for _ in range(2)] == ["0", "(1)"]
+    outbox.clear_control()
+    assert outbox.large_bytes == 2 * MIB + 18
+    assert [leave(outbox) for _ in range(4)] == ["(1)", "(1)", "(1)", ""]
+    outbox.put(turned(1, "f", 2))
+    leave(outbox)
+    outbox.clear()
+    assert not outbox and leave(outbox) == "" and outbox.parts.remaining == 0
+
+
+def test_only_those_in_front_may_leave() -> None:
+    outbox = Outbox(10)
+    outbox.put(turned(1, "f", 2))
+    outbox.put(turned(2, "g"))
+    assert leave(outbox, most=0) == ""
+    assert leave(outbox, most=1) == "(1)"
+    assert leave(outbox, most=2) == "2"

@@ -102,7 +102,7 @@ def frames_of(records: list[tuple[bytes, list[Any]]]) -> list[bytes]:
     encoder = Encoder(Limits())
     outbox = Outbox(Limits().batch_records)
     for tag, record in records:
-        if record[0] in (Kind.REQUEST, Kind.RESPONSE, Kind.ERROR, Kind.CHUNK):
+        if record[0] in (Kind.REQUEST, Kind.RESPONSE, Kind.ERROR, Kind.CHUNK, Kind.PART):
             buffers: list[Any] = []
             body = encoder.pack([encoder.prepare(value, "value", buffers) for value in record])
             outbox.put(Item(tag, body, buffers))

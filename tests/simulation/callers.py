@@ -52,6 +52,7 @@ class Engine:
         self.planned = 0
         """Attempts that will begin."""
         self._history = history
+        self._in_parts = schedule.part_bytes is not None
         self._containers = range(schedule.containers)
         self._generations = dict.fromkeys(self._containers, 0)
         self._heard_ends = dict.fromkeys(self._containers, 1)
@@ -236,7 +237,7 @@ class Engine:
             remote,
             "plain" if ask.function == "echo" else ask.function,
             *facts,
-            ask.extra,
+            bytes(int(ask.extra)) if self._in_parts and ask.function == "large" else ask.extra,
             request_id=chosen,
             timeout=attempt.timeout,
             idempotent=ask.idempotent,

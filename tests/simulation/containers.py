@@ -122,8 +122,9 @@ def _plain(number: int, body: int, generation: int, extra: float) -> list[int]:
     return _ended(_started("plain", number, body, generation))
 
 
-def _large(number: int, body: int, generation: int, extra: float) -> list[Any]:
-    return [*_ended(_started("large", number, body, generation)), bytes(int(extra))]
+def _large(number: int, body: int, generation: int, extra: float | bytes) -> list[Any]:
+    data = extra if isinstance(extra, bytes) else bytes(int(extra))
+    return [*_ended(_started("large", number, body, generation)), data]
 
 
 async def _nap(number: int, body: int, generation: int, extra: float) -> list[int]:

@@ -193,10 +193,14 @@ def the_handler_sees_its_id(case: Case) -> Iterator[str]:
 
 
 def runs_in_order(case: Case) -> Iterator[str]:
-    """First starts of those that were issued once, per link and instance; ``narrow`` ones among themselves."""
+    """First starts of those that were issued once, per link and instance.
+
+    Those of ``narrow`` among themselves, and those of ``large`` where they travel in parts, which others pass.
+    """
+    apart = ("narrow",) if case.schedule.part_bytes is None else ("narrow", "large")
     if case.schedule.container_limits.in_flight < len(case.schedule.asks):
         return  # one that the container had no room for may be sent again, if its refusal was lost
-    latest: dict[tuple[int, int, int, int, bool], tuple[int, Start]] = {}
+    latest: dict[tuple[int, int, int, int, str], tuple[int, Start]] = {}
     places = {issue.ask.number: place for place, issue in enumerate(case.history.issues)}
     seen: set[tuple[int, int, int]] = set()
     for start in case.history.starts:
@@ -206,7 +210,13 @@ def runs_in_order(case: Case) -> Iterator[str]:
             continue
         seen.add(once)
         ask = issues[0].ask
-        key = ask.worker, start.generation, start.container, start.incarnation, ask.function == "narrow"
+        key = (
+            ask.worker,
+            start.generation,
+            start.container,
+            start.incarnation,
+            ask.function if ask.function in apart else "",
+        )
         place = places[start.number]
         if key in latest and latest[key][0] > place:
             yield f"{start} at {start.at:.3f} comes after {latest[key][1]}, which was issued later"

@@ -11,6 +11,7 @@ from mpzmq.transport.memory import VirtualClockLoop
 
 from .history import History
 from .invariants import Violation, violations
+from .parts import parts_of
 from .schedule import make_schedule
 from .world import World
 
@@ -56,16 +57,16 @@ def run(seed: int) -> Result:
         await world.run()
 
     try:
-        with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
+        with parts_of(schedule.part_bytes), asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
             runner.run(scene())
     except Exception as error:  # whatever it is, it is a finding, and belongs to its seed
         broken.append(Violation("crash", f"{type(error).__name__}: {error}"))
     broken += [Violation("loop-exception", report) for report in reports]
     broken += violations(schedule, history)
-    return Result(schedule, history, broken, reached(history))
+    return Result(schedule, history, broken, reached(schedule, history))
 
 
-def reached(history: History) -> dict[str, bool]:
+def reached(schedule: Schedule, history: History) -> dict[str, bool]:
     """Which of the states worth reaching a history has reached."""
     outcomes = {issue.outcome for issue in history.issues}
     events = [heard.event for heard in history.heard]
@@ -92,6 +93,7 @@ def reached(history: History) -> dict[str, bool]:
         "a stream goes on": any(total.resent for total in history.totals)
         and any(issue.items and issue.outcome == "reply" for issue in history.issues),
         "an upload is lost": any(start.received for start in history.starts),
+        "parts": schedule.part_bytes is not None and any(i.ask.function == "large" for i in history.issues),
         "drained": any(incarnation.drain_timeout is not None for incarnation in history.incarnations),
         "cancelled": "cancelled" in outcomes,
         **{
@@ -112,7 +114,7 @@ def trace(result: Result) -> Iterator[str]:
         yield f"  {getattr(schedule, name)}"
     yield (
         f"  latency {schedule.latency}, jitter {schedule.jitter}, capacity {schedule.capacity},"
-        f" {schedule.length} s of traffic"
+        f" {schedule.length} s of traffic, parts of {schedule.part_bytes} bytes"
     )
     lines: list[tuple[float, str]] = [(at, f"FAULT {fault}") for at, fault in history.applied]
     lines += [(at, f"JUMP  {seconds} s") for at, seconds in history.jumps]

@@ -116,7 +116,11 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """One simulation, before it runs."""
+    """One simulation, before it runs.
+
+    Attributes:
+        part_bytes: the size of the parts that large messages are cut into; None: too large for any here.
+    """
 
     seed: int
     workers: int
@@ -132,6 +136,7 @@ class Schedule:
     close_timeout: float
     asks: tuple[Ask, ...]
     faults: tuple[Fault, ...]
+    part_bytes: int | None
 
     @property
     def kinds(self) -> set[str]:
@@ -181,6 +186,8 @@ def make_schedule(seed: int) -> Schedule:
         close_timeout=pick((0.0, 0.0, 0.5)),
         asks=tuple(_asks(chance, chance.randint(10, 60), workers, containers, length)),
         faults=tuple(_fault(chance, kinds, chance.random() * length, workers, containers) for _ in range(faults)),
+        # Of a chance of its own: the other half of the seeds are what they were before there were parts.
+        part_bytes=random.Random(f"{seed} parts").choice((None, None, 300, 1000)),
     )
 
 

@@ -1,0 +1,245 @@
+"""Parts that arrive: replies at an engine, requests at a container. What is whole goes on as if it had come so."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..message import Executed
+from .kinds import Code, Kind
+from .outbox import Item
+from .parts import Assembler, Outcome, Room
+from .wire import LINK_TAG, Message, MessageReader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..config import Limits
+    from .encoder import Encoder
+    from .ledger import Ledger
+    from .peer import Peer
+    from .wire import Record
+
+__all__ = ["Downloads", "Uploads"]
+
+ENGINES_WORTH = 8
+"""How many times ``Limits.queued_bytes`` the requests in parts of all engines may have together."""
+
+PATIENCE = 60.0
+"""Seconds without a part after which a container gives up a request in parts: it holds room that others want."""
+
+RETRY_AFTER = 1.0
+"""Seconds after which an engine may try again for which there was no room."""
+
+
+class Downloads:
+    """Replies in parts, of one link.
+
+    Args:
+        ledger: the requests.
+        encoder: packs what the container is told.
+        limits: this side's.
+
+    Attributes:
+        in_place: parts that belong to replies somebody waits for, since this was last set to 0.
+    """
+
+    def __init__(self, ledger: Ledger, encoder: Encoder, limits: Limits) -> None:
+        self.in_place = 0
+        self._stops = 0  # replies that the container may break off, since it was told that nobody waits for them
+        self._ledger = ledger
+        self._encoder = encoder
+        self._assembler = Assembler(limits.message_bytes)
+        self._reader = MessageReader(limits, Kind.RESPONSE)
+
+    def part(self, tag: bytes, record: Record, now: float) -> Message | None:
+        """A part has come.
+
+        Returns:
+            The message whose last part it was.
+        """
+        _, offset, sizes, pieces = record
+        ledger, assembler = self._ledger, self._assembler
+        if assembler.count(record):
+            self._tell()
+        if tag not in ledger.pending:
+            if sizes is not None or tag == assembler.tag:
+                # Its caller is gone: the container need not send the rest.
+                assembler.refuse(tag)
+                ledger.replied(tag, record)
+                self._cancel(tag)
+            return None
+        outcome = Outcome.TAKEN
+        if sizes is not None:
+            if assembler.tag:
+                self._broken_off()
+            outcome = assembler.begin(tag, sizes, now) if tag in ledger.pending else Outcome.MALFORMED
+        if outcome is Outcome.TAKEN:
+            outcome = assembler.put(tag, offset, pieces, now)
+        if outcome is Outcome.DROPPED:
+            return None
+        if outcome is Outcome.TAKEN or outcome is Outcome.WHOLE:
+            self.in_place += 1
+            ledger.progress.received(tag, assembler.received, assembler.total)
+            return self._whole() if outcome is Outcome.WHOLE else None
+        ledger.undecodable(tag)
+        self._cancel(tag)
+        return None
+
+    def drop(self, tag: bytes) -> None:
+        """CANCEL goes out: nobody waits for a reply any more."""
+        self._stops += 1
+        if tag == self._assembler.tag:
+            self._assembler.drop()
+
+    def restart(self) -> None:
+        """There is no connection, or a new one."""
+        self._stops = 0
+        self._assembler.restart()
+
+    def _broken_off(self) -> None:
+        """Another reply begins, or the same one anew, before the last part of one has come."""
+        if self._stops:
+            # It was cancelled, and its id then issued again, while its first part was on its way.
+            self._stops -= 1
+            self._assembler.drop()
+        else:
+            self._ledger.undecodable(self._assembler.tag)
+
+    def _whole(self) -> Message:
+        self._tell()
+        tag = self._assembler.tag
+        message = self._reader.read(self._assembler.take_whole())
+        if [record[0] for _, record in message.records] in ([Kind.RESPONSE], [Kind.ERROR]):
+            return message
+        return Message([], message.size, [tag])
+
+    def _tell(self) -> None:
+        self._ledger.outbox.put_control(self._encoder.pack([Kind.TAKEN, self._assembler.read()]))
+
+    def _cancel(self, tag: bytes) -> None:
+        if tag != LINK_TAG:
+            self._ledger.outbox.put_control(self._encoder.pack([Kind.CANCEL]), tag)
+
+
+class Uploads:
+    """Requests in parts, of all engines of one container.
+
+    Args:
+        limits: bounds.
+        error: packs an ERROR, from its code, ``executed``, text and detail.
+
+    Attributes:
+        room: what all of them may take.
+        is_running: whether a request of an engine runs already. Whoever runs requests sets it.
+    """
+
+    def __init__(self, limits: Limits, error: Callable[[int, Executed, str, dict[str, object] | None], bytes]) -> None:
+        self.room = Room(ENGINES_WORTH * limits.queued_bytes)
+        self.is_running: Callable[[Peer, bytes], bool] = lambda peer, tag: False
+        self._limits = limits
+        self._pack_error = error
+        self._reader = MessageReader(limits, Kind.REQUEST)
+
+    def part(
+        self,
+        peer: Peer,
+        tag: bytes,
+        record: Record,
+        now: float,
+        requests: list[Any],
+        refused: list[tuple[Peer, Item]],
+    ) -> bool:
+        """A part has come.
+
+        Args:
+            peer: from whom.
+            tag: of its request.
+            record: the PART.
+            now: the time.
+            requests: takes the request that is whole: engine, tag, record and size.
+            refused: takes engine and ERROR of one that cannot be taken in.
+
+        Returns:
+            Whether it meant anything.
+        """
+        _, offset, sizes, pieces = record
+        assembler = peer.assembler
+        if assembler.count(record):
+            peer.control([Kind.TAKEN, assembler.read()])
+        if tag == LINK_TAG:
+            return False
+        outcome = Outcome.TAKEN
+        if sizes is not None:
+            if assembler.tag:  # which is not over, and was not cancelled
+                refused.append((peer, self._refusal(peer, assembler.tag, Outcome.MALFORMED)))
+            outcome = assembler.begin(tag, sizes, now)
+            if outcome is Outcome.TAKEN and not self._has_room(peer, tag):
+                assembler.refuse(tag)
+                outcome = Outcome.CROWDED
+        if outcome is Outcome.TAKEN:
+            outcome = assembler.put(tag, offset, pieces, now)
+        if outcome is Outcome.WHOLE and not self._whole(peer, now, requests):
+            outcome = Outcome.MALFORMED
+        if outcome in (Outcome.MALFORMED, Outcome.TOO_LARGE, Outcome.CROWDED):
+            refused.append((peer, self._refusal(peer, tag, outcome)))
+        return outcome is not Outcome.DROPPED
+
+    def cancel(self, peer: Peer, tag: bytes) -> None:
+        """The engine does not wait for a request, and so neither for the rest of its reply."""
+        if tag == peer.assembler.tag:
+            peer.assembler.drop()
+        peer.outbox.drop_large(tag)
+
+    def take_care(self, peer: Peer, now: float) -> bool:
+        """Whether a request was given up whose parts do not come: its engine is to be told."""
+        assembler = peer.assembler
+        if not assembler.tag or now - assembler.came_at <= PATIENCE:
+            return False
+        text = f"for {PATIENCE:.0f} s none of its parts has come"
+        peer.outbox.put(self._error(peer, assembler.tag, Code.OVERLOADED, text))
+        assembler.drop()
+        return True
+
+    def _whole(self, peer: Peer, now: float, requests: list[Any]) -> bool:
+        """The last part was there; False: together they are no request."""
+        assembler = peer.assembler
+        peer.control([Kind.TAKEN, assembler.read()])
+        tag, under_way = assembler.tag, now - assembler.began_at
+        message = self._reader.read(assembler.take_whole())
+        if [record[0] for _, record in message.records] != [Kind.REQUEST]:
+            return False
+        ((_, record),) = message.records
+        if record[2] is not None:
+            # It counts from the first part, in which it may have been written already.
+            record[2] -= int(under_way * 1000)
+        requests.append((peer, tag, record, message.size))
+        return True
+
+    def _has_room(self, peer: Peer, tag: bytes) -> bool:
+        """Whether the request may run beside those that do; if it is one of them, it has come again."""
+        large = peer.large_in_flight
+        full = large > 0 and large + peer.assembler.total > self._limits.queued_bytes
+        return not full or self._is_known(peer, tag)
+
+    def _is_known(self, peer: Peer, tag: bytes) -> bool:
+        replies = peer.replies
+        return tag in replies.entries or tag in replies.stones or self.is_running(peer, tag)
+
+    def _refusal(self, peer: Peer, tag: bytes, outcome: Outcome) -> Item:
+        if outcome is Outcome.TOO_LARGE:
+            most = self._limits.message_bytes
+            text = f"the request is larger than the {most} bytes that the container accepts (Limits.message_bytes)"
+            return self._error(peer, tag, Code.MALFORMED, text)
+        if outcome is Outcome.MALFORMED:
+            text = (
+                "the parts of the request are not those of one, or it is beyond the container's Limits (depth, items)"
+            )
+            return self._error(peer, tag, Code.MALFORMED, text)
+        text = "there is no room for a request of this size beside the others (Limits.queued_bytes)"
+        return self._error(peer, tag, Code.OVERLOADED, text)
+
+    def _error(self, peer: Peer, tag: bytes, code: int, text: str) -> Item:
+        # What comes again may have run, whatever becomes of the rest of it.
+        executed = Executed.UNKNOWN if self._is_known(peer, tag) else Executed.NO
+        detail: dict[str, object] | None = {"retry_after": RETRY_AFTER} if code == Code.OVERLOADED else None
+        return Item(tag, self._pack_error(code, executed, text, detail))

@@ -1,0 +1,36 @@
+"""Large messages that need not be large: a simulated world may cut them into parts of some hundred bytes."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from mpzmq.handlers import admission
+from mpzmq.protocol import ledger, outbox, parts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["parts_of"]
+
+
+@contextlib.contextmanager
+def parts_of(size: int | None) -> Iterator[None]:
+    """Cuts messages into parts of this size; None: as always."""
+    if size is None:
+        yield
+        return
+    changed: list[tuple[Any, str, int]] = [
+        *((module, "PART_BYTES", size) for module in (parts, outbox, ledger, admission)),
+        (parts, "TAKEN_EVERY", size),
+        (parts, "UNREAD_BYTES", 4 * size),
+        (parts, "FEWEST_BYTES", size // 2),
+    ]
+    before = [(module, name, getattr(module, name)) for module, name, _ in changed]
+    for module, name, value in changed:
+        setattr(module, name, value)
+    try:
+        yield
+    finally:
+        for module, name, value in before:
+            setattr(module, name, value)
