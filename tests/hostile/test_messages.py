@@ -88,7 +88,7 @@ async def test_what_is_well_formed_among_them_does_run(target: Target) -> None:
         tag = uuid4().bytes
         await liar.say(tag, request(1, "x"))
         assert (await liar.answer_to(tag))[0] == Kind.RESPONSE
-        await liar.lie(SEED, range(1000), Kind.REQUEST)
+        await liar.lie(SEED, range(1500), Kind.REQUEST)
         await liar.until_read_by_tag()
         await target.unharmed(grown=24)
         assert sum(tag in target.allowed for tag in target.ran) > 10
