@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from mpzmq.config import Limits
-from mpzmq.engine.requests import request_tags
 from mpzmq.handlers.admission import Admission
 from mpzmq.handlers.dispatch import Dispatcher
 from mpzmq.handlers.registry import Function, Registry
 from mpzmq.protocol.encoder import Encoder
 from mpzmq.protocol.entry import Entry, encode_request, remaining_ms
 from mpzmq.protocol.handshake import Inbox, Sessions
-from mpzmq.protocol.ids import UsedIds
+from mpzmq.protocol.ids import UsedIds, request_tags
 from mpzmq.protocol.kinds import Kind, Op
 from mpzmq.protocol.ledger import Ledger
 from mpzmq.protocol.outbox import Item, Outbox

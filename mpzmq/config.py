@@ -101,7 +101,7 @@ class Limits:
 
     Attributes:
         message_bytes: the largest message, in either direction; also told to the other side.
-        in_flight: requests of one link, or of one session in a container, that have not ended.
+        in_flight: requests of one link, or of one session in a container, that have not ended; and as many calls.
         window: messages that an engine may send before this container has read them.
         queued_bytes: bytes that wait in one link or session for the other side to read; in a session 8 times as many,
             as long as the engine's connection takes something every now and then.
@@ -158,3 +158,19 @@ class Limits:
 DEFAULT_RECONNECT = ReconnectPolicy()
 DEFAULT_HEARTBEAT = HeartbeatPolicy()
 DEFAULT_LIMITS = Limits()
+
+
+def checked_timeout(timeout: float | None) -> float | None:
+    """The timeout of a request, in seconds; None: no deadline.
+
+    Raises:
+        TypeError: it is no number.
+        ValueError: it is more than ``MAX_SECONDS``, or no number of seconds at all.
+    """
+    if timeout is None:
+        return None
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
+        raise TypeError(f"timeout is a number of seconds or None, not {type(timeout).__name__}")
+    if not timeout <= MAX_SECONDS:  # NaN compares with nothing
+        raise ValueError(f"timeout is {timeout}, and at most {MAX_SECONDS:,.0f} seconds: None is no deadline")
+    return timeout

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Coroutine, Iterator, Mapping
 
 __all__ = ["RequestContext", "current_request", "detached"]
 
@@ -17,12 +17,12 @@ class RequestContext:
     """The request that a handler works for.
 
     A handler receives it through a parameter annotated ``RequestContext``; :func:`current_request` finds it
-    anywhere below the handler. The container makes it.
+    anywhere below the handler. The container makes it, or the worker for its own functions.
 
     Attributes:
         function: the name of the function; None for plain INVOKE.
-        peer: the name of the engine that asks.
-        user: the authenticated name of the engine; None on a connection without security.
+        peer: the name of the engine that asks; in a function of a worker, that of the container that calls it.
+        user: the authenticated name of the engine; None on a connection without security, and in a worker.
         metadata: what the caller sent along.
         deadline: the time at which the caller stops waiting, on the event loop's clock; None: never.
         state: the value of the server's lifespan.
@@ -50,6 +50,39 @@ class RequestContext:
     def remaining(self) -> float | None:
         """Seconds until the deadline, 0.0 when it has passed; None when there is none."""
         return None if self.deadline is None else max(0.0, self.deadline - self._clock())
+
+    @property
+    def parent(self) -> UUID | None:
+        """In a function of a worker, the id of the request inside which it is called; None in a container."""
+        return None
+
+    @property
+    def remote_id(self) -> UUID | None:
+        """In a function of a worker, the id of the container that calls it; None in a container."""
+        return None
+
+    def call(
+        self, function: str, /, *args: Any, timeout: float | None = 30.0, **kwargs: Any
+    ) -> Coroutine[Any, Any, Any]:
+        """Calls a function of the engine that asked, over the same connection; to be awaited in the request.
+
+        Args:
+            function: its name, as registered with ``@worker.function``.
+            args, kwargs: its arguments.
+            timeout: seconds until ``RequestTimeout``, though never longer than what is left of the request; None: as
+                long as that.
+
+        Returns:
+            What the function returned.
+
+        Raises:
+            Unsupported, InvalidArguments, Refused, RemoteError, RequestTimeout, Overloaded: as for requests.
+            RequestCancelled: the request has ended, and the call with it.
+            ConnectionClosed: the engine's session has ended.
+            EncodeError, MessageTooLarge: the arguments cannot be sent.
+            RuntimeError: the handler cannot await, or is none of a container.
+        """
+        raise RuntimeError("this request has no engine that could be called")
 
     def __repr__(self) -> str:
         return f"<RequestContext {self.request_id} function={self.function!r} peer={self.peer!r}>"

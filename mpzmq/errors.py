@@ -206,7 +206,10 @@ class RequestTimeout(RequestError, TimeoutError):
 
 
 class RequestCancelled(RequestError):
-    """The container ended the handler: a drain or close ran out, or the handler cancelled itself."""
+    """The container ended the handler: a drain or close ran out, or the handler cancelled itself.
+
+    For a call of a handler to its engine: the request inside which it is made has ended.
+    """
 
     executed = Executed.YES
 

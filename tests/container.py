@@ -7,7 +7,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from mpzmq import ContainerServer, HeartbeatPolicy
+from mpzmq import ContainerServer, HeartbeatPolicy, RequestContext
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -72,6 +72,11 @@ def build(heartbeat: HeartbeatPolicy) -> ContainerServer:
     @server.function
     def pid() -> int:
         return os.getpid()
+
+    @server.function
+    async def ask(function: str, word: object, context: RequestContext) -> object:
+        """Calls its engine."""
+        return await context.call(function, word)
 
     return server
 

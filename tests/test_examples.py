@@ -91,7 +91,7 @@ def one_line(text: str) -> str:
 def test_every_example_is_tested() -> None:
     names = {path.name for path in EXAMPLES.glob("*.py")}
     tested = {"arrays.py", "fastapi_app.py", "fan_out.py", "functions.py", "notebook.py", "state.py"}
-    tested |= {"chat.py", "stream_logs.py", "upload.py"}
+    tested |= {"chat.py", "progress.py", "stream_logs.py", "upload.py"}
     assert names == tested | {"echo_server.py", "hello_client.py", "reconnect.py", "rollout.py"}
     readme = (EXAMPLES / "README.md").read_text("utf-8")
     assert all(f"({name})" in readme for name in names)
@@ -268,6 +268,18 @@ def test_functions() -> None:
     assert "did you mean 'add'?" in lines[7]
     assert lines[8].endswith("it is add(a: int, b: int = 10) -> int")
     assert [line.split("(")[0].strip() for line in lines[9:]] == ["add", "patient", "blocking_code", "pay"]
+
+
+def test_progress() -> None:
+    assert lines_of("progress.py") == [
+        "kitchen is at 50%",
+        "kitchen is at 100%",
+        "a cake",
+        "kitchen is at 50%",
+        "no cake: 0 of 100 g butter",
+        "the engine does not look for guests any more",
+        "nobody came, executed YES",
+    ]
 
 
 def test_state() -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import math
 from typing import TYPE_CHECKING
 
 from ..handlers.admission import Admission
 from ..handlers.dispatch import Dispatcher
+from ..handlers.flowing import ring_all
+from ..handlers.timers import Timers
 from ..message import Executed
 from ..protocol.handshake import Inbox, Sessions
 from ..protocol.kinds import Code, Goodbye, Kind
@@ -19,6 +20,7 @@ from ..protocol.replies import NOT_KEPT_TEXT, Reply
 from ..protocol.wire import MessageReader
 from ..transport.base import Curve, Delivery, SocketSettings
 from .builtin import builtin
+from .calls import Calls
 from .guard import Guard
 
 if TYPE_CHECKING:
@@ -40,10 +42,6 @@ _CONNECTED, _CLOSED, _SENT = PeerState.CONNECTED, PeerState.CLOSED, Delivery.SEN
 
 FULL_RETRY = 0.01
 """Seconds until a message that an engine's connection did not take is tried again."""
-
-MARK_AFTER = 0.1
-"""Seconds, and twice as many at most, after which an engine is told that a handler has begun: most have ended by then,
-and need no word of it."""
 
 LINGER = 0.2
 """Seconds that engines have to read the last words when the server closes."""
@@ -75,6 +73,8 @@ class Hub:
         admission = Admission(registry, self.sessions, limits, builtin(registry, self.sessions, name))
         self.dispatcher = Dispatcher(admission, self.sessions, limits, self._reply, self._stir, name)
         self.sessions.uploads.is_running = self.dispatcher.is_running
+        self._timers = Timers(self.dispatcher, self._loop, self._flush)
+        self._calls = self.sessions.calls = Calls(self.sessions, limits, self._stir)
         self._reader = MessageReader(limits, answered=Kind.REQUEST)
         self.security = security
         self._guard: Guard | None = None
@@ -96,9 +96,6 @@ class Hub:
         self._progress = asyncio.Event()
         self._full: dict[Peer, None] = {}  # whose connections did not take a message; each attempt costs what waits
         self._retry: asyncio.TimerHandle | None = None
-        self._deadline: asyncio.TimerHandle | None = None
-        self._armed_for = math.inf
-        self._marking: asyncio.TimerHandle | None = None
         self._care_interval = heartbeat.interval / 2
         self._care = self._loop.call_later(self._care_interval, self._take_care)
 
@@ -117,6 +114,8 @@ class Hub:
             self.sessions.receive(route, self._reader.read(frames[1:]), inbox, now, user)
         if self.sessions.heedless:
             self._cut_heedless()
+        if self.sessions.answered:
+            self._calls.settle()
         # The replies of handlers that end at once leave together.
         gathering, self._gathering = self._gathering, True
         try:
@@ -133,9 +132,7 @@ class Hub:
         if len(inbox.requests) > 1 and not gathering:
             # Their tasks run in the next pass: the first reply alone would wake the engine for it.
             self._gather()
-        self._arm()
-        if self._marking is None and self.dispatcher.in_flight:
-            self._marking = self._loop.call_later(MARK_AFTER, self._mark)
+        self._timers.arm()
 
     def _curve(self, security: Security | None) -> Curve | None:
         if security is None:
@@ -165,6 +162,7 @@ class Hub:
             log.warning("engine %r is cut off: the key of %r is not on the allow-list any more", peer.name, name)
             self.sessions.cut_off(peer, NOT_ALLOWED)
             inbox.departed.add(peer)
+        self._calls.settle()
         self.dispatcher.start(inbox, self._loop.time())
         self._tell_given_up()
         self._flush()
@@ -213,10 +211,11 @@ class Hub:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LINGER):
                 await self._all_read()
-        for timer in (self._retry, self._deadline, self._care, self._marking):
+        for timer in (self._retry, self._care):
             if timer is not None:
                 timer.cancel()
-        self._closed = True
+        self._timers.close()
+        self._closed = self._calls.is_closed = True
         await self.router.close(LINGER)
 
     def _reply(self, peer: Peer, item: Item) -> None:
@@ -244,7 +243,7 @@ class Hub:
             self._flush()
 
     def _stir(self, peer: Peer) -> None:
-        """Items of a stream, or word of one, may leave: as for replies, the first of a pass at once."""
+        """Items of a stream, a call, or word of one may leave: as for replies, the first of a pass at once."""
         self.sessions.dirty[peer] = None
         if not self._gathering:
             self._gather()
@@ -272,11 +271,7 @@ class Hub:
             self.router.send(route, frames)
         self._flush_peers(sessions)
         if sessions.bells:
-            bells = sessions.bells.copy()
-            sessions.bells.clear()
-            for bell in bells:
-                if bell is not None:  # nobody has waited yet
-                    bell.ring()
+            ring_all(sessions.bells)
 
     def _flush_peers(self, sessions: Sessions) -> None:
         now = self._loop.time()
@@ -306,25 +301,11 @@ class Hub:
         self._full.clear()
         self._flush()
 
-    def _arm(self) -> None:
-        when = self.dispatcher.deadlines.next()
-        if when is None or self._armed_for <= when:
-            return
-        if self._deadline is not None:
-            self._deadline.cancel()
-        self._deadline = self._loop.call_at(when, self._expire)
-        self._armed_for = when  # not asked of the handle: uvloop's has no when() if the time has come already
-
-    def _expire(self) -> None:
-        self._deadline = None
-        self._armed_for = math.inf
-        self.dispatcher.expire(self._loop.time())
-        self._arm()
-
     def _take_care(self) -> None:
         self._care = self._loop.call_later(self._care_interval, self._take_care)
         now = self._loop.time()
         self.sessions.take_care(now)
+        self._calls.settle()
         for peer in [peer for peer in self.sessions.connected() if peer.is_deaf(now - self._patience)]:
             self._give_up(peer)
         self._tell_given_up()
@@ -335,9 +316,3 @@ class Hub:
         for route, frames in list(self.sessions.given_up.items()):
             if self.router.send(route, frames) is not Delivery.FULL:
                 del self.sessions.given_up[route]
-
-    def _mark(self) -> None:
-        self._marking = None
-        if self.dispatcher.mark_started():
-            self._marking = self._loop.call_later(MARK_AFTER, self._mark)
-        self._flush()

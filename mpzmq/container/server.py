@@ -9,12 +9,13 @@ import os
 import socket
 import threading
 import warnings
-from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 from uuid import UUID, uuid4
 
 from ..address import parse_address
 from ..config import DEFAULT_HEARTBEAT, DEFAULT_LIMITS
-from ..handlers.registry import Function, Registry
+from ..handlers.registration import Registration
+from ..handlers.registry import Function
 from ..home import Home
 from ..message import Status
 from ..protocol.kinds import Goodbye
@@ -41,7 +42,7 @@ log = logging.getLogger(__name__)
 _H = TypeVar("_H", bound="Callable[..., Any]")
 
 
-class ContainerServer:
+class ContainerServer(Registration):
     """Serves functions and plain requests to any number of engines.
 
     Constructing opens nothing and binds to no event loop; serving starts with :meth:`bind`.
@@ -67,12 +68,12 @@ class ContainerServer:
         limits: Limits = DEFAULT_LIMITS,
         security: Security | None = None,
     ) -> None:
+        super().__init__()
         self.name = f"{socket.gethostname()}/{os.getpid()}" if name is None else name
         self._lifespan = lifespan
         self._heartbeat = heartbeat
         self._limits = limits
         self._transport: Transport = ZmqTransport()
-        self._registry = Registry()
         self._home = Home("server")
         self._status = Status.RUNNING
         self._hub: Hub | None = None
@@ -99,59 +100,6 @@ class ContainerServer:
             raise ValueError("there is a handler for plain requests already: a server has one")
         self._registry.invoke = Function(None, handler)
         return handler
-
-    # fmt: off
-    @overload
-    def function(
-        self, handler: _H, /, *,
-        name: str | None = None, thread: bool = False, cancellable: bool = True, max_concurrency: int | None = None,
-    ) -> _H: ...
-
-    @overload
-    def function(
-        self, handler: None = None, /, *,
-        name: str | None = None, thread: bool = False, cancellable: bool = True, max_concurrency: int | None = None,
-    ) -> Callable[[_H], _H]: ...
-    # fmt: on
-
-    def function(
-        self,
-        handler: _H | None = None,
-        /,
-        *,
-        name: str | None = None,
-        thread: bool = False,
-        cancellable: bool = True,
-        max_concurrency: int | None = None,
-    ) -> _H | Callable[[_H], _H]:
-        """Registers a function that engines call by name; as a decorator, or as a plain call for bound methods.
-
-        ``async def`` handlers run in tasks of their own, plain ones on the event loop.
-
-        Args:
-            handler: the function.
-            name: under which it is called; by default its own.
-            thread: run it in a worker thread, for code that blocks.
-            cancellable: False: it runs to its end whatever caller and deadline do, and its reply is kept.
-            max_concurrency: so many of its runs at once, of all engines; others wait, in order. None: any number.
-
-        Returns:
-            The handler, unchanged.
-
-        Raises:
-            ValueError: the name is taken, or ``max_concurrency`` is less than 1.
-            TypeError: it cannot be called this way.
-        """
-
-        def register(handler: _H) -> _H:
-            own = getattr(handler, "__name__", None)
-            if name is None and own is None:
-                raise TypeError(f"{handler!r} has no name of its own: pass name=")
-            options: dict[str, Any] = {"cancellable": cancellable, "max_concurrency": max_concurrency}
-            self._registry.add(Function(name or own, handler, thread=thread, **options))
-            return handler
-
-        return register if handler is None else register(handler)
 
     def on_state_change(self, handler: _H) -> _H:
         """Registers what runs before the reply to SETSTATE, with the new :class:`Status`; it may raise ``Refused``.

@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ..failure import Failure, FailureKind
+from ..handlers.flowing import ring_all
 from ..protocol.link import Link
 from ..protocol.outbox import ENOUGH_BYTES
 from ..protocol.verdicts import Verdicts
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from ..protocol.wire import MessageReader
     from ..security import Security
     from ..transport.base import Dealer, Frames, Transport
+    from .functions import EngineFunctions
 
 __all__ = ["Connection"]
 
@@ -60,6 +62,7 @@ class Connection:
         engine_name: what the worker calls itself.
         codec: writes and reads records; all links of a worker share one (16 KiB of memory a link).
         used_ids: what all links of a worker remember together.
+        functions: what the container may call.
         security: the engine's keys, and the container's.
         transport: makes the socket.
         publish: takes the events of the link.
@@ -79,6 +82,7 @@ class Connection:
         limits: Limits,
         codec: tuple[Encoder, MessageReader],
         used_ids: UsedIds,
+        functions: EngineFunctions,
         security: Security | None,
         transport: Transport,
         publish: Callable[[LinkEvent], None],
@@ -91,7 +95,10 @@ class Connection:
         now = self.loop.time()
         verdicts = Verdicts(remote_id, name, address.text)
         policies = reconnect, heartbeat, limits
-        self.link = Link(verdicts, session, engine_name, *policies, encoder, used_ids, once=once, now=now)
+        self._functions = functions
+        self._callee = callee = functions.callee(name, remote_id, self)
+        given = *policies, encoder, used_ids
+        self.link = Link(verdicts, session, engine_name, *given, once=once, now=now, callee=callee)
         self.watchers = Watchers(self.link.ledger.progress)
         self._reader = ComputerEngineReader(self.link, messages, limits.in_flight)
         self._settings = SocketSettings(
@@ -205,18 +212,27 @@ class Connection:
             self._give_up(link.turned_away)
         if link.ledger.progress.news:
             self.watchers.tell()
+        if self._callee.has_asked:
+            self._serve()
         if link.ledger.ended:
             self._end(link.ledger.take_ended())
         if link.ledger.bells:
-            self._ring()
+            ring_all(link.ledger.bells)
         if link.news.events:
             self._tell()
-        if link.ledger.outbox or link.ledger.outflows:
+        if link.ledger.outbox or link.ledger.outflows or self._callee.outbox:
             self._flush()
         if self._timer is None:
             self._arm()
         if link.is_over:
             self._shut(GOODBYE_LINGER)
+
+    def _serve(self) -> None:
+        """Starts and ends what the container has asked."""
+        self._functions.serve(self._callee)
+        if self._callee.is_flooded:
+            detail = "it asks more of this engine than it takes answers for"
+            self._give_up(Failure(FailureKind.LOST, detail, was_up=True))
 
     def _end(self, ended: Sequence[tuple[asyncio.Future[Any], Any]]) -> None:
         for waiter, outcome in ended:
@@ -231,14 +247,6 @@ class Connection:
             # them: the first alone would wake the container for one request (64 in flight: half the messages).
             self._gather()
         self._wake()
-
-    def _ring(self) -> None:
-        """Wakes those who wait for streams."""
-        bells = self.link.ledger.bells.copy()
-        self.link.ledger.bells.clear()
-        for bell in bells:
-            if bell is not None:  # nobody has waited yet
-                bell.ring()
 
     def _tell(self) -> None:
         link = self.link
@@ -265,6 +273,12 @@ class Connection:
             return
         link = self.link
         now = self.loop.time()
+        while link.welcomed and (outgoing := self._callee.next_outgoing(now)) is not None:
+            self._refused = not dealer.send(outgoing.frames)
+            if self._refused:
+                self._callee.outbox.take_back(outgoing)
+                return
+            self._callee.sent(outgoing)
         while (outgoing := link.next_outgoing(now)) is not None:
             self._refused = not dealer.send(outgoing.frames)
             if self._refused:
@@ -273,7 +287,7 @@ class Connection:
             link.sent(outgoing, now)
             self._reader.sent(len(outgoing.items))
         if link.ledger.bells:
-            self._ring()
+            ring_all(link.ledger.bells)
 
     def _gather(self) -> None:
         self._first_left = self._gathering = True
@@ -331,6 +345,7 @@ class Connection:
         if self._dealer is not None:
             dealer, self._dealer = self._dealer, None
             dealer.close(linger)
+            self._functions.depart(self._callee)
         self._wake()
 
     # Names

@@ -22,9 +22,9 @@ from ..errors import (
 from ..message import Executed, LinkState
 from ..protocol.digest import digest_of
 from ..protocol.entry import Entry, encode_request, remaining_ms
+from ..protocol.ids import request_tags
 from ..protocol.kinds import Flag, Op
 from .options import UNSET, Options
-from .requests import request_tags
 
 if TYPE_CHECKING:
     from ..home import Home

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from ..config import MAX_SECONDS
+from ..config import checked_timeout
 from ..protocol.entry import remaining_ms
 
 if TYPE_CHECKING:
@@ -47,11 +47,8 @@ class Options:
     milliseconds: int | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
-        if self.timeout is not None and (isinstance(self.timeout, bool) or not isinstance(self.timeout, int | float)):
-            raise TypeError(f"timeout is a number of seconds or None, not {type(self.timeout).__name__}")
-        if self.timeout is not None and not self.timeout <= MAX_SECONDS:  # NaN compares with nothing
-            raise ValueError(f"timeout is {self.timeout}, and at most {MAX_SECONDS:,.0f} seconds: None is no deadline")
-        if self.timeout is not None:
+        if checked_timeout(self.timeout) is not None:
+            assert self.timeout is not None
             object.__setattr__(self, "milliseconds", remaining_ms(self.timeout, 0.0))
         if self.progress is not None and not callable(self.progress):
             raise TypeError(f"progress is called with a Progress; {type(self.progress).__name__} cannot be called")

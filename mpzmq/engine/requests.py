@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -10,11 +9,9 @@ from ..message import Description, FunctionDescription, Method, Status
 from ..protocol.kinds import Op
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ..protocol.wire import Record
 
-__all__ = ["asked", "checked_id", "checked_name", "description", "request_tags"]
+__all__ = ["asked", "checked_id", "checked_name", "description"]
 
 NIL = UUID(int=0)
 
@@ -45,22 +42,6 @@ def asked(method: Method, data: Any) -> tuple[int, tuple[Any, ...]]:
     if method is Method.GETSTATE:
         return Op.GETSTATE, ()
     return (Op.SETSTATE, (Status(data),)) if method is Method.SETSTATE else (Op.INVOKE, (data,))
-
-
-def request_tags() -> Callable[[int], bytes]:
-    """Makes request ids for callers that choose none: UUIDs of version 8, random in front, a number behind.
-
-    Drawing each from the system's randomness would take as long as encoding the request.
-    """
-    front = bytearray(os.urandom(8))
-    front[6] = front[6] & 0x0F | 0x80
-    prefix = bytes(front)
-    variant = 1 << 63  # the bits of RFC 9562
-
-    def request_tag(number: int) -> bytes:
-        return prefix + (variant + number).to_bytes(8)
-
-    return request_tag
 
 
 def checked_id(request_id: object) -> bytes:

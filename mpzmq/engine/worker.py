@@ -16,6 +16,7 @@ from uuid import UUID, uuid4
 from ..address import parse_address
 from ..config import DEFAULT_HEARTBEAT, DEFAULT_LIMITS, DEFAULT_RECONNECT
 from ..errors import ConnectError, ConnectTimeout
+from ..handlers.registration import Registration
 from ..home import Home
 from ..message import LinkState, Progress
 from ..protocol.encoder import Encoder
@@ -27,6 +28,7 @@ from ..statistics import Statistics
 from ..transport.tcp import ZmqTransport
 from .connection import Connection
 from .events import EventStream
+from .functions import EngineFunctions
 from .options import Options
 from .requests import NIL
 from .service import EngineService
@@ -45,7 +47,7 @@ if TYPE_CHECKING:
 __all__ = ["ComputerEngineWorker"]
 
 
-class ComputerEngineWorker:
+class ComputerEngineWorker(Registration):
     """The engine's side: connects to containers and talks to them.
 
     Constructing opens nothing and binds to no event loop. Use it as ``async with worker:``, or start
@@ -61,6 +63,8 @@ class ComputerEngineWorker:
         ValueError, TypeError: the security is that of a container, or none.
     """
 
+    _streams = False
+
     def __init__(
         self,
         *,
@@ -69,11 +73,13 @@ class ComputerEngineWorker:
         limits: Limits = DEFAULT_LIMITS,
         security: Security | None = None,
     ) -> None:
+        super().__init__()
         self._security = of_engine(security)
         self._reconnect = reconnect
         self._heartbeat = heartbeat
         self.limits = limits
         self._codec = Encoder(limits), MessageReader(limits, answered=Kind.RESPONSE)
+        self._functions = EngineFunctions(self._registry, limits, self._codec[0])
         self.used_ids = UsedIds()
         self._transport: Transport = ZmqTransport()
         self.home = Home("worker")
@@ -183,6 +189,7 @@ class ComputerEngineWorker:
             self._closed = True
             for remote_id in list(self._connections):
                 self._end(remote_id, "the worker was closed")
+            await self._functions.close()
             await self._transport.release()
         finally:
             self._closing = None
@@ -259,6 +266,7 @@ class ComputerEngineWorker:
             limits=self.limits,
             codec=self._codec,
             used_ids=self.used_ids,
+            functions=self._functions,
             security=of_engine(security) or self._security,
             transport=self._transport,
             publish=self._publish,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from ..message import Status
 from ..protocol.kinds import GIVES, NAMED, STREAMED, TAKES, Code, Op
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ..config import Limits
-    from ..protocol.handshake import Sessions
+    from ..protocol.faces import Asker, Host
     from ..protocol.peer import Peer
     from ..protocol.replies import ReplyCache
     from ..protocol.wire import Record
@@ -78,12 +78,16 @@ class Admission:
 
     Args:
         registry: the handlers.
-        sessions: the engines, for status and draining.
+        sessions: whose they are, for status and draining.
         limits: bounds.
         builtin: what is answered without a handler of the user's, by operation.
+        asker: who asks, in a word.
     """
 
-    def __init__(self, registry: Registry, sessions: Sessions, limits: Limits, builtin: Mapping[int, Function]) -> None:
+    def __init__(
+        self, registry: Registry, sessions: Host, limits: Limits, builtin: Mapping[int, Function], asker: str = "engine"
+    ) -> None:
+        self._asker = asker
         self._registry = registry
         self._functions = registry.functions
         self._sessions = sessions
@@ -94,7 +98,7 @@ class Admission:
         self._count = self._bytes = self._large = 0
         self._builtin = builtin
 
-    def judge(self, peer: Peer, record: Record, size: int) -> Function | Refusal:
+    def judge(self, peer: Asker, record: Record, size: int) -> Function | Refusal:
         """What is to be called for a REQUEST, or why it is not.
 
         Args:
@@ -134,8 +138,8 @@ class Admission:
         replies = peer.replies
         if len(replies.entries) + len(replies.stones) >= replies.most_entries and self._is_crammed(replies):
             text = (
-                f"{len(replies)} of this engine's requests ended without their replies being acknowledged, and no more"
-                " can be remembered (Limits.in_flight, reply_entries, reply_ttl)"
+                f"{len(replies)} of this {self._asker}'s requests ended without their replies being acknowledged, and"
+                " no more can be remembered (Limits.in_flight, reply_entries, reply_ttl)"
             )
             return Refusal(Code.OVERLOADED, text, {"retry_after": RETRY_CRAMMED})
         if op in STREAMED or function.is_streamed:
@@ -143,7 +147,7 @@ class Admission:
             if misfit is not None:
                 return Refusal(Code.UNSUPPORTED, misfit)
             if op in TAKES:
-                if not peer.stream_room:
+                if not cast("Peer", peer).stream_room:
                     text = "the uploads and channels of this engine hold all that they may (Limits.queued_bytes)"
                     return Refusal(Code.OVERLOADED, text, {"retry_after": RETRY_CRAMMED})
                 args = [None, *args]
@@ -162,7 +166,7 @@ class Admission:
         """A request runs, or waits to."""
         peer, size = running.engine, running.size
         if running.op in TAKES:
-            peer.open_inflow(running.tag)
+            cast("Peer", peer).open_inflow(running.tag)
         peer.in_flight += 1
         self._count += 1
         self._weigh(peer, size, size)
@@ -171,12 +175,12 @@ class Admission:
         """It has ended."""
         peer, size = running.engine, running.size
         if running.op in TAKES:
-            peer.close_inflow(running.tag)
+            cast("Peer", peer).close_inflow(running.tag)
         peer.in_flight -= 1
         self._count -= 1
         self._weigh(peer, size, -size)
 
-    def _weigh(self, peer: Peer, size: int, change: int) -> None:
+    def _weigh(self, peer: Asker, size: int, change: int) -> None:
         # Large ones, which may be larger than all that the others may have, do not stand in the way of those.
         if size > PART_BYTES:
             peer.large_in_flight += change
@@ -185,14 +189,14 @@ class Admission:
             peer.bytes_in_flight += change
             self._bytes += change
 
-    def _full(self, peer: Peer, size: int) -> str | None:
+    def _full(self, peer: Asker, size: int) -> str | None:
         if peer.in_flight >= self._most:
-            return f"this engine has {peer.in_flight} requests running already (Limits.in_flight)"
+            return f"this {self._asker} has {peer.in_flight} requests running already (Limits.in_flight)"
         own, all_ = (peer.large_in_flight, self._large) if size > PART_BYTES else (peer.bytes_in_flight, self._bytes)
         if own and own + size > self._most_bytes:
-            return f"the requests of this engine that run have {own} bytes (Limits.queued_bytes)"
+            return f"the requests of this {self._asker} that run have {own} bytes (Limits.queued_bytes)"
         if self._count >= self._most_of_all:
-            return f"{self._count} requests of all engines run already ({ENGINES_WORTH} x Limits.in_flight)"
+            return f"{self._count} requests of all {self._asker}s run already ({ENGINES_WORTH} x Limits.in_flight)"
         if all_ and all_ + size > ENGINES_WORTH * self._most_bytes:
             return f"the requests that run have {all_} bytes ({ENGINES_WORTH} x Limits.queued_bytes)"
         return None

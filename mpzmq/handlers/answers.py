@@ -1,4 +1,4 @@
-"""What a container answers: results and errors as records, within the limits of both sides."""
+"""What is answered: results and errors as records, within the limits of both sides."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from ..protocol.wire import STATUS_NUMBER
 from .running import Ending
 
 if TYPE_CHECKING:
-    from ..protocol.handshake import Sessions
-    from ..protocol.peer import Peer
+    from ..protocol.faces import Asker, Host
     from ..protocol.values import Buffer
     from .running import Running
 
@@ -35,9 +34,9 @@ _SHORT_TEXT = 256
 
 
 class Answers:
-    """Builds the replies of one container."""
+    """Builds the replies of one container, or of one worker."""
 
-    def __init__(self, sessions: Sessions) -> None:
+    def __init__(self, sessions: Host) -> None:
         self._sessions = sessions
         self._encoder = sessions.encoder
 
@@ -68,7 +67,7 @@ class Answers:
         return Item(reply.tag, body[:place] + status + body[place + 1 :], reply.buffers)
 
     def error(
-        self, engine: Peer, tag: bytes, code: int, executed: Executed, text: str, detail: dict[str, Any] | None = None
+        self, engine: Asker, tag: bytes, code: int, executed: Executed, text: str, detail: dict[str, Any] | None = None
     ) -> Item:
         """An error that the container found; its text may repeat what the engine has sent, but not at any length."""
         text = _cut(text)
@@ -85,7 +84,7 @@ class Answers:
         why = "the handler cancelled itself" if ending is None else ending.value
         return self.error(running.engine, running.tag, code, executed, why)
 
-    def raised(self, engine: Peer, tag: bytes, error: BaseException) -> Item:
+    def raised(self, engine: Asker, tag: bytes, error: BaseException) -> Item:
         """What the handler raised."""
         if is_own_word(error, Refused):
             return self.error(engine, tag, Code.REFUSED, Executed.NO, _text(error))

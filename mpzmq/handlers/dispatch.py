@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import logging
 import sys
 import time
@@ -30,9 +29,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
     from ..config import Limits
-    from ..protocol.handshake import Inbox, Request, Sessions
+    from ..protocol.faces import Asker, Host
+    from ..protocol.handshake import Inbox, Request
     from ..protocol.outbox import Item
-    from ..protocol.peer import Peer
     from ..protocol.replies import Reply
     from ..protocol.wire import Record
     from .admission import Admission
@@ -54,24 +53,24 @@ _EAGER = sys.version_info >= (3, 12)
 
 
 class Dispatcher:
-    """Runs the requests of one container.
+    """Runs the requests of one container, or the calls to one worker.
 
     Args:
         admission: what may run.
-        sessions: the engines, for status and draining.
+        sessions: whose handlers they are.
         limits: bounds.
         reply: takes a reply to be sent.
         stir: told of an engine for which something of a stream may leave.
-        name: the container's name, for threads and logs.
+        name: of the container or worker, for threads.
     """
 
     def __init__(
         self,
         admission: Admission,
-        sessions: Sessions,
+        sessions: Host,
         limits: Limits,
-        reply: Callable[[Peer, Item], None],
-        stir: Callable[[Peer], None],
+        reply: Callable[[Any, Item], None],
+        stir: Callable[[Any], None],
         name: str,
     ) -> None:
         self.state: Any = None
@@ -88,7 +87,7 @@ class Dispatcher:
         self._threads = Threads(limits.threads, name)
         self._loop = asyncio.get_running_loop()
         self._clock = self._loop.time
-        self._running: dict[tuple[Peer, bytes], Running] = {}
+        self._running: dict[tuple[Asker, bytes], Running] = {}
         self._behind_tasks = 0  # bursts whose tasks have not begun
         self._has_spawned = False  # whether this burst has made one
         self._slow = SlowHandlers()
@@ -100,7 +99,7 @@ class Dispatcher:
         """How many handlers have not ended."""
         return self.received - self.replied - self.failed - self.refused - self.cancelled
 
-    def is_running(self, peer: Peer, tag: bytes) -> bool:
+    def is_running(self, peer: Asker, tag: bytes) -> bool:
         """Whether a request has begun, or waits to, and has not ended."""
         return (peer, tag) in self._running
 
@@ -194,7 +193,7 @@ class Dispatcher:
             self._keep(running)
         self._start(running)
 
-    def _come_again(self, peer: Peer, tag: bytes, record: Record, known: Running | Reply | None) -> None:
+    def _come_again(self, peer: Asker, tag: bytes, record: Record, known: Running | Reply | None) -> None:
         """A request that is running, or was answered, comes again."""
         if known is not None and not self.repeats.is_same(known, record):
             self.received += 1
@@ -217,7 +216,7 @@ class Dispatcher:
         else:
             self._run_plain(running)
 
-    def _refuse(self, peer: Peer, tag: bytes, refusal: Refusal) -> None:
+    def _refuse(self, peer: Asker, tag: bytes, refusal: Refusal) -> None:
         self.refused += 1
         code, text, detail = refusal
         self._reply(peer, self._answers.error(peer, tag, code, Executed.NO, text, detail))
@@ -296,8 +295,7 @@ class Dispatcher:
             self._answer_cancelled(running, running.ending)
             return
         _, _, _, _, _, _, args, kwargs, _ = running.record
-        # A thread's job says itself when it starts.
-        running.started = not running.handler.thread
+        running.started = not running.handler.thread  # a thread's job says itself when it starts
         try:
             if coroutine is None:
                 streamed = running.op in STREAMED
@@ -313,20 +311,21 @@ class Dispatcher:
             self._answer(running, result)
 
     async def _in_thread(self, running: Running) -> Any:
-        surroundings = contextvars.copy_context()
-        return await self._threads.run(lambda: surroundings.run(running.in_thread))
+        return await self._threads.run(running.in_thread)
 
     def mark_started(self) -> bool:
         """Tells engines which requests are at work, and were the last time, too; True: there are others."""
         return mark_started(self._running.values(), self._sessions.dirty)
 
-    def abandon(self, streams: Sequence[tuple[Peer, bytes]]) -> None:
+    def abandon(self, streams: Sequence[tuple[Asker, bytes]]) -> None:
         """Ends handlers whose engines are away, and who would wait for ever for them to read on."""
         for key in self._running.keys() & streams:  # others did not end when they were cancelled
             self._cancel(self._running[key], Ending.AWAY)  # which is kept as its answer: it must not run again
 
     def _cancel(self, running: Running, ending: Ending, *, force: bool = False) -> None:
         """Nobody waits for this request any more."""
+        if (calls := running.engine.calls) is not None:
+            calls.parent_ended(running.engine, running.tag)
         if running.way is not None and running.way.is_waiting:
             self._answer_cancelled(running, ending)
             return
@@ -347,6 +346,8 @@ class Dispatcher:
         running.ended = True
         running.record = _ENDED
         running.task = None
+        if running.engine.caller is not None and (calls := running.engine.calls) is not None:
+            calls.parent_ended(running.engine, running.tag)
         if running.kept:
             del self._running[running.engine, running.tag]
             self._admission.gave_back(running)
@@ -393,8 +394,7 @@ class Dispatcher:
             return
         self.cancelled += 1
         if ending is Ending.ENGINE:
-            if running.started:
-                self.repeats.abandoned(running)
+            self.repeats.abandoned(running)
             return
         item = self._answers.cancelled(running, ending)
         self._reply(running.engine, self.repeats.final(running, item) if running.started else item)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..protocol.outflow import Outflow
     from ..protocol.values import Buffer
 
-__all__ = ["Arriving", "Bell", "Leaving"]
+__all__ = ["Arriving", "Bell", "Leaving", "ring_all"]
 
 
 class Bell:
@@ -55,6 +55,15 @@ class Bell:
                     await future
         finally:
             self._future = None
+
+
+def ring_all(bells: list[Bell | None]) -> None:
+    """Rings the bells that streams have left, and empties the list. None: nobody has waited for that one yet."""
+    rung = bells.copy()
+    bells.clear()
+    for bell in rung:
+        if bell is not None:
+            bell.ring()
 
 
 class Leaving:

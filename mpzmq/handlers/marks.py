@@ -1,24 +1,23 @@
-"""Which requests are at work: engines are told of those that take their time."""
+"""Which requests are at work: who asks is told of those that take their time."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ..protocol.peer import Peer
     from .running import Running
 
 __all__ = ["mark_started"]
 
 
-def mark_started(all_running: Iterable[Running], dirty: dict[Peer, None]) -> bool:
-    """Tells engines which requests are at work, and were the last time this was called, too.
+def mark_started(all_running: Iterable[Running], dirty: dict[Any, None]) -> bool:
+    """Tells who asks which requests are at work, and were the last time this was called, too.
 
     Args:
         all_running: the requests that have not ended.
-        dirty: takes the engines that are to be told something.
+        dirty: takes those that are to be told something.
 
     Returns:
         Whether there are others.

@@ -14,9 +14,8 @@ from ..protocol.replies import NOT_KEPT_TEXT, Reply
 from .running import Ending
 
 if TYPE_CHECKING:
-    from ..protocol.handshake import Sessions
+    from ..protocol.faces import Asker, Host
     from ..protocol.outbox import Item
-    from ..protocol.peer import Peer
     from ..protocol.wire import Record
     from .answers import Answers
     from .running import Running
@@ -36,7 +35,7 @@ class Repeats:
         count: how many came again, and did not run again.
     """
 
-    def __init__(self, answers: Answers, sessions: Sessions) -> None:
+    def __init__(self, answers: Answers, sessions: Host) -> None:
         self.count = 0
         self._answers = answers
         self._sessions = sessions
@@ -65,7 +64,7 @@ class Repeats:
             running.engine.tell_started(running.tag)
             self._sessions.dirty[running.engine] = None
 
-    def recall(self, peer: Peer, tag: bytes, reply: Reply | None) -> Item | None:
+    def recall(self, peer: Asker, tag: bytes, reply: Reply | None) -> Item | None:
         """The answer to a request that had one; None: it still waits to leave.
 
         Args:
@@ -91,7 +90,7 @@ class Repeats:
 
     def abandoned(self, running: Running) -> None:
         """A handler was ended because nobody waits: nothing is sent, but its caller may issue the id again."""
-        if running.digest is not None and running.engine.state is not PeerState.CLOSED:
+        if running.started and running.digest is not None and running.engine.state is not PeerState.CLOSED:
             code, why = Code.CANCELLED, Ending.ENGINE.value
             item = self._answers.error(running.engine, running.tag, code, Executed.YES, why)
             running.engine.replies.keep(self.final(running, item))

@@ -1,4 +1,4 @@
-"""One request at work in a container."""
+"""One request at work, in a container or in a worker."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from ..context import RequestContext
 from ..protocol.entry import request_in_words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
+    from uuid import UUID
 
-    from ..protocol.peer import Peer
+    from ..protocol.faces import Asker
     from ..protocol.wire import Record
     from .gate import Way
     from .registry import Function
@@ -62,7 +63,7 @@ class Running(RequestContext):
 
     def __init__(
         self,
-        engine: Peer,
+        engine: Asker,
         tag: bytes,
         record: Record,
         size: int,
@@ -116,6 +117,39 @@ class Running(RequestContext):
         if self.ending is not None or not self.claim():
             raise asyncio.CancelledError
         return self.handler.call(self, args, kwargs)
+
+    @property
+    def parent(self) -> UUID | None:
+        """The engine's request inside which a container has called; None in a container."""
+        return self.engine.parent_of(self.tag)
+
+    @property
+    def remote_id(self) -> UUID | None:
+        """The id under which the worker knows the container that has called; None in a container."""
+        return self.engine.remote_id
+
+    def call(
+        self, function: str, /, *args: Any, timeout: float | None = 30.0, **kwargs: Any
+    ) -> Coroutine[Any, Any, Any]:
+        """Calls a function of the engine that asked; see :meth:`RequestContext.call`."""
+        if not isinstance(function, str):
+            raise TypeError(f"a function is called by its name, a str, not by {type(function).__name__}")
+        calls = self.engine.calls
+        if calls is None:
+            raise RuntimeError(
+                "a function of a worker has no engine to call: to call the container,"
+                " use worker.service().call(context.remote_id, ...)"
+            )
+        if asyncio._get_running_loop() is None:
+            raise RuntimeError(
+                f"the engine's {function!r} is called in a thread, which cannot await: register the handler as async"
+                " def, without thread=True, and leave what blocks to asyncio.to_thread()"
+            )
+        if asyncio.current_task() is None:
+            raise RuntimeError(
+                f"the engine's {function!r} is called in a plain def handler, which cannot await: make it async def"
+            )
+        return calls.call(self, function, args, kwargs, timeout)
 
     @property
     def what(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import ConnectionLost, MessageTooLarge, RemoteError
 from ..protocol.kinds import GIVES, TAKES
@@ -47,7 +47,7 @@ class Streaming:
         _, _, _, _, op, _, args, kwargs, _ = running.record
         if op not in TAKES:
             return await self._give(running, running.handler.call(running, args, kwargs))
-        peer, tag = running.engine, running.tag
+        peer, tag = cast("Peer", running.engine), running.tag  # a container has no streams to give
         inflow = peer.inflows[tag]
         arriving = Arriving(inflow, lambda: self._acknowledge(peer, tag, inflow))
         self._acknowledge(peer, tag, inflow)  # it may begin
@@ -68,7 +68,7 @@ class Streaming:
             self._stir(peer)
 
     async def _give(self, running: Running, generator: Any) -> int:
-        peer, tag = running.engine, running.tag
+        peer, tag = cast("Peer", running.engine), running.tag  # a container has no streams to give
         flow = Outflow(*peer.stream_limits)
 
         def stir() -> None:

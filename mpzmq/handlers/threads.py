@@ -7,6 +7,7 @@ concurrent.futures joins its threads when the interpreter ends: one handler that
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import queue
 import threading
 from typing import TYPE_CHECKING, Any
@@ -30,11 +31,12 @@ class Threads:
         self._busy = 0
 
     def run(self, job: Callable[[], Any]) -> asyncio.Future[Any]:
-        """Calls ``job`` in a thread; the future ends with what it returns or raises."""
+        """Calls ``job`` in a thread, in the context of now; the future ends with what it returns or raises."""
+        surroundings = contextvars.copy_context()
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._busy += 1
         future.add_done_callback(self._done)
-        self._jobs.put((future, job))
+        self._jobs.put((future, lambda: surroundings.run(job)))
         if self._busy > len(self._threads) < self._size:
             thread = threading.Thread(target=self._work, name=f"{self._name}-{len(self._threads)}", daemon=True)
             self._threads.append(thread)

@@ -12,21 +12,23 @@ from .kinds import Code, Goodbye, Kind
 from .peer import Peer, PeerSignal, PeerState, Session
 from .replies import Room
 from .strays import Strays
-from .wire import EXECUTED_NUMBER, LINK_TAG, STATUS_NUMBER, Frames, Record
+from .wire import LINK_TAG, Frames, Record
 
 if TYPE_CHECKING:
     from uuid import UUID
 
     from ..config import Limits
     from ..users import User
+    from .caller import Caller, Carrier
+    from .faces import Asker
     from .outbox import Item
     from .wire import Message
 
 __all__ = ["Inbox", "Request", "Sessions"]
 
 
-Request = tuple[Peer, bytes, Record, int]
-"""One REQUEST of an engine that has greeted: who asks, the tag, the record, its share of the message in bytes."""
+Request = tuple["Asker", bytes, Record, int]
+"""One REQUEST of who has greeted: who asks, the tag, the record, its share of the message in bytes."""
 
 
 class Inbox:
@@ -47,22 +49,22 @@ class Inbox:
 
     def __init__(self) -> None:
         self.requests: list[Request | None] = []
-        self.cancels: list[tuple[Peer, bytes, bool]] = []
-        self.departed: set[Peer] = set()
+        self.cancels: list[tuple[Asker, bytes, bool]] = []
+        self.departed: set[Asker] = set()
         self.malformed: list[tuple[Peer, bytes]] = []
         self.refused: list[tuple[Peer, Item]] = []
-        self.receipts: list[tuple[int, Peer, int, bytes]] = []
-        self._places: dict[tuple[Peer, bytes], int] = {}
+        self.receipts: list[tuple[int, Asker, int, bytes]] = []
+        self._places: dict[tuple[Asker, bytes], int] = {}
         self._placed = 0
 
-    def cancel(self, peer: Peer, tag: bytes) -> None:
+    def cancel(self, peer: Asker, tag: bytes) -> None:
         """A CANCEL was read: it stops what came before it, and not the same id issued anew behind it."""
         place = self._find().pop((peer, tag), None)
         self.cancels.append((peer, tag, place is not None))
         if place is not None:
             self.requests[place] = None
 
-    def _find(self) -> dict[tuple[Peer, bytes], int]:
+    def _find(self) -> dict[tuple[Asker, bytes], int]:
         """Where each request stands. Most bursts cancel nothing and never ask (0.3 us a request)."""
         for place in range(self._placed, len(self.requests)):
             request = self.requests[place]
@@ -85,6 +87,8 @@ class Sessions:
         given_up: connections that do not take messages, and what each is to be told once it does.
         dirty: peers that have something to send.
         bells: of streams that have got something: items, credit, or their end.
+        answered: whose calls to their engines have ended, until those who made them are told.
+        calls: carries out the calls of handlers to their engines; the protocol only keeps it.
         ignored: messages and records that meant nothing.
         undeliverable: replies that no engine has acknowledged.
     """
@@ -98,6 +102,8 @@ class Sessions:
         self.given_up: dict[bytes, Frames] = {}
         self.dirty: dict[Peer, None] = {}
         self.bells: list[Any] = []
+        self.answered: dict[Caller, None] = {}
+        self.calls: Carrier | None = None
         self.ignored = self.undeliverable = 0
         self.encoder = Encoder(limits)
         self._name = name
@@ -194,14 +200,24 @@ class Sessions:
             elif kind == Kind.CREDIT:
                 if peer.outflows.credit(tag, *record[1:]):
                     self.dirty[peer] = None
-            else:
+            elif peer.caller is None or not peer.caller.receive(tag, record, share):
                 self.ignored += 1
+        if message.astray or (message.malformed and known and peer.caller is not None):  # type: ignore[union-attr]
+            self._undecodable(peer if known else None, message)
         if message.malformed and not known:
             error = self.malformed()
             for tag in message.malformed:
                 self.strays.answer(route, tag, error)
         elif message.malformed:
             inbox.malformed += [(peer, tag) for tag in message.malformed]  # type: ignore[misc]
+
+    def _undecodable(self, peer: Peer | None, message: Message) -> None:
+        """Something is no record that may be the reply to a call."""
+        for tag in message.astray:
+            if peer is None or peer.caller is None or not peer.caller.undecodable(tag):
+                self.ignored += 1
+        if peer is not None and peer.caller is not None:
+            message.malformed = [tag for tag in message.malformed if not peer.caller.undecodable(tag)]
 
     def malformed(self) -> bytes:
         """The ERROR for what is no request, packed."""
@@ -210,7 +226,7 @@ class Sessions:
 
     def error_record(self, code: int, executed: Executed, text: str, detail: dict[str, object] | None = None) -> Record:
         """An ERROR record."""
-        return [Kind.ERROR, code, EXECUTED_NUMBER[executed], STATUS_NUMBER[self.status], text, detail]
+        return wire.error(code, executed, self.status, text, detail)
 
     def take_care(self, now: float) -> None:
         """What is due every now and then: asks silent engines for a sign of life, forgets what is old."""
@@ -227,6 +243,9 @@ class Sessions:
                 self.dirty[peer] = None
             elif peer.is_over(before):
                 self.forget(peer, PeerSignal.FORGOTTEN)
+            elif peer.caller is not None and peer.state is PeerState.DETACHED and peer.heard_at < before:
+                # What runs for it may go on, but not wait for it for ever.
+                peer.caller.lost("the engine was not heard for Limits.reply_ttl")
 
     def farewell(self, code: int, text: str) -> None:
         """Says GOODBYE to everybody, now and to whoever still comes."""
@@ -291,6 +310,8 @@ class Sessions:
         """Ends a session."""
         peer.signal(why)
         peer.assembler.restart()
+        if peer.caller is not None:
+            peer.caller.closed(why.value)
         self.undeliverable += peer.replies.clear()
         self._peers.pop(peer.session, None)
         self.dirty.pop(peer, None)
@@ -311,7 +332,7 @@ class Sessions:
                 self.turn_away(route, Goodbye.TOO_MANY_SESSIONS, text)
                 return
             peer = self._peers[session] = Peer(session, self._limits, self.encoder, self._room, self.bells)
-            peer.user = user
+            peer.user, peer.calls = user, self.calls
             peer.replies.now = now
             peer.assembler.room = self.uploads.room
         elif number <= peer.number:

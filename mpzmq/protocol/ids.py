@@ -1,14 +1,17 @@
-"""Request ids that callers chose: which have had their reply, and what was asked under those that have left."""
+"""Request ids: made, and those that callers chose: which have had their reply, and what was asked under them."""
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .entry import Entry
 
-__all__ = ["MOST_IDS", "SpentIds", "UsedIds"]
+__all__ = ["MOST_IDS", "SpentIds", "UsedIds", "request_tags"]
 
 MOST_IDS = 10_000
 """How many of each kind are remembered."""
@@ -58,3 +61,19 @@ class UsedIds:
     def is_taken(self, entry: Entry) -> bool:
         """Whether something else was asked under this id."""
         return self._digests.get(entry.tag, entry.digest) != entry.digest
+
+
+def request_tags() -> Callable[[int], bytes]:
+    """Makes request ids for callers that choose none: UUIDs of version 8, random in front, a number behind.
+
+    Drawing each from the system's randomness would take as long as encoding the request.
+    """
+    front = bytearray(os.urandom(8))
+    front[6] = front[6] & 0x0F | 0x80
+    prefix = bytes(front)
+    variant = 1 << 63  # the bits of RFC 9562
+
+    def request_tag(number: int) -> bytes:
+        return prefix + (variant + number).to_bytes(8)
+
+    return request_tag

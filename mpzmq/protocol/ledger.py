@@ -178,7 +178,7 @@ class Ledger:
                 elif record[2] == _NO and not entry.doubtful and code != Code.ID_REUSED:
                     self.used_ids.discard(tag)
 
-    def chunk(self, tag: bytes, record: Record, message: Message) -> bool:
+    def chunk(self, tag: bytes, record: Record, message: Message) -> Record | None:
         """A CHUNK has come.
 
         Args:
@@ -187,26 +187,22 @@ class Ledger:
             message: which it was in.
 
         Returns:
-            Whether it may; if not, its request has ended.
+            What the container is to be told of it: CREDIT behind the last one; CANCEL of one that may not come, whose
+            request has ended.
         """
         entry = self.pending.get(tag)
         if entry is None or entry.inflow is None:
-            return True  # the reader has gone meanwhile
+            return None  # the reader has gone meanwhile
         entry.started = True
-        had, had_ended = entry.inflow.received, entry.inflow.has_ended
-        if message.is_honest and entry.inflow.arrive(record):
-            # What comes again has not been asked for: it is no news, and may be a flood.
-            self.fed += entry.inflow.received > had or entry.inflow.has_ended is not had_ended
-            self.bells.append(entry.inflow.bell)
-            return True
-        self._end([entry], self.verdicts.unasked)
-        return False
-
-    def ended_inflow(self, tag: bytes) -> Inflow | None:
-        """The stream of a request, if the container does not know yet that all of it has come."""
-        entry = self.pending.get(tag)
-        inflow = None if entry is None else entry.inflow
-        return inflow if inflow is not None and inflow.is_end_news else None
+        inflow = entry.inflow
+        had, had_ended = inflow.received, inflow.has_ended
+        if not (message.is_honest and inflow.arrive(record)):
+            self._end([entry], self.verdicts.unasked)
+            return [Kind.CANCEL]
+        # What comes again has not been asked for: it is no news, and may be a flood.
+        self.fed += inflow.received > had or inflow.has_ended is not had_ended
+        self.bells.append(inflow.bell)
+        return inflow.credit() if inflow.is_end_news else None
 
     def inflows(self) -> list[tuple[bytes, Inflow]]:
         """The streams of results that a container may be sending."""
@@ -332,7 +328,7 @@ class Ledger:
         limit = self.message_bytes
         text = (
             f"{entry.what} to {self.verdicts.whom} was not sent: it has {entry.size} bytes, and at most {limit} are"
-            " accepted; send less at a time, or raise Limits.message_bytes on both sides"
+            f" accepted; {self.verdicts.if_too_large}"
         )
         return MessageTooLarge(text, size=entry.size, limit=limit)
 

@@ -1,19 +1,19 @@
 """The engine's half of the protocol: one link to one container, on whatever connections it gets.
 
-The state machine is the table in ``states``. Everything else here decides, synchronously, what follows from a
-signal: which requests end and how (``ledger``), what the application is told (``news``), what leaves next
-(:meth:`Link.next_outgoing`). Whoever owns the link carries it out.
+The state machine is the table in ``states``. Everything else here decides, synchronously, what follows from a signal:
+which requests end and how, what the application is told, what leaves next. Whoever owns the link carries it out.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..events import LinkBusy, LinkClosed, LinkFailed, LinkRetry, StatusChanged
+from ..events import LinkClosed, LinkFailed, LinkRetry, StatusChanged
 from ..failure import Failure, FailureKind
 from ..message import LinkState, Status
 from . import wire
 from .attempts import Attempts
+from .callee import ASKED
 from .departures import Departures
 from .intake import Downloads
 from .kinds import Code, Goodbye, Kind
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from ..config import HeartbeatPolicy, Limits, ReconnectPolicy
     from ..statistics import Statistics
+    from .callee import Callee
     from .encoder import Encoder
     from .ids import UsedIds
     from .inflow import Inflow
@@ -40,8 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Link"]
 
-# Names of the module: looking one up in its class takes up to 0.1 us (Python 3.11).
-_BUSY, _RESPONSE = LinkState.BUSY, Kind.RESPONSE
+_BUSY, _RESPONSE = LinkState.BUSY, Kind.RESPONSE  # looking one up in its class takes up to 0.1 us (Python 3.11)
 
 
 class Link:
@@ -55,6 +55,7 @@ class Link:
         used_ids: what the links of one worker remember together.
         once: give up when the first dial fails, whatever the policy.
         now: the time.
+        callee: takes the calls of the container.
 
     Attributes:
         downloads: replies that come in parts.
@@ -81,6 +82,7 @@ class Link:
         *,
         once: bool,
         now: float,
+        callee: Callee,
     ) -> None:
         self.verdicts = verdicts
         self.encoder = encoder
@@ -99,10 +101,11 @@ class Link:
         self._is_farewell = False  # whether nothing follows it
         self.turned_away: Failure | None = None
 
-        self._session, self._engine_name, self._interval = session, engine_name, heartbeat.interval
-        self._limits, self._once, self._connection = limits, once, 0
-        self._was_up = self._busy_told = False
-        self._window = Window()
+        self._session, self._limits, self._once = session, limits, once
+        self._greeting = engine_name, heartbeat.interval, limits, callee.most
+        self._connection, self._was_up, self._busy_told, self._window = 0, False, False, Window()
+        self.callee = callee
+        callee.pending, callee.window = self.ledger.pending, self._window
         self._recovery = Recovery(self.ledger, limits.in_flight, now)
         self._departures = Departures(self.ledger, self._window, self._recovery)
         self._reconnects = self.ignored = 0
@@ -145,14 +148,13 @@ class Link:
         """A connection's ZMTP handshake is done: greet."""
         self.witness.now = now
         self._connection += 1
-        self.is_handshaken, self.welcomed = True, False
+        self.is_handshaken, self.welcomed, self._busy_told = True, False, False
         self.goodbye = self.turned_away = None
         self.liveness.connected(now)
         self._window.open(1, 1)
         self.ledger.outbox.clear_control()
-        hello = wire.hello(self._session, self._connection, self._engine_name, self._interval, self._limits)
+        hello = wire.hello(self._session, self._connection, *self._greeting)
         self.ledger.outbox.put_control(self.encoder.pack(hello))
-        self._busy_told = False
         # BUSY for the moment until WELCOME comes; an event would be noise before it has taken two intervals.
         self._signal(Signal.HANDSHAKEN)
 
@@ -163,9 +165,8 @@ class Link:
             return
         self.failure = failure
         lost = self.welcomed
-        goodbye = self.goodbye if self._is_farewell else None
+        goodbye, self.goodbye = self.goodbye if self._is_farewell else None, None
         self.is_handshaken = self.welcomed = False
-        self.goodbye = None
         self.ledger.outbox.clear_control()
         if lost:
             self._signal(Signal.LOST)
@@ -209,10 +210,8 @@ class Link:
                 if STATUSES[record[1]] is not self.status:
                     self._status(record[1], now)
             elif kind == Kind.CHUNK:
-                if not self.ledger.chunk(tag, record, message):
-                    self._send_cancel(tag)
-                elif record[3] and (inflow := self.ledger.ended_inflow(tag)) is not None:
-                    self.credit(tag, inflow)
+                if (answer := self.ledger.chunk(tag, record, message)) is not None:
+                    self.ledger.outbox.put_control(self.encoder.pack(answer), tag)
             elif kind == Kind.CREDIT:
                 self.ledger.outflows.credit(tag, *record[1:])
             elif kind == Kind.STARTED:
@@ -223,10 +222,13 @@ class Link:
                 self._heed(record)
                 if STATUSES[record[3]] is not self.status and record[1] != Code.NO_SESSION:
                     self._status(record[3], now)
+            elif kind in ASKED:
+                self.ignored += not self.callee.receive(tag, record, message.size // len(message.records))
             else:
                 self._control(tag, record, now)
         for tag in message.malformed:
             self.ledger.undecodable(tag)
+        self.callee.misread(message.astray)
         receipts = self.ledger.receipts
         if receipts.tags and receipts.came(message.size):
             self._acknowledge()
@@ -257,15 +259,12 @@ class Link:
             self._signal(Signal.SILENT)
             if self.state is LinkState.BUSY and not self._busy_told:
                 self._busy_told = True
-                silence = now - self.liveness.last_heard
-                reason = f"no answer for {silence:.1f} s, but its process may still live{self.witness.own_fault()}"
-                self.news.tell(LinkBusy, reason, now, evidence=self.witness.evidence())
+                self.news.busy(now - self.liveness.last_heard, now)
         return None
 
     def next_tick(self, now: float) -> float | None:
         """When :meth:`tick` has something to do next; None: not before something else happens."""
-        not_before = self._recovery.not_before
-        times = [self.ledger.pending.next_deadline(), not_before if not_before > now else None]
+        times = [self.ledger.pending.next_deadline(), self._recovery.next_try(now)]
         if self.is_handshaken:
             times.append(self.liveness.next_check(now))
         return min((time for time in times if time is not None), default=None)
@@ -382,6 +381,7 @@ class Link:
         self._status(status, now)
         self._signal(Signal.WELCOMED)
         self.news.up("the container said WELCOME", now, instance, reconnected=reconnected)
+        self.callee.greeted(limits, known=resumed and previous == instance)
         if reconnected:
             self._recovery.begin(previous != instance, resumed, now)
             for tag in self._recovery.cancels:

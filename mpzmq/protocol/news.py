@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..events import LinkDown, LinkEvent, LinkUp
+from ..events import LinkBusy, LinkDown, LinkEvent, LinkUp
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -35,6 +35,11 @@ class News:
     def up(self, reason: str, now: float, instance: UUID | None, *, reconnected: bool) -> None:
         """The container can be talked to."""
         self.tell(LinkUp, reason, now, instance=instance, reconnected=reconnected)
+
+    def busy(self, silence: float, now: float) -> None:
+        """Nothing was heard of the container for so many seconds."""
+        reason = f"no answer for {silence:.1f} s, but its process may still live{self._witness.own_fault()}"
+        self.tell(LinkBusy, reason, now, evidence=self._witness.evidence())
 
     def down(self, failure: Failure, now: float) -> None:
         """The connection is lost."""

@@ -22,6 +22,7 @@ from .wire import BATCH_BYTES, LINK_TAG
 if TYPE_CHECKING:
     from ..config import Limits
     from ..users import User
+    from .caller import Caller, Carrier
     from .encoder import Encoder
     from .replies import Room
     from .wire import Record
@@ -101,8 +102,13 @@ class Peer:
         stream_limits: items and bytes of one stream that may leave before its first CREDIT.
         heard_at: when it was last heard.
         stalled_since: when its connection took no message for the first time since it took one; None: it takes them.
+        most_calls: so many calls of the container's handlers it takes at once; 0: it knows no calls.
+        caller: those that were made; None: none was yet.
+        calls: carries them out; the protocol only keeps it.
         has_sent: whether a reply, or word of a drain, has left since the last PING: only a PONG shows that it was read.
     """
+
+    remote_id: UUID | None = None  # an engine has a session, and no id of that kind
 
     def __init__(self, session: Session, limits: Limits, encoder: Encoder, room: Room, bells: list[Any]) -> None:
         self.session = session
@@ -120,11 +126,13 @@ class Peer:
         self.overdraft = Overdraft()
         self.stream_limits = 0, 0
         self._stream_bytes = 0  # that the inflows may hold
+        self.most_calls = 0
+        self.caller: Caller | None = None
+        self.calls: Carrier | None = None
         self.has_sent = False
         self.stalled_since: float | None = None
         self.message_bytes = limits.message_bytes
-        self._interval = 0.0
-        self.heard_at = self._pinged_at = 0.0
+        self._interval = self.heard_at = self._pinged_at = 0.0
         self._unanswered = 0
         self._given = self._read = 0  # bytes on this connection: sent, and known to be read
         # In order: each MARK that was not echoed yet, what had been sent before it, and messages and bytes read.
@@ -169,6 +177,9 @@ class Peer:
         self.stalled_since = None
         # It will ask again for what it has not got.
         self.has_sent = True
+        self.most_calls = limits.get("calls", 0)
+        if self.caller is not None:
+            self.caller.greeted(self.message_bytes, limits)
         self.signal(PeerSignal.HELLO)
         return [self._old_routes.popleft() for _ in range(len(self._old_routes) - OLD_ROUTES)]
 
@@ -301,6 +312,12 @@ class Peer:
             self.stalled_since = None
         if outgoing.items:
             self.has_sent = True
+            if self.caller is not None:
+                self.caller.sent(outgoing)
+
+    def parent_of(self, tag: bytes) -> UUID | None:
+        """The request inside which another was made: an engine's stands by itself."""
+        return None
 
     def taken(self, size: int) -> None:
         """The engine has read so many bytes of parts."""
@@ -342,6 +359,8 @@ class Peer:
 
     def refuse(self, outgoing: Outgoing) -> None:
         """The transport did not take a message: it goes first next time."""
+        if self.caller is not None and self.caller.take_back(outgoing):
+            return
         if outgoing.items or outgoing.control or outgoing.part:
             self.outbox.take_back(outgoing)
         else:
@@ -371,7 +390,11 @@ class Peer:
             if self.stalled_since is None and len(self.outbox):
                 self.stalled_since = now
             return self.outbox.cut(now, most=0)
-        outgoing = self.outbox.cut(now) or (self.outflows.cut() if self.outflows else None)
+        outgoing = self.outbox.cut(now)
+        if outgoing is None and self.caller is not None:
+            outgoing = self.caller.next_outgoing(now)
+        if outgoing is None and self.outflows:
+            outgoing = self.outflows.cut()
         if outgoing is None and self.stalled_since is None and self.outbox.parts.is_held_back:
             self.stalled_since = now
         return outgoing

@@ -57,6 +57,10 @@ class Recovery:
         self._resending = count > 0
         return count
 
+    def next_try(self, now: float) -> float | None:
+        """When requests may leave that may not now; None: they may."""
+        return self.not_before if self.not_before > now else None
+
     def left(self, count: int, now: float) -> None:
         """So many requests have left that had been sent before."""
         self.not_before = self._budget.spend(count, now)

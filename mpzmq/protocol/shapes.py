@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from .decoder import Decoder
 
-__all__ = ["MOST_TAGS", "SHAPES"]
+__all__ = ["CALL_SHAPE", "MOST_TAGS", "SHAPES"]
 
 MOST_TAGS = 1024
 """Tags that one RECEIVED names: it fits into any message with others."""
@@ -68,6 +68,11 @@ def _check_request(record: Record, decoder: Decoder) -> bool:
     if op in _NAMED:
         return function is not None
     return len(args) == 1 or op in _WITHOUT_ARGS
+
+
+def _check_call(record: Record, decoder: Decoder) -> bool:
+    """A REQUEST of a container: the call of a function, inside a request of the engine."""
+    return _check_request(record[:9], decoder) and record[4] == Op.CALL and isinstance(record[9], UUID)
 
 
 def _check_response(record: Record, decoder: Decoder) -> bool:
@@ -195,3 +200,6 @@ SHAPES: dict[int, tuple[int, Callable[[Record, Decoder], bool]]] = {
     Kind.PART: (4, _check_part),
     Kind.TAKEN: (2, _check_ping),
 }
+
+CALL_SHAPE = (10, _check_call)
+"""That of a REQUEST of a container."""

@@ -86,6 +86,12 @@ def _how_far(entry: Entry) -> str:
 class Verdicts:
     """Builds the errors of one link."""
 
+    side = "container"
+    """Who runs what was asked."""
+    advice = _ADVICE
+
+    if_too_large = "send less at a time, or raise Limits.message_bytes on both sides"
+
     def __init__(self, remote_id: UUID, name: str, address: str) -> None:
         self.remote_id = remote_id
         self.name = name
@@ -113,7 +119,7 @@ class Verdicts:
             if entry.started:
                 why = f"its handler began, and no reply came (the link is {state})"
             request = UUID(bytes=entry.tag)
-            then = f"look at the container's log under request {request}, or give it more time with timeout="
+            then = f"look at the {self.side}'s log under request {request}, or give it more time with timeout="
             text = f"{entry.what} to {self.whom} timed out: {why}; {then}{self._own_fault()}"
             return self.make(RequestTimeout, entry.tag, text, entry.executed)
         if cut:
@@ -198,7 +204,7 @@ class Verdicts:
         cls = _BY_CODE.get(code, ProtocolError)
         if cls is RemoteError:
             return self._remote(entry, message, detail)
-        advice = _ADVICE.get(code)
+        advice = self.advice.get(code)
         text = f"{entry.what} to {self.whom}: {message}" + (f"; {advice}" if advice else "")
         truth = EXECUTED[executed]
         if truth is Executed.NO and entry.doubtful:
@@ -217,7 +223,7 @@ class Verdicts:
         shown = "RemoteError" if error_type == "RemoteError" else error_type
         text = (
             f"{entry.what} to {self.whom} raised {shown}: {message}"
-            f" (the traceback is in the container's log, under request {UUID(bytes=entry.tag)})"
+            f" (the traceback is in the {self.side}'s log, under request {UUID(bytes=entry.tag)})"
         )
         error = self.make(RemoteError, entry.tag, text)
         error.error_type = error_type

@@ -14,7 +14,7 @@ from ..message import Executed, Status
 from .decoder import Decoder
 from .kinds import Kind
 from .scan import HostileData
-from .shapes import SHAPES
+from .shapes import CALL_SHAPE, SHAPES
 from .values import Buffer
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ BATCH_BYTES = 64 * 1024
 LONGEST_TEXT = 1024
 """Characters of a GOODBYE that are kept: the error of every request that it ends repeats them."""
 
+_REQUESTS, _REPLIES = frozenset({Kind.REQUEST}), frozenset({Kind.RESPONSE, Kind.ERROR})
+
 Frames = list[Buffer]
 Record = list[Any]
 
@@ -50,10 +52,12 @@ EXECUTED = (Executed.NO, Executed.UNKNOWN, Executed.YES)
 EXECUTED_NUMBER = {executed: number for number, executed in enumerate(EXECUTED)}
 
 
-def hello(session: UUID, number: int, name: str, interval: float, limits: Limits) -> Record:
-    """The engine's greeting on a new connection."""
-    streams = {"stream_items": limits.stream_items, "stream_bytes": limits.stream_bytes}
-    return [Kind.HELLO, [VERSION], session, number, name, interval, announced(limits) | streams]
+def hello(session: UUID, number: int, name: str, interval: float, limits: Limits, calls: int = 0) -> Record:
+    """The engine's greeting on a new connection; ``calls``: so many it takes at once, if it takes any."""
+    own = {"stream_items": limits.stream_items, "stream_bytes": limits.stream_bytes}
+    if calls:
+        own["calls"] = calls
+    return [Kind.HELLO, [VERSION], session, number, name, interval, announced(limits) | own]
 
 
 def welcome(
@@ -65,6 +69,11 @@ def welcome(
         Kind.WELCOME, VERSION, instance, number, resumed, STATUS_NUMBER[status], name, interval, window,
         announced(limits),
     ]  # fmt: skip
+
+
+def error(code: int, executed: Executed, status: Status, text: str, detail: dict[str, object] | None = None) -> Record:
+    """An ERROR record."""
+    return [Kind.ERROR, code, EXECUTED_NUMBER[executed], STATUS_NUMBER[status], text, detail]
 
 
 def announced(limits: Limits) -> dict[str, int]:
@@ -87,17 +96,19 @@ class Message:
     Attributes:
         records: what can be acted upon, each with its tag.
         malformed: the tags of requests (in a container) or replies (in an engine) that cannot.
+        astray: the tags of replies (in a container) or requests (in an engine) that cannot: of calls.
         ignored: how many records or messages meant nothing to this side.
         size: its size in bytes.
     """
 
-    __slots__ = ("_is_honest", "ignored", "malformed", "records", "size")
+    __slots__ = ("_is_honest", "astray", "ignored", "malformed", "records", "size")
 
     def __init__(
         self, records: list[tuple[bytes, Record]], size: int = 0, malformed: list[bytes] | None = None, ignored: int = 0
     ) -> None:
         self.records = records
         self.malformed = [] if malformed is None else malformed
+        self.astray: list[bytes] = []
         self.ignored = ignored
         self.size = size
         self._is_honest: bool | None = None
@@ -117,14 +128,17 @@ class MessageReader:
     Args:
         limits: this side's limits.
         answered: the kind whose malformed records somebody waits for: REQUEST in a container, whose engine gets an
-            ERROR; RESPONSE in an engine, whose caller gets a ``ProtocolError``.
+            ERROR; RESPONSE in an engine, whose caller gets a ``ProtocolError``. With calls it is the other way round.
     """
 
     def __init__(self, limits: Limits, answered: int) -> None:
         self._decoder = Decoder(limits)
         self._most_tags = 16 * limits.batch_records
         self._most_bytes = limits.message_bytes
-        self._answered = (answered, Kind.PART, *((Kind.ERROR,) if answered == Kind.RESPONSE else ()))
+        is_engine = answered == Kind.RESPONSE
+        self._answered = (_REPLIES if is_engine else _REQUESTS) | {Kind.PART}
+        self._astray = _REQUESTS if is_engine else _REPLIES
+        self._shapes = {**SHAPES, Kind.REQUEST: CALL_SHAPE} if is_engine else SHAPES
         self._usual = answered
         self._usual_length, self._check_usual = SHAPES[answered]
 
@@ -176,7 +190,7 @@ class MessageReader:
         if type(value) is not list or not value or type(kind := value[0]) is not int:
             self._malformed(message, tag)
             return
-        shape = SHAPES.get(kind)
+        shape = self._shapes.get(kind)
         if shape is None:
             message.ignored += 1
             return
@@ -191,6 +205,8 @@ class MessageReader:
             message.records.append((tag, value))
         elif kind in self._answered:
             message.malformed.append(tag)
+        elif kind in self._astray and tag != LINK_TAG:
+            message.astray.append(tag)
         else:
             message.ignored += 1
 

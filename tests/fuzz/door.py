@@ -17,14 +17,14 @@ from mpzmq.protocol import wire
 from mpzmq.protocol.encoder import Encoder
 from mpzmq.protocol.handshake import Inbox, Sessions
 from mpzmq.protocol.inflow import Inflow
-from mpzmq.protocol.kinds import GIVES, TAKES, Kind
+from mpzmq.protocol.kinds import GIVES, TAKES, Kind, Op
 from mpzmq.protocol.outflow import CROWDED, Outflow, Outflows
-from mpzmq.protocol.shapes import SHAPES
+from mpzmq.protocol.shapes import CALL_SHAPE, SHAPES
 from mpzmq.protocol.wire import LINK_TAG, Message, MessageReader
 from tests.protocol.support import Pair, same, tag
 
 if TYPE_CHECKING:
-    from mpzmq.protocol.peer import Peer
+    from mpzmq.protocol.callee import Callee
     from mpzmq.protocol.values import Buffer
 
 __all__ = ["LIMITS", "Door", "packed_input", "unpacked_input"]
@@ -85,12 +85,12 @@ class Door:
         message = self._readers[side].read(list(frames))
         assert message.size == sum(map(len, frames))
         most = min(len(frames[0]) // 16 if frames else 0, LIMITS.batch_records)
-        told = len(message.records) + len(message.malformed) + message.ignored
+        told = len(message.records) + len(message.malformed) + len(message.astray) + message.ignored
         assert told <= max(most, 1), "more was told of than there were tags"
         assert all(len(one) == 16 for one in message.malformed)
         for one, record in message.records:
             assert len(one) == 16 and type(record) is list and type(record[0]) is int
-            length, check = SHAPES[record[0]]
+            length, check = CALL_SHAPE if side and record[0] == Kind.REQUEST else SHAPES[record[0]]
             assert len(record) == length
             assert check(record, self._readers[side]._decoder), "it does not satisfy its own shape"
             self._comes_again(record)
@@ -136,7 +136,7 @@ class Door:
             sessions.strays.take()
 
     @staticmethod
-    def _begin(peer: Peer, tag: bytes, record: list[Any]) -> None:
+    def _begin(peer: Any, tag: bytes, record: list[Any]) -> None:
         """What its handler would do first, if it is a stream, an upload or a channel."""
         if record[4] in TAKES and tag not in peer.inflows:
             peer.open_inflow(tag)
@@ -153,6 +153,16 @@ class Door:
         for inflow in inflows:
             while inflow.take():
                 inflow.items.clear()
+
+    def _called(self, callee: Callee) -> None:
+        """What a container has asked is for requests that are open."""
+        inbox, parents = callee.asked()
+        assert all(entry.tag in callee.pending for entry in parents)
+        for request in inbox.requests:
+            assert request is None or callee.parent_of(request[1]) is None or request[2][4] == Op.CALL
+        while (outgoing := callee.next_outgoing(0.0)) is not None:
+            assert max(map(len, outgoing.frames)) <= max(callee.message_bytes, 4096)
+            callee.sent(outgoing)
 
     def _to_engine(self, messages: list[Message]) -> None:
         pair = Pair(reconnect=ReconnectPolicy(), heartbeat=HeartbeatPolicy(), limits=LIMITS)
@@ -180,6 +190,7 @@ class Door:
             self._is_bounded(ledger.outflows, [])
             for _, inflow in ledger.inflows():
                 assert inflow.received <= 8
+            self._called(pair.link.callee)
             for waiter, outcome in pair.link.ledger.take_ended():
                 assert waiter not in ended, "a request ended twice"
                 ended.add(waiter)

@@ -213,6 +213,11 @@ def valid(dice: random.Random, liar: str, kind: int | None = None) -> Draft:
             one = _any_record(dice, dice.choice(kinds), more)
             if not more:  # what has buffers travels alone
                 records.append(one)
+    if liar == CONTAINER:
+        for _, record in records:
+            if record[0] == Kind.REQUEST:
+                # Of a request that may be open, or not.
+                record.append(UUID(int=dice.choice((dice.randrange(1, 6), dice.getrandbits(128)))))
     return Draft(records, buffers)
 
 

@@ -12,6 +12,7 @@ from mpzmq.address import parse_address
 from mpzmq.config import HeartbeatPolicy, Limits, ReconnectPolicy
 from mpzmq.container.hub import Hub
 from mpzmq.engine.connection import FEW, Connection
+from mpzmq.engine.functions import EngineFunctions
 from mpzmq.errors import ConnectionClosed
 from mpzmq.failure import Failure, FailureKind
 from mpzmq.handlers.registry import Function, Registry
@@ -178,7 +179,7 @@ def connected(full: Full) -> Connection:
         uuid.uuid4(), parse_address("127.0.0.1:1"), "full", uuid.uuid4(), "engine",
         reconnect=ReconnectPolicy(), heartbeat=HeartbeatPolicy(), limits=LIMITS,
         codec=(ENCODER, MessageReader(LIMITS, answered=Kind.RESPONSE)), used_ids=UsedIds(), security=None,
-        transport=full,
+        functions=EngineFunctions(Registry(), LIMITS, ENCODER), transport=full,
         publish=lambda event: None, once=True,
     )  # fmt: skip
     connection.start()

@@ -21,7 +21,7 @@ async def arm_twice():
     now = asyncio.get_running_loop().time()
     for deadline in (now - 1.0, now - 2.0):
         hub.dispatcher.deadlines.add(deadline)
-        hub._arm()
+        hub._timers.arm()
     await hub.close()
 
 with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

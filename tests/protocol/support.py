@@ -12,12 +12,14 @@ from mpzmq.config import HeartbeatPolicy, Limits, ReconnectPolicy
 from mpzmq.failure import Failure, FailureKind
 from mpzmq.message import LinkState, Status
 from mpzmq.protocol import wire
+from mpzmq.protocol.callee import Callee
 from mpzmq.protocol.digest import digest_of
 from mpzmq.protocol.encoder import Encoder
 from mpzmq.protocol.entry import Entry, encode_request, remaining_ms
 from mpzmq.protocol.ids import UsedIds
 from mpzmq.protocol.kinds import Flag, Kind, Op
 from mpzmq.protocol.link import Link
+from mpzmq.protocol.replies import Room
 from mpzmq.protocol.verdicts import Verdicts
 from mpzmq.protocol.wire import LINK_TAG, Message, MessageReader, Record
 
@@ -99,6 +101,7 @@ class Pair:
             UsedIds(),
             once=once,
             now=self.now,
+            callee=Callee("worker-7", REMOTE, self.limits, self.encoder, Room(self.limits)),
         )
 
     # The transport

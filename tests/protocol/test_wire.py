@@ -37,6 +37,8 @@ ARRAY = numpy.array([0, 1])
 HELLO = wire.hello(SESSION, 1, "engine", 2.0, Limits())
 WELCOME = wire.welcome(SESSION, 1, False, Status.RUNNING, "container", 2.0, Limits())
 REQUEST = [Kind.REQUEST, 1, None, 0, Op.CALL, "add", [1], None, None]
+CALL = [*REQUEST, SESSION]
+"""A REQUEST for both sides: a container takes no notice of what is behind its fields."""
 RESPONSE = [Kind.RESPONSE, 1, "data"]
 ERROR = [Kind.ERROR, 3, 0, 1, "no", None]
 RECORDS = {
@@ -69,11 +71,11 @@ def read(frames: list[bytes], answered: int = Kind.REQUEST, limits: Limits | Non
 
 
 def outcome(message: Message) -> tuple[list[int], list[int], int]:
-    """The numbers of the tags that can be acted upon, those that cannot, and how many records mean nothing."""
+    """The numbers of the tags that can be acted upon, those that cannot, and how many other records there are."""
     return (
         [int.from_bytes(tag, "big") for tag, _ in message.records],
         [int.from_bytes(tag, "big") for tag in message.malformed],
-        message.ignored,
+        message.ignored + len(message.astray),
     )
 
 
@@ -87,9 +89,35 @@ def changed(record: list[Any], index: int, value: Any) -> list[Any]:
 @pytest.mark.parametrize("name", RECORDS)
 @pytest.mark.parametrize("answered", [Kind.REQUEST, Kind.RESPONSE])
 def test_every_kind_is_read_on_both_sides(name: str, answered: int) -> None:
-    message = read(frames(RECORDS[name]), answered)
+    record = CALL if (name, answered) == ("REQUEST", Kind.RESPONSE) else RECORDS[name]
+    message = read(frames(record), answered)
     assert outcome(message) == ([1], [], 0)
-    assert message.records[0][1] == RECORDS[name]
+    assert message.records[0][1] == record
+
+
+def test_what_is_astray_is_no_reply_and_no_request() -> None:
+    """A REQUEST at an engine that is no call, and replies at a container: each may be of a call."""
+    message = read(frames(REQUEST, ["?"], RESPONSE), Kind.RESPONSE)
+    assert outcome(message) == ([3], [2], 1) and message.astray == [tag(1)]
+    message = read(frames(changed(RESPONSE, 1, 9), changed(ERROR, 1, None), [Kind.RESPONSE], REQUEST), Kind.REQUEST)
+    assert outcome(message) == ([4], [], 3) and message.astray == [tag(1), tag(2), tag(3)]
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        REQUEST,
+        [*REQUEST, SESSION.bytes],
+        [*REQUEST, None],
+        changed(CALL, 4, Op.INVOKE),
+        changed(CALL, 4, Op.GETSTATE),
+        changed(CALL, 5, None),
+    ],
+)
+def test_a_call_names_a_function_and_its_request(record: list[Any]) -> None:
+    assert outcome(read(frames([*CALL, "later"]), Kind.RESPONSE)) == ([1], [], 0)
+    message = read(frames(record), Kind.RESPONSE)
+    assert outcome(message) == ([], [], 1) and message.astray == [tag(1)]
 
 
 @pytest.mark.parametrize(("answered", "length"), [(Kind.REQUEST, 9), (Kind.RESPONSE, 3)])
@@ -133,7 +161,7 @@ def test_unknown_kinds_are_ignored_and_counted(kind: int) -> None:
 
 @pytest.mark.parametrize("record", [[], 5, {}, "text", None, ["3"], [None], [True], [1.0], [[3]], {3: 3}])
 def test_what_is_no_record_fails_alone(record: Any) -> None:
-    body = msgpack.packb(REQUEST) + msgpack.packb(record) + msgpack.packb(REQUEST)
+    body = ENCODER.pack(CALL) + msgpack.packb(record) + ENCODER.pack(CALL)
     for answered in (Kind.REQUEST, Kind.RESPONSE):
         assert outcome(read([tag(1) + tag(2) + tag(3), body], answered)) == ([1, 3], [2], 0)
         assert outcome(read([tag(1) + LINK_TAG + tag(3), body], answered)) == ([1, 3], [], 1)
@@ -184,19 +212,20 @@ WRONG: list[tuple[str, int, list[Any]]] = [
 @pytest.mark.parametrize(("name", "index", "values"), WRONG, ids=[f"{name}[{index}]" for name, index, _ in WRONG])
 def test_fields_of_wrong_type_fail_alone(name: str, index: int, values: list[Any]) -> None:
     for value in values:
-        record = changed(RECORDS[name], index, value)
+        record = changed(CALL if name == "REQUEST" else RECORDS[name], index, value)
         buffers: list[Any] = []
         # Not by prepare(): it would refuse some of the keys.
         if isinstance(value, dict | list) and not any(isinstance(item, numpy.ndarray) for item in _items(value)):
             body = ENCODER.pack(record)
         else:
             body = ENCODER.pack([ENCODER.prepare(field, "field", buffers) for field in record])
-        before, behind = ENCODER.pack(REQUEST), ENCODER.pack(RESPONSE)
+        before, behind = ENCODER.pack(CALL), ENCODER.pack(RESPONSE)
         message = [tag(1) + tag(2) + tag(3), before + body + behind, *map(bytes, buffers)]
         at_container, at_engine = read(message), read(message, Kind.RESPONSE)
         fault: tuple[Any, Any] = ([1, 3], [2], 0), ([1, 3], [], 1)
         assert outcome(at_container) == fault[name != "REQUEST"], value
         assert outcome(at_engine) == fault[name not in ("RESPONSE", "ERROR")], value
+        assert (len(at_container.astray), len(at_engine.astray)) == (name in ("RESPONSE", "ERROR"), name == "REQUEST")
 
 
 def _items(value: Any) -> list[Any]:
@@ -328,7 +357,7 @@ def test_a_reader_reads_on_after_anything(answered: int) -> None:
     reader = MessageReader(Limits(), answered)
     for broken in ([tag(1), b"\xc1"], [tag(1), b"\xa2\xff\xff"], [tag(1), b"\xdd\xff\xff\xff\xff"], [b"x"], []):
         reader.read(broken)
-        assert outcome(reader.read(frames(REQUEST))) == ([1], [], 0)
+        assert outcome(reader.read(frames(CALL))) == ([1], [], 0)
 
 
 def test_frames_may_be_views() -> None:
@@ -349,13 +378,13 @@ def check_any(frames: list[bytes]) -> None:
         message = read(frames, answered, limits)
         assert message.size == sum(map(len, frames))
         tags = min(len(frames[0]) // 16, 8) if len(frames) > 1 else 0
-        assert len(message.records) + len(message.malformed) + message.ignored == max(tags, 1)
+        assert len(message.records) + len(message.malformed) + len(message.astray) + message.ignored == max(tags, 1)
         for _, record in message.records:
             assert record[0] in {number for name, number in vars(Kind).items() if name.isupper()}
         if frames:
             reader = MessageReader(limits, answered)
             reader.read(frames)
-            assert reader.read([tag(1), ENCODER.pack(REQUEST)]).records == [(tag(1), REQUEST)]
+            assert reader.read([tag(1), ENCODER.pack(RESPONSE)]).records == [(tag(1), RESPONSE)]
 
 
 @given(st.lists(st.binary(max_size=64), max_size=5))

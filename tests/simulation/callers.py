@@ -6,11 +6,11 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from mpzmq import ComputerEngineWorker, LinkState, RequestError
+from mpzmq import ComputerEngineWorker, LinkState, RequestContext, RequestError
 from mpzmq.events import LinkClosed, LinkEvent
 
 from .containers import endpoint
-from .history import Closing, Heard, Issue
+from .history import Closing, Heard, Issue, Noted
 from .schedule import STREAMED
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ class Engine:
             reconnect=schedule.reconnect, heartbeat=schedule.heartbeat, limits=schedule.engine_limits
         )
         self.worker._transport = self.host
+        self.worker.function(self._note, name="note")
+        self.worker.function(self._dwell, name="dwell")
         self.tasks: dict[asyncio.Task[None], asyncio.TimerHandle | None] = {}
         """Attempts that have not ended, and when their callers lose patience."""
         self.is_ending = False
@@ -60,6 +62,29 @@ class Engine:
         self._loop = asyncio.get_running_loop()
         self._listening: asyncio.Task[None] | None = None
         self._is_closed = False
+
+    # The functions, which containers call
+
+    def _noted(self, call: int, context: RequestContext) -> Noted:
+        assert context.parent is not None
+        noted = Noted(call, self.number, context.parent.int, self._loop.time())
+        self._history.noted.append(noted)
+        return noted
+
+    def _note(self, call: int, seconds: float, context: RequestContext) -> int:
+        noted = self._noted(call, context)
+        noted.ended, noted.end = self._loop.time(), "returned"
+        return call
+
+    async def _dwell(self, call: int, seconds: float, context: RequestContext) -> int:
+        noted = self._noted(call, context)
+        noted.end = "cancelled"
+        try:
+            await asyncio.sleep(seconds)
+            noted.end = "returned"
+        finally:
+            noted.ended = self._loop.time()
+        return call
 
     # The links
 
@@ -124,6 +149,11 @@ class Engine:
         sums = self._history.sums
         sums.append((f"w{self.number} issued", now, seen.issued, ends))
         sums.append((f"w{self.number} issued, by its callers,", now, self.counted, seen.issued))
+        dispatcher = self.worker._functions.dispatcher
+        if dispatcher is not None:
+            ends = dispatcher.replied + dispatcher.failed + dispatcher.refused + dispatcher.cancelled
+            ends += len(dispatcher._running)
+            sums.append((f"w{self.number} calls that were read", now, dispatcher.received, ends))
         if seen.in_flight > len(self.tasks):
             sums.append((f"w{self.number} callers that wait", now, len(self.tasks), seen.in_flight))
 

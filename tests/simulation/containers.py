@@ -7,9 +7,9 @@ import contextlib
 import functools
 from typing import TYPE_CHECKING, Any
 
-from mpzmq import ConnectionLost, ContainerServer, Refused, current_request
+from mpzmq import ConnectionLost, ContainerServer, Refused, RequestError, current_request
 
-from .history import Closing, Incarnation, Start
+from .history import Call, Closing, Incarnation, Start
 from .schedule import HAS_MAX_CONCURRENCY, STREAMED
 
 if TYPE_CHECKING:
@@ -191,11 +191,46 @@ async def _chats(
             yield [start.serial, item]
 
 
+TIMEOUTS = (None, 30.0, 1.0, 0.05)
+"""What calls to engines are given, one after the other."""
+
+
+async def _asks(number: int, body: int, generation: int, extra: float) -> list[int]:
+    """Calls its engine: twice one after the other, then twice at once."""
+    start = _started("asks", number, body, generation)
+    try:
+        for _ in range(2):
+            await _call(start, extra / 4)
+        await asyncio.gather(_call(start, extra / 4), _call(start, 0.0))
+    except asyncio.CancelledError:
+        _ended(start, "cancelled")
+        raise
+    return _ended(start)
+
+
+async def _call(start: Start, seconds: float) -> None:
+    context = current_request()
+    assert context is not None
+    loop, calls = asyncio.get_running_loop(), context.state.history.calls
+    call = Call(len(calls), start.serial, TIMEOUTS[len(calls) % len(TIMEOUTS)], loop.time())
+    calls.append(call)
+    try:
+        call.value = await context.call("dwell" if seconds else "note", call.serial, seconds, timeout=call.timeout)
+        call.outcome = "reply"
+    except asyncio.CancelledError:
+        call.outcome = "cancelled"
+        raise
+    except RequestError as error:
+        call.outcome, call.executed = type(error).__name__, error.executed
+    finally:
+        call.ended = loop.time()
+
+
 @functools.cache
 def _registry() -> Registry:
     """One for all containers: looking at the signatures takes as long as a fifth of a simulation."""
     server = ContainerServer()
-    for function in (_plain, _large, _nap, _fails, _refuses, _yields, _stores, _chats):
+    for function in (_plain, _large, _nap, _fails, _refuses, _asks, _yields, _stores, _chats):
         server.function(function, name=function.__name__[1:])
     server.function(_nap, name="stubborn", cancellable=False)
     server.on_invoke(_echo)

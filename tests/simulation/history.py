@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from .schedule import Ask, Attempt, Fault
 
-__all__ = ["Closing", "Heard", "History", "Incarnation", "Issue", "Start"]
+__all__ = ["Call", "Closing", "Heard", "History", "Incarnation", "Issue", "Noted", "Start"]
 
 
 @dataclass(slots=True)
@@ -93,6 +93,52 @@ class Start:
 
 
 @dataclass(slots=True)
+class Call:
+    """One call of a handler to its engine, as the handler sees it; it is made once.
+
+    Attributes:
+        serial: its number among all calls.
+        start: the serial of the start that made it.
+        timeout: what was given to it; None: none.
+        at, ended: when it was made, and when it ended.
+        outcome, executed: as those of an Issue.
+        value: the serial of the run that answered it.
+    """
+
+    serial: int
+    start: int
+    timeout: float | None
+    at: float
+    ended: float | None = None
+    outcome: str = ""
+    executed: Executed | None = None
+    value: Any = None
+
+    def __str__(self) -> str:
+        return f"call {self.serial} of start {self.start}"
+
+
+@dataclass(slots=True)
+class Noted:
+    """One run of a function of an engine, for a call.
+
+    Attributes:
+        call: the serial of the call.
+        worker: which engine.
+        parent: the id of the request that its context names, as a number.
+        at, ended: when it started, and when it ended.
+        end: ``"returned"``, ``"cancelled"``, or nothing while it runs.
+    """
+
+    call: int
+    worker: int
+    parent: int
+    at: float
+    ended: float | None = None
+    end: str = ""
+
+
+@dataclass(slots=True)
 class Incarnation:
     """One process of a container.
 
@@ -149,6 +195,8 @@ class History:
 
     issues: list[Issue] = field(default_factory=list)
     starts: list[Start] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
+    noted: list[Noted] = field(default_factory=list)
     incarnations: list[Incarnation] = field(default_factory=list)
     heard: list[Heard] = field(default_factory=list)
     applied: list[tuple[float, Fault]] = field(default_factory=list)

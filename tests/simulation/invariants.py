@@ -362,6 +362,59 @@ def handlers_end(case: Case) -> Iterator[str]:
             yield f"{start} never ended"
 
 
+# Calls of containers to their engines
+
+
+def calls_end(case: Case) -> Iterator[str]:
+    """By their deadline, and with the handler that made them."""
+    for call in case.history.calls:
+        start = case.history.starts[call.start]
+        if call.ended is None:
+            yield f"{call} never ended"
+            continue
+        late = call.ended - call.at - case.history.late_by(call.at, call.ended)
+        if call.timeout is not None and late > call.timeout + TOLERANCE:
+            yield f"{call} took {late:.3f} s and had {call.timeout} s"
+        if start.ended is not None and call.ended > start.ended + TOLERANCE:
+            yield f"{call} ended at {call.ended:.3f}, after {start}"
+        if call.outcome in ("ProtocolError", "Unsupported", "InvalidArguments", "RemoteError"):
+            yield f"{call} ended with {call.outcome}"
+
+
+def calls_run_at_most_once(case: Case) -> Iterator[str]:
+    seen: set[int] = set()
+    for noted in case.history.noted:
+        if noted.call in seen:
+            yield f"call {noted.call} ran again at {noted.at:.3f} in w{noted.worker}"
+        seen.add(noted.call)
+
+
+def calls_tell_whether_they_ran(case: Case) -> Iterator[str]:
+    ran = {noted.call: noted for noted in case.history.noted}
+    for call in case.history.calls:
+        noted = ran.get(call.serial)
+        if call.executed is Executed.NO and noted is not None:
+            yield f"{call} ended with {call.outcome}, executed NO, and ran at {noted.at:.3f}"
+        if call.executed is Executed.YES and (noted is None or call.ended is None or noted.at > call.ended):
+            yield f"{call} ended with {call.outcome}, executed YES, and did not run"
+        if call.outcome == "reply" and (noted is None or noted.end != "returned" or call.value != call.serial):
+            yield f"{call} got the reply {call.value}, and {noted} had run"
+
+
+def calls_run_inside_their_requests(case: Case) -> Iterator[str]:
+    """They begin while the request is open in their engine, and do not outlast it."""
+    for noted in case.history.noted:
+        start = case.history.starts[case.history.calls[noted.call].start]
+        if noted.parent != start.request_id:
+            yield f"call {noted.call} ran inside {noted.parent:x} instead of {start.request_id:x}"
+        issues = [i for i in case.issues[start.number] if i.at <= noted.at and i.ended is not None]
+        closed = max((issue.ended for issue in issues if issue.ended is not None), default=None)
+        if closed is None or noted.at > closed:
+            yield f"call {noted.call} ran at {noted.at:.3f}, and {start} had no request that was open"
+        elif noted.ended is None or noted.ended > closed + TOLERANCE:
+            yield f"call {noted.call} ran until {noted.ended}, and its request had ended at {closed:.3f}"
+
+
 # Links
 
 
@@ -543,6 +596,10 @@ INVARIANTS: list[Callable[[Case], Iterator[str]]] = [
     handlers_end_by_the_deadline,
     handlers_end_with_their_callers,
     handlers_end,
+    calls_end,
+    calls_run_at_most_once,
+    calls_tell_whether_they_ran,
+    calls_run_inside_their_requests,
     redials_are_counted,
     a_link_ends_once,
     a_killed_container_is_missed,

@@ -185,8 +185,8 @@ MUTATIONS = [
     Mutation(
         "a timer outlives the container",
         "container/hub.py",
-        "for timer in (self._retry, self._deadline, self._care, self._marking):",
-        "for timer in (self._retry, self._deadline, self._marking):",
+        "for timer in (self._retry, self._care):",
+        "for timer in (self._retry,):",
         "nothing is left after close",
     ),
     Mutation(
@@ -331,9 +331,9 @@ MUTATIONS = [
     ),
     Mutation(
         "the end of a stream is not acknowledged",
-        "protocol/link.py",
-        "                elif record[3] and (",
-        "                elif record[3] > 1 and (",
+        "protocol/ledger.py",
+        "return inflow.credit() if inflow.is_end_news else None",
+        "return None",
         "a stream ends",
     ),
     Mutation(
@@ -363,6 +363,34 @@ MUTATIONS = [
         "                entry.inflow.clear()",
         "                pass",
         "a stream ends by its deadline",
+    ),
+    Mutation(
+        "an engine does not keep what it has answered to calls",
+        "engine/functions.py",
+        "            callee.replies.keep(item)",
+        "            pass",
+        "a call runs at most once",
+    ),
+    Mutation(
+        "what was called inside a request goes on after it",
+        "engine/functions.py",
+        "        callee.close(parent)",
+        "        pass",
+        "calls end with their request",
+    ),
+    Mutation(
+        "an engine says NO of calls that it may have run",
+        "protocol/callee.py",
+        "Executed.NO if record[1] > self._highest else Executed.UNKNOWN",
+        "Executed.NO",
+        "executed never lies",
+    ),
+    Mutation(
+        "calls are not sent again after a loss",
+        "protocol/caller.py",
+        "        self.ledger.resume(None, instance_changed=False)\n",
+        "",
+        "every call ends",
     ),
 ]  # fmt: skip
 """Every one of them is found by the invariants."""

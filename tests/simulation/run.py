@@ -96,6 +96,9 @@ def reached(schedule: Schedule, history: History) -> dict[str, bool]:
         "parts": schedule.part_bytes is not None and any(i.ask.function == "large" for i in history.issues),
         "drained": any(incarnation.drain_timeout is not None for incarnation in history.incarnations),
         "cancelled": "cancelled" in outcomes,
+        "calls answered": any(call.outcome == "reply" for call in history.calls),
+        "calls ended otherwise": any(call.executed is not None for call in history.calls),
+        "calls cancelled": any(noted.end == "cancelled" for noted in history.noted),
         **{
             name: name in outcomes
             for name in (
@@ -144,6 +147,14 @@ def trace(result: Result) -> Iterator[str]:
         lines.append((start.at, f"START {start} {start.function} body={start.body} session {start.generation}"))
         if start.ended is not None:
             lines.append((start.ended, f"DONE  {start}: {start.end}"))
+    for call in history.calls:
+        lines.append((call.at, f"CALL  {call} timeout={call.timeout}"))
+        if call.ended is not None:
+            lines.append((call.ended, f"TOLD  {call}: {call.outcome} {call.executed}"))
+    for noted in history.noted:
+        lines.append((noted.at, f"RUN   call {noted.call} in w{noted.worker}"))
+        if noted.ended is not None:
+            lines.append((noted.ended, f"RAN   call {noted.call}: {noted.end}"))
     for at, line in sorted(lines, key=lambda entry: entry[0]):
         yield f"{at:9.4f}  {line}"
     yield from (f"worker {number}: {total}" for number, total in enumerate(history.totals))

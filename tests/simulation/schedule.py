@@ -27,6 +27,7 @@ FUNCTIONS = {
     "yields": 4,
     "stores": 3,
     "chats": 2,
+    "asks": 4,
 }
 """What is called how often."""
 
