@@ -42,12 +42,12 @@ class Departures:
         ledger = self._ledger
         if self._window.has_room() and now >= self._recovery.not_before:
             if running:
-                return ledger.in_order().cut(now) or ledger.outflows.cut()
+                return ledger.in_order().cut(now) or ledger.outflows.cut(now)
             if state is _DRAINING:
                 # What the container had taken before it said GOODBYE goes on.
                 if count := self._recovery.waiting():
                     return ledger.outbox.cut(now, most=count)
-                if (outgoing := ledger.outflows.cut()) is not None:
+                if (outgoing := ledger.outflows.cut(now)) is not None:
                     return outgoing
         if state is _CLOSED or self._window.has_control_room():
             return ledger.outbox.cut(now, most=0)

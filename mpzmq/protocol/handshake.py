@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 from ..message import Executed, Status
 from . import wire
 from .encoder import Encoder
-from .intake import Uploads
+from .intake import REFUSED, Uploads
 from .kinds import Code, Goodbye, Kind
+from .parts import Outcome
 from .peer import Peer, PeerSignal, PeerState, Session
 from .replies import Room
 from .strays import Strays
@@ -167,8 +168,14 @@ class Sessions:
                 inbox.cancel(peer, tag)
                 self.uploads.cancel(peer, tag)
             elif kind == Kind.PART:
-                self.ignored += not self.uploads.part(peer, tag, record, now, requests, inbox.refused)
+                outcome = self.uploads.part(peer, tag, record, now, requests, inbox.refused)
+                self.ignored += outcome is Outcome.DROPPED
                 self.dirty[peer] = None
+                whole, self.uploads.chunk = self.uploads.chunk, None
+                is_sound = whole is None or self._chunk(peer, tag, whole.records[0][1], whole)
+                if not is_sound or (outcome in REFUSED and tag in peer.inflows):  # its handler waits for the rest
+                    self._cut(route)
+                    return
             elif kind == Kind.TAKEN:
                 peer.taken(record[1])
                 self.dirty[peer] = None
@@ -187,16 +194,9 @@ class Sessions:
                 if peer.echoed(record[1]):
                     self.dirty[peer] = None
             elif kind == Kind.CHUNK:
-                inflow = peer.inflows.get(tag)  # None: its handler has ended
-                if inflow is None:
-                    continue
-                if not (message.is_honest and inflow.arrive(record) and peer.overdraft.allows(inflow)):
+                if not self._chunk(peer, tag, record, message):
                     self._cut(route)
                     return
-                self.bells.append(inflow.bell)
-                if inflow.is_end_news:
-                    peer.control(inflow.credit(), tag)
-                    self.dirty[peer] = None
             elif kind == Kind.CREDIT:
                 if peer.outflows.credit(tag, *record[1:]):
                     self.dirty[peer] = None
@@ -210,6 +210,19 @@ class Sessions:
                 self.strays.answer(route, tag, error)
         elif message.malformed:
             inbox.malformed += [(peer, tag) for tag in message.malformed]  # type: ignore[misc]
+
+    def _chunk(self, peer: Peer, tag: bytes, record: Record, message: Message) -> bool:
+        """Items of a stream have come; False: they may not."""
+        inflow = peer.inflows.get(tag)
+        if inflow is None:
+            return True  # its handler has ended
+        if not (message.is_honest and inflow.arrive(record) and peer.overdraft.allows(inflow)):
+            return False
+        self.bells.append(inflow.bell)
+        if inflow.is_end_news:
+            peer.control(inflow.credit(), tag)
+            self.dirty[peer] = None
+        return True
 
     def _undecodable(self, peer: Peer | None, message: Message) -> None:
         """Something is no record that may be the reply to a call."""

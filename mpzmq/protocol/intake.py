@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .peer import Peer
     from .wire import Record
 
-__all__ = ["Downloads", "Uploads"]
+__all__ = ["REFUSED", "Downloads", "Uploads"]
 
 ENGINES_WORTH = 8
 """How many times ``Limits.queued_bytes`` the requests in parts of all engines may have together."""
@@ -29,6 +29,10 @@ PATIENCE = 60.0
 
 RETRY_AFTER = 1.0
 """Seconds after which an engine may try again for which there was no room."""
+
+
+REFUSED = frozenset({Outcome.MALFORMED, Outcome.TOO_LARGE, Outcome.CROWDED})
+"""What is not put together, and answered with an ERROR."""
 
 
 class Downloads:
@@ -88,8 +92,7 @@ class Downloads:
     def drop(self, tag: bytes) -> None:
         """CANCEL goes out: nobody waits for a reply any more."""
         self._stops += 1
-        if tag == self._assembler.tag:
-            self._assembler.drop()
+        self._assembler.forget(tag)
 
     def restart(self) -> None:
         """There is no connection, or a new one."""
@@ -109,7 +112,7 @@ class Downloads:
         self._tell()
         tag = self._assembler.tag
         message = self._reader.read(self._assembler.take_whole())
-        if [record[0] for _, record in message.records] in ([Kind.RESPONSE], [Kind.ERROR]):
+        if [record[0] for _, record in message.records] in ([Kind.RESPONSE], [Kind.ERROR], [Kind.CHUNK]):
             return message
         return Message([], message.size, [tag])
 
@@ -131,11 +134,13 @@ class Uploads:
     Attributes:
         room: what all of them may take.
         is_running: whether a request of an engine runs already. Whoever runs requests sets it.
+        chunk: an item of a stream that is whole; whoever has given the last part of it takes it.
     """
 
     def __init__(self, limits: Limits, error: Callable[[int, Executed, str, dict[str, object] | None], bytes]) -> None:
         self.room = Room(ENGINES_WORTH * limits.queued_bytes)
         self.is_running: Callable[[Peer, bytes], bool] = lambda peer, tag: False
+        self.chunk: Message | None = None
         self._limits = limits
         self._pack_error = error
         self._reader = MessageReader(limits, Kind.REQUEST)
@@ -148,7 +153,7 @@ class Uploads:
         now: float,
         requests: list[Any],
         refused: list[tuple[Peer, Item]],
-    ) -> bool:
+    ) -> Outcome:
         """A part has come.
 
         Args:
@@ -160,14 +165,14 @@ class Uploads:
             refused: takes engine and ERROR of one that cannot be taken in.
 
         Returns:
-            Whether it meant anything.
+            What became of it; DROPPED: it meant nothing.
         """
         _, offset, sizes, pieces = record
         assembler = peer.assembler
         if assembler.count(record):
             peer.control([Kind.TAKEN, assembler.read()])
         if tag == LINK_TAG:
-            return False
+            return Outcome.DROPPED
         outcome = Outcome.TAKEN
         if sizes is not None:
             if assembler.tag:  # which is not over, and was not cancelled
@@ -180,14 +185,13 @@ class Uploads:
             outcome = assembler.put(tag, offset, pieces, now)
         if outcome is Outcome.WHOLE and not self._whole(peer, now, requests):
             outcome = Outcome.MALFORMED
-        if outcome in (Outcome.MALFORMED, Outcome.TOO_LARGE, Outcome.CROWDED):
+        if outcome in REFUSED:
             refused.append((peer, self._refusal(peer, tag, outcome)))
-        return outcome is not Outcome.DROPPED
+        return outcome
 
     def cancel(self, peer: Peer, tag: bytes) -> None:
         """The engine does not wait for a request, and so neither for the rest of its reply."""
-        if tag == peer.assembler.tag:
-            peer.assembler.drop()
+        peer.assembler.forget(tag)
         peer.outbox.drop_large(tag)
 
     def take_care(self, peer: Peer, now: float) -> bool:
@@ -206,7 +210,11 @@ class Uploads:
         peer.control([Kind.TAKEN, assembler.read()])
         tag, under_way = assembler.tag, now - assembler.began_at
         message = self._reader.read(assembler.take_whole())
-        if [record[0] for _, record in message.records] != [Kind.REQUEST]:
+        kinds = [record[0] for _, record in message.records]
+        if kinds == [Kind.CHUNK]:
+            self.chunk = message
+            return True
+        if kinds != [Kind.REQUEST]:
             return False
         ((_, record),) = message.records
         if record[2] is not None:

@@ -12,7 +12,7 @@ from ..statistics import Statistics
 from .ids import MOST_IDS, SpentIds
 from .kinds import Code, Kind
 from .outbox import Outbox
-from .outflow import Outflows
+from .outflows import Outflows
 from .parts import PART_BYTES
 from .pending import PendingTable
 from .progress import ProgressBook
@@ -61,7 +61,7 @@ class Ledger:
         self.progress = ProgressBook()
         self.outbox = Outbox(limits.batch_records, self.progress)
         self.bells: list[Any] = []
-        self.outflows = Outflows(limits, self.bells, in_turn=True)
+        self.outflows = Outflows(limits, self.bells, self.outbox, in_turn=True)
         self.fed = 0
         self.ended: list[tuple[Any, Any]] = []
         self.issued = 0

@@ -60,6 +60,9 @@ class Item:
     def refresh(self, now: float) -> None:
         """Called just before a stale record leaves."""
 
+    def has_left(self) -> None:
+        """Called when the last part of a large record has left."""
+
 
 class Outgoing:
     """One message, cut and not yet sent: control records, then items; or a part of a large item.
@@ -213,6 +216,7 @@ class Outbox:
             (item,) = outgoing.items
             del self._items[item.tag], self._large[item.tag]
             self._is_stuck = False
+            item.has_left()
 
     def sort(self, order: Callable[[Any], Any]) -> None:
         """Puts the items in order."""

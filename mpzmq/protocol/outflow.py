@@ -13,16 +13,13 @@ from typing import TYPE_CHECKING, Any
 import msgpack
 
 from .kinds import Kind
-from .outbox import Outgoing
 from .wire import BATCH_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
     from ..config import Limits
     from .values import Buffer
 
-__all__ = ["Outflow", "Outflows"]
+__all__ = ["Crowd", "Outflow"]
 
 MOST_WAITING = 1024
 MOST_WAITING_BYTES = 4 * BATCH_BYTES
@@ -43,6 +40,24 @@ _FRONT = bytes((0x95, Kind.CHUNK))
 _ENDS = {True: b"\xc3", False: b"\xc2"}
 
 
+class Crowd:
+    """What all streams to one side keep together, and what each of them may.
+
+    Attributes:
+        cost: bytes that all of them keep.
+        most_cost: how many they should, at most.
+        most_waiting, most_waiting_bytes: items, and their bytes, of one stream that may wait to leave.
+    """
+
+    __slots__ = ("cost", "most_cost", "most_waiting", "most_waiting_bytes")
+
+    def __init__(self, limits: Limits) -> None:
+        self.cost = 0
+        self.most_cost = limits.queued_bytes
+        self.most_waiting = min(MOST_WAITING, limits.stream_items)
+        self.most_waiting_bytes = min(MOST_WAITING_BYTES, limits.stream_bytes)
+
+
 class Outflow:
     """The items of one stream that the other side may not have.
 
@@ -59,7 +74,7 @@ class Outflow:
         failure: why nothing more will be taken; whoever waits is told.
         is_ready: whether it stands among those that send.
         cost: bytes that are kept, with what each item takes beside its own.
-        among: the streams to the same side, as long as it is one of them.
+        among: what the streams to the same side share, as long as it is one of them.
     """
 
     __slots__ = (
@@ -73,7 +88,7 @@ class Outflow:
         self.failure: Exception | None = None
         self.is_ready = False
         self.cost = 0
-        self.among: Outflows | None = None
+        self.among: Crowd | None = None
         self._credit, self._credit_bytes = items, size
         self._sent_bytes = self._received_bytes = 0
         self._kept: list[_Piece] = []  # the first one is item number `received`
@@ -223,151 +238,3 @@ class Outflow:
         self.cost += cost
         if self.among is not None:
             self.among.cost += cost
-
-
-class Outflows:
-    """All streams that one side sends to one other, each by the tag of its request.
-
-    Args:
-        limits: this side's.
-        bells: takes the bells of streams that may go on, or will not.
-        in_turn: whether only one at a time may send an item far beyond its credit: data, which strangers send. Results
-            were asked for, and one who waits for those of one stream may never read on in another.
-
-    Attributes:
-        cost: bytes that all of them keep.
-        most_cost: how many they should, at most.
-        most_waiting, most_waiting_bytes: items, and their bytes, of one stream that may wait to leave.
-    """
-
-    def __init__(self, limits: Limits, bells: list[Any], *, in_turn: bool) -> None:
-        self._in_turn = in_turn
-        self.cost = 0
-        self.most_cost = limits.queued_bytes
-        self.most_waiting = min(MOST_WAITING, limits.stream_items)
-        self.most_waiting_bytes = min(MOST_WAITING_BYTES, limits.stream_bytes)
-        self._batch_records = limits.batch_records
-        self._batch_bytes = BATCH_BYTES
-        self._bells = bells
-        self._flows: dict[bytes, Outflow] = {}
-        self._ready: dict[bytes, Outflow] = {}
-        self._refused: Outgoing | None = None
-        self._overdrawn: Outflow | None = None
-        self._held: dict[bytes, Outflow] = {}  # until it has been read what is far beyond the credit of another
-
-    def __len__(self) -> int:
-        return len(self._flows)
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(self._flows)
-
-    def __bool__(self) -> bool:
-        """Whether anything can leave."""
-        return bool(self._ready) or self._refused is not None
-
-    def accept(self, limits: Mapping[str, int], batch_records: int) -> None:
-        """The other side has announced what it accepts; ``batch_records`` is this side's own limit."""
-        self._batch_records = min(batch_records, limits.get("batch_records", 1))
-        self._batch_bytes = min(BATCH_BYTES, limits.get("message_bytes", BATCH_BYTES))
-
-    def open(self, tag: bytes, flow: Outflow) -> None:
-        """A stream more."""
-        self._flows[tag] = flow
-        flow.among = self
-        self.cost += flow.cost
-
-    def close(self, tag: bytes) -> None:
-        """A stream has ended."""
-        flow = self._flows.pop(tag, None)
-        if flow is not None:
-            flow.among = None
-            self.cost -= flow.cost
-        self._ready.pop(tag, None)
-        self._held.pop(tag, None)
-        if flow is not None and flow is self._overdrawn:
-            self._release()
-
-    def _release(self) -> None:
-        self._overdrawn = None
-        self._ready.update(self._held)
-        self._held.clear()
-
-    def fail(self, tag: bytes, failure: Exception) -> None:
-        """A stream, if there is one, takes nothing more."""
-        flow = self._flows.get(tag)
-        if flow is not None:
-            flow.failure = failure
-            self.close(tag)
-            self._bells.append(flow.bell)
-
-    def stir(self, tag: bytes) -> None:
-        """Something may leave that could not before."""
-        flow = self._flows.get(tag)
-        if flow is not None and flow.can_send and not flow.is_ready:
-            flow.is_ready = True
-            self._ready[tag] = flow
-
-    def credit(self, tag: bytes, received: int, items: int, size: int) -> bool:
-        """The other side has given credit to a stream. False: it has ended."""
-        flow = self._flows.get(tag)
-        if flow is None:
-            return False
-        flow.credit(received, items, size)
-        if flow.is_overdrawn and self._in_turn:
-            self._overdrawn = self._overdrawn or flow  # on the connection before this one
-        elif flow is self._overdrawn:
-            self._release()
-        self.stir(tag)
-        self._bells.append(flow.bell)
-        return True
-
-    def pause(self) -> None:
-        """The connection has ended, and what was under way on it is lost."""
-        self._refused = self._overdrawn = None
-        self._ready.clear()
-        self._held.clear()
-        for flow in self._flows.values():
-            flow.is_ready = False
-            flow.pause()
-
-    def cut(self) -> Outgoing | None:
-        """Takes the next message out: one chunk of each stream in turn. A chunk with buffers travels alone."""
-        if self._refused is not None:
-            refused, self._refused = self._refused, None
-            return refused
-        ready = self._ready
-        tags: list[bytes] = []
-        bodies: list[bytes] = []
-        size = 0
-        while ready and len(tags) < self._batch_records:
-            tag, flow = next(iter(ready.items()))
-            had_room = flow.has_room
-            overdraw = self._overdrawn is None or self._overdrawn is flow
-            chunk = flow.cut(self._batch_bytes - size, alone=not tags, overdraw=overdraw)
-            if chunk is None:
-                if tags:
-                    break
-                self._held[tag] = ready.pop(tag)
-                continue
-            if flow.is_overdrawn and self._in_turn:
-                self._overdrawn = flow
-            if not had_room and flow.has_room:
-                self._bells.append(flow.bell)
-            del ready[tag]
-            flow.is_ready = flow.can_send
-            if flow.is_ready:
-                ready[tag] = flow  # behind the others
-            record, buffers = chunk
-            if buffers:
-                frames = [tag, record, *buffers]
-                return Outgoing(frames, (), (), sum(map(len, frames)))
-            tags.append(tag)
-            bodies.append(record)
-            size += len(record) + 16
-        if not tags:
-            return None
-        return Outgoing([b"".join(tags), b"".join(bodies)], (), (), size)
-
-    def take_back(self, outgoing: Outgoing) -> None:
-        """The transport did not take a message: it goes first next time."""
-        self._refused = outgoing

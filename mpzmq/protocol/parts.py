@@ -318,6 +318,11 @@ class Assembler:
         self._sizes = []
         self.received = self.total = 0
 
+    def forget(self, tag: bytes) -> None:
+        """Gives up a message, if it is what is put together."""
+        if tag == self.tag:
+            self.drop()
+
     def refuse(self, tag: bytes) -> None:
         """A message is not wanted, of which the first part has come."""
         self.drop()

@@ -13,7 +13,7 @@ from ..message import Executed, StreamProgress
 from .inflow import Inflow, Overdraft
 from .kinds import Kind
 from .outbox import Outbox, Outgoing
-from .outflow import Outflows
+from .outflows import Outflows
 from .parts import Assembler
 from .replies import ReplyCache
 from .window import CONTROL_RESERVE, ReadCounter
@@ -117,16 +117,14 @@ class Peer:
         self.route = b""
         self.number = -1
         self.name = ""
-        self.in_flight = self.bytes_in_flight = self.large_in_flight = 0
+        self.in_flight = self.bytes_in_flight = self.large_in_flight = self.most_calls = 0
         self.assembler = Assembler(limits.message_bytes)
         self.replies = ReplyCache(limits, room)
-        self.outflows = Outflows(limits, bells, in_turn=False)
         self._bells = bells
         self.inflows: dict[bytes, Inflow] = {}
         self.overdraft = Overdraft()
         self.stream_limits = 0, 0
         self._stream_bytes = 0  # that the inflows may hold
-        self.most_calls = 0
         self.caller: Caller | None = None
         self.calls: Carrier | None = None
         self.has_sent = False
@@ -142,6 +140,7 @@ class Peer:
         self._encoder = encoder
         self._old_routes: deque[bytes] = deque()
         self.outbox = Outbox(limits.batch_records)
+        self.outflows = Outflows(limits, bells, self.outbox, in_turn=False)
         self._reads = ReadCounter(limits.window, limits.queued_bytes)
 
     def signal(self, signal: PeerSignal) -> None:
@@ -285,6 +284,7 @@ class Peer:
     def close_inflow(self, tag: bytes) -> None:
         """Its handler has ended."""
         inflow = self.inflows.pop(tag)
+        self.assembler.forget(tag)  # an item of it, in parts
         self._stream_bytes -= inflow.window_bytes
         self.overdraft.release(inflow)
 
@@ -394,7 +394,7 @@ class Peer:
         if outgoing is None and self.caller is not None:
             outgoing = self.caller.next_outgoing(now)
         if outgoing is None and self.outflows:
-            outgoing = self.outflows.cut()
+            outgoing = self.outflows.cut(now)
         if outgoing is None and self.stalled_since is None and self.outbox.parts.is_held_back:
             self.stalled_since = now
         return outgoing

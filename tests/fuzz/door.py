@@ -18,13 +18,14 @@ from mpzmq.protocol.encoder import Encoder
 from mpzmq.protocol.handshake import Inbox, Sessions
 from mpzmq.protocol.inflow import Inflow
 from mpzmq.protocol.kinds import GIVES, TAKES, Kind, Op
-from mpzmq.protocol.outflow import CROWDED, Outflow, Outflows
+from mpzmq.protocol.outflow import CROWDED, Outflow
 from mpzmq.protocol.shapes import CALL_SHAPE, SHAPES
 from mpzmq.protocol.wire import LINK_TAG, Message, MessageReader
 from tests.protocol.support import Pair, same, tag
 
 if TYPE_CHECKING:
     from mpzmq.protocol.callee import Callee
+    from mpzmq.protocol.outflows import Outflows
     from mpzmq.protocol.values import Buffer
 
 __all__ = ["LIMITS", "Door", "packed_input", "unpacked_input"]
@@ -149,7 +150,7 @@ class Door:
         """Nothing is held beyond the limits, whatever credit was given or taken."""
         held = sum(inflow.received for inflow in inflows)
         assert held <= LIMITS.stream_items * len(inflows)
-        assert outflows.cost <= LIMITS.queued_bytes + len(outflows) * 2 * CROWDED
+        assert outflows.crowd.cost <= LIMITS.queued_bytes + len(outflows) * 2 * CROWDED
         for inflow in inflows:
             while inflow.take():
                 inflow.items.clear()
@@ -208,7 +209,7 @@ class Door:
         pair.link.close("the end", pair.now)
         ended |= {waiter for waiter, _ in pair.link.ledger.take_ended()}
         assert len(ended) == 8, "a request never ended"
-        assert not len(pair.link.ledger.outflows) and not pair.link.ledger.outflows.cost
+        assert not len(pair.link.ledger.outflows) and not pair.link.ledger.outflows.crowd.cost
         assert pair.state() is LinkState.CLOSED or pair.link.is_over
         assert pair.adds_up()
 

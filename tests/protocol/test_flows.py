@@ -12,7 +12,10 @@ from mpzmq.config import Limits
 from mpzmq.protocol.encoder import Encoder
 from mpzmq.protocol.inflow import Inflow, Overdraft
 from mpzmq.protocol.kinds import Kind
-from mpzmq.protocol.outflow import CROWDED, ITEM_COST, MOST_WAITING, MOST_WAITING_BYTES, Outflow, Outflows
+from mpzmq.protocol.outbox import Item, Outbox
+from mpzmq.protocol.outflow import CROWDED, ITEM_COST, MOST_WAITING, MOST_WAITING_BYTES, Outflow
+from mpzmq.protocol.outflows import Outflows
+from mpzmq.protocol.parts import PART_BYTES
 from mpzmq.protocol.wire import BATCH_BYTES, SLACK, Message, MessageReader
 
 if TYPE_CHECKING:
@@ -44,13 +47,13 @@ def chunks(outgoing: Outgoing | None) -> list[tuple[bytes, list[Any]]]:
 def sent(flows: Outflows) -> list[tuple[bytes, list[Any]]]:
     """All that may leave."""
     records = []
-    while found := chunks(flows.cut()):
+    while found := chunks(flows.cut(0.0)):
         records += found
     return records
 
 
 def opened(flow: Outflow, *more: Outflow) -> Outflows:
-    flows = Outflows(Limits(), [], in_turn=True)
+    flows = Outflows(Limits(), [], Outbox(256), in_turn=True)
     for number, one in enumerate((flow, *more), 1):
         flows.open(bytes(15) + bytes((number,)), one)
         flows.stir(bytes(15) + bytes((number,)))
@@ -113,7 +116,7 @@ def test_an_item_with_a_buffer_is_alone() -> None:
     put(flow, 1, large, memoryview(b"xy"), 2)
     records = []
     flows = opened(flow)
-    while (outgoing := flows.cut()) is not None:
+    while (outgoing := flows.cut(0.0)) is not None:
         records.append(([record[4] for _, record in chunks(outgoing)], len(outgoing.frames)))
     assert records == [([[1]], 2), ([[large]], 3), ([[memoryview(b"xy")]], 3), ([[2]], 2)]
 
@@ -123,7 +126,7 @@ def test_messages_are_cut_at_64_kib() -> None:
     put(flow, *("x" * 1000 for _ in range(200)))
     flows = opened(flow)
     sizes = []
-    while (outgoing := flows.cut()) is not None:
+    while (outgoing := flows.cut(0.0)) is not None:
         sizes.append(outgoing.size)
     assert len(sizes) == 4 and max(sizes) <= BATCH_BYTES + 100 and min(sizes[:-1]) > BATCH_BYTES - 1200
 
@@ -133,7 +136,7 @@ def test_streams_take_turns_and_share_messages() -> None:
     put(one, 1, 2)
     put(two, 3)
     flows = opened(one, two)
-    assert [(tag, record[4]) for tag, record in chunks(flows.cut())] == [(TAG, [1, 2]), (OTHER, [3])]
+    assert [(tag, record[4]) for tag, record in chunks(flows.cut(0.0))] == [(TAG, [1, 2]), (OTHER, [3])]
     assert not flows
 
 
@@ -142,14 +145,14 @@ def test_a_full_message_does_not_let_one_stream_starve_the_others() -> None:
     put(one, *("x" * 1000 for _ in range(200)))
     put(two, 3)
     flows = opened(one, two)
-    assert [tag for tag, _ in chunks(flows.cut())] == [TAG, OTHER], "each has its turn"
+    assert [tag for tag, _ in chunks(flows.cut(0.0))] == [TAG, OTHER], "each has its turn"
 
 
 def test_what_the_transport_refuses_goes_first() -> None:
     flow = Outflow(10, 1000)
     put(flow, 1)
     flows = opened(flow)
-    outgoing = flows.cut()
+    outgoing = flows.cut(0.0)
     assert outgoing is not None and not flows
     flows.take_back(outgoing)
     assert flows
@@ -212,19 +215,19 @@ def test_room_is_bounded_in_items_and_bytes() -> None:
 
 def test_no_more_waits_than_the_limits_allow() -> None:
     flow = Outflow()
-    Outflows(Limits(stream_items=2), [], in_turn=True).open(TAG, flow)
+    Outflows(Limits(stream_items=2), [], Outbox(256), in_turn=True).open(TAG, flow)
     put(flow, 1)
     assert flow.has_room
     put(flow, 2)
     assert not flow.has_room
     flow = Outflow()
-    Outflows(Limits(stream_bytes=100), [], in_turn=True).open(TAG, flow)
+    Outflows(Limits(stream_bytes=100), [], Outbox(256), in_turn=True).open(TAG, flow)
     put(flow, bytes(100))
     assert not flow.has_room
 
 
 def test_what_all_streams_keep_is_bounded_whatever_credit_is_given() -> None:
-    flows = Outflows(Limits(message_bytes=1 << 16, queued_bytes=1 << 16), [], in_turn=True)
+    flows = Outflows(Limits(message_bytes=1 << 16, queued_bytes=1 << 16), [], Outbox(256), in_turn=True)
     greedy, modest = Outflow(1 << 60, 1 << 60), Outflow(1 << 60, 1 << 60)
     flows.open(TAG, greedy)
     flows.open(OTHER, modest)
@@ -232,7 +235,7 @@ def test_what_all_streams_keep_is_bounded_whatever_credit_is_given() -> None:
         put(greedy, bytes(1000))
         flows.stir(TAG)
         sent(flows)
-    assert 1 << 16 <= flows.cost == greedy.cost < (1 << 16) + 2000
+    assert 1 << 16 <= flows.crowd.cost == greedy.cost < (1 << 16) + 2000
     while modest.has_room:
         put(modest, bytes(1000))
         flows.stir(OTHER)
@@ -241,14 +244,14 @@ def test_what_all_streams_keep_is_bounded_whatever_credit_is_given() -> None:
     flows.credit(OTHER, 3, 0, 0)
     assert modest.has_room
     flows.credit(TAG, greedy.sent, 0, 0)
-    assert greedy.cost == 0 and greedy.has_room and flows.cost == modest.cost
+    assert greedy.cost == 0 and greedy.has_room and flows.crowd.cost == modest.cost
     flows.close(OTHER)
-    assert flows.cost == 0
+    assert flows.crowd.cost == 0
 
 
 def test_whoever_waits_for_room_is_woken_by_what_leaves() -> None:
     bells: list[Any] = []
-    flows = Outflows(Limits(), bells, in_turn=True)
+    flows = Outflows(Limits(), bells, Outbox(256), in_turn=True)
     flow = Outflow(10_000, 1 << 30)
     flow.bell = "bell"
     put(flow, *range(MOST_WAITING))
@@ -260,7 +263,7 @@ def test_whoever_waits_for_room_is_woken_by_what_leaves() -> None:
 
 def test_a_failed_stream_takes_nothing_more_and_says_why() -> None:
     bells: list[Any] = []
-    flows = Outflows(Limits(), bells, in_turn=True)
+    flows = Outflows(Limits(), bells, Outbox(256), in_turn=True)
     flow = Outflow(10, 1000)
     flow.bell = "bell"
     flows.open(TAG, flow)
@@ -450,7 +453,7 @@ def test_results_do_not_wait_for_one_another() -> None:
     one, two = Outflow(10, 100), Outflow(10, 100)
     put(one, "x" * 100_000)
     put(two, "y" * 100_000)
-    flows = Outflows(Limits(), [], in_turn=False)
+    flows = Outflows(Limits(), [], Outbox(256), in_turn=False)
     for tag, flow in ((TAG, one), (OTHER, two)):
         flows.open(tag, flow)
         flows.stir(tag)
@@ -494,3 +497,75 @@ def test_who_sends_two_at_once_is_found_out() -> None:
     two.take()
     two.credit()
     assert one.is_overdrawn and overdraft.allows(one), "the other one was read"
+
+
+# Items that leave in parts
+
+
+def large(number: int) -> memoryview:
+    return memoryview(bytes((number,)) * (PART_BYTES + 10))
+
+
+def in_parts(flows: Outflows, outbox: Outbox, most: int = 100) -> list[tuple[bytes, int]]:
+    """Tag and size of what leaves; parts are taken at once."""
+    seen = []
+    for _ in range(most):
+        outgoing = outbox.cut(0.0) or flows.cut(0.0)
+        if outgoing is None:
+            break
+        outbox.left(outgoing)
+        outbox.parts.taken(1 << 40)
+        seen.append((bytes(outgoing.frames[0]), outgoing.part))
+    return seen
+
+
+def crowd(*flows: Outflow) -> tuple[Outflows, Outbox]:
+    outbox = Outbox(256)
+    opened = Outflows(Limits(), [], outbox, in_turn=False)
+    for number, flow in enumerate(flows, 1):
+        opened.open(bytes(15) + bytes((number,)), flow)
+        opened.stir(bytes(15) + bytes((number,)))
+    return opened, outbox
+
+
+def test_a_large_item_leaves_in_parts_and_the_next_one_of_its_stream_waits_for_it() -> None:
+    one, two = Outflow(10, 1 << 30), Outflow(10, 1 << 30)
+    put(one, large(1), "next")
+    put(two, "other")
+    flows, outbox = crowd(one, two)
+    first = flows.cut(0.0)
+    assert first is not None and first.part == PART_BYTES
+    outbox.left(first)
+    outbox.parts.taken(1 << 40)
+    assert [tag for tag, _ in in_parts(flows, outbox)] == [TAG, OTHER + TAG]
+
+
+def test_others_pass_between_the_parts() -> None:
+    one, two = Outflow(10, 1 << 30), Outflow(10, 1 << 30)
+    put(one, memoryview(bytes(4 * PART_BYTES)))
+    flows, outbox = crowd(one, two)
+    seen = in_parts(flows, outbox, most=2)
+    outbox.put(Item(OTHER, b"\xc0"))
+    seen += in_parts(flows, outbox)
+    assert [tag for tag, _ in seen] == [TAG, TAG, OTHER, TAG, TAG, TAG]
+
+
+def test_a_large_item_that_was_lost_with_its_connection_leaves_again() -> None:
+    flow = Outflow(10, 1 << 30)
+    put(flow, large(1), "next")
+    flows, outbox = crowd(flow)
+    assert len(in_parts(flows, outbox, most=1)) == 1
+    outbox.clear_control()
+    flows.pause()
+    assert not len(outbox) and not in_parts(flows, outbox)
+    flows.credit(TAG, 0, 10, 1 << 30)
+    assert [part for _, part in in_parts(flows, outbox)] == [PART_BYTES, pytest.approx(100, abs=100), 0]
+
+
+def test_the_rest_of_a_large_item_is_not_sent_when_its_stream_has_ended() -> None:
+    flow = Outflow(10, 1 << 30)
+    put(flow, large(1))
+    flows, outbox = crowd(flow)
+    in_parts(flows, outbox, most=1)
+    flows.close(TAG)
+    assert not len(outbox) and not in_parts(flows, outbox) and outbox.large_bytes == 0

@@ -233,15 +233,19 @@ class Engine:
                 if item % 7 == 6:
                     await asyncio.sleep(ask.pause)
 
+        async def loaded() -> AsyncIterator[list[Any]]:
+            async for item in source():
+                yield [item, *([memoryview(bytes(1200))] if item % 8 == 5 else [])]
+
         if ask.function == "stores":
             return await self._service.upload(
-                remote, "stores", source(), *facts, timeout=attempt.timeout, wait=attempt.wait
+                remote, "stores", loaded(), *facts, timeout=attempt.timeout, wait=attempt.wait
             )
         if ask.function == "yields":
             async for item in self._service.stream(
                 remote, "yields", *facts, timeout=attempt.timeout, wait=attempt.wait
             ):
-                issue.items.append(item)
+                issue.items.append(item[:2])
                 if len(issue.items) % 7 == 0:
                     await asyncio.sleep(ask.pause)
         else:

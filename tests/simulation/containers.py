@@ -165,17 +165,17 @@ def _streaming(function: str, number: int, body: int, generation: int) -> Iterat
         _ended(start)
 
 
-async def _yields(number: int, body: int, generation: int, extra: float) -> AsyncIterator[list[int]]:
+async def _yields(number: int, body: int, generation: int, extra: float) -> AsyncIterator[list[Any]]:
     with _streaming("yields", number, body, generation) as start:
         for index in range(STREAMED["yields"]):
-            yield [start.serial, index]
+            yield [start.serial, index, *([memoryview(bytes(1200))] if index % 8 == 5 else [])]
             if index % 10 == 9:
                 await asyncio.sleep(extra / 4)
 
 
-async def _stores(items: AsyncIterator[int], number: int, body: int, generation: int, extra: float) -> list[int]:
+async def _stores(items: AsyncIterator[list[Any]], number: int, body: int, generation: int, extra: float) -> list[int]:
     with _streaming("stores", number, body, generation) as start:
-        async for item in items:
+        async for item, *_ in items:
             start.items.append(item)
             if item % 10 == 9:
                 await asyncio.sleep(extra / 4)
