@@ -515,3 +515,50 @@ def test_parts_of_a_reply_are_no_flood_and_others_are() -> None:
     assert list(pair.ended()) == [1]
     told = [reader.feed([frames], pair.now) for frames in cut(Item(tag(1), body, buffers))]
     assert told[:2] == [None, None] and None not in told[2:], "nobody waits for it any more"
+
+
+# Items of streams
+
+
+def item_parts(container: Container, number: int) -> list[list[Any]]:
+    """The messages of an item of an upload, in parts."""
+    buffers: list[Any] = []
+    prepared = container.sessions.encoder.prepare(LARGE, "item", buffers)
+    body = container.sessions.encoder.pack([Kind.CHUNK, 0, len(LARGE) + 9, True, [prepared]])
+    return cut(Item(tag(number), body, buffers))
+
+
+def test_an_item_in_parts() -> None:
+    container = Container()
+    peer = container.greet(b"r")
+    peer.open_inflow(tag(1))
+    *first, last = item_parts(container, 1)
+    for frames in first:
+        container.receive(frames)
+    assert not peer.inflows[tag(1)].has_ended
+    container.receive(last)
+    assert peer.inflows[tag(1)].take() and peer.inflows[tag(1)].items == [LARGE]
+
+
+def test_an_item_in_parts_of_an_upload_whose_function_ends_meanwhile() -> None:
+    container = Container()
+    peer = container.greet(b"r")
+    peer.open_inflow(tag(1))
+    first, second, *_ = item_parts(container, 1)
+    container.receive(first)
+    peer.close_inflow(tag(1))
+    assert peer.assembler.tag == b""
+    inbox = container.receive(second)
+    assert not inbox.refused and not container.sessions.heedless, "what still comes is no error"
+
+
+def test_an_item_whose_parts_do_not_fit_ends_the_connection() -> None:
+    """Its function would wait for the rest."""
+    container = Container()
+    peer = container.greet(b"r")
+    peer.open_inflow(tag(1))
+    first, _, third, *_ = item_parts(container, 1)
+    container.receive(first)
+    container.receive(third)
+    assert container.sessions.heedless == [b"r"]
+    assert isinstance(peer.inflows[tag(1)].failure, ConnectionLost)

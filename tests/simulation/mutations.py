@@ -80,7 +80,7 @@ MUTATIONS = [
     Mutation(
         "what has come of a request is kept when it is cancelled",
         "protocol/intake.py",
-        "        if tag == peer.assembler.tag:\n            peer.assembler.drop()\n",
+        "        peer.assembler.forget(tag)\n",
         "",
         "a request arrives as it was sent",
     ),
@@ -363,6 +363,13 @@ MUTATIONS = [
         "                entry.inflow.clear()",
         "                pass",
         "a stream ends by its deadline",
+    ),
+    Mutation(
+        "a stream does not wait for its item in parts",
+        "protocol/outflows.py",
+        " and tag not in self._in_parts",
+        "",
+        "a stream is in order",
     ),
     Mutation(
         "an engine does not keep what it has answered to calls",
