@@ -246,7 +246,7 @@ class Engine:
                 remote, "yields", *facts, timeout=attempt.timeout, wait=attempt.wait
             ):
                 issue.items.append(item[:2])
-                if len(issue.items) % 7 == 0:
+                if len(issue.items) % 2 == 0:
                     await asyncio.sleep(ask.pause)
         else:
             channel = self._service.channel(remote, "chats", *facts, timeout=attempt.timeout, wait=attempt.wait)

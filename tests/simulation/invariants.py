@@ -85,8 +85,11 @@ def ends_by_the_deadline(case: Case) -> Iterator[str]:
             yield f"{issue} never ended"
         elif timeout is not None:
             late = issue.ended - issue.at - timeout - case.history.late_by(issue.at, issue.ended)
-            # Who sleeps between two items hears of the end at the next.
-            if late > TOLERANCE + (issue.ask.pause if issue.ask.function in STREAMED else 0.0):
+            if issue.ask.function in STREAMED:
+                # Who sleeps between items hears of the end at the next; and of one that came before the deadline
+                # behind all that had come.
+                late -= issue.ask.pause * (1 if issue.outcome == "RequestTimeout" else STREAMED[issue.ask.function])
+            if late > TOLERANCE:
                 yield f"{issue} ended with {issue.outcome} {late:.3f} s after its deadline"
 
 

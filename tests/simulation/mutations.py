@@ -351,13 +351,6 @@ MUTATIONS = [
         "uploads end with their connection",
     ),
     Mutation(
-        "a handler does not hear that its engine is gone",
-        "protocol/peer.py",
-        "                self._bells.append(inflow.bell)\n",
-        "",
-        "handlers end",
-    ),
-    Mutation(
         "items that came after the deadline",
         "protocol/ledger.py",
         "                entry.inflow.clear()",
