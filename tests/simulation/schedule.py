@@ -82,7 +82,7 @@ class Ask:
 
     @property
     def pause(self) -> float:
-        """Seconds for which its caller sleeps after every second item that it reads, and every seventh that it sends."""
+        """Seconds for which its caller sleeps after every second item that it reads, every seventh that it sends."""
         return self.extra / 20 if self.number % 3 else 0.0
 
     @property
