@@ -303,7 +303,8 @@ class Caller:
 
     def _acknowledge(self) -> None:
         ledger = self.ledger
-        self._peer.control(ledger.receipts.record(ledger.low_water, ledger.message_bytes))
+        if not self._peer.outbox.has_control(Kind.RECEIVED):  # whose place it would take: what it names would be lost
+            self._peer.control(ledger.receipts.record(ledger.low_water, ledger.message_bytes))
 
     def _note(self) -> None:
         if self.ledger.ended:

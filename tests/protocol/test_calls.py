@@ -214,6 +214,18 @@ def test_what_was_answered_is_acknowledged_with_later_calls() -> None:
     assert len(container.caller.ledger.receipts.tags) < 40
 
 
+def test_no_acknowledgement_takes_the_place_of_another() -> None:
+    container = Container(Limits(in_flight=1000), calls=1000)
+    entries = [container.make() for _ in range(1000)]
+    container.flush()
+    for entry in entries:  # one burst: nothing leaves in between
+        container.caller.receive(entry.tag, [Kind.RESPONSE, 1, None], 10)
+    container.ended()
+    told = b"".join(record[2] for _, record in container.flush() if record[0] == Kind.RECEIVED)
+    told += b"".join(container.caller.ledger.receipts.tags)  # these are told later
+    assert sorted(told[place : place + 16] for place in range(0, len(told), 16)) == sorted(e.tag for e in entries)
+
+
 def test_a_message_that_was_not_taken_leaves_next_time() -> None:
     container = Container()
     entry = container.make()
