@@ -41,7 +41,8 @@ class Callee:
     """The container of one link, as what runs the engine's functions sees it.
 
     A call is only run inside a request of this link that has not ended. With that its calls end, and what was answered
-    to them is forgotten.
+    to them is forgotten. What comes before WELCOME does not get here: no answer could leave, and they would pile up
+    from one connection to the next.
 
     Args:
         name: what the container is called.
@@ -109,6 +110,7 @@ class Callee:
     def misread(self, tags: Sequence[bytes]) -> None:
         """Calls could not be read."""
         for tag in tags:
+            self.has_asked = True  # so that somebody looks whether it is a flood
             text = "the call is malformed, or beyond the engine's Limits (depth, items, batch_records)"
             self._refuse(tag, Code.MALFORMED, Executed.NO, text)
 

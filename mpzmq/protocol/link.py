@@ -222,13 +222,13 @@ class Link:
                 self._heed(record)
                 if STATUSES[record[3]] is not self.status and record[1] != Code.NO_SESSION:
                     self._status(record[3], now)
-            elif kind in ASKED:
+            elif kind in ASKED and self.welcomed:
                 self.ignored += not self.callee.receive(tag, record, message.size // len(message.records))
             else:
                 self._control(tag, record, now)
         for tag in message.malformed:
             self.ledger.undecodable(tag)
-        self.callee.misread(message.astray)
+        self.callee.misread(message.astray if self.welcomed else ())
         receipts = self.ledger.receipts
         if receipts.tags and receipts.came(message.size):
             self._acknowledge()

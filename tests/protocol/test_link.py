@@ -17,7 +17,7 @@ from mpzmq.config import HeartbeatPolicy, Limits, ReconnectPolicy
 from mpzmq.events import LinkBusy, LinkDown, LinkFailed, LinkRetry, LinkUp, StatusChanged
 from mpzmq.failure import Failure, FailureKind
 from mpzmq.message import Executed, LinkState, Status
-from mpzmq.protocol.kinds import Code, Goodbye, Kind
+from mpzmq.protocol.kinds import Code, Goodbye, Kind, Op
 from mpzmq.protocol.states import TRANSITIONS, Signal
 from mpzmq.protocol.window import CONTROL_RESERVE
 from mpzmq.protocol.wire import LINK_TAG, Message
@@ -113,6 +113,23 @@ def test_no_request_leaves_before_welcome() -> None:
     assert pair.flush() == []
     pair.welcome()
     assert numbers(pair.flush()) == [1, 2]
+
+
+def test_nobody_calls_before_welcome() -> None:
+    pair = Pair().up()
+    pair.lost()
+    pair.dialled()
+    call: list[Any] = [Kind.REQUEST, 1, None, 0, Op.CALL, "f", [], None, None, UUID(int=1)]
+    message = Message([(tag(7), call)])
+    message.astray = [tag(8)]
+    pair.link.receive(message, pair.now)
+    assert not pair.link.callee.has_asked and not pair.link.callee.outbox
+    assert pair.link.ignored == 1
+    pair.flush()
+    pair.welcome(resumed=True)
+    pair.link.receive(message, pair.now)
+    pair.link.callee.asked()
+    assert len(pair.link.callee.outbox) == 2
 
 
 def test_each_connection_has_a_number_of_its_own() -> None:
