@@ -200,7 +200,9 @@ class RequestDoor:
 
     def _must_wait(self, entry: Entry) -> bool:
         link = self._link
-        return not (link.is_running and link.ledger.has_room(entry.size)) or bool(self._connection.turns.waiting)
+        if link.is_running and link.ledger.has_room(entry.size, entry.buffers):
+            return bool(self._connection.turns.waiting)
+        return True
 
     def _submit(self, entry: Entry, options: Options) -> None:
         """From here on the link knows it, and ends it."""
@@ -289,7 +291,7 @@ class RequestDoor:
             async with asyncio.timeout_at(entry.deadline):
                 if self._refusal(entry) is None:
                     await self._connection.turns.wait(
-                        lambda: link.ledger.has_room(entry.size) or self._refusal(entry) is not None
+                        lambda: link.ledger.has_room(entry.size, entry.buffers) or self._refusal(entry) is not None
                     )
             refusal = self._refusal(entry)
         except asyncio.CancelledError:
@@ -321,7 +323,7 @@ class RequestDoor:
             return link.verdicts.draining(entry)
         if not link.is_running:
             return link.verdicts.not_connected(entry, f"its link is {link.state}")
-        if not link.ledger.has_room(entry.size):
+        if not link.ledger.has_room(entry.size, entry.buffers):
             return link.verdicts.overloaded(entry, len(link.ledger.pending))
         return None
 

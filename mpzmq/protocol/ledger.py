@@ -13,19 +13,20 @@ from .ids import MOST_IDS, SpentIds
 from .kinds import Code, Kind
 from .outbox import Outbox
 from .outflows import Outflows
-from .parts import PART_BYTES
+from .parts import PART_BYTES, is_large
 from .pending import PendingTable
 from .progress import ProgressBook
 from .receipts import MOST_UNTOLD, Receipts
 from .wire import EXECUTED_NUMBER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from ..config import Limits
     from .entry import Entry
     from .ids import UsedIds
     from .inflow import Inflow
+    from .values import Buffer
     from .verdicts import Verdicts
     from .wire import Message, Record
 
@@ -89,12 +90,13 @@ class Ledger:
         """The lowest sequence number that may be sent from now on, again or for the first time."""
         return next(iter(self.pending.values())).sequence if self.pending else self._sequence + 1
 
-    def has_room(self, size: int) -> bool:
-        """Whether one more request of ``size`` bytes may be taken."""
+    def has_room(self, size: int, buffers: Sequence[Buffer] = ()) -> bool:
+        """Whether one more request of ``size`` bytes, with those buffers among them, may be taken."""
         if len(self.pending) >= self._in_flight:
             return False
         # Large ones do not stand in the way of others, nor the one under way in that of the next.
-        queued = self.outbox.large_bytes if size > PART_BYTES else self.outbox.bytes
+        large = size > PART_BYTES and is_large(size, buffers)
+        queued = self.outbox.large_bytes if large else self.outbox.bytes
         return queued == 0 or queued + size <= self._queued_bytes
 
     def count_ended(self, *, cancelled: bool) -> None:

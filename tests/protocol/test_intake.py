@@ -15,7 +15,7 @@ from mpzmq.protocol import intake, wire
 from mpzmq.protocol.handshake import Inbox, Sessions
 from mpzmq.protocol.kinds import Code, Goodbye, Kind, Op
 from mpzmq.protocol.outbox import Item
-from mpzmq.protocol.parts import PART_BYTES, UNREAD_BYTES, Cutter
+from mpzmq.protocol.parts import MOST_FRAMES, PART_BYTES, UNREAD_BYTES, Cutter
 from mpzmq.protocol.wire import LINK_TAG, MessageReader
 
 from .support import Pair, kinds, make_entry, numbers, tag
@@ -238,6 +238,15 @@ def test_a_large_request_leaves_room_for_others() -> None:
     assert ledger.has_room(100) and not ledger.has_room(2 * MIB)
     parts(pair, 1)
     assert ledger.has_room(100) and ledger.has_room(2 * MIB)
+
+
+def test_what_has_too_many_buffers_for_parts_takes_the_room_of_others() -> None:
+    pair = Pair(limits=Limits(queued_bytes=3 * MIB)).up()
+    pair.issue(1, data=[memoryview(bytes(512)) for _ in range(MOST_FRAMES)])
+    ledger = pair.link.ledger
+    (entry,) = ledger.pending.values()
+    assert ledger.outbox.bytes == entry.size > 2 * MIB and not ledger.outbox.large_bytes
+    assert not ledger.has_room(entry.size, entry.buffers)
 
 
 @pytest.mark.parametrize("resent", [False, True])
