@@ -324,9 +324,12 @@ class Connection:
         self._act()
 
     def _drain(self) -> None:
-        if self._dealer is not None:
-            # All that may matter: a container has a word or two on each request, and little else to say.
-            self._dealer.drain(2 * len(self.link.ledger.pending) + FEW)
+        # All that may matter: a container has a word or two on each request, and little else to say. What was asked for
+        # comes on top, items of streams and parts of replies: no more of them than there was credit for.
+        most, asked_for = 2 * len(self.link.ledger.pending) + FEW, self._reader.asked_for
+        while most > 0 and self._dealer is not None:
+            self._dealer.drain(most)
+            most, asked_for = self._reader.asked_for - asked_for, self._reader.asked_for
 
     def _give_up(self, failure: Failure) -> None:
         """Ends a connection that stands but is of no use."""

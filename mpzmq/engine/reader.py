@@ -29,6 +29,9 @@ class ComputerEngineReader:
         link: takes the messages.
         messages: decodes them; links may share one.
         most: requests that can be in flight.
+
+    Attributes:
+        asked_for: chunks of streams and parts of replies that have come, and that the container could send.
     """
 
     def __init__(self, link: Link, messages: MessageReader, most: int) -> None:
@@ -36,6 +39,7 @@ class ComputerEngineReader:
         self._messages = messages
         self._most = UNASKED + WORDS * most
         self._owed = UNASKED
+        self.asked_for = 0
 
     def connected(self) -> None:
         """A connection begins: nothing was asked on it."""
@@ -65,5 +69,6 @@ class ComputerEngineReader:
             # What came on a stream had been asked for: each chunk is within the credit, or ends the stream. So had the
             # parts of a reply that somebody waits for: no more of them come than its announced size has.
             self._owed = min(self._most, self._owed + asked_for)
+            self.asked_for += asked_for
             ledger.fed = downloads.in_place = 0
         return None

@@ -7,6 +7,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 import msgpack
+import pytest
 
 from mpzmq.address import parse_address
 from mpzmq.config import HeartbeatPolicy, Limits, ReconnectPolicy
@@ -19,6 +20,7 @@ from mpzmq.handlers.registry import Function, Registry
 from mpzmq.message import Executed, Status
 from mpzmq.protocol.encoder import Encoder
 from mpzmq.protocol.ids import UsedIds
+from mpzmq.protocol.inflow import Inflow
 from mpzmq.protocol.kinds import Code, Kind, Op
 from mpzmq.protocol.wire import EXECUTED_NUMBER, LINK_TAG, MessageReader, hello, welcome
 from mpzmq.transport.base import Delivery
@@ -207,6 +209,24 @@ async def test_what_a_connection_brought_before_it_ended_comes_before_the_news_o
     full.unread = [[tag(1), ENCODER.pack([Kind.RESPONSE, 1, "answer"])]]
     connection.on_connection([Failure(FailureKind.LOST, "the connection was lost", was_up=True)])
     assert (await waiter)[2] == "answer"
+    connection.close("the test was over")
+
+
+@pytest.mark.parametrize("items", [1, 3])
+async def test_all_that_a_connection_brought_of_a_stream_comes_before_the_news_of_its_end(items: int) -> None:
+    """What came after WELCOME on the next connection would stand across what is sent there once more."""
+    full = Full()
+    connection = connected(full)
+    waiter = ask(connection, 1)
+    inflow = connection.link.ledger.pending[tag(1)].inflow = Inflow(10_000, 1 << 20)
+    count = 5 * FEW
+    full.unread = [
+        [tag(1), ENCODER.pack([Kind.CHUNK, items * number, items, number == count - 1, [None] * items])]
+        for number in range(count)
+    ]
+    full.unread.append([tag(1), ENCODER.pack([Kind.RESPONSE, 1, items * count])])
+    connection.on_connection([Failure(FailureKind.LOST, "the connection was lost", was_up=True)])
+    assert (await waiter)[2] == items * count == inflow.received
     connection.close("the test was over")
 
 
