@@ -329,7 +329,7 @@ class Dispatcher:
         if running.way is not None and running.way.is_waiting:
             self._answer_cancelled(running, ending)
             return
-        if running.ending is not None or (running.started and not (running.handler.cancellable or force)):
+        if running.ending is not None or (running.started and not force and self._streaming.goes_on(running)):
             return
         running.ending = ending
         running.cancelled = True

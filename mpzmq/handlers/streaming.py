@@ -7,10 +7,10 @@ import logging
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, cast
 
-from ..errors import ConnectionLost, MessageTooLarge, RemoteError
+from ..errors import ConnectionClosed, ConnectionLost, MessageTooLarge, RemoteError
 from ..protocol.kinds import GIVES, TAKES
 from ..protocol.outflow import Outflow
-from .flowing import Arriving, Leaving
+from .flowing import Arriving, Leaving, ring_all
 from .running import Ending
 
 if TYPE_CHECKING:
@@ -61,6 +61,17 @@ class Streaming:
             log.info("request %s: %s has ended: %s", running.request_id, running.what, error)
             running.ending = running.ending or Ending.ENGINE
             raise asyncio.CancelledError from None
+
+    def goes_on(self, running: Running) -> bool:
+        """Whether a handler runs to its end though nobody waits for it any more. Of its data, if any, no more comes."""
+        if running.handler.cancellable:
+            return False
+        if running.op in TAKES:
+            peer = cast("Peer", running.engine)
+            inflow = peer.inflows[running.tag]
+            inflow.break_off(ConnectionClosed, f"engine {peer.name!r} does not wait for it any more")
+            ring_all([inflow.bell])
+        return True
 
     def _acknowledge(self, peer: Peer, tag: bytes, inflow: Inflow) -> None:
         if inflow.failure is None:

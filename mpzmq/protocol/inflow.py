@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from ..message import Executed, StreamProgress
 from .kinds import Kind
 from .outflow import CROWDED, ITEM_COST
 from .wire import BATCH_BYTES
 
 if TYPE_CHECKING:
+    from ..errors import ConnectionLost
     from .wire import Record
 
 __all__ = ["Inflow", "Overdraft"]
@@ -87,6 +89,22 @@ class Inflow:
         self._taken_bytes += size
         self.items.reverse()
         return True
+
+    def break_off(self, cls: type[ConnectionLost], why: str) -> ConnectionLost | None:
+        """Nothing more will come, though the end has not.
+
+        Args:
+            cls: of the failure for whoever reads.
+            why: in words.
+
+        Returns:
+            The failure; None: there was one before.
+        """
+        if self.failure is not None:
+            return None
+        self.failure = failure = cls(f"{why}; {self.received} items had come", executed=Executed.YES)
+        failure.progress = StreamProgress(received=self.received)
+        return failure
 
     def clear(self) -> None:
         """Nobody is to get what has come."""

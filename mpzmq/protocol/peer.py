@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from ..errors import ConnectionLost
-from ..message import Executed, StreamProgress
 from .inflow import Inflow, Overdraft
 from .kinds import Kind
 from .outbox import Outbox, Outgoing
@@ -291,13 +290,11 @@ class Peer:
     def _break_streams(self) -> None:
         """The connection has ended: data that came piece by piece ends with it, results wait for the next one."""
         for tag, inflow in self.inflows.items():
-            if inflow.failure is None:
-                text = f"the connection to engine {self.name!r} was lost; {inflow.received} items had come"
-                inflow.failure = ConnectionLost(text, executed=Executed.YES)
-                inflow.failure.progress = StreamProgress(received=inflow.received)
+            failure = inflow.break_off(ConnectionLost, f"the connection to engine {self.name!r} was lost")
+            if failure is not None:
                 self._bells.append(inflow.bell)
                 self.overdraft.release(inflow)
-                self.outflows.fail(tag, inflow.failure)
+                self.outflows.fail(tag, failure)
         self.outflows.pause()
 
     def tell_started(self, tag: bytes) -> None:

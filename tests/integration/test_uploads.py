@@ -226,6 +226,40 @@ async def test_a_cancelled_upload_ends_its_handler_and_its_source(stage: Stage) 
     assert stage.worker.statistics().cancelled == 1
 
 
+@pytest.mark.parametrize("way", ["cancelled", "deadline", "closed"])
+async def test_a_handler_that_runs_to_its_end_reads_no_further_than_its_caller_waits(stage: Stage, way: str) -> None:
+    told: list[ConnectionLost] = []
+    both = asyncio.Event()
+
+    @stage.server.function(cancellable=False)
+    async def stubborn(items: AsyncIterator[Any]) -> None:
+        with stage.noted("stubborn"):
+            try:
+                async for item in items:
+                    stage.taken.append(item)
+                    both.set() if item else None
+            except ConnectionLost as error:
+                told.append(error)
+
+    async def source() -> AsyncIterator[int]:
+        yield 0
+        yield 1
+        await asyncio.Event().wait()
+
+    timeout = 0.3 if way == "deadline" else None
+    uploading = asyncio.create_task(stage.container.upload("stubborn", source(), timeout=timeout))
+    await soon(both.wait())
+    if way == "cancelled":
+        uploading.cancel()
+    elif way == "closed":
+        await stage.container.disconnect()
+    await soon(asyncio.gather(uploading, return_exceptions=True))
+    await until(lambda: stage.ended == [("stubborn", None)])
+    (error,) = told
+    assert isinstance(error, ConnectionClosed) and "does not wait for it any more" in str(error)
+    assert error.progress is not None and error.progress.received == 2 == len(stage.taken)
+
+
 async def test_a_lost_connection_ends_it_on_both_sides(stage: Stage) -> None:
     lost: list[ConnectionLost] = []
 
