@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from .caller import Caller, Carrier
     from .encoder import Encoder
     from .entry import Entry
+    from .faces import Asker
     from .outbox import Outgoing
     from .replies import Room
     from .wire import Record
@@ -83,7 +85,7 @@ class Callee:
         self._encoder = encoder
         self._room = room
         self._inside: list[bytes] = []  # the parent of each request in the inbox
-        self._parents: dict[bytes, bytes] = {}
+        self._parents: dict[bytes, tuple[bytes, int]] = {}  # that of each call that is known, and the call's number
         self._open: dict[bytes, dict[bytes, None]] = {}  # parents, and their calls that are known
         self._highest = 0
 
@@ -120,10 +122,10 @@ class Callee:
         inside, self._inside = self._inside, []
         self.has_asked = False
         parents: list[Entry] = []
-        receipts = deque(inbox.receipts)
+        receipts, inbox.receipts = deque(inbox.receipts), []
         for place, (request, parent) in enumerate(zip(inbox.requests, inside, strict=True)):
             while receipts and receipts[0][0] <= place:
-                self._received(receipts.popleft()[3])
+                inbox.receipts.append(self._received(*receipts.popleft()))
             if request is None:
                 continue  # its CANCEL stood behind it
             _, tag, record, _ = request
@@ -142,9 +144,8 @@ class Callee:
                 self._open[parent] = {}
                 parents.append(entry)
             self._open[parent][tag] = None
-            self._parents[tag] = parent
-        for _, _, _, tags in receipts:
-            self._received(tags)
+            self._parents[tag] = parent, record[1]
+        inbox.receipts += [self._received(*receipt) for receipt in receipts]
         return inbox, parents
 
     def next_outgoing(self, now: float) -> Outgoing | None:
@@ -157,8 +158,8 @@ class Callee:
 
     def parent_of(self, tag: bytes) -> UUID | None:
         """The request inside which a call was made; None: that has ended."""
-        parent = self._parents.get(tag)
-        return None if parent is None else UUID(bytes=parent)
+        known = self._parents.get(tag)
+        return None if known is None else UUID(bytes=known[0])
 
     @property
     def is_flooded(self) -> bool:
@@ -218,15 +219,20 @@ class Callee:
         if tag in self._parents:
             self.outbox.put_control(self._encoder.pack([Kind.STARTED]), tag)
 
-    def _received(self, tags: bytes) -> None:
+    def _received(self, place: int, asker: Asker, low_water: int, tags: bytes) -> tuple[int, Asker, int, bytes]:
+        """A RECEIVED of the inbox; returns it with all that the container needs no more."""
+        # A broken connection may have taken one along, and the requests inside which it was called may go on for ever.
+        gone = itertools.takewhile(lambda known: known[1][1] < low_water, self._parents.items())
+        tags += b"".join(tag for tag, _ in gone)
         for (tag,) in wire.TAG.iter_unpack(tags):
             self._forget(tag)
+        return place, asker, low_water, tags
 
     def _forget(self, tag: bytes) -> None:
         """A call has been answered, or cancelled: nobody asks for it again."""
-        parent = self._parents.pop(tag, None)
-        if parent is not None:
-            self._open[parent].pop(tag, None)
+        known = self._parents.pop(tag, None)
+        if known is not None:
+            self._open[known[0]].pop(tag, None)
 
     def _refuse(self, tag: bytes, code: int, executed: Executed, text: str) -> None:
         self.outbox.put(Item(tag, self._encoder.pack(wire.error(code, executed, Status.RUNNING, text))))

@@ -374,6 +374,17 @@ def test_what_is_acknowledged_or_cancelled_is_forgotten() -> None:
     assert len(engine.callee.replies) == 0 and engine.told() == []
 
 
+def test_what_was_acknowledged_on_a_connection_that_broke_is_forgotten_later() -> None:
+    engine = Engine()
+    for number in (1, 2, 3):
+        engine.calls(number)
+    engine.callee.asked()
+    engine.says(LINK_TAG, Kind.RECEIVED, 3, b"")  # the one that named the first two was lost
+    inbox, _ = engine.callee.asked()
+    assert [receipt[2:] for receipt in inbox.receipts] == [(3, tag(1) + tag(2))], "nor are their answers kept"
+    assert [engine.callee.parent_of(tag(number)) is not None for number in (1, 2, 3)] == [False, False, True]
+
+
 @pytest.mark.parametrize(("known", "left"), [(True, 1), (False, 0)])
 def test_another_instance_begins_anew(known: bool, left: int) -> None:
     engine = Engine()
@@ -470,7 +481,7 @@ def test_whatever_is_said_the_books_of_an_engine_fit(actions: list[tuple[str, in
         elif what in ("lost", "restarted"):
             callee.greeted({}, known=what == "lost")
         assert set(callee._parents) == {one for tags in callee._open.values() for one in tags}
-        assert all(callee._parents[one] == parent for parent, tags in callee._open.items() for one in tags)
+        assert all(callee._parents[one][0] == parent for parent, tags in callee._open.items() for one in tags)
     callee.asked()
     for parent in parents:
         callee.close(parent)
