@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgpack
 
 from .kinds import Kind
-from .parts import PART_BYTES, Cutter, is_large
+from .parts import MOST_PIECES, PART_BYTES, Cutter, is_large
 from .wire import BATCH_BYTES, LINK_TAG
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class Outbox:
         self.batch_records = min(batch_records, limits.get("batch_records", 1))
         message_bytes = limits.get("message_bytes", BATCH_BYTES)
         self.batch_bytes = min(BATCH_BYTES, message_bytes)
-        self.parts.limit(message_bytes)
+        self.parts.limit(message_bytes, limits.get("items", MOST_PIECES))
 
     def put(self, item: Item) -> None:
         """Queues an item behind the others; one of the same tag that waits is replaced."""

@@ -191,11 +191,12 @@ class Outflow:
         """Whether an item has left that is far beyond the bytes of the credit, and that may not have been read."""
         return self._sent_bytes > self._credit_bytes + BATCH_BYTES
 
-    def cut(self, room: int, *, alone: bool, overdraw: bool) -> tuple[bytes, Sequence[Buffer]] | None:
+    def cut(self, room: int, most: int, *, alone: bool, overdraw: bool) -> tuple[bytes, Sequence[Buffer]] | None:
         """Takes the next chunk out, when :attr:`can_send`.
 
         Args:
             room: bytes that the message has left.
+            most: items in one chunk.
             alone: whether nothing else is in it.
             overdraw: whether its last item may be far beyond the credit.
 
@@ -203,7 +204,7 @@ class Outflow:
             The CHUNK record and its buffers; None: it does not fit into what is left.
         """
         start = self.sent - self.received
-        most = min(self.waiting, self._credit - self.sent)
+        most = min(most, self.waiting, self._credit - self.sent)
         room -= OVERHEAD
         allowed = self._credit_bytes - self._sent_bytes
         bodies: list[bytes] = []

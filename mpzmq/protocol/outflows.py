@@ -53,6 +53,7 @@ class Outflows:
         self.crowd = Crowd(limits)
         self._batch_records = limits.batch_records
         self._batch_bytes = BATCH_BYTES
+        self._most_items = limits.items
         self._bells = bells
         self._outbox = outbox
         self._in_parts: set[bytes] = set()  # streams whose next chunk is in the outbox
@@ -76,6 +77,7 @@ class Outflows:
         """The other side has announced what it accepts; ``batch_records`` is this side's own limit."""
         self._batch_records = min(batch_records, limits.get("batch_records", 1))
         self._batch_bytes = min(BATCH_BYTES, limits.get("message_bytes", BATCH_BYTES))
+        self._most_items = limits.get("items", self._most_items)
 
     def open(self, tag: bytes, flow: Outflow) -> None:
         """A stream more."""
@@ -163,7 +165,7 @@ class Outflows:
             tag, flow = next(iter(ready.items()))
             had_room = flow.has_room
             overdraw = self._overdrawn is None or self._overdrawn is flow
-            chunk = flow.cut(self._batch_bytes - size, alone=not tags, overdraw=overdraw)
+            chunk = flow.cut(self._batch_bytes - size, self._most_items, alone=not tags, overdraw=overdraw)
             if chunk is None:
                 if tags:
                     break

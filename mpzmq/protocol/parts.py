@@ -70,13 +70,14 @@ class Cutter:
         self._sizes: bytes | None = None
         self._total = self._offset = 0
         self._frame = self._place = 0  # where the next part begins: in which frame, and where in it
-        self._most = PART_BYTES
+        self._most, self._most_pieces = PART_BYTES, MOST_PIECES
         self._given = self._read = 0  # bytes of parts on this connection: sent, and known to be read
         self._unread: deque[tuple[bytes, int, int]] = deque()  # tag, what was given before it, its total
 
-    def limit(self, message_bytes: int) -> None:
-        """The other side has announced the largest message that it accepts."""
+    def limit(self, message_bytes: int, items: int) -> None:
+        """The other side has announced the largest message that it accepts, and the longest array."""
         self._most = max(1, min(PART_BYTES, message_bytes - MARGIN))
+        self._most_pieces = min(MOST_PIECES, items)
 
     @property
     def remaining(self) -> int:
@@ -108,7 +109,7 @@ class Cutter:
         assert self.item is not None
         pieces: list[Buffer] = []
         room, frame, place = self._most, self._frame, self._place
-        while room and frame < len(self._frames) and len(pieces) < MOST_PIECES:
+        while room and frame < len(self._frames) and len(pieces) < self._most_pieces:
             piece = self._frames[frame][place : place + room]
             if piece.nbytes:
                 pieces.append(piece)

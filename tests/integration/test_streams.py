@@ -52,6 +52,12 @@ async def all_of(stream: AsyncIterator[Any]) -> list[Any]:
     return [item async for item in stream]
 
 
+@pytest.mark.parametrize("limits", [Limits(items=10)])
+async def test_streams_of_sides_that_take_short_arrays_only(stage: Stage) -> None:
+    assert await soon(all_of(stage.container.stream("count", 1000))) == list(range(1000))
+    assert await soon(stage.container.upload("total", range(1000))) == sum(range(1000))
+
+
 @pytest.mark.parametrize("number", [0, 1, 1023, 1024, 1025, 20_000])
 async def test_all_items_come_in_order(stage: Stage, number: int) -> None:
     assert await soon(all_of(stage.container.stream("count", number))) == list(range(number))

@@ -131,6 +131,14 @@ def test_messages_are_cut_at_64_kib() -> None:
     assert len(sizes) == 4 and max(sizes) <= BATCH_BYTES + 100 and min(sizes[:-1]) > BATCH_BYTES - 1200
 
 
+def test_a_chunk_has_no_more_items_than_the_other_side_takes_in_an_array() -> None:
+    flow = Outflow(10_000, 1 << 30)
+    put(flow, *range(100))
+    flows = opened(flow)
+    flows.accept({"items": 40, "batch_records": 1}, 1)
+    assert [len(record[4]) for _, record in sent(flows)] == [40, 40, 20]
+
+
 def test_streams_take_turns_and_share_messages() -> None:
     one, two = Outflow(10, 1000), Outflow(10, 1000)
     put(one, 1, 2)

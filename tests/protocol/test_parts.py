@@ -64,7 +64,7 @@ def carried(cutter: Cutter, assembler: Assembler, *, tiny: bool = False) -> list
 )
 def test_what_is_cut_comes_out_as_it_was(body: bytes, buffers: list[bytes], most: int) -> None:
     cutter, assembler = Cutter(), Assembler(64 * MIB)
-    cutter.limit(parts.MARGIN + most)
+    cutter.limit(parts.MARGIN + most, 100_000)
     cutter.begin(Item(tag(1), body, buffers))
     assert carried(cutter, assembler, tiny=True) == [tag(1), body, *buffers]
     assert cutter.remaining == 0 and assembler.tag == b"" and assembler.total == 0
@@ -104,7 +104,7 @@ def test_what_is_large() -> None:
 
 def test_a_part_fits_into_the_smallest_message_that_a_large_one_needs() -> None:
     cutter = Cutter()
-    cutter.limit(PART_BYTES + 1)
+    cutter.limit(PART_BYTES + 1, 100_000)
     buffers = [b"x" * (PART_BYTES // (parts.MOST_FRAMES - 1))] * (parts.MOST_FRAMES - 1)
     item = Item(tag(1), b"body" * 1000, buffers)
     assert is_large(item.size, item.buffers)
@@ -113,6 +113,17 @@ def test_a_part_fits_into_the_smallest_message_that_a_large_one_needs() -> None:
         frames, size = cutter.part()
         assert sum(map(len, frames)) <= PART_BYTES + 1 and len(frames) <= 2 + parts.MOST_PIECES
         cutter.left(size)
+
+
+def test_a_part_has_no_more_pieces_than_the_receiver_takes_in_an_array() -> None:
+    cutter, pieces = Cutter(), []
+    cutter.limit(64 * MIB, 20)
+    cutter.begin(Item(tag(1), b"body", [bytes(20_000)] * 59))
+    while cutter.item is not None:
+        frames, size = cutter.part()
+        pieces.append(len(record_of(frames)[3]))
+        cutter.left(size)
+    assert pieces == [20, 20, 20]
 
 
 def test_the_receiver_has_to_read_before_more_may_leave() -> None:

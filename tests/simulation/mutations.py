@@ -318,8 +318,8 @@ MUTATIONS = [
     Mutation(
         "items beyond the credit",
         "protocol/outflow.py",
-        "        most = min(self.waiting, self._credit - self.sent)\n",
-        "        most = self.waiting\n",
+        "        most = min(most, self.waiting, self._credit - self.sent)\n",
+        "        most = min(most, self.waiting)\n",
         "no more is sent than may be",
     ),
     Mutation(
