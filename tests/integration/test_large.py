@@ -33,7 +33,7 @@ from mpzmq import (
 from mpzmq.protocol.parts import PART_BYTES
 from tests.large import LIMITS, MIB, filled, is_filled
 
-from .conftest import QUICK, REDIAL, ROOT, adds_up, event_of, soon, until
+from .conftest import QUICK, REDIAL, ROOT, adds_up, event_of, soon
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -292,11 +292,15 @@ async def test_a_reply_whose_caller_is_gone_is_not_sent_on(
     assert adds_up(container.statistics())
 
 
-async def test_a_container_that_closes_in_the_middle(process: ServedProcess, container: ComputerEngineWriter) -> None:
-    waits = [asyncio.create_task(container.call("give", 200, timeout=SECONDS, wait=False))]
-    await until(lambda: container.statistics().in_flight)
+async def test_a_container_that_closes_in_the_middle(
+    process: ServedProcess, container: ComputerEngineWriter, worker: ComputerEngineWorker
+) -> None:
+    watcher = Watcher()
+    service = worker.service(progress=watcher, timeout=SECONDS, wait=False)
+    waits = asyncio.create_task(service.function(container.remote_id, "give")(200))
+    await watcher.well_under_way()
     process.send_signal(15)
-    assert is_filled(await soon(waits[0], SECONDS)), "a drain waits for its last part"
+    assert is_filled(await soon(waits, SECONDS)), "a drain waits for its last part"
 
 
 async def test_too_large(container: ComputerEngineWriter, worker: ComputerEngineWorker) -> None:
