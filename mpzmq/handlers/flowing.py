@@ -156,7 +156,8 @@ class Arriving:
 
     Raises:
         ConnectionLost: from the iteration; the connection to the engine was lost. ``progress`` tells how many items
-            had come; those were given out before.
+            had come; those were given out before. ``ConnectionClosed``, which is one, if nobody waits any more for a
+            handler that is not cancellable.
     """
 
     def __init__(self, flow: Inflow, acknowledge: Callable[[], None]) -> None:
