@@ -212,6 +212,9 @@ class LoopThread:
         try:
             await self.worker.close(timeout)
             others = asyncio.all_tasks() - {asyncio.current_task()}
+            if others:
+                # Their requests have ended, and each is to say how: one that is cancelled could not.
+                await asyncio.wait(others, timeout=CANCEL_WITHIN)
             for task in others:
                 task.cancel()
             await asyncio.gather(*others, return_exceptions=True)

@@ -390,6 +390,30 @@ def test_close_ends_the_streams_of_other_threads(endpoint: str) -> None:
     assert len(ended) == 2
 
 
+def test_an_upload_whose_handle_is_closed_has_begun(container: blocking.BlockingContainer, endpoint: str) -> None:
+    closed = blocking.connect(endpoint)  # the other one stays: there is nothing more to wait for when this one closes
+    asked = threading.Event()
+    began, _ = container.call("counts")
+
+    def items() -> Iterator[int]:
+        yield 1
+        asked.set()
+        until(lambda: not closed.is_running())
+        yield 2
+
+    def close() -> None:
+        asked.wait(SECONDS)
+        until(lambda: container.call("counts")[0] == began + 1)
+        closed.close()
+
+    closer = threading.Thread(target=close)
+    closer.start()
+    with pytest.raises(ConnectionClosed) as ended:
+        closed.upload("store", items())
+    closer.join(SECONDS)
+    assert ended.value.executed is not Executed.NO and ended.value.progress is not None
+
+
 def test_many_threads(container: blocking.BlockingContainer) -> None:
     results: list[int] = []
 
