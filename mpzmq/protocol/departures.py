@@ -45,13 +45,17 @@ class Departures:
                 return ledger.in_order().cut(now) or ledger.outflows.cut(now)
             if state is _DRAINING:
                 # What the container had taken before it said GOODBYE goes on.
-                if count := self._recovery.waiting():
-                    return ledger.outbox.cut(now, most=count)
-                if (outgoing := ledger.outflows.cut(now)) is not None:
+                outgoing = self._old(now) or ledger.outflows.cut(now, most=0) or self._old(now)
+                if outgoing is not None:
                     return outgoing
         if state is _CLOSED or self._window.has_control_room():
             return ledger.outbox.cut(now, most=0)
         return None
+
+    def _old(self, now: float) -> Outgoing | None:
+        """The next message with what is nothing new; such a thing may have come into the outbox just now."""
+        count = self._recovery.waiting()
+        return self._ledger.outbox.cut(now, most=count) if count else None
 
     def refuse(self, outgoing: Outgoing) -> None:
         """The transport did not take a message: it goes first next time."""

@@ -38,6 +38,11 @@ _ANSWERS = (Code.REMOTE, Code.REFUSED)
 """Errors that are a handler's own answer."""
 
 
+def _is_old(item: Any) -> bool:
+    """Whether what waits to leave is nothing new: a request that has left before, or an item of a stream."""
+    return bool(item.sent or item.sequence == 0)
+
+
 class Ledger:
     """Requests from issue to end. It knows nothing of connections: the link tells it what became of them.
 
@@ -274,7 +279,7 @@ class Ledger:
     def hold_back(self) -> None:
         """The container takes no new requests: one whose parts have not all left is new."""
         under_way = self.outbox.parts.item
-        if under_way is not None and not under_way.sent:
+        if under_way is not None and not _is_old(under_way):
             self.outbox.stop_parts()
 
     def receipt(self) -> Record | None:
@@ -291,10 +296,10 @@ class Ledger:
         return self.outbox
 
     def old_first(self) -> int:
-        """Puts what was sent before in front: a container that drains takes nothing else. Returns how many that are."""
+        """Puts what the container may have taken in front: if it drains it takes nothing else. Returns how many."""
         self._disordered = True
-        self.outbox.sort(lambda entry: (not entry.sent, entry.sequence))
-        return self.outbox.leading(lambda entry: entry.sent)
+        self.outbox.sort(lambda item: (not _is_old(item), item.sequence))
+        return self.outbox.leading(_is_old)
 
     def end_all(self, verdict: Callable[[Entry], Exception]) -> None:
         """The link has ended: so has every request."""

@@ -152,8 +152,18 @@ class Outflows:
             flow.is_ready = False
             flow.pause()
 
-    def cut(self, now: float) -> Outgoing | None:
-        """Takes the next message out: one chunk of each stream in turn. A chunk with buffers travels alone."""
+    @property
+    def has_large(self) -> bool:
+        """Whether large chunks wait in the outbox."""
+        return bool(self._in_parts)
+
+    def cut(self, now: float, *, most: int | None = None) -> Outgoing | None:
+        """Takes the next message out: one chunk of each stream in turn. A chunk with buffers travels alone.
+
+        Args:
+            now: the time.
+            most: items that may leave the outbox if a large chunk was put there; None: any.
+        """
         if self._refused is not None:
             refused, self._refused = self._refused, None
             return refused
@@ -183,7 +193,7 @@ class Outflows:
                 if is_large(item.size, buffers):
                     self._in_parts.add(tag)
                     self._outbox.put(item)
-                    return self._outbox.cut(now)
+                    return self._outbox.cut(now, most=most)
                 self.stir(tag)
                 return Outgoing([tag, record, *buffers], (), (), item.size)
             self.stir(tag)  # behind the others

@@ -52,8 +52,8 @@ class Recovery:
         self._resending = self._ledger.resume(why, instance_changed=instance_changed) > 0
 
     def waiting(self) -> int:
-        """How many requests stand in front that were sent before: a container that drains takes no others."""
-        count = self._ledger.old_first() if self._resending else 0
+        """How many items stand in front that a container that drains takes: it takes no new requests."""
+        count = self._ledger.old_first() if self._resending or self._ledger.outflows.has_large else 0
         self._resending = count > 0
         return count
 

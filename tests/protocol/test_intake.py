@@ -15,6 +15,7 @@ from mpzmq.protocol import intake, wire
 from mpzmq.protocol.handshake import Inbox, Sessions
 from mpzmq.protocol.kinds import Code, Goodbye, Kind, Op
 from mpzmq.protocol.outbox import Item
+from mpzmq.protocol.outflow import Outflow
 from mpzmq.protocol.parts import MOST_FRAMES, PART_BYTES, UNREAD_BYTES, Cutter
 from mpzmq.protocol.wire import LINK_TAG, MessageReader
 
@@ -271,6 +272,32 @@ def test_a_container_that_drains_takes_no_new_request_in_the_middle(resent: bool
     pair.flush()
     pair.welcome(instance=UUID(int=9))
     assert parts(pair) == 4 * [-1]
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_container_that_drains_gets_the_large_items_of_the_uploads_that_it_has_taken(begun: bool) -> None:
+    pair = Pair().up()
+    entry = pair.entry(1)
+    entry.outflow = Outflow()
+    pair.link.ledger.issued += 1
+    pair.link.ledger.submit(entry)
+    pair.flush()
+    pair.tell([Kind.CREDIT, 0, 100, 100 * MIB], tag=tag(1))
+    for _ in range(2):
+        body = pair.encoder.pack(b"x" * 2 * MIB)
+        entry.outflow.put(body, (), len(body))
+    pair.link.ledger.outflows.stir(tag(1))
+    if begun:
+        assert parts(pair, 1) == [-1]
+    pair.tell([Kind.GOODBYE, Goodbye.DRAINING, "SIGTERM"])
+    pair.issue(2)
+    pair.issue(3, data=LARGE)
+    left = pair.flush() + pair.flush()
+    pair.tell([Kind.TAKEN, UNREAD_BYTES])
+    left += pair.flush()
+    assert {name for name, _ in left} == {tag(1)} and {record[0] for _, record in left} == {Kind.PART}
+    assert len(left) == 6 - begun, "two items, each of two parts and a little"
+    assert pair.link.statistics().resent == 0 and entry.outflow.sent == 2
 
 
 def test_whose_turn_it_is() -> None:
