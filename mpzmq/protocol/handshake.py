@@ -31,6 +31,10 @@ __all__ = ["Inbox", "Request", "Sessions"]
 Request = tuple["Asker", bytes, Record, int]
 """One REQUEST of who has greeted: who asks, the tag, the record, its share of the message in bytes."""
 
+_OF_ITS_CONNECTION = frozenset({Kind.CHUNK, Kind.CREDIT, Kind.PART, Kind.TAKEN, Kind.PING, Kind.PONG, Kind.ECHO})
+"""What speaks of the connection that it has come on. Where that is gone, it is old when it is read: a CREDIT would let a
+stream go on where the engine was then, and the next connection begins anew with all of them."""
+
 
 class Inbox:
     """What one burst of messages asks of the container.
@@ -159,7 +163,7 @@ class Sessions:
                 known = peer is not None and peer.route == route
             elif peer is None:
                 self._stray(route, tag, kind)
-            elif not known:
+            elif not known or (kind in _OF_ITS_CONNECTION and peer.state is PeerState.DETACHED):
                 self.ignored += 1
             elif kind == Kind.RECEIVED:
                 inbox.receipts.append((len(requests), peer, record[1], record[2]))

@@ -9,11 +9,13 @@ import msgpack
 import pytest
 
 from mpzmq.config import Limits
+from mpzmq.errors import ConnectionLost
 from mpzmq.message import Executed, Status
 from mpzmq.protocol import wire
 from mpzmq.protocol.handshake import Inbox, Sessions
 from mpzmq.protocol.kinds import Code, Goodbye, Kind, Op
 from mpzmq.protocol.outbox import Item
+from mpzmq.protocol.outflow import Outflow
 from mpzmq.protocol.peer import OLD_ROUTES, Peer, PeerState
 from mpzmq.protocol.replies import Reply
 from mpzmq.protocol.strays import MOST_MESSAGES, MOST_ROUTES, Strays
@@ -227,6 +229,53 @@ def test_what_still_arrives_from_an_old_connection_is_dropped_and_counted() -> N
     assert container.sessions.ignored == 5
     assert peer.state is PeerState.CONNECTED
     assert len(container.tell(b"r2", REQUEST, tag=tag(1)).requests) == 1
+
+
+def test_credit_of_a_connection_that_is_gone_does_not_tell_where_a_stream_goes_on() -> None:
+    container = Container()
+    peer = container.greet(b"r1", 1)
+    assert peer is not None
+    flow = Outflow(100, 1000)
+    peer.outflows.open(tag(1), flow)
+    for _ in range(5):
+        flow.put(b"\x01", (), 1)
+    peer.outflows.stir(tag(1))
+    container.replies()
+    assert flow.sent == 5
+    peer.detach()
+    container.tell(b"r1", [Kind.CREDIT, 2, 100, 1000], tag=tag(1))  # was read late: the engine has more by now
+    container.greet(b"r2", 2)
+    container.tell(b"r2", [Kind.CREDIT, 4, 100, 1000], tag=tag(1))
+    chunks = [record for record in container.replies()[b"r2"] if record[0] == Kind.CHUNK]
+    assert [(chunk[1], len(chunk[4])) for chunk in chunks] == [(4, 1)]
+
+
+def test_data_of_a_connection_that_is_gone_does_not_come_behind_its_loss() -> None:
+    container = Container()
+    peer = container.greet(b"r1", 1)
+    assert peer is not None
+    peer.open_inflow(tag(1))
+    inflow = peer.inflows[tag(1)]
+    container.tell(b"r1", [Kind.CHUNK, 0, 1, False, [1]], tag=tag(1))
+    peer.detach()
+    container.tell(b"r1", [Kind.CHUNK, 1, 1, False, [2]], tag=tag(1))
+    assert isinstance(inflow.failure, ConnectionLost) and inflow.failure.progress is not None
+    assert inflow.received == inflow.failure.progress.received == 1
+    assert peer.state is PeerState.DETACHED and container.sessions.ignored == 1
+
+
+@pytest.mark.parametrize(
+    "record",
+    [[Kind.PART, 100, None, [b"x"]], [Kind.TAKEN, 5], [Kind.PING, 1], [Kind.PONG, 1, 0, 0], [Kind.ECHO, 7]],
+)
+def test_what_speaks_of_a_connection_that_is_gone_means_nothing(record: list[Any]) -> None:
+    container = Container()
+    peer = container.greet(b"r1", 1)
+    assert peer is not None
+    container.replies()
+    peer.detach()
+    inbox = container.tell(b"r1", record, tag=tag(1) if record[0] == Kind.PART else LINK_TAG)
+    assert container.sessions.ignored == 1 and not inbox.refused and not peer.outbox
 
 
 def test_a_message_of_an_old_connection_is_no_sign_of_life() -> None:
