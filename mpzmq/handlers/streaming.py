@@ -93,17 +93,26 @@ class Streaming:
             try:
                 async with aclosing(generator):
                     async for item in generator:
-                        if not put(item):
+                        if not put(item) or running.cancelled:
+                            _unless_left(running)
                             await leaving.room()
             except Exception as error:
                 # It is told behind the items that came before it.
-                leaving.finish()
-                await leaving.received()
+                if not running.cancelled:
+                    leaving.finish()
+                    await leaving.received()
                 if isinstance(error, MessageTooLarge):
                     raise RemoteError(str(error), error_type="MessageTooLarge") from None
                 raise
+            _unless_left(running)
             leaving.finish()
             await leaving.received()
         finally:
             peer.outflows.close(tag)
         return flow.sent
+
+
+def _unless_left(running: Running) -> None:
+    """Ends a handler that has swallowed its cancellation, before it waits for an engine that reads no more."""
+    if running.cancelled:
+        raise asyncio.CancelledError

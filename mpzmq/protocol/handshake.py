@@ -32,8 +32,8 @@ Request = tuple["Asker", bytes, Record, int]
 """One REQUEST of who has greeted: who asks, the tag, the record, its share of the message in bytes."""
 
 _OF_ITS_CONNECTION = frozenset({Kind.CHUNK, Kind.CREDIT, Kind.PART, Kind.TAKEN, Kind.PING, Kind.PONG, Kind.ECHO})
-"""What speaks of the connection that it has come on. Where that is gone, it is old when it is read: a CREDIT would let a
-stream go on where the engine was then, and the next connection begins anew with all of them."""
+"""What speaks of the connection that it has come on. Where that is gone, it is old when it is read: a CREDIT would let
+a stream go on where the engine was then, and the next connection begins anew with all of them."""
 
 
 class Inbox:

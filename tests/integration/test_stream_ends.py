@@ -108,6 +108,33 @@ async def test_a_reader_that_leaves_ends_the_generator(stage: Stage, leave: Any)
     assert await stage.container.call("plain", "still here") == "still here"
 
 
+@pytest.mark.parametrize("then", ["returns", "raises", "yields on"])
+async def test_a_generator_that_swallows_its_cancellation_ends_all_the_same(stage: Stage, then: str) -> None:
+    begun = asyncio.Event()
+
+    @stage.server.function
+    async def deaf() -> AsyncIterator[int]:
+        with stage.noted("deaf"):
+            yield 0
+            try:
+                begun.set()
+                await stage.gate.wait()
+            except asyncio.CancelledError:
+                pass
+            if then == "raises":
+                raise LookupError
+            while then == "yields on":
+                yield 1
+                await asyncio.sleep(0)
+
+    async with stage.container.stream("deaf") as stream:
+        assert await soon(anext(stream)) == 0
+        await soon(begun.wait())
+    await until(lambda: len(stage.ended) == 1)
+    await until(stage.is_tidy)
+    assert stage.worker.statistics().cancelled == 1
+
+
 async def test_streams_that_were_never_read_ask_for_nothing(stage: Stage) -> None:
     stream = stage.container.stream("forever")
     closed = stage.container.stream("forever")
