@@ -345,6 +345,8 @@ class BlockingStream:
         except Closed:
             self._stream = None
             executed = Executed.UNKNOWN if self._asked else Executed.NO
+            if self._received:
+                executed = Executed.YES
             text = f"the stream of container {self._shown} ended early: its handle is closed"
             error = ConnectionClosed(text, executed=executed)
             error.progress = StreamProgress(received=self._received)
@@ -355,5 +357,7 @@ class BlockingStream:
 
 def _forget(thread: LoopThread, shown: str) -> None:
     """The handle was collected, or the interpreter ends, without a close()."""
-    warnings.warn(f"{shown} was never closed: use 'with', or close()", ResourceWarning, stacklevel=1)
-    thread.abandon()
+    try:
+        warnings.warn(f"{shown} was never closed: use 'with', or close()", ResourceWarning, stacklevel=1)
+    finally:  # the warning may be an error
+        thread.abandon()

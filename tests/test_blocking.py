@@ -12,6 +12,7 @@ import textwrap
 import threading
 import time
 import uuid
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -238,7 +239,7 @@ def test_a_stream_whose_handle_is_closed(endpoint: str, caplog: pytest.LogCaptur
     with pytest.raises(ConnectionClosed, match="'closed' ended early: its handle is closed") as ended:
         next(read)
     assert ended.value.progress is not None
-    assert (ended.value.progress.received, ended.value.executed) == (3, Executed.UNKNOWN)
+    assert (ended.value.progress.received, ended.value.executed) == (3, Executed.YES)
     assert list(read) == []
     with pytest.raises(ConnectionClosed) as refused:
         next(unread)
@@ -542,6 +543,15 @@ async def test_inside_a_running_loop(endpoint: str) -> None:
 def test_a_forgotten_handle_warns_and_ends(endpoint: str) -> None:
     container = blocking.connect(endpoint)
     with pytest.warns(ResourceWarning, match="was never closed"):
+        del container
+    until(lambda: not mine())
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_forgotten_handle_ends_where_warnings_are_errors(endpoint: str) -> None:
+    container = blocking.connect(endpoint)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ResourceWarning)
         del container
     until(lambda: not mine())
 
