@@ -155,11 +155,12 @@ class RequestDoor:
         text = f"{entry.what} to {verdicts.whom} was ended: nothing came on it for {seconds} s (idle_timeout)"
         return verdicts.make(RequestTimeout, entry.tag, text, entry.executed)
 
-    def ended(self, entry: Entry) -> ConnectionClosed:
-        """The error for who puts items into a stream whose handler has ended."""
+    def ended(self, entry: Entry, *, here: bool = False) -> ConnectionClosed:
+        """The error for who puts items into a stream whose handler has ended, or that was closed on this side."""
         verdicts = self._link.verdicts
-        text = f"{entry.what} to {verdicts.whom} takes no more: its handler has ended"
-        error = verdicts.make(ConnectionClosed, entry.tag, text, Executed.YES)
+        why = "it was closed on this side" if here else "its handler has ended"
+        text = f"{entry.what} to {verdicts.whom} takes no more: {why}"
+        error = verdicts.make(ConnectionClosed, entry.tag, text, entry.executed if here else Executed.YES)
         error.progress = entry.progress
         return error
 

@@ -310,8 +310,11 @@ def _sender_over(door: RequestDoor, entry: Entry, waiter: asyncio.Future[Any]) -
     """Tells whoever sends on a channel that it has ended. No method: a channel that was dropped must not live on."""
     flow = entry.outflow
     assert flow is not None
-    error = None if waiter.cancelled() else waiter.exception()
-    flow.failure = error if isinstance(error, Exception) else door.ended(entry)
+    if waiter.cancelled():
+        flow.failure = door.ended(entry, here=True)
+    else:
+        error = waiter.exception()
+        flow.failure = error if isinstance(error, Exception) else door.ended(entry)
     flow.bell.ring()
 
 

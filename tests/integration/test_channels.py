@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mpzmq import ConnectionClosed, ConnectionLost, Executed, Limits, RemoteError, RequestTimeout
+from mpzmq import ConnectionClosed, ConnectionLost, Executed, Limits, LinkState, RemoteError, RequestTimeout
 
 from .conftest import soon, until
 from .flows import Stage, read_into, stage_behind
@@ -102,6 +102,24 @@ async def test_whoever_waits_for_room_hears_of_the_end(stage: Stage) -> None:
         with pytest.raises(ConnectionClosed):
             await soon(sending)
         assert await soon(all_of(channel)) == []
+
+
+async def test_who_waits_for_room_hears_that_the_channel_was_closed_here(stage: Stage) -> None:
+    await stage.proxy.cut()
+    await until(lambda: stage.container.state is LinkState.DOWN)
+    async with stage.container.channel("echo") as channel:
+
+        async def fill() -> None:
+            while True:
+                await channel.send(bytes(1000))
+
+        sending = asyncio.create_task(fill())
+        await asyncio.sleep(0)
+    with pytest.raises(ConnectionClosed, match="takes no more: it was closed on this side") as over:
+        await soon(sending)
+    assert over.value.executed is Executed.NO, "it never left"
+    stage.proxy.restore()
+    await soon(stage.container.wait_ready())
 
 
 async def test_what_the_handler_raises_is_told_to_both(stage: Stage) -> None:
