@@ -66,7 +66,8 @@ class Departures:
 
     def sent(self, outgoing: Outgoing, now: float) -> None:
         """The transport has taken a message: its requests may be known to the container from now on."""
-        self._ledger.outbox.left(outgoing)
+        if outgoing.part:
+            self._ledger.outbox.left(outgoing)
         again = 0
         for entry in outgoing.items:
             if entry.sent:  # type: ignore[attr-defined]

@@ -228,9 +228,9 @@ class Link:
                 self._control(tag, record, now)
         for tag in message.malformed:
             self.ledger.undecodable(tag)
-        self.callee.misread(message.astray if self.welcomed else ())
-        receipts = self.ledger.receipts
-        if receipts.tags and receipts.came(message.size):
+        if message.astray and self.welcomed:
+            self.callee.misread(message.astray)
+        if self.ledger.receipts.tags and self.ledger.receipts.came(message.size):
             self._acknowledge()
 
     def tick(self, now: float) -> Failure | None:

@@ -304,8 +304,9 @@ class Peer:
     def sent(self, outgoing: Outgoing) -> None:
         """The transport has taken a message."""
         self._given += outgoing.size
-        self.outbox.left(outgoing)
-        if not (self._is_held_back or self.outbox.parts.is_held_back):
+        if outgoing.part:
+            self.outbox.left(outgoing)
+        if self.stalled_since is not None and not (self._is_held_back or self.outbox.parts.is_held_back):
             self.stalled_since = None
         if outgoing.items:
             self.has_sent = True
