@@ -1,4 +1,4 @@
-"""The engine's socket to one container. libzmq redials it; its monitor is turned into one verdict per dial."""
+"""The engine's socket to one container. Its monitor is turned into one verdict per dial."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import enum
 import errno
 import os
+import random
 from typing import TYPE_CHECKING
 
 import zmq
@@ -40,8 +41,12 @@ class ZmqDealer:
     """A DEALER to one endpoint.
 
     libzmq dials again by itself, after the interval and a jitter of up to one more. What its monitor tells becomes
-    one ``None`` per finished ZMTP handshake and one :class:`Failure` per dial or connection that ended. The
-    CONNECT_RETRIED that follows the loss of an established connection announces the first redial and is no failure.
+    one ``None`` per finished ZMTP handshake and one :class:`Failure` per dial or connection that ended.
+
+    Only behind a connection that was established a fresh socket dials, as long after. A socket that libzmq itself
+    connects again either sends first what was meant for the connection before (a REQUEST in front of HELLO), or, with
+    ``IMMEDIATE``, ends the process: where it is told of the loss between two frames of one message, an assertion fails
+    (fq.cpp, "!_more"; libzmq 4.3.5).
     """
 
     def __init__(
@@ -86,7 +91,8 @@ class ZmqDealer:
     def redirect(self, endpoint: str) -> None:
         """Dials another endpoint, at once and from now on."""
         self._cancel_timer()
-        if self._socket is None:
+        if self._socket is None or self._lost:
+            self._shut(0.0)
             self._endpoint = endpoint
             self._open_again()
             return
@@ -128,7 +134,6 @@ class ZmqDealer:
     def _open_socket(self) -> None:
         raw = self._context.socket(zmq.DEALER)
         configure(raw, self._settings)
-        raw.set(zmq.IMMEDIATE, 1)
         raw.set(zmq.RECONNECT_IVL, max(1, int(self._settings.redial_interval * 1000)))
         raw.set(zmq.CONNECT_TIMEOUT, max(1, int(self._settings.connect_timeout * 1000)))
         if self._curve is not None:
@@ -158,7 +163,7 @@ class ZmqDealer:
     def _begin_dial(self, wait: float) -> None:
         self._phase = _Phase.DIALLING
         self._reason: Failure | None = None
-        self._delayed = False
+        self._delayed = self._lost = False
         self._dialled_at = self._loop.time() + wait
 
     def _on_events(self, events: Sequence[tuple[int, int, str]]) -> None:
@@ -167,7 +172,7 @@ class ZmqDealer:
         changes: list[Failure | None] = []
         for event, value, endpoint in events:
             # After a redirect the old endpoint still has a word or two to say.
-            if endpoint == self._endpoint:
+            if endpoint == self._endpoint and not self._lost:
                 changes.extend(self._judge(event, value))
         if changes:
             self._handler.on_connection(changes)
@@ -210,15 +215,23 @@ class ZmqDealer:
         self._timer = self._loop.call_soon(self._open_again)
 
     def _disconnected(self) -> Sequence[Failure | None]:
-        was_up = self._phase is _Phase.UP
-        failure = self._reason
-        if was_up:
-            failure = Failure(FailureKind.LOST, f"the connection to {self._endpoint} was lost", was_up=True)
-        if was_up or (failure is not None and failure.fatal):
-            self._phase = _Phase.ENDED
         self._cancel_timer()
+        if self._phase is _Phase.UP:
+            # Whatever else is told of this socket is of no interest. What it has received is read before it goes.
+            self._phase, self._lost = _Phase.ENDED, True
+            self._timer = self._loop.call_soon(self._redial_soon)
+            return [Failure(FailureKind.LOST, f"the connection to {self._endpoint} was lost", was_up=True)]
+        failure = self._reason
+        if failure is not None and failure.fatal:
+            self._phase = _Phase.ENDED
         self._timer = self._loop.call_later(GIVE_UP_GRACE, self._given_up)
         return [failure] if self._phase is _Phase.ENDED else []
+
+    def _redial_soon(self) -> None:
+        """With a jitter, as libzmq has it: all engines of a container that was restarted would come at once."""
+        self._shut(0.0)
+        interval = self._settings.redial_interval
+        self._timer = self._loop.call_later(interval * random.uniform(1.0, 2.0), self._open_again)
 
     def _given_up(self) -> None:
         """libzmq has not announced another dial after a connection ended: it has stopped for good."""
