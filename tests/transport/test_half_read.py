@@ -43,7 +43,11 @@ async def main():
         port = router.bind_to_random_port("tcp://127.0.0.1")
         async with Proxy(f"tcp://127.0.0.1:{port}") as proxy:
             settings = SocketSettings(
-                redial_interval=5.0, connect_timeout=5.0, heartbeat_interval=60.0, down_after=60.0, message_bytes=1 << 20
+                redial_interval=5.0,
+                connect_timeout=5.0,
+                heartbeat_interval=60.0,
+                down_after=60.0,
+                message_bytes=1 << 20,
             )
             handler = Handler()
             dealer = ZmqDealer(context, asyncio.get_running_loop(), proxy.endpoint, settings, handler)
