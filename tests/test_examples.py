@@ -347,7 +347,7 @@ def test_chat() -> None:
     assert turns == ["< hello Ada", "> one", "< ONE", "> two", "< TWO", "< you said 2 things"]
     assert many == "hello Grace: 10000 words came back, and at last 'you said 5000 things'"
     assert hello == "< hello Alan"
-    assert re.fullmatch(r"ConnectionClosed: the channel to 'chat' .* takes no more: its handler has ended", told)
+    assert re.fullmatch(r"ConnectionClosed: the channel of 'chat' .* takes no more: its handler has ended", told)
 
 
 def test_arrays() -> None:

@@ -192,7 +192,12 @@ def request_in_words(op: int, function: str | None) -> str:
     return f"{_NAMED[op]} {function!r}" if op in _NAMED else f"the {_OPS.get(op, 'unknown')} request"
 
 
-_NAMED = {Op.CALL: "the call of", Op.STREAM: "the stream of", Op.UPLOAD: "the upload to", Op.CHANNEL: "the channel to"}
+_NAMED = {
+    Op.CALL: "the call of",
+    Op.STREAM: "the stream of",
+    Op.UPLOAD: "the upload into",
+    Op.CHANNEL: "the channel of",
+}
 _OPS = {Op.INVOKE: "INVOKE", Op.SETSTATE: "SETSTATE", Op.GETSTATE: "GETSTATE", Op.DESCRIBE: "describe"}
 
 
