@@ -14,20 +14,22 @@ from uuid import uuid4
 
 from mpzmq.config import Limits
 from mpzmq.handlers.admission import Admission
-from mpzmq.handlers.dispatch import Dispatcher
+from mpzmq.handlers.dispatcher import Dispatcher
 from mpzmq.handlers.registry import Function, Registry
-from mpzmq.protocol.encoder import Encoder
-from mpzmq.protocol.entry import Entry, encode_request, remaining_ms
-from mpzmq.protocol.handshake import Inbox, Sessions
-from mpzmq.protocol.ids import UsedIds, request_tags
-from mpzmq.protocol.kinds import Kind, Op
-from mpzmq.protocol.ledger import Ledger
-from mpzmq.protocol.outbox import Item, Outbox
-from mpzmq.protocol.verdicts import Verdicts
-from mpzmq.protocol.wire import LINK_TAG, MessageReader, hello
+from mpzmq.protocol.flow.outbox import Item, Outbox
+from mpzmq.protocol.requester.error_factory import Verdicts
+from mpzmq.protocol.requester.request import Entry, encode_request, remaining_ms
+from mpzmq.protocol.requester.request_ids import UsedIds, request_tags
+from mpzmq.protocol.requester.tracker import Ledger
+from mpzmq.protocol.responder.batch import Inbox
+from mpzmq.protocol.session.table import Sessions
+from mpzmq.protocol.wire.encoder import Encoder
+from mpzmq.protocol.wire.kinds import Kind, Op
+from mpzmq.protocol.wire.messages import MessageReader
+from mpzmq.protocol.wire.records import LINK_TAG, hello
 
 if TYPE_CHECKING:
-    from mpzmq.protocol.peer import Peer
+    from mpzmq.protocol.session.session import Peer
 
 __all__ = ["layers"]
 

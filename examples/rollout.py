@@ -28,14 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
-from mpzmq import (
-    ComputerEngineWorker,
-    ComputerEngineWriter,
-    ContainerServer,
-    LinkUp,
-    MpzmqError,
-    RequestContext,
-)
+from mpzmq import ComputerEngineWorker, ComputerEngineWriter, ContainerServer, LinkUp, MpzmqError, RequestContext
 from mpzmq.testing import ContainerProcess, StartFailed
 
 if TYPE_CHECKING:

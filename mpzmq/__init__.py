@@ -1,7 +1,6 @@
 """An engine talks to containers: request and response over ZeroMQ, for asyncio.
 
-The public names stand in ``public.py`` and are imported when they are asked for: a liveness probe and the pytest plugin
-start with this package, too, and must not load the whole house.
+This file holds the public names and nothing else; each is imported when it is asked for.
 """
 
 from typing import TYPE_CHECKING
@@ -10,20 +9,204 @@ if TYPE_CHECKING:
     from . import blocking as blocking
     from . import keys as keys
     from . import testing as testing
-    from .public import *  # noqa: F403
-    from .public import __all__ as __all__
+    from ._version import __version__ as __version__
+    from .config import HeartbeatPolicy as HeartbeatPolicy
+    from .config import Limits as Limits
+    from .config import ReconnectPolicy as ReconnectPolicy
+    from .container.server import ContainerServer as ContainerServer
+    from .context import RequestContext as RequestContext
+    from .context import current_request as current_request
+    from .context import detached as detached
+    from .engine.reader import ComputerEngineReader as ComputerEngineReader
+    from .engine.service import EngineService as EngineService
+    from .engine.streams import Channel as Channel
+    from .engine.streams import ReplyStream as ReplyStream
+    from .engine.worker import ComputerEngineWorker as ComputerEngineWorker
+    from .engine.writer import ComputerEngineWriter as ComputerEngineWriter
+    from .errors import AddressNotFound as AddressNotFound
+    from .errors import AuthenticationFailed as AuthenticationFailed
+    from .errors import ConnectError as ConnectError
+    from .errors import ConnectionClosed as ConnectionClosed
+    from .errors import ConnectionLost as ConnectionLost
+    from .errors import ConnectRefused as ConnectRefused
+    from .errors import ConnectTimeout as ConnectTimeout
+    from .errors import ContainerDraining as ContainerDraining
+    from .errors import ContainerStopped as ContainerStopped
+    from .errors import EncodeError as EncodeError
+    from .errors import HandshakeFailed as HandshakeFailed
+    from .errors import InsecureBind as InsecureBind
+    from .errors import InvalidArguments as InvalidArguments
+    from .errors import MessageTooLarge as MessageTooLarge
+    from .errors import MpzmqError as MpzmqError
+    from .errors import NotConnected as NotConnected
+    from .errors import NotPermitted as NotPermitted
+    from .errors import Overloaded as Overloaded
+    from .errors import ProtocolError as ProtocolError
+    from .errors import Refused as Refused
+    from .errors import RemoteError as RemoteError
+    from .errors import RequestCancelled as RequestCancelled
+    from .errors import RequestError as RequestError
+    from .errors import RequestIdReused as RequestIdReused
+    from .errors import RequestTimeout as RequestTimeout
+    from .errors import Unsupported as Unsupported
+    from .events import EventsDropped as EventsDropped
+    from .events import Evidence as Evidence
+    from .events import LinkBusy as LinkBusy
+    from .events import LinkClosed as LinkClosed
+    from .events import LinkDown as LinkDown
+    from .events import LinkEvent as LinkEvent
+    from .events import LinkFailed as LinkFailed
+    from .events import LinkRetry as LinkRetry
+    from .events import LinkUp as LinkUp
+    from .events import StateChange as StateChange
+    from .events import StatusChanged as StatusChanged
+    from .models import Description as Description
+    from .models import Executed as Executed
+    from .models import FunctionDescription as FunctionDescription
+    from .models import LinkState as LinkState
+    from .models import Method as Method
+    from .models import Params as Params
+    from .models import Progress as Progress
+    from .models import Status as Status
+    from .models import StreamProgress as StreamProgress
+    from .security.credentials import Security as Security
+    from .statistics import ServerStatistics as ServerStatistics
+    from .statistics import Statistics as Statistics
 else:
-    import importlib
+    from ._lazy import lazy_names as _lazy_names
 
-    def __getattr__(name: str) -> object:
-        if name in ("blocking", "keys", "testing"):
-            return importlib.import_module(f"{__name__}.{name}")
-        public = importlib.import_module(f"{__name__}.public")
-        if name != "__all__" and name not in public.__all__:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = globals()[name] = getattr(public, name)
-        return value
+    _HOMES = {
+        "AddressNotFound": "errors",
+        "AuthenticationFailed": "errors",
+        "Channel": "engine.streams",
+        "ComputerEngineReader": "engine.reader",
+        "ComputerEngineWorker": "engine.worker",
+        "ComputerEngineWriter": "engine.writer",
+        "ConnectError": "errors",
+        "ConnectRefused": "errors",
+        "ConnectTimeout": "errors",
+        "ConnectionClosed": "errors",
+        "ConnectionLost": "errors",
+        "ContainerDraining": "errors",
+        "ContainerServer": "container.server",
+        "ContainerStopped": "errors",
+        "Description": "models",
+        "EncodeError": "errors",
+        "EngineService": "engine.service",
+        "EventsDropped": "events",
+        "Evidence": "events",
+        "Executed": "models",
+        "FunctionDescription": "models",
+        "HandshakeFailed": "errors",
+        "HeartbeatPolicy": "config",
+        "InsecureBind": "errors",
+        "InvalidArguments": "errors",
+        "Limits": "config",
+        "LinkBusy": "events",
+        "LinkClosed": "events",
+        "LinkDown": "events",
+        "LinkEvent": "events",
+        "LinkFailed": "events",
+        "LinkRetry": "events",
+        "LinkState": "models",
+        "LinkUp": "events",
+        "MessageTooLarge": "errors",
+        "Method": "models",
+        "MpzmqError": "errors",
+        "NotConnected": "errors",
+        "NotPermitted": "errors",
+        "Overloaded": "errors",
+        "Params": "models",
+        "Progress": "models",
+        "ProtocolError": "errors",
+        "ReconnectPolicy": "config",
+        "Refused": "errors",
+        "RemoteError": "errors",
+        "ReplyStream": "engine.streams",
+        "RequestCancelled": "errors",
+        "RequestContext": "context",
+        "RequestError": "errors",
+        "RequestIdReused": "errors",
+        "RequestTimeout": "errors",
+        "Security": "security.credentials",
+        "ServerStatistics": "statistics",
+        "StateChange": "events",
+        "Statistics": "statistics",
+        "Status": "models",
+        "StatusChanged": "events",
+        "StreamProgress": "models",
+        "Unsupported": "errors",
+        "__version__": "_version",
+        "current_request": "context",
+        "detached": "context",
+        "blocking": None,
+        "keys": None,
+        "testing": None,
+    }
+    __getattr__, __dir__ = _lazy_names(__name__, _HOMES)
 
-    def __dir__() -> list[str]:
-        public = importlib.import_module(f"{__name__}.public")
-        return sorted({*globals(), *public.__all__, "__all__", "blocking", "keys", "testing"})
+__all__ = [
+    "AddressNotFound",
+    "AuthenticationFailed",
+    "Channel",
+    "ComputerEngineReader",
+    "ComputerEngineWorker",
+    "ComputerEngineWriter",
+    "ConnectError",
+    "ConnectRefused",
+    "ConnectTimeout",
+    "ConnectionClosed",
+    "ConnectionLost",
+    "ContainerDraining",
+    "ContainerServer",
+    "ContainerStopped",
+    "Description",
+    "EncodeError",
+    "EngineService",
+    "EventsDropped",
+    "Evidence",
+    "Executed",
+    "FunctionDescription",
+    "HandshakeFailed",
+    "HeartbeatPolicy",
+    "InsecureBind",
+    "InvalidArguments",
+    "Limits",
+    "LinkBusy",
+    "LinkClosed",
+    "LinkDown",
+    "LinkEvent",
+    "LinkFailed",
+    "LinkRetry",
+    "LinkState",
+    "LinkUp",
+    "MessageTooLarge",
+    "Method",
+    "MpzmqError",
+    "NotConnected",
+    "NotPermitted",
+    "Overloaded",
+    "Params",
+    "Progress",
+    "ProtocolError",
+    "ReconnectPolicy",
+    "Refused",
+    "RemoteError",
+    "ReplyStream",
+    "RequestCancelled",
+    "RequestContext",
+    "RequestError",
+    "RequestIdReused",
+    "RequestTimeout",
+    "Security",
+    "ServerStatistics",
+    "StateChange",
+    "Statistics",
+    "Status",
+    "StatusChanged",
+    "StreamProgress",
+    "Unsupported",
+    "__version__",
+    "current_request",
+    "detached",
+]

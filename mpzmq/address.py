@@ -28,12 +28,6 @@ class Address:
         """Whether no name has to be looked up."""
         return bool(self.path) or _ip(self.host) is not None
 
-    @property
-    def is_local(self) -> bool:
-        """Whether only programs on this host can reach it, as far as the text tells."""
-        address = _ip(self.host)
-        return bool(self.path) or self.host == "localhost" or (address is not None and address.is_loopback)
-
     def endpoint(self, host: str | None = None) -> str:
         """The address as libzmq wants it, with the host replaced by a number that was looked up."""
         if self.path:

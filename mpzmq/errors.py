@@ -37,12 +37,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
-from .message import Executed, StreamProgress
+from .models import Executed, StreamProgress
 
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from .evidence import Evidence
+    from .events import Evidence
 
 __all__ = [
     "AddressNotFound",

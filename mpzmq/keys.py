@@ -12,10 +12,10 @@ import stat
 import tomllib
 from pathlib import Path
 
-from .keypair import KeyPair, check_key
-from .transport.curve import fingerprint, new_keys, public_of
-from .transport.curve import to_z85 as z85
-from .users import PUBLIC_SUFFIX
+from .security.allow_list import PUBLIC_SUFFIX
+from .security.keypair import KeyPair, check_key
+from .transport.libzmq.curve import fingerprint, new_keys, public_of
+from .transport.libzmq.curve import to_z85 as z85
 
 __all__ = ["KeyPair", "fingerprint", "generate", "load", "load_public", "public_path", "save", "z85"]
 

@@ -36,7 +36,7 @@ def test_ipc() -> None:
     address = parse_address("ipc:///run/worker 7.sock")
     assert address == Address("ipc:///run/worker 7.sock", path="/run/worker 7.sock")
     assert address.endpoint() == address.endpoint("10.0.0.1") == "ipc:///run/worker 7.sock"
-    assert address.is_numeric and address.is_local
+    assert address.is_numeric
 
 
 def test_a_looked_up_number_takes_the_place_of_the_name() -> None:
@@ -46,28 +46,27 @@ def test_a_looked_up_number_takes_the_place_of_the_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("written", "numeric", "local"),
+    ("written", "numeric"),
     [
-        ("127.0.0.1:1", True, True),
-        ("127.9.9.9:1", True, True),
-        ("[::1]:1", True, True),
-        ("localhost:1", False, True),
-        ("10.0.0.1:1", True, False),
-        ("0.0.0.0:1", True, False),
-        ("[::]:1", True, False),
-        ("worker:1", False, False),
+        ("127.0.0.1:1", True),
+        ("127.9.9.9:1", True),
+        ("[::1]:1", True),
+        ("localhost:1", False),
+        ("10.0.0.1:1", True),
+        ("0.0.0.0:1", True),
+        ("[::]:1", True),
+        ("worker:1", False),
     ],
 )
-def test_what_the_text_tells(written: str, numeric: bool, local: bool) -> None:
+def test_what_the_text_tells(written: str, numeric: bool) -> None:
     address = parse_address(written)
-    assert (address.is_numeric, address.is_local) == (numeric, local)
+    assert address.is_numeric is numeric
 
 
 def test_only_a_bind_may_leave_port_and_host_open() -> None:
     assert parse_address("127.0.0.1:0", bind=True).port == 0
     everywhere = parse_address("tcp://*:3010", bind=True)
     assert everywhere.endpoint() == "tcp://0.0.0.0:3010"
-    assert not everywhere.is_local
     for wrong in ("127.0.0.1:0", ("127.0.0.1", 0), "*:3010"):
         with pytest.raises(ValueError, match="no valid"):
             parse_address(wrong)

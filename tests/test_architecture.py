@@ -13,12 +13,13 @@ import pytest
 import zmq
 
 from mpzmq import ComputerEngineWorker, ContainerServer
-from mpzmq.engine.connection import Connection
-from mpzmq.message import LinkState
-from mpzmq.protocol.peer import PEER_TRANSITIONS, PeerSignal, PeerState
-from mpzmq.protocol.states import TRANSITIONS, Signal
-from mpzmq.transport.dealer import ZmqDealer
-from mpzmq.transport.router import ZmqRouter
+from mpzmq.engine.link_driver import Connection
+from mpzmq.models import LinkState
+from mpzmq.protocol.link.states import TRANSITIONS, Signal
+from mpzmq.protocol.responder.session_state import PEER_TRANSITIONS, PeerSignal, PeerState
+from mpzmq.transport.libzmq.dealer import ZmqDealer
+from mpzmq.transport.libzmq.router import ZmqRouter
+from tests.test_layers import FLOORS, LEVELS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -91,14 +92,15 @@ def test_every_signal_is_explained(title: str, signals: type[enum.Enum]) -> None
 def listing() -> dict[str, str]:
     """The modules of the page's listing, each with what is said of it."""
     found: dict[str, str] = {}
-    folder = ""
+    folders: list[str] = []
     for line in section("The house").splitlines():
-        if entry := re.fullmatch(r"(  |    )(\w+(?:\.py|/)) +(\S.*)", line):
+        if entry := re.fullmatch(r"((?:  )+)(\w+(?:\.py|/)) +(\S.*)", line):
             indent, name, text = entry.groups()
+            del folders[len(indent) // 2 - 1 :]
             if name.endswith("/"):
-                folder = name
+                folders.append(name)
             else:
-                found[(folder if len(indent) == 4 else "") + name] = text
+                found["".join(folders) + name] = text
     return found
 
 
@@ -116,6 +118,14 @@ def test_the_listing_names_every_module() -> None:
 def test_every_file_that_is_named_exists() -> None:
     named = set(re.findall(r"`((?:mpzmq|tests|docs|bench|examples)/[\w/]+\.\w+)`", page()))
     assert [name for name in sorted(named) if not (ROOT / name).is_file()] == []
+
+
+@pytest.mark.parametrize(("head", "heights"), [("level", LEVELS), ("floor", FLOORS)])
+def test_the_heights_are_those_that_are_kept(head: str, heights: dict[str, int]) -> None:
+    text = section("Who may import whom")
+    table = text[text.index(f"| {head} |") :].split("\n\n", 1)[0]
+    told = {name: int(row[0]) for row in rows(table) for name in re.findall(r"`(\w+)`", row[1])}
+    assert told == {name or "__init__": height for name, height in heights.items()}
 
 
 # Socket options
@@ -137,7 +147,7 @@ def options_of(source: Path) -> set[str]:
 
 def test_the_option_table_is_complete() -> None:
     transport = PACKAGE / "transport"
-    used = set().union(*(options_of(path) for path in transport.glob("*.py")))
+    used = set().union(*(options_of(path) for path in transport.rglob("*.py")))
     assert set(option_table()) == used
 
 

@@ -23,7 +23,7 @@ from mpzmq.errors import (
     RemoteError,
     RequestError,
 )
-from mpzmq.message import Executed
+from mpzmq.models import Executed
 
 NO, UNKNOWN, YES = Executed.NO, Executed.UNKNOWN, Executed.YES
 

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from mpzmq.message import Description, Executed, FunctionDescription, LinkState, Method, Params, Status
+from mpzmq.models import Description, Executed, FunctionDescription, LinkState, Method, Params, Status
 
 ID = UUID(int=5)
 

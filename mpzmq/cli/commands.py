@@ -39,7 +39,7 @@ def run() -> int:
 def _show_versions(context: click.Context, _: click.Parameter, asked: bool) -> None:
     if not asked:
         return
-    from ..transport.versions import zmq_versions
+    from ..transport.libzmq.versions import zmq_versions
 
     zmq = zmq_versions()
     python = platform.python_version()
@@ -141,7 +141,7 @@ def demo(as_json: bool, svg: str | None) -> int:
     Exit codes: 0 all went as it should, 1 it did not (stderr says what),
     64 wrong usage, 130 interrupted, 141 stdout was closed.
     """
-    from .demo import run as run_demo
+    from .demo.command import run as run_demo
 
     return run_demo(as_json=as_json, svg=svg)
 
@@ -357,7 +357,7 @@ def doctor(endpoint: str, timeout: float, keys: str | None, server_key: str | No
     \b
     Exit codes: 0 all is well, 2 unreachable, 3 timeout, 4 stopped or draining, 64 wrong usage.
     """
-    from .doctor import run as run_doctor
+    from .doctor.command import run as run_doctor
 
     return run_doctor(endpoint, timeout=timeout, security=(keys, server_key), as_json=as_json)
 

@@ -6,13 +6,13 @@ import json
 from typing import TYPE_CHECKING
 
 from ..errors import MpzmqError
-from ..message import Status
+from ..models import Status
 from .outcome import as_document, carry_out, code_of
 from .output import OK, printable, say
 from .remote import client_security, reached
 
 if TYPE_CHECKING:
-    from ..message import Description
+    from ..models import Description
 
 __all__ = ["describe", "state"]
 

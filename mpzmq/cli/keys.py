@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..users import PUBLIC_SUFFIX, User, read_users
+from ..security.allow_list import PUBLIC_SUFFIX, User, read_users
 from .outcome import CommandFailed, finish
 from .output import BAD_KEYS, OK, USAGE, complain, say
 from .remote import in_words, public_key

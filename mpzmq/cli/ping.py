@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING, NoReturn
 
 from ..errors import ContainerDraining, MpzmqError
-from ..message import LinkState, Status
+from ..models import LinkState, Status
 from .outcome import carry_out, code_of
 from .output import NOT_SERVING, OK, TIMEOUT, UNREACHABLE, USAGE, complain, printable, say
 from .remote import check_endpoint, client_security, reached

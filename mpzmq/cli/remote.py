@@ -9,8 +9,8 @@ from uuid import uuid4
 
 from ..address import parse_address
 from ..engine.worker import ComputerEngineWorker
-from ..keypair import KEY_SIZE, check_key
-from ..security import Security
+from ..security.credentials import Security
+from ..security.keypair import KEY_SIZE, check_key
 from .outcome import CommandFailed
 from .output import BAD_KEYS, USAGE
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from ..engine.writer import ComputerEngineWriter
-    from ..keypair import KeyPair
+    from ..security.keypair import KeyPair
 
 __all__ = ["check_endpoint", "client_security", "in_words", "public_key", "reached", "server_security"]
 

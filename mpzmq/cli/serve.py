@@ -18,17 +18,7 @@ from ..container.loading import LoadError, load_server
 from ..container.server import ContainerServer
 from ..errors import InsecureBind, RemoteError
 from .outcome import CommandFailed, finish
-from .output import (
-    CANNOT_BIND,
-    FAILED,
-    INSECURE,
-    MISSING_EXTRA,
-    NO_SERVER,
-    OK,
-    OutputLost,
-    complain,
-    say,
-)
+from .output import CANNOT_BIND, FAILED, INSECURE, MISSING_EXTRA, NO_SERVER, OK, OutputLost, complain, say
 from .remote import check_endpoint, server_security
 
 if TYPE_CHECKING:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 from .._version import __version__
 from ..errors import Refused
 from ..handlers.registry import Function
-from ..message import Status
-from ..protocol.kinds import Op
+from ..models import Status
+from ..protocol.wire.kinds import Op
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..handlers.registry import Registry
-    from ..protocol.handshake import Sessions
+    from ..protocol.session.table import Sessions
 
 __all__ = ["builtin"]
 

@@ -16,15 +16,15 @@ from ..address import parse_address
 from ..config import DEFAULT_HEARTBEAT, DEFAULT_LIMITS
 from ..handlers.registration import Registration
 from ..handlers.registry import Function
-from ..home import Home
-from ..message import Status
-from ..protocol.kinds import Goodbye
-from ..security import of_container
+from ..models import Status
+from ..protocol.wire.kinds import Goodbye
+from ..runtime.loop_bound import Home
+from ..security.credentials import of_container
 from ..statistics import ServerStatistics
-from ..transport.tcp import ZmqTransport
+from ..transport.libzmq.transport import ZmqTransport
 from .binding import bindable
-from .hub import Hub
 from .process import Signals, importing, loop_factory, run
+from .session_driver import Hub
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from ..config import HeartbeatPolicy, Limits
-    from ..security import Security
-    from ..transport.base import Transport
+    from ..security.credentials import Security
+    from ..transport.interface import Transport
 
 __all__ = ["ContainerServer"]
 

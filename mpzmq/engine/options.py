@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ..config import checked_timeout
-from ..protocol.entry import remaining_ms
+from ..protocol.requester.request import remaining_ms
 
 if TYPE_CHECKING:
-    from ..message import Progress
+    from ..models import Progress
 
 __all__ = ["UNSET", "Options", "Unset"]
 

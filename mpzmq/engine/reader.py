@@ -9,9 +9,9 @@ from ..failure import Failure, FailureKind
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..protocol.link import Link
-    from ..protocol.wire import MessageReader
-    from ..transport.base import Frames
+    from ..protocol.link.link import Link
+    from ..protocol.wire.messages import MessageReader
+    from ..transport.interface import Frames
 
 __all__ = ["ComputerEngineReader"]
 

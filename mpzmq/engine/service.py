@@ -6,24 +6,24 @@ from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
 from ..errors import NotConnected, ProtocolError
-from ..message import Description, Executed, Method, Params, Progress, Status
-from ..protocol.kinds import Op
-from ..protocol.wire import STATUSES
+from ..models import Description, Executed, Method, Params, Progress, Status
+from ..protocol.wire.kinds import Op
+from ..protocol.wire.records import STATUSES
+from .arguments import asked, checked_id, checked_name, description
 from .options import UNSET, Options
-from .requests import asked, checked_id, checked_name, description
 from .streams import Asked, Channel, ReplyStream, upload
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Mapping
 
     from ..config import Limits
-    from ..home import Home
-    from ..protocol.ids import UsedIds
-    from ..protocol.wire import Record
+    from ..protocol.requester.request_ids import UsedIds
+    from ..protocol.wire.records import Record
+    from ..runtime.loop_bound import Home
     from ..statistics import Statistics
-    from .door import RequestDoor
-    from .events import EventStream
+    from .event_stream import EventStream
     from .options import _U
+    from .request_sender import RequestDoor
 
 __all__ = ["EngineService", "Handle", "Requests"]
 

@@ -9,19 +9,19 @@ from collections.abc import AsyncIterable, Generator, Iterable
 from typing import TYPE_CHECKING, Any, Self
 
 from ..errors import RequestTimeout
-from ..handlers.flowing import Bell, Leaving
-from ..protocol.inflow import Inflow
-from ..protocol.kinds import Op
-from ..protocol.outflow import Outflow
+from ..protocol.flow.receive_stream import Inflow
+from ..protocol.flow.send_stream import Outflow
+from ..protocol.wire.kinds import Op
+from ..runtime.item_streams import Bell, Leaving
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from types import TracebackType
 
     from ..config import Limits
-    from ..protocol.entry import Entry
-    from .door import RequestDoor
+    from ..protocol.requester.request import Entry
     from .options import Options
+    from .request_sender import RequestDoor
 
 __all__ = ["Asked", "Channel", "ReplyStream", "checked_items", "upload"]
 

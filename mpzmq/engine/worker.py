@@ -17,20 +17,20 @@ from ..address import parse_address
 from ..config import DEFAULT_HEARTBEAT, DEFAULT_LIMITS, DEFAULT_RECONNECT
 from ..errors import ConnectError, ConnectTimeout
 from ..handlers.registration import Registration
-from ..home import Home
-from ..message import LinkState, Progress
-from ..protocol.encoder import Encoder
-from ..protocol.ids import UsedIds
-from ..protocol.kinds import Kind
-from ..protocol.wire import MessageReader
-from ..security import of_engine
+from ..models import LinkState, Progress
+from ..protocol.requester.request_ids import UsedIds
+from ..protocol.wire.encoder import Encoder
+from ..protocol.wire.kinds import Kind
+from ..protocol.wire.messages import MessageReader
+from ..runtime.loop_bound import Home
+from ..security.credentials import of_engine
 from ..statistics import Statistics
-from ..transport.tcp import ZmqTransport
-from .connection import Connection
-from .events import EventStream
-from .functions import EngineFunctions
+from ..transport.libzmq.transport import ZmqTransport
+from .arguments import NIL
+from .callbacks import EngineFunctions
+from .event_stream import EventStream
+from .link_driver import Connection
 from .options import Options
-from .requests import NIL
 from .service import EngineService
 from .writer import ComputerEngineWriter
 
@@ -40,9 +40,9 @@ if TYPE_CHECKING:
 
     from ..config import HeartbeatPolicy, Limits, ReconnectPolicy
     from ..events import LinkEvent
-    from ..protocol.link import Link
-    from ..security import Security
-    from ..transport.base import Transport
+    from ..protocol.link.link import Link
+    from ..security.credentials import Security
+    from ..transport.interface import Transport
 
 __all__ = ["ComputerEngineWorker"]
 

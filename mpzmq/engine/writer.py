@@ -5,24 +5,21 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from ..errors import (
-    ConnectError,
-    ConnectTimeout,
-)
-from ..message import LinkState, Method, Progress, Status
-from ..protocol.kinds import Op
-from .door import RequestDoor
+from ..errors import ConnectError, ConnectTimeout
+from ..models import LinkState, Method, Progress, Status
+from ..protocol.wire.kinds import Op
+from .arguments import asked, checked_id, checked_name
 from .options import UNSET
-from .requests import asked, checked_id, checked_name
+from .request_sender import RequestDoor
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Mapping
     from uuid import UUID
 
-    from ..home import Home
-    from ..message import Description
+    from ..models import Description
+    from ..runtime.loop_bound import Home
     from ..statistics import Statistics
-    from .connection import Connection
+    from .link_driver import Connection
     from .options import _U
     from .service import EngineService
     from .streams import Channel, ReplyStream

@@ -5,21 +5,21 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from ..message import Status
-from ..protocol.kinds import GIVES, NAMED, STREAMED, TAKES, Code, Op
-from ..protocol.parts import PART_BYTES
+from ..models import Status
+from ..protocol.flow.fragmenter import PART_BYTES
+from ..protocol.wire.kinds import GIVES, NAMED, STREAMED, TAKES, Code, Op
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ..config import Limits
-    from ..protocol.faces import Asker, Host
-    from ..protocol.peer import Peer
-    from ..protocol.replies import ReplyCache
-    from ..protocol.wire import Record
-    from ..users import User
+    from ..protocol.responder.interface import Asker, Host
+    from ..protocol.responder.reply_cache import ReplyCache
+    from ..protocol.session.session import Peer
+    from ..protocol.wire.records import Record
+    from ..security.allow_list import User
+    from .invocation import Running
     from .registry import Function, Registry
-    from .running import Running
 
 __all__ = ["Admission", "Refusal"]
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-    from .dispatch import Dispatcher
+    from .dispatcher import Dispatcher
 
 __all__ = ["Timers"]
 

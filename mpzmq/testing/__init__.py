@@ -10,12 +10,12 @@ if TYPE_CHECKING:
     from .factories import ProxyFactory as ProxyFactory
     from .factories import ServedHere as ServedHere
     from .factories import ServedProcess as ServedProcess
-    from .here import connected as connected
+    from .in_process import connected as connected
     from .process import ContainerProcess as ContainerProcess
     from .process import StartFailed as StartFailed
     from .proxy import Proxy as Proxy
 else:
-    import importlib
+    from .._lazy import lazy_names as _lazy_names
 
     _HOMES = {
         "ContainerFactory": "factories",
@@ -25,17 +25,10 @@ else:
         "ServedHere": "factories",
         "ServedProcess": "factories",
         "StartFailed": "process",
-        "connected": "here",
+        "connected": "in_process",
     }
 
-    def __getattr__(name: str) -> object:
-        if name not in _HOMES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = globals()[name] = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-        return value
-
-    def __dir__() -> list[str]:
-        return sorted({*globals(), *_HOMES})
+    __getattr__, __dir__ = _lazy_names(__name__, _HOMES)
 
 
 __all__ = [

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, overload
 
 from ..container.server import ContainerServer
-from .here import ANY_PORT
+from .in_process import ANY_PORT
 from .process import ContainerProcess
 from .proxy import Proxy
 

@@ -21,7 +21,7 @@ __all__ = ["mpzmq_container", "mpzmq_proxy", "mpzmq_worker"]
 @pytest_asyncio.fixture
 async def mpzmq_worker() -> AsyncIterator[ComputerEngineWorker]:
     """A worker that redials quickly: ``container = await mpzmq_worker.connect(uuid4(), served.endpoint)``."""
-    from .here import quick_worker
+    from .in_process import quick_worker
 
     async with quick_worker() as worker:
         yield worker

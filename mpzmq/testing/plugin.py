@@ -19,5 +19,5 @@ def pytest_configure(config: pytest.Config) -> None:
     if manager.has_plugin("asyncio") or manager.has_plugin("pytest_asyncio.plugin"):
         from . import fixtures as chosen
     else:
-        from . import unusable as chosen  # type: ignore[no-redef]
+        from . import missing_asyncio as chosen  # type: ignore[no-redef]
     manager.register(chosen, "mpzmq-fixtures")

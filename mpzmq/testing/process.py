@@ -58,7 +58,7 @@ class ContainerProcess:
         self._env = {} if env is None else dict(env)
         self._start_timeout = start_timeout
         # With -P, the current folder is on its path only where it is on ours.
-        self._python = [sys.executable, "-P", "-m", "mpzmq.testing.child"]
+        self._python = [sys.executable, "-P", "-m", "mpzmq.testing.process_main"]
         self._spec = spec
         self._folder = str(folder)
         self._drain_timeout = drain_timeout

@@ -8,13 +8,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
-from mpzmq import (
-    ComputerEngineWorker,
-    ContainerServer,
-    ReconnectPolicy,
-    RequestContext,
-    RequestError,
-)
+from mpzmq import ComputerEngineWorker, ContainerServer, ReconnectPolicy, RequestContext, RequestError
 from mpzmq.testing import Proxy
 
 from .faults import SIDES

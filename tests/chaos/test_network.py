@@ -30,8 +30,8 @@ from mpzmq import (
     RequestTimeout,
 )
 from mpzmq.protocol import wire
-from mpzmq.protocol.encoder import Encoder
-from mpzmq.protocol.kinds import Code, Kind, Op
+from mpzmq.protocol.wire.encoder import Encoder
+from mpzmq.protocol.wire.kinds import Code, Kind, Op
 from mpzmq.testing import Proxy
 
 from .engine import Job

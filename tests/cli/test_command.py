@@ -77,7 +77,7 @@ def test_a_missing_extra_is_named(tmp_path: Path, missing: str) -> None:
 
 
 def test_a_container_needs_no_extra() -> None:
-    source = "import sys, mpzmq.cli.container; print(sorted({'click', 'rich'} & set(sys.modules)))"
+    source = "import sys, mpzmq.cli.demo.containers; print(sorted({'click', 'rich'} & set(sys.modules)))"
     result = subprocess.run(
         [sys.executable, "-c", source], capture_output=True, text=True, env=environment(), timeout=30
     )

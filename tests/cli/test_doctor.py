@@ -16,8 +16,8 @@ import pytest
 import zmq
 
 from mpzmq import Status, blocking
-from mpzmq.cli.doctor import STEPS, run
-from mpzmq.cli.greeting import GREETING, Greeting, read_greeting, read_ready, recognise
+from mpzmq.cli.doctor.command import STEPS, run
+from mpzmq.cli.doctor.greeting import GREETING, Greeting, read_greeting, read_ready, recognise
 from mpzmq.testing import ContainerProcess
 from tests.cli.conftest import run as run_command
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mpzmq import keys
-from mpzmq.users import read_users
+from mpzmq.security.allow_list import read_users
 from tests.cli.conftest import SECONDS, run
 
 if TYPE_CHECKING:

@@ -159,7 +159,7 @@ def test_it_starts_without_what_it_does_not_need(tmp_path: Path) -> None:
         (tmp_path / f"{name}.py").write_text(f"raise ImportError('no {name} here')\n")
     source = (
         "import sys; sys.argv[1:] = ['ping', '127.0.0.1:1']; import mpzmq.cli; code = mpzmq.cli.main();"
-        "heavy = ('click', 'rich', 'numpy', 'uvloop', 'mpzmq.public', 'mpzmq.container', 'mpzmq.testing');"
+        "heavy = ('click', 'rich', 'numpy', 'uvloop', 'mpzmq.blocking', 'mpzmq.container', 'mpzmq.testing');"
         "print(code, sorted(name for name in heavy if name in sys.modules))"
     )
     paths = os.pathsep.join((str(tmp_path), environment()["PYTHONPATH"]))

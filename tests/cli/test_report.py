@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from mpzmq import Executed, Statistics
-from mpzmq.cli.report import Book, percentile
+from mpzmq.cli.demo.report import Book, percentile
 
 
 @pytest.mark.parametrize(

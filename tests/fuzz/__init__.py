@@ -7,5 +7,5 @@ with contextlib.suppress(ImportError):
     import atheris
 
     with atheris.instrument_imports(include=["mpzmq"], enable_loader_override=False):
-        import mpzmq.protocol.handshake
-        import mpzmq.protocol.link  # noqa: F401
+        import mpzmq.protocol.link.link
+        import mpzmq.protocol.session.table  # noqa: F401

@@ -12,21 +12,23 @@ from uuid import UUID
 
 from mpzmq.config import HeartbeatPolicy, Limits, ReconnectPolicy
 from mpzmq.errors import EncodeError
-from mpzmq.message import LinkState
+from mpzmq.models import LinkState
 from mpzmq.protocol import wire
-from mpzmq.protocol.encoder import Encoder
-from mpzmq.protocol.handshake import Inbox, Sessions
-from mpzmq.protocol.inflow import Inflow
-from mpzmq.protocol.kinds import GIVES, TAKES, Kind, Op
-from mpzmq.protocol.outflow import CROWDED, Outflow
-from mpzmq.protocol.shapes import CALL_SHAPE, SHAPES
-from mpzmq.protocol.wire import LINK_TAG, Message, MessageReader
+from mpzmq.protocol.flow.receive_stream import Inflow
+from mpzmq.protocol.flow.send_stream import CROWDED, Outflow
+from mpzmq.protocol.responder.batch import Inbox
+from mpzmq.protocol.session.table import Sessions
+from mpzmq.protocol.wire.encoder import Encoder
+from mpzmq.protocol.wire.kinds import GIVES, TAKES, Kind, Op
+from mpzmq.protocol.wire.messages import Message, MessageReader
+from mpzmq.protocol.wire.records import LINK_TAG
+from mpzmq.protocol.wire.schema import CALL_SHAPE, SHAPES
 from tests.protocol.support import Pair, same, tag
 
 if TYPE_CHECKING:
-    from mpzmq.protocol.callee import Callee
-    from mpzmq.protocol.outflows import Outflows
-    from mpzmq.protocol.values import Buffer
+    from mpzmq.protocol.flow.stream_scheduler import Outflows
+    from mpzmq.protocol.responder.nested_calls import Callee
+    from mpzmq.protocol.wire.values import Buffer
 
 __all__ = ["LIMITS", "Door", "packed_input", "unpacked_input"]
 

@@ -11,7 +11,7 @@ import random
 import sys
 from pathlib import Path
 
-from mpzmq.protocol.wire import LINK_TAG
+from mpzmq.protocol.wire.records import LINK_TAG
 from tests.hostile.mutate import CONTAINER, ENGINE, valid
 
 from .door import known_tags, packed_input

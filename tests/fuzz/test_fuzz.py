@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mpzmq.config import Limits
-from mpzmq.protocol.kinds import Kind
-from mpzmq.protocol.wire import MessageReader
+from mpzmq.protocol.wire.kinds import Kind
+from mpzmq.protocol.wire.messages import MessageReader
 
 from .cost import MEMORY_FACTOR, peak_memory
 from .door import LIMITS, Door, packed_input, unpacked_input

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mpzmq import ContainerServer, HeartbeatPolicy, Limits, Security, current_request
 from mpzmq.keys import KeyPair
-from mpzmq.protocol.kinds import STREAMED
+from mpzmq.protocol.wire.kinds import STREAMED
 from tests.chaos.memory import resident_bytes
 
 if TYPE_CHECKING:

@@ -13,14 +13,14 @@ from uuid import UUID
 
 from mpzmq.config import Limits
 from mpzmq.protocol import wire
-from mpzmq.protocol.encoder import Encoder
-from mpzmq.protocol.kinds import Kind, Op
-from mpzmq.protocol.wire import LINK_TAG
+from mpzmq.protocol.wire.encoder import Encoder
+from mpzmq.protocol.wire.kinds import Kind, Op
+from mpzmq.protocol.wire.records import LINK_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mpzmq.protocol.values import Buffer
+    from mpzmq.protocol.wire.values import Buffer
 
 __all__ = ["CONTAINER", "ENGINE", "mutant", "valid"]
 

@@ -15,9 +15,9 @@ import zmq
 
 from mpzmq.config import Limits
 from mpzmq.protocol import wire
-from mpzmq.protocol.encoder import Encoder
-from mpzmq.protocol.kinds import Kind
-from mpzmq.protocol.wire import LINK_TAG
+from mpzmq.protocol.wire.encoder import Encoder
+from mpzmq.protocol.wire.kinds import Kind
+from mpzmq.protocol.wire.records import LINK_TAG
 
 from .mutate import CONTAINER, mutant
 

@@ -10,10 +10,12 @@ import pytest
 from mpzmq import errors
 from mpzmq.config import Limits
 from mpzmq.protocol import wire
-from mpzmq.protocol.handshake import Inbox, Sessions
-from mpzmq.protocol.kinds import Code, Goodbye, Kind, Op
-from mpzmq.protocol.receipts import MOST_UNTOLD
-from mpzmq.protocol.wire import LINK_TAG, Message
+from mpzmq.protocol.requester.reply_acks import MOST_UNTOLD
+from mpzmq.protocol.responder.batch import Inbox
+from mpzmq.protocol.session.table import Sessions
+from mpzmq.protocol.wire.kinds import Code, Goodbye, Kind, Op
+from mpzmq.protocol.wire.messages import Message
+from mpzmq.protocol.wire.records import LINK_TAG
 from tests.protocol.support import Pair, tag
 
 from .liar import liars

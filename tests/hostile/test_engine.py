@@ -13,8 +13,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from mpzmq import ComputerEngineWorker, LinkDown, LinkState, MpzmqError, ReconnectPolicy
-from mpzmq.protocol.kinds import Kind
-from mpzmq.protocol.wire import LINK_TAG
+from mpzmq.protocol.wire.kinds import Kind
+from mpzmq.protocol.wire.records import LINK_TAG
 from tests.integration.conftest import adds_up, soon
 
 from .router import LyingContainer, lying

@@ -10,9 +10,9 @@ import pytest
 import zmq
 
 from mpzmq.config import Limits
-from mpzmq.protocol.encoder import Encoder
-from mpzmq.protocol.kinds import Kind
-from mpzmq.protocol.wire import LINK_TAG
+from mpzmq.protocol.wire.encoder import Encoder
+from mpzmq.protocol.wire.kinds import Kind
+from mpzmq.protocol.wire.records import LINK_TAG
 
 from .liar import LyingEngine, liars, request
 

@@ -12,8 +12,8 @@ import zmq
 from mpzmq import LinkState, RequestIdReused
 from mpzmq.config import Limits
 from mpzmq.protocol import wire
-from mpzmq.protocol.kinds import Code, Flag, Kind
-from mpzmq.protocol.wire import LINK_TAG
+from mpzmq.protocol.wire.kinds import Code, Flag, Kind
+from mpzmq.protocol.wire.records import LINK_TAG
 from tests.integration.conftest import Liar, Raw, Scene, adds_up, soon, until
 
 from .liar import request

@@ -19,8 +19,8 @@ import zmq
 from mpzmq import ComputerEngineWorker, ContainerServer, Executed, LinkState, MpzmqError, ProtocolError, RequestTimeout
 from mpzmq.config import Limits
 from mpzmq.protocol import wire
-from mpzmq.protocol.kinds import Code, Goodbye, Kind, Op
-from mpzmq.protocol.wire import LINK_TAG
+from mpzmq.protocol.wire.kinds import Code, Goodbye, Kind, Op
+from mpzmq.protocol.wire.records import LINK_TAG
 from tests.integration.conftest import REDIAL, Liar, Raw, adds_up, soon, until
 
 from .liar import request

@@ -13,7 +13,7 @@ from uuid import uuid4
 import msgpack
 import pytest
 
-from mpzmq.protocol.kinds import Code, Kind
+from mpzmq.protocol.wire.kinds import Code, Kind
 
 from .liar import liars
 from .target import MEBIBYTE

@@ -13,8 +13,8 @@ from uuid import uuid4
 import pytest
 
 from mpzmq import Status
-from mpzmq.protocol.kinds import Goodbye, Kind
-from mpzmq.protocol.wire import LINK_TAG
+from mpzmq.protocol.wire.kinds import Goodbye, Kind
+from mpzmq.protocol.wire.records import LINK_TAG
 from mpzmq.testing import ContainerProcess
 
 from .liar import LyingEngine, liars, request

@@ -9,9 +9,9 @@ from uuid import uuid4
 import msgpack
 import pytest
 
-from mpzmq.protocol.kinds import Code, Kind
-from mpzmq.protocol.parts import PART_BYTES
-from mpzmq.protocol.wire import LINK_TAG
+from mpzmq.protocol.flow.fragmenter import PART_BYTES
+from mpzmq.protocol.wire.kinds import Code, Kind
+from mpzmq.protocol.wire.records import LINK_TAG
 
 from .liar import LyingEngine, liars, request
 

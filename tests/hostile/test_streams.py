@@ -9,8 +9,8 @@ from uuid import uuid4
 import pytest
 
 from mpzmq import ComputerEngineWriter, LinkState, ProtocolError
-from mpzmq.protocol.kinds import Code, Goodbye, Kind, Op
-from mpzmq.protocol.wire import LINK_TAG
+from mpzmq.protocol.wire.kinds import Code, Goodbye, Kind, Op
+from mpzmq.protocol.wire.records import LINK_TAG
 from tests.integration.conftest import Liar, adds_up, soon, until
 
 from .liar import LyingEngine, liars

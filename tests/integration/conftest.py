@@ -14,17 +14,10 @@ import msgpack
 import pytest
 import zmq
 
-from mpzmq import (
-    ComputerEngineWorker,
-    ComputerEngineWriter,
-    ContainerServer,
-    HeartbeatPolicy,
-    Limits,
-    ReconnectPolicy,
-)
+from mpzmq import ComputerEngineWorker, ComputerEngineWriter, ContainerServer, HeartbeatPolicy, Limits, ReconnectPolicy
 from mpzmq.protocol import wire
-from mpzmq.protocol.encoder import Encoder
-from mpzmq.protocol.kinds import Kind
+from mpzmq.protocol.wire.encoder import Encoder
+from mpzmq.protocol.wire.kinds import Kind
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator

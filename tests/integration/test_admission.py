@@ -33,7 +33,7 @@ from mpzmq import (
     RequestTimeout,
 )
 from mpzmq.handlers.admission import ENGINES_WORTH
-from mpzmq.protocol.kinds import Code, Kind, Op
+from mpzmq.protocol.wire.kinds import Code, Kind, Op
 from mpzmq.testing import connected
 
 from .conftest import QUICK, REDIAL, ROOT, SECONDS, adds_up, event_of, soon, until

@@ -35,7 +35,7 @@ from mpzmq import (
     Unsupported,
 )
 from mpzmq.protocol import wire
-from mpzmq.protocol.kinds import Code, Goodbye, Kind, Op
+from mpzmq.protocol.wire.kinds import Code, Goodbye, Kind, Op
 
 from .conftest import LINK_TAG, REDIAL, Liar, Raw, Scene, adds_up, event_of, free_port, soon, until
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import zmq
 
-from mpzmq.protocol.kinds import Kind, Op
-from mpzmq.protocol.outbox import ENOUGH_BYTES
+from mpzmq.protocol.flow.outbox import ENOUGH_BYTES
+from mpzmq.protocol.wire.kinds import Kind, Op
 
 from .conftest import soon
 

@@ -42,7 +42,7 @@ from mpzmq import (
     Unsupported,
     current_request,
 )
-from mpzmq.protocol.kinds import Kind, Op
+from mpzmq.protocol.wire.kinds import Kind, Op
 from mpzmq.testing import connected
 
 from .conftest import REDIAL, Scene, adds_up, event_of, soon, until

@@ -48,7 +48,7 @@ from mpzmq import (
     StatusChanged,
     Unsupported,
 )
-from mpzmq.protocol.kinds import Code, Kind
+from mpzmq.protocol.wire.kinds import Code, Kind
 
 from .conftest import REDIAL, ROOT, Scene, adds_up, event_of, free_port, soon, until
 

@@ -30,7 +30,7 @@ from mpzmq import (
     RemoteError,
     RequestTimeout,
 )
-from mpzmq.protocol.parts import PART_BYTES
+from mpzmq.protocol.flow.fragmenter import PART_BYTES
 from tests.large import LIMITS, MIB, filled, is_filled
 
 from .conftest import QUICK, REDIAL, ROOT, adds_up, event_of, soon

@@ -9,7 +9,7 @@ import numpy
 import pytest
 
 from mpzmq import ConnectionLost, Limits
-from mpzmq.protocol.parts import PART_BYTES
+from mpzmq.protocol.flow.fragmenter import PART_BYTES
 
 from .conftest import soon, until
 from .flows import Stage, stage_behind

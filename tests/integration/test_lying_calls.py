@@ -21,7 +21,7 @@ from mpzmq import (
     Unsupported,
 )
 from mpzmq.protocol import wire
-from mpzmq.protocol.kinds import Code, Kind, Op
+from mpzmq.protocol.wire.kinds import Code, Kind, Op
 
 from .conftest import LINK_TAG, QUICK, REDIAL, event_of, soon, until
 

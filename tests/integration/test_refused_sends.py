@@ -11,25 +11,26 @@ import pytest
 
 from mpzmq.address import parse_address
 from mpzmq.config import HeartbeatPolicy, Limits, ReconnectPolicy
-from mpzmq.container.hub import Hub
-from mpzmq.engine.connection import FEW, Connection
-from mpzmq.engine.functions import EngineFunctions
+from mpzmq.container.session_driver import Hub
+from mpzmq.engine.callbacks import EngineFunctions
+from mpzmq.engine.link_driver import FEW, Connection
 from mpzmq.errors import ConnectionClosed
 from mpzmq.failure import Failure, FailureKind
 from mpzmq.handlers.registry import Function, Registry
-from mpzmq.message import Executed, Status
-from mpzmq.protocol.encoder import Encoder
-from mpzmq.protocol.ids import UsedIds
-from mpzmq.protocol.inflow import Inflow
-from mpzmq.protocol.kinds import Code, Kind, Op
-from mpzmq.protocol.wire import EXECUTED_NUMBER, LINK_TAG, MessageReader, hello, welcome
-from mpzmq.transport.base import Delivery
+from mpzmq.models import Executed, Status
+from mpzmq.protocol.flow.receive_stream import Inflow
+from mpzmq.protocol.requester.request_ids import UsedIds
+from mpzmq.protocol.wire.encoder import Encoder
+from mpzmq.protocol.wire.kinds import Code, Kind, Op
+from mpzmq.protocol.wire.messages import MessageReader
+from mpzmq.protocol.wire.records import EXECUTED_NUMBER, LINK_TAG, hello, welcome
+from mpzmq.transport.interface import Delivery
 
 from ..protocol.support import make_entry, tag
 from .conftest import until
 
 if TYPE_CHECKING:
-    from mpzmq.transport.base import DealerHandler, Frames, RouterHandler, SocketSettings
+    from mpzmq.transport.interface import DealerHandler, Frames, RouterHandler, SocketSettings
 
 LIMITS = Limits()
 ENCODER = Encoder(LIMITS)

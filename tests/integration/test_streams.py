@@ -7,15 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mpzmq import (
-    Executed,
-    InvalidArguments,
-    Limits,
-    Overloaded,
-    RemoteError,
-    Unsupported,
-    current_request,
-)
+from mpzmq import Executed, InvalidArguments, Limits, Overloaded, RemoteError, Unsupported, current_request
 
 from .conftest import soon, until
 from .flows import Stage, read_into, stage_behind

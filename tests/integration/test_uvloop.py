@@ -12,7 +12,7 @@ from .conftest import ROOT
 ARM_TWICE = """
 import asyncio, uuid, uvloop
 from mpzmq.config import HeartbeatPolicy, Limits
-from mpzmq.container.hub import Hub
+from mpzmq.container.session_driver import Hub
 from mpzmq.handlers.registry import Registry
 from tests.integration.test_refused_sends import Full
 

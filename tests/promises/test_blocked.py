@@ -9,15 +9,7 @@ import time
 import uuid
 from typing import TYPE_CHECKING
 
-from mpzmq import (
-    ComputerEngineWorker,
-    HeartbeatPolicy,
-    LinkBusy,
-    LinkDown,
-    LinkState,
-    LinkUp,
-    ReconnectPolicy,
-)
+from mpzmq import ComputerEngineWorker, HeartbeatPolicy, LinkBusy, LinkDown, LinkState, LinkUp, ReconnectPolicy
 
 if TYPE_CHECKING:
     from .conftest import Start

@@ -10,24 +10,25 @@ import numpy
 
 from mpzmq.config import HeartbeatPolicy, Limits, ReconnectPolicy
 from mpzmq.failure import Failure, FailureKind
-from mpzmq.message import LinkState, Status
+from mpzmq.models import LinkState, Status
 from mpzmq.protocol import wire
-from mpzmq.protocol.callee import Callee
-from mpzmq.protocol.digest import digest_of
-from mpzmq.protocol.encoder import Encoder
-from mpzmq.protocol.entry import Entry, encode_request, remaining_ms
-from mpzmq.protocol.ids import UsedIds
-from mpzmq.protocol.kinds import Flag, Kind, Op
-from mpzmq.protocol.link import Link
-from mpzmq.protocol.replies import Room
-from mpzmq.protocol.verdicts import Verdicts
-from mpzmq.protocol.wire import LINK_TAG, Message, MessageReader, Record
+from mpzmq.protocol.link.link import Link
+from mpzmq.protocol.requester.error_factory import Verdicts
+from mpzmq.protocol.requester.request import Entry, encode_request, remaining_ms
+from mpzmq.protocol.requester.request_ids import UsedIds
+from mpzmq.protocol.responder.nested_calls import Callee
+from mpzmq.protocol.responder.reply_cache import Room
+from mpzmq.protocol.wire.digest import digest_of
+from mpzmq.protocol.wire.encoder import Encoder
+from mpzmq.protocol.wire.kinds import Flag, Kind, Op
+from mpzmq.protocol.wire.messages import Message, MessageReader
+from mpzmq.protocol.wire.records import LINK_TAG, Record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mpzmq.protocol.outbox import Outgoing
-    from mpzmq.protocol.values import Buffer
+    from mpzmq.protocol.flow.outbox import Outgoing
+    from mpzmq.protocol.wire.values import Buffer
 
 REMOTE = UUID(int=0xA1)
 SESSION = UUID(int=0xB2)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from mpzmq.config import ReconnectPolicy
-from mpzmq.protocol.attempts import Attempts
+from mpzmq.protocol.health.redials import Attempts
 
 
 def redials_until_exhausted(attempts: Attempts, most: int = 50) -> int:

@@ -20,17 +20,19 @@ from mpzmq.errors import (
     RequestTimeout,
     Unsupported,
 )
-from mpzmq.message import Executed
+from mpzmq.models import Executed
 from mpzmq.protocol import wire
-from mpzmq.protocol.callee import Callee
-from mpzmq.protocol.caller import Caller
-from mpzmq.protocol.encoder import Encoder
-from mpzmq.protocol.entry import Entry
-from mpzmq.protocol.kinds import Code, Kind, Op
-from mpzmq.protocol.outbox import Item
-from mpzmq.protocol.peer import Peer, PeerState
-from mpzmq.protocol.replies import Reply, Room
-from mpzmq.protocol.wire import LINK_TAG, Message, MessageReader
+from mpzmq.protocol.flow.outbox import Item
+from mpzmq.protocol.requester.nested_calls import Caller
+from mpzmq.protocol.requester.request import Entry
+from mpzmq.protocol.responder.nested_calls import Callee
+from mpzmq.protocol.responder.reply_cache import Reply, Room
+from mpzmq.protocol.responder.session_state import PeerState
+from mpzmq.protocol.session.session import Peer
+from mpzmq.protocol.wire.encoder import Encoder
+from mpzmq.protocol.wire.kinds import Code, Kind, Op
+from mpzmq.protocol.wire.messages import Message, MessageReader
+from mpzmq.protocol.wire.records import LINK_TAG
 
 from .support import REMOTE, SESSION, tag
 
@@ -490,7 +492,8 @@ def test_whatever_is_said_the_books_of_an_engine_fit(actions: list[tuple[str, in
 
 
 def test_sessions_give_answers_to_calls() -> None:
-    from mpzmq.protocol.handshake import Inbox, Sessions
+    from mpzmq.protocol.responder.batch import Inbox
+    from mpzmq.protocol.session.table import Sessions
 
     sessions = Sessions(UUID(int=1), "box", 2.0, Limits())
     hello = wire.hello(SESSION, 1, "engine-1", 2.0, Limits(), 10)
@@ -515,7 +518,8 @@ def test_sessions_give_answers_to_calls() -> None:
 
 
 def test_an_engine_that_does_not_come_back_is_not_waited_for() -> None:
-    from mpzmq.protocol.handshake import Inbox, Sessions
+    from mpzmq.protocol.responder.batch import Inbox
+    from mpzmq.protocol.session.table import Sessions
 
     limits = Limits(reply_ttl=60.0)
     sessions = Sessions(UUID(int=1), "box", 2.0, limits)

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpzmq.config import Limits
-from mpzmq.protocol.decoder import Decoder
-from mpzmq.protocol.scan import HostileData
+from mpzmq.protocol.wire.decoder import Decoder
+from mpzmq.protocol.wire.prescan import HostileData
 
 from .support import same
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from mpzmq.config import Limits
-from mpzmq.protocol.digest import digest_of
-from mpzmq.protocol.encoder import Encoder
-from mpzmq.protocol.kinds import Op
+from mpzmq.protocol.wire.digest import digest_of
+from mpzmq.protocol.wire.encoder import Encoder
+from mpzmq.protocol.wire.kinds import Op
 
 
 def asked(*args: Any, function: str = "add", **kwargs: Any) -> bytes:

@@ -8,9 +8,9 @@ import msgpack
 import pytest
 
 from mpzmq.config import Limits
-from mpzmq.protocol.encoder import Encoder
-from mpzmq.protocol.entry import encode_request, remaining_ms, request_in_words
-from mpzmq.protocol.kinds import Flag, Kind, Op
+from mpzmq.protocol.requester.request import encode_request, remaining_ms, request_in_words
+from mpzmq.protocol.wire.encoder import Encoder
+from mpzmq.protocol.wire.kinds import Flag, Kind, Op
 
 from .support import make_entry
 

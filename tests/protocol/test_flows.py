@@ -9,17 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpzmq.config import Limits
-from mpzmq.protocol.encoder import Encoder
-from mpzmq.protocol.inflow import Inflow, Overdraft
-from mpzmq.protocol.kinds import Kind
-from mpzmq.protocol.outbox import Item, Outbox
-from mpzmq.protocol.outflow import CROWDED, ITEM_COST, MOST_WAITING, MOST_WAITING_BYTES, Outflow
-from mpzmq.protocol.outflows import Outflows
-from mpzmq.protocol.parts import PART_BYTES
-from mpzmq.protocol.wire import BATCH_BYTES, SLACK, Message, MessageReader
+from mpzmq.protocol.flow.fragmenter import PART_BYTES
+from mpzmq.protocol.flow.outbox import Item, Outbox
+from mpzmq.protocol.flow.receive_stream import Inflow, Overdraft
+from mpzmq.protocol.flow.send_stream import CROWDED, ITEM_COST, MOST_WAITING, MOST_WAITING_BYTES, Outflow
+from mpzmq.protocol.flow.stream_scheduler import Outflows
+from mpzmq.protocol.wire.encoder import Encoder
+from mpzmq.protocol.wire.kinds import Kind
+from mpzmq.protocol.wire.messages import SLACK, Message, MessageReader
+from mpzmq.protocol.wire.records import BATCH_BYTES
 
 if TYPE_CHECKING:
-    from mpzmq.protocol.outbox import Outgoing
+    from mpzmq.protocol.flow.outbox import Outgoing
 
 TAG = bytes(15) + b"\x01"
 OTHER = bytes(15) + b"\x02"

@@ -10,17 +10,20 @@ import pytest
 
 from mpzmq.config import Limits
 from mpzmq.errors import ConnectionLost
-from mpzmq.message import Executed, Status
+from mpzmq.models import Executed, Status
 from mpzmq.protocol import wire
-from mpzmq.protocol.handshake import Inbox, Sessions
-from mpzmq.protocol.kinds import Code, Goodbye, Kind, Op
-from mpzmq.protocol.outbox import Item
-from mpzmq.protocol.outflow import Outflow
-from mpzmq.protocol.peer import OLD_ROUTES, Peer, PeerState
-from mpzmq.protocol.replies import Reply
-from mpzmq.protocol.strays import MOST_MESSAGES, MOST_ROUTES, Strays
-from mpzmq.protocol.window import CONTROL_RESERVE
-from mpzmq.protocol.wire import LINK_TAG, Message, MessageReader
+from mpzmq.protocol.flow.outbox import Item
+from mpzmq.protocol.flow.send_stream import Outflow
+from mpzmq.protocol.flow.window import CONTROL_RESERVE
+from mpzmq.protocol.responder.batch import Inbox
+from mpzmq.protocol.responder.reply_cache import Reply
+from mpzmq.protocol.responder.session_state import PeerState
+from mpzmq.protocol.session.session import OLD_ROUTES, Peer
+from mpzmq.protocol.session.sessionless import MOST_MESSAGES, MOST_ROUTES, Strays
+from mpzmq.protocol.session.table import Sessions
+from mpzmq.protocol.wire.kinds import Code, Goodbye, Kind, Op
+from mpzmq.protocol.wire.messages import Message, MessageReader
+from mpzmq.protocol.wire.records import LINK_TAG
 
 from .support import INSTANCE, SESSION, tag
 

@@ -10,20 +10,23 @@ import pytest
 from mpzmq.config import Limits
 from mpzmq.engine.reader import ComputerEngineReader
 from mpzmq.errors import ConnectionLost, NotConnected, Overloaded, ProtocolError, RequestTimeout
-from mpzmq.message import Executed
-from mpzmq.protocol import intake, wire
-from mpzmq.protocol.handshake import Inbox, Sessions
-from mpzmq.protocol.kinds import Code, Goodbye, Kind, Op
-from mpzmq.protocol.outbox import Item
-from mpzmq.protocol.outflow import Outflow
-from mpzmq.protocol.parts import MOST_FRAMES, PART_BYTES, UNREAD_BYTES, Cutter
-from mpzmq.protocol.wire import LINK_TAG, MessageReader
+from mpzmq.models import Executed
+from mpzmq.protocol import wire
+from mpzmq.protocol.flow.fragmenter import MOST_FRAMES, PART_BYTES, UNREAD_BYTES, Cutter
+from mpzmq.protocol.flow.outbox import Item
+from mpzmq.protocol.flow.send_stream import Outflow
+from mpzmq.protocol.responder.batch import Inbox
+from mpzmq.protocol.session import uploads as intake
+from mpzmq.protocol.session.table import Sessions
+from mpzmq.protocol.wire.kinds import Code, Goodbye, Kind, Op
+from mpzmq.protocol.wire.messages import MessageReader
+from mpzmq.protocol.wire.records import LINK_TAG
 
 from .support import Pair, kinds, make_entry, numbers, tag
 
 if TYPE_CHECKING:
-    from mpzmq.protocol.peer import Peer
-    from mpzmq.protocol.wire import Message
+    from mpzmq.protocol.session.session import Peer
+    from mpzmq.protocol.wire.messages import Message
 
 MIB = 1024 * 1024
 LARGE = bytes(3 * MIB)

@@ -8,17 +8,17 @@ import pytest
 
 from mpzmq import errors
 from mpzmq.config import Limits
-from mpzmq.message import Executed, LinkState
-from mpzmq.protocol.encoder import Encoder
-from mpzmq.protocol.ids import MOST_IDS, UsedIds
-from mpzmq.protocol.kinds import Code, Kind
-from mpzmq.protocol.ledger import Ledger
-from mpzmq.protocol.verdicts import Verdicts
+from mpzmq.models import Executed, LinkState
+from mpzmq.protocol.requester.error_factory import Verdicts
+from mpzmq.protocol.requester.request_ids import MOST_IDS, UsedIds
+from mpzmq.protocol.requester.tracker import Ledger
+from mpzmq.protocol.wire.encoder import Encoder
+from mpzmq.protocol.wire.kinds import Code, Kind
 
 from .support import REMOTE, make_entry, tag
 
 if TYPE_CHECKING:
-    from mpzmq.protocol.entry import Entry
+    from mpzmq.protocol.requester.request import Entry
 
 OK = [Kind.RESPONSE, 1, None]
 

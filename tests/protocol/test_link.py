@@ -16,11 +16,12 @@ from mpzmq import errors
 from mpzmq.config import HeartbeatPolicy, Limits, ReconnectPolicy
 from mpzmq.events import LinkBusy, LinkDown, LinkFailed, LinkRetry, LinkUp, StatusChanged
 from mpzmq.failure import Failure, FailureKind
-from mpzmq.message import Executed, LinkState, Status
-from mpzmq.protocol.kinds import Code, Goodbye, Kind, Op
-from mpzmq.protocol.states import TRANSITIONS, Signal
-from mpzmq.protocol.window import CONTROL_RESERVE
-from mpzmq.protocol.wire import LINK_TAG, Message
+from mpzmq.models import Executed, LinkState, Status
+from mpzmq.protocol.flow.window import CONTROL_RESERVE
+from mpzmq.protocol.link.states import TRANSITIONS, Signal
+from mpzmq.protocol.wire.kinds import Code, Goodbye, Kind, Op
+from mpzmq.protocol.wire.messages import Message
+from mpzmq.protocol.wire.records import LINK_TAG
 
 from .support import INSTANCE, LOST, REFUSED, SESSION, Pair, kinds, numbers, tag
 

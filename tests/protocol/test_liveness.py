@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from mpzmq.config import HeartbeatPolicy
-from mpzmq.protocol.liveness import Liveness
+from mpzmq.protocol.health.liveness import Liveness
 
 POLICY = HeartbeatPolicy(interval=2.0, down_after=5.0, stuck_after=9.0)
 

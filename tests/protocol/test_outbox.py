@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpzmq.protocol.outbox import Item, Outbox
-from mpzmq.protocol.wire import BATCH_BYTES, LINK_TAG
+from mpzmq.protocol.flow.outbox import Item, Outbox
+from mpzmq.protocol.wire.records import BATCH_BYTES, LINK_TAG
 
 from .support import tag
 

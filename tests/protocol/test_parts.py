@@ -10,12 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpzmq.config import Limits
-from mpzmq.protocol import parts
-from mpzmq.protocol.kinds import Kind
-from mpzmq.protocol.outbox import Item
-from mpzmq.protocol.parts import PART_BYTES, Assembler, Cutter, Outcome, Room, is_large
-from mpzmq.protocol.progress import ProgressBook
-from mpzmq.protocol.wire import MessageReader
+from mpzmq.protocol.flow import fragmenter as parts
+from mpzmq.protocol.flow import reassembler
+from mpzmq.protocol.flow.fragmenter import PART_BYTES, Cutter, is_large
+from mpzmq.protocol.flow.outbox import Item
+from mpzmq.protocol.flow.progress import ProgressBook
+from mpzmq.protocol.flow.reassembler import Assembler, Outcome, Room
+from mpzmq.protocol.wire.kinds import Kind
+from mpzmq.protocol.wire.messages import MessageReader
 
 from .support import tag
 
@@ -246,7 +248,7 @@ def test_a_flood_of_tiny_parts() -> None:
     assembler = Assembler(64 * MIB)
     assembler.begin(tag(1), sizes_of(MIB), 0.0)
     outcomes = [assembler.put(tag(1), offset, [b"x"], 0.0) for offset in range(100)]
-    assert outcomes.count(Outcome.TAKEN) == parts.FEW + MIB // parts.FEWEST_BYTES
+    assert outcomes.count(Outcome.TAKEN) == reassembler.FEW + MIB // reassembler.FEWEST_BYTES
     assert Outcome.MALFORMED in outcomes
 
 

@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 
 from mpzmq.config import Limits
 from mpzmq.protocol import wire
-from mpzmq.protocol.encoder import Encoder
-from mpzmq.protocol.kinds import Kind
-from mpzmq.protocol.outbox import Item
-from mpzmq.protocol.peer import OLD_ROUTES, PEER_TRANSITIONS, SLOW_FACTOR, Peer, PeerSignal, PeerState
-from mpzmq.protocol.replies import Reply, Room
-from mpzmq.protocol.window import CONTROL_RESERVE, Window
-from mpzmq.protocol.wire import BATCH_BYTES, LINK_TAG
+from mpzmq.protocol.flow.outbox import Item
+from mpzmq.protocol.flow.window import CONTROL_RESERVE, Window
+from mpzmq.protocol.responder.reply_cache import Reply, Room
+from mpzmq.protocol.responder.session_state import PEER_TRANSITIONS, SLOW_FACTOR, PeerSignal, PeerState
+from mpzmq.protocol.session.session import OLD_ROUTES, Peer
+from mpzmq.protocol.wire.encoder import Encoder
+from mpzmq.protocol.wire.kinds import Kind
+from mpzmq.protocol.wire.records import BATCH_BYTES, LINK_TAG
 
 from .support import SESSION, tag
 

@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from mpzmq.config import Limits
-from mpzmq.protocol.encoder import Encoder
-from mpzmq.protocol.pending import _SWEEP_INTERVAL, Deadlines, PendingTable
+from mpzmq.protocol.requester.pending import _SWEEP_INTERVAL, Deadlines, PendingTable
+from mpzmq.protocol.wire.encoder import Encoder
 
 from .support import make_entry, tag
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mpzmq.protocol.entry import Entry
+    from mpzmq.protocol.requester.request import Entry
 
 ENCODER = Encoder(Limits())
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from mpzmq.config import Limits
-from mpzmq.protocol.replies import SESSIONS_WORTH, Reply, ReplyCache, Room
+from mpzmq.protocol.responder.reply_cache import SESSIONS_WORTH, Reply, ReplyCache, Room
 
 from .support import tag
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpzmq.protocol.scan import HostileData, has_long_headers, scan
+from mpzmq.protocol.wire.prescan import HostileData, has_long_headers, scan
 
 LEAVES = st.one_of(
     st.none(),

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from mpzmq.config import Limits
-from mpzmq.protocol.decoder import Decoder
-from mpzmq.protocol.encoder import Encoder
-from mpzmq.protocol.values import ARRAY_KINDS, EXT_BUFFER, EXT_UUID, KEYS, LARGE_BYTES, VIEW_FORMATS
+from mpzmq.protocol.wire.decoder import Decoder
+from mpzmq.protocol.wire.encoder import Encoder
+from mpzmq.protocol.wire.values import ARRAY_KINDS, EXT_BUFFER, EXT_UUID, KEYS, LARGE_BYTES, VIEW_FORMATS
 
 from .support import same
 

@@ -24,12 +24,12 @@ import numpy
 import pytest
 
 from mpzmq.config import Limits
-from mpzmq.message import Status
+from mpzmq.models import Status
 from mpzmq.protocol import wire
-from mpzmq.protocol.encoder import Encoder
-from mpzmq.protocol.kinds import Code, Goodbye, Kind, Op
-from mpzmq.protocol.outbox import Item, Outbox
-from mpzmq.protocol.wire import MessageReader
+from mpzmq.protocol.flow.outbox import Item, Outbox
+from mpzmq.protocol.wire.encoder import Encoder
+from mpzmq.protocol.wire.kinds import Code, Goodbye, Kind, Op
+from mpzmq.protocol.wire.messages import MessageReader
 
 from .support import same
 

@@ -10,15 +10,15 @@ import pytest
 
 from mpzmq import errors
 from mpzmq.config import Limits
-from mpzmq.message import Executed, LinkState
-from mpzmq.protocol.encoder import Encoder
-from mpzmq.protocol.kinds import Code, Kind
-from mpzmq.protocol.verdicts import Verdicts
+from mpzmq.models import Executed, LinkState
+from mpzmq.protocol.requester.error_factory import Verdicts
+from mpzmq.protocol.wire.encoder import Encoder
+from mpzmq.protocol.wire.kinds import Code, Kind
 
 from .support import REMOTE, make_entry
 
 if TYPE_CHECKING:
-    from mpzmq.protocol.entry import Entry
+    from mpzmq.protocol.requester.request import Entry
 
 NO, UNKNOWN, YES = Executed.NO, Executed.UNKNOWN, Executed.YES
 VERDICTS = Verdicts(REMOTE, "worker-7", "10.0.0.1:3010")

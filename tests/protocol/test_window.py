@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpzmq.protocol.window import CONTROL_RESERVE, ReadCounter, Window
+from mpzmq.protocol.flow.window import CONTROL_RESERVE, ReadCounter, Window
 
 
 def opened(messages: int, size: int) -> Window:

@@ -12,20 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpzmq.config import Limits
-from mpzmq.message import Executed, Status
+from mpzmq.models import Executed, Status
 from mpzmq.protocol import wire
-from mpzmq.protocol.encoder import Encoder
-from mpzmq.protocol.kinds import Code, Goodbye, Kind, Op
-from mpzmq.protocol.wire import (
-    BATCH_BYTES,
-    EXECUTED,
-    EXECUTED_NUMBER,
-    LINK_TAG,
-    STATUS_NUMBER,
-    STATUSES,
-    Message,
-    MessageReader,
-)
+from mpzmq.protocol.wire.encoder import Encoder
+from mpzmq.protocol.wire.kinds import Code, Goodbye, Kind, Op
+from mpzmq.protocol.wire.messages import Message, MessageReader
+from mpzmq.protocol.wire.records import BATCH_BYTES, EXECUTED, EXECUTED_NUMBER, LINK_TAG, STATUS_NUMBER, STATUSES
 
 from .support import tag
 from .test_vectors import VECTORS

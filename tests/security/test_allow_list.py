@@ -22,8 +22,8 @@ from mpzmq import (
     Unsupported,
 )
 from mpzmq.protocol import wire
-from mpzmq.protocol.encoder import Encoder
-from mpzmq.protocol.kinds import Kind, Op
+from mpzmq.protocol.wire.encoder import Encoder
+from mpzmq.protocol.wire.kinds import Kind, Op
 from tests.integration.conftest import event_of, soon, until
 
 from .conftest import ENGINE, STRANGER, Secured

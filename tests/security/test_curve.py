@@ -25,7 +25,7 @@ from mpzmq import (
     keys,
 )
 from mpzmq.testing import connected
-from mpzmq.transport import context
+from mpzmq.transport.libzmq import shared_context as context
 from tests.integration.conftest import QUICK, REDIAL, event_of, soon, until
 
 from .conftest import CONTAINER, ENGINE, STRANGER, Secured

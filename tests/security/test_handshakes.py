@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mpzmq import ComputerEngineWorker, ContainerServer, Limits, Security
-from mpzmq.transport.doorman import Door
+from mpzmq.transport.libzmq.authenticator import Door
 from tests.integration.conftest import REDIAL, soon
 
 from .conftest import CONTAINER, ENGINE

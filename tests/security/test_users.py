@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mpzmq import Security, keys
-from mpzmq.users import User, named_in, read_users, stamp
+from mpzmq.security.allow_list import User, named_in, read_users, stamp
 
 if TYPE_CHECKING:
     from pathlib import Path

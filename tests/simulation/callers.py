@@ -16,8 +16,8 @@ from .schedule import STREAMED
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
 
-    from mpzmq.engine.events import EventStream
-    from mpzmq.transport.memory import MemoryHost, MemoryNetwork
+    from mpzmq.engine.event_stream import EventStream
+    from mpzmq.testing.simnet.network import MemoryHost, MemoryNetwork
 
     from .history import History
     from .schedule import Ask, Schedule

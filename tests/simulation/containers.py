@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 
     from mpzmq.handlers.registry import Registry
-    from mpzmq.transport.memory import MemoryHost, MemoryNetwork
+    from mpzmq.testing.simnet.network import MemoryHost, MemoryNetwork
 
     from .history import History
     from .schedule import Schedule

@@ -6,7 +6,9 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from mpzmq.handlers import admission
-from mpzmq.protocol import ledger, outbox, parts
+from mpzmq.protocol.flow import fragmenter as parts
+from mpzmq.protocol.flow import outbox, reassembler
+from mpzmq.protocol.requester import tracker as ledger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,8 +25,9 @@ def parts_of(size: int | None) -> Iterator[None]:
     changed: list[tuple[Any, str, int]] = [
         *((module, "PART_BYTES", size) for module in (parts, outbox, ledger, admission)),
         (parts, "TAKEN_EVERY", size),
+        (reassembler, "TAKEN_EVERY", size),
         (parts, "UNREAD_BYTES", 4 * size),
-        (parts, "FEWEST_BYTES", size // 2),
+        (reassembler, "FEWEST_BYTES", size // 2),
     ]
     before = [(module, name, getattr(module, name)) for module, name, _ in changed]
     for module, name, value in changed:

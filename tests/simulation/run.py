@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mpzmq.events import LinkBusy, LinkFailed, LinkRetry, LinkUp
-from mpzmq.transport.memory import VirtualClockLoop
+from mpzmq.testing.simnet.network import VirtualClockLoop
 
 from .history import History
 from .invariants import Violation, violations

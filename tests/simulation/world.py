@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, cast
 
-from mpzmq.transport.memory import MemoryNetwork, VirtualClockLoop
+from mpzmq.testing.simnet.network import MemoryNetwork, VirtualClockLoop
 
 from .callers import Engine
 from .containers import Process, endpoint

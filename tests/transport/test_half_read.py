@@ -11,8 +11,8 @@ SCRIPT = """
 import asyncio, socket, sys
 import zmq
 from mpzmq.testing import Proxy
-from mpzmq.transport.base import SocketSettings
-from mpzmq.transport.dealer import ZmqDealer
+from mpzmq.transport.interface import SocketSettings
+from mpzmq.transport.libzmq.dealer import ZmqDealer
 
 READ = int(sys.argv[1])
 

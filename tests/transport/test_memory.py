@@ -22,7 +22,7 @@ from mpzmq import (
     LinkUp,
     RequestTimeout,
 )
-from mpzmq.transport.memory import MemoryNetwork, VirtualClockLoop
+from mpzmq.testing.simnet.network import MemoryNetwork, VirtualClockLoop
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine

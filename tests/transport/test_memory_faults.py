@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mpzmq.failure import Failure, FailureKind
-from mpzmq.transport.base import Delivery, Frames, SocketSettings
-from mpzmq.transport.memory import MemoryDealer, MemoryNetwork, MemoryRouter, VirtualClockLoop
+from mpzmq.testing.simnet.network import MemoryDealer, MemoryNetwork, MemoryRouter, VirtualClockLoop
+from mpzmq.transport.interface import Delivery, Frames, SocketSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 import zmq
 
-from mpzmq.transport.socket import DROP_BURST, MOST_UNWANTED, READ_BURST, READ_BYTES, Routed, ZmqSocket
+from mpzmq.transport.libzmq.socket import DROP_BURST, MOST_UNWANTED, READ_BURST, READ_BYTES, Routed, ZmqSocket
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mpzmq.transport.base import Frames
+    from mpzmq.transport.interface import Frames
 
 
 @pytest.mark.parametrize("endpoint", ["inproc://cut", "tcp://127.0.0.1:*"])

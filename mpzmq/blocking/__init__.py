@@ -1,0 +1,7 @@
+"""The handle of a container for programs without an event loop."""
+
+from __future__ import annotations
+
+from .handle import BlockingContainer, BlockingStream, connect
+
+__all__ = ["BlockingContainer", "BlockingStream", "connect"]

@@ -1,0 +1,313 @@
+"""How the demo shows itself: a live table on a terminal, plain lines elsewhere, JSON for machines."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, Self
+
+from ...models import LinkState
+from ..outcome import CommandFailed
+from ..output import say
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from .report import Book, Moment, Report, Row
+
+__all__ = ["Display", "choose"]
+
+LATEST = 500
+"""Answers that the percentiles of the live table are about."""
+
+PICTURE_WIDTH = 104
+"""Columns of the picture: the longest line of the demo fits."""
+
+_HEADINGS = ("container", "requests", "answered", "failed", "executed", "reconnects")
+
+# What an event is called on a terminal: the state to which it led, or what the demo did.
+_WORDS = {
+    "LinkUp": "ALIVE",
+    "LinkBusy": "BUSY",
+    "LinkDown": "DOWN",
+    "LinkRetry": "redial",
+    "LinkFailed": "FAILED",
+    "Started": "started",
+    "Killed": "killed",
+    "Restarted": "restart",
+    "Traffic": "traffic",
+}
+_COLOURS = {
+    "ALIVE": "green",
+    "BUSY": "yellow",
+    "DOWN": "red",
+    "FAILED": "bold red",
+    "CONNECTING": "dim",
+    "killed": "bold magenta",
+    "restart": "bold magenta",
+}
+
+
+class Display(Protocol):
+    """What the demo tells its display."""
+
+    interval: float | None
+    """Seconds between two calls of :meth:`refresh`; None: it wants none."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+    def happened(self, moment: Moment) -> None:
+        """Something happened."""
+
+    def refresh(self, rows: Sequence[Row]) -> None:
+        """This is how things are."""
+
+    def finish(self, report: Report) -> None:
+        """This is how it went."""
+
+
+def choose(*, as_json: bool, svg: str | None = None) -> Display:
+    """The display for this process's stdout, or one that draws a picture into a file."""
+    if svg is not None:
+        return PictureDisplay(svg)
+    if as_json:
+        return JsonDisplay()
+    # There is no stdout at all where the caller has closed it.
+    if sys.stdout is not None and sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown"):
+        return LiveDisplay()
+    return PlainDisplay()
+
+
+# Words that the plain and the live display share
+
+
+def _microseconds(encoding: str | None) -> str:
+    return "µs" if "utf" in (encoding or "").lower() else "us"
+
+
+def _number(value: int | None) -> str:
+    return "-" if value is None else f"{value:,}"
+
+
+def _headings(unit: str) -> tuple[str, ...]:
+    return (*_HEADINGS, f"p50 {unit}", f"p99 {unit}")
+
+
+def _cells(book: Book) -> list[tuple[str, ...]]:
+    """The rows of one container: itself, and one for each way in which its requests failed."""
+    p50, p99 = book.percentiles()
+    counts = (_number(book.requests), _number(book.answered), _number(book.failed))
+    rows: list[tuple[str, ...]] = [(book.name, *counts, "", _number(book.reconnects), _number(p50), _number(p99))]
+    for (error, executed), count in book.failures.most_common():
+        rows.append((f"  {error}", "", "", _number(count), str(executed), "", "", ""))
+    return rows
+
+
+def _conclusion(report: Report) -> list[str]:
+    total = report.total
+    ends = f"{total.answered:,} answered + {total.failed:,} failed + {total.cancelled:,} cancelled"
+    down, up = _duration(report.down_after), _duration(report.up_after)
+    return [
+        f"{total.requests:,} requests = {ends}",
+        f"{report.killed} was DOWN {down} after SIGKILL, and ALIVE {up} after it was started again",
+        f"the demo took {report.seconds:.1f} s",
+    ]
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds * 1000:.1f} ms" if seconds < 0.1 else f"{seconds:.2f} s"
+
+
+def _word(moment: Moment) -> str:
+    word = _WORDS.get(moment.event, "")
+    return f"{word} {moment.facts['attempt']}" if moment.event == "LinkRetry" else word
+
+
+class _Quiet:
+    """A display that has nothing to open and nothing to refresh."""
+
+    interval: float | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Nothing to close."""
+
+    def happened(self, moment: Moment) -> None:
+        """Not shown."""
+
+    def refresh(self, rows: Sequence[Row]) -> None:
+        """Not shown."""
+
+
+class JsonDisplay(_Quiet):
+    """One document at the end, and nothing else."""
+
+    def finish(self, report: Report) -> None:
+        """Prints the document."""
+        say(json.dumps(report.as_json(), indent=2))
+
+
+class PlainDisplay(_Quiet):
+    """One line for each event, then the table."""
+
+    def happened(self, moment: Moment) -> None:
+        """Prints one line."""
+        who = moment.container or "demo"
+        say(f"{moment.seconds:6.3f} s  {who:<11}  {_word(moment):<8}  {moment.text}")
+
+    def finish(self, report: Report) -> None:
+        """Prints the table."""
+        unit = _microseconds(getattr(sys.stdout, "encoding", None))
+        table = [_headings(unit)]
+        for book in (*report.books, report.total):
+            table += _cells(book)
+        widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
+        say("")
+        for row in table:
+            first, *others = (
+                cell.rjust(width) if column else cell.ljust(width)
+                for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+            )
+            say("  ".join((first, *others)).rstrip())
+        say("")
+        for line in _conclusion(report):
+            say(line)
+
+
+class LiveDisplay:
+    """A table that changes in place, under a growing list of events."""
+
+    interval: float | None = 0.2
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._console = Console(highlight=False)
+        self._unit = _microseconds(self._console.encoding)
+        # Refreshed by the demo, in its own event loop: no thread of rich's gets in the way of what is measured.
+        self._live = Live(console=self._console, auto_refresh=False, transient=True)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def happened(self, moment: Moment) -> None:
+        """Prints one line above the table."""
+        self._console.print(_line(moment))
+
+    def refresh(self, rows: Sequence[Row]) -> None:
+        """Draws the table anew."""
+        self._live.update(_live_table(rows, self._unit), refresh=True)
+
+    def finish(self, report: Report) -> None:
+        """Puts the final table in the place of the live one."""
+        self._live.stop()
+        _print_report(self._console, report, self._unit)
+
+
+class PictureDisplay(_Quiet):
+    """What a terminal would have shown at the end, as an SVG in a file."""
+
+    def __init__(self, path: str) -> None:
+        from rich.console import Console
+
+        self._path = path
+        self._console = Console(
+            record=True, file=io.StringIO(), width=PICTURE_WIDTH, force_terminal=True, highlight=False
+        )
+
+    def happened(self, moment: Moment) -> None:
+        """Draws one line."""
+        self._console.print(_line(moment), no_wrap=True, overflow="ellipsis")
+
+    def finish(self, report: Report) -> None:
+        """Draws the final table, and writes the file."""
+        _print_report(self._console, report, "µs")
+        # Without rich's fonts from a server far away: a picture loads nothing.
+        picture = re.sub(r"@font-face \{.*?\}", "", self._console.export_svg(title="mpzmq demo"), flags=re.DOTALL)
+        try:
+            Path(self._path).write_text("\n".join(map(str.rstrip, picture.splitlines())) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise CommandFailed(f"cannot write {self._path}: {error.strerror}") from None
+
+
+def _print_report(console: Console, report: Report, unit: str) -> None:
+    console.print()
+    console.print(_final_table(report, unit))
+    console.print()
+    for line in _conclusion(report):
+        console.print(line)
+
+
+def _line(moment: Moment) -> Text:
+    from rich.text import Text
+
+    word = _word(moment)
+    who = moment.container or "demo"
+    return Text.assemble(
+        (f"{moment.seconds:6.3f} s  ", "dim"),
+        f"{who:<11}  ",
+        (f"{word:<8}", _COLOURS.get(word, "dim")),
+        f"  {moment.text}",
+    )
+
+
+def _new_table(headings: Sequence[str], left: int) -> Table:
+    from rich.table import Table
+
+    # Without a box it fits into 80 columns.
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold underline")
+    for column, heading in enumerate(headings):
+        table.add_column(heading, justify="left" if column < left else "right", no_wrap=True)
+    return table
+
+
+def _live_table(rows: Sequence[Row], unit: str) -> Table:
+    from rich.text import Text
+
+    headings = ("container", "state", *_HEADINGS[1:4], "reconnects", f"p50 {unit}", f"p99 {unit}")
+    table = _new_table(headings, 2)
+    for row in rows:
+        book = row.book
+        p50, p99 = book.percentiles(LATEST)
+        # Padded to the longest state, or the columns would move with it.
+        state = Text(f"{row.state:<{len(LinkState.CONNECTING)}}", style=_COLOURS.get(row.state, ""))
+        counts = (book.requests, book.answered, book.failed, book.reconnects, p50, p99)
+        table.add_row(book.name, state, *(f"{_number(count):>7}" for count in counts))
+    return table
+
+
+def _final_table(report: Report, unit: str) -> Table:
+    table = _new_table(_headings(unit), 1)
+    for book in report.books:
+        row, *reasons = _cells(book)
+        table.add_row(*row)
+        for reason in reasons:
+            table.add_row(*reason, style="red")
+    table.add_row()
+    for number, cells in enumerate(_cells(report.total)):
+        table.add_row(*cells, style="red" if number else "bold")
+    return table

@@ -1,0 +1,1 @@
+"""mpzmq doctor."""

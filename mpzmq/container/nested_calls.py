@@ -1,0 +1,107 @@
+"""The calls of handlers to the engines that asked, on the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from ..config import checked_timeout
+from ..protocol.requester.nested_calls import Caller
+from ..protocol.responder.session_state import PeerState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..config import Limits
+    from ..handlers.invocation import Running
+    from ..protocol.session.session import Peer
+    from ..protocol.session.table import Sessions
+
+__all__ = ["Calls"]
+
+
+class Calls:
+    """Carries out the calls of one container.
+
+    Args:
+        sessions: its engines.
+        limits: its bounds.
+        leave: something waits to leave for an engine.
+    """
+
+    def __init__(self, sessions: Sessions, limits: Limits, leave: Callable[[Peer], None]) -> None:
+        self._sessions = sessions
+        self._limits = limits
+        self._leave = leave
+        self._loop = asyncio.get_running_loop()
+        self.is_closed = False
+        """Whether nothing leaves any more."""
+
+    async def call(
+        self, running: Running, function: str, args: tuple[Any, ...], kwargs: dict[str, Any], timeout: float | None
+    ) -> Any:
+        """Calls a function of the engine that asked; see :meth:`RequestContext.call`."""
+        peer: Peer = running.engine  # type: ignore[assignment]
+        now = self._loop.time()
+        deadline = running.deadline
+        if checked_timeout(timeout) is not None:
+            deadline = now + timeout if deadline is None else min(deadline, now + timeout)  # type: ignore[operator]
+        caller = peer.caller
+        if caller is None:
+            caller = peer.caller = Caller(peer, self._limits, self._sessions.encoder, self._sessions.answered)
+        parent = running.tag
+        entry = caller.encode(parent, function, args, kwargs, deadline, now)
+        verdicts, ledger = caller.verdicts, caller.ledger
+        if not running.record or running.ending is not None:
+            raise verdicts.parent_over(entry)
+        if self.is_closed or peer.state is PeerState.CLOSED:
+            raise verdicts.closed(entry, "the container was closed" if self.is_closed else "it is not there any more")
+        if not peer.most_calls:
+            raise verdicts.unable(entry)
+        if deadline is not None and deadline <= now:
+            raise verdicts.expired(entry)
+        if entry.size > ledger.message_bytes:
+            raise ledger.too_large(entry)
+        if not ledger.has_room(entry.size):
+            raise verdicts.overloaded(entry, len(ledger.pending))
+        entry.waiter = waiter = self._loop.create_future()
+        caller.submit(entry, parent)
+        self._leave(peer)
+        timer = None if deadline is None else self._loop.call_at(deadline, self._expire, peer, deadline)
+        try:
+            return (await waiter)[2]
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled():
+                waiter.exception()  # it came in the same moment, and nobody asks
+            caller.cancel(entry.tag)
+            self._leave(peer)
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+            caller.discard(entry.tag, parent)
+
+    def parent_ended(self, peer: Peer, parent: bytes) -> None:
+        """A request has ended: so have the calls inside it."""
+        if peer.caller is not None and peer.caller.parent_ended(parent):
+            self.settle()
+            self._leave(peer)
+
+    def settle(self) -> None:
+        """Tells those whose calls have ended."""
+        answered = self._sessions.answered
+        while answered:
+            caller, _ = answered.popitem()
+            for waiter, outcome in caller.ledger.take_ended():
+                if waiter.done():
+                    continue
+                if isinstance(outcome, Exception):
+                    waiter.set_exception(outcome)
+                else:
+                    waiter.set_result(outcome)
+
+    def _expire(self, peer: Peer, deadline: float) -> None:
+        assert peer.caller is not None
+        peer.caller.expire(max(deadline, self._loop.time()))  # a timer may be early by a tick of the clock
+        self.settle()
+        self._leave(peer)

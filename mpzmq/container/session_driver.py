@@ -1,0 +1,319 @@
+"""A container's engines, dispatcher and transport, stapled together on the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING
+
+from ..handlers.admission import Admission
+from ..handlers.dispatcher import Dispatcher
+from ..handlers.timers import Timers
+from ..models import Executed
+from ..protocol.flow.outbox import ENOUGH_BYTES, Item
+from ..protocol.responder.batch import Inbox
+from ..protocol.responder.reply_cache import NOT_KEPT_TEXT, Reply
+from ..protocol.responder.session_state import PeerState
+from ..protocol.session.table import Sessions
+from ..protocol.wire.kinds import Code, Goodbye, Kind
+from ..protocol.wire.messages import MessageReader
+from ..runtime.item_streams import ring_all
+from ..security.watcher import Guard
+from ..transport.interface import Curve, Delivery, SocketSettings
+from .builtin import builtin
+from .nested_calls import Calls
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
+    from ..config import HeartbeatPolicy, Limits
+    from ..handlers.registry import Registry
+    from ..protocol.session.session import Peer
+    from ..security.credentials import Security
+    from ..transport.interface import Frames, Transport
+
+__all__ = ["Hub"]
+
+log = logging.getLogger(__name__)
+
+_CONNECTED, _CLOSED, _SENT = PeerState.CONNECTED, PeerState.CLOSED, Delivery.SENT
+"""Names of the module: looking a member up in its enum takes 0.1 us (Python 3.11), and every reply asks."""
+
+FULL_RETRY = 0.01
+"""Seconds until a message that an engine's connection did not take is tried again."""
+
+LINGER = 0.2
+"""Seconds that engines have to read the last words when the server closes."""
+
+HANDSHAKE_TIMEOUT = 3.0
+"""Seconds for an engine's ZMTP handshake: a mute connection is not kept longer."""
+
+COMPLAINT_INTERVAL = 10.0
+"""Seconds between two lines in the log on connections that were cut: a flood is not to become one of the log."""
+
+NOT_ALLOWED = "the key of this engine is not on the container's allow-list any more"
+
+
+class Hub:
+    """Carries out what :class:`~mpzmq.protocol.handshake.Sessions` decides, from the first bind to the close."""
+
+    def __init__(
+        self,
+        instance: UUID,
+        name: str,
+        registry: Registry,
+        heartbeat: HeartbeatPolicy,
+        limits: Limits,
+        security: Security | None,
+        transport: Transport,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.sessions = Sessions(instance, name, heartbeat.interval, limits)
+        admission = Admission(registry, self.sessions, limits, builtin(registry, self.sessions, name))
+        self.dispatcher = Dispatcher(admission, self.sessions, limits, self._reply, self._stir, name)
+        self.sessions.uploads.is_running = self.dispatcher.is_running
+        self._timers = Timers(self.dispatcher, self._loop, self._flush)
+        self._calls = self.sessions.calls = Calls(self.sessions, limits, self._stir)
+        self._reader = MessageReader(limits, answered=Kind.REQUEST)
+        self.security = security
+        self._guard: Guard | None = None
+        self._closed = False
+        settings = SocketSettings(
+            redial_interval=1.0,
+            connect_timeout=HANDSHAKE_TIMEOUT,
+            # It only frees the session of an engine that is gone, and every one of them answers it: seldom is enough.
+            heartbeat_interval=heartbeat.down_after,
+            down_after=heartbeat.down_after,
+            message_bytes=limits.message_bytes,
+            handshakes=limits.handshakes,
+            curve=self._curve(security),
+        )
+        self.router = transport.router(settings, self)
+        self._patience = heartbeat.down_after
+        self._cut_told_at = -COMPLAINT_INTERVAL
+        self._gathering = False
+        self._progress = asyncio.Event()
+        self._full: dict[Peer, None] = {}  # whose connections did not take a message; each attempt costs what waits
+        self._retry: asyncio.TimerHandle | None = None
+        self._care_interval = heartbeat.interval / 2
+        self._care = self._loop.call_later(self._care_interval, self._take_care)
+
+    def on_messages(self, messages: Sequence[Frames]) -> None:
+        """Messages have arrived: the whole burst is decoded before any of it is started."""
+        now = self._loop.time()
+        inbox = Inbox()
+        for frames in messages:
+            route = bytes(frames[0])
+            user = None
+            if self._guard is not None:
+                user = self._guard.user(self.router.key_of(route))
+                if user is None:
+                    self._turn_away(route)
+                    continue
+            self.sessions.receive(route, self._reader.read(frames[1:]), inbox, now, user)
+        if self.sessions.heedless:
+            self._cut_heedless()
+        if self.sessions.answered:
+            self._calls.settle()
+        # The replies of handlers that end at once leave together.
+        gathering, self._gathering = self._gathering, True
+        try:
+            if inbox.malformed:
+                error = self.sessions.malformed()
+                for peer, tag in inbox.malformed:
+                    self._reply(peer, Item(tag, error))
+            for peer, item in inbox.refused:
+                self._reply(peer, item)
+            self.dispatcher.start(inbox, now)
+        finally:
+            self._gathering = gathering
+            self._flush()
+        if len(inbox.requests) > 1 and not gathering:
+            # Their tasks run in the next pass: the first reply alone would wake the engine for it.
+            self._gather()
+        self._timers.arm()
+
+    def _curve(self, security: Security | None) -> Curve | None:
+        if security is None:
+            return None
+        assert security.allow is not None
+        loop = self._loop
+
+        def changed() -> None:
+            with contextlib.suppress(RuntimeError):  # the event loop has ended before it
+                loop.call_soon_threadsafe(self._review)
+
+        self._guard = Guard(security.allow, changed)
+        return Curve(public=security.keys.public, secret=security.keys.secret, doorkeeper=self._guard)
+
+    def _review(self) -> None:
+        """The allow-list has changed: whoever is not on it any more is cut off, and what runs for it is ended."""
+        assert self._guard is not None
+        if self._closed:
+            return
+        inbox = Inbox()
+        for peer in self.sessions.all():
+            user = self._guard.user(peer.session[0])
+            if user is not None:
+                peer.user = user
+                continue
+            name = "" if peer.user is None else peer.user.name
+            log.warning("engine %r is cut off: the key of %r is not on the allow-list any more", peer.name, name)
+            self.sessions.cut_off(peer, NOT_ALLOWED)
+            inbox.departed.add(peer)
+        self._calls.settle()
+        self.dispatcher.start(inbox, self._loop.time())
+        self._tell_given_up()
+        self._flush()
+
+    def _turn_away(self, route: bytes) -> None:
+        """A message of a key that was removed after it had connected: it is not read."""
+        self.sessions.ignored += 1
+        if self.sessions.strays.is_too_much(route):
+            self.sessions.heedless.append(route)
+        else:
+            self.sessions.turn_away(route, Goodbye.NOT_ALLOWED, NOT_ALLOWED)
+
+    def _cut_heedless(self) -> None:
+        routes, self.sessions.heedless = self.sessions.heedless, []
+        for route in routes:
+            self.router.cut(route)
+        now = self._loop.time()
+        if now - self._cut_told_at >= COMPLAINT_INTERVAL:
+            self._cut_told_at = now
+            log.warning(
+                "a connection was cut that sends more than it may (Limits.window), and does not read what it is told"
+            )
+
+    def farewell(self, code: int, text: str) -> None:
+        """Says GOODBYE to all engines."""
+        self.sessions.farewell(code, text)
+        self._flush()
+
+    async def drained(self) -> None:
+        """Waits until nothing runs, and every engine has read its replies."""
+        await self.dispatcher.idle()
+        await self._all_read()
+
+    async def _all_read(self) -> None:
+        """Waits until every engine has answered a PING: linger is no acknowledgement (seen: 99 of 300 arrived)."""
+        while not self.sessions.confirm(self._loop.time()):
+            self._flush()
+            self._progress.clear()
+            await self._progress.wait()
+
+    async def close(self) -> None:
+        """Cancels what runs, says GOODBYE, and closes the socket."""
+        self.sessions.draining = self.sessions.draining or "the container was closed"  # nothing more is started
+        await self.dispatcher.close()
+        self.farewell(Goodbye.CLOSED, "the container was closed")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER):
+                await self._all_read()
+        for timer in (self._retry, self._care):
+            if timer is not None:
+                timer.cancel()
+        self._timers.close()
+        self._closed = self._calls.is_closed = True
+        await self.router.close(LINGER)
+
+    def _reply(self, peer: Peer, item: Item) -> None:
+        state = peer.state
+        if state is _CLOSED:
+            self.sessions.undeliverable += 1
+            return
+        if isinstance(item, Reply):
+            peer.replies.keep(item)
+        if state is not _CONNECTED:
+            return  # it will ask again
+        if peer.stalled_since is not None and not peer.has_room(item.size):
+            error = self.sessions.error_record(Code.NOT_KEPT, Executed.YES, NOT_KEPT_TEXT)
+            item = Item(item.tag, self.sessions.encoder.pack(error))
+            if peer.is_flooded:
+                self._give_up(peer)
+                return
+        peer.outbox.put(item)
+        self.sessions.dirty[peer] = None
+        if not self._gathering:
+            # As for requests: the first of a pass of the event loop leaves at once, the others at the pass's end.
+            self._gather()
+            self._flush()
+        elif peer.outbox.bytes >= ENOUGH_BYTES:
+            self._flush()
+
+    def _stir(self, peer: Peer) -> None:
+        """Items of a stream, a call, or word of one may leave: as for replies, the first of a pass at once."""
+        self.sessions.dirty[peer] = None
+        if not self._gathering:
+            self._gather()
+            self._flush()
+
+    def _give_up(self, peer: Peer) -> None:
+        log.warning("engine %r does not read its replies: its connection is given up", peer.name)
+        self._full.pop(peer, None)
+        self.sessions.give_up(peer)
+
+    def _gather(self) -> None:
+        self._gathering = True
+        self._loop.call_soon(self._end_pass)
+
+    def _end_pass(self) -> None:
+        self._gathering = False
+        self._flush()
+
+    def _flush(self) -> None:
+        """The one door: everything that leaves, leaves here."""
+        self._progress.set()
+        sessions = self.sessions
+        for route, frames in sessions.strays.take():
+            # To a connection that is gone or does not read, nothing is owed.
+            self.router.send(route, frames)
+        self._flush_peers(sessions)
+        if sessions.bells:
+            ring_all(sessions.bells)
+
+    def _flush_peers(self, sessions: Sessions) -> None:
+        now = self._loop.time()
+        while sessions.dirty:
+            peer, _ = sessions.dirty.popitem()
+            if peer in self._full:
+                continue
+            while (outgoing := peer.next_outgoing(now)) is not None:
+                delivery = self.router.send(peer.route, outgoing.frames)
+                if delivery is _SENT:
+                    peer.sent(outgoing)
+                    continue
+                peer.refuse(outgoing)
+                if delivery is Delivery.GONE:
+                    peer.detach()
+                    break
+                self._full[peer] = None
+                if peer.stalled_since is None:
+                    peer.stalled_since = now
+                if self._retry is None:
+                    self._retry = self._loop.call_later(FULL_RETRY, self._try_again)
+                break
+
+    def _try_again(self) -> None:
+        self._retry = None
+        self.sessions.dirty.update(self._full)
+        self._full.clear()
+        self._flush()
+
+    def _take_care(self) -> None:
+        self._care = self._loop.call_later(self._care_interval, self._take_care)
+        now = self._loop.time()
+        self.sessions.take_care(now)
+        self._calls.settle()
+        for peer in [peer for peer in self.sessions.connected() if peer.is_deaf(now - self._patience)]:
+            self._give_up(peer)
+        self._tell_given_up()
+        self.dispatcher.abandon(self.sessions.abandoned(now))
+        self._flush()
+
+    def _tell_given_up(self) -> None:
+        for route, frames in list(self.sessions.given_up.items()):
+            if self.router.send(route, frames) is not Delivery.FULL:
+                del self.sessions.given_up[route]

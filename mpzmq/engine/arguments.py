@@ -1,0 +1,77 @@
+"""What the application may ask of a container, in the words of the protocol."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from ..models import Description, FunctionDescription, Method, Status
+from ..protocol.wire.kinds import Op
+
+if TYPE_CHECKING:
+    from ..protocol.wire.records import Record
+
+__all__ = ["asked", "checked_id", "checked_name", "description"]
+
+NIL = UUID(int=0)
+
+_INVOKE, _OP_INVOKE = Method.INVOKE, Op.INVOKE
+"""Names of the module: looking a member up in its enum takes 0.1 us (Python 3.11), and every request asks."""
+
+
+def checked_name(function: object) -> str:
+    """The name of a function that is to be called.
+
+    Raises:
+        TypeError: it is no str.
+    """
+    if isinstance(function, str):
+        return function
+    raise TypeError(f"a function is called by its name, a str, not by {type(function).__name__}")
+
+
+def asked(method: Method, data: Any) -> tuple[int, tuple[Any, ...]]:
+    """What a plain request asks: the operation and its arguments.
+
+    Raises:
+        ValueError: there is no such method; or it is SETSTATE, and the data is no status.
+    """
+    if method is _INVOKE:
+        return _OP_INVOKE, (data,)
+    method = Method(method)
+    if method is Method.GETSTATE:
+        return Op.GETSTATE, ()
+    return (Op.SETSTATE, (Status(data),)) if method is Method.SETSTATE else (Op.INVOKE, (data,))
+
+
+def checked_id(request_id: object) -> bytes:
+    """The tag of a request id that the caller chose.
+
+    Raises:
+        TypeError: it is no UUID.
+        ValueError: it is the nil UUID, which stands for the link itself.
+    """
+    if not isinstance(request_id, UUID):
+        raise TypeError(f"request_id is a UUID, not {type(request_id).__name__}: use uuid.uuid4()")
+    if request_id == NIL:
+        raise ValueError("the nil UUID is no request id: use uuid.uuid4()")
+    return request_id.bytes
+
+
+def description(record: Record) -> Description:
+    """What the reply to a describe request says.
+
+    Raises:
+        TypeError, KeyError, ValueError: the container did not send a description.
+    """
+    data = record[2]
+    return Description(
+        name=str(data["name"]),
+        instance=UUID(str(data["instance"])),
+        version=str(data["version"]),
+        status=Status(data["status"]),
+        invokes=bool(data["invokes"]),
+        functions=tuple(
+            FunctionDescription(str(name), str(signature), str(doc)) for name, signature, doc in data["functions"]
+        ),
+    )

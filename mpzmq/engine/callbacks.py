@@ -1,0 +1,116 @@
+"""The functions of a worker, run for the containers that call them inside its requests."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from ..handlers.admission import Admission
+from ..handlers.dispatcher import Dispatcher
+from ..handlers.timers import Timers
+from ..models import Executed, Status
+from ..protocol import wire
+from ..protocol.responder.nested_calls import Callee
+from ..protocol.responder.reply_cache import Reply, Room
+from ..protocol.responder.session_state import PeerState
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from ..config import Limits
+    from ..handlers.registry import Registry
+    from ..protocol.flow.outbox import Item
+    from ..protocol.wire.encoder import Encoder
+    from ..protocol.wire.records import Record
+
+__all__ = ["EngineFunctions"]
+
+
+class EngineFunctions:
+    """Runs what containers call; all links of a worker share one. What runs is made with the first call.
+
+    Args:
+        registry: the functions.
+        limits: the worker's bounds.
+        encoder: writes the records.
+    """
+
+    status = Status.RUNNING
+    draining: str | None = None
+
+    def __init__(self, registry: Registry, limits: Limits, encoder: Encoder) -> None:
+        self.encoder = encoder
+        self.dirty: dict[Any, None] = {}
+        self._registry = registry
+        self._limits = limits
+        self._room = Room(limits)
+        self.dispatcher: Dispatcher | None = None
+        """Runs them; None: nothing was called yet."""
+        self._timers: Timers | None = None
+        self._serving = False
+
+    def callee(self, name: str, remote_id: UUID, owner: Any) -> Callee:
+        """What one link needs to take calls, and whoever carries its answers."""
+        callee = Callee(name, remote_id, self._limits, self.encoder, self._room)
+        callee.owner = owner
+        return callee
+
+    def error_record(self, code: int, executed: Executed, text: str, detail: dict[str, object] | None = None) -> Record:
+        """An ERROR record."""
+        return wire.error(code, executed, self.status, text, detail)
+
+    def serve(self, callee: Callee) -> None:
+        """Starts and ends what a container has asked; the answers that are there at once wait in its outbox."""
+        loop = asyncio.get_running_loop()
+        if self.dispatcher is None or self._timers is None:
+            admission = Admission(self._registry, self, self._limits, {}, "container")
+            self.dispatcher = Dispatcher(admission, self, self._limits, self._reply, self._stir, "mpzmq-worker")
+            self._timers = Timers(self.dispatcher, loop, self._flush)
+        inbox, parents = callee.asked()
+        for entry in parents:
+            # Nothing is asked of the many requests inside which nothing is called.
+            entry.waiter.add_done_callback(lambda _, tag=entry.tag: self._parent_ended(callee, tag))
+        serving, self._serving = self._serving, True
+        try:
+            self.dispatcher.start(inbox, loop.time())
+        finally:
+            self._serving = serving
+        self._timers.arm()
+
+    def depart(self, callee: Callee) -> None:
+        """A link has ended: so has what runs for its container."""
+        callee.end()
+        if self.dispatcher is not None:
+            self.serve(callee)
+
+    async def close(self) -> None:
+        """Ends what runs."""
+        dispatcher, self.dispatcher = self.dispatcher, None
+        if self._timers is not None:
+            self._timers.close()
+        if dispatcher is not None:
+            await dispatcher.close()
+
+    def _parent_ended(self, callee: Callee, parent: bytes) -> None:
+        callee.close(parent)
+        if callee.has_asked and self.dispatcher is not None:
+            self.serve(callee)
+
+    def _reply(self, callee: Callee, item: Item) -> None:
+        if callee.state is PeerState.CLOSED or callee.parent_of(item.tag) is None:
+            return  # nobody waits
+        if isinstance(item, Reply):
+            callee.replies.keep(item)
+        if callee.owner.link.welcomed:  # else it asks again
+            callee.outbox.put(item)
+            if not self._serving:
+                callee.owner.leave()
+
+    def _stir(self, callee: Callee) -> None:
+        """A stream has something to send: a worker has none."""
+
+    def _flush(self) -> None:
+        """What was noted for several containers leaves."""
+        dirty, self.dirty = self.dirty, {}
+        for callee in dirty:
+            callee.owner.leave()

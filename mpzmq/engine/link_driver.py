@@ -1,0 +1,400 @@
+"""One link's reader, writer, protocol and transport, stapled together on the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import math
+import time
+from typing import TYPE_CHECKING, Any
+
+from ..failure import Failure, FailureKind
+from ..protocol.flow.outbox import ENOUGH_BYTES
+from ..protocol.link.link import Link
+from ..protocol.requester.error_factory import Verdicts
+from ..runtime.item_streams import ring_all
+from ..runtime.waiters import Turns
+from ..transport.interface import Curve, SocketSettings
+from .connect_errors import connect_error, how_far
+from .progress_callbacks import Watchers
+from .reader import ComputerEngineReader
+from .resolver import Candidates, look_up
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from uuid import UUID
+
+    from ..address import Address
+    from ..config import HeartbeatPolicy, Limits, ReconnectPolicy
+    from ..errors import ConnectError
+    from ..events import LinkEvent
+    from ..protocol.requester.request_ids import UsedIds
+    from ..protocol.wire.encoder import Encoder
+    from ..protocol.wire.messages import MessageReader
+    from ..security.credentials import Security
+    from ..transport.interface import Dealer, Frames, Transport
+    from .callbacks import EngineFunctions
+
+__all__ = ["Connection"]
+
+log = logging.getLogger(__name__)
+
+GOODBYE_LINGER = 0.2
+"""Seconds in which a GOODBYE may leave in the background after the socket was closed."""
+
+FEW = 256
+"""Messages of a container that are on no request, at most: what else waits to be read is a flood."""
+
+ZMTP_SHARE = 0.75
+"""Of an interval, between libzmq's own heartbeats: the verdict on a silent host falls between ``down_after`` and
+``down_after`` plus this, which leaves time to tell it before the whole interval is over."""
+
+
+class Connection:
+    """Carries out what a :class:`~mpzmq.protocol.link.Link` decides, for one remote.
+
+    Args:
+        remote_id: the id under which the worker knows the container.
+        address: where it is.
+        name: what it is called in errors, events and logs.
+        session: the id of the link's session.
+        engine_name: what the worker calls itself.
+        codec: writes and reads records; all links of a worker share one (16 KiB of memory a link).
+        used_ids: what all links of a worker remember together.
+        functions: what the container may call.
+        security: the engine's keys, and the container's.
+        transport: makes the socket.
+        publish: takes the events of the link.
+        once: the first dial is the only one if it fails.
+    """
+
+    def __init__(
+        self,
+        remote_id: UUID,
+        address: Address,
+        name: str,
+        session: UUID,
+        engine_name: str,
+        *,
+        reconnect: ReconnectPolicy,
+        heartbeat: HeartbeatPolicy,
+        limits: Limits,
+        codec: tuple[Encoder, MessageReader],
+        used_ids: UsedIds,
+        functions: EngineFunctions,
+        security: Security | None,
+        transport: Transport,
+        publish: Callable[[LinkEvent], None],
+        once: bool,
+    ) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.address = address
+        self.limits = limits
+        encoder, messages = codec
+        now = self.loop.time()
+        verdicts = Verdicts(remote_id, name, address.text)
+        policies = reconnect, heartbeat, limits
+        self._functions = functions
+        self._callee = callee = functions.callee(name, remote_id, self)
+        given = *policies, encoder, used_ids
+        self.link = Link(verdicts, session, engine_name, *given, once=once, now=now, callee=callee)
+        self.watchers = Watchers(self.link.ledger.progress)
+        self._reader = ComputerEngineReader(self.link, messages, limits.in_flight)
+        self._settings = SocketSettings(
+            redial_interval=reconnect.interval,
+            connect_timeout=reconnect.connect_timeout,
+            heartbeat_interval=ZMTP_SHARE * heartbeat.interval,
+            down_after=heartbeat.down_after,
+            message_bytes=limits.message_bytes,
+            curve=None
+            if security is None
+            else Curve(public=security.keys.public, secret=security.keys.secret, server_keys=security.server_keys),
+        )
+        self._transport = transport
+        self._publish = publish
+        self._dealer: Dealer | None = None
+        self._candidates: Candidates | None = None
+        self._lookup: asyncio.Task[None] | None = None
+        self._first_left = self._gathering = False
+        self._refused = False  # whether the last message was: an attempt costs as much as what waits
+        self._timer: asyncio.TimerHandle | None = None
+        self._armed_for = math.inf
+        self._changed: list[asyncio.Future[None]] = []
+        self.turns = Turns()
+        """Callers that wait for room in the link."""
+
+    # For the writer and the worker
+
+    def start(self) -> None:
+        """Begins the first dial."""
+        if self.address.is_numeric:
+            self._dial([self.address.endpoint()])
+        else:
+            self._look_up(0.0)
+
+    def leave(self, deadline: float | None = None) -> None:
+        """Something waits to leave: the first of a pass of the event loop at once, the others at the pass's end."""
+        if not self._first_left:
+            # Nothing is scheduled for it: whatever arrives next begins a new pass as well (a lone request: -9 us).
+            self._first_left = True
+            self._flush()
+        elif not self._gathering:
+            self._gather()
+        elif self.link.ledger.outbox.bytes >= ENOUGH_BYTES and not self._refused:
+            self._flush()
+        if deadline is not None and deadline < self._armed_for:
+            self._arm()
+
+    async def changed(self) -> None:
+        """Waits until the link's state may have changed, or a request has ended."""
+        future: asyncio.Future[None] = self.loop.create_future()
+        self._changed.append(future)
+        await future
+
+    def connect_error(self) -> ConnectError | None:
+        """Why the last dial or connection ended, as ``connect()`` raises it."""
+        link = self.link
+        return None if link.failure is None else connect_error(link.failure, link, self.address.text)
+
+    def how_far(self) -> str:
+        """Where a dial that has not succeeded stands, and what to do, in words."""
+        return how_far(self.link, self._dealer, self._settings)
+
+    def close(self, why: str) -> None:
+        """Ends the link: GOODBYE best effort, what is pending fails, nothing is left behind."""
+        self.link.close(why, self.loop.time())
+        self._act()
+        self._shut(GOODBYE_LINGER)
+
+    # What the transport calls
+
+    def on_messages(self, messages: Sequence[Frames]) -> None:
+        """Messages have arrived."""
+        self._first_left = self._gathering
+        flood = self._reader.feed(messages, self.loop.time())
+        if flood is not None:
+            self._give_up(flood)
+        self._act()
+
+    def on_connection(self, changes: Sequence[Failure | None]) -> None:
+        """Connections began or ended."""
+        # Whatever a connection delivered before it ended comes before the news of its end.
+        self._drain()
+        if self._dealer is None:
+            return
+        link = self.link
+        now = self.loop.time()
+        for failure in changes:
+            if failure is None:
+                self._reader.connected()
+                link.handshaken(now)
+            elif not (failure.was_up or failure.fatal) and (endpoint := self._next_candidate()) is not None:
+                self._redirect(endpoint)
+            else:
+                link.connection_ended(failure, now)
+                if not self.address.is_numeric and not link.is_over:
+                    self._look_up(0.0)
+        link.judge(now)
+        self._act()
+        # A heartbeat begins or ends: what was armed before may be too late now.
+        self._arm()
+
+    def on_writable(self) -> None:
+        """A refused send may succeed now."""
+        self._flush()
+
+    # Acting on what was decided
+
+    def _act(self) -> None:
+        link = self.link
+        if link.turned_away is not None:
+            self._give_up(link.turned_away)
+        if link.ledger.progress.news:
+            self.watchers.tell()
+        if self._callee.has_asked:
+            self._serve()
+        if link.ledger.ended:
+            self._end(link.ledger.take_ended())
+        if link.ledger.bells:
+            ring_all(link.ledger.bells)
+        if link.news.events:
+            self._tell()
+        if link.ledger.outbox or link.ledger.outflows or self._callee.outbox:
+            self._flush()
+        if self._timer is None:
+            self._arm()
+        if link.is_over:
+            self._shut(GOODBYE_LINGER)
+
+    def _serve(self) -> None:
+        """Starts and ends what the container has asked."""
+        self._functions.serve(self._callee)
+        if self._callee.is_flooded:
+            detail = "it asks more of this engine than it takes answers for"
+            self._give_up(Failure(FailureKind.LOST, detail, was_up=True))
+
+    def _end(self, ended: Sequence[tuple[asyncio.Future[Any], Any]]) -> None:
+        for waiter, outcome in ended:
+            if waiter.done():
+                continue
+            if isinstance(outcome, Exception):
+                waiter.set_exception(outcome)
+            else:
+                waiter.set_result(outcome)
+        if len(ended) > 1 and not self._gathering:
+            # Those who wait run in the next pass, and what they ask then leaves as one message, behind the last of
+            # them: the first alone would wake the container for one request (64 in flight: half the messages).
+            self._gather()
+        self._wake()
+
+    def _tell(self) -> None:
+        link = self.link
+        told, link.news.events = link.news.events, []
+        now = time.time()
+        for event in told:
+            log.info("%s: %s (%s)", link.verdicts.whom, type(event).__name__, event.reason)
+            self._publish(dataclasses.replace(event, time=now))
+        self._arm()
+        self._wake()
+
+    def _wake(self) -> None:
+        self.turns.wake()
+        if self._changed:
+            waiting, self._changed = self._changed, []
+            for future in waiting:
+                if not future.done():
+                    future.set_result(None)
+
+    def _flush(self) -> None:
+        """The one door: everything that leaves, leaves here."""
+        dealer = self._dealer
+        if dealer is None:
+            return
+        link = self.link
+        now = self.loop.time()
+        while link.welcomed and (outgoing := self._callee.next_outgoing(now)) is not None:
+            self._refused = not dealer.send(outgoing.frames)
+            if self._refused:
+                self._callee.outbox.take_back(outgoing)
+                return
+            self._callee.sent(outgoing)
+        while (outgoing := link.next_outgoing(now)) is not None:
+            self._refused = not dealer.send(outgoing.frames)
+            if self._refused:
+                link.refuse(outgoing)
+                return
+            link.sent(outgoing, now)
+            self._reader.sent(len(outgoing.items))
+        if link.ledger.bells:
+            ring_all(link.ledger.bells)
+
+    def _gather(self) -> None:
+        self._first_left = self._gathering = True
+        self.loop.call_soon(self._end_pass)
+
+    def _end_pass(self) -> None:
+        self._first_left = self._gathering = False
+        self._flush()
+
+    def _arm(self) -> None:
+        self._disarm()
+        if not self.link.is_over:
+            when = self.link.next_tick(self.loop.time())
+            if when is not None:
+                self._timer = self.loop.call_at(when, self._tick)
+                self._armed_for = when
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+            self._armed_for = math.inf
+
+    def _tick(self) -> None:
+        self._timer = None
+        self.link.witness.now = now = self.loop.time()
+        self.link.witness.late(now - self._armed_for)
+        self._armed_for = math.inf
+        # If this loop was blocked, what it missed has to be heard before anybody is judged.
+        self._drain()
+        failure = self.link.tick(self.loop.time())
+        if failure is not None:
+            self._give_up(failure)
+        self._act()
+
+    def _drain(self) -> None:
+        # All that may matter: a container has a word or two on each request, and little else to say. What was asked for
+        # comes on top, items of streams and parts of replies: no more of them than there was credit for.
+        most, asked_for = 2 * len(self.link.ledger.pending) + FEW, self._reader.asked_for
+        while most > 0 and self._dealer is not None:
+            self._dealer.drain(most)
+            most, asked_for = self._reader.asked_for - asked_for, self._reader.asked_for
+
+    def _give_up(self, failure: Failure) -> None:
+        """Ends a connection that stands but is of no use."""
+        now = self.loop.time()
+        self.link.turned_away = None
+        self.link.connection_ended(failure, now)
+        self.link.judge(now)
+        if self._dealer is not None and not self.link.is_over:
+            self._dealer.redial()
+
+    def _shut(self, linger: float) -> None:
+        self._disarm()
+        if self._lookup is not None:
+            self._lookup.cancel()
+            self._lookup = None
+        if self._dealer is not None:
+            dealer, self._dealer = self._dealer, None
+            dealer.close(linger)
+            self._functions.depart(self._callee)
+        self._wake()
+
+    # Names
+
+    def _dial(self, endpoints: list[str]) -> None:
+        self._candidates = Candidates(endpoints)
+        self._dealer = self._transport.dealer(self._candidates.current, self._settings, self)
+
+    def _next_candidate(self) -> str | None:
+        return None if self._candidates is None else self._candidates.next_untried()
+
+    def _redirect(self, endpoint: str) -> None:
+        if self._dealer is not None:
+            self._dealer.redirect(endpoint)
+
+    def _look_up(self, delay: float) -> None:
+        if self._lookup is None or self._lookup.done():
+            self._lookup = self.loop.create_task(self._looked_up(delay))
+
+    async def _looked_up(self, delay: float) -> None:
+        await asyncio.sleep(delay)
+        try:
+            async with asyncio.timeout(self._settings.connect_timeout):
+                endpoints = await look_up(self.address)
+        except OSError as error:  # TimeoutError is one
+            if self._candidates is not None:
+                return  # the last answer still stands; libzmq goes on dialling it
+            reason = "the resolver did not answer" if isinstance(error, TimeoutError) else error.strerror or str(error)
+            detail = f"the host name {self.address.host!r} has no address ({reason})"
+            self._not_dialled(Failure(FailureKind.NOT_FOUND, detail))
+            return
+        if self._candidates is None:
+            try:
+                self._dial(endpoints)
+            except OSError as error:
+                self._candidates = None
+                self._not_dialled(Failure(FailureKind.LOCAL, error.strerror or str(error)))
+        elif not self.link.welcomed and self._candidates.refreshed(endpoints):
+            self._redirect(self._candidates.current)
+
+    def _not_dialled(self, failure: Failure) -> None:
+        """A dial ended before there was anything to dial with; another lookup begins the next one."""
+        self._lookup = None
+        now = self.loop.time()
+        self.link.connection_ended(failure, now)
+        self.link.judge(now)
+        if not self.link.is_over:
+            self._look_up(self._settings.redial_interval)
+        self._act()

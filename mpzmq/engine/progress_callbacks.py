@@ -1,0 +1,58 @@
+"""Callers that are told how far their large requests and replies have come."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from ..models import Progress
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from ..protocol.flow.progress import ProgressBook
+
+__all__ = ["Watchers"]
+
+log = logging.getLogger(__name__)
+
+
+class Watchers:
+    """The callbacks of one link, each as long as its request has not ended.
+
+    Args:
+        book: where the link notes how far it has come.
+    """
+
+    def __init__(self, book: ProgressBook) -> None:
+        self._book = book
+        self._callbacks: dict[bytes, Callable[[Progress], object]] = {}
+
+    def watch(self, tag: bytes, callback: Callable[[Progress], object], waiter: asyncio.Future[Any]) -> None:
+        """Tells a caller of its request, until its waiter is done."""
+        numbers = self._book.watched[tag] = [0, 0, 0, 0]
+        self._callbacks[tag] = callback
+        waiter.add_done_callback(lambda waiter: self._forget(tag, numbers))
+
+    def tell(self) -> None:
+        """Tells whoever has news."""
+        news, self._book.news = self._book.news, {}
+        for tag in news:
+            numbers = self._book.watched.get(tag)
+            if numbers is None:
+                continue
+            try:
+                self._callbacks[tag](Progress(UUID(bytes=tag), *numbers))
+            except Exception:
+                # Told once: a callback that fails would do so at each part, and its request can do without.
+                log.exception(
+                    "request %s: the callback of its progress raised, and is not called again", UUID(bytes=tag)
+                )
+                self._forget(tag, numbers)
+
+    def _forget(self, tag: bytes, numbers: list[int]) -> None:
+        if self._book.watched.get(tag) is numbers:  # else its id was issued again
+            del self._book.watched[tag], self._callbacks[tag]
+            self._book.news.pop(tag, None)

@@ -1,0 +1,334 @@
+"""The one door through which the requests to one container leave."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from ..context import current
+from ..errors import (
+    ConnectionClosed,
+    EncodeError,
+    InvalidArguments,
+    MessageTooLarge,
+    NotPermitted,
+    Refused,
+    RequestError,
+    RequestIdReused,
+    RequestTimeout,
+    Unsupported,
+)
+from ..models import Executed, LinkState
+from ..protocol.requester.request import Entry, encode_request, remaining_ms
+from ..protocol.requester.request_ids import request_tags
+from ..protocol.wire.digest import digest_of
+from ..protocol.wire.kinds import Flag, Op
+from .options import UNSET, Options
+
+if TYPE_CHECKING:
+    from ..protocol.flow.receive_stream import Inflow
+    from ..protocol.flow.send_stream import Outflow
+    from ..protocol.wire.encoder import Encoder
+    from ..protocol.wire.records import Record
+    from ..protocol.wire.values import Buffer
+    from ..runtime.loop_bound import Home
+    from .link_driver import Connection
+
+__all__ = ["RequestDoor"]
+
+_INVOKE, _IDEMPOTENT, _CHOSEN, _CLOSED = Op.INVOKE, Flag.IDEMPOTENT, Flag.CHOSEN, LinkState.CLOSED
+"""Names of the module: looking one up in a class takes as long as three of them (Python 3.11)."""
+
+
+class RequestDoor:
+    """Encodes requests, waits for room, and hands them to the link.
+
+    Args:
+        connection: to the container.
+        home: the event loop that the worker belongs to.
+    """
+
+    def __init__(self, connection: Connection, home: Home) -> None:
+        self._connection = connection
+        self._link = connection.link
+        self._home = home
+        self._new_tag = request_tags()
+
+    async def send(
+        self,
+        op: int,
+        function: str | None,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any] | None,
+        options: Options,
+        tag: bytes | None = None,
+        fallback: Any = None,
+    ) -> Record:
+        """Sends one request and waits for its end.
+
+        Args:
+            op: what is asked, one of :class:`~mpzmq.protocol.kinds.Op`.
+            function: its name, in a CALL.
+            args: the arguments.
+            kwargs: those by name.
+            options: how.
+            tag: the request id; None: the caller chose none.
+            fallback: data that is sent once instead when the container cannot or will not do what was asked.
+
+        Returns:
+            The RESPONSE record. Its data is best popped from it: the future that brought it holds it until the event
+            loop's next pass, and a caller that asks for one large reply after another would have two of them.
+        """
+        entry = self._issue(op, function, args, kwargs, options, tag)
+        if self._must_wait(entry):
+            await self._wait_for_room(entry)
+        self._submit(entry, options)
+        try:
+            return await entry.waiter  # type: ignore[no-any-return]
+        except asyncio.CancelledError:
+            self.drop(entry)
+            raise
+        except (Unsupported, InvalidArguments, Refused) as error:
+            if fallback is None or isinstance(error, NotPermitted):
+                raise
+        left = UNSET if entry.deadline is None else entry.deadline - self._connection.loop.time()
+        rest = options.but(left, UNSET, UNSET, UNSET)
+        try:
+            return await self.send(Op.INVOKE, None, (fallback,), None, rest)
+        except (RequestError, EncodeError, MessageTooLarge) as error:
+            if isinstance(error, RequestError):
+                error.request_id = UUID(bytes=entry.tag)
+                error.fallback_sent = True
+            raise
+
+    async def open(
+        self,
+        op: int,
+        function: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any] | None,
+        options: Options,
+        inflow: Inflow | None,
+        outflow: Outflow | None,
+    ) -> Entry:
+        """Sends a request whose results or data go piece by piece. Its ``waiter`` is told of the end.
+
+        Args:
+            op: what is asked; function, args, kwargs and options are those of :meth:`send`.
+            function: its name.
+            args: the arguments.
+            kwargs: those by name.
+            options: how.
+            inflow: takes its results; None: there is one.
+            outflow: its data; None: there is none beside the arguments.
+        """
+        entry = self._issue(op, function, args, kwargs, options, None)
+        entry.inflow, entry.outflow = inflow, outflow
+        if self._must_wait(entry):
+            await self._wait_for_room(entry)
+        self._submit(entry, options)
+        return entry
+
+    def drop(self, entry: Entry) -> None:
+        """Nobody waits for a request any more: the container is told."""
+        link = self._link
+        if link.ledger.pending.get(entry.tag) is entry:  # another may have been issued under its id since it ended
+            link.cancel(entry.tag)
+            self._connection.leave()
+
+    def credit(self, entry: Entry) -> None:
+        """What had come of a stream was read: the container may send more."""
+        if entry.inflow is not None and self._link.ledger.pending.get(entry.tag) is entry:
+            self._link.credit(entry.tag, entry.inflow)
+            self._connection.leave()
+
+    def stir(self, entry: Entry) -> None:
+        """Items of an upload or a channel wait: they leave as soon as the container has given credit for them."""
+        self._link.ledger.outflows.stir(entry.tag)
+        self._connection.leave()
+
+    def idle(self, entry: Entry, seconds: float) -> RequestTimeout:
+        """The error for a stream on which nothing came for so long; it ends."""
+        self.drop(entry)
+        verdicts = self._link.verdicts
+        text = f"{entry.what} to {verdicts.whom} was ended: nothing came on it for {seconds} s (idle_timeout)"
+        return verdicts.make(RequestTimeout, entry.tag, text, entry.executed)
+
+    def ended(self, entry: Entry, *, here: bool = False) -> ConnectionClosed:
+        """The error for who puts items into a stream whose handler has ended, or that was closed on this side."""
+        verdicts = self._link.verdicts
+        why = "it was closed on this side" if here else "its handler has ended"
+        text = f"{entry.what} to {verdicts.whom} takes no more: {why}"
+        error = verdicts.make(ConnectionClosed, entry.tag, text, entry.executed if here else Executed.YES)
+        error.progress = entry.progress
+        return error
+
+    @property
+    def encoder(self) -> Encoder:
+        """Writes the items of streams."""
+        return self._link.encoder
+
+    @property
+    def message_bytes(self) -> int:
+        """The largest message that both sides accept."""
+        return self._link.ledger.message_bytes
+
+    def _issue(
+        self,
+        op: int,
+        function: str | None,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any] | None,
+        options: Options,
+        tag: bytes | None,
+    ) -> Entry:
+        """Encodes a request, and counts it."""
+        loop = self._home.check()
+        link = self._link
+        now = loop.time()
+        entry = self._encode(op, function, args, kwargs, options, tag, now)
+        if tag is not None:
+            self._check_id(entry)
+        if link.state is _CLOSED:
+            # Its counters have been added to those of the worker, and nobody would see another.
+            raise link.verdicts.not_connected(entry, "its link is CLOSED", over=True)
+        link.ledger.issued += 1
+        if entry.deadline is not None and entry.deadline <= now:
+            link.ledger.count_ended(cancelled=False)
+            raise self._expired(entry, "its deadline had passed before it was sent")
+        return entry
+
+    def _must_wait(self, entry: Entry) -> bool:
+        link = self._link
+        if link.is_running and link.ledger.has_room(entry.size, entry.buffers):
+            return bool(self._connection.turns.waiting)
+        return True
+
+    def _submit(self, entry: Entry, options: Options) -> None:
+        """From here on the link knows it, and ends it."""
+        ledger = self._link.ledger
+        if entry.size > ledger.message_bytes:
+            ledger.count_ended(cancelled=False)
+            raise ledger.too_large(entry)
+        entry.waiter = self._connection.loop.create_future()
+        if options.progress is not None:
+            self._connection.watchers.watch(entry.tag, options.progress, entry.waiter)
+        if entry.digest is not None:
+            self._link.reissued(entry.tag)
+        ledger.submit(entry)
+        self._connection.leave(entry.deadline)
+
+    def _check_id(self, entry: Entry) -> None:
+        """Holds an id that the caller chose against those in use and those used up."""
+        link = self._link
+        ledger = link.ledger
+        entry.doubtful = entry.tag in ledger.used_ids
+        if entry.tag in ledger.spent_ids:
+            raise ValueError("a reply was received under this request id already: every request needs an id of its own")
+        other = ledger.pending.get(entry.tag)
+        if other is None and not ledger.used_ids.is_taken(entry):
+            return
+        if other is not None and entry.digest == other.digest:
+            raise ValueError("a request with this id and body is in flight already: await that one")
+        text = f"{entry.what} to {link.verdicts.whom} was not sent: its id is in use for another request"
+        raise link.verdicts.make(RequestIdReused, entry.tag, f"{text}; every request needs an id of its own")
+
+    def _encode(
+        self,
+        op: int,
+        function: str | None,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any] | None,
+        options: Options,
+        tag: bytes | None,
+        now: float,
+    ) -> Entry:
+        remaining = options.milliseconds
+        deadline = None if options.timeout is None else now + options.timeout
+        context = current.get()
+        if context is not None and context.deadline is not None:
+            # A call made inside a handler inherits what is left of the handler's time.
+            deadline = context.deadline if deadline is None else min(deadline, context.deadline)
+            remaining = remaining_ms(deadline, now)
+        link = self._link
+        encoder = link.encoder
+        buffers: list[Buffer] = []
+        given = args, kwargs
+        if op == _INVOKE:
+            data = args[0]
+            prepared = encoder.prepare(data, "data", buffers)
+            if prepared is not data:
+                args = (prepared,)
+        else:
+            args = encoder.prepare_all(args, "args", buffers)
+        if kwargs is not None:
+            kwargs = encoder.prepare_all(kwargs, "kwargs", buffers)
+        metadata = encoder.prepare_all(dict(options.metadata), "metadata", buffers) if options.metadata else None
+        sequence = link.ledger.next_sequence()
+        flags = (_IDEMPOTENT if options.idempotent else 0) | (0 if tag is None else _CHOSEN)
+        body = encode_request(encoder, sequence, remaining, flags, op, function, args, kwargs, metadata)
+        return Entry(
+            self._new_tag(sequence) if tag is None else tag,
+            sequence,
+            op,
+            function,
+            body,
+            buffers or (),
+            now,
+            deadline,
+            options.wait,
+            options.idempotent,
+            None if tag is None else digest_of(encoder, op, function, *given),
+        )
+
+    async def _wait_for_room(self, entry: Entry) -> None:
+        """Waits until the link takes one more request.
+
+        A link that is not up takes requests too, as long as they may wait.
+        """
+        link = self._link
+        try:
+            async with asyncio.timeout_at(entry.deadline):
+                if self._refusal(entry) is None:
+                    await self._connection.turns.wait(
+                        lambda: link.ledger.has_room(entry.size, entry.buffers) or self._refusal(entry) is not None
+                    )
+            refusal = self._refusal(entry)
+        except asyncio.CancelledError:
+            link.ledger.count_ended(cancelled=True)
+            raise
+        except TimeoutError:
+            refusal = self._expired(entry, "the link had no room for it, so it never left")
+        if refusal is not None:
+            link.ledger.count_ended(cancelled=False)
+            raise refusal
+        if entry.digest is not None:
+            try:
+                self._check_id(entry)
+            except ValueError:
+                link.ledger.count_ended(cancelled=False)
+                raise
+        entry.renumber(link.ledger.next_sequence())
+
+    def _refusal(self, entry: Entry) -> RequestError | None:
+        """Why the link will not take a request, however long it waits; None: it may."""
+        link = self._link
+        if link.is_over:
+            failed = link.failure is not None and link.state is LinkState.FAILED
+            why = f"its link is {link.state}" + (f" ({link.failure.detail})" if failed and link.failure else "")
+            return link.verdicts.not_connected(entry, why, over=True)
+        if entry.wait:
+            return None
+        if link.state is LinkState.DRAINING:
+            return link.verdicts.draining(entry)
+        if not link.is_running:
+            return link.verdicts.not_connected(entry, f"its link is {link.state}")
+        if not link.ledger.has_room(entry.size, entry.buffers):
+            return link.verdicts.overloaded(entry, len(link.ledger.pending))
+        return None
+
+    def _expired(self, entry: Entry, why: str) -> RequestTimeout:
+        verdicts = self._link.verdicts
+        text = f"{entry.what} to {verdicts.whom} timed out: {why}"
+        return verdicts.make(RequestTimeout, entry.tag, text, entry.executed)

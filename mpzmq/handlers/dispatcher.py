@@ -1,0 +1,399 @@
+"""Requests to handlers: what may run, is started in order, and ended when nobody waits for it any more."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import time
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any
+
+from ..context import current
+from ..errors import EncodeError, Refused, RemoteError
+from ..models import Executed
+from ..protocol.requester.pending import Deadlines
+from ..protocol.responder.session_state import PeerState
+from ..protocol.wire.kinds import STREAMED, Code, Flag
+from .admission import Refusal
+from .concurrency import Gates
+from .deduplication import Repeats
+from .invocation import Ending, Running, mark_started
+from .responses import Answers, is_own_word
+from .slow_handlers import SLOW_HANDLER, SlowHandlers
+from .stream_invocation import Streaming
+from .threads import Threads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Sequence
+
+    from ..config import Limits
+    from ..protocol.flow.outbox import Item
+    from ..protocol.responder.batch import Inbox, Request
+    from ..protocol.responder.interface import Asker, Host
+    from ..protocol.responder.reply_cache import Reply
+    from ..protocol.wire.records import Record
+    from .admission import Admission
+
+__all__ = ["Dispatcher"]
+
+log = logging.getLogger(__name__)
+
+CLOSE_TIMEOUT = 1.0
+"""Seconds that cancelled handlers have to end in when the server closes."""
+
+_ENGINE_ENDED, _CHOSEN, _CLOSED = Ending.ENGINE, Flag.CHOSEN, PeerState.CLOSED
+"""Names of the module: looking a member up in its enum takes 0.1 us (Python 3.11), and every request asks."""
+
+_ENDED: Record = []
+_REUSED = Refusal(Code.ID_REUSED, "its id is that of another request")
+
+_EAGER = sys.version_info >= (3, 12)
+
+
+class Dispatcher:
+    """Runs the requests of one container, or the calls to one worker.
+
+    Args:
+        admission: what may run.
+        sessions: whose handlers they are.
+        limits: bounds.
+        reply: takes a reply to be sent.
+        stir: told of an engine for which something of a stream may leave.
+        name: of the container or worker, for threads.
+    """
+
+    def __init__(
+        self,
+        admission: Admission,
+        sessions: Host,
+        limits: Limits,
+        reply: Callable[[Any, Item], None],
+        stir: Callable[[Any], None],
+        name: str,
+    ) -> None:
+        self.state: Any = None
+        """The value of the server's lifespan."""
+        self.received = self.replied = self.failed = self.refused = self.cancelled = 0
+        self.deadlines = Deadlines()
+        self._sessions = sessions
+        self._admission = admission
+        self._answers = Answers(sessions)
+        self.repeats = Repeats(self._answers, sessions)
+        self._gates = Gates(limits.threads)
+        self._reply = reply
+        self._streaming = Streaming(sessions.encoder, stir)
+        self._threads = Threads(limits.threads, name)
+        self._loop = asyncio.get_running_loop()
+        self._clock = self._loop.time
+        self._running: dict[tuple[Asker, bytes], Running] = {}
+        self._behind_tasks = 0  # bursts whose tasks have not begun
+        self._has_spawned = False  # whether this burst has made one
+        self._slow = SlowHandlers()
+        self._emptied = asyncio.Event()
+        self._abandoned: list[asyncio.Task[None]] = []  # the event loop does not hold them
+
+    @property
+    def in_flight(self) -> int:
+        """How many handlers have not ended."""
+        return self.received - self.replied - self.failed - self.refused - self.cancelled
+
+    def is_running(self, peer: Asker, tag: bytes) -> bool:
+        """Whether a request has begun, or waits to, and has not ended."""
+        return (peer, tag) in self._running
+
+    def start(self, inbox: Inbox, now: float) -> None:
+        """Starts what one burst of messages asks for, in order; a CANCEL in it stops its request before it starts."""
+        for peer, tag, was_there in inbox.cancels:
+            running = self._running.get((peer, tag))
+            if running is not None:
+                self._cancel(running, Ending.ENGINE)
+            if was_there and running is None and tag not in peer.replies.entries and tag not in peer.replies.stones:
+                self.received += 1
+                self.cancelled += 1
+        if inbox.departed:
+            for running in [running for key, running in self._running.items() if key[0] in inbox.departed]:
+                self._cancel(running, Ending.ENGINE)
+        self._has_spawned = False
+        started = 0
+        for before, peer, low_water, tags in inbox.receipts:
+            self._start_all(inbox.requests[started:before], now)
+            peer.replies.acknowledge(low_water, tags)
+            started = before
+        self._start_all(inbox.requests[started:] if started else inbox.requests, now)
+
+    def _start_all(self, requests: Sequence[Request | None], now: float) -> None:
+        for request in requests:
+            if request is not None:
+                self._admit(request, now)
+
+    def expire(self, now: float) -> None:
+        """Ends the handlers whose deadline has come."""
+        if self.deadlines.sweep(now, lambda: (running.due for running in self._running.values())):
+            for running in list(self._running.values()):
+                if running.due is not None and running.due <= now:
+                    running.due = None
+                    self._cancel(running, Ending.DEADLINE)
+
+    async def idle(self) -> None:
+        """Waits until no handler runs."""
+        while self._running:
+            self._emptied.clear()
+            await self._emptied.wait()
+
+    async def close(self) -> None:
+        """Cancels what runs, and waits for it as far as it can be cancelled."""
+        self._admission.is_closing = True
+        for running in list(self._running.values()):
+            self._cancel(running, Ending.SERVER, force=True)
+        tasks = [running.task for running in self._running.values() if running.task is not None]
+        if tasks:
+            await asyncio.wait(tasks, timeout=CLOSE_TIMEOUT)
+        self._abandoned = [task for task in tasks if not task.done()]
+        for running in list(self._running.values()):
+            running.ending = running.ending or Ending.SERVER
+            if running.started or not running.claim():
+                log.warning("%r did not end when it was cancelled, and is abandoned", running)
+            else:
+                running.started = False  # it has not begun, and will not
+            self._answer_cancelled(running, Ending.SERVER)
+        self._threads.close()
+
+    # Admission
+
+    def _admit(self, request: Request, now: float) -> None:
+        peer, tag, record, size = request
+        replies = peer.replies
+        known: Running | Reply | None = self._running.get((peer, tag)) if peer.in_flight else None
+        if known is None:
+            known = replies.entries.get(tag)
+            if known is None and replies.stones:
+                known = replies.stones.get(tag)
+        if known is not None or record[1] < replies.stale_below:
+            self._come_again(peer, tag, record, known)
+            return
+        self.received += 1
+        if peer.state is _CLOSED:
+            self.cancelled += 1  # its GOODBYE stood behind
+            return
+        function: Any = self._admission.judge(peer, record, size)
+        if function.__class__ is Refusal:
+            self._refuse(peer, tag, function)
+            return
+        remaining = record[2]
+        asked = self.repeats.asked(record) if record[3] & _CHOSEN else None
+        deadline = None if remaining is None else now + remaining / 1000
+        running = Running(peer, tag, record, size, asked, function, deadline, self.state, self._clock)
+        if function.is_plain and not self._behind_tasks:
+            self._run_plain(running)
+            return
+        if function.is_gated:
+            running.way = self._gates.way_of(running, function)
+            self._keep(running)
+        self._start(running)
+
+    def _come_again(self, peer: Asker, tag: bytes, record: Record, known: Running | Reply | None) -> None:
+        """A request that is running, or was answered, comes again."""
+        if known is not None and not self.repeats.is_same(known, record):
+            self.received += 1
+            self._refuse(peer, tag, _REUSED)
+        elif isinstance(known, Running):
+            self.repeats.join(known)
+        elif (item := self.repeats.recall(peer, tag, known)) is not None:
+            self._reply(peer, item)
+
+    def _start(self, running: Running) -> None:
+        if running.way is not None and not running.way.go_on(wanted=running.ending is None):
+            return  # when its turn has come, it comes again
+        function = running.handler
+        if function.is_async or function.thread:
+            self._spawn(running, self._in_thread(running) if function.thread else None)
+        elif self._behind_tasks:
+            # Tasks that were made in this pass have not begun; this one was issued after them.
+            self._keep(running)
+            self._loop.call_soon(self._run_plain, running)
+        else:
+            self._run_plain(running)
+
+    def _refuse(self, peer: Asker, tag: bytes, refusal: Refusal) -> None:
+        self.refused += 1
+        code, text, detail = refusal
+        self._reply(peer, self._answers.error(peer, tag, code, Executed.NO, text, detail))
+
+    # Running
+
+    def _keep(self, running: Running) -> None:
+        """A request that does not end at once."""
+        if running.kept:
+            return
+        running.kept = True
+        self._admission.took(running)
+        self._running[running.engine, running.tag] = running
+        self.deadlines.add(running.due)
+
+    def _is_late(self, running: Running) -> bool:
+        """Whether the request has been cancelled, or its deadline has come, before it was started."""
+        if running.ending is None and running.due is not None and self._clock() >= running.due:
+            running.ending = Ending.DEADLINE
+        return running.ending is not None
+
+    def _run_plain(self, running: Running) -> None:
+        due = running.due
+        if (running.ending is not None or (due is not None and due <= self._clock())) and self._is_late(running):
+            self._answer_cancelled(running, running.ending)
+            return
+        running.started = True
+        function = running.handler
+        _, _, _, _, _, _, args, kwargs, _ = running.record
+        began = time.perf_counter()  # not the event loop's clock: uvloop's stands still during a pass
+        token = current.set(running)
+        try:
+            if kwargs or function.wants_context:
+                result = function.call(running, args, kwargs)
+            else:
+                result = function.handler(*args)
+            if type(result) is CoroutineType:  # a plain function around an async one
+                self._spawn(running, result)
+                return
+        except asyncio.CancelledError:
+            self._answer_cancelled(running, None)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # an odd one must not take the rest of the burst along
+            self._answer_raised(running, error)
+        else:
+            self._answer(running, result)
+        finally:
+            current.reset(token)
+            held = time.perf_counter() - began
+            if held > SLOW_HANDLER:
+                self._slow.held(function, held)
+
+    def _spawn(self, running: Running, coroutine: Coroutine[Any, Any, Any] | None) -> None:
+        self._keep(running)
+        token = current.set(running)
+        try:
+            if _EAGER:
+                running.task = asyncio.Task(self._run(running, coroutine), loop=self._loop, eager_start=True)  # type: ignore[call-arg, unused-ignore]
+            else:
+                running.task = self._loop.create_task(self._run(running, coroutine))
+                if not self._has_spawned:
+                    self._has_spawned = True
+                    self._behind_tasks += 1
+                    self._loop.call_soon(self._tasks_begun)
+        finally:
+            current.reset(token)
+
+    def _tasks_begun(self) -> None:
+        self._behind_tasks -= 1
+
+    async def _run(self, running: Running, coroutine: Coroutine[Any, Any, Any] | None) -> None:
+        if self._is_late(running):
+            if coroutine is not None:
+                coroutine.close()
+            self._answer_cancelled(running, running.ending)
+            return
+        _, _, _, _, _, _, args, kwargs, _ = running.record
+        running.started = not running.handler.thread  # a thread's job says itself when it starts
+        try:
+            if coroutine is None:
+                streamed = running.op in STREAMED
+                coroutine = self._streaming.run(running) if streamed else running.handler.call(running, args, kwargs)
+            result = await coroutine
+        except asyncio.CancelledError:
+            self._answer_cancelled(running, running.ending)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            self._answer_raised(running, error)
+        else:
+            self._answer(running, result)
+
+    async def _in_thread(self, running: Running) -> Any:
+        return await self._threads.run(running.in_thread)
+
+    def mark_started(self) -> bool:
+        """Tells engines which requests are at work, and were the last time, too; True: there are others."""
+        return mark_started(self._running.values(), self._sessions.dirty)
+
+    def abandon(self, streams: Sequence[tuple[Asker, bytes]]) -> None:
+        """Ends handlers whose engines are away, and who would wait for ever for them to read on."""
+        for key in self._running.keys() & streams:  # others did not end when they were cancelled
+            self._cancel(self._running[key], Ending.AWAY)  # which is kept as its answer: it must not run again
+
+    def _cancel(self, running: Running, ending: Ending, *, force: bool = False) -> None:
+        """Nobody waits for this request any more."""
+        if (calls := running.engine.calls) is not None:
+            calls.parent_ended(running.engine, running.tag)
+        if running.way is not None and running.way.is_waiting:
+            self._answer_cancelled(running, ending)
+            return
+        if running.ending is not None or (running.started and not force and self._streaming.goes_on(running)):
+            return
+        running.ending = ending
+        running.cancelled = True
+        # A task that has not begun looks at ``ending`` when it does; a thread looks at its context.
+        if running.started and running.task is not None and (force or not running.handler.thread):
+            running.task.cancel()
+
+    # Ending
+
+    def _end(self, running: Running) -> bool:
+        """Takes a request out; False: it has been answered before."""
+        if running.ended:
+            return False
+        running.ended = True
+        running.record = _ENDED
+        running.task = None
+        if running.engine.caller is not None and (calls := running.engine.calls) is not None:
+            calls.parent_ended(running.engine, running.tag)
+        if running.kept:
+            del self._running[running.engine, running.tag]
+            self._admission.gave_back(running)
+            if running.way is not None:
+                for following in running.way.leave():
+                    # Not at once: plain handlers would start one another, each in the frame of the one before.
+                    self._loop.call_soon(self._start, following)
+            if not self._running:
+                self._emptied.set()
+        return True
+
+    def _answer(self, running: Running, result: Any) -> None:
+        if not running.kept:
+            running.record = _ENDED
+        elif not self._end(running):
+            return
+        if running.ending is _ENGINE_ENDED:
+            self.cancelled += 1
+            self.repeats.abandoned(running)
+            return
+        try:
+            reply: Item = self._answers.result(running, result)
+        except (EncodeError, RemoteError) as error:
+            self.failed += 1
+            log.error("request %s: the result of %s cannot be sent: %s", running.request_id, running.what, error)
+            reply = self.repeats.final(running, self._answers.raised(running.engine, running.tag, error))
+        else:
+            self.replied += 1
+        self._reply(running.engine, reply)
+
+    def _answer_raised(self, running: Running, error: BaseException) -> None:
+        if not self._end(running):
+            return
+        item = self._answers.raised(running.engine, running.tag, error)
+        if is_own_word(error, Refused):
+            self.refused += 1
+        else:
+            self.failed += 1
+            log.error("request %s: %s raised", running.request_id, running.what, exc_info=error)
+        self._reply(running.engine, self.repeats.final(running, item))
+
+    def _answer_cancelled(self, running: Running, ending: Ending | None) -> None:
+        if not self._end(running):
+            return
+        self.cancelled += 1
+        if ending is Ending.ENGINE:
+            self.repeats.abandoned(running)
+            return
+        item = self._answers.cancelled(running, ending)
+        self._reply(running.engine, self.repeats.final(running, item) if running.started else item)

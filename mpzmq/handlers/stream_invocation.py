@@ -1,0 +1,118 @@
+"""Handlers whose data or results come piece by piece."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, cast
+
+from ..errors import ConnectionClosed, ConnectionLost, MessageTooLarge, RemoteError
+from ..protocol.flow.send_stream import Outflow
+from ..protocol.wire.kinds import GIVES, TAKES
+from ..runtime.item_streams import Arriving, Leaving, ring_all
+from .invocation import Ending
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..protocol.flow.receive_stream import Inflow
+    from ..protocol.session.session import Peer
+    from ..protocol.wire.encoder import Encoder
+    from .invocation import Running
+
+__all__ = ["Streaming"]
+
+log = logging.getLogger(__name__)
+
+
+class Streaming:
+    """Runs the handlers of streams, uploads and channels.
+
+    Args:
+        encoder: writes the items.
+        stir: called with an engine for which something may leave that could not before.
+    """
+
+    def __init__(self, encoder: Encoder, stir: Callable[[Peer], None]) -> None:
+        self._encoder = encoder
+        self._stir = stir
+
+    async def run(self, running: Running) -> Any:
+        """Calls the handler of a request.
+
+        Returns:
+            What it returned; of one that yields, how many items that were, when the engine has them all.
+        """
+        _, _, _, _, op, _, args, kwargs, _ = running.record
+        if op not in TAKES:
+            return await self._give(running, running.handler.call(running, args, kwargs))
+        peer, tag = cast("Peer", running.engine), running.tag  # a container has no streams to give
+        inflow = peer.inflows[tag]
+        arriving = Arriving(inflow, lambda: self._acknowledge(peer, tag, inflow))
+        self._acknowledge(peer, tag, inflow)  # it may begin
+        result = running.handler.call(running, [arriving, *args], kwargs)
+        try:
+            return await (self._give(running, result) if op in GIVES else result)
+        except ConnectionLost as error:
+            if error is not inflow.failure:
+                raise
+            # No fault of the handler, and the engine knows better than anybody.
+            log.info("request %s: %s has ended: %s", running.request_id, running.what, error)
+            running.ending = running.ending or Ending.ENGINE
+            raise asyncio.CancelledError from None
+
+    def goes_on(self, running: Running) -> bool:
+        """Whether a handler runs to its end though nobody waits for it any more. Of its data, if any, no more comes."""
+        if running.handler.cancellable:
+            return False
+        if running.op in TAKES:
+            peer = cast("Peer", running.engine)
+            inflow = peer.inflows[running.tag]
+            inflow.break_off(ConnectionClosed, f"engine {peer.name!r} does not wait for it any more")
+            ring_all([inflow.bell])
+        return True
+
+    def _acknowledge(self, peer: Peer, tag: bytes, inflow: Inflow) -> None:
+        if inflow.failure is None:
+            peer.control(inflow.credit(), tag)
+            self._stir(peer)
+
+    async def _give(self, running: Running, generator: Any) -> int:
+        peer, tag = cast("Peer", running.engine), running.tag  # a container has no streams to give
+        flow = Outflow(*peer.stream_limits)
+
+        def stir() -> None:
+            peer.outflows.stir(tag)
+            self._stir(peer)
+
+        peer.outflows.open(tag, flow)
+        leaving = Leaving(flow, self._encoder, peer.message_bytes, stir)
+        put = leaving.put
+        try:
+            try:
+                async with aclosing(generator):
+                    async for item in generator:
+                        if not put(item) or running.cancelled:
+                            _unless_left(running)
+                            await leaving.room()
+            except Exception as error:
+                # It is told behind the items that came before it.
+                if not running.cancelled:
+                    leaving.finish()
+                    await leaving.received()
+                if isinstance(error, MessageTooLarge):
+                    raise RemoteError(str(error), error_type="MessageTooLarge") from None
+                raise
+            _unless_left(running)
+            leaving.finish()
+            await leaving.received()
+        finally:
+            peer.outflows.close(tag)
+        return flow.sent
+
+
+def _unless_left(running: Running) -> None:
+    """Ends a handler that has swallowed its cancellation, before it waits for an engine that reads no more."""
+    if running.cancelled:
+        raise asyncio.CancelledError

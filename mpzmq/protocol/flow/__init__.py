@@ -1,0 +1,1 @@
+"""How much may leave, in which order, and in which pieces."""

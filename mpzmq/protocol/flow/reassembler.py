@@ -1,0 +1,184 @@
+"""Large messages in parts, so that others pass between them: cut without a copy, put together with one."""
+
+from __future__ import annotations
+
+import enum
+import mmap
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..wire.values import Buffer
+from .fragmenter import _SIZE, MOST_FRAMES, TAKEN_EVERY
+
+__all__ = ["Assembler", "Outcome", "Room"]
+
+FEWEST_BYTES, FEWEST_FRAMES, FEW = 64 * 1024, 64, 16
+"""How small parts may be: one for so many bytes, one for so many frames, and a few more. The rest is a flood."""
+
+
+SMALL_BODY = 64 * 1024
+"""Up to this size the MessagePack of a message that was put together is copied out of it."""
+
+
+class Room:
+    """What all assemblers of a side may put together at the same time, in bytes."""
+
+    def __init__(self, most: int) -> None:
+        self.bytes = 0
+        self._most = most
+
+    def take(self, size: int) -> bool:
+        """Takes room for a message. One alone may be larger than all room there is."""
+        if self.bytes and self.bytes + size > self._most:
+            return False
+        self.bytes += size
+        return True
+
+    def give(self, size: int) -> None:
+        """Gives it back."""
+        self.bytes -= size
+
+
+class Outcome(enum.Enum):
+    """What became of a part."""
+
+    TAKEN = "it is in its place"
+    WHOLE = "it was the last one"
+    MALFORMED = "it is no part of what is put together"
+    TOO_LARGE = "its message is larger than this side accepts"
+    CROWDED = "there is no room for its message now"
+    DROPPED = "its message was given up before"
+
+
+class Assembler:
+    """Puts one large message after the other together, for one connection.
+
+    Memory for the whole is set aside at its first part, but taken by the system page by page, as bytes come.
+
+    Args:
+        most_bytes: the largest message, its tag included.
+
+    Attributes:
+        tag: of what is put together; empty: nothing.
+        began_at: when its first part was read.
+        came_at: when its last one was.
+        received: bytes of it that have come.
+        total: all its bytes.
+        room: shared with others; None: there is no bound beyond the largest message.
+    """
+
+    def __init__(self, most_bytes: int) -> None:
+        self.tag = b""
+        self.began_at = self.came_at = 0.0
+        self.received = self.total = 0
+        self._most_bytes = most_bytes
+        self.room: Room | None = None
+        self._whole = memoryview(b"")
+        self._sizes: list[int] = []
+        self._most_parts = 0
+        self._dropped = b""  # the tag of what was given up: its sender may not know yet
+        self._read = self._told = 0
+
+    def count(self, record: list[Any]) -> bool:
+        """A PART was read, whatever becomes of it; True: its sender is to be told now."""
+        self._read += sum(map(len, record[3]))
+        return self._read - self._told >= TAKEN_EVERY
+
+    def read(self) -> int:
+        """How many bytes of parts were read since the connection began, for the sender to know."""
+        self._told = self._read
+        return self._read
+
+    def begin(self, tag: bytes, sizes: bytes, now: float) -> Outcome:
+        """The first part of a message has come.
+
+        Returns:
+            TAKEN; or TOO_LARGE, CROWDED or MALFORMED, and its parts are dropped.
+        """
+        self.drop()
+        self._dropped = tag
+        count = len(sizes) // 8
+        if count > MOST_FRAMES:
+            return Outcome.MALFORMED
+        self._sizes = [size for (size,) in _SIZE.iter_unpack(sizes)]
+        total = sum(self._sizes)
+        if total + len(tag) > self._most_bytes:
+            return Outcome.TOO_LARGE
+        if total == 0:
+            return Outcome.MALFORMED
+        if self.room is not None and not self.room.take(total):
+            return Outcome.CROWDED
+        try:
+            # Not a bytearray: it would be written to with zeros before a byte has come.
+            whole = mmap.mmap(-1, total, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        except (OSError, ValueError, OverflowError):
+            if self.room is not None:
+                self.room.give(total)
+            return Outcome.CROWDED
+        self._whole = memoryview(whole)
+        self.tag, self.total, self.received = tag, total, 0
+        self.began_at = self.came_at = now
+        self._most_parts = FEW + total // FEWEST_BYTES + count // FEWEST_FRAMES
+        self._dropped = b""
+        return Outcome.TAKEN
+
+    def put(self, tag: bytes, offset: int, pieces: Sequence[Buffer], now: float) -> Outcome:
+        """A part has come."""
+        if tag != self.tag or not tag:
+            return Outcome.DROPPED if tag == self._dropped else Outcome.MALFORMED
+        size = sum(map(len, pieces))
+        self._most_parts -= 1
+        if offset != self.received or offset + size > self.total or self._most_parts < 0:
+            self.drop()
+            return Outcome.MALFORMED
+        whole = self._whole
+        for piece in pieces:
+            end = offset + len(piece)
+            whole[offset:end] = piece
+            offset = end
+        self.received = offset
+        self.came_at = now
+        return Outcome.WHOLE if offset == self.total else Outcome.TAKEN
+
+    def take_whole(self) -> list[Buffer]:
+        """The message that is complete, as it would have come in one piece."""
+        tag, whole = self.tag, self._whole.toreadonly()
+        frames: list[Buffer] = [tag]
+        start = 0
+        for size in self._sizes:
+            frames.append(whole[start : start + size])
+            start += size
+        if self._sizes[0] <= SMALL_BODY:
+            frames[1] = bytes(frames[1])
+        self.drop()
+        self._dropped = b""
+        return frames
+
+    def drop(self) -> None:
+        """Gives up what is put together; what still comes of it is no error."""
+        if self.tag:
+            self._dropped = self.tag
+            if self.room is not None:
+                self.room.give(self.total)
+        self.tag = b""
+        self._whole = memoryview(b"")
+        self._sizes = []
+        self.received = self.total = 0
+
+    def forget(self, tag: bytes) -> None:
+        """Gives up a message, if it is what is put together."""
+        if tag == self.tag:
+            self.drop()
+
+    def refuse(self, tag: bytes) -> None:
+        """A message is not wanted, of which the first part has come."""
+        self.drop()
+        self._dropped = tag
+
+    def restart(self) -> None:
+        """A new connection: nothing has come on it."""
+        self.drop()
+        self._dropped = b""
+        self._read = self._told = 0

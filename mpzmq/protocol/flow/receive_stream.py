@@ -1,0 +1,162 @@
+"""Items on their way in: the receiving half of a stream, in either direction."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from ...models import Executed, StreamProgress
+from ..wire.kinds import Kind
+from ..wire.records import BATCH_BYTES
+from .send_stream import CROWDED, ITEM_COST
+
+if TYPE_CHECKING:
+    from ...errors import ConnectionLost
+    from ..wire.records import Record
+
+__all__ = ["Inflow", "Overdraft"]
+
+
+class Inflow:
+    """The items of one stream that have come, and were not taken.
+
+    Args:
+        items: how many may come before any of them is taken.
+        size: bytes that may, and one item or 64 KiB more.
+
+    Attributes:
+        items: those that the reader has taken over, the next one at the end.
+        bell: whoever waits for items; the protocol only keeps it.
+        failure: why nothing more will come; whoever reads is told when it has taken what is there.
+        received: items that have come.
+    """
+
+    __slots__ = (
+        "_chunks", "_end_told", "_ended", "_granted", "_granted_bytes", "_received_bytes", "_taken", "_taken_bytes",
+        "bell", "failure", "items", "received", "window", "window_bytes",
+    )  # fmt: skip
+
+    def __init__(self, items: int, size: int) -> None:
+        self.items: list[Any] = []
+        self.bell: Any = None
+        self.failure: Exception | None = None
+        self.received = 0
+        self.window, self.window_bytes = items, size
+        self._received_bytes = 0
+        self._granted, self._granted_bytes = items, size
+        self._taken = self._taken_bytes = 0
+        self._chunks: deque[tuple[list[Any], int]] = deque()
+        self._ended = self._end_told = False
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether everything has come."""
+        return self._ended
+
+    @property
+    def is_over(self) -> bool:
+        """Whether everything has come, and was taken."""
+        return self._ended and not self._chunks
+
+    def arrive(self, record: Record) -> bool:
+        """A CHUNK has come.
+
+        Returns:
+            Whether the other side may send it: it stands behind what came before, and within the credit.
+        """
+        _, first, size, last, items = record
+        if first < self.received or self._ended:
+            return bool(first + len(items) <= self.received)  # sent again though it has come
+        if (
+            first > self.received
+            or self.received + len(items) > self._granted
+            or (items and self._received_bytes >= self._granted_bytes)
+        ):
+            return False
+        self.received += len(items)
+        self._received_bytes += size
+        self._ended = last
+        if items:
+            self._chunks.append((items, size))
+        return True
+
+    def take(self) -> bool:
+        """Puts the next of what has come into :attr:`items`; False: there is nothing."""
+        if not self._chunks:
+            return False
+        self.items, size = self._chunks.popleft()
+        self._taken += len(self.items)
+        self._taken_bytes += size
+        self.items.reverse()
+        return True
+
+    def break_off(self, cls: type[ConnectionLost], why: str) -> ConnectionLost | None:
+        """Nothing more will come, though the end has not.
+
+        Args:
+            cls: of the failure for whoever reads.
+            why: in words.
+
+        Returns:
+            The failure; None: there was one before.
+        """
+        if self.failure is not None:
+            return None
+        self.failure = failure = cls(f"{why}; {self.received} items had come", executed=Executed.YES)
+        failure.progress = StreamProgress(received=self.received)
+        return failure
+
+    def clear(self) -> None:
+        """Nobody is to get what has come."""
+        self._chunks.clear()
+        self.items.clear()
+
+    @property
+    def is_credit_due(self) -> bool:
+        """Whether the other side could send much more than it knows, or may have to keep less before it sends more."""
+        if self._ended:
+            return False
+        items = self._taken + self.window - self._granted
+        size = self._taken_bytes + self.window_bytes - self._granted_bytes
+        if 2 * items >= self.window or 2 * size >= self.window_bytes:
+            return True
+        return not self._chunks and 2 * (size + items * ITEM_COST) >= CROWDED
+
+    @property
+    def is_overdrawn(self) -> bool:
+        """Whether it holds an item, or has held one until the last CREDIT, that is far beyond its bytes."""
+        return self._received_bytes > self._granted_bytes + BATCH_BYTES
+
+    @property
+    def is_end_news(self) -> bool:
+        """Whether the other side does not know that its end has come, and so that it need not keep anything."""
+        return self._ended and not self._end_told
+
+    def credit(self) -> Record:
+        """A CREDIT: what has come, and how much may come in all."""
+        self._granted = self._taken + self.window
+        self._granted_bytes = self._taken_bytes + self.window_bytes
+        self._end_told = self._ended
+        return [Kind.CREDIT, self.received + self._ended, self._granted, self._granted_bytes]
+
+
+class Overdraft:
+    """At most one stream of a connection holds an item far beyond its credit: many could be too much for the memory."""
+
+    def __init__(self) -> None:
+        self._holder: Inflow | None = None
+
+    def allows(self, inflow: Inflow) -> bool:
+        """Whether a stream may hold what has just come on it."""
+        if not inflow.is_overdrawn:
+            return True
+        holder = self._holder
+        if holder is not None and holder is not inflow and holder.is_overdrawn:
+            return False
+        self._holder = inflow
+        return True
+
+    def release(self, inflow: Inflow | None) -> None:
+        """A stream has ended: the other side does not count it any more."""
+        if self._holder is inflow:
+            self._holder = None

@@ -1,0 +1,209 @@
+"""All streams that one side sends to one other: whose turn it is, and what leaves together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..wire.records import BATCH_BYTES
+from .fragmenter import is_large
+from .outbox import Item, Outbox, Outgoing
+from .send_stream import Crowd
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from ...config import Limits
+    from ..wire.values import Buffer
+    from .send_stream import Outflow
+
+__all__ = ["Outflows"]
+
+
+class _LargeChunk(Item):
+    """A CHUNK that leaves in parts, as large requests and replies do, and in turn with them."""
+
+    __slots__ = ("_flows", "sent", "sequence")
+
+    def __init__(self, tag: bytes, body: bytes, buffers: Sequence[Buffer], flows: Outflows) -> None:
+        super().__init__(tag, body, buffers)
+        self.sent = False
+        self.sequence = 0  # among requests that are put in order: in front
+        self._flows = flows
+
+    def has_left(self) -> None:
+        self._flows.whole(self.tag)
+
+
+class Outflows:
+    """All streams that one side sends to one other, each by the tag of its request.
+
+    Args:
+        limits: this side's.
+        bells: takes the bells of streams that may go on, or will not.
+        outbox: takes chunks that are so large that they leave in parts.
+        in_turn: whether only one at a time may send an item far beyond its credit: data, which strangers send. Results
+            were asked for, and one who waits for those of one stream may never read on in another.
+
+    Attributes:
+        crowd: what they share.
+    """
+
+    def __init__(self, limits: Limits, bells: list[Any], outbox: Outbox, *, in_turn: bool) -> None:
+        self._in_turn = in_turn
+        self.crowd = Crowd(limits)
+        self._batch_records = limits.batch_records
+        self._batch_bytes = BATCH_BYTES
+        self._most_items = limits.items
+        self._bells = bells
+        self._outbox = outbox
+        self._in_parts: set[bytes] = set()  # streams whose next chunk is in the outbox
+        self._flows: dict[bytes, Outflow] = {}
+        self._ready: dict[bytes, Outflow] = {}
+        self._refused: Outgoing | None = None
+        self._overdrawn: Outflow | None = None
+        self._held: dict[bytes, Outflow] = {}  # until it has been read what is far beyond the credit of another
+
+    def __len__(self) -> int:
+        return len(self._flows)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._flows)
+
+    def __bool__(self) -> bool:
+        """Whether anything can leave."""
+        return bool(self._ready) or self._refused is not None
+
+    def accept(self, limits: Mapping[str, int], batch_records: int) -> None:
+        """The other side has announced what it accepts; ``batch_records`` is this side's own limit."""
+        self._batch_records = min(batch_records, limits.get("batch_records", 1))
+        self._batch_bytes = min(BATCH_BYTES, limits.get("message_bytes", BATCH_BYTES))
+        self._most_items = limits.get("items", self._most_items)
+
+    def open(self, tag: bytes, flow: Outflow) -> None:
+        """A stream more."""
+        self._flows[tag] = flow
+        flow.among = self.crowd
+        self.crowd.cost += flow.cost
+
+    def close(self, tag: bytes) -> None:
+        """A stream has ended."""
+        flow = self._flows.pop(tag, None)
+        if flow is not None:
+            flow.among = None
+            self.crowd.cost -= flow.cost
+        self._ready.pop(tag, None)
+        self._held.pop(tag, None)
+        self._drop_parts(tag)
+        if flow is not None and flow is self._overdrawn:
+            self._release()
+
+    def whole(self, tag: bytes) -> None:
+        """The last part of a large chunk has left: the stream goes on."""
+        self._in_parts.discard(tag)
+        self.stir(tag)
+
+    def _drop_parts(self, tag: bytes) -> None:
+        if tag in self._in_parts:
+            self._in_parts.discard(tag)
+            self._outbox.drop_large(tag)
+
+    def _release(self) -> None:
+        self._overdrawn = None
+        self._ready.update(self._held)
+        self._held.clear()
+
+    def fail(self, tag: bytes, failure: Exception) -> None:
+        """A stream, if there is one, takes nothing more."""
+        flow = self._flows.get(tag)
+        if flow is not None:
+            flow.failure = failure
+            self.close(tag)
+            self._bells.append(flow.bell)
+
+    def stir(self, tag: bytes) -> None:
+        """Something may leave that could not before."""
+        flow = self._flows.get(tag)
+        if flow is not None and flow.can_send and not flow.is_ready and tag not in self._in_parts:
+            flow.is_ready = True
+            self._ready[tag] = flow
+
+    def credit(self, tag: bytes, received: int, items: int, size: int) -> bool:
+        """The other side has given credit to a stream. False: it has ended."""
+        flow = self._flows.get(tag)
+        if flow is None:
+            return False
+        flow.credit(received, items, size)
+        if flow.is_overdrawn and self._in_turn:
+            self._overdrawn = self._overdrawn or flow  # on the connection before this one
+        elif flow is self._overdrawn:
+            self._release()
+        self.stir(tag)
+        self._bells.append(flow.bell)
+        return True
+
+    def pause(self) -> None:
+        """The connection has ended, and what was under way on it is lost."""
+        self._refused = self._overdrawn = None
+        self._ready.clear()
+        self._held.clear()
+        for tag in list(self._in_parts):
+            self._drop_parts(tag)
+        for flow in self._flows.values():
+            flow.is_ready = False
+            flow.pause()
+
+    @property
+    def has_large(self) -> bool:
+        """Whether large chunks wait in the outbox."""
+        return bool(self._in_parts)
+
+    def cut(self, now: float, *, most: int | None = None) -> Outgoing | None:
+        """Takes the next message out: one chunk of each stream in turn. A chunk with buffers travels alone.
+
+        Args:
+            now: the time.
+            most: items that may leave the outbox if a large chunk was put there; None: any.
+        """
+        if self._refused is not None:
+            refused, self._refused = self._refused, None
+            return refused
+        ready = self._ready
+        tags: list[bytes] = []
+        bodies: list[bytes] = []
+        size = 0
+        while ready and len(tags) < self._batch_records:
+            tag, flow = next(iter(ready.items()))
+            had_room = flow.has_room
+            overdraw = self._overdrawn is None or self._overdrawn is flow
+            chunk = flow.cut(self._batch_bytes - size, self._most_items, alone=not tags, overdraw=overdraw)
+            if chunk is None:
+                if tags:
+                    break
+                self._held[tag] = ready.pop(tag)
+                continue
+            if flow.is_overdrawn and self._in_turn:
+                self._overdrawn = flow
+            if not had_room and flow.has_room:
+                self._bells.append(flow.bell)
+            del ready[tag]
+            flow.is_ready = False
+            record, buffers = chunk
+            if buffers or len(record) > self._batch_bytes:
+                item = _LargeChunk(tag, record, buffers, self)
+                if is_large(item.size, buffers):
+                    self._in_parts.add(tag)
+                    self._outbox.put(item)
+                    return self._outbox.cut(now, most=most)
+                self.stir(tag)
+                return Outgoing([tag, record, *buffers], (), (), item.size)
+            self.stir(tag)  # behind the others
+            tags.append(tag)
+            bodies.append(record)
+            size += len(record) + 16
+        if not tags:
+            return None
+        return Outgoing([b"".join(tags), b"".join(bodies)], (), (), size)
+
+    def take_back(self, outgoing: Outgoing) -> None:
+        """The transport did not take a message: it goes first next time."""
+        self._refused = outgoing

@@ -1,0 +1,1 @@
+"""Whether the other side lives, and what is known of it."""

@@ -1,0 +1,89 @@
+"""Whether the other side's event loop lives, judged by when it was heard."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ...config import HeartbeatPolicy
+
+__all__ = ["Liveness"]
+
+_STEP = 0.1
+"""Of an interval, between two moments at which links look."""
+
+_SMOOTHING = 0.125  # RFC 6298's weight of a new round-trip sample
+
+
+class Liveness:
+    """The heartbeat of one connection, seen from the engine.
+
+    Whatever arrives counts as life. At most one PING is unanswered: TCP loses none, and a container that is
+    blocked for an hour must not find 1,800 of them.
+    """
+
+    def __init__(self, policy: HeartbeatPolicy, now: float) -> None:
+        self._policy = policy
+        self.last_heard = now
+        self._pinged_at: float | None = None
+        self.rtt: float | None = None
+
+    def connected(self, now: float) -> None:
+        """A new connection begins: what was sent on the old one will not be answered."""
+        self.last_heard = now
+        self._pinged_at = None
+
+    def heard(self, now: float) -> None:
+        """Something has arrived."""
+        self.last_heard = now
+
+    def pinged(self, now: float) -> None:
+        """A PING has left."""
+        self._pinged_at = now
+
+    def ponged(self, now: float) -> None:
+        """The PING has been answered."""
+        if self._pinged_at is not None:
+            sample = now - self._pinged_at
+            self.rtt = sample if self.rtt is None else self.rtt + _SMOOTHING * (sample - self.rtt)
+            self._pinged_at = None
+
+    def is_ping_due(self, now: float) -> bool:
+        """Whether the link was silent for an interval and no PING is under way."""
+        return self._pinged_at is None and now >= self.last_heard + self._policy.interval
+
+    def is_silent(self, now: float) -> bool:
+        """Whether nothing was heard for two intervals, though the other side was asked in time to answer."""
+        return now >= self.last_heard + 2 * self._policy.interval and now >= self._answer_due()
+
+    def is_stuck(self, now: float) -> bool:
+        """Whether the silence has lasted longer than the policy bears."""
+        stuck_after = self._policy.stuck_after
+        return stuck_after is not None and now >= self.last_heard + stuck_after and now >= self._answer_due()
+
+    def missed(self, now: float) -> int:
+        """Whole intervals since something was heard."""
+        return max(0, int((now - self.last_heard) / self._policy.interval))
+
+    def _answer_due(self) -> float:
+        """When a PING should have been answered. Who was blocked itself has asked late, and has to wait for it."""
+        if self._pinged_at is None:
+            return self.last_heard
+        return self._pinged_at + (1 - _STEP) * self._policy.interval
+
+    def next_check(self, now: float) -> float | None:
+        """When the next verdict may change, if nothing is heard until then; up to a tenth of an interval later.
+
+        All links look at the same moments: one wake-up for many of them (1,000 idle links took 8 % of a core without).
+        """
+        interval, stuck_after = self._policy.interval, self._policy.stuck_after
+        step = _STEP * interval
+        ping_due = self.last_heard + interval if self._pinged_at is None else -math.inf
+        silent_at = max(self.last_heard + 2 * interval, self._answer_due())
+        stuck_at = -math.inf if stuck_after is None else max(self.last_heard + stuck_after, self._answer_due())
+        for when in (ping_due, silent_at, stuck_at):
+            # Who asks between the verdict and the moment at which links look has not looked yet.
+            if now < when + step and now < (look := max(when, math.ceil(when / step) * step)):
+                return look  # the product may fall short of it by a rounding
+        return None

@@ -1,0 +1,45 @@
+"""Redials, counted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ...config import ReconnectPolicy
+
+__all__ = ["Attempts"]
+
+
+class Attempts:
+    """Counts the redials of one link and says when the policy is used up.
+
+    The first dial of a link is no redial; neither is a dial that reached a process which is busy.
+    """
+
+    def __init__(self, policy: ReconnectPolicy) -> None:
+        self._policy = policy
+        self._dialled = False
+        self.failed = 0
+        """Redials that failed since the last loss (or since the first dial)."""
+        self.total = 0
+        """Redials that failed over the life of the link."""
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the link has to give up now, its last dial having failed or its connection being lost."""
+        policy = self._policy
+        if not policy.enabled:
+            return True
+        return policy.max_attempts is not None and self.failed >= policy.max_attempts
+
+    def dial_failed(self) -> None:
+        """One dial has failed."""
+        if self._dialled:
+            self.failed += 1
+            self.total += 1
+        self._dialled = True
+
+    def greeted(self) -> None:
+        """The container has said WELCOME: only this resets the count."""
+        self._dialled = True
+        self.failed = 0

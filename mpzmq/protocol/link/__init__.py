@@ -1,0 +1,1 @@
+"""The engine's half: one link to one container."""

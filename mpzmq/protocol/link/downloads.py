@@ -1,0 +1,107 @@
+"""Parts that arrive: replies at an engine, requests at a container. What is whole goes on as if it had come so."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..flow.reassembler import Assembler, Outcome
+from ..wire.kinds import Kind
+from ..wire.messages import Message, MessageReader
+from ..wire.records import LINK_TAG
+
+if TYPE_CHECKING:
+    from ...config import Limits
+    from ..requester.tracker import Ledger
+    from ..wire.encoder import Encoder
+    from ..wire.records import Record
+
+__all__ = ["Downloads"]
+
+
+class Downloads:
+    """Replies in parts, of one link.
+
+    Args:
+        ledger: the requests.
+        encoder: packs what the container is told.
+        limits: this side's.
+
+    Attributes:
+        in_place: parts that belong to replies somebody waits for, since this was last set to 0.
+    """
+
+    def __init__(self, ledger: Ledger, encoder: Encoder, limits: Limits) -> None:
+        self.in_place = 0
+        self._stops = 0  # replies that the container may break off, since it was told that nobody waits for them
+        self._ledger = ledger
+        self._encoder = encoder
+        self._assembler = Assembler(limits.message_bytes)
+        self._reader = MessageReader(limits, Kind.RESPONSE)
+
+    def part(self, tag: bytes, record: Record, now: float) -> Message | None:
+        """A part has come.
+
+        Returns:
+            The message whose last part it was.
+        """
+        _, offset, sizes, pieces = record
+        ledger, assembler = self._ledger, self._assembler
+        if assembler.count(record):
+            self._tell()
+        if tag not in ledger.pending:
+            if sizes is not None or tag == assembler.tag:
+                # Its caller is gone: the container need not send the rest.
+                assembler.refuse(tag)
+                ledger.replied(tag, record)
+                self._cancel(tag)
+            return None
+        outcome = Outcome.TAKEN
+        if sizes is not None:
+            if assembler.tag:
+                self._broken_off()
+            outcome = assembler.begin(tag, sizes, now) if tag in ledger.pending else Outcome.MALFORMED
+        if outcome is Outcome.TAKEN:
+            outcome = assembler.put(tag, offset, pieces, now)
+        if outcome is Outcome.DROPPED:
+            return None
+        if outcome is Outcome.TAKEN or outcome is Outcome.WHOLE:
+            self.in_place += 1
+            ledger.progress.received(tag, assembler.received, assembler.total)
+            return self._whole() if outcome is Outcome.WHOLE else None
+        ledger.undecodable(tag)
+        self._cancel(tag)
+        return None
+
+    def drop(self, tag: bytes) -> None:
+        """CANCEL goes out: nobody waits for a reply any more."""
+        self._stops += 1
+        self._assembler.forget(tag)
+
+    def restart(self) -> None:
+        """There is no connection, or a new one."""
+        self._stops = 0
+        self._assembler.restart()
+
+    def _broken_off(self) -> None:
+        """Another reply begins, or the same one anew, before the last part of one has come."""
+        if self._stops:
+            # It was cancelled, and its id then issued again, while its first part was on its way.
+            self._stops -= 1
+            self._assembler.drop()
+        else:
+            self._ledger.undecodable(self._assembler.tag)
+
+    def _whole(self) -> Message:
+        self._tell()
+        tag = self._assembler.tag
+        message = self._reader.read(self._assembler.take_whole())
+        if [record[0] for _, record in message.records] in ([Kind.RESPONSE], [Kind.ERROR], [Kind.CHUNK]):
+            return message
+        return Message([], message.size, [tag])
+
+    def _tell(self) -> None:
+        self._ledger.outbox.put_control(self._encoder.pack([Kind.TAKEN, self._assembler.read()]))
+
+    def _cancel(self, tag: bytes) -> None:
+        if tag != LINK_TAG:
+            self._ledger.outbox.put_control(self._encoder.pack([Kind.CANCEL]), tag)

@@ -1,0 +1,400 @@
+"""The engine's half of the protocol: one link to one container, on whatever connections it gets.
+
+The state machine is the table in ``states``. Everything else here decides, synchronously, what follows from a signal:
+which requests end and how, what the application is told, what leaves next. Whoever owns the link carries it out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...events import LinkClosed, LinkFailed, LinkRetry, StatusChanged
+from ...failure import Failure, FailureKind
+from ...models import LinkState, Status
+from .. import wire
+from ..flow.window import Window
+from ..health.diagnostics import Witness
+from ..health.liveness import Liveness
+from ..health.redials import Attempts
+from ..requester.recovery import Recovery
+from ..requester.tracker import Ledger
+from ..responder.nested_calls import ASKED
+from ..wire.kinds import Code, Goodbye, Kind
+from ..wire.records import LINK_TAG, STATUSES, Record
+from .downloads import Downloads
+from .notifications import News
+from .send_policy import Departures
+from .states import TRANSITIONS, TURNED_AWAY, Signal
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from ...config import HeartbeatPolicy, Limits, ReconnectPolicy
+    from ...statistics import Statistics
+    from ..flow.outbox import Outgoing
+    from ..flow.receive_stream import Inflow
+    from ..requester.error_factory import Verdicts
+    from ..requester.request_ids import UsedIds
+    from ..responder.nested_calls import Callee
+    from ..wire.encoder import Encoder
+    from ..wire.messages import Message
+
+__all__ = ["Link"]
+
+_BUSY, _RESPONSE = LinkState.BUSY, Kind.RESPONSE  # looking one up in its class takes up to 0.1 us (Python 3.11)
+
+
+class Link:
+    """One link to one container.
+
+    Args:
+        verdicts: builds the errors of the link.
+        session: the id of the link's session, one for all its connections.
+        engine_name: what the worker calls itself.
+        encoder: writes the records; links may share one.
+        used_ids: what the links of one worker remember together.
+        once: give up when the first dial fails, whatever the policy.
+        now: the time.
+        callee: takes the calls of the container.
+
+    Attributes:
+        downloads: replies that come in parts.
+        failure: why the last dial or connection ended.
+        news: what the application is to be told.
+        welcomed: whether the container has said WELCOME on this connection.
+        goodbye: why it said GOODBYE on this connection.
+        turned_away: why it will not say WELCOME on this connection.
+        is_handshaken: whether the ZMTP handshake of a connection is done.
+        is_running: whether requests can leave now: ALIVE, or BUSY and welcomed. Kept: every request asks (0.1 us).
+        is_over: whether the link has ended for good.
+    """
+
+    def __init__(
+        self,
+        verdicts: Verdicts,
+        session: UUID,
+        engine_name: str,
+        reconnect: ReconnectPolicy,
+        heartbeat: HeartbeatPolicy,
+        limits: Limits,
+        encoder: Encoder,
+        used_ids: UsedIds,
+        *,
+        once: bool,
+        now: float,
+        callee: Callee,
+    ) -> None:
+        self.verdicts = verdicts
+        self.encoder = encoder
+        self.ledger = Ledger(verdicts, limits, used_ids)
+        self.downloads = Downloads(self.ledger, encoder, limits)
+        self.attempts = Attempts(reconnect)
+        self.liveness = Liveness(heartbeat, now)
+        self.state = LinkState.CONNECTING
+        self.witness = verdicts.witness = Witness(self.liveness, self.attempts, self.state, now)
+        self.status: Status | None = None
+        self.instance: UUID | None = None
+        self.failure: Failure | None = None
+        self.news = News(verdicts, self.witness)
+        self.welcomed = self.is_handshaken = self.is_running = self.is_over = False
+        self.goodbye: str | None = None
+        self._is_farewell = False  # whether nothing follows it
+        self.turned_away: Failure | None = None
+
+        self._session, self._limits, self._once = session, limits, once
+        self._greeting = engine_name, heartbeat.interval, limits, callee.most
+        self._connection, self._was_up, self._busy_told, self._window = 0, False, False, Window()
+        self.callee = callee
+        callee.pending, callee.window = self.ledger.pending, self._window
+        self._recovery = Recovery(self.ledger, limits.in_flight, now)
+        self._departures = Departures(self.ledger, self._window, self._recovery)
+        self._reconnects = self.ignored = 0
+
+    # What the application does
+
+    def cancel(self, tag: bytes) -> None:
+        """The caller waits no more: the request has ended, and the container is told if it may know of it."""
+        if self.ledger.cancel(tag):
+            self._recovery.cancels.add(tag)
+            self._send_cancel(tag)
+
+    def credit(self, tag: bytes, inflow: Inflow) -> None:
+        """What had come of a stream was read: the container may send more."""
+        if self.welcomed:  # else it is told after the next WELCOME
+            self.ledger.outbox.put_control(self.encoder.pack(inflow.credit()), tag)
+
+    def reissued(self, tag: bytes) -> None:
+        """A caller issues an id that it chose, perhaps again: what was cancelled before under it is so no more."""
+        self._recovery.cancels.discard(tag)
+
+    def close(self, why: str, now: float) -> None:
+        """Ends the link from this side: CANCEL and GOODBYE are queued, what is pending ends."""
+        self.witness.now = now
+        if self.state is LinkState.CLOSED:
+            return
+        # One GOODBYE says it all: the container cancels whatever the session still runs.
+        self.ledger.end_all(lambda entry: self.verdicts.closed(entry, why))
+        self.ledger.outbox.clear()
+        if self.welcomed:
+            if self.ledger.receipts.tags:
+                self._acknowledge()
+            self.ledger.outbox.put_control(self.encoder.pack([Kind.GOODBYE, Goodbye.CLOSED, why]))
+        self._signal(Signal.CLOSED)
+        self.news.tell(LinkClosed, why, now)
+
+    # What the transport tells
+
+    def handshaken(self, now: float) -> None:
+        """A connection's ZMTP handshake is done: greet."""
+        self.witness.now = now
+        self._connection += 1
+        self.is_handshaken, self.welcomed, self._busy_told = True, False, False
+        self.goodbye = self.turned_away = None
+        self.liveness.connected(now)
+        self._window.open(1, 1)
+        self.ledger.outbox.clear_control()
+        hello = wire.hello(self._session, self._connection, *self._greeting)
+        self.ledger.outbox.put_control(self.encoder.pack(hello))
+        # BUSY for the moment until WELCOME comes; an event would be noise before it has taken two intervals.
+        self._signal(Signal.HANDSHAKEN)
+
+    def connection_ended(self, failure: Failure, now: float) -> None:
+        """A dial has failed or a connection is lost. :meth:`judge` then says whether the link goes on."""
+        self.witness.now = now
+        if self.is_over:
+            return
+        self.failure = failure
+        lost = self.welcomed
+        goodbye, self.goodbye = self.goodbye if self._is_farewell else None, None
+        self.is_handshaken = self.welcomed = False
+        self.ledger.outbox.clear_control()
+        if lost:
+            self._signal(Signal.LOST)
+            self.news.down(self.failure, now)
+            for tag in self.ledger.lost(goodbye or failure.detail, on_purpose=goodbye is not None):
+                self._recovery.cancels.add(tag)
+        else:
+            self.attempts.dial_failed()
+            if self._signal(Signal.LOST) and self._was_up:
+                self.news.down(self.failure, now)
+
+    def judge(self, now: float) -> None:
+        """After one or more dials have ended: does the link go on?"""
+        self.witness.now = now
+        if self.is_over or self.is_handshaken or self.failure is None:
+            return
+        if not (self.failure.fatal or (self._once and not self._was_up) or self.attempts.exhausted):
+            if self.attempts.failed or not self._was_up:
+                self.news.tell(LinkRetry, self.failure.detail, now, attempt=self.attempts.failed)
+            return
+        self._signal(Signal.GAVE_UP)
+        self.news.tell(LinkFailed, self.failure.detail, now, attempts=self.attempts.failed)
+        why = f"its link has FAILED ({self.failure.detail})"
+        self.ledger.end_all(lambda entry: self.verdicts.lost(entry, why, over=True))
+        self.ledger.outbox.clear()
+
+    def receive(self, message: Message, now: float) -> None:
+        """One message of the container, decoded."""
+        self.liveness.heard(now)
+        self.witness.now = now
+        if self.state is _BUSY and self.welcomed:
+            self._signal(Signal.HEARD)
+            self._busy_told = False
+            self.news.up("the container answers again", now, self.instance, reconnected=False)
+        self.ignored += message.ignored
+        replied = self.ledger.replied
+        for tag, record in message.records:
+            kind = record[0]
+            if kind == _RESPONSE:
+                replied(tag, record)
+                if STATUSES[record[1]] is not self.status:
+                    self._status(record[1], now)
+            elif kind == Kind.CHUNK:
+                if (answer := self.ledger.chunk(tag, record, message)) is not None:
+                    self.ledger.outbox.put_control(self.encoder.pack(answer), tag)
+            elif kind == Kind.CREDIT:
+                self.ledger.outflows.credit(tag, *record[1:])
+            elif kind == Kind.STARTED:
+                self.ledger.started(tag)
+            elif kind == Kind.ERROR:
+                if tag != LINK_TAG:
+                    self.ledger.errored(tag, record)
+                self._heed(record)
+                if STATUSES[record[3]] is not self.status and record[1] != Code.NO_SESSION:
+                    self._status(record[3], now)
+            elif kind in ASKED and self.welcomed:
+                self.ignored += not self.callee.receive(tag, record, message.size // len(message.records))
+            else:
+                self._control(tag, record, now)
+        for tag in message.malformed:
+            self.ledger.undecodable(tag)
+        if message.astray and self.welcomed:
+            self.callee.misread(message.astray)
+        if self.ledger.receipts.tags and self.ledger.receipts.came(message.size):
+            self._acknowledge()
+
+    def tick(self, now: float) -> Failure | None:
+        """Acts on the time: deadlines, heartbeat, verdicts.
+
+        Call it only after everything that has arrived was given to :meth:`receive`: a worker whose own loop was
+        blocked must hear before it judges.
+
+        Returns:
+            Why the connection has to be given up, None if it has not.
+        """
+        self.witness.now = now
+        full = self.is_running and not self._window.has_room()
+        for tag in self.ledger.expire(now, lambda entry, cut: self.verdicts.timed_out(entry, self.state, full, cut)):
+            self._send_cancel(tag)
+        if not self.is_handshaken:
+            return None
+        if self.welcomed and self.liveness.is_ping_due(now):
+            self.liveness.pinged(now)
+            self.ledger.outbox.put_control(self.encoder.pack([Kind.PING, self._connection]))
+            self._acknowledge()
+        if self.liveness.is_stuck(now):
+            detail = f"nothing heard for {now - self.liveness.last_heard:.1f} s, which is HeartbeatPolicy.stuck_after"
+            return Failure(FailureKind.STUCK, detail, was_up=True)
+        if self.liveness.is_silent(now):
+            self._signal(Signal.SILENT)
+            if self.state is LinkState.BUSY and not self._busy_told:
+                self._busy_told = True
+                self.news.busy(now - self.liveness.last_heard, now)
+        return None
+
+    def next_tick(self, now: float) -> float | None:
+        """When :meth:`tick` has something to do next; None: not before something else happens."""
+        times = [self.ledger.pending.next_deadline(), self._recovery.next_try(now)]
+        if self.is_handshaken:
+            times.append(self.liveness.next_check(now))
+        return min((time for time in times if time is not None), default=None)
+
+    # What leaves
+
+    def next_outgoing(self, now: float) -> Outgoing | None:
+        """The next message, marked as sent by :meth:`sent`; None: nothing may leave now."""
+        ledger = self.ledger
+        if not self.is_handshaken or not (ledger.outbox or ledger.outflows):
+            return None
+        if self.is_running and ledger.receipts.may_go_along and self._window.has_room():
+            self._acknowledge()
+        return self._departures.next(self.state, self.is_running, now)
+
+    def refuse(self, outgoing: Outgoing) -> None:
+        """The transport did not take a message: it goes first next time."""
+        self._departures.refuse(outgoing)
+
+    def sent(self, outgoing: Outgoing, now: float) -> None:
+        """The transport has taken a message."""
+        if self.welcomed:
+            self._window.sent(outgoing.size)
+        self._departures.sent(outgoing, now)
+
+    def statistics(self) -> Statistics:
+        """The counters of this link."""
+        return self.ledger.statistics(reconnects=self._reconnects, attempts=self.attempts.total, rtt=self.liveness.rtt)
+
+    # The rest decides
+
+    def _signal(self, signal: Signal) -> bool:
+        before = self.state
+        self.state = TRANSITIONS.get((before, signal), before)
+        self.is_running = self.state is LinkState.ALIVE or (self.state is LinkState.BUSY and self.welcomed)
+        self.is_over = self.state is LinkState.FAILED or self.state is LinkState.CLOSED
+        if self.is_over or not self.welcomed:
+            self.downloads.restart()
+        if self.state is not before:
+            self.witness.changed(self.state, signal.value)
+        return self.state is not before
+
+    def _status(self, number: int, now: float) -> None:
+        previous, self.status = self.status, STATUSES[number]
+        if previous is not self.status:
+            self.news.tell(StatusChanged, "the container says so", now, status=self.status, previous=previous)
+
+    def _send_cancel(self, tag: bytes) -> None:
+        self.downloads.drop(tag)
+        if self.welcomed:
+            self.ledger.outbox.put_control(self.encoder.pack([Kind.CANCEL]), tag)
+
+    def _acknowledge(self) -> None:
+        """Tells the container which replies it need not keep any longer."""
+        if self.welcomed and (record := self.ledger.receipt()) is not None:
+            self.ledger.outbox.put_control(self.encoder.pack(record))
+
+    def _heed(self, record: Record) -> None:
+        """What an ERROR says of the whole link. Without it, what it sends back would leave again at once."""
+        code = record[1]
+        if code == Code.DRAINING:
+            self._goodbye(Goodbye.DRAINING, record[4])
+        elif code == Code.NO_SESSION and self.welcomed:
+            self.turned_away = Failure(FailureKind.LOST, "the container has given up this connection", was_up=True)
+
+    def _control(self, tag: bytes, record: Record, now: float) -> None:
+        kind = record[0]
+        if kind == Kind.PART:
+            if (message := self.downloads.part(tag, record, now)) is not None:
+                self.receive(message, now)
+        elif kind == Kind.TAKEN:
+            self.ledger.outbox.parts.taken(record[1])
+        elif kind == Kind.WELCOME:
+            self._welcome(record, now)
+        elif kind == Kind.PONG:
+            if record[1] == self._connection:
+                self.liveness.ponged(now)
+                self._window.read(record[2], record[3])
+                if self._window.is_read and not self.ledger.outbox.has_controls:
+                    self._recovery.cancels.clear()
+        elif kind == Kind.ACK:
+            if self.welcomed:
+                self._window.read(record[1], record[2])
+        elif kind == Kind.PING:
+            if record[1] == self._connection:
+                # Zero, zero: replies have no window, they are bounded by the requests in flight.
+                self.ledger.outbox.put_control(self.encoder.pack([Kind.PONG, self._connection, 0, 0]))
+                self._acknowledge()
+        elif kind == Kind.MARK:
+            self.ledger.outbox.put_control(self.encoder.pack([Kind.ECHO, record[1]]))
+        elif kind == Kind.GOODBYE:
+            self._goodbye(record[1], record[2])
+        else:
+            self.ignored += 1
+
+    def _welcome(self, record: Record, now: float) -> None:
+        _, version, instance, number, resumed, status, _name, _interval, window, limits = record
+        if number != self._connection or not self.is_handshaken or self.welcomed or self.is_over:
+            self.ignored += 1
+            return
+        if version != wire.VERSION:
+            text = f"the container speaks version {version} of the protocol, this side {wire.VERSION}"
+            self.turned_away = Failure(FailureKind.VERSION, text, was_up=True)
+            return
+        self.welcomed = True
+        self._window.open(*window)
+        self.ledger.limit_messages(limits.get("message_bytes", self._limits.message_bytes))
+        self.ledger.outbox.accept(limits, self._limits.batch_records)
+        self.ledger.outflows.accept(limits, self._limits.batch_records)
+        reconnected, self._was_up = self._was_up, True
+        self._reconnects += reconnected
+        previous, self.instance = self.instance, instance
+        self.attempts.greeted()
+        self._status(status, now)
+        self._signal(Signal.WELCOMED)
+        self.news.up("the container said WELCOME", now, instance, reconnected=reconnected)
+        self.callee.greeted(limits, known=resumed and previous == instance)
+        if reconnected:
+            self._recovery.begin(previous != instance, resumed, now)
+            for tag in self._recovery.cancels:
+                self._send_cancel(tag)
+            for tag, inflow in self.ledger.inflows():
+                self.credit(tag, inflow)
+
+    def _goodbye(self, code: int, text: str) -> None:
+        text = text[: wire.LONGEST_TEXT]
+        if code in TURNED_AWAY:
+            self.turned_away = Failure(TURNED_AWAY[code], text, was_up=True)
+            return
+        self.goodbye = text
+        self._is_farewell = code != Goodbye.DRAINING
+        self.ledger.hold_back()
+        self._signal(Signal.GOODBYE)

@@ -1,0 +1,47 @@
+"""What the application is to be told of one link."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ...events import LinkBusy, LinkDown, LinkEvent, LinkUp
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from ...failure import Failure
+    from ..health.diagnostics import Witness
+    from ..requester.error_factory import Verdicts
+
+__all__ = ["News"]
+
+
+class News:
+    """Makes the events of one link.
+
+    Attributes:
+        events: those that were made since this was last emptied.
+    """
+
+    def __init__(self, verdicts: Verdicts, witness: Witness) -> None:
+        self.events: list[LinkEvent] = []
+        self._verdicts = verdicts
+        self._witness = witness
+
+    def tell(self, event: type[LinkEvent], reason: str, now: float, **facts: Any) -> None:
+        """One more."""
+        self.events.append(event(self._verdicts.remote_id, self._verdicts.name, now, reason, **facts))
+
+    def up(self, reason: str, now: float, instance: UUID | None, *, reconnected: bool) -> None:
+        """The container can be talked to."""
+        self.tell(LinkUp, reason, now, instance=instance, reconnected=reconnected)
+
+    def busy(self, silence: float, now: float) -> None:
+        """Nothing was heard of the container for so many seconds."""
+        reason = f"no answer for {silence:.1f} s, but its process may still live{self._witness.own_fault()}"
+        self.tell(LinkBusy, reason, now, evidence=self._witness.evidence())
+
+    def down(self, failure: Failure, now: float) -> None:
+        """The connection is lost."""
+        reason = failure.detail + self._witness.own_fault()
+        self.tell(LinkDown, reason, now, evidence=self._witness.evidence())

@@ -1,0 +1,79 @@
+"""What may leave one link now, and what goes first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...models import LinkState
+
+if TYPE_CHECKING:
+    from ..flow.outbox import Outgoing
+    from ..flow.window import Window
+    from ..requester.recovery import Recovery
+    from ..requester.tracker import Ledger
+
+__all__ = ["Departures"]
+
+_DRAINING, _CLOSED = LinkState.DRAINING, LinkState.CLOSED
+
+
+class Departures:
+    """Chooses between control records, requests, and the data of streams.
+
+    Args:
+        ledger: holds what waits to leave.
+        window: how much the container can take.
+        recovery: how much may be sent again.
+    """
+
+    def __init__(self, ledger: Ledger, window: Window, recovery: Recovery) -> None:
+        self._ledger = ledger
+        self._window = window
+        self._recovery = recovery
+
+    def next(self, state: LinkState, running: bool, now: float) -> Outgoing | None:
+        """The next message; None: nothing may leave now.
+
+        Args:
+            state: of the link, whose ZMTP handshake is done.
+            running: whether requests can leave.
+            now: the time.
+        """
+        ledger = self._ledger
+        if self._window.has_room() and now >= self._recovery.not_before:
+            if running:
+                return ledger.in_order().cut(now) or ledger.outflows.cut(now)
+            if state is _DRAINING:
+                # What the container had taken before it said GOODBYE goes on.
+                outgoing = self._old(now) or ledger.outflows.cut(now, most=0) or self._old(now)
+                if outgoing is not None:
+                    return outgoing
+        if state is _CLOSED or self._window.has_control_room():
+            return ledger.outbox.cut(now, most=0)
+        return None
+
+    def _old(self, now: float) -> Outgoing | None:
+        """The next message with what is nothing new; such a thing may have come into the outbox just now."""
+        count = self._recovery.waiting()
+        return self._ledger.outbox.cut(now, most=count) if count else None
+
+    def refuse(self, outgoing: Outgoing) -> None:
+        """The transport did not take a message: it goes first next time."""
+        if outgoing.items or outgoing.control or outgoing.part:
+            self._ledger.outbox.take_back(outgoing)
+        else:
+            self._ledger.outflows.take_back(outgoing)
+
+    def sent(self, outgoing: Outgoing, now: float) -> None:
+        """The transport has taken a message: its requests may be known to the container from now on."""
+        if outgoing.part:
+            self._ledger.outbox.left(outgoing)
+        again = 0
+        for entry in outgoing.items:
+            if entry.sent:  # type: ignore[attr-defined]
+                again += 1
+            else:
+                entry.sent = True  # type: ignore[attr-defined]
+        if again:
+            self._ledger.resent += again
+            self._recovery.left(again, now)

@@ -1,0 +1,1 @@
+"""The role of asking: requests from issue to end."""

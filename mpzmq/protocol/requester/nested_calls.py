@@ -1,0 +1,311 @@
+"""The calls of a container's handlers to one engine: the books of them, whatever connection that engine has."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ...errors import Overloaded, RequestCancelled, RequestError, RequestTimeout, Unsupported
+from ..flow.fragmenter import PART_BYTES
+from ..wire.kinds import Code, Kind, Op
+from ..wire.records import LINK_TAG
+from ..wire.values import EXT_UUID
+from .error_factory import Verdicts
+from .recovery import Cancels
+from .request import Entry, encode_request, remaining_ms
+from .request_ids import UsedIds, request_tags
+from .tracker import Ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Mapping
+    from uuid import UUID
+
+    from ...config import Limits
+    from ...errors import ConnectionClosed
+    from ...models import LinkState
+    from ..flow.outbox import Outbox, Outgoing
+    from ..wire.encoder import Encoder
+    from ..wire.records import Record
+    from ..wire.values import Buffer
+
+__all__ = ["CallVerdicts", "Caller", "Carrier"]
+
+_TEN = b"\x9a"
+"""The front of an array of ten in MessagePack: a REQUEST has nine fields, and the parent stands behind them."""
+
+_PARENT = bytes((0xD8, EXT_UUID))
+"""The front of a UUID."""
+
+_NEVER = (Code.NO_SESSION, Code.DRAINING)
+"""What a container says of itself: no engine does."""
+
+
+class Carrier(Protocol):
+    """Carries out the calls that handlers make to whoever has asked for them."""
+
+    def call(
+        self, running: Any, function: str, args: tuple[Any, ...], kwargs: dict[str, Any], timeout: float | None
+    ) -> Coroutine[Any, Any, Any]:
+        """A call, made inside a request."""
+
+    def parent_ended(self, asker: Any, parent: bytes) -> None:
+        """A request has ended, and with it all calls inside it."""
+
+
+class _Engine(Protocol):
+    """The session of an engine, as far as calls to it need it."""
+
+    session: tuple[str | None, UUID]
+    name: str
+    most_calls: int
+    message_bytes: int
+    outbox: Outbox
+
+    def control(self, record: Record, tag: bytes = LINK_TAG) -> bool:
+        """Queues a record of the link, or of a call."""
+
+
+class CallVerdicts(Verdicts):
+    """Builds the errors of calls to one engine."""
+
+    side = "engine"
+    if_too_large = "calls are not sent in parts: large data goes in requests, replies and streams"
+    advice = {  # noqa: RUF012  (never changed)
+        Code.MALFORMED: "the two sides may run different versions of mpzmq",
+        Code.OVERLOADED: "try again later, or raise the worker's Limits",
+    }
+
+    def __init__(self, session: UUID, name: str) -> None:
+        super().__init__(session, name, name)
+        self.whom = f"engine {name!r}"
+
+    def make(self, cls: Any, tag: bytes, text: str, executed: Any = None) -> Any:
+        """An error of a call: it is for no container."""
+        error = super().make(cls, tag, text, executed)
+        error.remote_id = None
+        return error
+
+    def timed_out(self, entry: Entry, state: LinkState, window_full: bool, cut: bool = False) -> RequestTimeout:
+        """The deadline has come."""
+        return self.expired(entry)
+
+    def expired(self, entry: Entry) -> RequestTimeout:
+        """The deadline has come: that of the call, or of the request inside which it is made."""
+        if entry.started:
+            why = "its function began, and no reply came"
+        else:
+            why = "it was sent, and no reply came" if entry.sent else "it never left"
+        text = f"{entry.what} to {self.whom} timed out: {why}; give it more time with timeout=, or its request"
+        return self.make(RequestTimeout, entry.tag, text, entry.executed)  # type: ignore[no-any-return]
+
+    def lost(self, entry: Entry, why: str, *, instance_changed: bool | None = None, over: bool = False) -> RequestError:
+        """The engine did not come back."""
+        return self.closed(entry, why)
+
+    def closed(self, entry: Entry, why: str) -> ConnectionClosed:
+        """The session of the engine has ended."""
+        return super().closed(entry, f"its session ended ({why})")
+
+    def parent_over(self, entry: Entry) -> RequestCancelled:
+        """The request inside which it is made has ended."""
+        text = f"{entry.what} to {self.whom} was ended: so has the request inside which it is made"
+        return self.make(RequestCancelled, entry.tag, text, entry.executed)  # type: ignore[no-any-return]
+
+    def overloaded(self, entry: Entry, in_flight: int) -> Overloaded:
+        """There is no room for one more."""
+        text = (
+            f"{entry.what} to {self.whom} was not sent: {in_flight} calls to it have not ended; await some of them"
+            " first, or raise Limits.in_flight or Limits.queued_bytes on both sides"
+        )
+        return self.make(Overloaded, entry.tag, text, entry.executed)  # type: ignore[no-any-return]
+
+    def unable(self, entry: Entry) -> Unsupported:
+        """The engine knows no calls."""
+        text = f"{entry.what} to {self.whom} was not sent: it runs a version of mpzmq that takes no calls; update it"
+        return self.make(Unsupported, entry.tag, text, entry.executed)  # type: ignore[no-any-return]
+
+
+class Caller:
+    """The calls to one engine that have not ended, and what the engine is still to be told of others.
+
+    They wait while it has no connection, are sent again with their old ids on the next one, and end with its session.
+
+    Args:
+        peer: the engine.
+        limits: the container's bounds.
+        encoder: writes the records.
+        answered: takes this caller when calls have ended, so that those who made them are told.
+
+    Attributes:
+        ledger: the books.
+        verdicts: the errors.
+    """
+
+    def __init__(self, peer: _Engine, limits: Limits, encoder: Encoder, answered: dict[Caller, None]) -> None:
+        limits = dataclasses.replace(limits, in_flight=max(1, min(limits.in_flight, peer.most_calls)))
+        self.verdicts = CallVerdicts(peer.session[1], peer.name)
+        self.ledger = Ledger(self.verdicts, limits, UsedIds())
+        self._peer = peer
+        self._encoder = encoder
+        self._answered = answered
+        self._batch_records = limits.batch_records
+        self._new_tag = request_tags()
+        self._cancels = Cancels(limits.in_flight)
+        self._inside: dict[bytes, set[bytes]] = {}  # the calls of each request that have not ended
+        self.ledger.message_bytes = min(peer.message_bytes, PART_BYTES)
+        # The same object takes what the engine accepts: it has told it in HELLO.
+        self.ledger.outbox.batch_records = peer.outbox.batch_records
+        self.ledger.outbox.batch_bytes = peer.outbox.batch_bytes
+
+    # From handlers
+
+    def encode(
+        self,
+        parent: bytes,
+        function: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        deadline: float | None,
+        now: float,
+    ) -> Entry:
+        """A call that is not sent yet.
+
+        Raises:
+            EncodeError: a message cannot carry its arguments.
+        """
+        encoder = self._encoder
+        buffers: list[Buffer] = []
+        given = encoder.prepare_all(args, "args", buffers)
+        named = encoder.prepare_all(kwargs, "kwargs", buffers) if kwargs else None
+        remaining = None if deadline is None else remaining_ms(deadline, now)
+        sequence = self.ledger.next_sequence()
+        body = encode_request(encoder, sequence, remaining, 0, Op.CALL, function, given, named, None)
+        body = _TEN + body[1:] + _PARENT + parent
+        tag = self._new_tag(sequence)
+        return Entry(tag, sequence, Op.CALL, function, body, buffers, now, deadline, True, False, None)
+
+    def submit(self, entry: Entry, parent: bytes) -> None:
+        """Takes a call, made inside a request; it leaves when the engine can take it."""
+        self._inside.setdefault(parent, set()).add(entry.tag)
+        self.ledger.issued += 1
+        self.ledger.submit(entry)
+
+    def discard(self, tag: bytes, parent: bytes) -> None:
+        """A call has ended, and whoever made it knows."""
+        tags = self._inside.get(parent)
+        if tags is not None:
+            tags.discard(tag)
+            if not tags:
+                del self._inside[parent]
+
+    def cancel(self, tag: bytes) -> None:
+        """Whoever made a call waits no more."""
+        if self.ledger.cancel(tag):
+            self._tell_cancelled(tag)
+
+    def expire(self, now: float) -> None:
+        """Ends the calls whose deadline has come."""
+        for tag in self.ledger.expire(now, lambda entry, _: self.verdicts.expired(entry)):
+            self._tell_cancelled(tag)
+        self._note()
+
+    def parent_ended(self, parent: bytes) -> bool:
+        """A request has ended; True: calls inside it had not, and have now."""
+        tags = self._inside.pop(parent, None)
+        if tags is None:
+            return False
+        ledger = self.ledger
+        for tag in tags:
+            entry = ledger.pending.get(tag)
+            if entry is not None:
+                ledger.ended.append((entry.waiter, self.verdicts.parent_over(entry)))
+                self.cancel(tag)
+        self._note()
+        if not self._inside:
+            self._cancels.clear()
+        return True
+
+    # From the engine
+
+    def receive(self, tag: bytes, record: Record, size: int) -> bool:
+        """A record came under the tag of a call; False: it means nothing to this side."""
+        kind, ledger = record[0], self.ledger
+        if kind == Kind.RESPONSE:
+            ledger.replied(tag, record)
+        elif kind == Kind.ERROR:
+            if record[1] in _NEVER:
+                return self.undecodable(tag)
+            ledger.errored(tag, record)
+        elif kind == Kind.STARTED:
+            ledger.started(tag)
+        else:
+            return False
+        self._note()
+        if ledger.receipts.tags and ledger.receipts.came(size):
+            self._acknowledge()
+        return True
+
+    def undecodable(self, tag: bytes) -> bool:
+        """Something that is no record came under a tag; False: it is that of no call."""
+        if tag not in self.ledger.pending:
+            return False
+        self.ledger.undecodable(tag)
+        self._note()
+        return True
+
+    # From the session
+
+    def greeted(self, message_bytes: int, limits: Mapping[str, int]) -> None:
+        """The engine has said HELLO on a new connection: what was sent on earlier ones is sent again."""
+        self.ledger.limit_messages(min(message_bytes, PART_BYTES))
+        self.ledger.outbox.accept(limits, self._batch_records)
+        self.ledger.resume(None, instance_changed=False)
+        for tag in self._cancels:
+            self._peer.control([Kind.CANCEL], tag)
+        self._note()
+
+    def lost(self, why: str) -> None:
+        """The engine was away for too long."""
+        self.ledger.end_all(lambda entry: self.verdicts.lost(entry, why))
+        self._note()
+
+    def closed(self, why: str) -> None:
+        """The session has ended."""
+        self.ledger.end_all(lambda entry: self.verdicts.closed(entry, why))
+        self._note()
+
+    def next_outgoing(self, now: float) -> Outgoing | None:
+        """The next message with calls; None: none waits."""
+        if not self.ledger.outbox:
+            return None
+        if self.ledger.receipts.may_go_along:
+            self._acknowledge()
+        return self.ledger.in_order().cut(now)
+
+    def sent(self, outgoing: Outgoing) -> None:
+        """The transport has taken a message, of this caller or not."""
+        for entry in outgoing.items:
+            if not isinstance(entry, Entry):
+                return  # all are of one sort
+            self.ledger.resent += entry.sent
+            entry.sent = True
+
+    def take_back(self, outgoing: Outgoing) -> bool:
+        """The transport did not take a message; False: it is none of this caller."""
+        if not (outgoing.items and isinstance(outgoing.items[0], Entry)):
+            return False
+        self.ledger.outbox.take_back(outgoing)
+        return True
+
+    def _tell_cancelled(self, tag: bytes) -> None:
+        self._cancels.add(tag)
+        self._peer.control([Kind.CANCEL], tag)
+
+    def _acknowledge(self) -> None:
+        ledger = self.ledger
+        if not self._peer.outbox.has_control(Kind.RECEIVED):  # whose place it would take: what it names would be lost
+            self._peer.control(ledger.receipts.record(ledger.low_water, ledger.message_bytes))
+
+    def _note(self) -> None:
+        if self.ledger.ended:
+            self._answered[self] = None

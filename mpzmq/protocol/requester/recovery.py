@@ -1,0 +1,120 @@
+"""What was under way when a connection broke, and how it goes on on the next one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .tracker import Ledger
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Cancels", "Recovery", "RetryBudget"]
+
+
+class Recovery:
+    """Sends again what the container may not have got, or whose answer may not have come.
+
+    Args:
+        ledger: the requests.
+        in_flight: how many of them there may be.
+        now: the time.
+
+    Attributes:
+        cancels: what was cancelled, and may not be known to the container.
+        not_before: when requests may leave, if there was too much to send again.
+    """
+
+    def __init__(self, ledger: Ledger, in_flight: int, now: float) -> None:
+        self.cancels = Cancels(in_flight)
+        self.not_before = now
+        self._ledger = ledger
+        self._budget = RetryBudget(in_flight, now)
+        self._resending = False
+
+    def begin(self, instance_changed: bool, resumed: bool, now: float) -> None:
+        """The container has said WELCOME on a new connection.
+
+        Args:
+            instance_changed: whether it is another process than before.
+            resumed: whether it knows the session.
+            now: the time.
+        """
+        why = None
+        if instance_changed:
+            why = "the container was restarted"
+        elif not resumed:
+            why = "the container is the same, but has forgotten this session"
+        if why is not None:
+            self.cancels.clear()
+            self._ledger.receipts.clear()
+        self._resending = self._ledger.resume(why, instance_changed=instance_changed) > 0
+
+    def waiting(self) -> int:
+        """How many items stand in front that a container that drains takes: it takes no new requests."""
+        count = self._ledger.old_first() if self._resending or self._ledger.outflows.has_large else 0
+        self._resending = count > 0
+        return count
+
+    def next_try(self, now: float) -> float | None:
+        """When requests may leave that may not now; None: they may."""
+        return self.not_before if self.not_before > now else None
+
+    def left(self, count: int, now: float) -> None:
+        """So many requests have left that had been sent before."""
+        self.not_before = self._budget.spend(count, now)
+
+
+class RetryBudget:
+    """Requests that may be sent again: ``burst`` at once, and as many a second after that.
+
+    It delays, by a second at most, and never refuses: what waits is bounded by the requests in flight.
+    """
+
+    def __init__(self, burst: int, now: float) -> None:
+        self._burst = float(burst)
+        self._left = float(burst)
+        self._counted_at = now
+
+    def spend(self, count: int, now: float) -> float:
+        """Requests leave again.
+
+        Returns:
+            When the next ones may: now, or when what is overdrawn has been made up for.
+        """
+        self._left = min(self._burst, self._left + (now - self._counted_at) * self._burst) - count
+        self._left = max(self._left, -self._burst)
+        self._counted_at = now
+        return now if self._left >= 0 else now - self._left / self._burst
+
+
+class Cancels:
+    """The last of them, to be said again on the next connection. Said twice, a CANCEL does no harm.
+
+    Args:
+        most: how many are remembered.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._tags: OrderedDict[bytes, None] = OrderedDict()
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._tags)
+
+    def add(self, tag: bytes) -> None:
+        """A request that has left was cancelled."""
+        self._tags[tag] = None
+        if len(self._tags) > self._most:
+            self._tags.popitem(last=False)
+
+    def discard(self, tag: bytes) -> None:
+        """Its caller has issued the id again: it is to run."""
+        self._tags.pop(tag, None)
+
+    def clear(self) -> None:
+        """All have been read, or there is nobody left who would know the requests."""
+        self._tags.clear()

@@ -1,0 +1,383 @@
+"""The books of one link: every request in exactly one state, and counters that add up."""
+
+from __future__ import annotations
+
+import itertools
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+from ...errors import MessageTooLarge
+from ...models import Executed
+from ...statistics import Statistics
+from ..flow.fragmenter import PART_BYTES, is_large
+from ..flow.outbox import Outbox
+from ..flow.progress import ProgressBook
+from ..flow.stream_scheduler import Outflows
+from ..wire.kinds import Code, Kind
+from ..wire.records import EXECUTED_NUMBER
+from .pending import PendingTable
+from .reply_acks import MOST_UNTOLD, Receipts
+from .request_ids import MOST_IDS, SpentIds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ...config import Limits
+    from ..flow.receive_stream import Inflow
+    from ..wire.messages import Message
+    from ..wire.records import Record
+    from ..wire.values import Buffer
+    from .error_factory import Verdicts
+    from .request import Entry
+    from .request_ids import UsedIds
+
+__all__ = ["Ledger"]
+
+_NO = EXECUTED_NUMBER[Executed.NO]
+
+_ANSWERS = (Code.REMOTE, Code.REFUSED)
+"""Errors that are a handler's own answer."""
+
+
+def _is_old(item: Any) -> bool:
+    """Whether what waits to leave is nothing new: a request that has left before, or an item of a stream."""
+    return bool(item.sent or item.sequence == 0)
+
+
+class Ledger:
+    """Requests from issue to end. It knows nothing of connections: the link tells it what became of them.
+
+    ``issued == replied + failed + cancelled + in_flight`` holds after every method.
+
+    Attributes:
+        pending: requests that have not ended.
+        outbox: those of them that wait to leave.
+        progress: how far large ones have come.
+        ended: who waited for the requests that have ended since this was last taken, each with the outcome: the
+            RESPONSE record, or the error to raise.
+        outflows: the data of uploads and channels that wait to leave.
+        bells: of streams that have got something: items, or credit.
+        fed: chunks that have come since this was last emptied.
+        issued: requests that the application made; whoever issues one counts it here, and it is in flight.
+        message_bytes: the largest message that both sides accept.
+    """
+
+    def __init__(self, verdicts: Verdicts, limits: Limits, used_ids: UsedIds) -> None:
+        self.verdicts = verdicts
+        self.pending = PendingTable()
+        self.progress = ProgressBook()
+        self.outbox = Outbox(limits.batch_records, self.progress)
+        self.bells: list[Any] = []
+        self.outflows = Outflows(limits, self.bells, self.outbox, in_turn=True)
+        self.fed = 0
+        self.ended: list[tuple[Any, Any]] = []
+        self.issued = 0
+        self.message_bytes = limits.message_bytes
+        self._own_message_bytes = limits.message_bytes
+        self._in_flight = limits.in_flight
+        self._queued_bytes = limits.queued_bytes
+        self.spent_ids = SpentIds()
+        self.used_ids = used_ids
+        self._open_ids: OrderedDict[bytes, None] = OrderedDict()  # of this link, without a reply
+        self.receipts = Receipts()
+        self.next_sequence: Callable[[], int] = itertools.count(1).__next__
+        """The sequence number of the next request; they rise in the order in which requests are submitted."""
+        self._sequence = 0  # of the last one that was submitted
+        self._replied = self._failed = self._cancelled = 0
+        self._late = 0
+        self.resent = 0
+        """Requests that left more than once."""
+        self._disordered = False
+
+    # From the application
+
+    @property
+    def low_water(self) -> int:
+        """The lowest sequence number that may be sent from now on, again or for the first time."""
+        return next(iter(self.pending.values())).sequence if self.pending else self._sequence + 1
+
+    def has_room(self, size: int, buffers: Sequence[Buffer] = ()) -> bool:
+        """Whether one more request of ``size`` bytes, with those buffers among them, may be taken."""
+        if len(self.pending) >= self._in_flight:
+            return False
+        # Large ones do not stand in the way of others, nor the one under way in that of the next.
+        large = size > PART_BYTES and is_large(size, buffers)
+        queued = self.outbox.large_bytes if large else self.outbox.bytes
+        return queued == 0 or queued + size <= self._queued_bytes
+
+    def count_ended(self, *, cancelled: bool) -> None:
+        """A request ended that had not been submitted yet."""
+        if cancelled:
+            self._cancelled += 1
+        else:
+            self._failed += 1
+
+    def submit(self, entry: Entry) -> None:
+        """Takes a request; it leaves when the link can take it."""
+        self._sequence = entry.sequence
+        self.pending.add(entry)
+        self.outbox.put(entry)
+        if entry.outflow is not None:
+            self.outflows.open(entry.tag, entry.outflow)
+
+    def cancel(self, tag: bytes) -> bool:
+        """The caller waits no more. True: the request has left, and the container should be told."""
+        entry = self.pending.pop(tag, None)
+        if entry is None:
+            return False
+        self._cancelled += 1
+        self.outbox.remove(tag)
+        self.outflows.close(entry.tag)
+        self._leave_open(entry)
+        return entry.sent
+
+    def take_ended(self) -> list[tuple[Any, Any]]:
+        """Who is to be told of an end now, and of which."""
+        ended, self.ended = self.ended, []
+        return ended
+
+    # From the container
+
+    def replied(self, tag: bytes, record: Record) -> None:
+        """A RESPONSE has come."""
+        entry = self.pending.pop(tag, None)
+        if entry is None:
+            self._late += 1
+            if tag not in self.used_ids and len(self.receipts.tags) < MOST_UNTOLD:
+                self.receipts.tags.append(tag)  # nobody will ask for it again
+            return
+        if entry.inflow is not None and not entry.inflow.has_ended:
+            self._end([entry], self.verdicts.unasked)  # items are missing
+            return
+        self._replied += 1
+        self.receipts.tags.append(tag)
+        if entry.resent or not entry.sent:
+            self.outbox.remove(tag)
+        if entry.outflow is not None:
+            self.outflows.close(tag)
+        if entry.digest is not None:
+            self.spent_ids.add(tag)
+            self.used_ids.add(entry)
+        self.ended.append((entry.waiter, record))
+
+    def errored(self, tag: bytes, record: Record) -> None:
+        """An ERROR has come."""
+        code = record[1]
+        entry = self.pending.get(tag)
+        if entry is None:
+            self._late += 1
+        elif code == Code.NO_SESSION or (code == Code.DRAINING and entry.wait):
+            # It has not run: it waits for WELCOME, on this connection or on the successor's.
+            if tag not in self.outbox:
+                # What was sent on an earlier connection may be known to the container from there. A container that
+                # drains knows its past: what it does not run has not run there.
+                entry.sent = code == Code.NO_SESSION and entry.resent
+                self._put_back([entry])
+        else:
+            if code in _ANSWERS:
+                # As a reply, this is what the handler said: the id has had its answer.
+                self.receipts.tags.append(tag)
+            elif entry.digest is None:
+                self.receipts.tags.append(tag)
+            self._end([entry], lambda entry: self.verdicts.from_record(entry, record))
+            if entry.digest is not None:
+                if code in _ANSWERS:
+                    self.spent_ids.add(tag)
+                elif record[2] == _NO and not entry.doubtful and code != Code.ID_REUSED:
+                    self.used_ids.discard(tag)
+
+    def chunk(self, tag: bytes, record: Record, message: Message) -> Record | None:
+        """A CHUNK has come.
+
+        Args:
+            tag: of its request.
+            record: the CHUNK.
+            message: which it was in.
+
+        Returns:
+            What the container is to be told of it: CREDIT behind the last one; CANCEL of one that may not come, whose
+            request has ended.
+        """
+        entry = self.pending.get(tag)
+        if entry is None or entry.inflow is None:
+            return None  # the reader has gone meanwhile
+        entry.started = True
+        inflow = entry.inflow
+        had, had_ended = inflow.received, inflow.has_ended
+        if not (message.is_honest and inflow.arrive(record)):
+            self._end([entry], self.verdicts.unasked)
+            return [Kind.CANCEL]
+        # What comes again has not been asked for: it is no news, and may be a flood.
+        self.fed += inflow.received > had or inflow.has_ended is not had_ended
+        self.bells.append(inflow.bell)
+        return inflow.credit() if inflow.is_end_news else None
+
+    def inflows(self) -> list[tuple[bytes, Inflow]]:
+        """The streams of results that a container may be sending."""
+        return [(entry.tag, entry.inflow) for entry in self.pending.values() if entry.inflow is not None and entry.sent]
+
+    def started(self, tag: bytes) -> None:
+        """The container has told that a handler has begun."""
+        entry = self.pending.get(tag)
+        if entry is not None:
+            entry.started = True
+
+    def undecodable(self, tag: bytes) -> None:
+        """Something that is no record has come under this id."""
+        entry = self.pending.get(tag)
+        if entry is None:
+            self._late += 1
+        else:
+            self._end([entry], self.verdicts.undecodable)
+
+    # From the link
+
+    def lost(self, why: str, *, on_purpose: bool) -> list[bytes]:
+        """The connection is gone. What was sent waits for the next one: only the container knows what became of it.
+
+        But data that goes piece by piece does not go on: nobody could tell which of it was taken.
+
+        Args:
+            why: in words.
+            on_purpose: the container has said that it ends: what it has not answered, it never will.
+
+        Returns:
+            The tags of those that are to be cancelled, should the container be found again.
+        """
+        verdict = self.verdicts.closed if on_purpose else self.verdicts.lost
+        self.outflows.pause()
+        gone = [
+            entry
+            for entry in self.pending.values()
+            if ((on_purpose and not entry.idempotent) or entry.outflow is not None if entry.sent else not entry.wait)
+        ]
+        self._end(gone, lambda entry: verdict(entry, why))
+        return [entry.tag for entry in gone if entry.sent]
+
+    def resume(self, why: str | None, *, instance_changed: bool) -> int:
+        """A container has said WELCOME: what was sent on earlier connections is sent again.
+
+        Args:
+            why: the container does not know of it any more, in words; then only what may run twice is sent.
+            instance_changed: whether that is because it is another instance.
+
+        Returns:
+            How many requests are sent again.
+        """
+        outbox = self.outbox
+        again = [entry for entry in self.pending.values() if entry.sent]
+        if why is not None:
+            gone = [entry for entry in again if not entry.idempotent]
+            self._end(gone, lambda entry: self.verdicts.lost(entry, why, instance_changed=instance_changed))
+            again = [entry for entry in again if entry.idempotent]
+            for entry in again:
+                entry.doubtful = True
+        for entry in again:
+            entry.resent = True
+        self._put_back([entry for entry in again if entry.tag not in outbox])
+        return len(again)
+
+    def hold_back(self) -> None:
+        """The container takes no new requests: one whose parts have not all left is new."""
+        under_way = self.outbox.parts.item
+        if under_way is not None and not _is_old(under_way):
+            self.outbox.stop_parts()
+
+    def receipt(self) -> Record | None:
+        """A RECEIVED, if there is something that the container need not keep; None: not now."""
+        if self.outbox.has_control(Kind.RECEIVED) or not self.receipts.are_news(self.low_water):
+            return None
+        return self.receipts.record(self.low_water, self.message_bytes)
+
+    def in_order(self) -> Outbox:
+        """The outbox, what was put back into it in the order in which it was issued."""
+        if self._disordered:
+            self._disordered = False
+            self.outbox.sort(lambda entry: entry.sequence)
+        return self.outbox
+
+    def old_first(self) -> int:
+        """Puts what the container may have taken in front: if it drains it takes nothing else. Returns how many."""
+        self._disordered = True
+        self.outbox.sort(lambda item: (not _is_old(item), item.sequence))
+        return self.outbox.leading(_is_old)
+
+    def end_all(self, verdict: Callable[[Entry], Exception]) -> None:
+        """The link has ended: so has every request."""
+        self._end(list(self.pending.values()), verdict)
+
+    def expire(self, now: float, verdict: Callable[[Entry, bool], Exception]) -> list[bytes]:
+        """Ends the requests whose deadline has come.
+
+        Args:
+            now: the time.
+            verdict: makes the error; it is told whether some parts of the request have left, and others have not.
+
+        Returns:
+            The tags of those that have left.
+        """
+        expired = self.pending.expired(now)
+        under_way = self.outbox.parts.item
+        left = [entry.tag for entry in expired if entry.sent]
+        for entry in expired:
+            if entry.inflow is not None:
+                entry.inflow.clear()  # a reader that is slow gets nothing after the deadline
+        self._end(expired, lambda entry: verdict(entry, entry is under_way))
+        return left
+
+    def limit_messages(self, size: int) -> None:
+        """The container's limit has become known; requests that were queued before may exceed it."""
+        self.message_bytes = min(self._own_message_bytes, size)
+        new = [entry for entry in self.pending.values() if not (entry.sent or entry.doubtful)]
+        self._end([entry for entry in new if entry.size > self.message_bytes], self.too_large)
+
+    def too_large(self, entry: Entry) -> MessageTooLarge:
+        """The error for a request that one of the sides does not accept."""
+        limit = self.message_bytes
+        text = (
+            f"{entry.what} to {self.verdicts.whom} was not sent: it has {entry.size} bytes, and at most {limit} are"
+            f" accepted; {self.verdicts.if_too_large}"
+        )
+        return MessageTooLarge(text, size=entry.size, limit=limit)
+
+    def statistics(self, *, reconnects: int, attempts: int, rtt: float | None) -> Statistics:
+        """The counters, with those that the link keeps."""
+        return Statistics(
+            issued=self.issued,
+            replied=self._replied,
+            failed=self._failed,
+            cancelled=self._cancelled,
+            in_flight=self.issued - self._replied - self._failed - self._cancelled,
+            late=self._late,
+            resent=self.resent,
+            reconnects=reconnects,
+            attempts=attempts,
+            rtt=rtt,
+        )
+
+    def _put_back(self, entries: list[Entry]) -> None:
+        for entry in entries:
+            self.outbox.put(entry)
+        self._disordered = True
+
+    def _end(self, entries: list[Entry], verdict: Callable[[Entry], Exception]) -> None:
+        for entry in entries:
+            self.pending.pop(entry.tag, None)
+            self.outbox.remove(entry.tag)
+            self.outflows.close(entry.tag)
+            self._failed += 1
+            self._leave_open(entry)
+            self.ended.append((entry.waiter, verdict(entry)))
+
+    def _leave_open(self, entry: Entry) -> None:
+        """A request has ended without its reply. If its caller chose the id, it may be issued again."""
+        if entry.digest is None:
+            return
+        self.used_ids.add(entry)
+        self._open_ids[entry.tag] = None
+        self._open_ids.move_to_end(entry.tag)
+        if len(self._open_ids) > MOST_IDS:
+            oldest, _ = self._open_ids.popitem(last=False)
+            if oldest not in self.pending:
+                # It is forgotten here, and need not be remembered there any longer.
+                self.receipts.tags.append(oldest)

@@ -1,0 +1,1 @@
+"""The role of answering: requests that came, and what was answered."""

@@ -1,0 +1,60 @@
+"""Who is connected to a container: greetings, supersession, and the rule that nothing runs before HELLO."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..wire.records import Record
+
+if TYPE_CHECKING:
+    from ..flow.outbox import Item
+    from .interface import Asker
+
+__all__ = ["Inbox", "Request"]
+
+Request = tuple["Asker", bytes, Record, int]
+"""One REQUEST of who has greeted: who asks, the tag, the record, its share of the message in bytes."""
+
+
+class Inbox:
+    """What one burst of messages asks of the container.
+
+    Attributes:
+        requests: to be started, in order; None stands for one whose CANCEL came behind it in the burst.
+        cancels: engine and tag of each CANCEL, and whether its request was in the burst: it may have come again, and be
+            at work already.
+        departed: engines that said GOODBYE: nobody waits for anything of theirs.
+        malformed: engine and tag of what is no request, though somebody may wait for its reply.
+        refused: engine and ERROR of each request in parts that cannot be taken in.
+        receipts: each RECEIVED: how many requests came before it, engine, low-water mark and tags. It counts when those
+            have been started: one that came again, in front of it, must still be known.
+    """
+
+    __slots__ = ("_placed", "_places", "cancels", "departed", "malformed", "receipts", "refused", "requests")
+
+    def __init__(self) -> None:
+        self.requests: list[Request | None] = []
+        self.cancels: list[tuple[Asker, bytes, bool]] = []
+        self.departed: set[Asker] = set()
+        # The reader that fills these two empties them again, and knows its own class of asker.
+        self.malformed: list[tuple[Any, bytes]] = []
+        self.refused: list[tuple[Any, Item]] = []
+        self.receipts: list[tuple[int, Asker, int, bytes]] = []
+        self._places: dict[tuple[Asker, bytes], int] = {}
+        self._placed = 0
+
+    def cancel(self, peer: Asker, tag: bytes) -> None:
+        """A CANCEL was read: it stops what came before it, and not the same id issued anew behind it."""
+        place = self._find().pop((peer, tag), None)
+        self.cancels.append((peer, tag, place is not None))
+        if place is not None:
+            self.requests[place] = None
+
+    def _find(self) -> dict[tuple[Asker, bytes], int]:
+        """Where each request stands. Most bursts cancel nothing and never ask (0.3 us a request)."""
+        for place in range(self._placed, len(self.requests)):
+            request = self.requests[place]
+            if request is not None:
+                self._places[request[0], request[1]] = place
+        self._placed = len(self.requests)
+        return self._places

@@ -1,0 +1,238 @@
+"""What a container asks of its engine, inside the requests that it works for: the engine's half of its calls."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from ...models import Executed, Status
+from .. import wire
+from ..flow.fragmenter import PART_BYTES
+from ..flow.outbox import Item, Outbox
+from ..flow.window import Window
+from ..wire.kinds import Code, Kind
+from ..wire.records import LINK_TAG
+from .batch import Inbox
+from .reply_cache import ReplyCache
+from .session_state import SLOW_FACTOR, PeerState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ...config import Limits
+    from ...security.allow_list import User
+    from ..flow.outbox import Outgoing
+    from ..requester.nested_calls import Caller, Carrier
+    from ..requester.request import Entry
+    from ..wire.encoder import Encoder
+    from ..wire.records import Record
+    from .interface import Asker
+    from .reply_cache import Room
+
+__all__ = ["ASKED", "Callee"]
+
+ASKED = frozenset({Kind.REQUEST, Kind.CANCEL, Kind.RECEIVED})
+"""What a container says of its calls."""
+
+_NO_PARENT = "the request inside which it is made is not open any more, or never was"
+
+
+class Callee:
+    """The container of one link, as what runs the engine's functions sees it.
+
+    A call is only run inside a request of this link that has not ended. With that its calls end, and what was answered
+    to them is forgotten. What comes before WELCOME does not get here: no answer could leave, and they would pile up
+    from one connection to the next.
+
+    Args:
+        name: what the container is called.
+        remote_id: the id under which the worker knows it.
+        limits: the engine's bounds.
+        encoder: writes the records.
+        room: what all links of a worker keep together.
+
+    Attributes:
+        owner: whoever carries what waits in the outbox; the protocol only keeps it.
+        pending: the requests of the link that have not ended.
+        window: how much the container lets its engine send: answers count against it, as requests do.
+        inbox: what the container has asked since this was last emptied.
+        has_asked: whether it has asked anything.
+        credit: calls that were taken, and not yet counted against a flood.
+    """
+
+    def __init__(self, name: str, remote_id: UUID, limits: Limits, encoder: Encoder, room: Room) -> None:
+        self.name = name
+        self.remote_id: UUID | None = remote_id
+        self.user: User | None = None  # allow-lists are for engines
+        self.caller: Caller | None = None
+        self.calls: Carrier | None = None
+        self.state = PeerState.CONNECTED
+        self.in_flight = self.bytes_in_flight = self.large_in_flight = 0
+        self.message_bytes = min(limits.message_bytes, PART_BYTES)
+        self.outbox = Outbox(limits.batch_records)
+        self.replies = ReplyCache(limits, room)
+        self.owner: Any = None
+        self.pending: Mapping[bytes, Entry] = {}
+        self.window = Window()
+        self.inbox = Inbox()
+        self.has_asked = False
+        self.credit = 0
+        self.most = limits.in_flight
+        """So many calls may run at once."""
+        self._limits = limits
+        self._encoder = encoder
+        self._room = room
+        self._inside: list[bytes] = []  # the parent of each request in the inbox
+        self._parents: dict[bytes, tuple[bytes, int]] = {}  # that of each call that is known, and the call's number
+        self._open: dict[bytes, dict[bytes, None]] = {}  # parents, and their calls that are known
+        self._highest = 0
+
+    # From the container
+
+    def receive(self, tag: bytes, record: Record, share: int) -> bool:
+        """One record of a call, with its share of the message in bytes; False: it means nothing to this side."""
+        kind, inbox = record[0], self.inbox
+        if (kind == Kind.RECEIVED) != (tag == LINK_TAG):
+            return False
+        self.has_asked = True
+        if kind == Kind.REQUEST:
+            self._inside.append(record.pop().bytes)
+            inbox.requests.append((self, tag, record, share))
+        elif kind == Kind.CANCEL:
+            inbox.cancel(self, tag)
+            self._forget(tag)
+            self.outbox.remove(tag)
+            self.replies.acknowledge(0, tag)
+        else:
+            inbox.receipts.append((len(inbox.requests), self, record[1], record[2]))
+        return True
+
+    def misread(self, tags: Sequence[bytes]) -> None:
+        """Calls could not be read."""
+        for tag in tags:
+            self.has_asked = True  # so that somebody looks whether it is a flood
+            text = "the call is malformed, or beyond the engine's Limits (depth, items, batch_records)"
+            self._refuse(tag, Code.MALFORMED, Executed.NO, text)
+
+    def asked(self) -> tuple[Inbox, list[Entry]]:
+        """What is to be run and ended now, and the requests inside which a call was made for the first time."""
+        inbox, self.inbox = self.inbox, Inbox()
+        inside, self._inside = self._inside, []
+        self.has_asked = False
+        parents: list[Entry] = []
+        receipts, inbox.receipts = deque(inbox.receipts), []
+        for place, (request, parent) in enumerate(zip(inbox.requests, inside, strict=True)):
+            while receipts and receipts[0][0] <= place:
+                inbox.receipts.append(self._received(*receipts.popleft()))
+            if request is None:
+                continue  # its CANCEL stood behind it
+            _, tag, record, _ = request
+            entry = self.pending.get(parent)
+            if entry is None or not entry.sent:
+                inbox.requests[place] = None
+                # What comes again may have run before its parent ended, and has been forgotten since.
+                executed = Executed.NO if record[1] > self._highest else Executed.UNKNOWN
+                self._refuse(tag, Code.CANCELLED, executed, _NO_PARENT)
+                continue
+            self.credit += 1
+            self._highest = max(self._highest, record[1])
+            if tag in self._parents:
+                continue
+            if parent not in self._open:
+                self._open[parent] = {}
+                parents.append(entry)
+            self._open[parent][tag] = None
+            self._parents[tag] = parent, record[1]
+        inbox.receipts += [self._received(*receipt) for receipt in receipts]
+        return inbox, parents
+
+    def next_outgoing(self, now: float) -> Outgoing | None:
+        """The next message with answers, marked as sent by :meth:`sent`; None: nothing may leave now."""
+        return self.outbox.cut(now) if self.outbox and self.window.has_room() else None
+
+    def sent(self, outgoing: Outgoing) -> None:
+        """The transport has taken a message with answers."""
+        self.window.sent(outgoing.size)
+
+    def parent_of(self, tag: bytes) -> UUID | None:
+        """The request inside which a call was made; None: that has ended."""
+        known = self._parents.get(tag)
+        return None if known is None else UUID(bytes=known[0])
+
+    @property
+    def is_flooded(self) -> bool:
+        """Whether more is asked than any container does that reads its answers, and acknowledges them."""
+        most = self.replies.most_of_its_own
+        return (
+            len(self._parents) > most
+            or len(self.outbox) > most
+            or self.outbox.bytes > SLOW_FACTOR * self._limits.queued_bytes
+        )
+
+    # From the link
+
+    def close(self, parent: bytes) -> None:
+        """A request has ended: whatever was asked inside it is to end too, and is not known any more."""
+        tags = self._open.pop(parent, {})
+        for tag in tags:
+            del self._parents[tag]
+            self.outbox.remove(tag)
+            self.inbox.cancels.append((self, tag, False))
+            self.has_asked = True
+        self.replies.acknowledge(0, b"".join(tags))
+        # If its caller issues the request again under its id, what is not known of its calls is no reason to run them.
+        self.replies.stale_below = max(self.replies.stale_below, self._highest + 1)
+
+    def greeted(self, limits: Mapping[str, int], *, known: bool) -> None:
+        """The container has said WELCOME: it asks again for what it has not got.
+
+        Args:
+            limits: what it accepts.
+            known: whether it is the same as before, and knows the session. Else its calls are not known to it any
+                more, and its new ones are numbered anew.
+        """
+        self.message_bytes = min(self._limits.message_bytes, limits.get("message_bytes", PART_BYTES), PART_BYTES)
+        self.outbox.clear()
+        self.outbox.accept(limits, self._limits.batch_records)
+        if not known:
+            for parent in list(self._open):
+                self.close(parent)
+            self._highest = 0
+            self.replies.clear()
+            self.replies = ReplyCache(self._limits, self._room)
+
+    def end(self) -> None:
+        """The link has ended."""
+        self.state = PeerState.CLOSED
+        self.inbox, self._inside = Inbox(), []
+        self.inbox.departed.add(self)
+        self.has_asked = True
+        self._open.clear()
+        self._parents.clear()
+        self.outbox.clear()
+        self.replies.clear()
+
+    def tell_started(self, tag: bytes) -> None:
+        """Tells the container that a function has begun."""
+        if tag in self._parents:
+            self.outbox.put_control(self._encoder.pack([Kind.STARTED]), tag)
+
+    def _received(self, place: int, asker: Asker, low_water: int, tags: bytes) -> tuple[int, Asker, int, bytes]:
+        """A RECEIVED of the inbox; returns it with all that the container needs no more."""
+        # A broken connection may have taken one along, and the requests inside which it was called may go on for ever.
+        gone = itertools.takewhile(lambda known: known[1][1] < low_water, self._parents.items())
+        tags += b"".join(tag for tag, _ in gone)
+        for (tag,) in wire.TAG.iter_unpack(tags):
+            self._forget(tag)
+        return place, asker, low_water, tags
+
+    def _forget(self, tag: bytes) -> None:
+        """A call has been answered, or cancelled: nobody asks for it again."""
+        known = self._parents.pop(tag, None)
+        if known is not None:
+            self._open[known[0]].pop(tag, None)
+
+    def _refuse(self, tag: bytes, code: int, executed: Executed, text: str) -> None:
+        self.outbox.put(Item(tag, self._encoder.pack(wire.error(code, executed, Status.RUNNING, text))))

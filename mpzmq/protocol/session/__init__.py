@@ -1,0 +1,1 @@
+"""The container's half: the sessions of its engines."""

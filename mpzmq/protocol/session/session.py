@@ -1,0 +1,372 @@
+"""The container's half of the protocol: the session of one engine, on whatever connections it gets."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from ...errors import ConnectionLost
+from ..flow.outbox import Outbox, Outgoing
+from ..flow.reassembler import Assembler
+from ..flow.receive_stream import Inflow, Overdraft
+from ..flow.stream_scheduler import Outflows
+from ..flow.window import CONTROL_RESERVE, ReadCounter
+from ..responder.reply_cache import ReplyCache
+from ..wire.kinds import Kind
+from ..wire.records import BATCH_BYTES, LINK_TAG
+
+if TYPE_CHECKING:
+    from ...config import Limits
+    from ...security.allow_list import User
+    from ..requester.nested_calls import Caller, Carrier
+    from ..responder.reply_cache import Room
+    from ..wire.encoder import Encoder
+    from ..wire.records import Record
+from ..responder.session_state import PEER_TRANSITIONS, SLOW_FACTOR, PeerSignal, PeerState
+
+__all__ = ["Peer", "Session"]
+
+Session = tuple[str | None, UUID]
+"""The public key of an engine (None: there is no security), and the id that it has chosen for its session."""
+
+
+ASK_SHARE = 4
+"""The part of ``Limits.queued_bytes`` after which the engine is asked for a sign that it has read so far."""
+
+
+FEWEST_BETWEEN_MARKS = 16
+"""Messages: ECHO is one, too, and with a small window it would make the next MARK due."""
+
+
+STREAM_SHARE = 64
+
+
+FEWEST_STREAM_BYTES = 16 * 1024
+"""The part of what is left of ``Limits.queued_bytes`` that one more stream of data gets, and the least of it."""
+
+
+OLD_ROUTES = 8
+"""How many connections that were superseded are remembered, to drop what still arrives from them."""
+
+
+LONGEST_NAME = 256
+"""Characters of what an engine calls itself that are kept: sessions outlive their connections, and may be many."""
+
+
+class Peer:
+    """One engine, as the container knows it.
+
+    Attributes:
+        session: the id of the engine's session, and whom the container has authenticated: one user's session is never
+            another's, whatever it says.
+        user: what that user may do; None: there is no security.
+        route: the routing id of its newest connection; replies go there only.
+        name: what the engine calls itself.
+        in_flight: how many of its requests run.
+        bytes_in_flight: the size of those, without the large ones.
+        large_in_flight: the size of the large ones.
+        assembler: what comes from it in parts.
+        replies: what it was answered and has not acknowledged.
+        outflows: the streams of results that it gets.
+        inflows: the streams of data that come from it.
+        overdraft: which of them holds an item beyond its credit.
+        stream_limits: items and bytes of one stream that may leave before its first CREDIT.
+        heard_at: when it was last heard.
+        stalled_since: when its connection took no message for the first time since it took one; None: it takes them.
+        most_calls: so many calls of the container's handlers it takes at once; 0: it knows no calls.
+        caller: those that were made; None: none was yet.
+        calls: carries them out; the protocol only keeps it.
+        has_sent: whether a reply, or word of a drain, has left since the last PING: only a PONG shows that it was read.
+    """
+
+    remote_id: UUID | None = None  # an engine has a session, and no id of that kind
+
+    def __init__(self, session: Session, limits: Limits, encoder: Encoder, room: Room, bells: list[Any]) -> None:
+        self.session = session
+        self.user: User | None = None
+        self.state = PeerState.DETACHED
+        self.route = b""
+        self.number = -1
+        self.name = ""
+        self.in_flight = self.bytes_in_flight = self.large_in_flight = self.most_calls = 0
+        self.assembler = Assembler(limits.message_bytes)
+        self.replies = ReplyCache(limits, room)
+        self._bells = bells
+        self.inflows: dict[bytes, Inflow] = {}
+        self.overdraft = Overdraft()
+        self.stream_limits = 0, 0
+        self._stream_bytes = 0  # that the inflows may hold
+        self.caller: Caller | None = None
+        self.calls: Carrier | None = None
+        self.has_sent = False
+        self.stalled_since: float | None = None
+        self.message_bytes = limits.message_bytes
+        self._interval = self.heard_at = self._pinged_at = 0.0
+        self._unanswered = 0
+        self._given = self._read = 0  # bytes on this connection: sent, and known to be read
+        # In order: each MARK that was not echoed yet, what had been sent before it, and messages and bytes read.
+        self._marks: dict[int, tuple[int, int, int]] = {}
+        self._marked_at = 0, 0  # messages and bytes that were read when the last was due
+        self._limits = limits
+        self._encoder = encoder
+        self._old_routes: deque[bytes] = deque()
+        self.outbox = Outbox(limits.batch_records)
+        self.outflows = Outflows(limits, bells, self.outbox, in_turn=False)
+        self._reads = ReadCounter(limits.window, limits.queued_bytes)
+
+    def signal(self, signal: PeerSignal) -> None:
+        """Something has happened to the session."""
+        self.state = PEER_TRANSITIONS.get((self.state, signal), self.state)
+
+    def greet(self, route: bytes, hello: Record, now: float) -> list[bytes]:
+        """A HELLO with a newer connection number: this connection supersedes the older ones.
+
+        Returns:
+            Routes too old to be remembered any longer.
+        """
+        _, _, _, self.number, name, interval, limits = hello
+        self.name = name[:LONGEST_NAME]
+        # A connection that is gone is only found by asking: nobody is left alone for ever, whatever it says.
+        self._interval = min(interval, self._limits.reply_ttl)
+        if self.route and self.route != route:
+            self._old_routes.append(self.route)
+        self.route = route
+        self.message_bytes = min(self._limits.message_bytes, limits.get("message_bytes", self._limits.message_bytes))
+        self.outbox.accept(limits, self._limits.batch_records)
+        self.outbox.clear_control()
+        self.outflows.accept(limits, self._limits.batch_records)
+        self.stream_limits = limits.get("stream_items", 0), limits.get("stream_bytes", 0)
+        self._break_streams()
+        self.assembler.restart()
+        self._reads = ReadCounter(self._limits.window, self._limits.queued_bytes)
+        self.heard_at = self._pinged_at = now
+        self._unanswered = 0
+        self._given = self._read = 0
+        self._marks.clear()
+        self._marked_at = 0, 0
+        self.stalled_since = None
+        # It will ask again for what it has not got.
+        self.has_sent = True
+        self.most_calls = limits.get("calls", 0)
+        if self.caller is not None:
+            self.caller.greeted(self.message_bytes, limits)
+        self.signal(PeerSignal.HELLO)
+        return [self._old_routes.popleft() for _ in range(len(self._old_routes) - OLD_ROUTES)]
+
+    @property
+    def routes(self) -> list[bytes]:
+        """All routes that are remembered."""
+        return [*self._old_routes, self.route]
+
+    def heard(self, size: int, now: float) -> bool:
+        """A message of ``size`` bytes was read from the engine's connection.
+
+        Returns:
+            Whether the engine has to hear soon how much was read, or its window closes.
+        """
+        self.heard_at = now
+        reads = self._reads
+        reads.read(size)
+        return reads.is_report_due or self._has_read_much
+
+    @property
+    def is_heedless(self) -> bool:
+        """Whether the engine sends more than its window allows: it does not read what it is told.
+
+        Whoever has not read a MARK can have sent no more than was open to it before, and a few messages behind.
+        """
+        if not self._marks:
+            return False
+        _, messages, size = next(iter(self._marks.values()))
+        reads, limits = self._reads, self._limits
+        if reads.messages - messages > limits.window + 2 * CONTROL_RESERVE:
+            return True
+        return reads.bytes - size > limits.queued_bytes + limits.message_bytes + 2 * CONTROL_RESERVE * BATCH_BYTES
+
+    def pong(self) -> None:
+        """Answers a PING."""
+        self._reads.reported()
+        self.control([Kind.PONG, self.number, self._reads.messages, self._reads.bytes])
+
+    def control(self, record: Record, tag: bytes = LINK_TAG) -> bool:
+        """Queues a record of the link; False: it replaces one of its kind and tag that waits."""
+        return self.outbox.put_control(self._encoder.pack(record), tag)
+
+    def has_room(self, size: int) -> bool:
+        """Whether a reply of this size may wait, too, while the connection takes nothing."""
+        return not len(self.outbox) or self._waiting + size <= SLOW_FACTOR * self._limits.queued_bytes
+
+    @property
+    def is_flooded(self) -> bool:
+        """Whether even the small answers, in place of those that had no room, have become too many."""
+        return self._waiting > (SLOW_FACTOR + 1) * self._limits.queued_bytes
+
+    def is_deaf(self, since: float) -> bool:
+        """Whether too much waits, and the connection has taken nothing since a time. A slow engine is no deaf one."""
+        stalled = self.stalled_since is not None and self.stalled_since <= since
+        return stalled and self._waiting + self.outbox.parts.remaining > self._limits.queued_bytes
+
+    @property
+    def _waiting(self) -> int:
+        """Bytes that wait, but for those of what is on its way in parts."""
+        return self.outbox.bytes + self.outbox.large_bytes
+
+    def is_ping_due(self, now: float) -> bool:
+        """Whether the engine was silent for two of its own intervals: it should have sent a PING."""
+        return self.state is PeerState.CONNECTED and now - max(self.heard_at, self._pinged_at) >= 2 * self._interval
+
+    def is_over(self, before: float) -> bool:
+        """Whether the connection is gone, nothing runs, and the engine was not heard since a time."""
+        return self.state is PeerState.DETACHED and not self.in_flight and self.heard_at < before
+
+    def ping(self, now: float) -> None:
+        """Asks for a sign of life; a connection that is gone does not take it."""
+        self._pinged_at = now
+        self.has_sent = False
+        self._unanswered += self.control([Kind.PING, self.number])
+
+    def ponged(self) -> None:
+        """The engine has answered a PING, and so has read everything that was sent before it."""
+        self._unanswered = max(0, self._unanswered - 1)
+
+    @property
+    def has_read_all(self) -> bool:
+        """Whether the engine is known to have every reply that it may ask for."""
+        if self.state is PeerState.DETACHED:
+            return not self.replies.has_unsettled
+        return not (self.outbox or self._unanswered or self.has_sent)
+
+    @property
+    def should_be_asked(self) -> bool:
+        """Whether only a PING can show that the engine has every reply."""
+        return self.state is PeerState.CONNECTED and self.has_sent and not (self.outbox or self._unanswered)
+
+    @property
+    def stream_room(self) -> int:
+        """Bytes that one more stream of data may hold: a part of what all those of the engine have left."""
+        left = self._limits.queued_bytes - self._stream_bytes
+        return min(self._limits.stream_bytes, max(left // STREAM_SHARE, min(left, FEWEST_STREAM_BYTES)))
+
+    def open_inflow(self, tag: bytes) -> None:
+        """A stream of data is to come, under the tag of its request: its room is set aside."""
+        inflow = self.inflows[tag] = Inflow(self._limits.stream_items, self.stream_room)
+        self._stream_bytes += inflow.window_bytes
+
+    def close_inflow(self, tag: bytes) -> None:
+        """Its handler has ended."""
+        inflow = self.inflows.pop(tag)
+        self.assembler.forget(tag)  # an item of it, in parts
+        self._stream_bytes -= inflow.window_bytes
+        self.overdraft.release(inflow)
+
+    def _break_streams(self) -> None:
+        """The connection has ended: data that came piece by piece ends with it, results wait for the next one."""
+        for tag, inflow in self.inflows.items():
+            failure = inflow.break_off(ConnectionLost, f"the connection to engine {self.name!r} was lost")
+            if failure is not None:
+                self._bells.append(inflow.bell)
+                self.overdraft.release(inflow)
+                self.outflows.fail(tag, failure)
+        self.outflows.pause()
+
+    def tell_started(self, tag: bytes) -> None:
+        """Tells the engine that a request is at work: if the connection breaks, it knows that it has run."""
+        self.control([Kind.STARTED], tag)
+
+    def sent(self, outgoing: Outgoing) -> None:
+        """The transport has taken a message."""
+        self._given += outgoing.size
+        if outgoing.part:
+            self.outbox.left(outgoing)
+        if self.stalled_since is not None and not (self._is_held_back or self.outbox.parts.is_held_back):
+            self.stalled_since = None
+        if outgoing.items:
+            self.has_sent = True
+            if self.caller is not None:
+                self.caller.sent(outgoing)
+
+    def parent_of(self, tag: bytes) -> UUID | None:
+        """The request inside which another was made: an engine's stands by itself."""
+        return None
+
+    def taken(self, size: int) -> None:
+        """The engine has read so many bytes of parts."""
+        if self.outbox.parts.taken(size):
+            self.stalled_since = None
+
+    def echoed(self, mark: int) -> bool:
+        """The engine has read everything that was sent before a MARK; False: it knows no such mark."""
+        if mark not in self._marks:
+            return False
+        for older in list(self._marks):  # what stands in front of it has been read, too
+            self._read, _, _ = self._marks.pop(older)
+            if older == mark:
+                break
+        self.stalled_since = None
+        return True
+
+    @property
+    def _has_read_much(self) -> bool:
+        """Whether a quarter of the window was read since the last MARK, so that the next shows who heeds it."""
+        messages, size = self._marked_at
+        reads, limits = self._reads, self._limits
+        enough = max(FEWEST_BETWEEN_MARKS, limits.window // 4)
+        return reads.messages - messages >= enough or reads.bytes - size >= max(BATCH_BYTES, limits.queued_bytes // 4)
+
+    @property
+    def _is_mark_due(self) -> bool:
+        share = self._limits.queued_bytes // ASK_SHARE
+        if self._given - self._read <= share and not self._has_read_much:  # nearly always
+            return False
+        asked = next(reversed(self._marks.values()))[0] if self._marks else self._read
+        due = self._given - asked > share or self._has_read_much
+        return due and not self.outbox.has_control(Kind.MARK)
+
+    @property
+    def _is_held_back(self) -> bool:
+        """Whether the engine has so much to read that it gets no more: libzmq would take 1,000 messages of any size."""
+        return self._given - self._read > self._limits.queued_bytes
+
+    def refuse(self, outgoing: Outgoing) -> None:
+        """The transport did not take a message: it goes first next time."""
+        if self.caller is not None and self.caller.take_back(outgoing):
+            return
+        if outgoing.items or outgoing.control or outgoing.part:
+            self.outbox.take_back(outgoing)
+        else:
+            self.outflows.take_back(outgoing)
+
+    def detach(self) -> None:
+        """The connection is gone: what has not left is in ``replies``, if it has to be kept at all."""
+        self.signal(PeerSignal.UNREACHABLE)
+        self.outbox.clear()
+        self._break_streams()
+        self.assembler.restart()
+
+    def next_outgoing(self, now: float) -> Outgoing | None:
+        """The next message for the engine; None: nothing waits, or there is no connection."""
+        if self.state is not PeerState.CONNECTED:
+            return None
+        if self._reads.is_report_due:
+            self._reads.reported()
+            self.control([Kind.ACK, self._reads.messages, self._reads.bytes])
+        if self._is_mark_due:
+            # No engine can echo what it has not read, since it cannot guess it. Always five bytes, as MessagePack.
+            mark = random.randrange(1 << 31, 1 << 32)
+            self._marks[mark] = self._given, self._reads.messages, self._reads.bytes
+            self._marked_at = self._reads.messages, self._reads.bytes
+            self.control([Kind.MARK, mark])
+        if self._is_held_back:
+            if self.stalled_since is None and len(self.outbox):
+                self.stalled_since = now
+            return self.outbox.cut(now, most=0)
+        outgoing = self.outbox.cut(now)
+        if outgoing is None and self.caller is not None:
+            outgoing = self.caller.next_outgoing(now)
+        if outgoing is None and self.outflows:
+            outgoing = self.outflows.cut(now)
+        if outgoing is None and self.stalled_since is None and self.outbox.parts.is_held_back:
+            self.stalled_since = now
+        return outgoing

@@ -1,0 +1,351 @@
+"""Who is connected to a container: greetings, supersession, and the rule that nothing runs before HELLO."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ...models import Executed, Status
+from .. import wire
+from ..flow.reassembler import Outcome
+from ..responder.reply_cache import Room
+from ..responder.session_state import PeerSignal, PeerState
+from ..wire.encoder import Encoder
+from ..wire.kinds import Code, Goodbye, Kind
+from ..wire.records import LINK_TAG, Frames, Record
+from .session import Peer, Session
+from .sessionless import Strays
+from .uploads import REFUSED, Uploads
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from ...config import Limits
+    from ...security.allow_list import User
+    from ..requester.nested_calls import Caller, Carrier
+    from ..responder.batch import Inbox
+    from ..wire.messages import Message
+
+__all__ = ["Sessions"]
+
+_OF_ITS_CONNECTION = frozenset({Kind.CHUNK, Kind.CREDIT, Kind.PART, Kind.TAKEN, Kind.PING, Kind.PONG, Kind.ECHO})
+"""What speaks of the connection that it has come on. Where that is gone, it is old when it is read: a CREDIT would let
+a stream go on where the engine was then, and the next connection begins anew with all of them."""
+
+
+class Sessions:
+    """All engines that a container knows.
+
+    Attributes:
+        instance: the id of this incarnation of the container.
+        status: its run state, as WELCOME and ERROR tell it.
+        draining: why it takes no new work; None while it does.
+        uploads: requests that come in parts.
+        strays: connections that have no session, and what they are told.
+        heedless: connections that send more than they may, to be cut.
+        given_up: connections that do not take messages, and what each is to be told once it does.
+        dirty: peers that have something to send.
+        bells: of streams that have got something: items, credit, or their end.
+        answered: whose calls to their engines have ended, until those who made them are told.
+        calls: carries out the calls of handlers to their engines; the protocol only keeps it.
+        ignored: messages and records that meant nothing.
+        undeliverable: replies that no engine has acknowledged.
+    """
+
+    def __init__(self, instance: UUID, name: str, interval: float, limits: Limits) -> None:
+        self.instance = instance
+        self.status = Status.RUNNING
+        self.draining: str | None = None
+        self.strays = Strays(limits)
+        self.heedless: list[bytes] = []
+        self.given_up: dict[bytes, Frames] = {}
+        self.dirty: dict[Peer, None] = {}
+        self.bells: list[Any] = []
+        self.answered: dict[Caller, None] = {}
+        self.calls: Carrier | None = None
+        self.ignored = self.undeliverable = 0
+        self.encoder = Encoder(limits)
+        self._name = name
+        self._interval = interval
+        self._limits = limits
+        self._room = Room(limits)
+        self.uploads = Uploads(limits, lambda *facts: self.encoder.pack(self.error_record(*facts)))
+        self._peers: dict[Session, Peer] = {}
+        self._by_route: dict[bytes, Peer] = {}
+        self._gone: list[tuple[Peer, float]] = []
+
+    def all(self) -> list[Peer]:
+        """The engines that are known, connected or not."""
+        return list(self._peers.values())
+
+    def connected(self) -> list[Peer]:
+        """The engines that are connected now."""
+        return [peer for peer in self._peers.values() if peer.state is PeerState.CONNECTED]
+
+    def receive(self, route: bytes, message: Message, inbox: Inbox, now: float, user: User | None = None) -> None:
+        """One message from one connection, decoded; what has to be run goes into ``inbox``.
+
+        Args:
+            route: the connection.
+            message: what came.
+            inbox: takes what has to be run.
+            now: the time.
+            user: who was authenticated on the connection; None: there is no security.
+        """
+        self.ignored += message.ignored
+        peer = self._by_route.get(route)
+        request, requests = Kind.REQUEST, inbox.requests
+        known = peer is not None and peer.route == route
+        if known:
+            assert peer is not None
+            if peer.heard(message.size, now):
+                self.dirty[peer] = None
+                if peer.is_heedless:
+                    self._cut(route)
+                    return
+        elif self.strays.is_too_much(route):
+            self._cut(route)
+            return
+        share = message.size // (len(message.records) or 1)
+        for tag, record in message.records:
+            kind = record[0]
+            if kind == request and known and tag != LINK_TAG:
+                requests.append((peer, tag, record, share))  # type: ignore[arg-type]
+            elif kind == Kind.HELLO:
+                self._hello(route, record, now, user)
+                peer = self._by_route.get(route)
+                known = peer is not None and peer.route == route
+            elif peer is None:
+                self._stray(route, tag, kind)
+            elif not known or (kind in _OF_ITS_CONNECTION and peer.state is PeerState.DETACHED):
+                self.ignored += 1
+            elif kind == Kind.RECEIVED:
+                inbox.receipts.append((len(requests), peer, record[1], record[2]))
+            elif kind == Kind.CANCEL:
+                peer.overdraft.release(peer.inflows.get(tag))
+                inbox.cancel(peer, tag)
+                self.uploads.cancel(peer, tag)
+            elif kind == Kind.PART:
+                outcome = self.uploads.part(peer, tag, record, now, requests, inbox.refused)
+                self.ignored += outcome is Outcome.DROPPED
+                self.dirty[peer] = None
+                whole, self.uploads.chunk = self.uploads.chunk, None
+                is_sound = whole is None or self._chunk(peer, tag, whole.records[0][1], whole)
+                if not is_sound or (outcome in REFUSED and tag in peer.inflows):  # its handler waits for the rest
+                    self._cut(route)
+                    return
+            elif kind == Kind.TAKEN:
+                peer.taken(record[1])
+                self.dirty[peer] = None
+            elif kind == Kind.PING:
+                if record[1] == peer.number:
+                    peer.pong()
+                    self.dirty[peer] = None
+            elif kind == Kind.GOODBYE:
+                self.forget(peer, PeerSignal.GOODBYE)
+                inbox.departed.add(peer)
+                peer, known = None, False
+            elif kind == Kind.PONG:
+                if record[1] == peer.number:
+                    peer.ponged()
+            elif kind == Kind.ECHO:
+                if peer.echoed(record[1]):
+                    self.dirty[peer] = None
+            elif kind == Kind.CHUNK:
+                if not self._chunk(peer, tag, record, message):
+                    self._cut(route)
+                    return
+            elif kind == Kind.CREDIT:
+                if peer.outflows.credit(tag, *record[1:]):
+                    self.dirty[peer] = None
+            elif peer.caller is None or not peer.caller.receive(tag, record, share):
+                self.ignored += 1
+        if message.astray or (message.malformed and known and peer.caller is not None):  # type: ignore[union-attr]
+            self._undecodable(peer if known else None, message)
+        if message.malformed and not known:
+            error = self.malformed()
+            for tag in message.malformed:
+                self.strays.answer(route, tag, error)
+        elif message.malformed:
+            inbox.malformed += [(peer, tag) for tag in message.malformed]
+
+    def _chunk(self, peer: Peer, tag: bytes, record: Record, message: Message) -> bool:
+        """Items of a stream have come; False: they may not."""
+        inflow = peer.inflows.get(tag)
+        if inflow is None:
+            return True  # its handler has ended
+        if not (message.is_honest and inflow.arrive(record) and peer.overdraft.allows(inflow)):
+            return False
+        self.bells.append(inflow.bell)
+        if inflow.is_end_news:
+            peer.control(inflow.credit(), tag)
+            self.dirty[peer] = None
+        return True
+
+    def _undecodable(self, peer: Peer | None, message: Message) -> None:
+        """Something is no record that may be the reply to a call."""
+        for tag in message.astray:
+            if peer is None or peer.caller is None or not peer.caller.undecodable(tag):
+                self.ignored += 1
+        if peer is not None and peer.caller is not None:
+            message.malformed = [tag for tag in message.malformed if not peer.caller.undecodable(tag)]
+
+    def malformed(self) -> bytes:
+        """The ERROR for what is no request, packed."""
+        text = "the request is malformed, or beyond the container's Limits (depth, items, batch_records)"
+        return self.encoder.pack(self.error_record(Code.MALFORMED, Executed.NO, text))
+
+    def error_record(self, code: int, executed: Executed, text: str, detail: dict[str, object] | None = None) -> Record:
+        """An ERROR record."""
+        return wire.error(code, executed, self.status, text, detail)
+
+    def take_care(self, now: float) -> None:
+        """What is due every now and then: asks silent engines for a sign of life, forgets what is old."""
+        before = now - self._limits.reply_ttl
+        self._room.share()
+        for peer in list(self._peers.values()):
+            peer.replies.now = now
+            if len(peer.replies):
+                peer.replies.expire(before)
+            if self.uploads.take_care(peer, now):
+                self.dirty[peer] = None
+            if peer.is_ping_due(now):
+                peer.ping(now)
+                self.dirty[peer] = None
+            elif peer.is_over(before):
+                self.forget(peer, PeerSignal.FORGOTTEN)
+            elif peer.caller is not None and peer.state is PeerState.DETACHED and peer.heard_at < before:
+                # What runs for it may go on, but not wait for it for ever.
+                peer.caller.lost("the engine was not heard for Limits.reply_ttl")
+
+    def farewell(self, code: int, text: str) -> None:
+        """Says GOODBYE to everybody, now and to whoever still comes."""
+        self.draining = text
+        for peer in self.connected():
+            peer.control([Kind.GOODBYE, code, text])
+            # What it sent before it read this is under way: only a PONG behind it shows that nothing more comes.
+            peer.has_sent = peer.has_sent or code == Goodbye.DRAINING
+            self.dirty[peer] = None
+
+    def confirm(self, now: float) -> bool:
+        """Asks engines for a sign that they have read everything; False: some have not given it yet."""
+        for peer in self._peers.values():
+            if peer.should_be_asked:
+                peer.ping(now)
+                self.dirty[peer] = None
+        return all(peer.has_read_all for peer in self._peers.values())
+
+    def turn_away(self, route: bytes, code: int, text: str) -> None:
+        """A connection gets no session, and is told why."""
+        self.strays.answer(route, LINK_TAG, self.encoder.pack([Kind.GOODBYE, code, text]))
+
+    def _cut(self, route: bytes) -> None:
+        """A connection floods. It loses no more than that: what its engine has asked goes on, if it has one."""
+        self.ignored += 1
+        self.heedless.append(route)
+        peer = self._by_route.get(route)
+        if peer is not None and peer.route == route:
+            peer.detach()
+            self.dirty.pop(peer, None)
+            self._leave_routes(peer, [route])
+
+    def abandoned(self, now: float) -> list[tuple[Peer, bytes]]:
+        """The streams of engines that are away for so long that their sessions would be forgotten but for them."""
+        before = now - self._limits.reply_ttl
+        gone = [peer for peer in self._peers.values() if peer.state is PeerState.DETACHED and peer.heard_at < before]
+        return [(peer, tag) for peer in gone for tag in peer.outflows]
+
+    def give_up(self, peer: Peer) -> None:
+        """An engine does not read its replies: it loses them, and its connection, but not what it has asked.
+
+        Whatever it sends next is answered with NO_SESSION. It dials again, and asks again: nothing runs twice. But it
+        may have nothing to send, and wait for a PONG that was lost with the replies: so it is told in any case.
+        """
+        error = self.error_record(Code.NO_SESSION, Executed.NO, "the engine did not read its replies")
+        self.given_up[peer.route] = [LINK_TAG, self.encoder.pack(error)]
+        peer.detach()
+        peer.replies.bury_all()
+        self.dirty.pop(peer, None)
+        self._leave_routes(peer, peer.routes)
+
+    def cut_off(self, peer: Peer, text: str) -> None:
+        """An engine may not talk to the container any more: it is told, as soon as its connection takes it."""
+        self.given_up[peer.route] = self.not_allowed(text)
+        self.forget(peer, PeerSignal.NOT_ALLOWED)
+
+    def not_allowed(self, text: str) -> Frames:
+        """What an engine is told that may not talk to the container."""
+        return [LINK_TAG, self.encoder.pack([Kind.GOODBYE, Goodbye.NOT_ALLOWED, text])]
+
+    def forget(self, peer: Peer, why: PeerSignal) -> None:
+        """Ends a session."""
+        peer.signal(why)
+        peer.assembler.restart()
+        if peer.caller is not None:
+            peer.caller.closed(why.value)
+        self.undeliverable += peer.replies.clear()
+        self._peers.pop(peer.session, None)
+        self.dirty.pop(peer, None)
+        self._leave_routes(peer, peer.routes)
+
+    def _hello(self, route: bytes, record: Record, now: float, user: User | None) -> None:
+        _, versions, chosen, number, *_ = record
+        session = (None if user is None else user.key, chosen)
+        if wire.VERSION not in versions:
+            text = f"this container speaks version {wire.VERSION} of the protocol, not any of {versions[:8]}"
+            self.turn_away(route, Goodbye.VERSION, text)
+            return
+        peer = self._peers.get(session)
+        resumed = peer is not None
+        if peer is None:
+            if len(self._peers) >= self._limits.sessions and not self._make_room():
+                text = f"this container serves {self._limits.sessions} engines already (Limits.sessions)"
+                self.turn_away(route, Goodbye.TOO_MANY_SESSIONS, text)
+                return
+            peer = self._peers[session] = Peer(session, self._limits, self.encoder, self._room, self.bells)
+            peer.user, peer.calls = user, self.calls
+            peer.replies.now = now
+            peer.assembler.room = self.uploads.room
+        elif number <= peer.number:
+            self.ignored += 1
+            return
+        former = self._by_route.get(route)
+        if former is not None and former is not peer and former.route == route:
+            former.detach()  # one connection speaks for one session
+        self._leave_routes(peer, peer.greet(route, record, now))
+        self._by_route[route] = peer
+        peer.control(
+            wire.welcome(self.instance, number, resumed, self.status, self._name, self._interval, self._limits)
+        )
+        if self.draining is not None:
+            peer.control([Kind.GOODBYE, Goodbye.DRAINING, self.draining])
+        self.dirty[peer] = None
+
+    def _leave_routes(self, peer: Peer, routes: list[bytes]) -> None:
+        for route in routes:
+            if self._by_route.get(route) is peer:  # else the connection has greeted for another session since
+                del self._by_route[route]
+
+    def _make_room(self) -> bool:
+        """Forgets one session whose connection is gone: the one that was silent the longest, rather without replies."""
+        while True:
+            if not self._gone:
+                self._look_for_gone()
+                if not self._gone:
+                    return False
+            peer, heard_at = self._gone.pop()
+            if peer.heard_at == heard_at and peer.state is PeerState.DETACHED and not peer.in_flight:
+                self.forget(peer, PeerSignal.FORGOTTEN)
+                return True
+
+    def _look_for_gone(self) -> None:
+        """Whom to forget for others, last first. All at once: a flood of HELLOs looks once and not each time (4 ms)."""
+        gone = [peer for peer in self._peers.values() if peer.state is PeerState.DETACHED and not peer.in_flight]
+        gone.sort(key=lambda peer: (bool(peer.replies), peer.heard_at), reverse=True)
+        self._gone = [(peer, peer.heard_at) for peer in gone]
+
+    def _stray(self, route: bytes, tag: bytes, kind: int) -> None:
+        if kind in (Kind.REQUEST, Kind.PART, Kind.PING):
+            error = self.error_record(Code.NO_SESSION, Executed.NO, "no HELLO on this connection yet")
+            self.strays.answer(route, tag, self.encoder.pack(error))
+        else:
+            self.ignored += 1

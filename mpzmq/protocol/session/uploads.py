@@ -1,0 +1,165 @@
+"""Parts that arrive: replies at an engine, requests at a container. What is whole goes on as if it had come so."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ...models import Executed
+from ..flow.outbox import Item
+from ..flow.reassembler import Outcome, Room
+from ..wire.kinds import Code, Kind
+from ..wire.messages import Message, MessageReader
+from ..wire.records import LINK_TAG
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ...config import Limits
+    from ..wire.records import Record
+    from .session import Peer
+
+__all__ = ["REFUSED", "Uploads"]
+
+ENGINES_WORTH = 8
+"""How many times ``Limits.queued_bytes`` the requests in parts of all engines may have together."""
+
+
+PATIENCE = 60.0
+"""Seconds without a part after which a container gives up a request in parts: it holds room that others want."""
+
+
+RETRY_AFTER = 1.0
+"""Seconds after which an engine may try again for which there was no room."""
+
+
+REFUSED = frozenset({Outcome.MALFORMED, Outcome.TOO_LARGE, Outcome.CROWDED})
+"""What is not put together, and answered with an ERROR."""
+
+
+class Uploads:
+    """Requests in parts, of all engines of one container.
+
+    Args:
+        limits: bounds.
+        error: packs an ERROR, from its code, ``executed``, text and detail.
+
+    Attributes:
+        room: what all of them may take.
+        is_running: whether a request of an engine runs already. Whoever runs requests sets it.
+        chunk: an item of a stream that is whole; whoever has given the last part of it takes it.
+    """
+
+    def __init__(self, limits: Limits, error: Callable[[int, Executed, str, dict[str, object] | None], bytes]) -> None:
+        self.room = Room(ENGINES_WORTH * limits.queued_bytes)
+        self.is_running: Callable[[Peer, bytes], bool] = lambda peer, tag: False
+        self.chunk: Message | None = None
+        self._limits = limits
+        self._pack_error = error
+        self._reader = MessageReader(limits, Kind.REQUEST)
+
+    def part(
+        self,
+        peer: Peer,
+        tag: bytes,
+        record: Record,
+        now: float,
+        requests: list[Any],
+        refused: list[tuple[Peer, Item]],
+    ) -> Outcome:
+        """A part has come.
+
+        Args:
+            peer: from whom.
+            tag: of its request.
+            record: the PART.
+            now: the time.
+            requests: takes the request that is whole: engine, tag, record and size.
+            refused: takes engine and ERROR of one that cannot be taken in.
+
+        Returns:
+            What became of it; DROPPED: it meant nothing.
+        """
+        _, offset, sizes, pieces = record
+        assembler = peer.assembler
+        if assembler.count(record):
+            peer.control([Kind.TAKEN, assembler.read()])
+        if tag == LINK_TAG:
+            return Outcome.DROPPED
+        outcome = Outcome.TAKEN
+        if sizes is not None:
+            if assembler.tag:  # which is not over, and was not cancelled
+                refused.append((peer, self._refusal(peer, assembler.tag, Outcome.MALFORMED)))
+            outcome = assembler.begin(tag, sizes, now)
+            if outcome is Outcome.TAKEN and not self._has_room(peer, tag):
+                assembler.refuse(tag)
+                outcome = Outcome.CROWDED
+        if outcome is Outcome.TAKEN:
+            outcome = assembler.put(tag, offset, pieces, now)
+        if outcome is Outcome.WHOLE and not self._whole(peer, now, requests):
+            outcome = Outcome.MALFORMED
+        if outcome in REFUSED:
+            refused.append((peer, self._refusal(peer, tag, outcome)))
+        return outcome
+
+    def cancel(self, peer: Peer, tag: bytes) -> None:
+        """The engine does not wait for a request, and so neither for the rest of its reply."""
+        peer.assembler.forget(tag)
+        peer.outbox.drop_large(tag)
+
+    def take_care(self, peer: Peer, now: float) -> bool:
+        """Whether a request was given up whose parts do not come: its engine is to be told."""
+        assembler = peer.assembler
+        if not assembler.tag or now - assembler.came_at <= PATIENCE:
+            return False
+        text = f"for {PATIENCE:.0f} s none of its parts has come"
+        peer.outbox.put(self._error(peer, assembler.tag, Code.OVERLOADED, text))
+        assembler.drop()
+        return True
+
+    def _whole(self, peer: Peer, now: float, requests: list[Any]) -> bool:
+        """The last part was there; False: together they are no request."""
+        assembler = peer.assembler
+        peer.control([Kind.TAKEN, assembler.read()])
+        tag, under_way = assembler.tag, now - assembler.began_at
+        message = self._reader.read(assembler.take_whole())
+        kinds = [record[0] for _, record in message.records]
+        if kinds == [Kind.CHUNK]:
+            self.chunk = message
+            return True
+        if kinds != [Kind.REQUEST]:
+            return False
+        ((_, record),) = message.records
+        if record[2] is not None:
+            # It counts from the first part, in which it may have been written already.
+            record[2] -= int(under_way * 1000)
+        requests.append((peer, tag, record, message.size))
+        return True
+
+    def _has_room(self, peer: Peer, tag: bytes) -> bool:
+        """Whether the request may run beside those that do; if it is one of them, it has come again."""
+        large = peer.large_in_flight
+        full = large > 0 and large + peer.assembler.total > self._limits.queued_bytes
+        return not full or self._is_known(peer, tag)
+
+    def _is_known(self, peer: Peer, tag: bytes) -> bool:
+        replies = peer.replies
+        return tag in replies.entries or tag in replies.stones or self.is_running(peer, tag)
+
+    def _refusal(self, peer: Peer, tag: bytes, outcome: Outcome) -> Item:
+        if outcome is Outcome.TOO_LARGE:
+            most = self._limits.message_bytes
+            text = f"the request is larger than the {most} bytes that the container accepts (Limits.message_bytes)"
+            return self._error(peer, tag, Code.MALFORMED, text)
+        if outcome is Outcome.MALFORMED:
+            text = (
+                "the parts of the request are not those of one, or it is beyond the container's Limits (depth, items)"
+            )
+            return self._error(peer, tag, Code.MALFORMED, text)
+        text = "there is no room for a request of this size beside the others (Limits.queued_bytes)"
+        return self._error(peer, tag, Code.OVERLOADED, text)
+
+    def _error(self, peer: Peer, tag: bytes, code: int, text: str) -> Item:
+        # What comes again may have run, whatever becomes of the rest of it.
+        executed = Executed.UNKNOWN if self._is_known(peer, tag) else Executed.NO
+        detail: dict[str, object] | None = {"retry_after": RETRY_AFTER} if code == Code.OVERLOADED else None
+        return Item(tag, self._pack_error(code, executed, text, detail))

@@ -1,0 +1,43 @@
+"""Bytes to records, and back."""
+
+from __future__ import annotations
+
+from .messages import SLACK, Message, MessageReader
+from .records import (
+    BATCH_BYTES,
+    EXECUTED,
+    EXECUTED_NUMBER,
+    LINK_TAG,
+    LONGEST_TEXT,
+    STATUS_NUMBER,
+    STATUSES,
+    TAG,
+    VERSION,
+    Frames,
+    Record,
+    announced,
+    error,
+    hello,
+    welcome,
+)
+
+__all__ = [
+    "BATCH_BYTES",
+    "EXECUTED",
+    "EXECUTED_NUMBER",
+    "LINK_TAG",
+    "LONGEST_TEXT",
+    "SLACK",
+    "STATUSES",
+    "STATUS_NUMBER",
+    "TAG",
+    "VERSION",
+    "Frames",
+    "Message",
+    "MessageReader",
+    "Record",
+    "announced",
+    "error",
+    "hello",
+    "welcome",
+]

@@ -1,0 +1,88 @@
+"""Records and messages: what stands on the wire."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Any
+
+from ...models import Executed, Status
+from .kinds import Kind
+from .values import Buffer
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from ...config import Limits
+
+__all__ = ["TAG"]
+
+VERSION = 1
+"""The version of the protocol. HELLO lists what an engine speaks, WELCOME names what is spoken."""
+
+
+TAG = struct.Struct("16s")
+"""One tag; its ``iter_unpack`` takes tags that stand back to back apart."""
+
+
+LINK_TAG = bytes(16)
+"""The tag of records that belong to the link and not to a request."""
+
+
+BATCH_BYTES = 64 * 1024
+"""A message is cut at this size: larger batches gain nothing and delay what stands behind them."""
+
+
+LONGEST_TEXT = 1024
+"""Characters of a GOODBYE that are kept: the error of every request that it ends repeats them."""
+
+
+Frames = list[Buffer]
+
+
+Record = list[Any]
+
+
+STATUSES = (Status.STOP, Status.RUNNING)
+
+
+STATUS_NUMBER = {status: number for number, status in enumerate(STATUSES)}
+
+
+EXECUTED = (Executed.NO, Executed.UNKNOWN, Executed.YES)
+
+
+EXECUTED_NUMBER = {executed: number for number, executed in enumerate(EXECUTED)}
+
+
+def hello(session: UUID, number: int, name: str, interval: float, limits: Limits, calls: int = 0) -> Record:
+    """The engine's greeting on a new connection; ``calls``: so many it takes at once, if it takes any."""
+    own = {"stream_items": limits.stream_items, "stream_bytes": limits.stream_bytes}
+    if calls:
+        own["calls"] = calls
+    return [Kind.HELLO, [VERSION], session, number, name, interval, announced(limits) | own]
+
+
+def welcome(
+    instance: UUID, number: int, resumed: bool, status: Status, name: str, interval: float, limits: Limits
+) -> Record:
+    """The container's answer to HELLO."""
+    window = [limits.window, limits.queued_bytes]
+    return [
+        Kind.WELCOME, VERSION, instance, number, resumed, STATUS_NUMBER[status], name, interval, window,
+        announced(limits),
+    ]  # fmt: skip
+
+
+def error(code: int, executed: Executed, status: Status, text: str, detail: dict[str, object] | None = None) -> Record:
+    """An ERROR record."""
+    return [Kind.ERROR, code, EXECUTED_NUMBER[executed], STATUS_NUMBER[status], text, detail]
+
+
+def announced(limits: Limits) -> dict[str, int]:
+    """The limits that the other side has to know: beyond them its messages would be refused."""
+    return {
+        "message_bytes": limits.message_bytes,
+        "batch_records": limits.batch_records,
+        "depth": limits.depth,
+        "items": limits.items,
+    }

@@ -1,0 +1,185 @@
+"""Streams as the application sees them: what goes in by put(), and what comes out by iteration."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from ..errors import MessageTooLarge
+from ..protocol.flow.send_stream import OVERHEAD
+from ..protocol.wire.values import unchanging
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..protocol.flow.receive_stream import Inflow
+    from ..protocol.flow.send_stream import Outflow
+    from ..protocol.wire.encoder import Encoder
+    from ..protocol.wire.values import Buffer
+
+__all__ = ["Arriving", "Bell", "Leaving", "ring_all"]
+
+
+class Bell:
+    """Wakes the one who waits for a stream."""
+
+    __slots__ = ("_future",)
+
+    def __init__(self) -> None:
+        self._future: asyncio.Future[None] | None = None
+
+    def ring(self, _: object = None) -> None:
+        """Something has happened that was perhaps waited for."""
+        future = self._future
+        if future is not None and not future.done():
+            future.set_result(None)
+
+    async def wait(self, timeout: float | None = None) -> None:
+        """Waits for the next ring.
+
+        Args:
+            timeout: seconds; None: for ever.
+
+        Raises:
+            TimeoutError: it did not come in time.
+            RuntimeError: another task waits already.
+        """
+        if self._future is not None:
+            raise RuntimeError("another task uses this end of the stream already: one at a time")
+        self._future = future = asyncio.get_running_loop().create_future()
+        try:
+            if timeout is None:
+                await future
+            else:
+                async with asyncio.timeout(timeout):
+                    await future
+        finally:
+            self._future = None
+
+
+def ring_all(bells: list[Bell | None]) -> None:
+    """Rings the bells that streams have left, and empties the list. None: nobody has waited for that one yet."""
+    rung = bells.copy()
+    bells.clear()
+    for bell in rung:
+        if bell is not None:
+            bell.ring()
+
+
+class Leaving:
+    """The end of a stream at which items are put in.
+
+    Args:
+        flow: takes them.
+        encoder: writes them.
+        message_bytes: the largest message that both sides accept.
+        stir: called when something may leave that could not before.
+    """
+
+    def __init__(self, flow: Outflow, encoder: Encoder, message_bytes: int, stir: Callable[[], None]) -> None:
+        self._flow = flow
+        self._encoder = encoder
+        self._most = message_bytes - OVERHEAD
+        self._stir = stir
+        self._bell = flow.bell = Bell()
+
+    def put(self, item: Any) -> bool:
+        """One item more, which leaves with the others of this pass of the event loop.
+
+        Returns:
+            Whether there is room for another; if not, :meth:`room` is to be waited for.
+
+        Raises:
+            EncodeError: a message cannot carry it.
+            MessageTooLarge: one of the sides does not accept a message of that size.
+        """
+        flow, encoder = self._flow, self._encoder
+        buffers: list[Buffer] = []
+        prepared = encoder.prepare(item, "item", buffers)
+        body = encoder.pack(prepared, "item")
+        size = len(body)
+        if buffers:
+            # It may wait for credit, and its owner may write to it meanwhile.
+            buffers = [unchanging(buffer) for buffer in buffers]
+            size += sum(map(len, buffers))
+        if size > self._most:
+            text = f"an item has {size} bytes, and at most {self._most} are accepted: send less at a time"
+            raise MessageTooLarge(f"{text}, or raise Limits.message_bytes on both sides", size=size, limit=self._most)
+        has_room = flow.put(body, buffers, size)
+        if not flow.is_ready:
+            self._stir()
+            has_room = flow.has_room
+        return has_room
+
+    async def room(self, timeout: float | None = None) -> None:
+        """Waits until there is room for one more.
+
+        Args:
+            timeout: seconds without any credit; None: for ever.
+
+        Raises:
+            TimeoutError: none came.
+        """
+        while not self._flow.has_room and self._flow.failure is None:
+            await self._bell.wait(timeout)
+        if self._flow.failure is not None:
+            raise self._flow.failure
+
+    async def taken(self, timeout: float | None = None) -> None:
+        """Waits for the first credit: the other side has taken the request. Arguments and errors are those of
+        :meth:`room`."""
+        while not self._flow.has_credit and self._flow.failure is None:
+            await self._bell.wait(timeout)
+        if self._flow.failure is not None:
+            raise self._flow.failure
+
+    def finish(self) -> None:
+        """Nothing follows."""
+        self._flow.finish()
+        if not self._flow.is_ready:
+            self._stir()
+
+    async def received(self, timeout: float | None = None) -> None:
+        """Waits until the other side has everything. Arguments and errors are those of :meth:`room`."""
+        while not self._flow.is_received and self._flow.failure is None:
+            await self._bell.wait(timeout)
+        if self._flow.failure is not None:
+            raise self._flow.failure
+
+
+class Arriving:
+    """What a handler reads that takes a stream: an async iterator of the items of an upload or a channel.
+
+    Args:
+        flow: gives them.
+        acknowledge: called when the other side should hear that it may send more.
+
+    Raises:
+        ConnectionLost: from the iteration; the connection to the engine was lost. ``progress`` tells how many items
+            had come; those were given out before. ``ConnectionClosed``, which is one, if nobody waits any more for a
+            handler that is not cancellable.
+    """
+
+    def __init__(self, flow: Inflow, acknowledge: Callable[[], None]) -> None:
+        self._flow = flow
+        self._acknowledge = acknowledge
+        self._bell = flow.bell = Bell()
+
+    def __aiter__(self) -> Arriving:
+        return self
+
+    async def __anext__(self) -> Any:
+        items = self._flow.items
+        return items.pop() if items else await self._more()
+
+    async def _more(self) -> Any:
+        flow = self._flow
+        while not flow.take():
+            if flow.is_over:
+                raise StopAsyncIteration
+            if flow.failure is not None:
+                raise flow.failure
+            await self._bell.wait()
+        if flow.is_credit_due:
+            self._acknowledge()
+        return flow.items.pop()

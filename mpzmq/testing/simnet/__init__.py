@@ -1,0 +1,1 @@
+"""A simulated network on a virtual clock."""

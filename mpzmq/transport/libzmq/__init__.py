@@ -1,0 +1,1 @@
+"""The transport over libzmq; nothing else imports zmq."""

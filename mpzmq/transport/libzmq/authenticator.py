@@ -1,0 +1,263 @@
+"""Who gets through the doors of this process's containers: one thread for all routers of a context.
+
+It answers libzmq's questions about keys (ZAP, rfc.zeromq.org/spec/27), and closes connections where too many are in
+the middle of their handshake. In a thread of its own, so that a container whose event loop is blocked still lets its
+engines in, and nobody else. If the thread ends, libzmq lets nobody in (``ZAP_ENFORCE_DOMAIN``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import struct
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import zmq
+
+from .curve import fingerprint, to_z85
+from .monitor import HANDSHAKE_FAILED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..interface import Doorkeeper
+
+__all__ = ["WATCHED", "Door", "Doorman"]
+
+log = logging.getLogger(__name__)
+
+REFRESH_INTERVAL = 1.0
+"""Seconds between two looks at the allow-lists."""
+
+GRACE = 1.0
+"""Seconds for libzmq to tell that a handshake has taken too long."""
+
+COMPLAINT_INTERVAL = 10.0
+"""Seconds between two lines in the log on the same trouble of a door."""
+
+_ZAP = "inproc://zeromq.zap.01"
+_EVENT = struct.Struct("=Hi")
+
+_HANDSHAKE_ENDED = HANDSHAKE_FAILED | int(zmq.EVENT_HANDSHAKE_SUCCEEDED)
+
+WATCHED = _HANDSHAKE_ENDED | int(
+    zmq.EVENT_ACCEPTED | zmq.EVENT_ACCEPT_FAILED | zmq.EVENT_CLOSED | zmq.EVENT_MONITOR_STOPPED
+)
+"""Events of a router that its door is told of."""
+
+
+@dataclass(slots=True, eq=False)
+class Door:
+    """One router, as the doorman sees it.
+
+    Attributes:
+        domain: its name in ZAP.
+        doorkeeper: knows who gets in; None: whoever comes.
+        most: handshakes that may be under way.
+        patience: seconds after which libzmq has ended one in any case.
+        on_closed: called, from the doorman's thread, for each listener that libzmq has closed.
+        places: the ports, and the paths of ipc, on which it listens.
+        begun: when each of the handshakes began that may not have ended yet, in order.
+    """
+
+    domain: str
+    doorkeeper: Doorkeeper | None
+    most: int
+    patience: float
+    on_closed: Callable[[], None]
+    places: set[int | str] = field(default_factory=set)
+    begun: deque[float] = field(default_factory=deque)
+    _complained_at: float = -COMPLAINT_INTERVAL
+
+    def accepted(self, descriptor: int, now: float) -> None:
+        """A connection was accepted: one too many is closed again."""
+        begun = self.begun
+        # Of some libzmq tells no end (a peer of the wrong kind of socket), and of all others by then.
+        while begun and begun[0] < now - self.patience - GRACE:
+            begun.popleft()
+        if len(begun) >= self.most:
+            self.complain(f"turns connections away: {self.most} handshakes are under way (Limits.handshakes)", now)
+            self.shut(descriptor)
+        begun.append(now)  # one that was turned away, too: its end will be told like any other's
+
+    def handshake_ended(self) -> None:
+        """One of them has succeeded or failed; libzmq does not say which.
+
+        It counts as the newest: those of which no end is told must grow old, however many come and go meanwhile.
+        """
+        if self.begun:
+            self.begun.pop()
+
+    def complain(self, text: str, now: float) -> None:
+        """Tells the log, but not every time."""
+        if now - self._complained_at >= COMPLAINT_INTERVAL:
+            self._complained_at = now
+            log.warning("the container at %s %s", ", ".join(sorted(map(str, self.places))), text)
+
+    def shut(self, descriptor: int) -> None:
+        """Ends a connection that libzmq has accepted, which has no call for it. From any thread.
+
+        The number may meanwhile belong to something else in this process. A copy of it cannot change any more: if that
+        is a connection to one of this door's places, ending it harms at most an engine, which dials again.
+        """
+        with contextlib.suppress(OSError):
+            copy = os.dup(descriptor)
+            try:
+                connection = socket.socket(fileno=copy)
+            except OSError:  # it is none, by now
+                os.close(copy)
+                raise
+            with connection:
+                here = connection.getsockname()
+                if (here[1] if isinstance(here, tuple) else here) in self.places:
+                    connection.shutdown(socket.SHUT_RDWR)
+
+
+class Doorman(threading.Thread):
+    """The thread. Started by its constructor; ended by :meth:`stop`.
+
+    Raises:
+        zmq.ZMQError: another authenticator answers for the context.
+    """
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
+        super().__init__(name="mpzmq-doorman", daemon=True)
+        self._new: deque[tuple[zmq.Socket[bytes], Door]] = deque()
+        self._doors: dict[zmq.Socket[bytes], Door] = {}
+        self._stopping = self._has_ended = False
+        self._wake, self._woken = socket.socketpair()
+        self._wake.setblocking(False)
+        try:
+            self._questions = context.socket(zmq.REP)
+        except BaseException:
+            self._wake.close()
+            self._woken.close()
+            raise
+        try:
+            self._questions.set(zmq.LINGER, 0)
+            self._questions.bind(_ZAP)
+            self.start()
+        except BaseException:
+            self._close()  # or the context could not be ended
+            raise
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nobody gets in any more."""
+        return self._has_ended
+
+    def watch(self, events: zmq.Socket[bytes], door: Door) -> None:
+        """Takes a new router's door over.
+
+        Args:
+            events: a PAIR socket connected to the router's monitor; used by the doorman's thread only from now on, and
+                closed when the monitor stops.
+            door: its door.
+        """
+        self._new.append((events, door))
+        self._ring()
+
+    def stop(self) -> None:
+        """Ends the thread, and waits for it."""
+        self._stopping = True
+        self._ring()
+        self.join()
+        self._close()
+
+    def run(self) -> None:
+        """Serves until stopped."""
+        try:
+            self._serve()
+        except BaseException:
+            self._fail()
+
+    def _fail(self) -> None:
+        """Whatever it was: that nobody gets in any more must not be found out from the engines."""
+        text = "the authenticator has ended: secure containers of this process accept no engine any more, restart it"
+        log.critical(text, exc_info=True)
+        self._has_ended = True
+        self._questions.close(0)  # without it libzmq refuses all keys at once
+
+    def _serve(self) -> None:
+        poller = zmq.Poller()
+        poller.register(self._questions, zmq.POLLIN)
+        poller.register(self._woken.fileno(), zmq.POLLIN)
+        refresh_at = time.monotonic() + REFRESH_INTERVAL
+        while not self._stopping:
+            ready = dict(poller.poll(max(0, int((refresh_at - time.monotonic()) * 1000) + 1)))
+            if self._woken.fileno() in ready:
+                self._woken.recv(4096)
+                while self._new:
+                    events, door = self._new.popleft()
+                    self._doors[events] = door
+                    poller.register(events, zmq.POLLIN)
+            for events in [events for events in self._doors if events in ready]:
+                if not self._watch(events, self._doors[events]):
+                    poller.unregister(events)
+                    events.close(0)
+                    del self._doors[events]
+            if self._questions in ready:
+                try:
+                    self._questions.send_multipart(self._answer(self._questions.recv_multipart()))
+                except BaseException:
+                    # Keys that are removed are still to be cut off, and monitors without a reader would stop libzmq.
+                    poller.unregister(self._questions)
+                    self._fail()
+            if time.monotonic() >= refresh_at:
+                refresh_at = time.monotonic() + REFRESH_INTERVAL
+                for door in self._doors.values():
+                    if door.doorkeeper is not None:
+                        try:
+                            door.doorkeeper.refresh()
+                        except Exception:  # one container's list is not to harm another's
+                            log.exception("an allow-list could not be looked at")
+
+    def _watch(self, events: zmq.Socket[bytes], door: Door) -> bool:
+        """Reads what a monitor tells; False: it has stopped."""
+        now = time.monotonic()
+        with contextlib.suppress(zmq.Again):
+            while True:
+                event, value = _EVENT.unpack(events.recv_multipart(zmq.NOBLOCK)[0])
+                if event == zmq.EVENT_ACCEPTED:
+                    door.accepted(value, now)
+                elif event & _HANDSHAKE_ENDED:
+                    door.handshake_ended()
+                elif event == zmq.EVENT_ACCEPT_FAILED:
+                    door.complain(f"cannot accept connections: {os.strerror(value)}", now)
+                elif event == zmq.EVENT_CLOSED:
+                    door.on_closed()
+                elif event == zmq.EVENT_MONITOR_STOPPED:
+                    return False
+        return True
+
+    def _answer(self, question: list[bytes]) -> list[bytes]:
+        """The reply to a question about a key: 200 with the key as user id, or 400."""
+        _version, number, domain, address, _identity, mechanism, *credentials = question
+        key = to_z85(credentials[0]) if mechanism == b"CURVE" and len(credentials[0]) == 32 else None
+        door = next((door for door in self._doors.values() if door.domain.encode() == domain), None)
+        keeper = None if door is None else door.doorkeeper
+        admitted = key is not None and keeper is not None and keeper.admits(key)
+        if door is not None and key is not None and not admitted:
+            who = f"{key} ({fingerprint(key)}) from {address.decode(errors='replace')}"
+            door.complain(f"refused the key {who}: it is not on the allow-list", time.monotonic())
+        status, text = (b"200", b"OK") if admitted else (b"400", b"this key is not allowed")
+        return [b"1.0", number, status, text, key.encode() if admitted and key is not None else b"", b""]
+
+    def _ring(self) -> None:
+        with contextlib.suppress(OSError):  # full: it has not looked yet; closed: it has ended
+            self._wake.send(b"\0")
+
+    def _close(self) -> None:
+        self._questions.close(0)
+        for events in [*self._doors, *(events for events, _ in self._new)]:
+            events.close(0)
+        self._doors.clear()
+        self._new.clear()
+        self._wake.close()
+        self._woken.close()

@@ -1,0 +1,136 @@
+"""The container's socket to all its engines."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import itertools
+from typing import TYPE_CHECKING
+
+import zmq
+
+from ...security.keypair import KEY_SIZE
+from ..interface import Delivery
+from .authenticator import WATCHED, Door
+from .curve import as_server
+from .monitor import watched
+from .socket import Routed, ZmqSocket, allow_ipv6, configure
+
+if TYPE_CHECKING:
+    from ..interface import Frames, RouterHandler, SocketSettings
+    from .authenticator import Doorman
+
+__all__ = ["ZmqRouter"]
+
+BACKLOG = 1024
+"""Connections that may wait to be accepted: a thousand engines redial at once after a restart."""
+
+
+CLOSE_TIMEOUT = 1.0
+"""Seconds to wait for libzmq to close its listeners; it takes less than one millisecond."""
+
+_numbers = itertools.count(1)
+
+
+class ZmqRouter:
+    """A ROUTER. Routing ids are libzmq's own: a fixed one can be taken over, or makes a ghost of its second holder.
+
+    Where there are keys, the route that is given to the handler begins with the one that was authenticated: no message
+    can be taken for another user's.
+    """
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        doorman: Doorman,
+        loop: asyncio.AbstractEventLoop,
+        settings: SocketSettings,
+        handler: RouterHandler,
+    ) -> None:
+        self._loop = loop
+        self._doorman = doorman
+        self._curve = settings.curve
+        self._skipped = 0 if settings.curve is None else KEY_SIZE
+        self._endpoints: list[str] = []
+        self._closed = asyncio.Event()
+        self._listeners = 0
+        self._door = Door(
+            domain=f"mpzmq-{next(_numbers)}",
+            doorkeeper=None if settings.curve is None else settings.curve.doorkeeper,
+            most=settings.handshakes,
+            patience=settings.connect_timeout,
+            on_closed=self._tell_closed,
+        )
+        raw = context.socket(zmq.ROUTER)
+        try:
+            configure(raw, settings)
+            # Without it replies that cannot be routed, or that one slow engine does not read, vanish in silence.
+            raw.set(zmq.ROUTER_MANDATORY, 1)
+            raw.set(zmq.BACKLOG, BACKLOG)
+            if settings.curve is not None:
+                as_server(raw, settings.curve, self._door.domain.encode())
+            doorman.watch(watched(context, raw, WATCHED), self._door)
+        except BaseException:
+            raw.close(0)
+            raise
+        routed = Routed.PLAIN if settings.curve is None else Routed.IDENTIFIED
+        self._socket = ZmqSocket(raw, loop, handler.on_messages, lambda: None, routed=routed, shut=self._door.shut)
+
+    def bind(self, endpoint: str) -> str:
+        """Listens on an endpoint and returns it with its real port."""
+        if self._curve is not None and self._doorman.has_ended:
+            raise OSError(errno.EACCES, f"cannot bind {endpoint}: the authenticator of this process has ended")
+        allow_ipv6(self._socket.raw, endpoint)
+        try:
+            self._socket.raw.bind(endpoint)
+        except zmq.ZMQError as error:
+            raise OSError(error.errno, f"cannot bind {endpoint}: {error.strerror}") from None
+        bound = self._socket.raw.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
+        self._endpoints.append(bound)
+        place = bound.rpartition(":")[2] if bound.startswith("tcp:") else bound.partition("://")[2]
+        self._door.places.add(int(place) if bound.startswith("tcp:") else place)
+        self._socket.look_soon()
+        return bound
+
+    def key_of(self, route: bytes) -> str | None:
+        """The public key that was authenticated on a route; None: there is no security."""
+        return route[:KEY_SIZE].decode() if self._skipped else None
+
+    def cut(self, route: bytes) -> None:
+        """Ends a connection; what has arrived from it and was not read is dropped."""
+        self._socket.cut(route)
+
+    def send(self, route: bytes, frames: Frames) -> Delivery:
+        """Sends a message to one route."""
+        try:
+            return Delivery.SENT if self._socket.send([route[self._skipped :], *frames]) else Delivery.FULL
+        except zmq.ZMQError as error:
+            if error.errno == errno.EHOSTUNREACH:
+                return Delivery.GONE
+            raise
+
+    async def close(self, linger: float) -> None:
+        """Closes, and returns when the endpoints are free."""
+        endpoints, self._endpoints = self._endpoints, []
+        self._listeners = len(endpoints)
+        # Unbinding ends the connections that were accepted there: they are given the time to send what they have.
+        self._socket.raw.set(zmq.LINGER, int(linger * 1000))
+        for endpoint in endpoints:
+            with contextlib.suppress(zmq.ZMQError):
+                self._socket.raw.unbind(endpoint)
+        if endpoints:
+            # libzmq's own thread closes the listeners, a moment later.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._closed.wait(), CLOSE_TIMEOUT)
+        self._socket.raw.disable_monitor()
+        self._socket.close(linger)
+
+    def _tell_closed(self) -> None:
+        with contextlib.suppress(RuntimeError):  # its event loop has ended before it
+            self._loop.call_soon_threadsafe(self._on_closed)
+
+    def _on_closed(self) -> None:
+        self._listeners -= 1
+        if self._listeners <= 0:
+            self._closed.set()

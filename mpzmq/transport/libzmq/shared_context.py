@@ -1,0 +1,101 @@
+"""One zmq context for all sockets of a process: made with the first socket, ended with the last.
+
+A context costs two threads and several descriptors; a process with a thousand containers shares one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import threading
+
+import zmq
+
+from .authenticator import Doorman
+
+__all__ = ["acquire", "doorman", "release"]
+
+_lock = threading.Lock()
+_context: zmq.Context[zmq.Socket[bytes]] | None = None
+_doorman: Doorman | None = None
+_users = 0
+_pid = 0
+
+
+DESCRIPTORS = 8
+"""What a context opens with its first socket, and a little more: libzmq ends the whole process if it gets no more than
+some of them (seen: SIGABRT in epoll.cpp with 2 to 4)."""
+
+
+def _check_descriptors() -> None:
+    taken: list[int] = []
+    try:
+        while len(taken) < DESCRIPTORS:
+            taken.append(os.open(os.devnull, os.O_RDONLY))
+    except OSError as error:
+        if error.errno not in (errno.EMFILE, errno.ENFILE):
+            raise
+        raise OSError(error.errno, f"cannot start zmq's threads: {error.strerror}") from None
+    finally:
+        for descriptor in taken:
+            os.close(descriptor)
+
+
+def acquire() -> zmq.Context[zmq.Socket[bytes]]:
+    """The shared context, counted; to be paired with :func:`release`.
+
+    Raises:
+        OSError: too few file descriptors are left.
+    """
+    global _context, _doorman, _users, _pid
+    with _lock:
+        if _context is None or _pid != os.getpid():
+            _check_descriptors()
+            # A context that came through fork belongs to the parent.
+            _context, _doorman, _users, _pid = zmq.Context(), None, 0, os.getpid()
+            _context.set(zmq.MAX_SOCKETS, _context.get(zmq.SOCKET_LIMIT))
+        _users += 1
+        return _context
+
+
+def doorman() -> Doorman:
+    """The one that watches all routers of the shared context, which has been acquired.
+
+    Raises:
+        OSError: too few file descriptors are left.
+    """
+    global _doorman
+    with _lock:
+        assert _context is not None
+        if _doorman is None:
+            try:
+                _doorman = Doorman(_context)
+            except zmq.ZMQError as error:
+                raise OSError(error.errno, f"cannot start the authenticator: {error.strerror}") from None
+            except RuntimeError as error:  # no thread more
+                raise OSError(errno.EAGAIN, f"cannot start the authenticator: {error}") from None
+        return _doorman
+
+
+async def release() -> None:
+    """Gives the context back. The last user ends it, which takes as long as its sockets linger."""
+    global _context, _doorman, _users
+    with _lock:
+        if _context is None or _pid != os.getpid():
+            return
+        _users -= 1
+        if _users:
+            return
+        context, _context = _context, None
+        watching, _doorman = _doorman, None
+    try:
+        await asyncio.shield(asyncio.to_thread(_end, context, watching))
+    except RuntimeError:  # the interpreter ends, and starts no more threads
+        _end(context, watching)
+
+
+def _end(context: zmq.Context[zmq.Socket[bytes]], watching: Doorman | None) -> None:
+    if watching is not None:
+        watching.stop()
+    context.term()

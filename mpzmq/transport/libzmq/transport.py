@@ -1,0 +1,44 @@
+"""The transport that programs use: DEALER and ROUTER over TCP and ipc."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from . import shared_context as context
+from .dealer import ZmqDealer
+from .router import ZmqRouter
+
+if TYPE_CHECKING:
+    import zmq
+
+    from ..interface import Dealer, DealerHandler, Router, RouterHandler, SocketSettings
+
+__all__ = ["ZmqTransport"]
+
+
+class ZmqTransport:
+    """Makes zmq sockets of the process's shared context, taken with the first socket."""
+
+    def __init__(self) -> None:
+        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
+
+    def dealer(self, endpoint: str, settings: SocketSettings, handler: DealerHandler) -> Dealer:
+        """Dials an endpoint."""
+        return ZmqDealer(self._acquire(), asyncio.get_running_loop(), endpoint, settings, handler)
+
+    def router(self, settings: SocketSettings, handler: RouterHandler) -> Router:
+        """A router that listens nowhere yet."""
+        own = self._acquire()
+        return ZmqRouter(own, context.doorman(), asyncio.get_running_loop(), settings, handler)
+
+    async def release(self) -> None:
+        """Gives the context back."""
+        if self._context is not None:
+            self._context = None
+            await context.release()
+
+    def _acquire(self) -> zmq.Context[zmq.Socket[bytes]]:
+        if self._context is None:
+            self._context = context.acquire()
+        return self._context
