@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import sys
 from dataclasses import dataclass
 
 __all__ = ["Address", "parse_address"]
@@ -63,8 +64,15 @@ def parse_address(address: object, *, bind: bool = False) -> Address:
         text = address
         if address.startswith("ipc://"):
             path = address.removeprefix("ipc://")
-            if not path or "\0" in path:
+            if path in ("", "@") or "\0" in path:
                 raise ValueError(f"{address!r} has no path: {_FORMS}")
+            if path.startswith("*"):
+                raise ValueError(
+                    f"{address!r} has no path: a path is not picked, as port 0 is; make a folder"
+                    " (tempfile.mkdtemp()) and name a path in it"
+                )
+            if path.startswith("@") and sys.platform != "linux":
+                raise ValueError(f"{address!r} is an abstract socket, which only Linux has: use a path")
             if len(os.fsencode(path)) > MAX_IPC_PATH:
                 raise ValueError(f"{address!r} is too long: an ipc path has at most {MAX_IPC_PATH} bytes")
             return Address(text, path=path)

@@ -78,13 +78,21 @@ def test_only_a_bind_may_leave_port_and_host_open() -> None:
         "", "worker", ":3010", "worker:", "worker:http", "worker:-1", "worker:65536", "worker:99999999999",
         "worker:٣", "wor ker:1", "worker\n:1", "http://worker:1", "udp://worker:1", "tcp://worker", "tcp://",
         "tcp://worker:1/path", "user@worker:1", "a;b:1", "::1:3010", "[::1]", "[]:1", "[worker:1", "[[::1]]:1",
-        "[a:b]:1", "ipc://", "ipc://a\0b", "inproc://x", ("worker",), ("worker", "1"), ("worker", 1, 2), (1, "worker"),
-        ("worker", 65536), ("worker", -1), ("worker", True), ("", 1), (b"worker", 1), ("a:b", 1), ("worker", 1.0),
+        "[a:b]:1", "ipc://", "ipc://a\0b", "ipc://@", "inproc://x", ("worker",), ("worker", "1"), ("worker", 1, 2),
+        (1, "worker"), ("worker", 65536), ("worker", -1), ("worker", True), ("", 1), (b"worker", 1), ("a:b", 1),
+        ("worker", 1.0),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("bind", [False, True])
 def test_malformed(wrong: Any, bind: bool) -> None:
     with pytest.raises(ValueError, match=r"host:port|brackets"):
+        parse_address(wrong, bind=bind)
+
+
+@pytest.mark.parametrize("wrong", ["ipc://*", "ipc://*.sock"])
+@pytest.mark.parametrize("bind", [False, True])
+def test_a_path_is_not_picked(wrong: str, bind: bool) -> None:
+    with pytest.raises(ValueError, match="mkdtemp"):
         parse_address(wrong, bind=bind)
 
 

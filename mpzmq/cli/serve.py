@@ -170,7 +170,7 @@ def _run(
 
 
 def _who_listens(error: OSError) -> str:
-    return "; 'ss -ltnp' shows who listens there" if "in use" in str(error) else ""
+    return "; 'ss -ltnp' shows who listens there" if str(error).endswith("in use") else ""
 
 
 def _settled(endpoint: str) -> str:

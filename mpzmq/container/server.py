@@ -172,7 +172,9 @@ class ContainerServer(Registration):
 
         Args:
             endpoint: ``"host:port"``, ``"tcp://host:port"``, ``(host, port)`` or ``"ipc://path"``. Port 0 picks a
-                free one, host ``*`` is every interface.
+                free one, host ``*`` is every interface. At a path the socket of a server that is gone is replaced, and
+                nothing else. ``"ipc://@name"`` is an abstract socket, which has no file, and which every user of the
+                host can reach (Linux).
             insecure: allow an endpoint that other hosts can reach, although there is no security.
 
         Returns:
@@ -180,7 +182,8 @@ class ContainerServer(Registration):
 
         Raises:
             InsecureBind: other hosts could reach it, there is no security, and ``insecure`` is not set.
-            OSError: it cannot be bound: in use, no such interface, no permission.
+            OSError: it cannot be bound: in use (EADDRINUSE), no such interface, no permission, no such folder; or
+                something stands at the path that is not the socket of a dead server (EEXIST).
             ValueError, TypeError: it is malformed.
             RuntimeError: the server is draining or closed, or belongs to another event loop.
         """

@@ -14,6 +14,7 @@ from ...security.keypair import KEY_SIZE
 from ..interface import Delivery
 from .authenticator import WATCHED, Door
 from .curve import as_server
+from .ipc import IpcListener
 from .monitor import watched
 from .socket import Routed, ZmqSocket, allow_ipv6, configure
 
@@ -52,7 +53,7 @@ class ZmqRouter:
         self._doorman = doorman
         self._curve = settings.curve
         self._skipped = 0 if settings.curve is None else KEY_SIZE
-        self._endpoints: list[str] = []
+        self._endpoints: dict[str, IpcListener | None] = {}
         self._closed = asyncio.Event()
         self._listeners = 0
         self._door = Door(
@@ -82,12 +83,18 @@ class ZmqRouter:
         if self._curve is not None and self._doorman.has_ended:
             raise OSError(errno.EACCES, f"cannot bind {endpoint}: the authenticator of this process has ended")
         allow_ipv6(self._socket.raw, endpoint)
+        listener = IpcListener(endpoint.removeprefix("ipc://"), BACKLOG) if endpoint.startswith("ipc://") else None
+        self._socket.raw.set(zmq.USE_FD, -1 if listener is None else listener.fileno())
         try:
             self._socket.raw.bind(endpoint)
         except zmq.ZMQError as error:
+            if listener is not None:
+                listener.close()
             raise OSError(error.errno, f"cannot bind {endpoint}: {error.strerror}") from None
+        if listener is not None:
+            listener.detach()
         bound = self._socket.raw.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
-        self._endpoints.append(bound)
+        self._endpoints[bound] = listener
         place = bound.rpartition(":")[2] if bound.startswith("tcp:") else bound.partition("://")[2]
         self._door.places.add(int(place) if bound.startswith("tcp:") else place)
         self._socket.look_soon()
@@ -112,7 +119,7 @@ class ZmqRouter:
 
     async def close(self, linger: float) -> None:
         """Closes, and returns when the endpoints are free."""
-        endpoints, self._endpoints = self._endpoints, []
+        endpoints, self._endpoints = self._endpoints, {}
         self._listeners = len(endpoints)
         # Unbinding ends the connections that were accepted there: they are given the time to send what they have.
         self._socket.raw.set(zmq.LINGER, int(linger * 1000))
@@ -123,6 +130,9 @@ class ZmqRouter:
             # libzmq's own thread closes the listeners, a moment later.
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._closed.wait(), CLOSE_TIMEOUT)
+        for listener in endpoints.values():
+            if listener is not None:
+                listener.remove()
         self._socket.raw.disable_monitor()
         self._socket.close(linger)
 
