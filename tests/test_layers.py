@@ -68,7 +68,7 @@ KNOWN_LARGE: dict[str, int] = {
     "mpzmq.engine.link_driver.Connection: attributes": 21,
     "mpzmq.engine.link_driver.Connection: parameters": 15,
     "mpzmq.errors.RemoteError: parameters": 10,
-    "mpzmq.handlers.dispatcher.Dispatcher: attributes": 23,
+    "mpzmq.handlers.dispatcher.Dispatcher: attributes": 22,
     "mpzmq.handlers.invocation.Running: attributes": 25,
     "mpzmq.handlers.invocation.Running: parameters": 9,
     "mpzmq.protocol.link.link.Link: attributes": 32,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from typing import TYPE_CHECKING, Any
 
 from ..handlers.admission import Admission
@@ -47,10 +48,14 @@ class EngineFunctions:
         self.dispatcher: Dispatcher | None = None
         """Runs them; None: nothing was called yet."""
         self._timers: Timers | None = None
+        self._context: contextvars.Context | None = None
         self._serving = False
 
     def callee(self, name: str, remote_id: UUID, owner: Any) -> Callee:
         """What one link needs to take calls, and whoever carries its answers."""
+        if self._context is None:
+            # That of the worker's first connect(): which container calls first is chance.
+            self._context = contextvars.copy_context()
         callee = Callee(name, remote_id, self._limits, self.encoder, self._room)
         callee.owner = owner
         return callee
@@ -63,8 +68,10 @@ class EngineFunctions:
         """Starts and ends what a container has asked; the answers that are there at once wait in its outbox."""
         loop = asyncio.get_running_loop()
         if self.dispatcher is None or self._timers is None:
+            assert self._context is not None
             admission = Admission(self._registry, self, self._limits, {}, "container")
-            self.dispatcher = Dispatcher(admission, self, self._limits, self._reply, self._stir, "mpzmq-worker")
+            given = admission, self, self._limits, self._reply, self._stir, "mpzmq-worker"
+            self.dispatcher = self._context.run(Dispatcher, *given)
             self._timers = Timers(self.dispatcher, loop, self._flush)
         inbox, parents = callee.asked()
         for entry in parents:
@@ -86,6 +93,7 @@ class EngineFunctions:
     async def close(self) -> None:
         """Ends what runs."""
         dispatcher, self.dispatcher = self.dispatcher, None
+        self._context = None
         if self._timers is not None:
             self._timers.close()
         if dispatcher is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import logging
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -28,12 +29,12 @@ class Watchers:
 
     def __init__(self, book: ProgressBook) -> None:
         self._book = book
-        self._callbacks: dict[bytes, Callable[[Progress], object]] = {}
+        self._callbacks: dict[bytes, tuple[contextvars.Context, Callable[[Progress], object]]] = {}
 
     def watch(self, tag: bytes, callback: Callable[[Progress], object], waiter: asyncio.Future[Any]) -> None:
-        """Tells a caller of its request, until its waiter is done."""
+        """Tells a caller of its request, in a copy of its context, until its waiter is done."""
         numbers = self._book.watched[tag] = [0, 0, 0, 0]
-        self._callbacks[tag] = callback
+        self._callbacks[tag] = contextvars.copy_context(), callback
         waiter.add_done_callback(lambda waiter: self._forget(tag, numbers))
 
     def tell(self) -> None:
@@ -44,7 +45,8 @@ class Watchers:
             if numbers is None:
                 continue
             try:
-                self._callbacks[tag](Progress(UUID(bytes=tag), *numbers))
+                context, callback = self._callbacks[tag]
+                context.run(callback, Progress(UUID(bytes=tag), *numbers))
             except Exception:
                 # Told once: a callback that fails would do so at each part, and its request can do without.
                 log.exception(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 import time
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
@@ -19,12 +18,15 @@ from .admission import Refusal
 from .concurrency import Gates
 from .deduplication import Repeats
 from .invocation import Ending, Running, mark_started
+from .isolation import context_factory
 from .responses import Answers, is_own_word
 from .slow_handlers import SLOW_HANDLER, SlowHandlers
 from .stream_invocation import Streaming
+from .tasks import Tasks
 from .threads import Threads
 
 if TYPE_CHECKING:
+    import contextvars
     from collections.abc import Callable, Coroutine, Sequence
 
     from ..config import Limits
@@ -47,8 +49,6 @@ _ENGINE_ENDED, _CHOSEN, _CLOSED = Ending.ENGINE, Flag.CHOSEN, PeerState.CLOSED
 
 _ENDED: Record = []
 _REUSED = Refusal(Code.ID_REUSED, "its id is that of another request")
-
-_EAGER = sys.version_info >= (3, 12)
 
 
 class Dispatcher:
@@ -86,12 +86,11 @@ class Dispatcher:
         self._threads = Threads(limits.threads, name)
         self._loop = asyncio.get_running_loop()
         self._clock = self._loop.time
+        self._new_context = context_factory()
+        self._tasks = Tasks(self._loop)
         self._running: dict[tuple[Asker, bytes], Running] = {}
-        self._behind_tasks = 0  # bursts whose tasks have not begun
-        self._has_spawned = False  # whether this burst has made one
         self._slow = SlowHandlers()
         self._emptied = asyncio.Event()
-        self._abandoned: list[asyncio.Task[None]] = []  # the event loop does not hold them
 
     @property
     def in_flight(self) -> int:
@@ -114,7 +113,7 @@ class Dispatcher:
         if inbox.departed:
             for running in [running for key, running in self._running.items() if key[0] in inbox.departed]:
                 self._cancel(running, Ending.ENGINE)
-        self._has_spawned = False
+        self._tasks.on_burst()
         started = 0
         for before, peer, low_water, tags in inbox.receipts:
             self._start_all(inbox.requests[started:before], now)
@@ -149,7 +148,7 @@ class Dispatcher:
         tasks = [running.task for running in self._running.values() if running.task is not None]
         if tasks:
             await asyncio.wait(tasks, timeout=CLOSE_TIMEOUT)
-        self._abandoned = [task for task in tasks if not task.done()]
+        self._tasks.abandon(tasks)
         for running in list(self._running.values()):
             running.ending = running.ending or Ending.SERVER
             if running.started or not running.claim():
@@ -184,7 +183,7 @@ class Dispatcher:
         asked = self.repeats.asked(record) if record[3] & _CHOSEN else None
         deadline = None if remaining is None else now + remaining / 1000
         running = Running(peer, tag, record, size, asked, function, deadline, self.state, self._clock)
-        if function.is_plain and not self._behind_tasks:
+        if function.is_plain and not self._tasks.beginning:
             self._run_plain(running)
             return
         if function.is_gated:
@@ -207,8 +206,8 @@ class Dispatcher:
             return  # when its turn has come, it comes again
         function = running.handler
         if function.is_async or function.thread:
-            self._spawn(running, self._in_thread(running) if function.thread else None)
-        elif self._behind_tasks:
+            self._spawn(running, self._in_thread(running) if function.thread else None, self._new_context())
+        elif self._tasks.beginning:
             # Tasks that were made in this pass have not begun; this one was issued after them.
             self._keep(running)
             self._loop.call_soon(self._run_plain, running)
@@ -243,17 +242,21 @@ class Dispatcher:
             self._answer_cancelled(running, running.ending)
             return
         running.started = True
+        self._new_context().run(self._call, running)
+
+    def _call(self, running: Running) -> None:
+        """Calls a plain handler, in the context of its request."""
+        current.set(running)
         function = running.handler
         _, _, _, _, _, _, args, kwargs, _ = running.record
         began = time.perf_counter()  # not the event loop's clock: uvloop's stands still during a pass
-        token = current.set(running)
         try:
             if kwargs or function.wants_context:
                 result = function.call(running, args, kwargs)
             else:
                 result = function.handler(*args)
             if type(result) is CoroutineType:  # a plain function around an async one
-                self._spawn(running, result)
+                self._spawn(running, result, None)
                 return
         except asyncio.CancelledError:
             self._answer_cancelled(running, None)
@@ -264,30 +267,18 @@ class Dispatcher:
         else:
             self._answer(running, result)
         finally:
-            current.reset(token)
             held = time.perf_counter() - began
             if held > SLOW_HANDLER:
                 self._slow.held(function, held)
 
-    def _spawn(self, running: Running, coroutine: Coroutine[Any, Any, Any] | None) -> None:
+    def _spawn(
+        self, running: Running, coroutine: Coroutine[Any, Any, Any] | None, context: contextvars.Context | None
+    ) -> None:
         self._keep(running)
-        token = current.set(running)
-        try:
-            if _EAGER:
-                running.task = asyncio.Task(self._run(running, coroutine), loop=self._loop, eager_start=True)  # type: ignore[call-arg, unused-ignore]
-            else:
-                running.task = self._loop.create_task(self._run(running, coroutine))
-                if not self._has_spawned:
-                    self._has_spawned = True
-                    self._behind_tasks += 1
-                    self._loop.call_soon(self._tasks_begun)
-        finally:
-            current.reset(token)
-
-    def _tasks_begun(self) -> None:
-        self._behind_tasks -= 1
+        running.task = self._tasks.start(self._run(running, coroutine), context)
 
     async def _run(self, running: Running, coroutine: Coroutine[Any, Any, Any] | None) -> None:
+        current.set(running)
         if self._is_late(running):
             if coroutine is not None:
                 coroutine.close()

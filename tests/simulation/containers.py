@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import functools
 from typing import TYPE_CHECKING, Any
 
@@ -81,6 +82,9 @@ class Process:
         closing.ended = self._loop.time()
 
 
+mark: contextvars.ContextVar[int | None] = contextvars.ContextVar("mark", default=None)
+"""The start that a context belongs to."""
+
 # The functions. All take the same: the number of the request, its body, the generation of its link, and seconds or
 # bytes. They return what proves that they have run: the number, and the serial of the start.
 
@@ -103,7 +107,9 @@ def _started(function: str, number: int, body: int, generation: int) -> Start:
         incarnation=process.incarnation.number,
         request_id=context.request_id.int,
         at=process._loop.time(),
+        met=mark.get(),
     )
+    mark.set(start.serial)
     starts.append(start)
     return start
 

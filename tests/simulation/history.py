@@ -72,6 +72,7 @@ class Start:
         end: ``"returned"``, ``"raised"``, ``"cancelled"``, ``"lost"`` with its engine, or nothing while it runs.
         items: of an upload or channel, those that it read.
         received: how many had come, if they ended with the connection.
+        met: the serial that another start has left in its context; None: none.
     """
 
     serial: int
@@ -87,6 +88,7 @@ class Start:
     end: str = ""
     items: list[int] = field(default_factory=list)
     received: int | None = None
+    met: int | None = None
 
     def __str__(self) -> str:
         return f"start {self.serial} of request {self.number} in c{self.container}.{self.incarnation}"

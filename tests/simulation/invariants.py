@@ -195,6 +195,12 @@ def the_handler_sees_its_id(case: Case) -> Iterator[str]:
             yield f"{start} ran under the id {start.request_id:x} instead of {issues[0].ask.id.int:x}"
 
 
+def nothing_is_left_in_a_context(case: Case) -> Iterator[str]:
+    for start in case.history.starts:
+        if start.met is not None:
+            yield f"{start} at {start.at:.3f} met what {case.history.starts[start.met]} had set"
+
+
 def runs_in_order(case: Case) -> Iterator[str]:
     """First starts of those that were issued once, per link and instance.
 
@@ -587,6 +593,7 @@ INVARIANTS: list[Callable[[Case], Iterator[str]]] = [
     runs_once_if_not_idempotent,
     runs_what_was_asked,
     the_handler_sees_its_id,
+    nothing_is_left_in_a_context,
     runs_in_order,
     narrow_ones_run_one_by_one,
     no_means_no,

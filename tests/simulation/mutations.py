@@ -171,9 +171,23 @@ MUTATIONS = [
     Mutation(
         "plain handlers overtake tasks",
         "handlers/dispatcher.py",
-        "elif self._behind_tasks:",
-        "elif self._behind_tasks < 0:",
+        "elif self._tasks.beginning:",
+        "elif self._tasks.beginning < 0:",
         "requests start in issue order",
+    ),
+    Mutation(
+        "plain handlers share a context",
+        "handlers/dispatcher.py",
+        "self._new_context().run(self._call, running)",
+        "self._call(running)",
+        "no request sees what another has set",
+    ),
+    Mutation(
+        "tasks begin in the context of the request that made room for them",
+        "handlers/dispatcher.py",
+        "self._in_thread(running) if function.thread else None, self._new_context()",
+        "self._in_thread(running) if function.thread else None, None",
+        "no request sees what another has set",
     ),
     Mutation(
         "a drain does not wait for its replies to be read",

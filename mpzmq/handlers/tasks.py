@@ -1,0 +1,59 @@
+"""The tasks of handlers, and whether those that were made have begun."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import contextvars
+    from collections.abc import Coroutine, Iterable
+
+__all__ = ["Tasks"]
+
+_EAGER = sys.version_info >= (3, 12)
+
+
+class Tasks:
+    """Makes the tasks of one dispatcher.
+
+    Args:
+        loop: the event loop.
+
+    Attributes:
+        beginning: bursts whose tasks have not begun: what was asked for after them must not start before.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.beginning = 0
+        self._loop = loop
+        self._has_started = False  # whether this burst has made one
+        self._abandoned: list[asyncio.Task[None]] = []  # the event loop does not hold them
+
+    def on_burst(self) -> None:
+        """A burst of requests begins."""
+        self._has_started = False
+
+    def start(self, coroutine: Coroutine[Any, Any, None], context: contextvars.Context | None) -> asyncio.Task[None]:
+        """Makes a task.
+
+        Args:
+            coroutine: what it runs.
+            context: in which; None: in a copy of the current one.
+        """
+        if _EAGER:
+            return asyncio.Task(coroutine, loop=self._loop, context=context, eager_start=True)  # type: ignore[call-arg, unused-ignore]  # since 3.12
+        task = self._loop.create_task(coroutine, context=context)
+        if not self._has_started:
+            self._has_started = True
+            self.beginning += 1
+            self._loop.call_soon(self._have_begun)
+        return task
+
+    def abandon(self, tasks: Iterable[asyncio.Task[None]]) -> None:
+        """Holds those that did not end when they were cancelled."""
+        self._abandoned = [task for task in tasks if not task.done()]
+
+    def _have_begun(self) -> None:
+        self.beginning -= 1
