@@ -26,6 +26,7 @@ class FailureKind(enum.Enum):
     WRONG_SOCKET = "wrong socket type"
     VERSION = "another protocol version"
     TURNED_AWAY = "turned away"
+    MALFORMED = "a greeting that cannot be accepted"
 
 
 _FATAL = {FailureKind.DENIED, FailureKind.MECHANISM, FailureKind.WRONG_SOCKET, FailureKind.VERSION}

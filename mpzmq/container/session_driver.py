@@ -16,6 +16,7 @@ from ..protocol.responder.batch import Inbox
 from ..protocol.responder.reply_cache import NOT_KEPT_TEXT, Reply
 from ..protocol.responder.session_state import PeerState
 from ..protocol.session.table import Sessions
+from ..protocol.session.violations import Violations
 from ..protocol.wire.kinds import Code, Goodbye, Kind
 from ..protocol.wire.messages import MessageReader
 from ..runtime.item_streams import ring_all
@@ -50,7 +51,7 @@ LINGER = 0.2
 HANDSHAKE_TIMEOUT = 3.0
 """Seconds for an engine's ZMTP handshake: a mute connection is not kept longer."""
 
-COMPLAINT_INTERVAL = 10.0
+WARNING_INTERVAL = 10.0
 """Seconds between two lines in the log on connections that were cut: a flood is not to become one of the log."""
 
 NOT_ALLOWED = "the key of this engine is not on the container's allow-list any more"
@@ -92,7 +93,7 @@ class Hub:
         )
         self.router = transport.router(settings, self)
         self._patience = heartbeat.down_after
-        self._cut_told_at = -COMPLAINT_INTERVAL
+        self._warned_at = -WARNING_INTERVAL
         self._gathering = False
         self._progress = asyncio.Event()
         self._full: dict[Peer, None] = {}  # whose connections did not take a message; each attempt costs what waits
@@ -113,8 +114,8 @@ class Hub:
                     self._turn_away(route)
                     continue
             self.sessions.receive(route, self._reader.read(frames[1:]), inbox, now, user)
-        if self.sessions.heedless:
-            self._cut_heedless()
+        if self.sessions.violations:
+            self._on_violations()
         if self.sessions.answered:
             self._calls.settle()
         # The replies of handlers that end at once leave together.
@@ -172,20 +173,23 @@ class Hub:
         """A message of a key that was removed after it had connected: it is not read."""
         self.sessions.ignored += 1
         if self.sessions.strays.is_too_much(route):
-            self.sessions.heedless.append(route)
+            self.sessions.violations.to_cut[route] = NOT_ALLOWED
         else:
             self.sessions.turn_away(route, Goodbye.NOT_ALLOWED, NOT_ALLOWED)
 
-    def _cut_heedless(self) -> None:
-        routes, self.sessions.heedless = self.sessions.heedless, []
-        for route in routes:
+    def _on_violations(self) -> None:
+        """Cuts the connections that broke a rule, and says why: once in a while, for a flood must not fill the log."""
+        violations, self.sessions.violations = self.sessions.violations, Violations()
+        for route in violations.to_cut:
             self.router.cut(route)
         now = self._loop.time()
-        if now - self._cut_told_at >= COMPLAINT_INTERVAL:
-            self._cut_told_at = now
-            log.warning(
-                "a connection was cut that sends more than it may (Limits.window), and does not read what it is told"
-            )
+        if now - self._warned_at < WARNING_INTERVAL:
+            return
+        self._warned_at = now
+        if violations.greeting:
+            log.warning("%s", violations.greeting)
+        if violations.to_cut:
+            log.warning("a connection was cut: %s", next(iter(violations.to_cut.values())))
 
     def farewell(self, code: int, text: str) -> None:
         """Says GOODBYE to all engines."""

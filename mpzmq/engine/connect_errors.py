@@ -29,6 +29,7 @@ _CONNECT_ERRORS: dict[FailureKind, type[ConnectError]] = {
     FailureKind.HANDSHAKE: HandshakeFailed,
     FailureKind.WRONG_SOCKET: HandshakeFailed,
     FailureKind.VERSION: HandshakeFailed,
+    FailureKind.MALFORMED: HandshakeFailed,
     FailureKind.MECHANISM: HandshakeFailed,
     FailureKind.DENIED: AuthenticationFailed,
     FailureKind.WRONG_KEY: AuthenticationFailed,
@@ -50,6 +51,7 @@ _ADVICE: dict[FailureKind, str] = {
     FailureKind.DENIED: "add its public key to the container's allow-list, and connect again",
     FailureKind.WRONG_KEY: "compare server_key with the container's own ('mpzmq keys show'), and look at its log",
     FailureKind.LOST: "the container ended while it was being greeted: look at its log",
+    FailureKind.MALFORMED: "the side that sent it has to be mended: docs/protocol.md says what each field is",
     FailureKind.TURNED_AWAY: "raise its limit, or connect to another container",
 }
 

@@ -209,6 +209,8 @@ class Connection:
     def _act(self) -> None:
         link = self.link
         if link.turned_away is not None:
+            if not link.welcomed:
+                self._flush()  # its last word, and no request can go along
             self._give_up(link.turned_away)
         if link.ledger.progress.news:
             self.watchers.tell()

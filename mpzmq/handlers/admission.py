@@ -203,6 +203,8 @@ class Admission:
 
     def _unsupported(self, op: int, name: str | None, user: User | None) -> str:
         if op not in NAMED:
+            if op != _INVOKE:
+                return f"it does not know the operation {op}, which may be of a later version of the protocol"
             return "it has no handler for plain requests: call one of its functions, or add @server.on_invoke"
         functions = sorted(known for known in self._registry.functions if user is None or user.may(known))
         shown = ", ".join(functions[:8]) + (", ..." if len(functions) > 8 else "")

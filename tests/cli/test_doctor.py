@@ -11,13 +11,17 @@ import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pytest
 import zmq
 
-from mpzmq import Status, blocking
+from mpzmq import Limits, Status, blocking
 from mpzmq.cli.doctor.command import STEPS, run
 from mpzmq.cli.doctor.greeting import GREETING, Greeting, read_greeting, read_ready, recognise
+from mpzmq.protocol import wire
+from mpzmq.protocol.wire.encoder import Encoder
+from mpzmq.protocol.wire.records import LINK_TAG
 from mpzmq.testing import ContainerProcess
 from tests.cli.conftest import run as run_command
 
@@ -188,6 +192,35 @@ def test_a_router_of_another_program(capsys: pytest.CaptureFixture[str]) -> None
     with listening(zmq.ROUTER) as endpoint:
         code, step = examined(capsys, endpoint, QUICK)
     assert (code, step["name"]) == (3, "HELLO")
+
+
+@contextlib.contextmanager
+def welcoming(record: list[Any]) -> Iterator[str]:
+    """A ROUTER that answers the first message with a record of the link."""
+
+    def serve(router: zmq.Socket[bytes]) -> None:
+        if router.poll(round(1000 * PATIENT)):
+            route, *_ = router.recv_multipart()
+            router.send_multipart([route, LINK_TAG, Encoder(Limits()).pack(record)])
+
+    with zmq.Context() as context, context.socket(zmq.ROUTER) as router:
+        router.linger = 0
+        endpoint = f"127.0.0.1:{router.bind_to_random_port('tcp://127.0.0.1')}"
+        thread = threading.Thread(target=serve, args=(router,))
+        thread.start()
+        try:
+            yield endpoint
+        finally:
+            thread.join(PATIENT)
+
+
+def test_a_welcome_that_is_not_accepted(capsys: pytest.CaptureFixture[str]) -> None:
+    record = wire.welcome(uuid4(), 1, False, Status.RUNNING, "odd", 2.0, Limits())
+    record[7] = 0
+    with welcoming(record) as endpoint:
+        code, step = examined(capsys, endpoint)
+    assert (code, step["name"]) == (2, "HELLO")
+    assert "'interval' of WELCOME should be a finite number of seconds above 0, and is 0" in step["text"]
 
 
 def test_a_stopped_container(capsys: pytest.CaptureFixture[str], container: ContainerProcess) -> None:

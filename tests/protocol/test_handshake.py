@@ -21,6 +21,7 @@ from mpzmq.protocol.responder.session_state import PeerState
 from mpzmq.protocol.session.session import OLD_ROUTES, Peer
 from mpzmq.protocol.session.sessionless import MOST_MESSAGES, MOST_ROUTES, Strays
 from mpzmq.protocol.session.table import Sessions
+from mpzmq.protocol.session.violations import HEEDLESS, WITHOUT_SESSION
 from mpzmq.protocol.wire.kinds import Code, Goodbye, Kind, Op
 from mpzmq.protocol.wire.messages import Message, MessageReader
 from mpzmq.protocol.wire.records import LINK_TAG
@@ -466,9 +467,9 @@ def test_a_stranger_that_floods_is_cut() -> None:
     for _ in range(MOST_MESSAGES):
         container.tell(b"r1", REQUEST, tag=tag(1))
     container.tell(b"r2", REQUEST, tag=tag(1))
-    assert container.sessions.heedless == []
+    assert container.sessions.violations.to_cut == {}
     container.tell(b"r1", REQUEST, tag=tag(1))
-    assert container.sessions.heedless == [b"r1"]
+    assert container.sessions.violations.to_cut == {b"r1": WITHOUT_SESSION}
 
 
 def test_of_how_many_strangers_it_is_remembered_what_they_said() -> None:
@@ -488,18 +489,18 @@ def test_an_engine_that_sends_on_and_reads_nothing_is_cut_and_keeps_its_session(
     peer = container.greet(b"r1")
     assert peer is not None
     sent = 0
-    while not container.sessions.heedless:
+    while not container.sessions.violations.to_cut:
         sent += 1
         assert sent < 1000
         container.tell(b"r1", [Kind.PING, 1])
         container.replies()
-    assert container.sessions.heedless == [b"r1"]
+    assert container.sessions.violations.to_cut == {b"r1": HEEDLESS}
     assert sent > 8 + CONTROL_RESERVE, "so many may be under way"
     assert peer.state is PeerState.DETACHED
-    container.sessions.heedless.clear()
+    container.sessions.violations.to_cut.clear()
     assert container.greet(b"r2", 2) is peer
     container.tell(b"r2", [Kind.PING, 2])
-    assert not container.sessions.heedless, "a new connection counts anew"
+    assert not container.sessions.violations.to_cut, "a new connection counts anew"
 
 
 def test_reading_a_quarter_of_the_window_makes_an_ack_leave() -> None:

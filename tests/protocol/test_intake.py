@@ -18,6 +18,7 @@ from mpzmq.protocol.flow.send_stream import Outflow
 from mpzmq.protocol.responder.batch import Inbox
 from mpzmq.protocol.session import uploads as intake
 from mpzmq.protocol.session.table import Sessions
+from mpzmq.protocol.session.violations import REFUSED_ITEM
 from mpzmq.protocol.wire.kinds import Code, Goodbye, Kind, Op
 from mpzmq.protocol.wire.messages import MessageReader
 from mpzmq.protocol.wire.records import LINK_TAG
@@ -588,7 +589,7 @@ def test_an_item_in_parts_of_an_upload_whose_function_ends_meanwhile() -> None:
     peer.close_inflow(tag(1))
     assert peer.assembler.tag == b""
     inbox = container.receive(second)
-    assert not inbox.refused and not container.sessions.heedless, "what still comes is no error"
+    assert not inbox.refused and not container.sessions.violations.to_cut, "what still comes is no error"
 
 
 def test_an_item_whose_parts_do_not_fit_ends_the_connection() -> None:
@@ -599,5 +600,16 @@ def test_an_item_whose_parts_do_not_fit_ends_the_connection() -> None:
     first, _, third, *_ = item_parts(container, 1)
     container.receive(first)
     container.receive(third)
-    assert container.sessions.heedless == [b"r"]
+    assert container.sessions.violations.to_cut == {b"r": REFUSED_ITEM}
     assert isinstance(peer.inflows[tag(1)].failure, ConnectionLost)
+
+
+def test_parts_of_a_message_that_was_never_begun_are_answered_once() -> None:
+    container = Container()
+    container.greet(b"r")
+    first, *rest = container.parts(1)
+    refused = [container.refused(container.receive(frames)) for frames in rest]
+    assert refused == [[(1, Code.MALFORMED, 0)], *[[]] * (len(rest) - 1)]
+    for frames in [first, *rest[:-1]]:
+        assert not container.receive(frames).refused, "begun anew, it is taken"
+    assert container.receive(rest[-1]).requests

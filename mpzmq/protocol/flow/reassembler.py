@@ -18,6 +18,9 @@ FEWEST_BYTES, FEWEST_FRAMES, FEW = 64 * 1024, 64, 16
 """How small parts may be: one for so many bytes, one for so many frames, and a few more. The rest is a flood."""
 
 
+MAX_DROPPED = 16
+"""Messages that were given up of which it is known that their parts may still come: each is answered once."""
+
 SMALL_BODY = 64 * 1024
 """Up to this size the MessagePack of a message that was put together is copied out of it."""
 
@@ -78,7 +81,7 @@ class Assembler:
         self._whole = memoryview(b"")
         self._sizes: list[int] = []
         self._most_parts = 0
-        self._dropped = b""  # the tag of what was given up: its sender may not know yet
+        self._dropped: dict[bytes, None] = {}  # the tags of what was given up last: their sender may not know yet
         self._read = self._told = 0
 
     def count(self, record: list[Any]) -> bool:
@@ -98,7 +101,7 @@ class Assembler:
             TAKEN; or TOO_LARGE, CROWDED or MALFORMED, and its parts are dropped.
         """
         self.drop()
-        self._dropped = tag
+        self._note_dropped(tag)
         count = len(sizes) // 8
         if count > MOST_FRAMES:
             return Outcome.MALFORMED
@@ -121,13 +124,16 @@ class Assembler:
         self.tag, self.total, self.received = tag, total, 0
         self.began_at = self.came_at = now
         self._most_parts = FEW + total // FEWEST_BYTES + count // FEWEST_FRAMES
-        self._dropped = b""
+        self._dropped.pop(tag, None)
         return Outcome.TAKEN
 
     def put(self, tag: bytes, offset: int, pieces: Sequence[Buffer], now: float) -> Outcome:
         """A part has come."""
         if tag != self.tag or not tag:
-            return Outcome.DROPPED if tag == self._dropped else Outcome.MALFORMED
+            if tag in self._dropped:
+                return Outcome.DROPPED
+            self._note_dropped(tag)
+            return Outcome.MALFORMED
         size = sum(map(len, pieces))
         self._most_parts -= 1
         if offset != self.received or offset + size > self.total or self._most_parts < 0:
@@ -153,13 +159,13 @@ class Assembler:
         if self._sizes[0] <= SMALL_BODY:
             frames[1] = bytes(frames[1])
         self.drop()
-        self._dropped = b""
+        self._dropped.clear()
         return frames
 
     def drop(self) -> None:
         """Gives up what is put together; what still comes of it is no error."""
         if self.tag:
-            self._dropped = self.tag
+            self._note_dropped(self.tag)
             if self.room is not None:
                 self.room.give(self.total)
         self.tag = b""
@@ -175,10 +181,15 @@ class Assembler:
     def refuse(self, tag: bytes) -> None:
         """A message is not wanted, of which the first part has come."""
         self.drop()
-        self._dropped = tag
+        self._note_dropped(tag)
+
+    def _note_dropped(self, tag: bytes) -> None:
+        self._dropped[tag] = None
+        if len(self._dropped) > MAX_DROPPED:
+            del self._dropped[next(iter(self._dropped))]
 
     def restart(self) -> None:
         """A new connection: nothing has come on it."""
         self.drop()
-        self._dropped = b""
+        self._dropped.clear()
         self._read = self._told = 0

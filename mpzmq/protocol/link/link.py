@@ -202,6 +202,8 @@ class Link:
             self._busy_told = False
             self.news.up("the container answers again", now, self.instance, reconnected=False)
         self.ignored += message.ignored
+        if message.fault and self.is_handshaken and not self.welcomed:
+            self._reject(message.fault)
         replied = self.ledger.replied
         for tag, record in message.records:
             kind = record[0]
@@ -388,6 +390,12 @@ class Link:
                 self._send_cancel(tag)
             for tag, inflow in self.ledger.inflows():
                 self.credit(tag, inflow)
+
+    def _reject(self, fault: str) -> None:
+        """A WELCOME has come that cannot be accepted: the container is told, and its connection is of no use."""
+        text = f"the WELCOME is not accepted: {fault}"
+        self.ledger.outbox.put_control(self.encoder.pack([Kind.GOODBYE, Goodbye.MALFORMED, text]))
+        self.turned_away = Failure(FailureKind.MALFORMED, text, was_up=True)
 
     def _goodbye(self, code: int, text: str) -> None:
         text = text[: wire.LONGEST_TEXT]

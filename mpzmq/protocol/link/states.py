@@ -50,5 +50,6 @@ TURNED_AWAY = {
     Goodbye.VERSION: FailureKind.VERSION,
     Goodbye.TOO_MANY_SESSIONS: FailureKind.TURNED_AWAY,
     Goodbye.NOT_ALLOWED: FailureKind.DENIED,
+    Goodbye.MALFORMED: FailureKind.MALFORMED,
 }
 """The GOODBYEs that end a connection at once, and what each is a failure of."""

@@ -45,10 +45,14 @@ class Inbox:
 
     def cancel(self, peer: Asker, tag: bytes) -> None:
         """A CANCEL was read: it stops what came before it, and not the same id issued anew behind it."""
+        self.cancels.append((peer, tag, self.withdraw(peer, tag)))
+
+    def withdraw(self, peer: Asker, tag: bytes) -> bool:
+        """Takes a request of this burst out, so that it is not started; False: it is not in it."""
         place = self._find().pop((peer, tag), None)
-        self.cancels.append((peer, tag, place is not None))
         if place is not None:
             self.requests[place] = None
+        return place is not None
 
     def _find(self) -> dict[tuple[Asker, bytes], int]:
         """Where each request stands. Most bursts cancel nothing and never ask (0.3 us a request)."""

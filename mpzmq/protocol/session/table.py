@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...models import Executed, Status
 from .. import wire
+from ..flow.outbox import Item
 from ..flow.reassembler import Outcome
 from ..responder.reply_cache import Room
 from ..responder.session_state import PeerSignal, PeerState
@@ -15,6 +16,7 @@ from ..wire.records import LINK_TAG, Frames, Record
 from .session import Peer, Session
 from .sessionless import Strays
 from .uploads import REFUSED, Uploads
+from .violations import BAD_CHUNK, HEEDLESS, REFUSED_ITEM, WITHOUT_SESSION, Violations
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -41,7 +43,7 @@ class Sessions:
         draining: why it takes no new work; None while it does.
         uploads: requests that come in parts.
         strays: connections that have no session, and what they are told.
-        heedless: connections that send more than they may, to be cut.
+        violations: connections that break the rules.
         given_up: connections that do not take messages, and what each is to be told once it does.
         dirty: peers that have something to send.
         bells: of streams that have got something: items, credit, or their end.
@@ -56,7 +58,7 @@ class Sessions:
         self.status = Status.RUNNING
         self.draining: str | None = None
         self.strays = Strays(limits)
-        self.heedless: list[bytes] = []
+        self.violations = Violations()
         self.given_up: dict[bytes, Frames] = {}
         self.dirty: dict[Peer, None] = {}
         self.bells: list[Any] = []
@@ -100,11 +102,14 @@ class Sessions:
             if peer.heard(message.size, now):
                 self.dirty[peer] = None
                 if peer.is_heedless:
-                    self._cut(route)
+                    self._cut(route, HEEDLESS)
                     return
         elif self.strays.is_too_much(route):
-            self._cut(route)
+            self._cut(route, WITHOUT_SESSION)
             return
+        if message.fault and not known:
+            self.violations.greeting = f"an engine is turned away: its HELLO is not accepted: {message.fault}"
+            self.turn_away(route, Goodbye.MALFORMED, f"the HELLO is not accepted: {message.fault}")
         share = message.size // (len(message.records) or 1)
         for tag, record in message.records:
             kind = record[0]
@@ -129,9 +134,11 @@ class Sessions:
                 self.ignored += outcome is Outcome.DROPPED
                 self.dirty[peer] = None
                 whole, self.uploads.chunk = self.uploads.chunk, None
-                is_sound = whole is None or self._chunk(peer, tag, whole.records[0][1], whole)
-                if not is_sound or (outcome in REFUSED and tag in peer.inflows):  # its handler waits for the rest
-                    self._cut(route)
+                if whole is not None and not self._chunk(peer, tag, whole.records[0][1], whole, inbox):
+                    self._cut(route, BAD_CHUNK)
+                    return
+                if outcome in REFUSED and tag in peer.inflows:  # its handler waits for the rest
+                    self._cut(route, REFUSED_ITEM)
                     return
             elif kind == Kind.TAKEN:
                 peer.taken(record[1])
@@ -141,6 +148,10 @@ class Sessions:
                     peer.pong()
                     self.dirty[peer] = None
             elif kind == Kind.GOODBYE:
+                if record[1] == Goodbye.MALFORMED:
+                    self.violations.greeting = (
+                        f"engine {peer.name!r} has ended its session: {record[2][: wire.LONGEST_TEXT]!r}"
+                    )
                 self.forget(peer, PeerSignal.GOODBYE)
                 inbox.departed.add(peer)
                 peer, known = None, False
@@ -151,8 +162,8 @@ class Sessions:
                 if peer.echoed(record[1]):
                     self.dirty[peer] = None
             elif kind == Kind.CHUNK:
-                if not self._chunk(peer, tag, record, message):
-                    self._cut(route)
+                if not self._chunk(peer, tag, record, message, inbox):
+                    self._cut(route, BAD_CHUNK)
                     return
             elif kind == Kind.CREDIT:
                 if peer.outflows.credit(tag, *record[1:]):
@@ -168,11 +179,14 @@ class Sessions:
         elif message.malformed:
             inbox.malformed += [(peer, tag) for tag in message.malformed]
 
-    def _chunk(self, peer: Peer, tag: bytes, record: Record, message: Message) -> bool:
+    def _chunk(self, peer: Peer, tag: bytes, record: Record, message: Message, inbox: Inbox) -> bool:
         """Items of a stream have come; False: they may not."""
         inflow = peer.inflows.get(tag)
         if inflow is None:
-            return True  # its handler has ended
+            # Its handler has ended; or it has not begun, and nobody has asked for items yet.
+            if inbox.withdraw(peer, tag):
+                inbox.refused.append((peer, Item(tag, self.encoder.pack(self._too_early()))))
+            return True
         if not (message.is_honest and inflow.arrive(record) and peer.overdraft.allows(inflow)):
             return False
         self.bells.append(inflow.bell)
@@ -188,6 +202,10 @@ class Sessions:
                 self.ignored += 1
         if peer is not None and peer.caller is not None:
             message.malformed = [tag for tag in message.malformed if not peer.caller.undecodable(tag)]
+
+    def _too_early(self) -> Record:
+        text = "items came before the first CREDIT: data begins when the container has taken the request"
+        return self.error_record(Code.MALFORMED, Executed.NO, text)
 
     def malformed(self) -> bytes:
         """The ERROR for what is no request, packed."""
@@ -238,10 +256,10 @@ class Sessions:
         """A connection gets no session, and is told why."""
         self.strays.answer(route, LINK_TAG, self.encoder.pack([Kind.GOODBYE, code, text]))
 
-    def _cut(self, route: bytes) -> None:
-        """A connection floods. It loses no more than that: what its engine has asked goes on, if it has one."""
+    def _cut(self, route: bytes, why: str) -> None:
+        """A connection breaks a rule. It loses no more than that: what its engine has asked goes on, if it has one."""
         self.ignored += 1
-        self.heedless.append(route)
+        self.violations.to_cut[route] = why
         peer = self._by_route.get(route)
         if peer is not None and peer.route == route:
             peer.detach()

@@ -76,6 +76,7 @@ class Goodbye:
     VERSION = 3
     TOO_MANY_SESSIONS = 4
     NOT_ALLOWED = 5
+    MALFORMED = 6
 
 
 GIVES = frozenset({Op.STREAM, Op.CHANNEL})

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 from .decoder import Decoder
 from .kinds import Kind
 from .prescan import HostileData
-from .schema import CALL_SHAPE, SHAPES
+from .records import BATCH_BYTES, LINK_TAG, TAG, Record
+from .schema import CALL_SHAPE, SHAPES, greeting_fault
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ...config import Limits
     from .values import Buffer
-from .records import BATCH_BYTES, LINK_TAG, TAG, Record
 
 __all__ = ["Message", "MessageReader"]
 
@@ -38,10 +38,11 @@ class Message:
         malformed: the tags of requests (in a container) or replies (in an engine) that cannot.
         astray: the tags of replies (in a container) or requests (in an engine) that cannot: of calls.
         ignored: how many records or messages meant nothing to this side.
+        fault: what is wrong with a greeting (HELLO in a container, WELCOME in an engine), in words; empty: nothing.
         size: its size in bytes.
     """
 
-    __slots__ = ("_is_honest", "astray", "ignored", "malformed", "records", "size")
+    __slots__ = ("_is_honest", "astray", "fault", "ignored", "malformed", "records", "size")
 
     def __init__(
         self, records: list[tuple[bytes, Record]], size: int = 0, malformed: list[bytes] | None = None, ignored: int = 0
@@ -50,6 +51,7 @@ class Message:
         self.malformed = [] if malformed is None else malformed
         self.astray: list[bytes] = []
         self.ignored = ignored
+        self.fault = ""
         self.size = size
         self._is_honest: bool | None = None
 
@@ -79,6 +81,7 @@ class MessageReader:
         self._answered = (_REPLIES if is_engine else _REQUESTS) | {Kind.PART}
         self._astray = _REQUESTS if is_engine else _REPLIES
         self._shapes = {**SHAPES, Kind.REQUEST: CALL_SHAPE} if is_engine else SHAPES
+        self._greeting = Kind.WELCOME if is_engine else Kind.HELLO
         self._usual = answered
         self._usual_length, self._check_usual = SHAPES[answered]
 
@@ -147,6 +150,9 @@ class MessageReader:
             message.malformed.append(tag)
         elif kind in self._astray and tag != LINK_TAG:
             message.astray.append(tag)
+        elif kind == self._greeting:
+            message.ignored += 1
+            message.fault = greeting_fault(value) or "its message is malformed"
         else:
             message.ignored += 1
 

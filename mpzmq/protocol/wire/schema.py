@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+import reprlib
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 from .decoder import CONTAINERS
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from .decoder import Decoder
 
-__all__ = ["CALL_SHAPE", "MOST_TAGS", "SHAPES"]
+__all__ = ["CALL_SHAPE", "MOST_TAGS", "SHAPES", "greeting_fault"]
 
 MOST_TAGS = 1024
 """Tags that one RECEIVED names: it fits into any message with others."""
@@ -93,34 +94,57 @@ def _check_error(record: Record, decoder: Decoder) -> bool:
     return True
 
 
-def _check_hello(record: Record, decoder: Decoder) -> bool:
-    _, versions, session, number, name, interval, limits = record
-    return (
-        isinstance(versions, list)
-        and all(map(_is_count, versions))
-        and isinstance(session, UUID)
-        and _is_count(number)
-        and isinstance(name, str)
-        and _is_seconds(interval)
-        and _is_announced(limits)
-    )
+class _Field(NamedTuple):
+    """One field of a greeting: who sends a wrong one is told its name."""
+
+    name: str
+    wanted: str
+    fits: Callable[[Any], bool]
 
 
-def _check_welcome(record: Record, decoder: Decoder) -> bool:
-    _, version, instance, number, resumed, status, name, interval, window, limits = record
-    return (
-        type(version) is int
-        and isinstance(instance, UUID)
-        and _is_count(number)
-        and isinstance(resumed, bool)
-        and _is_below(status, 2)
-        and isinstance(name, str)
-        and _is_seconds(interval)
-        and isinstance(window, list)
-        and len(window) == 2
-        and all(_is_count(size) and size > 0 for size in window)
-        and _is_announced(limits)
-    )
+_UUID = "a UUID (ext type 2 of 16 bytes)"
+_SECONDS = "a finite number of seconds above 0"
+_LIMITS = "a map from text to int, each above 0"
+
+_HELLO_FIELDS = (
+    _Field("versions", "an array of unsigned ints", lambda value: type(value) is list and all(map(_is_count, value))),
+    _Field("session", _UUID, lambda value: isinstance(value, UUID)),
+    _Field("number", "an unsigned int", _is_count),
+    _Field("name", "text", lambda value: type(value) is str),
+    _Field("interval", _SECONDS, _is_seconds),
+    _Field("limits", _LIMITS, _is_announced),
+)
+_WELCOME_FIELDS = (
+    _Field("version", "an int", lambda value: type(value) is int),
+    _Field("instance", _UUID, lambda value: isinstance(value, UUID)),
+    _Field("number", "an unsigned int", _is_count),
+    _Field("resumed", "a bool", lambda value: type(value) is bool),
+    _Field("status", "0 or 1", lambda value: _is_below(value, 2)),
+    _Field("name", "text", lambda value: type(value) is str),
+    _Field("interval", _SECONDS, _is_seconds),
+    _Field(
+        "window",
+        "an array of two ints above 0",
+        lambda value: type(value) is list and len(value) == 2 and all(_is_count(size) and size > 0 for size in value),
+    ),
+    _Field("limits", _LIMITS, _is_announced),
+)
+_GREETINGS = {Kind.HELLO: ("HELLO", _HELLO_FIELDS), Kind.WELCOME: ("WELCOME", _WELCOME_FIELDS)}
+
+
+def greeting_fault(record: Record) -> str:
+    """What is wrong with a HELLO or a WELCOME, in words that name the field; empty: nothing is."""
+    kind, fields = _GREETINGS[record[0]]
+    for place, field in enumerate(fields, 1):
+        if place == len(record):
+            return f"{kind} has no field {field.name!r}, the {place + 1}. of its {len(fields) + 1} elements"
+        if not field.fits(record[place]):
+            return f"the field {field.name!r} of {kind} should be {field.wanted}, and is {reprlib.repr(record[place])}"
+    return ""
+
+
+def _check_greeting(record: Record, decoder: Decoder) -> bool:
+    return not greeting_fault(record)
 
 
 def _check_nothing(record: Record, decoder: Decoder) -> bool:
@@ -181,8 +205,8 @@ def _check_part(record: Record, decoder: Decoder) -> bool:
 
 # How many fields this version knows, and what it wants of them. Fields behind those are a later version's.
 SHAPES: dict[int, tuple[int, Callable[[Record, Decoder], bool]]] = {
-    Kind.HELLO: (7, _check_hello),
-    Kind.WELCOME: (10, _check_welcome),
+    Kind.HELLO: (7, _check_greeting),
+    Kind.WELCOME: (10, _check_greeting),
     Kind.REQUEST: (9, _check_request),
     Kind.RESPONSE: (3, _check_response),
     Kind.ERROR: (6, _check_error),
