@@ -219,7 +219,7 @@ async def test_a_malformed_welcome_is_told(raw: Callable[[int], Raw], welcome: A
         else:
             record = welcome
         liar.say(LINK_TAG, record)
-        with pytest.raises(HandshakeFailed, match="the WELCOME is not accepted: .*field '"):
+        with pytest.raises(HandshakeFailed, match=r"the WELCOME is not accepted: .*field '"):
             await soon(connecting)
 
 
