@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mpzmq.testing import plugin
-from tests.guards import gc_prepared, resource_guard, task_guard, task_watch
+from tests.support.guards import gc_prepared, resource_guard, task_guard, task_watch
+from tests.support.raw import lied, raw
+from tests.support.scene import scene
 
 if TYPE_CHECKING:
     import pytest
 
-__all__ = ["gc_prepared", "resource_guard", "task_guard", "task_watch"]
+__all__ = ["gc_prepared", "lied", "raw", "resource_guard", "scene", "task_guard", "task_watch"]
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 import zmq
 
-from tests import guards
-from tests.guards import Snapshot
+from tests.support import guards
+from tests.support.guards import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,8 +20,7 @@ from mpzmq import blocking
 from mpzmq.cli import call, inspect
 from mpzmq.cli.jsonvalues import from_json, to_json
 from mpzmq.testing import ContainerProcess
-from tests.cli.conftest import SECONDS, environment
-from tests.cli.support import SERVER
+from tests.support.commands import SECONDS, SERVER, environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,7 +9,7 @@ import pytest
 
 from mpzmq import keys
 from mpzmq.security.allow_list import read_users
-from tests.cli.conftest import SECONDS, run
+from tests.support.commands import SECONDS, run
 
 if TYPE_CHECKING:
     import subprocess

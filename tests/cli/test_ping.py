@@ -17,8 +17,7 @@ import pytest
 from mpzmq import RequestError, Status, blocking
 from mpzmq.cli.ping import main
 from mpzmq.testing import ContainerProcess
-from tests.cli.conftest import SECONDS, environment, run
-from tests.cli.support import SERVER
+from tests.support.commands import SECONDS, SERVER, environment, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

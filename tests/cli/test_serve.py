@@ -16,8 +16,7 @@ import pytest
 
 from mpzmq import RemoteError, RequestError, blocking
 from mpzmq.cli import serve
-from tests.cli.conftest import SECONDS, children, environment, is_alive, survivors
-from tests.cli.support import SERVER
+from tests.support.commands import SECONDS, SERVER, children, environment, is_alive, survivors
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -23,7 +23,7 @@ from mpzmq.protocol.wire.kinds import GIVES, TAKES, Kind, Op
 from mpzmq.protocol.wire.messages import Message, MessageReader
 from mpzmq.protocol.wire.records import LINK_TAG
 from mpzmq.protocol.wire.schema import CALL_SHAPE, SHAPES
-from tests.protocol.support import Pair, same, tag
+from tests.support.protocol import Pair, same, tag
 
 if TYPE_CHECKING:
     from mpzmq.protocol.flow.stream_scheduler import Outflows

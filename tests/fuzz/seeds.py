@@ -23,7 +23,7 @@ FOLDER = Path(__file__).parent / "corpus"
 
 def made() -> dict[str, bytes]:
     """Name to input."""
-    from tests.protocol.test_vectors import BLOCK, PAGE, parsed  # not for a fuzzer, which may have no pytest
+    from tests.protocol.wire.test_vectors import BLOCK, PAGE, parsed  # not for a fuzzer, which may have no pytest
 
     found: dict[str, bytes] = {}
     for block in BLOCK.findall(PAGE.read_text(encoding="utf-8")):

@@ -7,14 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mpzmq.testing import ContainerProcess
-from tests.integration.conftest import lied, raw, scene
 
 from .target import ROOT, Target
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
-
-__all__ = ["lied", "raw", "scene"]
 
 
 @pytest.fixture(scope="package")

@@ -16,7 +16,7 @@ from mpzmq.protocol.session.table import Sessions
 from mpzmq.protocol.wire.kinds import Code, Goodbye, Kind, Op
 from mpzmq.protocol.wire.messages import Message
 from mpzmq.protocol.wire.records import LINK_TAG
-from tests.protocol.support import Pair, tag
+from tests.support.protocol import Pair, tag
 
 from .liar import liars
 

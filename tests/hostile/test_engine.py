@@ -15,12 +15,13 @@ import pytest
 from mpzmq import ComputerEngineWorker, LinkDown, LinkState, MpzmqError, ReconnectPolicy
 from mpzmq.protocol.wire.kinds import Kind
 from mpzmq.protocol.wire.records import LINK_TAG
-from tests.integration.conftest import adds_up, soon
+from tests.support.scene import adds_up
+from tests.support.waiting import soon
 
 from .router import LyingContainer, lying
 
 if TYPE_CHECKING:
-    from tests.integration.conftest import Scene
+    from tests.support.scene import Scene
 
 SEED = 20261125
 TIMEOUT = 0.3

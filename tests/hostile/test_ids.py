@@ -14,7 +14,8 @@ from mpzmq.config import Limits
 from mpzmq.protocol import wire
 from mpzmq.protocol.wire.kinds import Code, Flag, Kind
 from mpzmq.protocol.wire.records import LINK_TAG
-from tests.integration.conftest import Liar, Raw, Scene, adds_up, soon, until
+from tests.support.scene import Scene, adds_up
+from tests.support.waiting import soon, until
 
 from .liar import request
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mpzmq import ComputerEngineWriter
+    from tests.support.raw import Liar, Raw
 
 
 class Held:

@@ -2,7 +2,7 @@
 
 What is beyond is refused with a typed error, and nothing runs for it. Elsewhere: engines that keep to the protocol and
 are beyond (``tests/integration/test_bad_input.py``), links and containers that are full (``test_admission.py`` there),
-the decoder by itself (``tests/protocol/test_decoder.py``, ``test_wire.py``), and the window (``test_window.py`` there).
+the decoder by itself (``tests/protocol/wire/``), and the window (``tests/protocol/flow/test_window.py``).
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from mpzmq.config import Limits
 from mpzmq.protocol import wire
 from mpzmq.protocol.wire.kinds import Code, Goodbye, Kind, Op
 from mpzmq.protocol.wire.records import LINK_TAG
-from tests.integration.conftest import REDIAL, Liar, Raw, adds_up, soon, until
+from tests.support.raw import Liar, Raw
+from tests.support.scene import REDIAL, adds_up
+from tests.support.waiting import soon, until
 
 from .liar import request
 

@@ -11,7 +11,9 @@ import pytest
 from mpzmq import ComputerEngineWriter, LinkState, ProtocolError
 from mpzmq.protocol.wire.kinds import Code, Goodbye, Kind, Op
 from mpzmq.protocol.wire.records import LINK_TAG
-from tests.integration.conftest import Liar, adds_up, soon, until
+from tests.support.raw import Liar
+from tests.support.scene import adds_up
+from tests.support.waiting import soon, until
 
 from .liar import LyingEngine, liars
 

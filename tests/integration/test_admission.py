@@ -35,15 +35,16 @@ from mpzmq import (
 from mpzmq.handlers.admission import ENGINES_WORTH
 from mpzmq.protocol.wire.kinds import Code, Kind, Op
 from mpzmq.testing import connected
-
-from .conftest import QUICK, REDIAL, ROOT, SECONDS, adds_up, event_of, soon, until
+from tests.support import ROOT
+from tests.support.scene import QUICK, REDIAL, adds_up
+from tests.support.waiting import SECONDS, event_of, soon, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from mpzmq.testing import Proxy, ProxyFactory
-
-    from .conftest import Raw, Start
+    from tests.support.container import Start
+    from tests.support.raw import Raw
 
 FORMS = ["async def", "plain def", "thread"]
 

@@ -25,8 +25,8 @@ from mpzmq import (
     RequestIdReused,
     RequestTimeout,
 )
-
-from .conftest import QUICK, REDIAL, adds_up, event_of, soon, until
+from tests.support.scene import QUICK, REDIAL, adds_up
+from tests.support.waiting import event_of, soon, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -36,8 +36,9 @@ from mpzmq import (
 )
 from mpzmq.protocol import wire
 from mpzmq.protocol.wire.kinds import Code, Goodbye, Kind, Op
-
-from .conftest import LINK_TAG, REDIAL, Liar, Raw, Scene, adds_up, event_of, free_port, soon, until
+from tests.support.raw import LINK_TAG, Liar, Raw
+from tests.support.scene import REDIAL, Scene, adds_up, free_port
+from tests.support.waiting import event_of, soon, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

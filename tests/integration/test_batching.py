@@ -12,15 +12,14 @@ import zmq
 
 from mpzmq.protocol.flow.outbox import ENOUGH_BYTES
 from mpzmq.protocol.wire.kinds import Kind, Op
-
-from .conftest import soon
+from tests.support.waiting import soon
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mpzmq import ComputerEngineWriter
-
-    from .conftest import Liar, Raw, Scene
+    from tests.support.raw import Liar, Raw
+    from tests.support.scene import Scene
 
 RESPONSE = [Kind.RESPONSE, 1, "done"]
 

@@ -32,8 +32,8 @@ from mpzmq import (
     current_request,
     detached,
 )
-
-from .conftest import QUICK, REDIAL, adds_up, event_of, soon, until
+from tests.support.scene import QUICK, REDIAL, adds_up
+from tests.support.waiting import event_of, soon, until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

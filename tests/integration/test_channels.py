@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mpzmq import ConnectionClosed, ConnectionLost, Executed, Limits, LinkState, RemoteError, RequestTimeout
-
-from .conftest import soon, until
-from .flows import Stage, read_into, stage_behind
+from tests.support.streams import Stage, read_into, stage_behind
+from tests.support.waiting import soon, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

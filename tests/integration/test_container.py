@@ -44,14 +44,15 @@ from mpzmq import (
 )
 from mpzmq.protocol.wire.kinds import Kind, Op
 from mpzmq.testing import connected
-
-from .conftest import REDIAL, Scene, adds_up, event_of, soon, until
+from tests.support.scene import REDIAL, Scene, adds_up
+from tests.support.waiting import event_of, soon, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    from .conftest import Raw, Start
+    from tests.support.container import Start
+    from tests.support.raw import Raw
 
 # Handlers
 

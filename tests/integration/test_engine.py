@@ -49,15 +49,15 @@ from mpzmq import (
     Unsupported,
 )
 from mpzmq.protocol.wire.kinds import Code, Kind
-
-from .conftest import REDIAL, ROOT, Scene, adds_up, event_of, free_port, soon, until
+from tests.support import ROOT
+from tests.support.scene import REDIAL, Scene, adds_up, free_port
+from tests.support.waiting import event_of, soon, until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from mpzmq import ComputerEngineWriter
-
-    from .conftest import Liar
+    from tests.support.raw import Liar
 
 # Connecting
 

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mpzmq import ComputerEngineWorker, ContainerServer, RequestContext, Status, current_request
-
-from .conftest import soon
+from tests.support.waiting import soon
 
 if TYPE_CHECKING:
     from mpzmq import ComputerEngineWriter, Progress

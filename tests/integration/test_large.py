@@ -31,9 +31,10 @@ from mpzmq import (
     RequestTimeout,
 )
 from mpzmq.protocol.flow.fragmenter import PART_BYTES
-from tests.large import LIMITS, MIB, filled, is_filled
-
-from .conftest import QUICK, REDIAL, ROOT, adds_up, event_of, soon
+from tests.support import ROOT
+from tests.support.large import LIMITS, MIB, filled, is_filled
+from tests.support.scene import QUICK, REDIAL, adds_up
+from tests.support.waiting import event_of, soon
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -46,7 +47,7 @@ SECONDS = 30.0
 
 @pytest.fixture
 async def process(mpzmq_container: ContainerFactory) -> ServedProcess:
-    return await mpzmq_container("tests.large:server", folder=ROOT)
+    return await mpzmq_container("tests.support.large:server", folder=ROOT)
 
 
 @pytest.fixture
@@ -388,7 +389,7 @@ def test_progress_that_cannot_be_called() -> None:
 ONE_WAY = """
 import asyncio, sys, uuid
 from mpzmq import ComputerEngineWorker
-from tests.large import LIMITS, MIB, filled, peak
+from tests.support.large import LIMITS, MIB, filled, peak
 
 async def main(endpoint, way, mib):
     async with ComputerEngineWorker(limits=LIMITS) as worker:

@@ -10,9 +10,8 @@ import pytest
 
 from mpzmq import ConnectionLost, Limits
 from mpzmq.protocol.flow.fragmenter import PART_BYTES
-
-from .conftest import soon, until
-from .flows import Stage, stage_behind
+from tests.support.streams import Stage, stage_behind
+from tests.support.waiting import soon, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -27,13 +27,12 @@ from mpzmq import (
     ReconnectPolicy,
     RequestError,
 )
-
-from .conftest import QUICK, REDIAL, event_of, free_port, soon
+from tests.support.scene import QUICK, REDIAL, free_port
+from tests.support.waiting import event_of, soon
 
 if TYPE_CHECKING:
     from mpzmq.testing import ProxyFactory
-
-    from .conftest import Start
+    from tests.support.container import Start
 
 
 def quick_worker() -> ComputerEngineWorker:

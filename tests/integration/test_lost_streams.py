@@ -21,8 +21,8 @@ from mpzmq import (
     StreamProgress,
 )
 from mpzmq.testing import ContainerProcess
-
-from .conftest import QUICK, REDIAL, adds_up, soon, until
+from tests.support.scene import QUICK, REDIAL, adds_up
+from tests.support.waiting import soon, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -22,13 +22,15 @@ from mpzmq import (
 )
 from mpzmq.protocol import wire
 from mpzmq.protocol.wire.kinds import Code, Kind, Op
-
-from .conftest import LINK_TAG, QUICK, REDIAL, event_of, soon, until
+from tests.support.raw import LINK_TAG
+from tests.support.scene import QUICK, REDIAL
+from tests.support.waiting import event_of, soon, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from .conftest import Liar, Raw, Start
+    from tests.support.container import Start
+    from tests.support.raw import Liar, Raw
 
 Lied = tuple[ComputerEngineWriter, "Liar"]
 

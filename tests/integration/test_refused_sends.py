@@ -25,9 +25,8 @@ from mpzmq.protocol.wire.kinds import Code, Kind, Op
 from mpzmq.protocol.wire.messages import MessageReader
 from mpzmq.protocol.wire.records import EXECUTED_NUMBER, LINK_TAG, hello, welcome
 from mpzmq.transport.interface import Delivery
-
-from ..protocol.support import make_entry, tag
-from .conftest import until
+from tests.support.protocol import make_entry, tag
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from mpzmq.transport.interface import DealerHandler, Frames, RouterHandler, SocketSettings

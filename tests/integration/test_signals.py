@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +13,8 @@ import pytest
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
 
-ROOT = Path(__file__).parents[2]
+from tests.support import ROOT
+
 PROGRAM = """
 import asyncio, time
 from mpzmq import ContainerServer

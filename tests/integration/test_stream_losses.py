@@ -21,16 +21,15 @@ from mpzmq import (
     RequestCancelled,
     RequestTimeout,
 )
-
-from .conftest import QUICK, REDIAL, soon, until
-from .flows import Stage, read_into, stage_behind
+from tests.support.scene import QUICK, REDIAL
+from tests.support.streams import Stage, read_into, stage_behind
+from tests.support.waiting import soon, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from mpzmq.testing import ProxyFactory
-
-    from .conftest import Start
+    from tests.support.container import Start
 
 
 @pytest.fixture

@@ -21,8 +21,8 @@ from mpzmq import (
     current_request,
     keys,
 )
-
-from .conftest import REDIAL, soon
+from tests.support.scene import REDIAL
+from tests.support.waiting import soon
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mpzmq import Executed, InvalidArguments, Limits, Overloaded, RemoteError, Unsupported, current_request
-
-from .conftest import soon, until
-from .flows import Stage, read_into, stage_behind
+from tests.support.streams import Stage, read_into, stage_behind
+from tests.support.waiting import soon, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -20,9 +20,8 @@ from mpzmq import (
     RequestTimeout,
     Status,
 )
-
-from .conftest import soon, until
-from .flows import Stage, stage_behind
+from tests.support.streams import Stage, stage_behind
+from tests.support.waiting import soon, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support import ROOT
+
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable
 
     from mpzmq.testing import ContainerFactory, ServedProcess
-
-    Start = Callable[..., Awaitable[ServedProcess]]
-
-ROOT = Path(__file__).parents[2]
+    from tests.support.container import Start
 
 
 @pytest.fixture
@@ -22,6 +20,6 @@ def start(mpzmq_container: ContainerFactory) -> Start:
     """Starts container processes; they are ended after the test."""
 
     def started(**options: Any) -> Awaitable[ServedProcess]:
-        return mpzmq_container("tests.container:server", folder=ROOT, **options)
+        return mpzmq_container("tests.support.container:server", folder=ROOT, **options)
 
     return started

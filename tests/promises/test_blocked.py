@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from mpzmq import ComputerEngineWorker, HeartbeatPolicy, LinkBusy, LinkDown, LinkState, LinkUp, ReconnectPolicy
 
 if TYPE_CHECKING:
-    from .conftest import Start
+    from tests.support.container import Start
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +46,7 @@ async def test_10_000_lone_requests_to_a_blocked_container_are_all_answered(star
             down.extend([event async for event in worker.service().events() if isinstance(event, LinkDown)])
 
         listener = asyncio.create_task(listen())
+        events = worker.service().events()  # before the block: on a slow machine it is BUSY before the last is issued
         block = asyncio.create_task(container.call("block", 4.0))
         await asyncio.sleep(0)
         calls = []
@@ -53,7 +54,6 @@ async def test_10_000_lone_requests_to_a_blocked_container_are_all_answered(star
             # Lone requests: each is issued in a pass of the event loop of its own.
             calls.append(asyncio.create_task(container.call("count", number)))
             await asyncio.sleep(0)
-        events = worker.service().events()
         while not isinstance(await anext(events), LinkBusy):
             pass
         assert not block.done()

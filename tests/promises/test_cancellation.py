@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from mpzmq import ComputerEngineWorker
 
 if TYPE_CHECKING:
-    from .conftest import Start
+    from tests.support.container import Start
 
 
 async def test_3_000_requests_cancelled_at_random_awaits_lose_no_other_reply(start: Start) -> None:

@@ -16,8 +16,7 @@ from mpzmq.protocol.wire.encoder import Encoder
 from mpzmq.protocol.wire.kinds import Code, Goodbye, Kind, Op
 from mpzmq.protocol.wire.messages import Message, MessageReader
 from mpzmq.protocol.wire.records import LINK_TAG
-
-from .support import INSTANCE, SESSION, Pair, tag
+from tests.support.protocol import INSTANCE, SESSION, Pair, tag
 
 HELLO = wire.hello(SESSION, 1, "engine", 2.0, Limits())
 WELCOME = wire.welcome(INSTANCE, 1, False, Status.RUNNING, "container", 2.0, Limits())

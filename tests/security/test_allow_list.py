@@ -1,198 +1,136 @@
-"""The allow-list while the container runs: who is added gets in, who is removed is cut off, who may call what."""
+"""Allow-lists, as they are written: folders, TOML, mappings."""
 
 from __future__ import annotations
 
-import asyncio
-import uuid
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mpzmq import (
-    AuthenticationFailed,
-    ConnectionLost,
-    Executed,
-    Limits,
-    LinkFailed,
-    LinkState,
-    NotPermitted,
-    Refused,
-    RequestError,
-    Status,
-    Unsupported,
-)
-from mpzmq.protocol import wire
-from mpzmq.protocol.wire.encoder import Encoder
-from mpzmq.protocol.wire.kinds import Kind, Op
-from tests.integration.conftest import event_of, soon, until
-
-from .conftest import ENGINE, STRANGER, Secured
+from mpzmq import Security, keys
+from mpzmq.security.allow_list import User, named_in, read_users, stamp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from pathlib import Path
 
-LIMITS = Limits()
-
-
-async def test_an_added_key_gets_in(secured: Secured) -> None:
-    with pytest.raises(AuthenticationFailed):
-        await secured.connect(STRANGER)
-    secured.allow("stranger", STRANGER)
-
-    async def gets_in() -> Any:
-        while True:
-            try:
-                return await secured.connect(STRANGER)
-            except AuthenticationFailed:
-                await asyncio.sleep(0.05)
-
-    container = await soon(gets_in())
-    assert (await container.call("whoami"))[0] == "stranger"
+ONE, TWO, THREE = (keys.generate().public for _ in range(3))
 
 
-async def test_a_removed_key_is_cut_off_from_a_live_connection(secured: Secured) -> None:
-    """What runs for it is cancelled, what waits fails, the link has FAILED and says why; others notice nothing."""
-    ended: list[str] = []
-    started = asyncio.Event()
-
-    @secured.server.function
-    async def stay() -> None:
-        started.set()
-        try:
-            await asyncio.sleep(60)
-        finally:
-            ended.append("stay")
-
-    secured.allow("other", STRANGER)
-    await until(lambda: secured.server._hub and len(secured.server._hub._guard.users) == 2)  # type: ignore[union-attr]
-    other = await secured.connect(STRANGER)
-    events = secured.worker.service().events()
-    container = await secured.connect()
-    call = asyncio.create_task(container.call("stay"))
-    await started.wait()
-    secured.revoke("engine")
-    with pytest.raises(ConnectionLost) as caught:
-        await soon(call)
-    assert caught.value.executed is not Executed.NO
-    failed = await event_of(events, LinkFailed)
-    assert "not on the container's allow-list" in failed.reason
-    assert container.state is LinkState.FAILED and isinstance(container.last_error, AuthenticationFailed)
-    await until(lambda: ended)
-    assert await other.call("add", 1, 2) == 3
-    with pytest.raises(AuthenticationFailed):
-        await secured.connect()
-    counted = secured.server.statistics()
-    assert counted.received == counted.replied + counted.cancelled + counted.failed + counted.refused
+def test_a_toml_file(tmp_path: Path) -> None:
+    path = tmp_path / "allowed.toml"
+    path.write_text(
+        f'[engine]\npublic-key = "{ONE}"\nallow = ["add", "state:get"]\n\n[admin]\npublic-key = ["{TWO}", "{THREE}"]\n'
+    )
+    expected = {
+        ONE: User("engine", ONE, frozenset({"add", "state:get"})),
+        TWO: User("admin", TWO),
+        THREE: User("admin", THREE),
+    }
+    assert read_users(path) == read_users(str(path)) == expected
 
 
-async def test_a_removed_key_that_goes_on_sending_is_not_even_read(
-    secured: Secured, raw_curve: Callable[[], Any]
-) -> None:
-    """Nothing of an engine that ignores the GOODBYE is served."""
-    raw = raw_curve()
-    encoder = Encoder(LIMITS)
-    hello = wire.hello(uuid.uuid4(), 1, "raw", 2.0, LIMITS)
-    raw.send_multipart([bytes(16), encoder.pack(hello)])
-    await until(lambda: secured.server.statistics().sessions == 1)
-    secured.revoke("engine")
-    await until(lambda: secured.server.statistics().sessions == 0)
-    before = secured.server.statistics()
-    for number in range(1, 51):
-        request = [Kind.REQUEST, number, 1000, 0, Op.INVOKE, None, ["x"], None, None]
-        raw.send_multipart([bytes(15) + bytes([number]), encoder.pack(request)])
-    raw.send_multipart([bytes(16), encoder.pack([*hello[:3], 2, *hello[4:]])])
-    await until(lambda: secured.server.statistics().ignored >= before.ignored + 51)
-    after = secured.server.statistics()
-    assert (after.received, after.sessions, secured.ran) == (before.received, 0, [])
+def test_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "engine.pub").write_text(f'public-key = "{ONE}"\nallow = []\n')
+    (tmp_path / "admin.pub").write_text(f'public-key = "{TWO}"\n')
+    (tmp_path / "notes.txt").write_text("not a key")
+    (tmp_path / ".admin.pub").write_text("a file that is being written")
+    assert read_users(tmp_path) == {ONE: User("engine", ONE, frozenset()), TWO: User("admin", TWO)}
 
 
-async def test_permissions_per_function(secured: Secured) -> None:
-    secured.allow("engine", ENGINE, "add", "state:get")
-    container = await secured.connect()
-
-    async def denied() -> bool:
-        try:
-            await container.request("probe")
-        except NotPermitted:
-            return True
-        return False
-
-    while not await denied():  # noqa: ASYNC110  (what is waited for sets no event)
-        await asyncio.sleep(0.02)
-    secured.ran.clear()
-    assert await container.call("add", 1, 2) == 3
-    assert await container.get_state() is Status.RUNNING
-    asked: list[Callable[[], Any]] = [
-        lambda: container.call("whoami"),
-        lambda: container.call("nothing"),
-        lambda: container.request("x"),
-        lambda: container.set_state(Status.STOP),
-        lambda: container.describe(),
-    ]
-    for ask in asked:
-        with pytest.raises(NotPermitted, match="no permission for") as caught:
-            await ask()
-        assert caught.value.executed is Executed.NO
-        assert isinstance(caught.value, Refused) and isinstance(caught.value, PermissionError)
-    assert secured.ran == ["add"]
-    # A fallback is for a container that cannot do something, not for one that forbids it.
-    before = secured.server.statistics().refused
-    with pytest.raises(NotPermitted) as caught:
-        await container.request("x", fallback="y")
-    assert secured.server.statistics().refused == before + 1 and not caught.value.fallback_sent
+def test_values() -> None:
+    assert read_users({"engine": ONE}) == {ONE: User("engine", ONE)}
+    table = {"public-key": ONE, "allow": ["add"]}
+    assert read_users({"engine": table}) == {ONE: User("engine", ONE, frozenset({"add"}))}
+    assert read_users([ONE, TWO]) == {ONE: User(ONE, ONE), TWO: User(TWO, TWO)}
+    assert read_users([]) == {}
+    assert Security.server(keys.generate(), allow=iter([ONE])).allow == (ONE,)
 
 
-async def test_a_name_that_is_not_there_gives_nothing_away(secured: Secured) -> None:
-    secured.allow("engine", ENGINE, "ad", "whoami")
-    container = await secured.connect()
-
-    async def message() -> str:
-        with pytest.raises(RequestError) as caught:
-            await container.call("ad")
-        return str(caught.value) if isinstance(caught.value, Unsupported) else ""
-
-    while "it has whoami" not in (told := await message()):  # noqa: ASYNC110  (as above)
-        await asyncio.sleep(0.02)
-    assert "add" not in told
+def test_a_list_of_permissions_denies_the_rest() -> None:
+    user = User("engine", ONE, frozenset({"add"}))
+    assert user.may("add") and not user.may("sub") and not user.may("state:set")
+    assert User("engine", ONE).may("anything")
+    assert read_users({"engine": {"public-key": ONE, "allow": ["*"]}})[ONE].may("anything")
+    assert not read_users({"engine": {"public-key": ONE, "allow": []}})[ONE].may("add")
 
 
-async def test_a_list_that_cannot_be_read_changes_nothing(secured: Secured, caplog: pytest.LogCaptureFixture) -> None:
-    container = await secured.connect()
-    (secured.folder / "engine.pub").write_text("public-key = ")
-    await until(lambda: "cannot be read, and nobody is added" in caplog.text)
-    assert await container.call("add", 1, 2) == 3
-    await secured.connect()
-    with pytest.raises(AuthenticationFailed):
-        await secured.connect(STRANGER)
-    secured.allow("engine", STRANGER)
-    await until(lambda: container.state is LinkState.FAILED)
-    await secured.connect(STRANGER)
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("engine = ", "no TOML"),
+        ("\xff", "no TOML"),
+        ("[engine]", "public-key is missing"),
+        ('[engine]\npublic-key = "short"', "40 characters"),
+        ("[engine]\npublic-key = 3", "a public-key is a str"),
+        (f'[engine]\npublic-key = "{ONE}"\nalow = ["add"]', "'alow' means nothing"),
+        (f'[engine]\npublic-key = "{ONE}"\nallow = "add"', "a list of function names"),
+        (f'[engine]\npublic-key = "{ONE}"\nallow = [3]', "a list of function names"),
+        (f'[engine]\npublic-key = "{ONE}"\nallow = [[1]]', "a list of function names"),
+        (f'[engine]\npublic-key = "{ONE}"\n[engine.allow]\nadd = false', "a list of function names"),
+        (f'public-key = "{ONE}"', "a key and no list"),
+        ("a = " + "[" * 3000, "no TOML"),
+        ('[""]\npublic-key = "x"', "not empty"),
+        (f'[engine]\npublic-key = "{ONE}"\n[other]\npublic-key = "{ONE}"', "is that of 'engine' already"),
+        ("x" * (4 * 1024 * 1024 + 1), "no list of keys"),
+    ],
+)
+def test_what_is_malformed_says_where(tmp_path: Path, text: str, reason: str) -> None:
+    path = tmp_path / "allowed.toml"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(ValueError, match=reason) as caught:
+        Security.server(keys.generate(), allow=path)
+    assert str(path) in str(caught.value)
 
 
-async def test_who_has_no_file_any_more_is_out_even_if_another_file_is_bad(secured: Secured) -> None:
-    (secured.folder / "bad.pub").write_text("no key")
-    container = await secured.connect()
-    secured.revoke("engine")
-    await until(lambda: container.state is LinkState.FAILED)
-    with pytest.raises(AuthenticationFailed):
-        await secured.connect()
+@pytest.mark.parametrize("allow", [None, 3, ONE.encode(), {3: ONE}, [3]])
+def test_what_is_no_list_is_refused(allow: Any) -> None:
+    with pytest.raises(TypeError):
+        Security.server(keys.generate(), allow=allow)
 
 
-async def test_another_users_session_is_not_to_be_had(secured: Secured, raw_curve: Callable[..., Any]) -> None:
-    """The session's id alone opens nothing: it belongs to the key with which it began."""
-    secured.allow("other", STRANGER)
-    await until(lambda: secured.server._hub and len(secured.server._hub._guard.users) == 2)  # type: ignore[union-attr]
-    session = uuid.uuid4()
-    encoder = Encoder(LIMITS)
-    first, thief = raw_curve(ENGINE), raw_curve(STRANGER)
-    first.send_multipart([bytes(16), encoder.pack(wire.hello(session, 1, "first", 2.0, LIMITS))])
-    await until(lambda: secured.server.statistics().sessions == 1)
-    thief.send_multipart([bytes(16), encoder.pack(wire.hello(session, 9, "thief", 2.0, LIMITS))])
-    await until(lambda: secured.server.statistics().sessions == 2)
-    tag = bytes(15) + b"\1"
-    request = [Kind.REQUEST, 1, 1000, 0, Op.CALL, "whoami", [], None, None]
-    first.send_multipart([tag, encoder.pack(request)])
-    await until(lambda: secured.ran == ["whoami"])
-    # The same id in the other session is another request, which runs for itself.
-    thief.send_multipart([tag, encoder.pack(request)])
-    await until(lambda: secured.ran == ["whoami", "whoami"])
+def test_a_path_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        Security.server(keys.generate(), allow=tmp_path / "nowhere")
+
+
+def test_a_stamp_tells_changes(tmp_path: Path) -> None:
+    first = stamp(tmp_path)
+    (tmp_path / "engine.pub").write_text(f'public-key = "{ONE}"\n')
+    second = stamp(tmp_path)
+    (tmp_path / "engine.pub").write_text(f'public-key = ["{ONE}", "{TWO}"]\n')
+    third = stamp(tmp_path)
+    (tmp_path / "notes.txt").write_text("")
+    assert first != second != third == stamp(tmp_path)
+    file = tmp_path / "engine.pub"
+    before = file.stat()
+    file.write_text(f'public-key = ["{TWO}", "{ONE}"]\n')
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert stamp(tmp_path) != third, "another text of the same length, put there with the old time"
+    assert stamp({"engine": ONE}) == stamp([ONE])
+
+
+def test_a_file_with_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_bytes(b"\xef\xbb\xbf" + f'[a]\npublic-key = "{ONE}"\n'.encode())
+    assert read_users(tmp_path / "a.toml")[ONE].name == "a"
+
+
+def test_the_names_in_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "a.pub").write_text("no key")
+    (tmp_path / ".b.pub").write_text("")
+    (tmp_path / "c.txt").write_text("")
+    assert named_in(tmp_path) == {"a"}
+    assert named_in(tmp_path / "a.pub") is None
+    assert named_in(tmp_path / "nothing") is None
+    assert named_in({"a": ONE}) is None
+
+
+def test_a_value_that_somebody_forgot_is_no_permission_for_everything() -> None:
+    for allow in (None, {"add": False}, "add", 3, [None]):
+        with pytest.raises(ValueError, match="a list of function names"):
+            read_users({"engine": {"public-key": ONE, "allow": allow}})
+
+
+def test_what_would_block_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "engine.pub")
+    with pytest.raises(ValueError, match="no regular file"):
+        read_users(tmp_path)

@@ -26,9 +26,9 @@ from mpzmq import (
 )
 from mpzmq.testing import connected
 from mpzmq.transport.libzmq import shared_context as context
-from tests.integration.conftest import QUICK, REDIAL, event_of, soon, until
-
-from .conftest import CONTAINER, ENGINE, STRANGER, Secured
+from tests.support.scene import QUICK, REDIAL
+from tests.support.secured import CONTAINER, ENGINE, STRANGER, Secured
+from tests.support.waiting import event_of, soon, until
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,9 +11,9 @@ import pytest
 
 from mpzmq import ComputerEngineWorker, ContainerServer, Limits, Security
 from mpzmq.transport.libzmq.authenticator import Door
-from tests.integration.conftest import REDIAL, soon
-
-from .conftest import CONTAINER, ENGINE
+from tests.support.scene import REDIAL
+from tests.support.secured import CONTAINER, ENGINE
+from tests.support.waiting import soon
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,9 +14,9 @@ import pytest
 
 from mpzmq import ComputerEngineWorker, HeartbeatPolicy, LinkDown
 from mpzmq.testing import ContainerProcess, StartFailed, connected
-from tests.container import build
-
-from .conftest import ROOT, SPEC, event_of
+from tests.support import ROOT
+from tests.support.container import SPEC, build
+from tests.support.waiting import event_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +44,7 @@ def is_gone(pid: int) -> bool:
 def test_a_process_serves_until_it_is_stopped() -> None:
     with ContainerProcess(SPEC, folder=ROOT) as process:
         assert not process.endpoint.endswith(":0")
-        assert repr(process) == f"<ContainerProcess 'tests.container:quick' at {process.endpoint}>"
+        assert repr(process) == f"<ContainerProcess 'tests.support.container:quick' at {process.endpoint}>"
         with pytest.raises(TimeoutError, match=rf"process {process.pid}\) still runs after 0.01 s"):
             process.wait(0.01)
         with pytest.raises(RuntimeError, match="runs already"):

@@ -22,8 +22,7 @@ from mpzmq import (
     ReconnectPolicy,
 )
 from mpzmq.testing import Proxy
-
-from .conftest import SECONDS, event_of
+from tests.support.waiting import SECONDS, event_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

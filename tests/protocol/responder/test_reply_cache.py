@@ -1,0 +1,214 @@
+"""The reply cache: what is kept, what is forgotten, and what is known of what was forgotten."""
+
+from __future__ import annotations
+
+import numpy
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from mpzmq.config import Limits
+from mpzmq.protocol.responder.reply_cache import SESSIONS_WORTH, Reply, ReplyCache, Room
+from tests.support.protocol import tag
+
+LIMITS = Limits(reply_entries=4, reply_bytes=1000, in_flight=6)
+
+
+def reply(number: int, size: int = 10, sequence: int | None = None, chosen: bytes | None = None) -> Reply:
+    return Reply(tag(number), b"x" * size, (), number if sequence is None else sequence, chosen)
+
+
+def cache(limits: Limits = LIMITS) -> ReplyCache:
+    return ReplyCache(limits, Room(limits))
+
+
+def kept(replies: ReplyCache) -> list[int]:
+    """The numbers of the replies that are there whole."""
+    return [int.from_bytes(key, "big") for key in replies.entries]
+
+
+def test_what_is_acknowledged_is_gone() -> None:
+    replies = cache()
+    for number in (1, 2, 3):
+        replies.keep(reply(number))
+    replies.acknowledge(1, tag(2) + tag(9))
+    assert kept(replies) == [1, 3] and replies.stale_below == 1
+    replies.acknowledge(4, b"")
+    assert kept(replies) == [1, 3], "below the mark they go when room is wanted"
+    assert replies.stale_below == 4
+
+
+def test_the_mark_never_falls() -> None:
+    replies = cache()
+    replies.acknowledge(4, b"")
+    replies.acknowledge(2, b"")
+    assert replies.stale_below == 4
+
+
+def test_room_is_made_by_what_cannot_come_again_first() -> None:
+    replies = cache()
+    replies.keep(reply(1))
+    replies.keep(reply(2, chosen=b"digest"))
+    replies.keep(reply(3))
+    replies.acknowledge(3, b"")
+    replies.keep(reply(4))
+    replies.keep(reply(5))
+    assert kept(replies) == [2, 3, 4, 5], "a caller who chose its id may come again whatever the mark says"
+
+
+def test_the_oldest_lose_what_they_said_and_not_that_they_were_given() -> None:
+    replies = cache()
+    for number in range(1, 6):
+        replies.keep(reply(number))
+    assert kept(replies) == [2, 3, 4, 5] and list(replies.stones) == [tag(1)]
+    stone = replies.stones[tag(1)]
+    assert (stone.sequence, stone.body) == (1, b"")
+
+
+def test_bytes_are_bounded_and_what_is_too_large_is_not_kept_at_all() -> None:
+    replies = cache()
+    replies.keep(reply(1, 500))
+    replies.keep(reply(2, 1000))
+    assert kept(replies) == [1], "it takes nothing else along"
+    replies.keep(reply(3, 500))
+    assert kept(replies) == [3]
+
+
+def test_all_sessions_share_one_room() -> None:
+    room = Room(LIMITS)
+    sessions = [ReplyCache(LIMITS, room) for _ in range(SESSIONS_WORTH + 4)]
+    for replies in sessions:
+        replies.keep(reply(1, 900))
+        assert room.bytes <= SESSIONS_WORTH * 1000
+    assert SESSIONS_WORTH // 2 <= sum(len(kept(replies)) for replies in sessions) <= SESSIONS_WORTH
+    for replies in sessions:
+        replies.clear()
+    assert room.bytes == 0
+
+
+def test_what_is_too_old_is_forgotten_and_known_to_be() -> None:
+    replies = cache()
+    for number in (1, 2, 3):
+        replies.now = float(number)
+        replies.keep(reply(number, sequence=10 * number))
+    replies.expire(3.0)
+    assert kept(replies) == [3] and replies.stale_below == 21
+
+
+def test_what_is_buried_late_is_forgotten_in_its_time() -> None:
+    replies = cache()
+    replies.keep(reply(1, 10))
+    replies.now = 100.0
+    replies.keep(reply(2, 2000))
+    for number in (3, 4, 5, 6):
+        replies.keep(reply(number))
+    assert list(replies.stones) == [tag(2), tag(1)]
+    replies.expire(50.0)
+    assert list(replies.stones) == [tag(2)] and replies.stale_below == 2
+
+
+def test_a_session_that_ends_tells_what_nobody_has_acknowledged() -> None:
+    replies = cache()
+    for number in (1, 2, 3):
+        replies.keep(reply(number))
+    replies.acknowledge(2, tag(3))
+    assert replies.clear() == 1 and not replies.entries
+
+
+def test_what_the_handler_can_still_change_is_copied() -> None:
+    replies = cache()
+    mine = bytearray(b"abc")
+    views = [memoryview(mine), memoryview(mine).toreadonly(), memoryview(b"fixed"), memoryview(b"x" * 1000)[:3]]
+    one = Reply(tag(1), b"body", [b"bytes", *views], 1, None)
+    replies.keep(one)
+    mine[0] = 0
+    assert [bytes(buffer) for buffer in one.buffers] == [b"bytes", b"abc", b"abc", b"fixed", b"xxx"]
+    assert [type(buffer) for buffer in one.buffers] == [bytes, bytes, bytes, memoryview, bytes]
+    array = numpy.zeros(1000, "u1")[:4]
+    array.flags.writeable = False
+    one = Reply(tag(2), b"body", [array.data], 2, None)
+    replies.keep(one)
+    assert one.buffers == [bytes(4)], "it holds an array that may be much larger"
+
+
+def test_a_session_that_keeps_little_loses_nothing_to_those_that_keep_much() -> None:
+    room = Room(LIMITS)
+    little = ReplyCache(LIMITS, room)
+    little.keep(reply(1, 10))
+    for _ in range(SESSIONS_WORTH + 4):
+        ReplyCache(LIMITS, room).keep(reply(1, 900))
+    assert kept(little) == [1]
+
+
+class CacheMachine(RuleBasedStateMachine):
+    """Nothing that may come again is forgotten without the cache knowing it, and the bounds hold after every step.
+
+    The model holds what was answered and not acknowledged, in order, and nothing else.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.room = Room(LIMITS)
+        self.replies = ReplyCache(LIMITS, self.room)
+        self.other = ReplyCache(LIMITS, self.room)
+        self.sequence = 0
+        self.low_water = 0
+        self.answered: dict[int, tuple[float, bool]] = {}
+
+    @rule(size=st.sampled_from([0, 10, 300, 990, 2000]), chosen=st.booleans())
+    def keep(self, size: int, chosen: bool) -> None:
+        if len(self.replies) >= self.replies.most_entries:
+            return  # the container refuses new work
+        self.sequence += 1
+        self.replies.keep(reply(self.sequence, size, chosen=b"digest" if chosen else None))
+        self.answered[self.sequence] = (self.replies.now, chosen)
+
+    @rule(size=st.sampled_from([10, 990]))
+    def another_session_keeps(self, size: int) -> None:
+        self.other.keep(reply(len(self.other) + 1, size))
+
+    @rule()
+    def another_session_ends(self) -> None:
+        self.other.clear()
+
+    @rule(data=st.data(), rise=st.integers(0, 3))
+    def acknowledge(self, data: st.DataObject, rise: int) -> None:
+        numbers = data.draw(st.sets(st.integers(1, self.sequence + 1)))
+        self.low_water = min(self.low_water + rise, self.sequence + 1)
+        self.replies.acknowledge(self.low_water, b"".join(map(tag, sorted(numbers))))
+        for number in numbers:
+            self.answered.pop(number, None)
+
+    @rule(seconds=st.integers(0, 100))
+    def pass_time(self, seconds: int) -> None:
+        self.replies.now += seconds
+        before = self.replies.now - 150
+        self.replies.expire(before)
+        self.answered = {number: facts for number, facts in self.answered.items() if facts[0] >= before}
+
+    @invariant()
+    def what_may_come_again_is_known(self) -> None:
+        for number, (_, chosen) in self.answered.items():
+            known = tag(number) in self.replies.entries or tag(number) in self.replies.stones
+            # The engine will not send what is below its own mark, unless its caller issues the id again.
+            assert known or (number < self.low_water and not chosen)
+            assert known or number < self.replies.stale_below
+        whole, stones = set(self.replies.entries), set(self.replies.stones)
+        assert not whole & stones and {int.from_bytes(key, "big") for key in whole | stones} <= set(self.answered)
+
+    @invariant()
+    def the_bounds_hold(self) -> None:
+        whole = self.replies.entries.values()
+        assert len(whole) <= LIMITS.reply_entries
+        assert sum(one.size for one in whole) <= LIMITS.reply_bytes
+        others = sum(one.size for one in self.other.entries.values())
+        assert self.room.bytes == sum(one.size for one in whole) + others <= SESSIONS_WORTH * LIMITS.reply_bytes
+
+    def teardown(self) -> None:
+        self.replies.clear()
+        self.other.clear()
+        assert self.room.bytes == 0
+
+
+TestCacheInAnyOrder = CacheMachine.TestCase
+TestCacheInAnyOrder.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)

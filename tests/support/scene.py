@@ -1,0 +1,56 @@
+"""A server and a worker in this process, and what is asked of both."""
+
+from __future__ import annotations
+
+import socket
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mpzmq import ComputerEngineWorker, ComputerEngineWriter, ContainerServer, HeartbeatPolicy, ReconnectPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+QUICK = HeartbeatPolicy(interval=0.3, down_after=0.9)
+REDIAL = ReconnectPolicy(interval=0.05, connect_timeout=1.0)
+
+
+def adds_up(counted: Any) -> bool:
+    """The identity of promise 2."""
+    return bool(counted.issued == counted.replied + counted.failed + counted.cancelled + counted.in_flight)
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A port on which nothing listens."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.bind((host, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@dataclass
+class Scene:
+    """A server in this process and a worker that is connected to it."""
+
+    server: ContainerServer
+    worker: ComputerEngineWorker
+    container: ComputerEngineWriter
+    endpoint: str
+
+
+@pytest.fixture
+async def scene() -> AsyncIterator[Scene]:
+    server = ContainerServer(name="scene")
+
+    @server.on_invoke
+    async def echo(data: Any) -> Any:
+        return data
+
+    async with server, ComputerEngineWorker(reconnect=REDIAL) as worker:
+        endpoint = await server.bind("tcp://127.0.0.1:0")
+        container = await worker.connect(uuid.uuid4(), endpoint, name="scene")
+        yield Scene(server, worker, container, endpoint)
