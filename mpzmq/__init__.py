@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .context import RequestContext as RequestContext
     from .context import current_request as current_request
     from .context import detached as detached
+    from .engine.options_view import OptionsView as OptionsView
     from .engine.reader import ComputerEngineReader as ComputerEngineReader
     from .engine.service import EngineService as EngineService
     from .engine.streams import Channel as Channel
@@ -115,6 +116,7 @@ else:
         "MpzmqError": "errors",
         "NotConnected": "errors",
         "NotPermitted": "errors",
+        "OptionsView": "engine.options_view",
         "Overloaded": "errors",
         "Params": "models",
         "Progress": "models",
@@ -185,6 +187,7 @@ __all__ = [
     "MpzmqError",
     "NotConnected",
     "NotPermitted",
+    "OptionsView",
     "Overloaded",
     "Params",
     "Progress",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+from .durations import checked_seconds
+
 __all__ = [
     "DEFAULT_HEARTBEAT",
     "DEFAULT_LIMITS",
@@ -17,18 +19,8 @@ __all__ = [
 MIN_RECONNECT_INTERVAL = 0.010
 """Seconds. Below this libzmq may redial before a busy event loop has counted the last attempt."""
 
-MAX_SECONDS = 1_000_000
-"""libzmq counts milliseconds in 32 bits: 24 days."""
-
 MAX_COUNT = 1 << 30
 """libzmq counts messages in 32 bits."""
-
-
-def _check_seconds(owner: str, name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{owner}.{name} is a number of seconds, not {type(value).__name__}")
-    if not 0 < value <= MAX_SECONDS:
-        raise ValueError(f"{owner}.{name} must be more than 0 and at most {MAX_SECONDS:,} seconds, not {value}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +47,8 @@ class ReconnectPolicy:
             raise TypeError(f"ReconnectPolicy.max_attempts is an int or None, not {type(attempts).__name__}")
         if attempts is not None and attempts < 0:
             raise ValueError(f"ReconnectPolicy.max_attempts must be 0 or more, not {attempts}")
-        _check_seconds("ReconnectPolicy", "interval", self.interval)
-        _check_seconds("ReconnectPolicy", "connect_timeout", self.connect_timeout)
+        checked_seconds(self.interval, "ReconnectPolicy.interval")
+        checked_seconds(self.connect_timeout, "ReconnectPolicy.connect_timeout")
         if self.interval < MIN_RECONNECT_INTERVAL:
             raise ValueError(
                 f"ReconnectPolicy.interval must be at least {MIN_RECONNECT_INTERVAL} seconds, not {self.interval}"
@@ -79,15 +71,15 @@ class HeartbeatPolicy:
     stuck_after: float | None = None
 
     def __post_init__(self) -> None:
-        _check_seconds("HeartbeatPolicy", "interval", self.interval)
-        _check_seconds("HeartbeatPolicy", "down_after", self.down_after)
+        checked_seconds(self.interval, "HeartbeatPolicy.interval")
+        checked_seconds(self.down_after, "HeartbeatPolicy.down_after")
         if self.down_after <= 2 * self.interval:
             raise ValueError(
                 f"HeartbeatPolicy.down_after ({self.down_after} s) must exceed two intervals"
                 f" ({2 * self.interval} s): one lost heartbeat is no death"
             )
         if self.stuck_after is not None:
-            _check_seconds("HeartbeatPolicy", "stuck_after", self.stuck_after)
+            checked_seconds(self.stuck_after, "HeartbeatPolicy.stuck_after")
             if self.stuck_after <= 2 * self.interval:
                 raise ValueError(
                     f"HeartbeatPolicy.stuck_after ({self.stuck_after} s) must exceed two intervals"
@@ -137,7 +129,7 @@ class Limits:
     items: int = 100_000
 
     def __post_init__(self) -> None:
-        _check_seconds("Limits", "reply_ttl", self.reply_ttl)
+        checked_seconds(self.reply_ttl, "Limits.reply_ttl")
         for field in fields(self):
             value = getattr(self, field.name)
             if field.name == "reply_ttl":
@@ -158,19 +150,3 @@ class Limits:
 DEFAULT_RECONNECT = ReconnectPolicy()
 DEFAULT_HEARTBEAT = HeartbeatPolicy()
 DEFAULT_LIMITS = Limits()
-
-
-def checked_timeout(timeout: float | None) -> float | None:
-    """The timeout of a request, in seconds; None: no deadline.
-
-    Raises:
-        TypeError: it is no number.
-        ValueError: it is more than ``MAX_SECONDS``, or no number of seconds at all.
-    """
-    if timeout is None:
-        return None
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
-        raise TypeError(f"timeout is a number of seconds or None, not {type(timeout).__name__}")
-    if not timeout <= MAX_SECONDS:  # NaN compares with nothing
-        raise ValueError(f"timeout is {timeout}, and at most {MAX_SECONDS:,.0f} seconds: None is no deadline")
-    return timeout

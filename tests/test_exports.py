@@ -14,7 +14,7 @@ import pytest
 PUBLIC = {
     # the engine
     *("ComputerEngineReader", "ComputerEngineWorker", "ComputerEngineWriter", "EngineService"),
-    *("Channel", "ReplyStream", "StreamProgress"),
+    *("Channel", "OptionsView", "ReplyStream", "StreamProgress"),
     # the container
     *("ContainerServer", "RequestContext", "current_request", "detached"),
     # messages and values

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from .handle import BlockingContainer, BlockingStream, connect
+from .handle import BlockingContainer, BlockingOptionsView, BlockingStream, connect
 
-__all__ = ["BlockingContainer", "BlockingStream", "connect"]
+__all__ = ["BlockingContainer", "BlockingOptionsView", "BlockingStream", "connect"]

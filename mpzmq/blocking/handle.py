@@ -20,20 +20,21 @@ from ..models import Executed, Method, StreamProgress
 from .loop_thread import Closed, Feed, LoopThread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Mapping
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
     from types import TracebackType
     from uuid import UUID
 
     from ..config import HeartbeatPolicy, Limits, ReconnectPolicy
     from ..engine.options import _U
+    from ..engine.options_view import OptionsView
     from ..engine.streams import ReplyStream
     from ..engine.writer import ComputerEngineWriter
     from ..errors import ConnectError
-    from ..models import Description, LinkState, Status
+    from ..models import Description, LinkState, Progress, Status
     from ..security.credentials import Security
     from ..statistics import Statistics
 
-__all__ = ["BlockingContainer", "BlockingStream", "connect"]
+__all__ = ["BlockingContainer", "BlockingOptionsView", "BlockingStream", "connect"]
 
 _T = TypeVar("_T")
 
@@ -211,13 +212,8 @@ class BlockingContainer:
         )
 
     def function(self, name: str, /, **options: Any) -> Callable[..., Any]:
-        """A named function of the container, to be called with any arguments; see :meth:`EngineService.function`."""
-        called = self._writer.function(name, **options)
-
-        def call(*args: Any, **kwargs: Any) -> Any:
-            return self._do(lambda: called(*args, **kwargs))
-
-        return call
+        """A named function of the container, to be called with any arguments: ``options(**options).function(name)``."""
+        return self.options(**options).function(name)
 
     def stream(self, function: str, /, *args: Any, **kwargs: Any) -> BlockingStream:
         """Calls a function that yields: ``for item in container.stream("count", 10)``.
@@ -225,10 +221,7 @@ class BlockingContainer:
         Arguments, options and errors are those of :meth:`EngineService.stream`.
         """
 
-        async def made() -> ReplyStream:
-            return self._writer.stream(function, *args, **kwargs)
-
-        return BlockingStream(self._do(made), self._thread, repr(self.name))
+        return self._stream(lambda: self._writer.stream(function, *args, **kwargs))
 
     def upload(self, function: str, items: Iterable[Any], /, *args: Any, **kwargs: Any) -> Any:
         """Sends items to a function that takes a stream, and returns what it returns.
@@ -236,15 +229,33 @@ class BlockingContainer:
         The calling thread takes them from ``items``, and is told of an early end with the next one. Arguments, options
         and errors are those of :meth:`EngineService.upload`.
         """
-        feed = Feed(iter(checked_items(items)))
+        return self._upload(lambda taken: self._writer.upload(function, taken, *args, **kwargs), items)
 
-        async def sent() -> Any:
-            try:
-                return await self._writer.upload(function, feed.items(), *args, **kwargs)
-            finally:
-                feed.over()
+    def options(
+        self,
+        *,
+        timeout: float | _U | None = UNSET,
+        idempotent: bool | _U = UNSET,
+        wait: bool | _U = UNSET,
+        metadata: Mapping[str, Any] | _U | None = UNSET,
+        request_id: UUID | None = None,
+        idle_timeout: float | None = None,
+        progress: Callable[[Progress], object] | _U | None = UNSET,
+    ) -> BlockingOptionsView:
+        """The container, asked with these options: every keyword of a call of the view goes to the function.
 
-        return self._do(sent, feed.give)
+        See :meth:`EngineService.options`. ``progress`` is called on the handle's own thread.
+        """
+        view = self._writer.options(
+            timeout=timeout,
+            idempotent=idempotent,
+            wait=wait,
+            metadata=metadata,
+            request_id=request_id,
+            idle_timeout=idle_timeout,
+            progress=progress,
+        )
+        return BlockingOptionsView(view, self._do, self._stream, self._upload)
 
     def get_state(self, *, timeout: float | _U | None = UNSET, wait: bool | _U = UNSET) -> Status:
         """Asks the container for its run state."""
@@ -262,12 +273,73 @@ class BlockingContainer:
         """Waits until the container can be talked to; see :meth:`ComputerEngineWriter.wait_ready`."""
         self._do(lambda: self._writer.wait_ready(timeout))
 
+    def _stream(self, ask: Callable[[], ReplyStream]) -> BlockingStream:
+        async def made() -> ReplyStream:
+            return ask()
+
+        return BlockingStream(self._do(made), self._thread, repr(self.name))
+
+    def _upload(self, send: Callable[[AsyncIterator[Any]], Coroutine[Any, Any, Any]], items: Iterable[Any]) -> Any:
+        feed = Feed(iter(checked_items(items)))
+
+        async def sent() -> Any:
+            try:
+                return await send(feed.items())
+            finally:
+                feed.over()
+
+        return self._do(sent, feed.give)
+
     def _do(self, work: Callable[[], Coroutine[Any, Any, _T]], meanwhile: Callable[[], None] | None = None) -> _T:
         try:
             return self._thread.do(work, meanwhile)
         except Closed:
             text = f"container {self.name!r} was not asked: this handle is closed; connect() again"
             raise NotConnected(text, remote_id=self.remote_id, name=self.name) from None
+
+
+class BlockingOptionsView:
+    """One container, asked with options of its own; ``container.options(...)`` makes it.
+
+    No keyword is taken for an option: all go to the function, as with :class:`mpzmq.OptionsView`.
+    """
+
+    def __init__(
+        self,
+        view: OptionsView,
+        do: Callable[[Callable[[], Coroutine[Any, Any, Any]]], Any],
+        stream: Callable[[Callable[[], ReplyStream]], BlockingStream],
+        upload: Callable[[Callable[[AsyncIterator[Any]], Coroutine[Any, Any, Any]], Iterable[Any]], Any],
+    ) -> None:
+        self._view = view
+        self._do = do
+        self._stream = stream
+        self._upload = upload
+
+    def request(self, data: Any, fallback: Any = None, *, method: Method = Method.INVOKE) -> Any:
+        """Sends data to the container's handler for plain requests; see :meth:`EngineService.request`."""
+        return self._do(lambda: self._view.request(data, fallback, method=method))
+
+    def call(self, function: str, /, *args: Any, **kwargs: Any) -> Any:
+        """Calls a named function of the container, with any keywords, and returns what it returns."""
+        return self._do(lambda: self._view.call(function, *args, **kwargs))
+
+    def function(self, name: str, /) -> Callable[..., Any]:
+        """A named function of the container, to be called with any arguments."""
+        called = self._view.function(name)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return self._do(lambda: called(*args, **kwargs))
+
+        return call
+
+    def stream(self, function: str, /, *args: Any, **kwargs: Any) -> BlockingStream:
+        """Calls a function that yields, with any keywords; see :meth:`EngineService.stream`."""
+        return self._stream(lambda: self._view.stream(function, *args, **kwargs))
+
+    def upload(self, function: str, items: Iterable[Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Sends items to a function, with any keywords; see :meth:`EngineService.upload`."""
+        return self._upload(lambda taken: self._view.upload(function, taken, *args, **kwargs), items)
 
 
 _END = object()

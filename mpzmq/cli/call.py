@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["run"]
 
-_OPTIONS = {"timeout", "idle_timeout", "wait", "metadata"}
-"""What the function of a stream cannot be given by name: stream() takes it for itself."""
-
 
 def run(
     endpoint: str,
@@ -43,9 +40,9 @@ def run(
             raise CommandFailed("name a function, or send plain data with --invoke JSON", USAGE)
         keys = client_security(*security)
         values = [_value(text, f"argument {number}") for number, text in enumerate(args, 1)]
-        options = dict(_named(text) for text in named)
+        keywords = dict(_named(text) for text in named)
         plain = None if data is None else _value(data, "the data of --invoke")
-        if data is not None and (values or options):
+        if data is not None and (values or keywords):
             raise CommandFailed("--invoke sends its one value: it takes no arguments and no --kw", USAGE)
         began, shown = time.perf_counter(), "result"
         try:
@@ -53,11 +50,11 @@ def run(
                 if function is None:
                     result = await container.request(plain, timeout=timeout, idempotent=idempotent)
                 else:
-                    called = container.function(function, timeout=timeout, idempotent=idempotent)
+                    view = container.options(timeout=timeout, idempotent=idempotent)
                     try:
-                        result = await called(*values, **options)
+                        result = await view.call(function, *values, **keywords)
                     except Unsupported as refused:
-                        count = await _stream(container, function, values, options, timeout, as_json, refused)
+                        count = await _stream(container, function, values, keywords, timeout, as_json, refused)
                         # Its items are printed already; what is left to tell is how many they were.
                         if not as_json:
                             return OK
@@ -83,7 +80,7 @@ async def _stream(
     container: ComputerEngineWriter,
     function: str,
     values: Sequence[Any],
-    options: Mapping[str, Any],
+    named: Mapping[str, Any],
     timeout: float,
     as_json: bool,
     refused: Unsupported,
@@ -94,16 +91,14 @@ async def _stream(
         container: to ask.
         function: its name.
         values: the arguments.
-        options: those by name.
+        named: those by name.
         timeout: seconds for each item.
         as_json: whether each is put into a document.
         refused: what the container said to a call; it stands if a stream cannot be asked for either.
     """
     count = 0
-    if taken := sorted(options.keys() & _OPTIONS):
-        raise CommandFailed(f"{refused}; and of what yields, --kw cannot name {taken[0]!r}: give it by position", USAGE)
     try:
-        async with container.stream(function, *values, idle_timeout=timeout, **options) as stream:
+        async with container.options(idle_timeout=timeout).stream(function, *values, **named) as stream:
             async for item in stream:
                 count += 1
                 say(to_json({"item": item} if as_json else item))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from ..config import checked_timeout
+from ..durations import checked_timeout
 from ..protocol.requester.nested_calls import Caller
 from ..protocol.responder.session_state import PeerState
 

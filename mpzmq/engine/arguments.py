@@ -11,7 +11,7 @@ from ..protocol.wire.kinds import Op
 if TYPE_CHECKING:
     from ..protocol.wire.records import Record
 
-__all__ = ["asked", "checked_id", "checked_name", "description"]
+__all__ = ["asked", "checked_id", "checked_name", "checked_remote", "description"]
 
 NIL = UUID(int=0)
 
@@ -54,8 +54,19 @@ def checked_id(request_id: object) -> bytes:
     if not isinstance(request_id, UUID):
         raise TypeError(f"request_id is a UUID, not {type(request_id).__name__}: use uuid.uuid4()")
     if request_id == NIL:
-        raise ValueError("the nil UUID is no request id: use uuid.uuid4()")
+        raise ValueError("request_id cannot be the nil UUID: use uuid.uuid4()")
     return request_id.bytes
+
+
+def checked_remote(remote_id: UUID) -> UUID:
+    """The id of a container.
+
+    Raises:
+        TypeError: it is not a UUID.
+    """
+    if isinstance(remote_id, UUID):
+        return remote_id
+    raise TypeError(f"remote_id is a UUID, not {type(remote_id).__name__}")
 
 
 def description(record: Record) -> Description:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from ..config import checked_timeout
+from ..durations import checked_timeout
 from ..protocol.requester.request import remaining_ms
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ class Options:
         if checked_timeout(self.timeout) is not None:
             assert self.timeout is not None
             object.__setattr__(self, "milliseconds", remaining_ms(self.timeout, 0.0))
+        if not (isinstance(self.wait, bool) and isinstance(self.idempotent, bool)):
+            raise TypeError(f"wait and idempotent are bools, not {self.wait!r:.100} and {self.idempotent!r:.100}")
         if self.progress is not None and not callable(self.progress):
             raise TypeError(f"progress is called with a Progress; {type(self.progress).__name__} cannot be called")
         if self.metadata is None:

@@ -27,6 +27,7 @@ from ..protocol.wire.kinds import Flag, Op
 from .options import UNSET, Options
 
 if TYPE_CHECKING:
+    from ..config import Limits
     from ..protocol.flow.receive_stream import Inflow
     from ..protocol.flow.send_stream import Outflow
     from ..protocol.wire.encoder import Encoder
@@ -168,6 +169,11 @@ class RequestDoor:
     def encoder(self) -> Encoder:
         """Writes the items of streams."""
         return self._link.encoder
+
+    @property
+    def limits(self) -> Limits:
+        """The worker's bounds."""
+        return self._connection.limits
 
     @property
     def message_bytes(self) -> int:

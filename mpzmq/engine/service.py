@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
@@ -9,21 +10,22 @@ from ..errors import NotConnected, ProtocolError
 from ..models import Description, Executed, Method, Params, Progress, Status
 from ..protocol.wire.kinds import Op
 from ..protocol.wire.records import STATUSES
-from .arguments import asked, checked_id, checked_name, description
+from .arguments import asked, checked_id, checked_name, checked_remote, description
 from .options import UNSET, Options
-from .streams import Asked, Channel, ReplyStream, upload
+from .options_view import options_view
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Mapping
 
-    from ..config import Limits
     from ..protocol.requester.request_ids import UsedIds
     from ..protocol.wire.records import Record
     from ..runtime.loop_bound import Home
     from ..statistics import Statistics
     from .event_stream import EventStream
     from .options import _U
+    from .options_view import OptionsView
     from .request_sender import RequestDoor
+    from .streams import Channel, ReplyStream
 
 __all__ = ["EngineService", "Handle", "Requests"]
 
@@ -41,7 +43,6 @@ class Requests(Protocol):
 
     home: Home
     used_ids: UsedIds
-    limits: Limits
 
     def get_engine(self, remote_id: UUID) -> Handle | None:
         """The handle of a container."""
@@ -58,7 +59,8 @@ class EngineService:
 
     def __init__(self, worker: Requests, options: Options) -> None:
         self._worker = worker
-        self.options = options
+        self.defaults = options
+        """What holds where a request has no options of its own."""
 
     async def request(
         self,
@@ -97,7 +99,7 @@ class EngineService:
             EncodeError, MessageTooLarge: nothing was sent.
             ValueError: a reply was received under this request id before, or it is in flight.
         """
-        options = self.options.but(timeout, wait, idempotent, metadata, progress)
+        options = self.defaults.but(timeout, wait, idempotent, metadata, progress)
         tag = checked_id(request_id)
         op, args = asked(method, data)
         return (await self._door(remote_id, tag).send(op, None, args, None, options, tag, fallback)).pop()
@@ -121,7 +123,7 @@ class EngineService:
             remote_id: the container.
             fallback: as in :meth:`request`, as are the other arguments and the errors.
         """
-        options = self.options.but(timeout, wait, idempotent, metadata, progress)
+        options = self.defaults.but(timeout, wait, idempotent, metadata, progress)
         tag = checked_id(params.id)
         method = Method(params.method)
         data = params.status if method is Method.SETSTATE and params.data is None else params.data
@@ -144,10 +146,11 @@ class EngineService:
     ) -> Any:
         """Calls a named function of a container and returns what it returns.
 
-        A function whose own parameter has the name of an option is reached through :meth:`function`. Options and
-        errors are those of :meth:`request`.
+        The keywords ``request_id``, ``timeout``, ``idempotent``, ``wait`` and ``metadata`` are options here, and do not
+        reach the function: one that has a parameter of such a name is called by :meth:`options`, which passes every
+        keyword on. No other keyword will ever become an option. Options and errors are those of :meth:`request`.
         """
-        options = self.options.but(timeout, wait, idempotent, metadata)
+        options = self.defaults.but(timeout, wait, idempotent, metadata)
         return await self._call(remote_id, function, args, kwargs, request_id, options)
 
     def function(
@@ -163,13 +166,68 @@ class EngineService:
         metadata: Mapping[str, Any] | _U | None = UNSET,
         progress: Callable[[Progress], object] | _U | None = UNSET,
     ) -> Callable[..., Coroutine[Any, Any, Any]]:
-        """A named function of a container, to be called with any arguments: options are given here."""
-        options = self.options.but(timeout, wait, idempotent, metadata, progress)
+        """A named function of a container, to be called with any arguments: options are given here.
 
-        async def function(*args: Any, **kwargs: Any) -> Any:
-            return await self._call(remote_id, name, args, kwargs, request_id, options)
+        The same as ``options(remote_id, ...).function(name)``.
+        """
+        return self.options(
+            remote_id,
+            timeout=timeout,
+            idempotent=idempotent,
+            wait=wait,
+            metadata=metadata,
+            request_id=request_id,
+            progress=progress,
+        ).function(name)
 
-        return function
+    def options(
+        self,
+        remote_id: UUID,
+        /,
+        *,
+        timeout: float | _U | None = UNSET,
+        idempotent: bool | _U = UNSET,
+        wait: bool | _U = UNSET,
+        metadata: Mapping[str, Any] | _U | None = UNSET,
+        request_id: UUID | None = None,
+        idle_timeout: float | None = None,
+        progress: Callable[[Progress], object] | _U | None = UNSET,
+    ) -> OptionsView:
+        """One container, asked with these options: every keyword of a call of the view goes to the function.
+
+        The way to a function whose own parameters have the names of options, and to all options of streams, uploads
+        and channels: ``service.options(remote_id, timeout=9.0).stream("tail", "app.log", timeout=1.0)``.
+
+        Args:
+            remote_id: the container.
+            timeout: seconds for the whole of each request. By default the service's for those with one reply; none for
+                streams, uploads and channels.
+            idempotent: as in :meth:`request`. Not for streams, uploads and channels, which are never sent again.
+            wait: as in :meth:`request`, as is the metadata.
+            metadata: sent along with each.
+            request_id: the id of the one request that is made. Not for streams, uploads and channels.
+            idle_timeout: seconds without an item. For streams, uploads and channels only.
+            progress: as in :meth:`request`; for streams, uploads and channels with what travels in parts: their
+                arguments, and large items.
+
+        Returns:
+            The view, to be used once or as often as one likes.
+
+        Raises:
+            TypeError: an option is of the wrong type. The view raises it where an option does not apply.
+            ValueError: an option is out of its range.
+        """
+        return options_view(
+            functools.partial(self._door, checked_remote(remote_id)),
+            self.defaults,
+            timeout=timeout,
+            idempotent=idempotent,
+            wait=wait,
+            metadata=metadata,
+            request_id=request_id,
+            idle_timeout=idle_timeout,
+            progress=progress,
+        )
 
     def stream(
         self,
@@ -188,6 +246,9 @@ class EngineService:
         A reader that is slow slows the function down (``Limits.stream_items``, ``stream_bytes``). Behind a broken
         connection to the same instance the stream goes on where it was.
 
+        No other keyword than those below is an option, or will become one; a function that has a parameter of such a
+        name is called by :meth:`options`. The same goes for :meth:`upload` and :meth:`channel`.
+
         Args:
             remote_id: the container.
             function: its name; args and kwargs go to it.
@@ -198,7 +259,8 @@ class EngineService:
         Returns:
             An async iterator. Its iteration raises the errors of :meth:`request`.
         """
-        return ReplyStream(self._asked(remote_id, function, args, kwargs, timeout, idle_timeout, wait, metadata))
+        view = self.options(remote_id, timeout=timeout, idle_timeout=idle_timeout, wait=wait, metadata=metadata)
+        return view.stream(function, *args, **kwargs)
 
     async def upload(
         self,
@@ -229,9 +291,8 @@ class EngineService:
         Raises:
             Exception: whatever ``items`` raises; the function is ended then.
         """
-        return await upload(
-            self._asked(remote_id, function, args, kwargs, timeout, idle_timeout, wait, metadata), items
-        )
+        view = self.options(remote_id, timeout=timeout, idle_timeout=idle_timeout, wait=wait, metadata=metadata)
+        return await view.upload(function, items, *args, **kwargs)
 
     def channel(
         self,
@@ -257,23 +318,8 @@ class EngineService:
             idle_timeout: seconds for which whoever waits, to send or to receive, is patient; None: any time.
             wait: as in :meth:`request`, as is the metadata.
         """
-        return Channel(self._asked(remote_id, function, args, kwargs, timeout, idle_timeout, wait, metadata))
-
-    def _asked(
-        self,
-        remote_id: UUID,
-        function: str,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        timeout: float | None,
-        idle_timeout: float | None,
-        wait: bool | _U,
-        metadata: Mapping[str, Any] | _U | None,
-    ) -> Asked:
-        # What comes piece by piece cannot run twice for one caller.
-        options = self.options.but(timeout, wait, False, metadata)
-        door, limits = self._door(remote_id, None), self._worker.limits
-        return Asked(door, limits, checked_name(function), args, kwargs, options, idle_timeout)
+        view = self.options(remote_id, timeout=timeout, idle_timeout=idle_timeout, wait=wait, metadata=metadata)
+        return view.channel(function, *args, **kwargs)
 
     async def get_state(
         self, remote_id: UUID, *, timeout: float | _U | None = UNSET, wait: bool | _U = UNSET
@@ -333,13 +379,11 @@ class EngineService:
         self, remote_id: UUID, op: int, args: tuple[Any, ...], timeout: float | _U | None, wait: bool | _U
     ) -> Record:
         # None of these does work that could not be done twice.
-        options = self.options.but(timeout, wait, True, UNSET)
+        options = self.defaults.but(timeout, wait, True, UNSET)
         return await self._door(remote_id, None).send(op, None, args, None, options)
 
     def _door(self, remote_id: UUID, tag: bytes | None) -> RequestDoor:
-        if not isinstance(remote_id, UUID):
-            raise TypeError(f"remote_id is a UUID, not {type(remote_id).__name__}")
-        writer = self._worker.get_engine(remote_id)
+        writer = self._worker.get_engine(checked_remote(remote_id))
         if writer is None:
             raise NotConnected(
                 f"no container is connected under {remote_id}: connect() it first, or check the id",

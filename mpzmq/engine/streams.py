@@ -8,6 +8,7 @@ import functools
 from collections.abc import AsyncIterable, Generator, Iterable
 from typing import TYPE_CHECKING, Any, Self
 
+from ..durations import checked_seconds
 from ..errors import RequestTimeout
 from ..protocol.flow.receive_stream import Inflow
 from ..protocol.flow.send_stream import Outflow
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from types import TracebackType
 
-    from ..config import Limits
     from ..protocol.requester.request import Entry
     from .options import Options
     from .request_sender import RequestDoor
@@ -31,7 +31,6 @@ class Asked:
 
     Args:
         door: through which it leaves.
-        limits: how much of it may be on its way.
         function: the name of the function.
         args: its arguments.
         kwargs: those by name.
@@ -42,28 +41,23 @@ class Asked:
     def __init__(
         self,
         door: RequestDoor,
-        limits: Limits,
         function: str,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         options: Options,
         idle_timeout: float | None,
     ) -> None:
-        if idle_timeout is not None and (
-            isinstance(idle_timeout, bool) or not isinstance(idle_timeout, int | float) or not idle_timeout > 0
-        ):
-            raise ValueError(f"idle_timeout is a number of seconds above 0, or None, and not {idle_timeout!r}")
         self.door = door
         self.function = function
-        self.idle_timeout = idle_timeout
-        self._limits = limits
+        self.idle_timeout = None if idle_timeout is None else checked_seconds(idle_timeout, "idle_timeout")
         self._args = args
         self._kwargs = kwargs or None
         self._options = options
 
     def inflow(self) -> Inflow:
         """What takes the results."""
-        return Inflow(self._limits.stream_items, self._limits.stream_bytes)
+        limits = self.door.limits
+        return Inflow(limits.stream_items, limits.stream_bytes)
 
     async def open(self, op: int, inflow: Inflow | None, outflow: Outflow | None) -> Entry:
         """Sends the request."""

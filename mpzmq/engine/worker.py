@@ -64,6 +64,8 @@ class ComputerEngineWorker(Registration):
     """
 
     _streams = False
+    _call_options = frozenset({"timeout"})  # those of RequestContext.call()
+    _detour = "it given by position"
 
     def __init__(
         self,

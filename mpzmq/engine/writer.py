@@ -10,6 +10,7 @@ from ..models import LinkState, Method, Progress, Status
 from ..protocol.wire.kinds import Op
 from .arguments import asked, checked_id, checked_name
 from .options import UNSET
+from .options_view import options_view
 from .request_sender import RequestDoor
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from ..statistics import Statistics
     from .link_driver import Connection
     from .options import _U
+    from .options_view import OptionsView
     from .service import EngineService
     from .streams import Channel, ReplyStream
 
@@ -132,7 +134,7 @@ class ComputerEngineWriter:
         progress: Callable[[Progress], object] | _U | None = UNSET,
     ) -> Any:
         """Sends data to the container's handler for plain requests; see :meth:`EngineService.request`."""
-        options = self._service.options.but(timeout, wait, idempotent, metadata, progress)
+        options = self._service.defaults.but(timeout, wait, idempotent, metadata, progress)
         tag = None if request_id is None else checked_id(request_id)
         op, args = asked(method, data)
         return (await self.door.send(op, None, args, None, options, tag, fallback)).pop()
@@ -150,13 +152,40 @@ class ComputerEngineWriter:
         **kwargs: Any,
     ) -> Any:
         """Calls a named function of the container; see :meth:`EngineService.call`."""
-        options = self._service.options.but(timeout, wait, idempotent, metadata)
+        options = self._service.defaults.but(timeout, wait, idempotent, metadata)
         tag = None if request_id is None else checked_id(request_id)
         return (await self.door.send(Op.CALL, checked_name(function), args, kwargs or None, options, tag)).pop()
 
     def function(self, name: str, /, **options: Any) -> Callable[..., Coroutine[Any, Any, Any]]:
-        """A named function of the container, to be called with any arguments; see :meth:`EngineService.function`."""
-        return self._service.function(self.remote_id, name, **options)
+        """A named function of the container, to be called with any arguments: ``options(**options).function(name)``."""
+        return self.options(**options).function(name)
+
+    def options(
+        self,
+        *,
+        timeout: float | _U | None = UNSET,
+        idempotent: bool | _U = UNSET,
+        wait: bool | _U = UNSET,
+        metadata: Mapping[str, Any] | _U | None = UNSET,
+        request_id: UUID | None = None,
+        idle_timeout: float | None = None,
+        progress: Callable[[Progress], object] | _U | None = UNSET,
+    ) -> OptionsView:
+        """The container, asked with these options: every keyword of a call of the view goes to the function.
+
+        ``container.options(timeout=9.0).call("poll", url, timeout=1.0)``; see :meth:`EngineService.options`.
+        """
+        return options_view(
+            lambda tag: self.door,
+            self._service.defaults,
+            timeout=timeout,
+            wait=wait,
+            idempotent=idempotent,
+            metadata=metadata,
+            request_id=request_id,
+            idle_timeout=idle_timeout,
+            progress=progress,
+        )
 
     def stream(self, function: str, /, *args: Any, **kwargs: Any) -> ReplyStream:
         """Calls a function that yields; arguments, options and errors are those of :meth:`EngineService.stream`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from .registry import Function, Registry
@@ -11,6 +12,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Registration"]
 
+CALL_OPTIONS = frozenset({"request_id", "timeout", "idempotent", "wait", "metadata"})
+"""The keywords that ``call()`` of an engine takes for its own; it never gains another."""
+
+STREAM_OPTIONS = frozenset({"timeout", "idle_timeout", "wait", "metadata"})
+"""The same of ``stream()``, ``upload()`` and ``channel()``."""
+
 _H = TypeVar("_H", bound="Callable[..., Any]")
 
 
@@ -18,6 +25,8 @@ class Registration:
     """Whoever has functions that the other side calls by name."""
 
     _streams = True  # whether they may yield items, or take them one by one
+    _call_options = CALL_OPTIONS
+    _detour = "it called through container.options(...), which takes the options, and passes every keyword on"
 
     def __init__(self) -> None:
         self._registry = Registry()
@@ -63,7 +72,12 @@ class Registration:
         Raises:
             ValueError: the name is taken, or ``max_concurrency`` is less than 1.
             TypeError: it cannot be called this way.
+
+        Warns:
+            UserWarning: a parameter of it has the name of an option of ``call()`` or ``stream()``, which takes that
+                keyword for its own.
         """
+        decorates = handler is None
 
         def register(handler: _H) -> _H:
             own = getattr(handler, "__name__", None)
@@ -73,7 +87,25 @@ class Registration:
             function = Function(name or own, handler, thread=thread, **options)
             if function.is_streamed and not self._streams:
                 raise TypeError(f"{handler!r} is a stream, and a container calls functions that return one value")
+            self._warn_of_options(function, stacklevel=3 if decorates else 4)
             self._registry.add(function)
             return handler
 
         return register if handler is None else register(handler)
+
+    def _warn_of_options(self, function: Function, *, stacklevel: int) -> None:
+        """Tells of parameters whose names callers cannot use.
+
+        A warning of Python's and not a line in the log: it speaks to whoever writes the function, points at the line
+        where it is registered, and can be filtered by whoever decides that the name stays.
+        """
+        options = frozenset[str]() if function.is_streamed else self._call_options
+        if self._streams and (function.gives or function.takes is not False):
+            options |= STREAM_OPTIONS
+        for name in function.keywords:
+            if name in options:
+                warnings.warn(
+                    f"function {function.name!r} has a parameter {name!r}, but the keyword {name!r} of a call is an"
+                    f" option and does not reach the function: rename it, or have {self._detour}",
+                    stacklevel=stacklevel,
+                )

@@ -20,6 +20,8 @@ _STREAMS = (AsyncIterator, AsyncIterable, AsyncGenerator)
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
+_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
 
 class Function:
     """One handler, and what has to be known to call it.
@@ -118,6 +120,11 @@ class Function:
             else:
                 kwargs = {**(kwargs or {}), self._context: context}
         return self.handler(*args, **kwargs) if kwargs else self.handler(*args)
+
+    @property
+    def keywords(self) -> list[str]:
+        """The names of the parameters that may be given by name."""
+        return [p.name for p in self.signature.parameters.values() if p.kind in _NAMED]
 
     @property
     def doc(self) -> str:

@@ -71,6 +71,18 @@ def counts():
     return [len(started), len(cancelled)]
 
 @server.function
+def named(**kwargs):
+    return [kwargs, dict(mpzmq.current_request().metadata)]
+
+@server.function
+async def streamed(**kwargs):
+    yield kwargs
+
+@server.function
+async def uploaded(items: AsyncIterator[int], **kwargs):
+    return [[item async for item in items], kwargs]
+
+@server.function
 async def count(to, pause=None, fail=False):
     started.append(to)
     try:
@@ -185,6 +197,24 @@ def test_a_stream(container: blocking.BlockingContainer) -> None:
     assert list(container.stream("count", 0)) == []
     counted = container.statistics()
     assert (counted.issued, counted.replied, counted.in_flight) == (3, 3, 0)
+
+
+def test_options_pass_every_keyword_on(container: blocking.BlockingContainer) -> None:
+    own = {"timeout": 1, "wait": 2, "metadata": 3, "request_id": 4, "idempotent": 5, "self": 6, "function": 7}
+    view = container.options(timeout=9.0, metadata={"a": "b"})
+    assert view.call("named", **own) == [own, {"a": "b"}]
+    assert view.function("named")(**own) == [own, {"a": "b"}]
+    assert view.request({"x": 1}) == {"x": 1}
+    flows = container.options(timeout=9.0, idle_timeout=5.0)
+    assert list(flows.stream("streamed", **own)) == [own]
+    assert flows.upload("uploaded", range(3), **own) == [[0, 1, 2], own]
+    for wrong, option in ((flows.call, "idle_timeout"), (container.options(idempotent=True).stream, "idempotent")):
+        with pytest.raises(TypeError, match=f"{option}.* is not for"):
+            wrong("named")
+    with pytest.raises(TypeError, match="tiemout"):
+        container.options(tiemout=1.0)  # type: ignore[call-arg]
+    with pytest.raises(ValueError, match="timeout is nan"):
+        container.options(timeout=float("nan"))
 
 
 def test_the_error_of_a_stream_comes_behind_its_items(container: blocking.BlockingContainer) -> None:

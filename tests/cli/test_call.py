@@ -75,6 +75,12 @@ def test_json_document(capsys: Capture, endpoint: str) -> None:
 def test_what_is_yielded_is_a_line_for_each_item(capsys: Capture, endpoint: str) -> None:
     assert called(capsys, endpoint, "count", "3") == (0, "0\n1\n2\n", "")
     assert called(capsys, endpoint, "count", named=["to=1"]) == (0, "0\n", "")
+    # The function's own names, whatever options stream() may have.
+    assert called(capsys, endpoint, "count", "0", named=["timeout=5", "wait=1"]) == (
+        0,
+        '{"timeout": 5, "wait": 1}\n',
+        "",
+    )
     assert called(capsys, endpoint, "count", "0") == (0, "", "")
     code, out, err = called(capsys, endpoint, "count", "2", "true")
     assert (code, out) == (1, "0\n1\n"), "the error comes behind the items"
@@ -107,7 +113,6 @@ def test_a_stream_whose_reader_has_gone(endpoint: str) -> None:
     ("function", "args", "options", "code", "told"),
     [
         ("total", ["1"], {}, 1, "is to be asked by upload(), and not by call()"),
-        ("count", ["1"], {"named": ["metadata=2"]}, 64, "--kw cannot name 'metadata': give it by position"),
         ("ehco", ["1"], {}, 1, "no function 'ehco'; did you mean 'echo'?"),
         ("add", [], {}, 1, "InvalidArguments: "),
         ("refuse", [], {}, 1, "not today"),

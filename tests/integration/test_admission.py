@@ -654,22 +654,22 @@ async def chain() -> AsyncIterator[Chain]:
             made.left.append(context.remaining())
 
         @before.function
-        async def pass_on(word: Any, detached: bool, timeout: float | None) -> Any:
+        async def pass_on(word: Any, detached: bool, limit: float | None) -> Any:
             try:
                 if not detached:
-                    return await back.call("work", word, timeout=timeout)
+                    return await back.call("work", word, timeout=limit)
                 with mpzmq.detached():
-                    return await back.call("work", word, timeout=timeout)
+                    return await back.call("work", word, timeout=limit)
             except BaseException as error:
                 made.ended.append(error)
                 raise
 
         @before.function
-        async def ask(timeout: float | None) -> None:
-            await asyncio.gather(*(back.call("remaining", timeout=timeout) for _ in range(2)))  # tasks inherit, too
+        async def ask(limit: float | None) -> None:
+            await asyncio.gather(*(back.call("remaining", timeout=limit) for _ in range(2)))  # tasks inherit, too
             with mpzmq.detached():
-                await back.call("remaining", timeout=timeout)
-            await back.call("remaining", timeout=timeout)
+                await back.call("remaining", timeout=limit)
+            await back.call("remaining", timeout=limit)
 
         yield made
         work.let_go(100)

@@ -522,8 +522,8 @@ asyncio.run(main())
 
 async def test_request_exchange_call_and_function(scene: Scene) -> None:
     @scene.server.function
-    def options(timeout: int, wait: str, *, metadata: int) -> list[Any]:
-        return [timeout, wait, metadata]
+    def options(**named: Any) -> list[Any]:
+        return list(named.values())
 
     @scene.server.function
     def add(a: int, b: int = 10) -> int:
@@ -544,7 +544,7 @@ async def test_request_exchange_call_and_function(scene: Scene) -> None:
     assert await service.call(remote_id, "add", 1, 2) == 3
     assert await scene.container.call("add", 1) == 11
     assert await scene.container.call("add", b=1, a=1) == 2
-    assert await service.function(remote_id, "options")(1, wait="w", metadata=5) == [1, "w", 5]
+    assert await service.function(remote_id, "options")(wait="w", metadata=5) == ["w", 5]
     assert await scene.container.function("options", timeout=5)(timeout=1, wait="w", metadata=5) == [1, "w", 5]
     assert await service.request(uuid.uuid4(), remote_id, None, method=Method.GETSTATE) is None
     description = await service.describe(remote_id)

@@ -48,9 +48,11 @@ async def slow(seconds):
     return seconds
 
 @server.function
-async def count(to, fail=False, metadata=None):
+async def count(to, fail=False, **named):
     for number in range(to):
         yield number
+    if named:
+        yield named
     if fail:
         raise RemoteError("no more", code="funds")
 

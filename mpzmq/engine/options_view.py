@@ -1,0 +1,131 @@
+"""One container, asked with options that were given beforehand: every keyword of a call goes to the function."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..durations import checked_seconds
+from ..models import Method
+from ..protocol.wire.kinds import Op
+from .arguments import asked, checked_id, checked_name
+from .options import UNSET
+from .streams import Asked, Channel, ReplyStream, upload
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Mapping
+    from uuid import UUID
+
+    from ..models import Progress
+    from .options import _U, Options
+    from .request_sender import RequestDoor
+
+__all__ = ["OptionsView", "options_view"]
+
+
+class OptionsView:
+    """One container, asked with options of its own; ``handle.options(...)`` and ``service.options(...)`` make it.
+
+    No keyword is taken for an option, other than in ``handle.call()``: ``handle.options(timeout=9.0).call("poll", url,
+    timeout=1.0)`` passes ``timeout=1.0`` to the function. It can be used again and again; arguments and errors are
+    those of :class:`EngineService`.
+
+    Args:
+        door: gives the way out for the container's requests; asked anew for each, with its id.
+        options: those that were given, and the defaults in place of the others.
+        tag: the id of the request, where one was chosen.
+        flow_timeout: seconds for the whole of what goes piece by piece; None: no deadline of its own.
+        idle_timeout: seconds that it may stand still; None: any time.
+        is_idempotent: whether ``idempotent=True`` was given, and is not a default.
+    """
+
+    __slots__ = ("_door", "_flow_timeout", "_idle_timeout", "_is_idempotent", "_options", "_tag")
+
+    def __init__(
+        self,
+        door: Callable[[bytes | None], RequestDoor],
+        options: Options,
+        *,
+        tag: bytes | None,
+        flow_timeout: float | None,
+        idle_timeout: float | None,
+        is_idempotent: bool,
+    ) -> None:
+        self._door = door
+        self._options = options
+        self._tag = tag
+        self._flow_timeout = flow_timeout
+        self._idle_timeout = idle_timeout
+        self._is_idempotent = is_idempotent
+
+    async def request(self, data: Any, fallback: Any = None, *, method: Method = Method.INVOKE) -> Any:
+        """Sends data to the container's handler for plain requests; see :meth:`EngineService.request`."""
+        self._check_reply("request")
+        op, args = asked(method, data)
+        return (await self._door(self._tag).send(op, None, args, None, self._options, self._tag, fallback)).pop()
+
+    async def call(self, function: str, /, *args: Any, **kwargs: Any) -> Any:
+        """Calls a named function of the container, with any keywords, and returns what it returns."""
+        return await self._call("call", function, args, kwargs)
+
+    def function(self, name: str, /) -> Callable[..., Coroutine[Any, Any, Any]]:
+        """A named function of the container, to be called with any arguments."""
+
+        async def function(*args: Any, **kwargs: Any) -> Any:
+            return await self._call("function", name, args, kwargs)
+
+        return function
+
+    def stream(self, function: str, /, *args: Any, **kwargs: Any) -> ReplyStream:
+        """Calls a function that yields, with any keywords; see :meth:`EngineService.stream`."""
+        return ReplyStream(self._asked("stream", function, args, kwargs))
+
+    async def upload(
+        self, function: str, items: AsyncIterable[Any] | Iterable[Any], /, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Sends items to a function, with any keywords; see :meth:`EngineService.upload`."""
+        return await upload(self._asked("upload", function, args, kwargs), items)
+
+    def channel(self, function: str, /, *args: Any, **kwargs: Any) -> Channel:
+        """Talks with a function, called with any keywords; see :meth:`EngineService.channel`."""
+        return Channel(self._asked("channel", function, args, kwargs))
+
+    async def _call(self, way: str, function: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        self._check_reply(way)
+        door = self._door(self._tag)
+        record = await door.send(Op.CALL, checked_name(function), args, kwargs or None, self._options, self._tag)
+        return record.pop()
+
+    def _asked(self, way: str, function: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Asked:
+        if self._is_idempotent or self._tag is not None:
+            option = "idempotent=True" if self._is_idempotent else "request_id"
+            raise TypeError(f"{option} is not for {way}(): what goes piece by piece is never sent again as a whole")
+        options = self._options.but(self._flow_timeout, UNSET, False, UNSET)
+        return Asked(self._door(None), checked_name(function), args, kwargs, options, self._idle_timeout)
+
+    def _check_reply(self, way: str) -> None:
+        if self._idle_timeout is not None:
+            raise TypeError(f"idle_timeout is not for {way}(), whose reply comes as one: use timeout")
+
+
+def options_view(
+    door: Callable[[bytes | None], RequestDoor],
+    defaults: Options,
+    *,
+    timeout: float | _U | None,
+    idempotent: bool | _U,
+    wait: bool | _U,
+    metadata: Mapping[str, Any] | _U | None,
+    request_id: UUID | None,
+    idle_timeout: float | None,
+    progress: Callable[[Progress], object] | _U | None,
+) -> OptionsView:
+    """The view of a container with these options; ``defaults`` hold in place of those that were not given."""
+    return OptionsView(
+        door,
+        defaults.but(timeout, wait, idempotent, metadata, progress),
+        tag=None if request_id is None else checked_id(request_id),
+        # What goes piece by piece has no deadline unless one is given for it.
+        flow_timeout=None if timeout is UNSET else timeout,
+        idle_timeout=None if idle_timeout is None else checked_seconds(idle_timeout, "idle_timeout"),
+        is_idempotent=idempotent is True,
+    )
