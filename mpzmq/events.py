@@ -1,4 +1,4 @@
-"""What happens to the links of a worker, as values for ``EngineService.events()``."""
+"""What happens to the links of a worker and to the engines of a container, as values."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .models import LinkState, Status
 
 __all__ = [
+    "EngineInfo",
     "EventsDropped",
     "Evidence",
     "LinkBusy",
@@ -122,6 +123,23 @@ class EventsDropped:
     """The listener was too slow: ``count`` events, the oldest, are lost to it."""
 
     count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineInfo:
+    """An engine, as its container knows it.
+
+    Attributes:
+        session: the id of its session, which outlives its connections.
+        name: what it calls itself.
+        user: its authenticated name; None on a connection without security.
+        reason: why it is there, or is not any more, in words.
+    """
+
+    session: UUID
+    name: str
+    user: str | None
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)

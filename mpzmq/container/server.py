@@ -159,7 +159,7 @@ class ContainerServer(Registration):
             refused=dispatcher.refused,
             cancelled=dispatcher.cancelled,
             in_flight=dispatcher.in_flight,
-            sessions=len(hub.sessions.connected()),
+            sessions=len(hub.sessions.presence.here),
             undeliverable=hub.sessions.undeliverable,
             repeated=dispatcher.repeats.count,
             ignored=hub.sessions.ignored,

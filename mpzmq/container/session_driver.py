@@ -22,6 +22,7 @@ from ..protocol.wire.messages import MessageReader
 from ..runtime.item_streams import ring_all
 from ..security.watcher import Guard
 from ..transport.interface import Curve, Delivery, SocketSettings
+from .absences import Absences
 from .builtin import builtin
 from .nested_calls import Calls
 
@@ -76,6 +77,7 @@ class Hub:
         self.dispatcher = Dispatcher(admission, self.sessions, limits, self._reply, self._stir, name)
         self.sessions.uploads.is_running = self.dispatcher.is_running
         self._timers = Timers(self.dispatcher, self._loop, self._flush)
+        self._absences = Absences(self.sessions, self._flush)
         self._calls = self.sessions.calls = Calls(self.sessions, limits, self._stir)
         self._reader = MessageReader(limits, answered=Kind.REQUEST)
         self.security = security
@@ -135,6 +137,11 @@ class Hub:
             # Their tasks run in the next pass: the first reply alone would wake the engine for it.
             self._gather()
         self._timers.arm()
+
+    def on_disconnected(self, routes: Sequence[bytes]) -> None:
+        """Connections may have ended."""
+        if not self._closed:
+            self._absences.on_disconnected(routes)
 
     def _curve(self, security: Security | None) -> Curve | None:
         if security is None:
@@ -220,6 +227,7 @@ class Hub:
             if timer is not None:
                 timer.cancel()
         self._timers.close()
+        self._absences.close()
         self._closed = self._calls.is_closed = True
         await self.router.close(LINGER)
 
@@ -257,7 +265,7 @@ class Hub:
     def _give_up(self, peer: Peer) -> None:
         log.warning("engine %r does not read its replies: its connection is given up", peer.name)
         self._full.pop(peer, None)
-        self.sessions.give_up(peer)
+        self.sessions.give_up(peer, self._loop.time())
 
     def _gather(self) -> None:
         self._gathering = True
@@ -291,7 +299,7 @@ class Hub:
                     continue
                 peer.refuse(outgoing)
                 if delivery is Delivery.GONE:
-                    peer.detach()
+                    sessions.detach(peer, "its connection was lost", now)
                     break
                 self._full[peer] = None
                 if peer.stalled_since is None:

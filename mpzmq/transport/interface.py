@@ -132,6 +132,12 @@ class RouterHandler(Protocol):
     def on_messages(self, messages: Sequence[Frames]) -> None:
         """Messages have arrived; the first frame of each is its route: an address for answers, and nothing else."""
 
+    def on_disconnected(self, routes: Sequence[bytes]) -> None:
+        """Connections may have ended: for certain it is known once a message for one is ``Delivery.GONE``.
+
+        It may be so only a few milliseconds later. What a connection had delivered before was told before, as a rule.
+        """
+
 
 class Router(Protocol):
     """One side's socket to many others."""
@@ -145,6 +151,9 @@ class Router(Protocol):
 
     def send(self, route: bytes, frames: Frames) -> Delivery:
         """Sends a message to one route."""
+
+    def drain(self, most: int) -> None:
+        """Reads what has arrived, now: so many messages, or a few more."""
 
     def key_of(self, route: bytes) -> str | None:
         """The public key that was authenticated on a route; None: there is no security."""

@@ -33,6 +33,7 @@ PEER_TRANSITIONS: dict[tuple[PeerState, PeerSignal], PeerState] = {
     (PeerState.CONNECTED, PeerSignal.UNREACHABLE): PeerState.DETACHED,
     (PeerState.CONNECTED, PeerSignal.GOODBYE): PeerState.CLOSED,
     (PeerState.DETACHED, PeerSignal.HELLO): PeerState.CONNECTED,
+    (PeerState.DETACHED, PeerSignal.GOODBYE): PeerState.CLOSED,
     (PeerState.DETACHED, PeerSignal.FORGOTTEN): PeerState.CLOSED,
     (PeerState.CONNECTED, PeerSignal.NOT_ALLOWED): PeerState.CLOSED,
     (PeerState.DETACHED, PeerSignal.NOT_ALLOWED): PeerState.CLOSED,

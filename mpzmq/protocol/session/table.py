@@ -13,12 +13,14 @@ from ..responder.session_state import PeerSignal, PeerState
 from ..wire.encoder import Encoder
 from ..wire.kinds import Code, Goodbye, Kind
 from ..wire.records import LINK_TAG, Frames, Record
+from .presence import Presence
 from .session import Peer, Session
 from .sessionless import Strays
 from .uploads import REFUSED, Uploads
 from .violations import BAD_CHUNK, HEEDLESS, REFUSED_ITEM, WITHOUT_SESSION, Violations
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from uuid import UUID
 
     from ...config import Limits
@@ -41,6 +43,7 @@ class Sessions:
         instance: the id of this incarnation of the container.
         status: its run state, as WELCOME and ERROR tell it.
         draining: why it takes no new work; None while it does.
+        presence: which of them are connected, and since when the others are not.
         uploads: requests that come in parts.
         strays: connections that have no session, and what they are told.
         violations: connections that break the rules.
@@ -73,7 +76,7 @@ class Sessions:
         self.uploads = Uploads(limits, lambda *facts: self.encoder.pack(self.error_record(*facts)))
         self._peers: dict[Session, Peer] = {}
         self._by_route: dict[bytes, Peer] = {}
-        self._gone: list[tuple[Peer, float]] = []
+        self.presence = Presence()
 
     def all(self) -> list[Peer]:
         """The engines that are known, connected or not."""
@@ -102,10 +105,10 @@ class Sessions:
             if peer.heard(message.size, now):
                 self.dirty[peer] = None
                 if peer.is_heedless:
-                    self._cut(route, HEEDLESS)
+                    self._cut(route, HEEDLESS, now)
                     return
         elif self.strays.is_too_much(route):
-            self._cut(route, WITHOUT_SESSION)
+            self._cut(route, WITHOUT_SESSION, now)
             return
         if message.fault and not known:
             self.violations.greeting = f"an engine is turned away: its HELLO is not accepted: {message.fault}"
@@ -135,10 +138,10 @@ class Sessions:
                 self.dirty[peer] = None
                 whole, self.uploads.chunk = self.uploads.chunk, None
                 if whole is not None and not self._chunk(peer, tag, whole.records[0][1], whole, inbox):
-                    self._cut(route, BAD_CHUNK)
+                    self._cut(route, BAD_CHUNK, now)
                     return
                 if outcome in REFUSED and tag in peer.inflows:  # its handler waits for the rest
-                    self._cut(route, REFUSED_ITEM)
+                    self._cut(route, REFUSED_ITEM, now)
                     return
             elif kind == Kind.TAKEN:
                 peer.taken(record[1])
@@ -163,7 +166,7 @@ class Sessions:
                     self.dirty[peer] = None
             elif kind == Kind.CHUNK:
                 if not self._chunk(peer, tag, record, message, inbox):
-                    self._cut(route, BAD_CHUNK)
+                    self._cut(route, BAD_CHUNK, now)
                     return
             elif kind == Kind.CREDIT:
                 if peer.outflows.credit(tag, *record[1:]):
@@ -256,14 +259,34 @@ class Sessions:
         """A connection gets no session, and is told why."""
         self.strays.answer(route, LINK_TAG, self.encoder.pack([Kind.GOODBYE, code, text]))
 
-    def _cut(self, route: bytes, why: str) -> None:
+    def on_disconnected(self, routes: Iterable[bytes], now: float) -> None:
+        """Connections may have ended: only a message that cannot be sent to one any more shows that it has."""
+        for route in routes:
+            peer = self._by_route.get(route)
+            if peer is not None and peer.route == route and peer.state is PeerState.CONNECTED:
+                self.presence.doubt(peer, now)
+                peer.ping(now)
+                self.dirty[peer] = None
+
+    def ask_again(self, now: float) -> None:
+        """Asks those once more whose connections may have ended."""
+        for peer in self.presence.questions(now):
+            peer.ping(now)
+            self.dirty[peer] = None
+
+    def detach(self, peer: Peer, why: str, now: float) -> None:
+        """An engine has no connection any more."""
+        peer.detach()
+        self.dirty.pop(peer, None)
+        self.presence.lost(peer, why, now)
+
+    def _cut(self, route: bytes, why: str, now: float) -> None:
         """A connection breaks a rule. It loses no more than that: what its engine has asked goes on, if it has one."""
         self.ignored += 1
         self.violations.to_cut[route] = why
         peer = self._by_route.get(route)
         if peer is not None and peer.route == route:
-            peer.detach()
-            self.dirty.pop(peer, None)
+            self.detach(peer, f"its connection was cut: {why}", now)
             self._leave_routes(peer, [route])
 
     def abandoned(self, now: float) -> list[tuple[Peer, bytes]]:
@@ -272,7 +295,7 @@ class Sessions:
         gone = [peer for peer in self._peers.values() if peer.state is PeerState.DETACHED and peer.heard_at < before]
         return [(peer, tag) for peer in gone for tag in peer.outflows]
 
-    def give_up(self, peer: Peer) -> None:
+    def give_up(self, peer: Peer, now: float) -> None:
         """An engine does not read its replies: it loses them, and its connection, but not what it has asked.
 
         Whatever it sends next is answered with NO_SESSION. It dials again, and asks again: nothing runs twice. But it
@@ -280,9 +303,8 @@ class Sessions:
         """
         error = self.error_record(Code.NO_SESSION, Executed.NO, "the engine did not read its replies")
         self.given_up[peer.route] = [LINK_TAG, self.encoder.pack(error)]
-        peer.detach()
+        self.detach(peer, "its connection was given up: it did not read its replies", now)
         peer.replies.bury_all()
-        self.dirty.pop(peer, None)
         self._leave_routes(peer, peer.routes)
 
     def cut_off(self, peer: Peer, text: str) -> None:
@@ -297,6 +319,7 @@ class Sessions:
     def forget(self, peer: Peer, why: PeerSignal) -> None:
         """Ends a session."""
         peer.signal(why)
+        self.presence.ended(peer, why.value)
         peer.assembler.restart()
         if peer.caller is not None:
             peer.caller.closed(why.value)
@@ -328,9 +351,10 @@ class Sessions:
             return
         former = self._by_route.get(route)
         if former is not None and former is not peer and former.route == route:
-            former.detach()  # one connection speaks for one session
+            self.detach(former, "its connection has greeted for another session", now)  # it speaks for one
         self._leave_routes(peer, peer.greet(route, record, now))
         self._by_route[route] = peer
+        self.presence.came(peer, "it is back on a new connection" if resumed else "it has begun a session")
         peer.control(
             wire.welcome(self.instance, number, resumed, self.status, self._name, self._interval, self._limits)
         )
@@ -345,21 +369,11 @@ class Sessions:
 
     def _make_room(self) -> bool:
         """Forgets one session whose connection is gone: the one that was silent the longest, rather without replies."""
-        while True:
-            if not self._gone:
-                self._look_for_gone()
-                if not self._gone:
-                    return False
-            peer, heard_at = self._gone.pop()
-            if peer.heard_at == heard_at and peer.state is PeerState.DETACHED and not peer.in_flight:
-                self.forget(peer, PeerSignal.FORGOTTEN)
-                return True
-
-    def _look_for_gone(self) -> None:
-        """Whom to forget for others, last first. All at once: a flood of HELLOs looks once and not each time (4 ms)."""
-        gone = [peer for peer in self._peers.values() if peer.state is PeerState.DETACHED and not peer.in_flight]
-        gone.sort(key=lambda peer: (bool(peer.replies), peer.heard_at), reverse=True)
-        self._gone = [(peer, peer.heard_at) for peer in gone]
+        peer = self.presence.forgettable()
+        if peer is None:
+            return False
+        self.forget(peer, PeerSignal.FORGOTTEN)
+        return True
 
     def _stray(self, route: bytes, tag: bytes, kind: int) -> None:
         if kind in (Kind.REQUEST, Kind.PART, Kind.PING):

@@ -25,6 +25,29 @@ if TYPE_CHECKING:
 __all__ = ["MemoryHost", "MemoryNetwork", "VirtualClockLoop"]
 
 
+class Ends:
+    """How a router hears that connections ended, as libzmq's do: late, not of those alone, and before it is so.
+
+    Args:
+        chance: one of its own, so that all else is what it would be without.
+    """
+
+    def __init__(self, chance: random.Random) -> None:
+        self._chance = chance
+
+    def told_after(self) -> float:
+        """Seconds until an end is told."""
+        return 0.005 * self._chance.random()
+
+    def open_for(self) -> float:
+        """Seconds for which messages into a connection that has ended are still taken, and lost."""
+        return 0.0 if self._chance.random() < 0.85 else 0.02 * self._chance.random()
+
+    def mistaken_for(self, routes: Iterable[bytes]) -> list[bytes]:
+        """Connections that live, and of which the same is told, since they were given the same descriptor."""
+        return [route for route in routes if self._chance.random() < 0.1]
+
+
 class MemoryNetwork:
     """Hosts, and the connections between them.
 
@@ -39,6 +62,7 @@ class MemoryNetwork:
 
     def __init__(self, seed: int = 0, *, latency: float = 0.001, capacity: int = 1000, jitter: float = 0.0) -> None:
         self.chance = random.Random(seed)
+        self.ends = Ends(random.Random(f"{seed} ends"))
         self.weather = Weather(self.chance, latency, capacity, jitter)
         self._bound: dict[str, MemoryRouter] = {}
         self._connections: list[Connection] = []
@@ -334,7 +358,11 @@ class MemoryRouter:
         self.routes: dict[bytes, Connection] = {}
         self._network = network
         self._handler = handler
+        self._loop = asyncio.get_running_loop()
         self._endpoints: list[str] = []
+        self._closed = False
+        self._ended: list[bytes] = []
+        self._still_open: dict[bytes, float] = {}
 
     def bind(self, endpoint: str) -> str:
         """Listens on an endpoint and returns it with its port."""
@@ -346,12 +374,20 @@ class MemoryRouter:
         """Sends a message to one route."""
         connection = self.routes.get(route)
         if connection is None:
+            if self._still_open.get(route, 0.0) > self._loop.time():
+                return Delivery.SENT
+            self._still_open.pop(route, None)
             return Delivery.GONE
         return Delivery.SENT if connection.outward.carry(frames) else Delivery.FULL
 
     def key_of(self, route: bytes) -> str | None:
         """There are no keys here."""
         return None
+
+    def drain(self, most: int) -> None:
+        """Reads what has arrived, now."""
+        for connection in list(self.routes.values()):
+            connection.inward.deliver()
 
     def cut(self, route: bytes) -> None:
         """Ends a connection."""
@@ -365,6 +401,7 @@ class MemoryRouter:
 
     def kill(self, *, loses: bool) -> None:
         """Its process has ended."""
+        self._closed = True
         for endpoint in self._endpoints:
             self._network.unbind(endpoint)
         self._endpoints.clear()
@@ -385,4 +422,14 @@ class MemoryRouter:
 
     def ended(self, connection: Connection, failure: Failure) -> None:
         """The connection has ended."""
-        self.routes.pop(connection.route, None)
+        ends, route = self._network.ends, connection.route
+        if self.routes.pop(route, None) is not None:
+            self._still_open[route] = self._loop.time() + ends.open_for()
+            self._loop.call_later(ends.told_after(), self._tell, route)
+
+    def _tell(self, route: bytes) -> None:
+        if self.host.held:
+            self.host.on_release.append(lambda: self._tell(route))
+        elif not self._closed:
+            self.drain(1)
+            self._handler.on_disconnected([route, *self._network.ends.mistaken_for(self.routes)])

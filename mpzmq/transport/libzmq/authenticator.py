@@ -47,7 +47,7 @@ _EVENT = struct.Struct("=Hi")
 _HANDSHAKE_ENDED = HANDSHAKE_FAILED | int(zmq.EVENT_HANDSHAKE_SUCCEEDED)
 
 WATCHED = _HANDSHAKE_ENDED | int(
-    zmq.EVENT_ACCEPTED | zmq.EVENT_ACCEPT_FAILED | zmq.EVENT_CLOSED | zmq.EVENT_MONITOR_STOPPED
+    zmq.EVENT_ACCEPTED | zmq.EVENT_ACCEPT_FAILED | zmq.EVENT_CLOSED | zmq.EVENT_DISCONNECTED | zmq.EVENT_MONITOR_STOPPED
 )
 """Events of a router that its door is told of."""
 
@@ -62,6 +62,7 @@ class Door:
         most: handshakes that may be under way.
         patience: seconds after which libzmq has ended one in any case.
         on_closed: called, from the doorman's thread, for each listener that libzmq has closed.
+        on_disconnected: called, from the doorman's thread, with what was the descriptor of a connection that has ended.
         places: the ports, and the paths of ipc, on which it listens.
         begun: when each of the handshakes began that may not have ended yet, in order.
     """
@@ -71,6 +72,7 @@ class Door:
     most: int
     patience: float
     on_closed: Callable[[], None]
+    on_disconnected: Callable[[int], None]
     places: set[int | str] = field(default_factory=set)
     begun: deque[float] = field(default_factory=deque)
     _complained_at: float = -COMPLAINT_INTERVAL
@@ -230,6 +232,8 @@ class Doorman(threading.Thread):
                     door.handshake_ended()
                 elif event == zmq.EVENT_ACCEPT_FAILED:
                     door.complain(f"cannot accept connections: {os.strerror(value)}", now)
+                elif event == zmq.EVENT_DISCONNECTED:
+                    door.on_disconnected(value)
                 elif event == zmq.EVENT_CLOSED:
                     door.on_closed()
                 elif event == zmq.EVENT_MONITOR_STOPPED:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 import itertools
+from collections import deque
 from typing import TYPE_CHECKING
 
 import zmq
@@ -14,6 +15,7 @@ from ...security.keypair import KEY_SIZE
 from ..interface import Delivery
 from .authenticator import WATCHED, Door
 from .curve import as_server
+from .descriptors import Descriptors
 from .ipc import IpcListener
 from .monitor import watched
 from .socket import Routed, ZmqSocket, allow_ipv6, configure
@@ -30,6 +32,9 @@ BACKLOG = 1024
 
 CLOSE_TIMEOUT = 1.0
 """Seconds to wait for libzmq to close its listeners; it takes less than one millisecond."""
+
+BEFORE_A_LOSS = 128
+"""Messages that are read before the end of a connection is told: what it has said last, unless it was very much."""
 
 _numbers = itertools.count(1)
 
@@ -50,6 +55,7 @@ class ZmqRouter:
         handler: RouterHandler,
     ) -> None:
         self._loop = loop
+        self._handler = handler
         self._doorman = doorman
         self._curve = settings.curve
         self._skipped = 0 if settings.curve is None else KEY_SIZE
@@ -62,7 +68,11 @@ class ZmqRouter:
             most=settings.handshakes,
             patience=settings.connect_timeout,
             on_closed=self._tell_closed,
+            on_disconnected=self._tell_disconnected,
         )
+        self._descriptors = Descriptors()
+        self._disconnected: deque[int] = deque()
+        self._told_disconnected = False
         raw = context.socket(zmq.ROUTER)
         try:
             configure(raw, settings)
@@ -76,7 +86,15 @@ class ZmqRouter:
             raw.close(0)
             raise
         routed = Routed.PLAIN if settings.curve is None else Routed.IDENTIFIED
-        self._socket = ZmqSocket(raw, loop, handler.on_messages, lambda: None, routed=routed, shut=self._door.shut)
+        self._socket = ZmqSocket(
+            raw,
+            loop,
+            handler.on_messages,
+            lambda: None,
+            routed=routed,
+            shut=self._door.shut,
+            descriptors=self._descriptors,
+        )
 
     def bind(self, endpoint: str) -> str:
         """Listens on an endpoint and returns it with its real port."""
@@ -117,6 +135,10 @@ class ZmqRouter:
                 return Delivery.GONE
             raise
 
+    def drain(self, most: int) -> None:
+        """Reads what has arrived, now: so many messages, or a few more."""
+        self._socket.drain(most)
+
     async def close(self, linger: float) -> None:
         """Closes, and returns when the endpoints are free."""
         endpoints, self._endpoints = self._endpoints, {}
@@ -144,3 +166,20 @@ class ZmqRouter:
         self._listeners -= 1
         if self._listeners <= 0:
             self._closed.set()
+
+    def _tell_disconnected(self, descriptor: int) -> None:
+        """From the doorman's thread; a flood of connections makes one call of the event loop and not one for each."""
+        self._disconnected.append(descriptor)
+        if not self._told_disconnected:
+            self._told_disconnected = True
+            with contextlib.suppress(RuntimeError):  # its event loop has ended before it
+                self._loop.call_soon_threadsafe(self._on_disconnected)
+
+    def _on_disconnected(self) -> None:
+        self._told_disconnected = False  # before the queue is emptied: what comes meanwhile is told again
+        self._socket.drain(BEFORE_A_LOSS)
+        routes: list[bytes] = []
+        while self._disconnected:
+            routes += self._descriptors.take(self._disconnected.popleft())
+        if routes and not self._socket.raw.closed:
+            self._handler.on_disconnected(routes)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ..interface import Frames, SocketSettings
+    from .descriptors import Descriptors
 
 __all__ = ["Routed", "ZmqSocket", "allow_ipv6", "configure"]
 
@@ -85,6 +86,7 @@ class ZmqSocket:
         on_writable: called once after a refused send, when another may succeed.
         routed: what messages begin with.
         shut: ends the connection with a file descriptor, for :meth:`cut`.
+        descriptors: takes the file descriptor of each route, with its first message.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class ZmqSocket:
         *,
         routed: Routed = Routed.NOT,
         shut: Callable[[int], None] | None = None,
+        descriptors: Descriptors | None = None,
     ) -> None:
         self.raw = socket
         self._loop = loop
@@ -103,6 +106,7 @@ class ZmqSocket:
         self._on_writable = on_writable
         self._routed = routed is not Routed.NOT
         self._shut = shut
+        self._descriptors = descriptors
         self._unwanted: dict[bytes, bool] = {}  # routes that were cut, and whether their connections were ended, too
         self._refused = False
         self._reading = self._sent_while_reading = False
@@ -253,17 +257,17 @@ class ZmqSocket:
             frame = recv(_NOBLOCK, False)
             frames.append(frame.buffer if len(frame) >= ZERO_COPY else frame.bytes)
             more = frame.more
+        if self._descriptors is not None and frames[0] not in self._descriptors:
+            descriptor = _descriptor_of(frame)
+            if descriptor is not None:
+                self._descriptors.add(bytes(frames[0]), descriptor)
         return frames
 
     def _drop(self, route: bytes) -> None:
         if not self._unwanted[route] and self._shut is not None:
             # Of a message of the connection: only libzmq knows which it is, and has no call that ends it.
-            frame = self._recv(_NOBLOCK, False)
-            try:
-                descriptor = frame.get(zmq.SRCFD)
-            except zmq.ZMQError:  # not every message says it (seen: one of 5 million); the next one will
-                pass
-            else:
+            descriptor = _descriptor_of(self._recv(_NOBLOCK, False))
+            if descriptor is not None:
                 self._unwanted[route] = True
                 self._shut(descriptor)
         while self._get(_RCVMORE):
@@ -273,3 +277,12 @@ class ZmqSocket:
         frame = self._recv(flags, False)
         user: str = frame.get("User-Id")
         return user.encode() + bytes(frame.bytes)
+
+
+def _descriptor_of(frame: Any) -> int | None:
+    """The file descriptor of the connection that a frame came from."""
+    try:
+        descriptor: int = frame.get(zmq.SRCFD)
+    except zmq.ZMQError:  # not every message says it (seen: one of 5 million); the next one will
+        return None
+    return descriptor

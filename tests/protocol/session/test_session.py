@@ -62,7 +62,6 @@ def test_the_table() -> None:
     assert set(itertools.product(PeerState, PeerSignal)) - set(PEER_TRANSITIONS) == {
         (PeerState.CONNECTED, PeerSignal.FORGOTTEN),
         (PeerState.DETACHED, PeerSignal.UNREACHABLE),
-        (PeerState.DETACHED, PeerSignal.GOODBYE),
         *((PeerState.CLOSED, signal) for signal in PeerSignal),
     }
     assert not any(state is PeerState.CLOSED for state, _ in PEER_TRANSITIONS), "CLOSED is the end"

@@ -18,6 +18,7 @@ from mpzmq.protocol.flow.window import CONTROL_RESERVE
 from mpzmq.protocol.responder.batch import Inbox
 from mpzmq.protocol.responder.reply_cache import Reply
 from mpzmq.protocol.responder.session_state import PeerState
+from mpzmq.protocol.session.presence import Presence
 from mpzmq.protocol.session.session import OLD_ROUTES, Peer
 from mpzmq.protocol.session.sessionless import MOST_MESSAGES, MOST_ROUTES, Strays
 from mpzmq.protocol.session.table import Sessions
@@ -126,7 +127,7 @@ def test_a_session_without_a_connection_makes_room() -> None:
     container = Container(Limits(sessions=1))
     first = container.greet(b"r1")
     assert first is not None
-    first.detach()
+    container.sessions.detach(first, "gone", container.now)
     first.in_flight = 1
     assert container.greet(b"r2", 1, OTHER) is None, "but not while something runs for it"
     first.in_flight = 0
@@ -141,7 +142,7 @@ def test_the_one_that_was_silent_the_longest_makes_room_rather_without_replies()
         container.now = float(number)
         peer = container.greet(f"r{number}".encode(), 1, UUID(int=number + 1))
         assert peer is not None
-        peer.detach()
+        container.sessions.detach(peer, "gone", container.now)
         peers.append(peer)
     peers[0].replies.keep(Reply(tag(1), b"\x93\x04\x01\xc0", (), 1, None))
     container.now = 10.0
@@ -157,14 +158,14 @@ def test_the_one_that_was_silent_the_longest_makes_room_rather_without_replies()
 def test_a_flood_of_greetings_looks_for_room_once(monkeypatch: pytest.MonkeyPatch) -> None:
     container = Container(Limits(sessions=50))
     looks = 0
-    look = Sessions._look_for_gone
+    look = Presence._look_for_forgettable
 
-    def counted(self: Sessions) -> None:
+    def counted(self: Presence) -> None:
         nonlocal looks
         looks += 1
         look(self)
 
-    monkeypatch.setattr(Sessions, "_look_for_gone", counted)
+    monkeypatch.setattr(Presence, "_look_for_forgettable", counted)
     for number in range(500):
         container.now += 1.0
         assert container.greet(b"one connection", 1, UUID(int=number + 1)) is not None
@@ -245,7 +246,7 @@ def test_credit_of_a_connection_that_is_gone_does_not_tell_where_a_stream_goes_o
     peer.outflows.stir(tag(1))
     container.replies()
     assert flow.sent == 5
-    peer.detach()
+    container.sessions.detach(peer, "gone", container.now)
     container.tell(b"r1", [Kind.CREDIT, 2, 100, 1000], tag=tag(1))  # was read late: the engine has more by now
     container.greet(b"r2", 2)
     container.tell(b"r2", [Kind.CREDIT, 4, 100, 1000], tag=tag(1))
@@ -260,7 +261,7 @@ def test_data_of_a_connection_that_is_gone_does_not_come_behind_its_loss() -> No
     peer.open_inflow(tag(1))
     inflow = peer.inflows[tag(1)]
     container.tell(b"r1", [Kind.CHUNK, 0, 1, False, [1]], tag=tag(1))
-    peer.detach()
+    container.sessions.detach(peer, "gone", container.now)
     container.tell(b"r1", [Kind.CHUNK, 1, 1, False, [2]], tag=tag(1))
     assert isinstance(inflow.failure, ConnectionLost) and inflow.failure.progress is not None
     assert inflow.received == inflow.failure.progress.received == 1
@@ -276,7 +277,7 @@ def test_what_speaks_of_a_connection_that_is_gone_means_nothing(record: list[Any
     peer = container.greet(b"r1", 1)
     assert peer is not None
     container.replies()
-    peer.detach()
+    container.sessions.detach(peer, "gone", container.now)
     inbox = container.tell(b"r1", record, tag=tag(1) if record[0] == Kind.PART else LINK_TAG)
     assert container.sessions.ignored == 1 and not inbox.refused and not peer.outbox
 
@@ -521,8 +522,8 @@ def test_silent_engines_are_asked_and_those_that_are_gone_forgotten() -> None:
     silent, gone, busy = (container.greet(bytes([n]), 1, UUID(int=n)) for n in (1, 2, 3))
     assert silent is not None and gone is not None and busy is not None
     container.replies()
-    gone.detach()
-    busy.detach()
+    container.sessions.detach(gone, "gone", container.now)
+    container.sessions.detach(busy, "gone", container.now)
     busy.in_flight = 1
     container.sessions.take_care(3.9)
     assert container.replies() == {}
@@ -557,7 +558,7 @@ def test_a_session_that_is_given_up() -> None:
     peer = container.greet(b"r2", 2)
     assert peer is not None
     peer.replies.keep(Reply(tag(7), b"body", (), 7, None))
-    container.sessions.give_up(peer)
+    container.sessions.give_up(peer, container.now)
     assert peer.state is PeerState.DETACHED and container.replies() == {}
     assert not peer.replies.entries and list(peer.replies.stones) == [tag(7)]
     for route in (b"r1", b"r2"):

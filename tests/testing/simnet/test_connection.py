@@ -32,6 +32,7 @@ class Side:
         self.changes: list[Failure | None] = []
         self.route = b""
         self.writable = 0
+        self.disconnected: list[bytes] = []
 
     @property
     def messages(self) -> list[bytes]:
@@ -47,6 +48,9 @@ class Side:
 
     def on_writable(self) -> None:
         self.writable += 1
+
+    def on_disconnected(self, routes: Sequence[bytes]) -> None:
+        self.disconnected += routes
 
 
 class Pair:
