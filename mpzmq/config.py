@@ -98,8 +98,9 @@ class Limits:
         queued_bytes: bytes that wait in one link or session for the other side to read; in a session 8 times as many,
             as long as the engine's connection takes something every now and then.
         batch_records: records in one message, at most.
-        reply_entries: replies of one session that a container keeps until the engine has acknowledged them.
-        reply_bytes: bytes of the replies that it keeps for one session.
+        reply_entries: replies of one session that a container keeps until the engine has acknowledged them; by default
+            as many as ``in_flight``. Engines have no more requests unanswered, so that a lost connection loses none.
+        reply_bytes: bytes of the replies that it keeps for one session, each with 256 bytes beside its own.
         reply_ttl: seconds after which a reply that nobody has acknowledged is forgotten all the same.
         sessions: engines connected to one container.
         handshakes: connections to one container that may be in the middle of their ZMTP handshake; one more is closed.
@@ -116,7 +117,7 @@ class Limits:
     window: int = 512
     queued_bytes: int = 64 * 1024 * 1024
     batch_records: int = 256
-    reply_entries: int = 1024
+    reply_entries: int = None  # type: ignore[assignment]  # __post_init__ makes it in_flight
     reply_bytes: int = 8 * 1024 * 1024
     reply_ttl: float = 300.0
     sessions: int = 10_000
@@ -130,6 +131,8 @@ class Limits:
 
     def __post_init__(self) -> None:
         checked_seconds(self.reply_ttl, "Limits.reply_ttl")
+        if self.reply_entries is None:
+            object.__setattr__(self, "reply_entries", self.in_flight)
         for field in fields(self):
             value = getattr(self, field.name)
             if field.name == "reply_ttl":

@@ -23,7 +23,7 @@ DEFAULTS: dict[Policy, dict[str, Any]] = {
         "window": 512,
         "queued_bytes": 64 * MIB,
         "batch_records": 256,
-        "reply_entries": 1024,
+        "reply_entries": 10_000,
         "reply_bytes": 8 * MIB,
         "reply_ttl": 300.0,
         "sessions": 10_000,
@@ -125,7 +125,7 @@ def test_how_long_replies_are_kept_is_positive_and_finite(value: float) -> None:
 
 @pytest.mark.parametrize("name", LIMITS)
 def test_limits_are_positive_ints(name: str) -> None:
-    for wrong in (1.5, True, None, "5"):
+    for wrong in (1.5, True, "5", *([] if name == "reply_entries" else [None])):
         with pytest.raises(TypeError, match=f"Limits.{name} is an int"):
             Limits(**{name: wrong})  # type: ignore[arg-type]
     for wrong_number in (0, -1):
@@ -136,6 +136,14 @@ def test_limits_are_positive_ints(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(set(LIMITS) - {"message_bytes"}))
 def test_limits_may_be_small(name: str) -> None:
     assert getattr(Limits(**{name: 1}), name) == 1
+
+
+def test_as_many_replies_are_kept_as_may_be_in_flight() -> None:
+    assert Limits().reply_entries == 10_000 and Limits(in_flight=50).reply_entries == 50
+    assert Limits(in_flight=50, reply_entries=7).reply_entries == 7
+    assert Limits(in_flight=50, reply_entries=None).reply_entries == 50  # type: ignore[arg-type]  # as the table shows it
+    small = 256 + 80
+    assert Limits().in_flight * small <= Limits().reply_bytes
 
 
 def test_message_bytes_holds_a_handshake() -> None:

@@ -75,7 +75,7 @@ KNOWN_LARGE: dict[str, int] = {
     "mpzmq.protocol.link.link.Link: attributes": 32,
     "mpzmq.protocol.link.link.Link: parameters": 11,
     "mpzmq.protocol.requester.request.Entry: parameters": 11,
-    "mpzmq.protocol.requester.tracker.Ledger: attributes": 25,
+    "mpzmq.protocol.requester.tracker.Ledger: attributes": 24,
     "mpzmq.protocol.responder.nested_calls.Callee: attributes": 26,
     "mpzmq.protocol.session.session.Peer: attributes": 37,
     "mpzmq.protocol.session.table.Sessions: attributes": 21,

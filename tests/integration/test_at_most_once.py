@@ -250,6 +250,31 @@ async def test_of_a_reply_that_is_too_large_to_keep_stays_that_it_was_given(stag
     assert stage.ran == [text], "not even what may run twice does, in one container"
 
 
+@pytest.mark.parametrize(("limits", "sent"), [(Limits(), 1500), (Limits(reply_entries=50), 50)], ids=["all", "few"])
+async def test_as_many_calls_as_may_be_in_flight_survive_a_lost_connection(stage: Stage, sent: int) -> None:
+    """All are answered while the connection takes nothing, but for those that the container has no place for."""
+    calls = [asyncio.create_task(stage.container.call("wait", number)) for number in range(1500)]
+    await until(lambda: len(stage.ran) == sent)
+    stage.proxy.freeze()
+    stage.gate.set()
+    await until(lambda: stage.server.statistics().replied == sent)
+    await stage.lose()
+    stage.proxy.thaw()
+    assert await soon(asyncio.gather(*calls)) == list(range(1500))
+    assert sorted(stage.ran) == list(range(1500)) and stage.tallies()
+
+
+@pytest.mark.parametrize("limits", [Limits(reply_entries=1)])
+async def test_who_does_not_wait_is_told_that_the_container_keeps_no_more_replies(stage: Stage) -> None:
+    call = asyncio.create_task(stage.container.call("wait", 1))
+    await until(lambda: stage.ran)
+    with pytest.raises(Overloaded, match="reply_entries") as full:
+        await stage.container.call("wait", 2, wait=False)
+    assert full.value.executed is Executed.NO
+    stage.gate.set()
+    assert await soon(call) == 1 and stage.ran == [1]
+
+
 @pytest.mark.parametrize("limits", [Limits(reply_ttl=0.2)])
 async def test_what_was_forgotten_is_not_run_again(stage: Stage) -> None:
     call = asyncio.create_task(stage.container.call("wait", "x"))

@@ -245,6 +245,30 @@ def narrow_ones_run_one_by_one(case: Case) -> Iterator[str]:
             running[key] = start
 
 
+def no_more_is_unanswered_than_replies_are_kept(case: Case) -> Iterator[str]:
+    """All that a container has run, and its engine has no reply to, may be lost at once: it keeps so many replies."""
+    kept = case.schedule.container_limits.reply_entries
+    if kept >= case.schedule.container_limits.in_flight:
+        return  # then a few more may be asked, to be refused
+    changes: dict[tuple[int, int, int, int], list[tuple[float, int]]] = defaultdict(list)
+    for issue in case.history.issues:
+        if issue.ask.function in STREAMED:
+            continue  # whose caller hears of the end when it reads on
+        for start in case.starts_of(issue):
+            is_its_own = (start.body, start.generation) == (issue.attempt.body, issue.generation)
+            # One that joins an earlier start may still wait to leave, and nobody sees when it does.
+            if is_its_own and issue.ended is not None and issue.at <= start.at < issue.ended:
+                link = changes[issue.ask.worker, start.container, start.generation, start.incarnation]
+                link += [(start.at, 1), (issue.ended, -1)]
+    for (worker, container, *_), link in changes.items():
+        unanswered = 0
+        for at, change in sorted(link):
+            unanswered += change
+            if unanswered > kept:
+                yield f"w{worker} has {unanswered} requests at c{container} at {at:.3f}, and {kept} replies are kept"
+                break
+
+
 # `executed` never lies
 
 
@@ -596,6 +620,7 @@ INVARIANTS: list[Callable[[Case], Iterator[str]]] = [
     nothing_is_left_in_a_context,
     runs_in_order,
     narrow_ones_run_one_by_one,
+    no_more_is_unanswered_than_replies_are_kept,
     no_means_no,
     no_speaks_of_the_id,
     yes_means_yes,

@@ -57,6 +57,20 @@ MUTATIONS = [
         "issued == replied + failed + cancelled + in_flight",
     ),
     Mutation(
+        "an engine asks more than the container keeps replies",
+        "protocol/requester/tracker.py",
+        "min(self._limits.in_flight, max_unanswered(limits))",
+        "self._limits.in_flight",
+        "a lost connection loses nothing",
+    ),
+    Mutation(
+        "what waited for WELCOME is more than the container keeps replies",
+        "protocol/requester/tracker.py",
+        "return None if held_back <= 0 else",
+        "return None if True else",
+        "a lost connection loses nothing",
+    ),
+    Mutation(
         "what has ended may still leave",
         "protocol/requester/tracker.py",
         "            self.outbox.remove(entry.tag)\n            self.outflows.close",

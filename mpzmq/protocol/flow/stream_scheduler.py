@@ -153,9 +153,9 @@ class Outflows:
             flow.pause()
 
     @property
-    def has_large(self) -> bool:
-        """Whether large chunks wait in the outbox."""
-        return bool(self._in_parts)
+    def in_parts(self) -> int:
+        """How many large chunks wait in the outbox."""
+        return len(self._in_parts)
 
     def cut(self, now: float, *, most: int | None = None) -> Outgoing | None:
         """Takes the next message out: one chunk of each stream in turn. A chunk with buffers travels alone.

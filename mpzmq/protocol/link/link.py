@@ -374,6 +374,7 @@ class Link:
         self.welcomed = True
         self._window.open(*window)
         self.ledger.limit_messages(limits.get("message_bytes", self._limits.message_bytes))
+        self.ledger.limit_unanswered(limits)
         self.ledger.outbox.accept(limits, self._limits.batch_records)
         self.ledger.outflows.accept(limits, self._limits.batch_records)
         reconnected, self._was_up = self._was_up, True

@@ -41,11 +41,13 @@ class Departures:
         """
         ledger = self._ledger
         if self._window.has_room() and now >= self._recovery.not_before:
-            if running:
-                return ledger.in_order().cut(now) or ledger.outflows.cut(now)
-            if state is _DRAINING:
-                # What the container had taken before it said GOODBYE goes on.
-                outgoing = self._old(now) or ledger.outflows.cut(now, most=0) or self._old(now)
+            most = ledger.may_leave if running else 0
+            if most != 0:
+                return ledger.in_order().cut(now, most=most) or ledger.outflows.cut(now, most=most)
+            if running or state is _DRAINING:
+                # What the container had taken before it said GOODBYE, or before it had enough, goes on.
+                old = self._begun if running else self._old
+                outgoing = old(now) or ledger.outflows.cut(now, most=0) or old(now)
                 if outgoing is not None:
                     return outgoing
         if state is _CLOSED or self._window.has_control_room():
@@ -56,6 +58,13 @@ class Departures:
         """The next message with what is nothing new; such a thing may have come into the outbox just now."""
         count = self._recovery.waiting()
         return self._ledger.outbox.cut(now, most=count) if count else None
+
+    def _begun(self, now: float) -> Outgoing | None:
+        """The next message with what goes on though no request may leave."""
+        outbox = self._ledger.outbox
+        if not (self._ledger.outflows.in_parts or outbox.parts.item):
+            return None
+        return outbox.cut(now, most=self._ledger.begun_first())
 
     def refuse(self, outgoing: Outgoing) -> None:
         """The transport did not take a message: it goes first next time."""

@@ -176,7 +176,8 @@ class Verdicts:
         """The link is full, and the caller does not wait."""
         text = (
             f"{entry.what} to {self.whom} was not sent: the link is full ({in_flight} requests have not ended);"
-            " pass wait=True to wait for room, or raise Limits.in_flight or Limits.queued_bytes"
+            " pass wait=True to wait for room, or raise Limits.in_flight or queued_bytes here, or Limits.in_flight,"
+            " reply_entries or reply_bytes of the container"
         )
         return self.make(Overloaded, entry.tag, text, entry.executed)
 

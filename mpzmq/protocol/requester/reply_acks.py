@@ -8,9 +8,23 @@ from ..wire.kinds import Kind
 from ..wire.schema import MOST_TAGS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ..wire.records import Record
 
-__all__ = ["MOST_UNTOLD", "Receipts"]
+__all__ = ["MOST_UNTOLD", "REPLY_COST", "Receipts", "max_kept", "max_unanswered"]
+
+REPLY_COST = 256
+"""Bytes that a kept reply takes beside its own (a reply of 80 bytes: 303 in all)."""
+
+SMALL_REPLY = REPLY_COST + 80
+"""Bytes of a small reply: so many of them as the container has room for may be lost with a connection, and none is."""
+
+SPARE = 64
+"""Requests beyond ``in_flight`` that may leave: the container is to refuse them, and they are not to wait."""
+
+FORMER_ENTRIES, FORMER_BYTES = 1024, 8 * 1024 * 1024
+"""What containers keep that do not announce it."""
 
 ALONG = 32
 """Replies from which on the container is told, with requests that leave anyway."""
@@ -23,18 +37,38 @@ MOST_UNTOLD = 8 * MOST_TAGS
 may never read what it is told, and what is not told is forgotten with the low-water mark."""
 
 
+def max_kept(in_flight: int, reply_entries: int) -> int:
+    """How many replies a container keeps with these limits."""
+    return reply_entries if reply_entries < in_flight else max(reply_entries, in_flight + SPARE)
+
+
+def max_unanswered(limits: Mapping[str, int]) -> int:
+    """How many requests may be unanswered on a link, by the limits that its container has announced.
+
+    All of them may have run when the connection breaks, and each has its reply only if the container keeps as many.
+    """
+    entries = limits.get("reply_entries", FORMER_ENTRIES)
+    small = limits.get("reply_bytes", FORMER_BYTES) // SMALL_REPLY
+    return min(max_kept(limits.get("in_flight", entries + 1), entries), max(small, SPARE))
+
+
 class Receipts:
     """The tags of replies of which the container has not been told."""
 
     def __init__(self) -> None:
         self.tags: list[bytes] = []
         self._bytes = 0
+        self._max_bytes = ALONE_BYTES
         self._low_water = 1  # as it was told last
+
+    def accept(self, limits: Mapping[str, int]) -> None:
+        """The container has announced how much it keeps: it is told before half of that is of no use."""
+        self._max_bytes = min(ALONE_BYTES, limits.get("reply_bytes", FORMER_BYTES) // 2)
 
     def came(self, size: int) -> bool:
         """A message of ``size`` bytes has come while there are some; True: the container should be told now."""
         self._bytes += size
-        return len(self.tags) >= ALONE or self._bytes >= ALONE_BYTES
+        return len(self.tags) >= ALONE or self._bytes >= self._max_bytes
 
     @property
     def may_go_along(self) -> bool:

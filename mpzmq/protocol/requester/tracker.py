@@ -16,11 +16,11 @@ from ..flow.stream_scheduler import Outflows
 from ..wire.kinds import Code, Kind
 from ..wire.records import EXECUTED_NUMBER
 from .pending import PendingTable
-from .reply_acks import MOST_UNTOLD, Receipts
+from .reply_acks import MOST_UNTOLD, Receipts, max_unanswered
 from .request_ids import MOST_IDS, SpentIds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from ...config import Limits
     from ..flow.receive_stream import Inflow
@@ -73,9 +73,8 @@ class Ledger:
         self.ended: list[tuple[Any, Any]] = []
         self.issued = 0
         self.message_bytes = limits.message_bytes
-        self._own_message_bytes = limits.message_bytes
-        self._in_flight = limits.in_flight
-        self._queued_bytes = limits.queued_bytes
+        self._limits = limits
+        self._in_flight = limits.in_flight  # and no more than the container keeps replies
         self.spent_ids = SpentIds()
         self.used_ids = used_ids
         self._open_ids: OrderedDict[bytes, None] = OrderedDict()  # of this link, without a reply
@@ -103,7 +102,14 @@ class Ledger:
         # Large ones do not stand in the way of others, nor the one under way in that of the next.
         large = size > PART_BYTES and is_large(size, buffers)
         queued = self.outbox.large_bytes if large else self.outbox.bytes
-        return queued == 0 or queued + size <= self._queued_bytes
+        return queued == 0 or queued + size <= self._limits.queued_bytes
+
+    @property
+    def may_leave(self) -> int | None:
+        """How many of the requests that wait may leave; None: all. There are more than may be unanswered if they were
+        taken before the container had announced that."""
+        held_back = len(self.pending) - self._in_flight
+        return None if held_back <= 0 else max(0, len(self.outbox) - self.outflows.in_parts - held_back)
 
     def count_ended(self, *, cancelled: bool) -> None:
         """A request ended that had not been submitted yet."""
@@ -296,11 +302,15 @@ class Ledger:
             self.outbox.sort(lambda entry: entry.sequence)
         return self.outbox
 
+    def begun_first(self) -> int:
+        """Puts what goes on though no request may leave in front: large items of streams, and what is under way in
+        parts. Returns how many."""
+        under_way = self.outbox.parts.item
+        return self._first(lambda item: item.sequence == 0 or item is under_way)
+
     def old_first(self) -> int:
         """Puts what the container may have taken in front: if it drains it takes nothing else. Returns how many."""
-        self._disordered = True
-        self.outbox.sort(lambda item: (not _is_old(item), item.sequence))
-        return self.outbox.leading(_is_old)
+        return self._first(_is_old)
 
     def end_all(self, verdict: Callable[[Entry], Exception]) -> None:
         """The link has ended: so has every request."""
@@ -325,9 +335,14 @@ class Ledger:
         self._end(expired, lambda entry: verdict(entry, entry is under_way))
         return left
 
+    def limit_unanswered(self, limits: Mapping[str, int]) -> None:
+        """The container has announced how many replies it keeps: no more requests than that are unanswered."""
+        self._in_flight = min(self._limits.in_flight, max_unanswered(limits))
+        self.receipts.accept(limits)
+
     def limit_messages(self, size: int) -> None:
         """The container's limit has become known; requests that were queued before may exceed it."""
-        self.message_bytes = min(self._own_message_bytes, size)
+        self.message_bytes = min(self._limits.message_bytes, size)
         new = [entry for entry in self.pending.values() if not (entry.sent or entry.doubtful)]
         self._end([entry for entry in new if entry.size > self.message_bytes], self.too_large)
 
@@ -354,6 +369,11 @@ class Ledger:
             attempts=attempts,
             rtt=rtt,
         )
+
+    def _first(self, which: Callable[[Any], bool]) -> int:
+        self._disordered = True
+        self.outbox.sort(lambda item: (not which(item), item.sequence))
+        return self.outbox.leading(which)
 
     def _put_back(self, entries: list[Entry]) -> None:
         for entry in entries:

@@ -79,8 +79,8 @@ class Callee:
         self.inbox = Inbox()
         self.has_asked = False
         self.credit = 0
-        self.most = limits.in_flight
-        """So many calls may run at once."""
+        self.most = min(limits.in_flight, limits.reply_entries)
+        """So many calls may run at once, and be unanswered."""
         self._limits = limits
         self._encoder = encoder
         self._room = room

@@ -7,6 +7,7 @@ import math
 from typing import TYPE_CHECKING
 
 from ..flow.outbox import Item
+from ..requester.reply_acks import REPLY_COST, max_kept
 from ..requester.request_ids import MOST_IDS
 from ..wire.records import TAG
 from ..wire.schema import MOST_TAGS
@@ -31,7 +32,11 @@ UNTOLD = MOST_TAGS + MOST_IDS
 without them, under ids that their callers may issue again."""
 
 _SLACK = 8
-"""A cache that is full gives up this part of what it keeps at once, and not one reply for each that is new."""
+"""A cache that is full gives up this part of what it keeps at once, and not one reply for each that is new: of the
+bytes below its bound, of the replies above what an engine counts on."""
+
+_SETTLE_SHARE = 16
+"""All replies are looked through for those below the low-water mark when this part of them can have come below it."""
 
 
 class Reply(Item):
@@ -87,14 +92,16 @@ class ReplyCache:
     """The replies of one session that its engine may not have.
 
     An entry leaves when the engine acknowledges it, or after ``reply_ttl``. When there is no room, the oldest ones
-    lose what they said, but not that it was said: nothing is run twice for want of memory.
+    lose what they said, but not that it was said: nothing is run twice for want of memory. The newest ``reply_entries``
+    stay as long as ``reply_bytes`` has room for them, which is what an engine counts on; it never has as many requests
+    unanswered, but a part of what was received may be here still.
 
     Attributes:
         entries: the answers, by tag, in the order in which they were given.
         stones: those of which only is known that they were given.
         most_entries: how many of both can be remembered; an engine that acknowledges has fewer.
         most_of_its_own: the same, while all sessions together have room.
-        bytes: the size of all answers that are there whole.
+        bytes: what all answers cost that are there whole.
         now: the time, as far as it matters here: set every now and then.
         stale_below: a request with a lower sequence number that is not known is not run: it had its answer, and
             that is forgotten.
@@ -108,7 +115,8 @@ class ReplyCache:
         self.bytes = 0
         self.most_entries = self.most_of_its_own = limits.in_flight + limits.reply_entries + UNTOLD
         self._low_water = self._settled_below = 0
-        self._most_kept = limits.reply_entries
+        self._kept = max_kept(limits.in_flight, limits.reply_entries)
+        self._max_kept = self._kept + self._kept // _SLACK
         self._most_bytes = limits.reply_bytes
         self._room = room
         room.caches.add(self)
@@ -119,8 +127,8 @@ class ReplyCache:
     def keep(self, reply: Reply) -> None:
         """An answer more. There is none under its tag: its request would not have run."""
         reply.kept_at = self.now
-        size = reply.size
-        if size > self._most_bytes:
+        cost = reply.size + REPLY_COST
+        if cost > self._most_bytes:
             self._bury(reply)
             return
         if reply.buffers:
@@ -128,9 +136,9 @@ class ReplyCache:
             reply.buffers = [unchanging(buffer) for buffer in reply.buffers]
         entries, room = self.entries, self._room
         entries[reply.tag] = reply
-        self.bytes = total = self.bytes + size
-        room.bytes += size
-        if len(entries) > self._most_kept or total > self._most_bytes:
+        self.bytes = total = self.bytes + cost
+        room.bytes += cost
+        if len(entries) > self._max_kept or total > self._most_bytes:
             self._make_room()
         if room.bytes > room.most_bytes:
             room.make()
@@ -146,20 +154,20 @@ class ReplyCache:
             self._low_water = low_water
             self.stale_below = max(self.stale_below, low_water)
         entries, stones = self.entries, self.stones
-        size = 0
+        cost = 0
         for (tag,) in TAG.iter_unpack(tags):
             reply = entries.pop(tag, None)
             if reply is not None:
-                size += reply.size
+                cost += reply.size + REPLY_COST
             elif stones:
                 stones.pop(tag, None)
-        self.bytes -= size
-        self._room.bytes -= size
+        self.bytes -= cost
+        self._room.bytes -= cost
 
     def settle(self) -> None:
         """Forgets what is below the low-water mark: of that, only callers who chose their ids may come again."""
         low_water = self._low_water
-        if low_water == self._settled_below:
+        if low_water - self._settled_below <= len(self) // _SETTLE_SHARE:
             return
         self._settled_below = low_water
         for replies in (self.entries, self.stones):
@@ -204,8 +212,8 @@ class ReplyCache:
 
     def _let_go(self, reply: Reply) -> None:
         if self.entries.pop(reply.tag, None) is not None:
-            self.bytes -= reply.size
-            self._room.bytes -= reply.size
+            self.bytes -= reply.size + REPLY_COST
+            self._room.bytes -= reply.size + REPLY_COST
 
     def _bury(self, reply: Reply) -> None:
         """Of an answer only stays that it was given. The answer itself may still be on its way out."""
@@ -216,11 +224,12 @@ class ReplyCache:
 
     def _make_room(self) -> None:
         self.settle()
-        if len(self.entries) <= self._most_kept and self.bytes <= self._most_bytes:
-            return
-        most_kept = self._most_kept - self._most_kept // _SLACK
-        most_bytes = self._most_bytes - self._most_bytes // _SLACK
+        most_entries, most_bytes = len(self.entries), self.bytes
+        if most_entries > self._max_kept:
+            most_entries = self._kept
+        if most_bytes > self._most_bytes:
+            most_bytes = self._most_bytes - self._most_bytes // _SLACK
         for reply in list(self.entries.values()):
-            if len(self.entries) <= most_kept and self.bytes <= most_bytes:
+            if len(self.entries) <= most_entries and self.bytes <= most_bytes:
                 break
             self._bury(reply)

@@ -67,9 +67,14 @@ def welcome(
 ) -> Record:
     """The container's answer to HELLO."""
     window = [limits.window, limits.queued_bytes]
+    own = {
+        "in_flight": limits.in_flight,
+        "reply_entries": limits.reply_entries,
+        "reply_bytes": limits.reply_bytes,
+    }
     return [
         Kind.WELCOME, VERSION, instance, number, resumed, STATUS_NUMBER[status], name, interval, window,
-        announced(limits),
+        announced(limits) | own,
     ]  # fmt: skip
 
 

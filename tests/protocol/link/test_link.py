@@ -17,8 +17,11 @@ from mpzmq.config import HeartbeatPolicy, Limits, ReconnectPolicy
 from mpzmq.events import LinkBusy, LinkDown, LinkFailed, LinkRetry, LinkUp, StatusChanged
 from mpzmq.failure import Failure, FailureKind
 from mpzmq.models import Executed, LinkState, Status
+from mpzmq.protocol.flow.fragmenter import PART_BYTES
+from mpzmq.protocol.flow.send_stream import Outflow
 from mpzmq.protocol.flow.window import CONTROL_RESERVE
 from mpzmq.protocol.link.states import TRANSITIONS, Signal
+from mpzmq.protocol.requester.reply_acks import SPARE, max_unanswered
 from mpzmq.protocol.wire.kinds import Code, Goodbye, Kind, Op
 from mpzmq.protocol.wire.messages import Message
 from mpzmq.protocol.wire.records import LINK_TAG
@@ -990,6 +993,93 @@ def test_the_window_closes_and_opens() -> None:
     assert numbers(pair.flush()) == [8]
 
 
+def test_no_more_requests_are_unanswered_than_the_container_keeps_replies() -> None:
+    pair = Pair()
+    pair.issue(*range(1, 8))
+    pair.up(limits=Limits(reply_entries=3))
+    assert numbers(pair.flush()) == [1, 2, 3]
+    pair.reply(2)
+    pair.link.cancel(tag(1))
+    assert numbers(pair.flush()) == [4, 5]
+    assert not pair.link.ledger.has_room(1), "those that wait already are more than may leave"
+    pair.lost()
+    pair.dialled()
+    pair.flush()
+    pair.welcome(resumed=True, limits=Limits(reply_entries=3))
+    assert numbers(pair.flush()) == [3, 4, 5], "what has left before, and nothing new"
+    for number in (3, 4, 5):
+        pair.reply(number)
+    assert numbers(pair.flush()) == [6, 7] and pair.link.ledger.has_room(1)
+    pair.issue(8)
+    assert not pair.link.ledger.has_room(1)
+
+
+def test_what_a_container_refuses_needs_no_place_among_its_replies() -> None:
+    """By default it keeps as many replies as may be in flight: what is beyond is to be refused, and not to wait."""
+    pair = Pair().up(limits=Limits(in_flight=2))
+    pair.issue(*range(1, 100))
+    assert len(numbers(pair.flush())) == 2 + SPARE
+
+
+@pytest.mark.parametrize(
+    ("announced", "most"),
+    [
+        ({}, 1024),
+        ({"reply_entries": 5}, 5),
+        ({"reply_entries": 5, "in_flight": 6}, 5),
+        ({"reply_entries": 2000, "reply_bytes": 336_000}, 1000),
+        ({"reply_entries": 2000, "reply_bytes": 1}, SPARE),
+        ({"reply_entries": 20_000, "reply_bytes": 1 << 40, "in_flight": 10}, 20_000),
+    ],
+)
+def test_how_many_requests_may_be_unanswered(announced: dict[str, int], most: int) -> None:
+    assert max_unanswered(announced) == most
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_large_items_of_uploads_pass_requests_that_may_not_leave(begun: bool) -> None:
+    pair = Pair()
+    entry = pair.entry(1)
+    entry.outflow = Outflow()
+    pair.link.ledger.issued += 1
+    pair.link.ledger.submit(entry)
+    pair.issue(2, 3)
+    pair.issue(4, data=b"x" * (4 * PART_BYTES), function="large")
+    pair.up(limits=Limits(reply_entries=2))
+    assert numbers(pair.flush()) == [1, 2]
+    pair.tell([Kind.CREDIT, 0, 100, 100 * PART_BYTES], tag=tag(1))
+    body = pair.encoder.pack(b"x" * (2 * PART_BYTES))
+    entry.outflow.put(body, (), len(body))
+    pair.link.ledger.outflows.stir(tag(1))
+    if begun:
+        assert numbers(pair.flush(1), Kind.PART) == [1]
+        pair.reply(2)
+    left = pair.flush()
+    assert numbers(left) == [3] * begun
+    assert numbers(left, Kind.PART) == [1] * (3 - begun), "an item of two parts and a little"
+    assert entry.outflow.sent == 1 and tag(4) in pair.link.ledger.outbox
+
+
+def test_a_request_in_parts_goes_on_though_no_other_may_leave() -> None:
+    """It holds up large items behind it, and so those of who would make room."""
+    pair = Pair().up(limits=Limits(reply_entries=3))
+    pair.issue(1, data=b"x" * (3 * PART_BYTES))
+    pair.flush(1)
+    pair.issue(2, 3, function="others")
+    assert numbers(pair.flush(1)) == [2, 3]
+    pair.link.ledger.limit_unanswered({"reply_entries": 2})
+    assert numbers(pair.flush(), Kind.PART) == [1, 1, 1]
+
+
+def test_replies_are_acknowledged_before_the_container_has_no_room_for_more() -> None:
+    for room, alone in ((1 << 30, False), (10_000, True)):
+        pair = Pair().up(limits=Limits(reply_bytes=room))
+        pair.issue(1, 2)
+        pair.flush()
+        pair.link.receive(Message([(tag(1), [Kind.RESPONSE, 1, None])], size=6000), pair.now)
+        assert (Kind.RECEIVED in kinds(pair.flush())) is alone
+
+
 def test_the_window_in_bytes() -> None:
     pair = Pair(limits=Limits(batch_records=1)).up(limits=Limits(queued_bytes=100))
     pair.issue(1, 2, 3, data="x" * 90)
@@ -1068,7 +1158,7 @@ class LinkMachine(RuleBasedStateMachine):
         self.open: set[int] = set()
         self.on_wire: set[int] = set()
         self.limbo: set[int] = set()
-        self.memory = 0
+        self.memory = self.kept = 0
         self.sendings: dict[int, dict[int, int]] = {}
 
     def absorb(self) -> None:
@@ -1117,6 +1207,8 @@ class LinkMachine(RuleBasedStateMachine):
             self.on_wire.add(number)
             sent = self.sendings.setdefault(number, {})
             sent[self.memory] = sent.get(self.memory, 0) + 1
+        if self.pair.link.state is not LinkState.DRAINING:  # where what it had taken before goes first
+            assert len(self.on_wire) <= self.kept, "more than the container keeps replies"
 
     @precondition(lambda self: self.issued and self.link_up)
     @rule(data=st.data())
@@ -1185,16 +1277,18 @@ class LinkMachine(RuleBasedStateMachine):
         window=st.integers(1, 3),
         resumed=st.booleans(),
         restarted=st.booleans(),
+        kept=st.sampled_from([1, 2, 10_000]),
     )
-    def welcome(self, stale: int, size: int, window: int, resumed: bool, restarted: bool) -> None:
+    def welcome(self, stale: int, size: int, window: int, resumed: bool, restarted: bool, kept: int) -> None:
         number = self.pair.connection - (1 if stale == 3 else 0)
         before = self.pair.link.instance
         instance = UUID(int=self.memory + 1) if before is None or restarted else before
         welcomed = self.pair.link.welcomed
-        limits = Limits(message_bytes=size, window=window)
+        limits = Limits(message_bytes=size, window=window, reply_entries=kept)
         self.pair.welcome(number=number, limits=limits, instance=instance, resumed=resumed)
         if self.pair.link.welcomed and not welcomed:
             self.limbo.clear()  # what was lost waits to leave again, or has ended
+            self.kept = kept
             self.memory += instance != before or not resumed
         self.absorb()
 

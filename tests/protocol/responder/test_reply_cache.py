@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from mpzmq.config import Limits
+from mpzmq.protocol.requester.reply_acks import REPLY_COST, SPARE, max_kept
 from mpzmq.protocol.responder.reply_cache import SESSIONS_WORTH, Reply, ReplyCache, Room
 from tests.support.protocol import tag
 
-LIMITS = Limits(reply_entries=4, reply_bytes=1000, in_flight=6)
+LIMITS = Limits(reply_entries=4, reply_bytes=2000, in_flight=6)
 
 
 def reply(number: int, size: int = 10, sequence: int | None = None, chosen: bytes | None = None) -> Reply:
@@ -67,19 +70,69 @@ def test_the_oldest_lose_what_they_said_and_not_that_they_were_given() -> None:
 
 def test_bytes_are_bounded_and_what_is_too_large_is_not_kept_at_all() -> None:
     replies = cache()
-    replies.keep(reply(1, 500))
-    replies.keep(reply(2, 1000))
+    replies.keep(reply(1, 900))
+    replies.keep(reply(2, 1800))
     assert kept(replies) == [1], "it takes nothing else along"
-    replies.keep(reply(3, 500))
+    replies.keep(reply(3, 900))
     assert kept(replies) == [3]
+
+
+def test_each_reply_counts_what_it_takes_beside_its_own() -> None:
+    replies = cache(Limits(reply_bytes=10 * (REPLY_COST + 26), in_flight=100))
+    for number in range(1, 11):
+        replies.keep(reply(number, 10))
+    assert replies.bytes == replies._room.bytes == 10 * (REPLY_COST + 26) and not replies.stones
+    replies.keep(reply(11, 10))
+    assert kept(replies) == list(range(4, 12)) and len(replies.stones) == 3, "an eighth goes at once"
+
+
+def test_the_newest_stay_that_an_engine_counts_on_whatever_was_received_before_them() -> None:
+    limits = Limits(in_flight=1000)
+    assert limits.reply_entries == 1000 and max_kept(1000, 1000) == 1000 + SPARE
+    replies = cache(limits)
+    least = 0
+    for number in range(1, 5001):
+        replies.keep(reply(number))
+        whole = kept(replies)
+        least = min(least, len(whole)) if number > 2000 else len(whole)
+        assert whole == list(range(number - len(whole) + 1, number + 1)) and len(whole) <= 1200
+    assert least >= 1000 + SPARE
+
+
+def test_fewer_replies_than_requests_in_flight_are_kept_if_that_was_chosen() -> None:
+    assert max_kept(1000, 100) == 100 and max_kept(100, 1000) == 1000 and max_kept(10, 10) == 10 + SPARE
+
+
+class Counting(dict[bytes, Reply]):
+    """Replies that count how many of them are looked at one after the other."""
+
+    looks = 0
+
+    def values(self) -> Any:
+        for one in super().values():
+            self.looks += 1
+            yield one
+
+
+def test_looking_for_room_does_not_cost_more_the_more_is_kept() -> None:
+    """An engine that names no replies, and whose mark creeps: all that is kept was looked through for each of them."""
+    looks = []
+    for size in (1000, 8000):
+        replies = cache(Limits(in_flight=size, reply_bytes=1 << 30))
+        replies.entries = entries = Counting()
+        for number in range(1, 3 * size):
+            replies.keep(reply(number, sequence=number))
+            replies.acknowledge(max(1, number - size), b"")
+        looks.append(entries.looks / size)
+    assert looks[1] < 2 * looks[0], looks
 
 
 def test_all_sessions_share_one_room() -> None:
     room = Room(LIMITS)
     sessions = [ReplyCache(LIMITS, room) for _ in range(SESSIONS_WORTH + 4)]
     for replies in sessions:
-        replies.keep(reply(1, 900))
-        assert room.bytes <= SESSIONS_WORTH * 1000
+        replies.keep(reply(1, 1600))
+        assert room.bytes <= SESSIONS_WORTH * LIMITS.reply_bytes
     assert SESSIONS_WORTH // 2 <= sum(len(kept(replies)) for replies in sessions) <= SESSIONS_WORTH
     for replies in sessions:
         replies.clear()
@@ -99,7 +152,7 @@ def test_what_is_buried_late_is_forgotten_in_its_time() -> None:
     replies = cache()
     replies.keep(reply(1, 10))
     replies.now = 100.0
-    replies.keep(reply(2, 2000))
+    replies.keep(reply(2, 3000))
     for number in (3, 4, 5, 6):
         replies.keep(reply(number))
     assert list(replies.stones) == [tag(2), tag(1)]
@@ -136,7 +189,7 @@ def test_a_session_that_keeps_little_loses_nothing_to_those_that_keep_much() -> 
     little = ReplyCache(LIMITS, room)
     little.keep(reply(1, 10))
     for _ in range(SESSIONS_WORTH + 4):
-        ReplyCache(LIMITS, room).keep(reply(1, 900))
+        ReplyCache(LIMITS, room).keep(reply(1, 1600))
     assert kept(little) == [1]
 
 
@@ -155,7 +208,7 @@ class CacheMachine(RuleBasedStateMachine):
         self.low_water = 0
         self.answered: dict[int, tuple[float, bool]] = {}
 
-    @rule(size=st.sampled_from([0, 10, 300, 990, 2000]), chosen=st.booleans())
+    @rule(size=st.sampled_from([0, 10, 300, 990, 3000]), chosen=st.booleans())
     def keep(self, size: int, chosen: bool) -> None:
         if len(self.replies) >= self.replies.most_entries:
             return  # the container refuses new work
@@ -200,9 +253,10 @@ class CacheMachine(RuleBasedStateMachine):
     def the_bounds_hold(self) -> None:
         whole = self.replies.entries.values()
         assert len(whole) <= LIMITS.reply_entries
-        assert sum(one.size for one in whole) <= LIMITS.reply_bytes
-        others = sum(one.size for one in self.other.entries.values())
-        assert self.room.bytes == sum(one.size for one in whole) + others <= SESSIONS_WORTH * LIMITS.reply_bytes
+        cost = sum(one.size + REPLY_COST for one in whole)
+        assert cost == self.replies.bytes <= LIMITS.reply_bytes
+        others = sum(one.size + REPLY_COST for one in self.other.entries.values())
+        assert self.room.bytes == cost + others <= SESSIONS_WORTH * LIMITS.reply_bytes
 
     def teardown(self) -> None:
         self.replies.clear()
