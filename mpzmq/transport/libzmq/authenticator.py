@@ -22,6 +22,7 @@ import zmq
 
 from .curve import fingerprint, to_z85
 from .monitor import HANDSHAKE_FAILED
+from .places import Places
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,7 +64,7 @@ class Door:
         patience: seconds after which libzmq has ended one in any case.
         on_closed: called, from the doorman's thread, for each listener that libzmq has closed.
         on_disconnected: called, from the doorman's thread, with what was the descriptor of a connection that has ended.
-        places: the ports, and the paths of ipc, on which it listens.
+        places: where it listens.
         begun: when each of the handshakes began that may not have ended yet, in order.
     """
 
@@ -73,7 +74,7 @@ class Door:
     patience: float
     on_closed: Callable[[], None]
     on_disconnected: Callable[[int], None]
-    places: set[int | str] = field(default_factory=set)
+    places: Places = field(default_factory=Places)
     begun: deque[float] = field(default_factory=deque)
     _complained_at: float = -COMPLAINT_INTERVAL
 
@@ -100,7 +101,7 @@ class Door:
         """Tells the log, but not every time."""
         if now - self._complained_at >= COMPLAINT_INTERVAL:
             self._complained_at = now
-            log.warning("the container at %s %s", ", ".join(sorted(map(str, self.places))), text)
+            log.warning("the container at %s %s", self.places, text)
 
     def shut(self, descriptor: int) -> None:
         """Ends a connection that libzmq has accepted, which has no call for it. From any thread.
@@ -116,8 +117,7 @@ class Door:
                 os.close(copy)
                 raise
             with connection:
-                here = connection.getsockname()
-                if (here[1] if isinstance(here, tuple) else here) in self.places:
+                if connection.getsockname() in self.places:
                     connection.shutdown(socket.SHUT_RDWR)
 
 

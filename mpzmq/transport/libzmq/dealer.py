@@ -59,7 +59,8 @@ class ZmqDealer:
     ) -> None:
         self._context = context
         self._loop = loop
-        self._endpoint = endpoint
+        self.endpoint = endpoint
+        """What it dials."""
         self._settings = settings
         self._handler = handler
         self._timer: asyncio.Handle | None = None
@@ -93,12 +94,12 @@ class ZmqDealer:
         self._cancel_timer()
         if self._socket is None or self._lost:
             self._shut(0.0)
-            self._endpoint = endpoint
+            self.endpoint = endpoint
             self._open_again()
             return
         with contextlib.suppress(zmq.ZMQError):  # libzmq may have dropped the endpoint by itself
-            self._socket.raw.disconnect(self._endpoint)
-        self._endpoint = endpoint
+            self._socket.raw.disconnect(self.endpoint)
+        self.endpoint = endpoint
         self._begin_dial(0.0)
         allow_ipv6(self._socket.raw, endpoint)
         self._socket.raw.connect(endpoint)
@@ -129,7 +130,7 @@ class ZmqDealer:
             self._open_socket()
         except zmq.ZMQError as error:  # no file descriptor is left, mostly
             self._shut(0.0)
-            raise OSError(error.errno, f"cannot dial {self._endpoint}: {error.strerror}") from None
+            raise OSError(error.errno, f"cannot dial {self.endpoint}: {error.strerror}") from None
 
     def _open_socket(self) -> None:
         raw = self._context.socket(zmq.DEALER)
@@ -145,8 +146,8 @@ class ZmqDealer:
             raise
         self._socket = ZmqSocket(raw, self._loop, self._handler.on_messages, self._handler.on_writable)
         self._begin_dial(0.0)
-        allow_ipv6(raw, self._endpoint)
-        raw.connect(self._endpoint)
+        allow_ipv6(raw, self.endpoint)
+        raw.connect(self.endpoint)
 
     def _shut(self, linger: float) -> None:
         self._cancel_timer()
@@ -172,7 +173,7 @@ class ZmqDealer:
         changes: list[Failure | None] = []
         for event, value, endpoint in events:
             # After a redirect the old endpoint still has a word or two to say.
-            if endpoint == self._endpoint and not self._lost:
+            if endpoint == self.endpoint and not self._lost:
                 changes.extend(self._judge(event, value))
         if changes:
             self._handler.on_connection(changes)
@@ -220,7 +221,7 @@ class ZmqDealer:
             # Whatever else is told of this socket is of no interest. What it has received is read before it goes.
             self._phase, self._lost = _Phase.ENDED, True
             self._timer = self._loop.call_soon(self._redial_soon)
-            return [Failure(FailureKind.LOST, f"the connection to {self._endpoint} was lost", was_up=True)]
+            return [Failure(FailureKind.LOST, f"the connection to {self.endpoint} was lost", was_up=True)]
         failure = self._reason
         if failure is not None and failure.fatal:
             self._phase = _Phase.ENDED
@@ -241,7 +242,7 @@ class ZmqDealer:
             self.redial()
             return
         detail = (
-            f"{self._endpoint} speaks ZMTP, but refused a DEALER: its socket is no ROUTER (a PUB, a REP ...),"
+            f"{self.endpoint} speaks ZMTP, but refused a DEALER: its socket is no ROUTER (a PUB, a REP ...),"
             " so it is no mpzmq container"
         )
         self._phase = _Phase.ENDED
@@ -252,14 +253,14 @@ class ZmqDealer:
     def _dial_failure(self) -> Failure:
         """The verdict on a dial that did not reach TCP's end. libzmq tells no errno: order and time tell it."""
         timeout = self._settings.connect_timeout
-        if not self._delayed and not self._endpoint.startswith("ipc:"):
-            return Failure(FailureKind.UNREACHABLE, f"no route to {self._endpoint}: the network is unreachable")
+        if not self._delayed and not self.endpoint.startswith("ipc:"):
+            return Failure(FailureKind.UNREACHABLE, f"no route to {self.endpoint}: the network is unreachable")
         if self._loop.time() - self._dialled_at >= 0.9 * timeout:
-            return Failure(FailureKind.TIMEOUT, f"no answer from {self._endpoint} to a TCP connect in {timeout:g} s")
-        return Failure(FailureKind.REFUSED, f"nothing listens at {self._endpoint}: connection refused")
+            return Failure(FailureKind.TIMEOUT, f"no answer from {self.endpoint} to a TCP connect in {timeout:g} s")
+        return Failure(FailureKind.REFUSED, f"nothing listens at {self.endpoint}: connection refused")
 
     def _handshake_failure(self, event: int, value: int) -> Failure:
-        endpoint = self._endpoint
+        endpoint = self.endpoint
         if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
             own = "" if self._curve is None else f"'s key {self._curve.public} ({fingerprint(self._curve.public)})"
             return Failure(FailureKind.DENIED, f"{endpoint} denied this engine{own} (ZAP status {value})")

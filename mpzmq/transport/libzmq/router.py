@@ -59,7 +59,8 @@ class ZmqRouter:
         self._doorman = doorman
         self._curve = settings.curve
         self._skipped = 0 if settings.curve is None else KEY_SIZE
-        self._endpoints: dict[str, IpcListener | None] = {}
+        self.endpoints: dict[str, IpcListener | None] = {}
+        """Where it listens."""
         self._closed = asyncio.Event()
         self._listeners = 0
         self._door = Door(
@@ -112,9 +113,8 @@ class ZmqRouter:
         if listener is not None:
             listener.detach()
         bound = self._socket.raw.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
-        self._endpoints[bound] = listener
-        place = bound.rpartition(":")[2] if bound.startswith("tcp:") else bound.partition("://")[2]
-        self._door.places.add(int(place) if bound.startswith("tcp:") else place)
+        self.endpoints[bound] = listener
+        self._door.places.add(bound)
         self._socket.look_soon()
         return bound
 
@@ -141,7 +141,7 @@ class ZmqRouter:
 
     async def close(self, linger: float) -> None:
         """Closes, and returns when the endpoints are free."""
-        endpoints, self._endpoints = self._endpoints, {}
+        endpoints, self.endpoints = self.endpoints, {}
         self._listeners = len(endpoints)
         # Unbinding ends the connections that were accepted there: they are given the time to send what they have.
         self._socket.raw.set(zmq.LINGER, int(linger * 1000))

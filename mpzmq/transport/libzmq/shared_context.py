@@ -20,8 +20,20 @@ _lock = threading.Lock()
 _context: zmq.Context[zmq.Socket[bytes]] | None = None
 _doorman: Doorman | None = None
 _users = 0
-_pid = 0
+_inherited: list[zmq.Context[zmq.Socket[bytes]]] = []
+"""In a forked child: those of its parents, which are never ended here."""
 
+
+def _forget() -> None:
+    """In a child process: the context belongs to the parent, and so may whoever holds the lock."""
+    global _lock, _context, _doorman, _users
+    _lock = threading.Lock()
+    if _context is not None:
+        _inherited.append(_context)
+    _context, _doorman, _users = None, None, 0
+
+
+os.register_at_fork(after_in_child=_forget)
 
 DESCRIPTORS = 8
 """What a context opens with its first socket, and a little more: libzmq ends the whole process if it gets no more than
@@ -48,12 +60,11 @@ def acquire() -> zmq.Context[zmq.Socket[bytes]]:
     Raises:
         OSError: too few file descriptors are left.
     """
-    global _context, _doorman, _users, _pid
+    global _context, _users
     with _lock:
-        if _context is None or _pid != os.getpid():
+        if _context is None:
             _check_descriptors()
-            # A context that came through fork belongs to the parent.
-            _context, _doorman, _users, _pid = zmq.Context(), None, 0, os.getpid()
+            _context = zmq.Context()
             _context.set(zmq.MAX_SOCKETS, _context.get(zmq.SOCKET_LIMIT))
         _users += 1
         return _context
@@ -78,16 +89,16 @@ def doorman() -> Doorman:
         return _doorman
 
 
-async def release() -> None:
+async def release(context: zmq.Context[zmq.Socket[bytes]]) -> None:
     """Gives the context back. The last user ends it, which takes as long as its sockets linger."""
     global _context, _doorman, _users
     with _lock:
-        if _context is None or _pid != os.getpid():
+        if context is not _context:  # it came through fork
             return
         _users -= 1
         if _users:
             return
-        context, _context = _context, None
+        _context = None
         watching, _doorman = _doorman, None
     try:
         await asyncio.shield(asyncio.to_thread(_end, context, watching))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from . import fork
 from . import shared_context as context
 from .dealer import ZmqDealer
 from .router import ZmqRouter
@@ -25,18 +26,22 @@ class ZmqTransport:
 
     def dealer(self, endpoint: str, settings: SocketSettings, handler: DealerHandler) -> Dealer:
         """Dials an endpoint."""
-        return ZmqDealer(self._acquire(), asyncio.get_running_loop(), endpoint, settings, handler)
+        made = ZmqDealer(self._acquire(), asyncio.get_running_loop(), endpoint, settings, handler)
+        fork.dealers.add(made)
+        return made
 
     def router(self, settings: SocketSettings, handler: RouterHandler) -> Router:
         """A router that listens nowhere yet."""
         own = self._acquire()
-        return ZmqRouter(own, context.doorman(), asyncio.get_running_loop(), settings, handler)
+        made = ZmqRouter(own, context.doorman(), asyncio.get_running_loop(), settings, handler)
+        fork.routers.add(made)
+        return made
 
     async def release(self) -> None:
         """Gives the context back."""
         if self._context is not None:
-            self._context = None
-            await context.release()
+            own, self._context = self._context, None
+            await context.release(own)
 
     def _acquire(self) -> zmq.Context[zmq.Socket[bytes]]:
         if self._context is None:
