@@ -73,6 +73,8 @@ def parse_address(address: object, *, bind: bool = False) -> Address:
                 )
             if path.startswith("@") and sys.platform != "linux":
                 raise ValueError(f"{address!r} is an abstract socket, which only Linux has: use a path")
+            if not _is_text(path):
+                raise ValueError(f"{address!a} has a path that cannot be written in UTF-8: {_FORMS}")
             if len(os.fsencode(path)) > MAX_IPC_PATH:
                 raise ValueError(f"{address!r} is too long: an ipc path has at most {MAX_IPC_PATH} bytes")
             return Address(text, path=path)
@@ -81,11 +83,21 @@ def parse_address(address: object, *, bind: bool = False) -> Address:
         raise TypeError(f"an address is a string or a pair, not {type(address).__name__}: {_FORMS}")
     if bind and host == "*":
         host = "0.0.0.0"
+    if not host.isprintable():
+        raise ValueError(f"{address!a} has no valid host: {host!a} has characters that no host name has; {_FORMS}")
     if not host or any(c.isspace() or c in "/;@*[]" for c in host) or (":" in host and _ip(host) is None):
         raise ValueError(f"{address!r} has no valid host: {_FORMS}")
     if isinstance(port, bool) or not (0 if bind else 1) <= port <= 65535:
         raise ValueError(f"{address!r} has no valid port (1 to 65535): {_FORMS}")
     return Address(text, host=host, port=port)
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _split(address: str) -> tuple[str, int]:

@@ -80,7 +80,8 @@ def test_only_a_bind_may_leave_port_and_host_open() -> None:
         "tcp://worker:1/path", "user@worker:1", "a;b:1", "::1:3010", "[::1]", "[]:1", "[worker:1", "[[::1]]:1",
         "[a:b]:1", "ipc://", "ipc://a\0b", "ipc://@", "inproc://x", ("worker",), ("worker", "1"), ("worker", 1, 2),
         (1, "worker"), ("worker", 65536), ("worker", -1), ("worker", True), ("", 1), (b"worker", 1), ("a:b", 1),
-        ("worker", 1.0),
+        ("worker", 1.0), "caf\udce9:1", ("\ud800", 1), "a\0b:1", "a\u200b:1", "[fe80::1%\udce9]:1", "ipc:///caf\udce9",
+        "ipc://\ud800",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("bind", [False, True])

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from uuid import uuid4
 
 from ..config import DEFAULT_HEARTBEAT, DEFAULT_LIMITS, DEFAULT_RECONNECT
+from ..durations import checked_wait
 from ..engine.options import UNSET
 from ..engine.streams import checked_items
 from ..engine.worker import ComputerEngineWorker
@@ -105,6 +106,7 @@ class BlockingContainer:
 
         Waits ``timeout`` seconds for what is in flight; what is left then ends with ``ConnectionClosed``.
         """
+        checked_wait(timeout)
         self._forgotten.detach()
         self._thread.close(timeout)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import logging
 import socket
 from typing import TYPE_CHECKING
 
 from ..errors import InsecureBind
+from ..runtime.names import resolve
 
 if TYPE_CHECKING:
     from ..address import Address
@@ -33,9 +33,13 @@ async def bindable(address: Address, container: str, *, secure: bool, insecure: 
     """
     host = address.host
     if not address.is_numeric:
-        found = await asyncio.get_running_loop().getaddrinfo(host, address.port, type=socket.SOCK_STREAM)
+        try:
+            found = await resolve(host, address.port)
+        except OSError as error:
+            text = f"cannot bind {address.text}: the host name {host!r} has no address ({error.strerror})"
+            raise OSError(error.errno, text) from None
         # libzmq binds to one address: the first of the IPv4 ones, which every client can reach.
-        host = str(min(found, key=lambda entry: entry[0] != socket.AF_INET)[4][0])
+        host = min(found, key=lambda entry: entry[0] != socket.AF_INET)[1]
     if secure or address.path or ipaddress.ip_address(host).is_loopback:
         return host
     if not insecure:

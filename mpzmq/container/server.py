@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
-import socket
 import threading
 import warnings
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -14,11 +12,13 @@ from uuid import UUID, uuid4
 
 from ..address import parse_address
 from ..config import DEFAULT_HEARTBEAT, DEFAULT_LIMITS
+from ..durations import checked_wait
 from ..handlers.registration import Registration
 from ..handlers.registry import Function
 from ..models import Status
 from ..protocol.wire.kinds import Goodbye
 from ..runtime.loop_bound import Home
+from ..runtime.names import checked_name, process_name
 from ..security.credentials import of_container
 from ..statistics import ServerStatistics
 from ..transport.libzmq.transport import ZmqTransport
@@ -69,7 +69,7 @@ class ContainerServer(Registration):
         security: Security | None = None,
     ) -> None:
         super().__init__()
-        self.name = f"{socket.gethostname()}/{os.getpid()}" if name is None else name
+        self.name = process_name() if name is None else checked_name(name)
         self._lifespan = lifespan
         self._heartbeat = heartbeat
         self._limits = limits
@@ -234,6 +234,7 @@ class ContainerServer(Registration):
             handle_signals: on SIGTERM or SIGINT drain and close; on a second one close at once.
             drain_timeout: seconds that a drain may take.
         """
+        checked_wait(drain_timeout, "drain_timeout")
         if self._closed:
             return
         loop = self._home.enter()
@@ -252,6 +253,7 @@ class ContainerServer(Registration):
         Engines are told at once. Ends after ``timeout`` seconds anyway. The endpoints are freed by :meth:`close`:
         libzmq cannot stop listening without ending the connections it has accepted.
         """
+        checked_wait(timeout)
         self._home.check()
         hub = self._hub
         if hub is None:
@@ -317,6 +319,7 @@ class ContainerServer(Registration):
             RuntimeError: an event loop is running already: use :meth:`serve_forever` there.
             InsecureBind, OSError, ValueError: as for :meth:`bind`.
         """
+        checked_wait(drain_timeout, "drain_timeout")
         if not endpoints:
             raise ValueError("run() needs an endpoint, such as 'tcp://127.0.0.1:3010'")
         if (module := importing.get()) is not None:

@@ -6,9 +6,9 @@ address. Here every dial begins with a lookup, and tries all addresses before it
 
 from __future__ import annotations
 
-import asyncio
-import socket
 from typing import TYPE_CHECKING
+
+from ..runtime.names import resolve
 
 if TYPE_CHECKING:
     from ..address import Address
@@ -24,12 +24,7 @@ async def look_up(address: Address) -> list[str]:
     """
     if address.is_numeric:
         return [address.endpoint()]
-    loop = asyncio.get_running_loop()
-    try:
-        found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
-    except UnicodeError as error:  # a label that is empty or too long
-        raise OSError(str(error)) from None
-    return list(dict.fromkeys(address.endpoint(str(entry[4][0])) for entry in found))
+    return [address.endpoint(number) for _, number in await resolve(address.host, address.port)]
 
 
 class Candidates:

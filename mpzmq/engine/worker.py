@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import os
-import socket
 import warnings
 import weakref
 from datetime import timedelta
@@ -15,6 +13,7 @@ from uuid import UUID, uuid4
 
 from ..address import parse_address
 from ..config import DEFAULT_HEARTBEAT, DEFAULT_LIMITS, DEFAULT_RECONNECT
+from ..durations import checked_timeout, checked_wait
 from ..errors import ConnectError, ConnectTimeout
 from ..handlers.registration import Registration
 from ..models import LinkState, Progress
@@ -23,6 +22,7 @@ from ..protocol.wire.encoder import Encoder
 from ..protocol.wire.kinds import Kind
 from ..protocol.wire.messages import MessageReader
 from ..runtime.loop_bound import Home
+from ..runtime.names import checked_name, process_name
 from ..security.credentials import of_engine
 from ..statistics import Statistics
 from ..transport.libzmq.transport import ZmqTransport
@@ -171,6 +171,7 @@ class ComputerEngineWorker(Registration):
 
         Idempotent; takes little more than ``timeout`` seconds whatever the containers do.
         """
+        checked_wait(timeout)
         if not self.home.is_taken:
             self._closed = True
             return
@@ -245,6 +246,7 @@ class ComputerEngineWorker(Registration):
         if remote_id == NIL:
             raise ValueError("the nil UUID is no remote id: use uuid.uuid4()")
         parsed = parse_address(address)
+        checked_timeout(timeout)
         if self._closed or self._closing is not None:
             raise RuntimeError("this worker is closed: enter it again with 'async with', or make another one")
         self.home.enter()
@@ -259,10 +261,10 @@ class ComputerEngineWorker(Registration):
         connection = Connection(
             remote_id,
             parsed,
-            parsed.text if name is None else name,
+            parsed.text if name is None else checked_name(name),
             # A session of its own: two links to one container must not supersede each other.
             uuid4(),
-            f"{socket.gethostname()}/{os.getpid()}",
+            process_name(),
             reconnect=self._reconnect,
             heartbeat=self._heartbeat,
             limits=self.limits,
@@ -316,6 +318,7 @@ class ComputerEngineWorker(Registration):
         """
         if not isinstance(remote_id, UUID):
             raise TypeError(f"remote_id is a UUID, not {type(remote_id).__name__}")
+        checked_wait(timeout)
         connection = self._connections.get(remote_id)
         if connection is None:
             return

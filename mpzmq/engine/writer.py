@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from ..durations import checked_timeout
 from ..errors import ConnectError, ConnectTimeout
 from ..models import LinkState, Method, Progress, Status
 from ..protocol.wire.kinds import Op
@@ -97,6 +98,7 @@ class ComputerEngineWriter:
             ConnectError: the link has FAILED, or was CLOSED, with the reason.
             ConnectTimeout: it was not ready in time.
         """
+        checked_timeout(timeout)
         self._home.check()
         try:
             async with asyncio.timeout(timeout):

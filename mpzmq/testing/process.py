@@ -12,6 +12,8 @@ import threading
 import time
 from typing import IO, TYPE_CHECKING, Self
 
+from ..durations import checked_wait
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -56,12 +58,12 @@ class ContainerProcess:
         self.name = spec if name is None else name
         self._endpoint = endpoint
         self._env = {} if env is None else dict(env)
-        self._start_timeout = start_timeout
+        self._start_timeout = checked_wait(start_timeout, "start_timeout")
         # With -P, the current folder is on its path only where it is on ours.
         self._python = [sys.executable, "-P", "-m", "mpzmq.testing.process_main"]
         self._spec = spec
         self._folder = str(folder)
-        self._drain_timeout = drain_timeout
+        self._drain_timeout = checked_wait(drain_timeout, "drain_timeout")
         self._process: subprocess.Popen[bytes] | None = None
         self._log: IO[bytes] | None = None
         self._said = b""
@@ -143,6 +145,7 @@ class ContainerProcess:
         Raises:
             TimeoutError: it still runs.
         """
+        checked_wait(timeout)
         process = self._started()
         try:
             return process.wait(timeout)
@@ -151,6 +154,7 @@ class ContainerProcess:
 
     def stop(self, timeout: float = 2.0) -> None:
         """Ends the process: by SIGTERM, which drains, and where that takes longer, by SIGKILL. Idempotent."""
+        checked_wait(timeout)
         with self._lock:
             process = self._process
             if process is None:

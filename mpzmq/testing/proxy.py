@@ -10,6 +10,7 @@ import time
 from typing import Any, Literal, Self
 
 from ..address import parse_address
+from ..durations import checked_wait
 
 __all__ = ["Proxy"]
 
@@ -121,7 +122,7 @@ class Proxy:
 
     @delay.setter
     def delay(self, seconds: float) -> None:
-        if seconds < 0:
+        if checked_wait(seconds, "delay") < 0:
             raise ValueError(f"delay is 0 or more seconds, not {seconds}")
         self._delay = seconds
 
@@ -132,7 +133,7 @@ class Proxy:
 
     @rate.setter
     def rate(self, bytes_per_second: float | None) -> None:
-        if bytes_per_second is not None and bytes_per_second <= 0:
+        if bytes_per_second is not None and not bytes_per_second > 0:
             raise ValueError(f"rate is more than 0 bytes per second, or None, not {bytes_per_second}: use freeze()")
         self._rate = bytes_per_second
 

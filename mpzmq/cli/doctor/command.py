@@ -19,6 +19,7 @@ from ...config import ReconnectPolicy
 from ...engine.worker import ComputerEngineWorker
 from ...errors import ConnectTimeout, ContainerDraining, MpzmqError
 from ...models import LinkState, Status
+from ...runtime.names import resolve
 from ..outcome import carry_out, code_of
 from ..output import NOT_SERVING, OK, TIMEOUT, UNREACHABLE, printable, say
 from ..remote import check_endpoint, client_security
@@ -96,7 +97,7 @@ class Visit:
     def __init__(self, address: Address, timeout: float, security: Security | None) -> None:
         self._address = address
         self._timeout = timeout
-        self._found: list[tuple[int, str]] = []
+        self._found: list[tuple[socket.AddressFamily, str]] = []
         self._reached = ""
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self._worker = ComputerEngineWorker(
@@ -139,10 +140,9 @@ class Visit:
             return f"{address.path} is the path of an ipc socket"
         if address.is_numeric:
             return f"{address.host} is a number: nothing to look up"
-        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._timeout):
-                found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+                self._found = await resolve(address.host, address.port)
         except TimeoutError:
             raise StepFailed(
                 f"the resolver did not answer for {address.host!r} within {self._timeout:g} s",
@@ -154,7 +154,6 @@ class Visit:
                 f"{address.host!r} is unknown: {error.strerror}",
                 "check the spelling; in Compose and Kubernetes the name is that of the service, seen only from inside",
             ) from None
-        self._found = [(family, str(sockaddr[0])) for family, _, _, _, sockaddr in found]
         return f"{address.host} is known"
 
     async def _address_of(self) -> str:
@@ -178,7 +177,7 @@ class Visit:
 
     async def _tcp(self) -> str:
         failures: list[tuple[str, OSError]] = []
-        for _, host in self._found or [(0, "")]:
+        for _, host in self._found or [(socket.AF_UNSPEC, "")]:
             try:
                 async with asyncio.timeout(self._timeout):
                     if self._address.path:

@@ -128,8 +128,10 @@ class ZmqDealer:
         self._timer = None
         try:
             self._open_socket()
-        except zmq.ZMQError as error:  # no file descriptor is left, mostly
+        except BaseException as error:  # no file descriptor is left, mostly
             self._shut(0.0)
+            if not isinstance(error, zmq.ZMQError):
+                raise
             raise OSError(error.errno, f"cannot dial {self.endpoint}: {error.strerror}") from None
 
     def _open_socket(self) -> None:

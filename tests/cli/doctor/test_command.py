@@ -133,6 +133,12 @@ def test_an_unknown_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert "'container.invalid' is unknown" in step["text"]
 
 
+def test_a_name_that_no_host_can_have(capsys: pytest.CaptureFixture[str]) -> None:
+    code, step = examined(capsys, "x..y:3010")
+    assert (code, step["name"]) == (2, "name")
+    assert "'x..y' is unknown: it is not a host name: label " in step["text"]
+
+
 def test_an_http_server(capsys: pytest.CaptureFixture[str]) -> None:
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *_: Any) -> None:

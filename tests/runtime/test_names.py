@@ -1,0 +1,60 @@
+"""Names that are no text, and names that have no address: the name is at fault, and nobody else is blamed."""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from mpzmq import AddressNotFound, ComputerEngineWorker, ContainerServer
+from mpzmq.runtime.names import process_name, resolve
+from mpzmq.testing import connected
+from mpzmq.transport.interface import SocketSettings
+from mpzmq.transport.libzmq.transport import ZmqTransport
+from tests.support.waiting import soon
+
+NOT_IDNA = ["x..y", ".a", "a" * 64 + ".example", "ß" * 70]
+
+
+async def test_a_host_whose_own_name_is_not_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "box\udce9")
+    assert process_name() == f"box\\udce9/{os.getpid()}"
+    async with connected(ContainerServer()) as container:
+        assert (await soon(container.describe())).name == process_name()
+
+
+@pytest.mark.parametrize(("name", "error"), [(5, TypeError), (b"x", TypeError), ("x\udce9", ValueError)])
+async def test_a_name_that_cannot_be_sent(name: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match="name is"):
+        ContainerServer(name=name)
+    async with ComputerEngineWorker() as worker:
+        with pytest.raises(error, match="name is"):
+            await worker.connect(uuid.uuid4(), "127.0.0.1:1", name=name)
+
+
+@pytest.mark.parametrize("host", NOT_IDNA)
+async def test_a_name_that_no_host_can_have(host: str) -> None:
+    with pytest.raises(OSError, match="it is not a host name: label "):
+        await resolve(host, 1)
+    async with ComputerEngineWorker() as worker, ContainerServer() as server:
+        with pytest.raises(AddressNotFound) as told:
+            await soon(worker.connect(uuid.uuid4(), f"{host}:1", name="it"))
+        assert f"the host name {host!r} has no address (it is not a host name: label " in str(told.value)
+        with pytest.raises(OSError, match=r"cannot bind .*: the host name .* has no address \(it is not a host name"):
+            await server.bind(f"{host}:0", insecure=True)
+
+
+async def test_a_dial_that_raises_leaves_no_socket() -> None:
+    """Whatever it is: a context that closes would wait for the socket, and its monitor be asked for ever."""
+    transport = ZmqTransport()
+    settings = SocketSettings(
+        redial_interval=1.0, connect_timeout=1.0, heartbeat_interval=1.0, down_after=5.0, message_bytes=4096
+    )
+    handler: Any = mock.Mock()  # nothing comes of this dial
+    with pytest.raises(UnicodeEncodeError):
+        transport.dealer("tcp://x\udce9:1", settings, handler)
+    await soon(transport.release())
