@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import pytest
 
 from mpzmq.testing import plugin
 from tests.support.guards import gc_prepared, resource_guard, task_guard, task_watch
 from tests.support.raw import lied, raw
 from tests.support.scene import scene
-
-if TYPE_CHECKING:
-    import pytest
+from tests.support.waiting import at_most
 
 __all__ = ["gc_prepared", "lied", "raw", "resource_guard", "scene", "task_guard", "task_watch"]
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-timeout reads its option
 def pytest_configure(config: pytest.Config) -> None:
-    """Loads our own plugin where mpzmq is not installed but only on the path, so that no entry point names it."""
+    """Gives slow machines their time, and loads our own plugin where mpzmq is only on the path, not installed."""
+    if config.option.timeout is None:  # in a worker of xdist it is what the process that started it has made of it
+        config.option.timeout = at_most(float(config.getini("timeout")))
     if not config.pluginmanager.has_plugin("mpzmq"):
         config.pluginmanager.register(plugin, "mpzmq")

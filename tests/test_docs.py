@@ -16,6 +16,7 @@ import mpzmq
 from mpzmq import blocking, keys, testing
 from mpzmq.cli import output
 from mpzmq.cli.commands import mpzmq as command
+from tests.support.waiting import at_most
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -46,7 +47,7 @@ def test_it_builds_without_warnings(tmp_path: Path) -> None:
         [sys.executable, "-m", "sphinx", "-q", "-W", "-n", "--keep-going", "-b", "html", str(DOCS), str(tmp_path)],
         capture_output=True,
         text=True,
-        timeout=55,
+        timeout=at_most(55),
         check=False,
     )
     assert (result.returncode, result.stderr) == (0, "")
@@ -141,7 +142,7 @@ def check_command(words: list[str]) -> None:
     assert words[0] == "mpzmq", shlex.join(words)
     assert words[1] in command.commands
     result = subprocess.run(
-        [sys.executable, "-m", *words, "--help"], capture_output=True, text=True, timeout=20, check=False
+        [sys.executable, "-m", *words, "--help"], capture_output=True, text=True, timeout=at_most(20), check=False
     )
     assert result.returncode == 0
     for word in words:

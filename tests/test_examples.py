@@ -21,6 +21,8 @@ import pytest
 
 from mpzmq import ComputerEngineWorker, keys
 from mpzmq.testing import ContainerProcess
+from tests.support.pytests import LEAN
+from tests.support.waiting import at_most
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
-SECONDS = 50
+SECONDS = at_most(50.0)
 
 
 def command(name: str, *args: str) -> list[str]:
@@ -372,11 +374,10 @@ def test_notebook() -> None:
 
 def test_pytest_example(tmp_path: Path) -> None:
     plugin = [] if entry_points(group="pytest11", name="mpzmq") else ["-p", "mpzmq.testing.plugin"]
-    options = ["-o", "asyncio_default_fixture_loop_scope=function", "-p", "no:cacheprovider", "-q"]
     folder = tmp_path / "pytest_example"
     shutil.copytree(EXAMPLES / "pytest_example", folder, ignore=shutil.ignore_patterns("__pycache__"))
     result = subprocess.run(
-        [sys.executable, "-m", "pytest", *options, *plugin, str(folder)],
+        [sys.executable, "-m", "pytest", *LEAN, "-p", "no:cacheprovider", "-q", *plugin, str(folder)],
         capture_output=True,
         text=True,
         timeout=SECONDS,

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.waiting import at_most
+
 PUBLIC = {
     # the engine
     *("ComputerEngineReader", "ComputerEngineWorker", "ComputerEngineWriter", "EngineService"),
@@ -95,7 +97,9 @@ def test_import_needs_no_extra() -> None:
     """The core runs on pyzmq and msgpack; extras are imported where they are used."""
     extras = {"click", "numpy", "rich", "uvloop", "zmq.asyncio"}
     source = f"import sys, mpzmq; print(sorted({extras!r} & set(sys.modules)))"
-    result = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True, timeout=30)
+    result = subprocess.run(
+        [sys.executable, "-c", source], capture_output=True, text=True, check=True, timeout=at_most(30)
+    )
     assert result.stdout == "[]\n"
 
 

@@ -36,6 +36,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.pytests import LEAN
+from tests.support.waiting import at_most
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -45,9 +48,9 @@ PORT = re.compile(r"\b3010\b")
 # A traceback, but not that of a handler: what it raises, on purpose as a rule, is logged.
 UNEXPECTED = re.compile(r"(?<! raised\n)Traceback")
 COMMENT = re.compile(r"<!--\s*test:\s*(server|client|pytest|file|skip)\b\s*(.*?)\s*-->")
-SECONDS = 30
+SECONDS = at_most(30.0)
 # A reader's pytest has no settings; pytest-asyncio wants to be told this one.
-QUIET = ["-o", "asyncio_default_fixture_loop_scope=function", "-p", "no:cacheprovider"]
+QUIET = [*LEAN, "-o", "asyncio_default_fixture_loop_scope=function", "-p", "no:cacheprovider"]
 
 
 @dataclass
@@ -241,7 +244,7 @@ def running_server(block: Block, folder: Path, port: int) -> Iterator[None]:
             time.sleep(0.02)
         yield
         process.send_signal(signal.SIGTERM)
-        code = process.wait(timeout=15)
+        code = process.wait(timeout=SECONDS)
         told = f"{block.page}:{block.line}\nstderr:\n{errors.read_text()}"
         assert code in (0, -signal.SIGTERM), f"the server has ended with {code}: {told}"
         assert UNEXPECTED.search(told) is None, told

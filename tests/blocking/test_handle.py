@@ -36,8 +36,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 from tests.support import ROOT
+from tests.support.waiting import at_most
 
-SECONDS = 20.0
+SECONDS = at_most(20.0)
 
 SERVER = """
 import asyncio

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from mpzmq import ComputerEngineWorker, ConnectionLost, HeartbeatPolicy, LinkDown, ReconnectPolicy
+from tests.support.waiting import at_most
 
 from .descriptors import no_more_descriptors, only_so_many_more
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 RECONNECT = ReconnectPolicy(interval=0.05, connect_timeout=1.0)
-SECONDS = 5.0
+SECONDS = at_most(5.0)
 
 
 async def refused(worker: ComputerEngineWorker, address: str, starved: AbstractContextManager[None]) -> dict[str, Any]:

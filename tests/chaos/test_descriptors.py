@@ -12,6 +12,7 @@ from uuid import uuid4
 import pytest
 
 from mpzmq import ComputerEngineWorker, ConnectError, HeartbeatPolicy, LinkDown, ReconnectPolicy
+from tests.support.waiting import at_most
 
 from .engine import Job
 from .history import described
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 HEARTBEAT = HeartbeatPolicy(interval=0.3, down_after=0.9)
 RECONNECT = ReconnectPolicy(interval=0.05, connect_timeout=0.5)
-SECONDS = 20.0
+SECONDS = at_most(20.0)
 
 
 async def starved(tmp_path: Path, what: str) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from mpzmq.protocol import wire
 from mpzmq.protocol.wire.encoder import Encoder
 from mpzmq.protocol.wire.kinds import Code, Kind, Op
 from mpzmq.testing import Proxy
+from tests.support.waiting import at_most
 
 from .engine import Job
 from .faults import SIDES
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 HEARTBEAT = HeartbeatPolicy(interval=0.3, down_after=0.9)
 RECONNECT = ReconnectPolicy(interval=0.05, connect_timeout=1.0)
 IN_TIME = HEARTBEAT.down_after + HEARTBEAT.interval + 1.0
-SECONDS = 15.0
+SECONDS = at_most(15.0)
 LINK_TAG = bytes(16)
 
 
@@ -234,7 +235,7 @@ asyncio.run(main())
 def test_a_forked_child_may_not_use_what_its_parent_has() -> None:
     done = subprocess.run(
         [sys.executable, "-c", FORKED],
-        capture_output=True, text=True, timeout=20, cwd=ROOT, check=False,
+        capture_output=True, text=True, timeout=SECONDS, cwd=ROOT, check=False,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(folder or os.getcwd() for folder in sys.path)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mpzmq import HeartbeatPolicy, LinkBusy, LinkDown, LinkUp, ReconnectPolicy
 from mpzmq.testing import ServedProcess
+from tests.support.waiting import at_most
 
 from .engine import Job
 from .history import described
@@ -29,7 +30,7 @@ RECONNECT = ReconnectPolicy(interval=0.05, connect_timeout=1.0)
 IN_TIME = HEARTBEAT.down_after + HEARTBEAT.interval + 1.0
 """Promise 5, with a second for a machine that has other things to do."""
 
-SECONDS = 15.0
+SECONDS = at_most(15.0)
 MEBIBYTE = 1 << 20
 
 

@@ -12,6 +12,7 @@ import zmq
 
 import mpzmq
 from tests.support.commands import environment, run
+from tests.support.waiting import SECONDS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,6 +80,6 @@ def test_a_missing_extra_is_named(tmp_path: Path, missing: str) -> None:
 def test_a_container_needs_no_extra() -> None:
     source = "import sys, mpzmq.cli.demo.containers; print(sorted({'click', 'rich'} & set(sys.modules)))"
     result = subprocess.run(
-        [sys.executable, "-c", source], capture_output=True, text=True, env=environment(), timeout=30
+        [sys.executable, "-c", source], capture_output=True, text=True, env=environment(), timeout=SECONDS
     )
     assert (result.stdout, result.stderr) == ("[]\n", "")

@@ -15,6 +15,7 @@ from mpzmq.protocol import wire
 from mpzmq.protocol.wire.encoder import Encoder
 from mpzmq.protocol.wire.kinds import Kind, Op
 from mpzmq.protocol.wire.records import LINK_TAG
+from tests.support.waiting import SECONDS, at_most
 
 from .mutate import ENGINE, mutant
 from .oracle import may_run
@@ -68,7 +69,7 @@ class LyingEngine:
                 if record[0] in (Kind.WELCOME, Kind.GOODBYE):
                     return record
 
-    async def receive(self, seconds: float = 20.0) -> list[tuple[bytes, list[Any]]]:
+    async def receive(self, seconds: float = SECONDS) -> list[tuple[bytes, list[Any]]]:
         """The records of the next message, each with its tag."""
         async with asyncio.timeout(seconds):
             while not self.socket.poll(0):  # noqa: ASYNC110  (a raw socket sets no event)
@@ -90,7 +91,7 @@ class LyingEngine:
 
     async def until_read_by_tag(self) -> None:
         """The same for a connection in whatever state: a malformed request is answered in each of them."""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(at_most(60)):
             while True:
                 self.drop_replies()
                 tag = uuid4().bytes

@@ -9,6 +9,8 @@ import socket
 import struct
 from typing import TYPE_CHECKING
 
+from tests.support.waiting import SECONDS
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -62,7 +64,7 @@ class Stranger:
         while b"READY" not in heard and (part := await self._reader.read(4096)):
             heard += part
 
-    async def until_closed(self, seconds: float = 20.0) -> None:
+    async def until_closed(self, seconds: float = SECONDS) -> None:
         """Reads until the other side has ended the connection."""
         async with asyncio.timeout(seconds):
             with contextlib.suppress(ConnectionError):

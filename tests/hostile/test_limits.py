@@ -23,7 +23,7 @@ from mpzmq.protocol.wire.kinds import Code, Goodbye, Kind, Op
 from mpzmq.protocol.wire.records import LINK_TAG
 from tests.support.raw import Liar, Raw
 from tests.support.scene import REDIAL, adds_up
-from tests.support.waiting import soon, until
+from tests.support.waiting import SECONDS, soon, until
 
 from .liar import request
 
@@ -147,7 +147,7 @@ async def test_a_container_refuses_a_frame_beyond_the_limit(stage: Stage, peer: 
             assert (await answers(peer))[0][0] == Kind.RESPONSE
     # libzmq ends the connection, and dials again: without HELLO it is a stranger's.
     answer: list[Any] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(SECONDS):
         while not answer:
             peer.send(uuid4().bytes, packed_request("late"))
             with contextlib.suppress(TimeoutError):

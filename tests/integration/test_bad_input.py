@@ -38,7 +38,7 @@ from mpzmq.protocol import wire
 from mpzmq.protocol.wire.kinds import Code, Goodbye, Kind, Op
 from tests.support.raw import LINK_TAG, Liar, Raw
 from tests.support.scene import REDIAL, Scene, adds_up, free_port
-from tests.support.waiting import event_of, soon, until
+from tests.support.waiting import SECONDS, event_of, soon, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -492,7 +492,7 @@ async def test_a_frame_beyond_the_limit_ends_its_own_connection_only(raw: Callab
         assert await soon(container.request("healthy")) == "healthy"
         # libzmq dials again for the peer: without HELLO it is a stranger.
         answer: list[Any] = []
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(SECONDS):
             while not answer:
                 peer.send(uuid.uuid4().bytes, peer.pack(invoke(1, "x")))
                 with contextlib.suppress(TimeoutError):

@@ -34,7 +34,7 @@ from mpzmq.protocol.flow.fragmenter import PART_BYTES
 from tests.support import ROOT
 from tests.support.large import LIMITS, MIB, filled, is_filled
 from tests.support.scene import QUICK, REDIAL, adds_up
-from tests.support.waiting import event_of, soon
+from tests.support.waiting import at_most, event_of, soon
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from mpzmq.testing import ContainerFactory, ProxyFactory, ServedProcess
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/status")
-SECONDS = 30.0
+SECONDS = at_most(30.0)
 
 
 @pytest.fixture
@@ -422,7 +422,7 @@ async def test_the_sender_copies_nothing_and_the_receiver_once(process: ServedPr
     command = [sys.executable, "-c", ONE_WAY, process.endpoint, way, str(mib), what]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     result = await asyncio.to_thread(
-        subprocess.run, command, capture_output=True, text=True, timeout=60, env=environment, check=False
+        subprocess.run, command, capture_output=True, text=True, timeout=at_most(60), env=environment, check=False
     )
     assert result.returncode == 0, result.stderr
     here, there = (int(word) / MIB for word in result.stdout.split())

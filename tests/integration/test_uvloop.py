@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from tests.support import ROOT
+from tests.support.waiting import at_most
 
 ARM_TWICE = """
 import asyncio, uuid, uvloop
@@ -33,6 +34,6 @@ def test_deadlines_that_have_come_already() -> None:
     """``call_at()`` for the past returns a handle without ``when()`` there."""
     pytest.importorskip("uvloop", reason="the extra fast is not installed")
     done = subprocess.run(
-        [sys.executable, "-c", ARM_TWICE], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-c", ARM_TWICE], cwd=ROOT, capture_output=True, text=True, timeout=at_most(30), check=False
     )
     assert (done.returncode, done.stderr) == (0, "")

@@ -13,7 +13,7 @@ from mpzmq import ComputerEngineWorker, ContainerServer, Limits, Security
 from mpzmq.transport.libzmq.authenticator import Door
 from tests.support.scene import REDIAL
 from tests.support.secured import CONTAINER, ENGINE
-from tests.support.waiting import soon
+from tests.support.waiting import SECONDS, soon
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +38,7 @@ async def is_closed(stream: Stream) -> bool:
 
 async def get_in(worker: ComputerEngineWorker, endpoint: str) -> None:
     """Connects, as soon as there is room."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(SECONDS):
         while True:
             try:
                 await worker.connect(uuid.uuid4(), endpoint)

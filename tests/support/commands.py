@@ -11,8 +11,9 @@ import time
 from pathlib import Path
 
 from tests.support import ROOT
+from tests.support.waiting import at_most
 
-SECONDS = 40
+SECONDS = at_most(40.0)
 
 SERVER = '''
 import asyncio
@@ -126,7 +127,7 @@ def _parent(pid: str) -> int:
         return 0
 
 
-def children(parent: int, count: int, seconds: float = 30.0) -> list[int]:
+def children(parent: int, count: int, seconds: float = SECONDS) -> list[int]:
     """The processes that a process has started, once there are so many."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -137,7 +138,7 @@ def children(parent: int, count: int, seconds: float = 30.0) -> list[int]:
     raise AssertionError(f"process {parent} has not started {count} processes within {seconds:g} s")
 
 
-def survivors(pids: list[int], seconds: float = 10.0) -> list[int]:
+def survivors(pids: list[int], seconds: float = SECONDS) -> list[int]:
     """Those of the processes that have not ended within some seconds; they are killed now."""
     deadline = time.monotonic() + seconds
     while (alive := [pid for pid in pids if is_alive(pid)]) and time.monotonic() < deadline:

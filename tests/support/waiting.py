@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-SECONDS = 10.0
+TIMEOUT_FACTOR = float(os.environ.get("TIMEOUT_FACTOR", "1"))
+"""What every limit on waiting is multiplied by: 3 on a slow machine, more under a debugger."""
+
+
+def at_most(seconds: float) -> float:
+    """A limit on waiting for what comes sooner as a rule, in seconds on this machine."""
+    return seconds * TIMEOUT_FACTOR
+
+
+SECONDS = at_most(10.0)
 
 _T = TypeVar("_T")
 

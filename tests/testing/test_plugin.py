@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support import ROOT
+from tests.support.pytests import LEAN
+from tests.support.waiting import at_most
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -149,7 +151,9 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
         pytester.makepyfile(test_it=source)
         # pytest-asyncio warns where this is not set, and it has no such option where it is switched off.
         scope = () if "no:asyncio" in args else ("-o", "asyncio_default_fixture_loop_scope=function")
-        return pytester.runpytest_subprocess("-W", "error", "-p", "no:cacheprovider", *scope, *args, timeout=50)
+        return pytester.runpytest_subprocess(
+            *LEAN, "-W", "error", "-p", "no:cacheprovider", *scope, *args, timeout=at_most(50)
+        )
 
     return run
 
@@ -210,5 +214,7 @@ def test_the_fixtures_are_listed(run: Run) -> None:
 def test_importing_it_imports_nothing_heavy() -> None:
     heavy = ("asyncio", "msgpack", "pytest", "zmq")
     source = f"import sys, mpzmq.testing.plugin; print(sorted({{*{heavy!r}}} & set(sys.modules)))"
-    result = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True, timeout=30)
+    result = subprocess.run(
+        [sys.executable, "-c", source], capture_output=True, text=True, check=True, timeout=at_most(30)
+    )
     assert result.stdout == "[]\n"

@@ -16,7 +16,7 @@ from mpzmq import ComputerEngineWorker, HeartbeatPolicy, LinkDown
 from mpzmq.testing import ContainerProcess, StartFailed, connected
 from tests.support import ROOT
 from tests.support.container import SPEC, build
-from tests.support.waiting import event_of
+from tests.support.waiting import SECONDS, event_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -195,7 +195,7 @@ async def test_it_ends_with_its_parent_however_that_ends() -> None:
             pid = await container.call("pid")
             parent.kill()
             await event_of(events, LinkDown)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(SECONDS):
                 while not is_gone(pid):  # noqa: ASYNC110  (it was not our child: nobody tells us)
                     await asyncio.sleep(0.01)
 
