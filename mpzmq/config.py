@@ -30,7 +30,8 @@ class ReconnectPolicy:
     Attributes:
         enabled: False: a lost link has FAILED at once.
         max_attempts: redials that may fail after a loss before the link has FAILED; None redials for ever.
-        interval: seconds between redials. libzmq adds a jitter of up to one more interval.
+        interval: seconds between redials, to which a jitter of up to one more interval is added. The first one behind a
+            connection that was greeted leaves within 0.1 s, once an interval.
         connect_timeout: seconds that one dial may take, for TCP and for the ZMTP handshake each.
     """
 

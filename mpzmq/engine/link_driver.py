@@ -200,6 +200,10 @@ class Connection:
         # A heartbeat begins or ends: what was armed before may be too late now.
         self._arm()
 
+    def on_redial(self) -> bool:
+        """A fresh dial is about to be scheduled. Returns whether it may leave promptly."""
+        return self.link.attempts.redial(self.loop.time())
+
     def on_writable(self) -> None:
         """A refused send may succeed now."""
         self._flush()

@@ -29,6 +29,9 @@ __all__ = [
 
 Frames = list[bytes | memoryview]
 
+PROMPT_INTERVAL = 0.04
+"""Seconds: with its jitter the first redial behind a connection that was greeted leaves within 0.1 s."""
+
 
 class Doorkeeper(Protocol):
     """Who decides which keys get in; asked from the authenticator's thread, not from an event loop's."""
@@ -61,7 +64,7 @@ class SocketSettings:
     """What a socket has to know of the policies, in seconds and bytes.
 
     Attributes:
-        redial_interval: between redials; a jitter of up to one more interval is added.
+        redial_interval: between redials; :meth:`redial_delay` adds a jitter.
         connect_timeout: for TCP and for the ZMTP handshake each.
         heartbeat_interval: between the heartbeats of libzmq.
         down_after: silence of the other process or host after which a connection is given up.
@@ -77,6 +80,18 @@ class SocketSettings:
     message_bytes: int
     handshakes: int = 1
     curve: Curve | None = None
+
+    def redial_delay(self, chance: float, *, prompt: bool) -> float:
+        """Seconds until the next dial: an interval and a jitter of up to one more, as libzmq has it.
+
+        All engines of a container that was restarted would come at once without the jitter.
+
+        Args:
+            chance: the jitter, from 0 to 1.
+            prompt: whether the connection before was a good one: most likely the next one is, too.
+        """
+        interval = min(self.redial_interval, PROMPT_INTERVAL) if prompt else self.redial_interval
+        return interval * (1 + chance)
 
 
 class Delivery(enum.Enum):
@@ -99,6 +114,9 @@ class DealerHandler(Protocol):
         What an ended connection had delivered can still be read, by :meth:`Dealer.drain`.
         """
 
+    def on_redial(self) -> bool:
+        """A fresh dial is about to be scheduled. Returns whether it may leave promptly, or has to wait an interval."""
+
     def on_writable(self) -> None:
         """A send that was refused may succeed now."""
 
@@ -120,7 +138,7 @@ class Dealer(Protocol):
         """Dials another endpoint, at once and from now on."""
 
     def redial(self) -> None:
-        """Gives the connection up and dials anew after the interval."""
+        """Gives the connection up and dials anew, when :meth:`DealerHandler.on_redial` says."""
 
     def close(self, linger: float) -> None:
         """Closes, trying for ``linger`` seconds in the background to send what was taken."""

@@ -225,32 +225,45 @@ class Counter:
 
 
 @pytest.mark.parametrize("attempts", [0, 1, 3, 10])
-async def test_the_number_of_redials_after_a_loss_is_exact(start: Start, attempts: int) -> None:
-    # A redial may be quicker than the listener that has to count it: the first one comes after the interval.
+async def test_the_number_of_redials_after_a_loss_is_exact(
+    start: Start, mpzmq_proxy: ProxyFactory, attempts: int
+) -> None:
     process = await start()
-    counter = Counter(int(process.endpoint.rpartition(":")[2]))
+    proxy = await mpzmq_proxy(process.endpoint)  # which accepts, and ends what it cannot pass on
     reconnect = ReconnectPolicy(interval=0.1, max_attempts=attempts)
     async with ComputerEngineWorker(reconnect=reconnect) as worker:
-        container = await worker.connect(uuid.uuid4(), process.endpoint)
+        container = await worker.connect(uuid.uuid4(), proxy.endpoint)
         events = worker.service().events()
         sent = asyncio.create_task(container.call("slow", 60))
         while not await container.call("seen"):
             pass
         process.kill()
-        await process.wait()
-        await counter.start()
         failed = await event_of(events, LinkFailed)
         assert failed.attempts == attempts
         with pytest.raises(RequestError) as caught:
             await soon(sent)
         assert isinstance(caught.value, ConnectionLost)
         await asyncio.sleep(0.4)  # nothing more may come
-        assert counter.accepted == attempts
+        assert proxy.connections == 1 + attempts
         assert container.statistics().attempts == attempts
         assert container.state is LinkState.FAILED
         await worker.close()
         assert not [event async for event in events if isinstance(event, LinkFailed)]
-    await counter.close()
+
+
+async def test_the_first_redial_behind_a_greeted_connection_does_not_wait_for_the_interval(
+    start: Start, mpzmq_proxy: ProxyFactory
+) -> None:
+    process = await start()
+    proxy = await mpzmq_proxy(process.endpoint)
+    async with ComputerEngineWorker(reconnect=ReconnectPolicy(interval=60.0)) as worker:
+        container = await worker.connect(uuid.uuid4(), proxy.endpoint)
+        running = asyncio.create_task(container.call("slow", 0.5))
+        while not await container.call("seen"):
+            pass
+        await proxy.reset()
+        assert await soon(running) is not None
+        assert (container.statistics().reconnects, container.statistics().attempts) == (1, 0)
 
 
 @pytest.mark.parametrize("attempts", [0, 1, 3])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ class Attempts:
 
     def __init__(self, policy: ReconnectPolicy) -> None:
         self._policy = policy
-        self._dialled = False
+        self._dialled = self._was_greeted = False
+        self._prompt_again_at = -math.inf
         self.failed = 0
         """Redials that failed since the last loss (or since the first dial)."""
         self.total = 0
@@ -38,8 +40,21 @@ class Attempts:
             self.failed += 1
             self.total += 1
         self._dialled = True
+        self._was_greeted = False
 
     def greeted(self) -> None:
         """The container has said WELCOME: only this resets the count."""
-        self._dialled = True
+        self._dialled = self._was_greeted = True
         self.failed = 0
+
+    def redial(self, now: float) -> bool:
+        """A dial is about to be scheduled behind a connection that has ended.
+
+        Returns:
+            Whether it may leave promptly: the connection had been greeted. At most once an interval, or a container
+            that greets and dies at once would be dialled without a pause.
+        """
+        is_prompt = self._was_greeted and now >= self._prompt_again_at
+        if is_prompt:
+            self._prompt_again_at = now + self._policy.interval
+        return is_prompt

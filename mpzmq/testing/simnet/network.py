@@ -244,6 +244,7 @@ class MemoryDealer:
         self._untold: list[Failure | None] = []
         self._refused = False
         self._closed = False
+        self._lost = False  # whether the next dial waits until the handler has been told
         self._timer: asyncio.TimerHandle | None = None
         self._dial()
 
@@ -270,10 +271,10 @@ class MemoryDealer:
         self._dial()
 
     def redial(self) -> None:
-        """Gives the connection up and dials anew after the interval."""
+        """Gives the connection up and dials anew."""
         self._drop()
         if not self._closed:
-            self._dial_later()
+            self._dial_anew()
 
     def close(self, linger: float) -> None:
         """Closes; what was sent still arrives if ``linger`` allows."""
@@ -302,16 +303,20 @@ class MemoryDealer:
         """The connection has ended."""
         if connection is self._connection:
             self._connection = None
-            self._dial_later()
+            self._lost = True
             self._tell(failure)
 
     def _writable(self) -> None:
         if not self._closed:
             self._handler.on_writable()
 
-    def _dial_later(self) -> None:
-        wait = self.settings.redial_interval * (1 + self._network.chance.random())
-        self._timer = self._loop.call_later(wait, self._dial)
+    def _dial_anew(self) -> None:
+        self._lost = False
+        self._dial_later(prompt=self._handler.on_redial())
+
+    def _dial_later(self, *, prompt: bool = False) -> None:
+        delay = self.settings.redial_delay(self._network.chance.random(), prompt=prompt)
+        self._timer = self._loop.call_later(delay, self._dial)
 
     def _dial(self) -> None:
         silent = self._network.is_silent(self.endpoint)
@@ -339,10 +344,13 @@ class MemoryDealer:
         changes, self._untold = self._untold, []
         if changes and not self._closed:
             self._handler.on_connection(changes)
+        if self._lost and not self._closed:
+            self._dial_anew()
 
     def _drop(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        self._lost = False
         self._untold = [change for change in self._untold if change is not None]
         connection, self._connection = self._connection, None
         if connection is not None:

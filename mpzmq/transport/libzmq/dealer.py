@@ -106,10 +106,11 @@ class ZmqDealer:
         self._socket.look_soon()
 
     def redial(self) -> None:
-        """Gives the connection up and dials anew, on a fresh socket, after the interval."""
+        """Gives the connection up and dials anew, on a fresh socket."""
         self._shut(0.0)
         if not self._closed:
-            self._timer = self._loop.call_later(self._settings.redial_interval, self._open_again)
+            delay = self._settings.redial_delay(random.random(), prompt=self._handler.on_redial())
+            self._timer = self._loop.call_later(delay, self._open_again)
 
     def close(self, linger: float) -> None:
         """Closes; idempotent."""
@@ -222,19 +223,13 @@ class ZmqDealer:
         if self._phase is _Phase.UP:
             # Whatever else is told of this socket is of no interest. What it has received is read before it goes.
             self._phase, self._lost = _Phase.ENDED, True
-            self._timer = self._loop.call_soon(self._redial_soon)
+            self._timer = self._loop.call_soon(self.redial)
             return [Failure(FailureKind.LOST, f"the connection to {self.endpoint} was lost", was_up=True)]
         failure = self._reason
         if failure is not None and failure.fatal:
             self._phase = _Phase.ENDED
         self._timer = self._loop.call_later(GIVE_UP_GRACE, self._given_up)
         return [failure] if self._phase is _Phase.ENDED else []
-
-    def _redial_soon(self) -> None:
-        """With a jitter, as libzmq has it: all engines of a container that was restarted would come at once."""
-        self._shut(0.0)
-        interval = self._settings.redial_interval
-        self._timer = self._loop.call_later(interval * random.uniform(1.0, 2.0), self._open_again)
 
     def _given_up(self) -> None:
         """libzmq has not announced another dial after a connection ended: it has stopped for good."""

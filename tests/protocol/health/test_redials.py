@@ -57,6 +57,21 @@ def test_only_welcome_resets_the_count() -> None:
     assert attempts.total == 5
 
 
+def test_the_first_redial_behind_a_greeted_connection_is_prompt_once_an_interval() -> None:
+    attempts = Attempts(ReconnectPolicy(interval=2.0))
+    assert not attempts.redial(0.0)  # a connection that was never greeted
+    attempts.greeted()
+    assert attempts.redial(10.0)
+    attempts.dial_failed()
+    assert not attempts.redial(15.0)
+    attempts.greeted()
+    assert attempts.redial(15.0)
+    attempts.greeted()
+    assert not attempts.redial(16.9)
+    attempts.greeted()
+    assert attempts.redial(17.0)
+
+
 class AttemptsMachine(RuleBasedStateMachine):
     """The dials of one link, in any order that a network allows; the machine gives up when it is told to.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -45,6 +46,9 @@ class Side:
 
     def on_connection(self, changes: Sequence[Failure | None]) -> None:
         self.changes += changes
+
+    def on_redial(self) -> bool:
+        return False
 
     def on_writable(self) -> None:
         self.writable += 1
@@ -189,16 +193,55 @@ def test_a_blocked_process_keeps_its_connection_and_reads_all_at_once() -> None:
     simulate(scene)
 
 
-def test_a_blocked_engine_hears_of_a_loss_and_a_redial_together() -> None:
+def test_a_blocked_engine_dials_behind_a_loss_when_it_hears_of_it() -> None:
     async def scene(pair: Pair) -> None:
         pair.engine_host.hold()
         pair.network.cut(ENDPOINT)
         await asyncio.sleep(10)
         assert pair.engine.changes == [None]
         pair.engine_host.let_go()
+        assert [change is None for change in pair.engine.changes] == [True, False]
+        await asyncio.sleep(3)
         assert [change is None for change in pair.engine.changes] == [True, False, True]
 
     simulate(scene)
+
+
+def test_a_thousand_engines_of_a_container_that_died_do_not_come_at_once() -> None:
+    class Engine(Side):
+        """Its first redial is prompt, and all of its dials behind the loss are refused."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.told_at: list[float] = []
+
+        def on_connection(self, changes: Sequence[Failure | None]) -> None:
+            self.told_at.append(asyncio.get_running_loop().time())
+
+        def on_redial(self) -> bool:
+            return True
+
+    async def scene() -> None:
+        network = MemoryNetwork(seed=2)
+        container_host, engine_host = network.host(), network.host()
+        container_host.router(SETTINGS, Side()).bind(ENDPOINT)
+        engines = [Engine() for _ in range(1000)]
+        dealers = [engine_host.dealer(ENDPOINT, SETTINGS, engine) for engine in engines]
+        await asyncio.sleep(1)
+        lost = asyncio.get_running_loop().time()
+        container_host.kill()
+        await asyncio.sleep(5)
+        first, second = ([engine.told_at[dial] - lost for engine in engines] for dial in (2, 3))
+        assert 0.04 <= min(first) <= max(first) <= 0.1
+        assert 1.0 <= min(second) <= max(second) <= 2.2
+        for times in first, second:
+            width = (max(times) - min(times)) / 9
+            assert max(Counter(int((at - min(times)) / width) for at in times).values()) < 170  # of 1,000 in each ninth
+        for dealer in dealers:
+            dealer.close(0.0)
+
+    with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
+        runner.run(scene())
 
 
 def test_delays_keep_the_order() -> None:

@@ -151,6 +151,35 @@ def test_redials_are_counted_exactly(attempts: int) -> None:
     simulate(scene())
 
 
+def test_only_the_first_redial_behind_a_greeted_connection_is_prompt() -> None:
+    async def scene() -> None:
+        network = MemoryNetwork(seed=4)
+        loop = asyncio.get_running_loop()
+        async with server_on(network) as server, worker_on(network) as worker:
+            await worker.connect(uuid.uuid4(), await server.bind(ENDPOINT, insecure=True))
+            events = worker.service().events()
+
+            async def told(kind: type) -> float:
+                while not isinstance(await anext(events), kind):
+                    pass
+                return loop.time()
+
+            network.cut(ENDPOINT)
+            lost = await told(LinkDown)
+            assert await told(LinkUp) - lost < 0.1
+            network.cut(ENDPOINT)  # it greets, and is lost at once
+            lost = await told(LinkDown)
+            assert 1.0 <= await told(LinkUp) - lost <= 2.1
+            await asyncio.sleep(1.0)
+            await server.close()
+            lost = await told(LinkDown)
+            first = await told(LinkRetry)
+            assert first - lost < 0.1
+            assert 1.0 <= await told(LinkRetry) - first <= 2.1
+
+    simulate(scene())
+
+
 def test_connect_errors() -> None:
     async def scene() -> None:
         network = MemoryNetwork()

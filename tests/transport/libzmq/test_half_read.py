@@ -28,6 +28,7 @@ class Handler:
 
     def on_messages(self, messages): ...
     def on_writable(self): ...
+    def on_redial(self): return False
     def on_connection(self, changes):
         self.changes += changes
         if self.raw is not None:
