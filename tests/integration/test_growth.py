@@ -1,0 +1,99 @@
+"""What must not cost more for each the more of them there are: counted in calls of functions, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from mpzmq import ComputerEngineWorker, ContainerServer, LinkState
+from mpzmq.testing.simnet.network import MemoryNetwork, VirtualClockLoop
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from types import FrameType
+
+WHERE = "tcp://127.0.0.1:3010"
+
+FEW, MANY = 32, 256
+
+
+class Cost:
+    """Counts calls of functions, Python's and those in C, and passes of the event loop."""
+
+    def __init__(self) -> None:
+        self.calls = self.passes = 0
+
+    def __enter__(self) -> Cost:
+        asyncio.get_running_loop().call_soon(self._pass)
+        self._before = sys.getprofile()
+        sys.setprofile(self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.setprofile(self._before)
+        self._pass_again = False
+
+    _pass_again = True
+
+    def _note(self, frame: FrameType, event: str, argument: Any) -> None:
+        self.calls += event in ("call", "c_call")
+
+    def _pass(self) -> None:
+        self.passes += 1
+        if self._pass_again:
+            asyncio.get_running_loop().call_soon(self._pass)
+
+
+def run(scene: Coroutine[Any, Any, Cost]) -> Cost:
+    with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
+        return runner.run(scene)
+
+
+async def closing(links: int) -> Cost:
+    """What it costs to close a worker with so many links."""
+    network = MemoryNetwork(1)
+    server = ContainerServer()
+    server._transport = network
+    worker = ComputerEngineWorker()
+    worker._transport = network.host()
+    async with server:
+        await server.bind(WHERE)
+        async with worker:
+            await asyncio.gather(*(worker.connect(uuid.uuid4(), WHERE) for _ in range(links)))
+            with Cost() as cost:
+                await worker.close()
+            assert worker.statistics().in_flight == 0
+    return cost
+
+
+def test_closing_a_worker() -> None:
+    few, many = run(closing(FEW)), run(closing(MANY))
+    assert many.calls / MANY < 1.3 * few.calls / FEW, "each end of a link summed up the counters of all"
+
+
+def test_a_worker_that_closes_lets_the_event_loop_breathe() -> None:
+    assert run(closing(MANY)).passes >= MANY // 16
+
+
+def test_a_close_that_is_cancelled_in_the_middle_leaves_no_link() -> None:
+    """As it is when the event loop ends before it."""
+
+    async def scene() -> list[LinkState]:
+        network = MemoryNetwork(1)
+        worker = ComputerEngineWorker()
+        worker._transport = network.host()
+        await worker.__aenter__()
+        handles = [await worker.connect(uuid.uuid4(), WHERE, wait=False) for _ in range(FEW + 1)]
+        closing = asyncio.create_task(worker.close())
+        async for _ in worker.service().events(handles[0].remote_id):
+            if handles[0].state is LinkState.CLOSED:
+                break
+        assert worker._closing is not None and handles[-1].state is LinkState.CONNECTING
+        worker._closing.cancel()
+        await asyncio.wait([closing])
+        return [handle.state for handle in handles]
+
+    with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
+        assert set(runner.run(scene())) == {LinkState.CLOSED}
