@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from .._version import __version__
@@ -13,6 +14,7 @@ from ..protocol.wire.kinds import Op
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..context import RequestContext
     from ..handlers.registry import Registry
     from ..protocol.session.table import Sessions
 
@@ -29,7 +31,7 @@ def builtin(registry: Registry, sessions: Sessions, name: str) -> dict[int, Func
     """
     return {
         Op.GETSTATE: Function(None, get_state),
-        Op.SETSTATE: Function(None, set_state(registry, sessions), cancellable=False),
+        Op.SETSTATE: Function(None, set_state(registry, sessions)),
         Op.DESCRIBE: Function(None, describe(registry, sessions, name)),
     }
 
@@ -38,10 +40,10 @@ def get_state() -> None:
     """Every reply carries the status: there is nothing to add."""
 
 
-def set_state(registry: Registry, sessions: Sessions) -> Callable[[str], Any]:
+def set_state(registry: Registry, sessions: Sessions) -> Callable[[str, RequestContext], Any]:
     """The handler of SETSTATE."""
 
-    async def set_status(status: str) -> None:
+    async def set_status(status: str, context: RequestContext) -> None:
         try:
             wanted = Status(status)
         except ValueError:  # of its own making: a traceback in the log for it, with all that was sent, helps nobody
@@ -50,6 +52,8 @@ def set_state(registry: Registry, sessions: Sessions) -> Callable[[str], Any]:
             outcome = registry.state_change(wanted)
             if outcome is not None and hasattr(outcome, "__await__"):
                 await outcome
+        if context.cancelled:  # what stands behind it was judged without it
+            raise asyncio.CancelledError
         sessions.status = wanted
 
     return set_status

@@ -104,6 +104,9 @@ class ContainerServer(Registration):
     def on_state_change(self, handler: _H) -> _H:
         """Registers what runs before the reply to SETSTATE, with the new :class:`Status`; it may raise ``Refused``.
 
+        What the same engine asks behind the change waits until this has ended; GETSTATE and describe do not. Like every
+        handler it is cancelled at the deadline of its request, or with its caller: then the status stays as it is.
+
         Raises:
             ValueError: there is one already.
         """

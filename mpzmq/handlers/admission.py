@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from ..models import Status
 from ..protocol.flow.fragmenter import PART_BYTES
 from ..protocol.wire.kinds import GIVES, NAMED, STREAMED, TAKES, Code, Op
+from .state_changes import BEHIND, PASSING, StateChanges
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,6 +59,12 @@ class Refusal(NamedTuple):
     detail: dict[str, Any] | None = None
 
 
+_NO_STREAM_ROOM = Refusal(
+    Code.OVERLOADED,
+    "the uploads and channels of this engine hold all that they may (Limits.queued_bytes)",
+    {"retry_after": RETRY_CRAMMED},
+)
+
 _WAYS = {Op.CALL: "call()", Op.STREAM: "stream()", Op.UPLOAD: "upload()", Op.CHANNEL: "channel()"}
 _BY_NATURE = {(op in GIVES, op in TAKES): way for op, way in _WAYS.items()}
 
@@ -95,18 +102,23 @@ class Admission:
         self._most_of_all = ENGINES_WORTH * limits.in_flight
         self.is_closing = False
         """Whether not even the container itself answers any more."""
+        self.changes = StateChanges()
+        """Those that are under way."""
         self._count = self._bytes = self._large = 0
         self._builtin = builtin
 
-    def judge(self, peer: Asker, record: Record, size: int) -> Function | Refusal:
+    def judge(self, peer: Asker, record: Record, size: int, *, has_waited: bool = False) -> Function | Refusal:
         """What is to be called for a REQUEST, or why it is not.
 
         Args:
             peer: who asks.
             record: what.
             size: of the record, in bytes.
+            has_waited: whether this was ``BEHIND`` before: there is room for it, and it has waited long enough.
         """
         _, _, remaining, _, op, name, args, kwargs, _ = record
+        if self.changes.closed and not has_waited and peer in self.changes.closed and op not in PASSING:
+            return self._judge_room(peer, op, size) or BEHIND
         user = peer.user
         if user is not None and user.allow is not None:
             permission = name if op in NAMED else PERMISSIONS.get(op, "")
@@ -125,31 +137,30 @@ class Admission:
             return Refusal(Code.UNSUPPORTED, self._unsupported(op, name, user))
         if remaining is not None and remaining <= 0:
             return Refusal(Code.EXPIRED, "its deadline had passed when it was read")
-        # Rather than a call for every request: only where one of the bounds may be reached is looked at them.
-        if self._count and (
-            peer.in_flight >= self._most
-            or self._count >= self._most_of_all
-            or self._bytes + size > self._most_bytes
-            or size > PART_BYTES
-        ):
-            full = self._full(peer, size)
-            if full is not None:
-                return Refusal(Code.OVERLOADED, full, {"retry_after": RETRY_AFTER})
         replies = peer.replies
-        if len(replies.entries) + len(replies.stones) >= replies.most_entries and self._is_crammed(replies):
-            text = (
-                f"{len(replies)} of this {self._asker}'s requests ended without their replies being acknowledged, and"
-                " no more can be remembered (Limits.in_flight, reply_entries, reply_ttl)"
+        # Rather than a call for every request: only where one of the bounds may be reached is looked at them.
+        if not has_waited and (
+            (
+                self._count
+                and (
+                    peer.in_flight >= self._most
+                    or self._count >= self._most_of_all
+                    or self._bytes + size > self._most_bytes
+                    or size > PART_BYTES
+                )
             )
-            return Refusal(Code.OVERLOADED, text, {"retry_after": RETRY_CRAMMED})
+            or len(replies.entries) + len(replies.stones) >= replies.most_entries
+        ):
+            refusal = self._judge_count(peer, size)
+            if refusal is not None:
+                return refusal
         if op in STREAMED or function.is_streamed:
             misfit = _misfit(op, function)
             if misfit is not None:
                 return Refusal(Code.UNSUPPORTED, misfit)
             if op in TAKES:
-                if not cast("Peer", peer).stream_room:
-                    text = "the uploads and channels of this engine hold all that they may (Limits.queued_bytes)"
-                    return Refusal(Code.OVERLOADED, text, {"retry_after": RETRY_CRAMMED})
+                if not (has_waited or cast("Peer", peer).stream_room):
+                    return _NO_STREAM_ROOM
                 args = [None, *args]
         if kwargs or not function.least <= len(args) <= function.most:
             try:
@@ -157,6 +168,25 @@ class Admission:
             except TypeError as error:
                 return Refusal(Code.INVALID_ARGUMENTS, f"{error}; it is {name or 'the handler'}{function.signature}")
         return function
+
+    def _judge_room(self, peer: Asker, op: int, size: int) -> Refusal | None:
+        """Why there is no room for a REQUEST that has to wait before it is judged; None: there is."""
+        if op in TAKES and not cast("Peer", peer).stream_room:
+            return _NO_STREAM_ROOM
+        return self._judge_count(peer, size)
+
+    def _judge_count(self, peer: Asker, size: int) -> Refusal | None:
+        full = self._full(peer, size)
+        if full is not None:
+            return Refusal(Code.OVERLOADED, full, {"retry_after": RETRY_AFTER})
+        replies = peer.replies
+        if len(replies) >= replies.most_entries and self._is_crammed(replies):
+            text = (
+                f"{len(replies)} of this {self._asker}'s requests ended without their replies being acknowledged, and"
+                " no more can be remembered (Limits.in_flight, reply_entries, reply_ttl)"
+            )
+            return Refusal(Code.OVERLOADED, text, {"retry_after": RETRY_CRAMMED})
+        return None
 
     def _is_crammed(self, replies: ReplyCache) -> bool:
         replies.settle()

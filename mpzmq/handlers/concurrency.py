@@ -33,6 +33,10 @@ class Gate:
         """Whether a request waits for its turn."""
         return way in self._waiting
 
+    def pop(self) -> Way | None:
+        """Takes the first of those that wait out; it need not pass this gate any more. None: nobody waits."""
+        return self._waiting.popitem(last=False)[0] if self._waiting else None
+
     def leave(self, way: Way) -> Way | None:
         """A request has ended, or waits no more; returns the one whose turn has come."""
         if way in self._waiting:
@@ -49,10 +53,10 @@ class Gate:
 class Way:
     """One request's way through its gates, one after the other."""
 
-    __slots__ = ("_called", "_gates", "_passed", "_running")
+    __slots__ = ("_called", "_gates", "_passed", "running")
 
     def __init__(self, running: Any, gates: tuple[Gate, ...]) -> None:
-        self._running = running
+        self.running = running
         self._gates = gates
         self._passed = 0
         self._called = False
@@ -81,7 +85,7 @@ class Way:
         for turn in turns:
             turn._passed += 1
             turn._called = True
-        return [turn._running for turn in turns]
+        return [turn.running for turn in turns]
 
 
 class Gates:

@@ -13,7 +13,7 @@ from ..errors import EncodeError, Refused, RemoteError
 from ..models import Executed
 from ..protocol.requester.pending import Deadlines
 from ..protocol.responder.session_state import PeerState
-from ..protocol.wire.kinds import STREAMED, Code, Flag
+from ..protocol.wire.kinds import STREAMED, Code, Flag, Op
 from .admission import Refusal
 from .concurrency import Gates
 from .deduplication import Repeats
@@ -21,6 +21,7 @@ from .invocation import Ending, Running, mark_started
 from .isolation import context_factory
 from .responses import Answers, is_own_word
 from .slow_handlers import SLOW_HANDLER, SlowHandlers
+from .state_changes import BEHIND
 from .stream_invocation import Streaming
 from .tasks import Tasks
 from .threads import Threads
@@ -44,7 +45,7 @@ log = logging.getLogger(__name__)
 CLOSE_TIMEOUT = 1.0
 """Seconds that cancelled handlers have to end in when the server closes."""
 
-_ENGINE_ENDED, _CHOSEN, _CLOSED = Ending.ENGINE, Flag.CHOSEN, PeerState.CLOSED
+_ENGINE_ENDED, _CHOSEN, _CLOSED, _SETSTATE = Ending.ENGINE, Flag.CHOSEN, PeerState.CLOSED, Op.SETSTATE
 """Names of the module: looking a member up in its enum takes 0.1 us (Python 3.11), and every request asks."""
 
 _ENDED: Record = []
@@ -186,10 +187,38 @@ class Dispatcher:
         if function.is_plain and not self._tasks.beginning:
             self._run_plain(running)
             return
-        if function.is_gated:
-            running.way = self._gates.way_of(running, function)
+        if function is BEHIND:
+            running.way = self._admission.changes.way_of(running)
+            self._keep(running)
+            self._start(running)
+        else:
+            self._take(running)
+
+    def _take(self, running: Running) -> None:
+        """A request that may run: at once, or when its turn has come."""
+        if running.op == _SETSTATE:
+            self._admission.changes.begin(running)
+        if running.handler.is_gated:
+            running.way = self._gates.way_of(running, running.handler)
             self._keep(running)
         self._start(running)
+
+    def _judge_those_behind(self, peer: Asker) -> None:
+        """A change of state has ended: what the same engine has asked behind it is judged, up to the next one."""
+        self._tasks.on_burst()
+        while (running := self._admission.changes.next(peer)) is not None:
+            function: Any = self._admission.judge(peer, running.record, running.size, has_waited=True)
+            if function.__class__ is Refusal:
+                self._end(running)
+                self._refuse(peer, running.tag, function)
+            else:
+                running.assign(function)
+                self._take(running)
+
+    def _change_ended(self, running: Running) -> None:
+        if self._admission.changes.end(running):
+            # Not at once: whoever ends it may be in the middle of what it does for this or another request.
+            self._loop.call_soon(self._judge_those_behind, running.engine)
 
     def _come_again(self, peer: Asker, tag: bytes, record: Record, known: Running | Reply | None) -> None:
         """A request that is running, or was answered, comes again."""
@@ -323,6 +352,8 @@ class Dispatcher:
             return
         running.ending = ending
         running.cancelled = True
+        if running.op == _SETSTATE:
+            self._change_ended(running)  # whether or not its handler heeds that
         # A task that has not begun looks at ``ending`` when it does; a thread looks at its context.
         if running.started and running.task is not None and (force or not running.handler.thread):
             running.task.cancel()
@@ -336,6 +367,8 @@ class Dispatcher:
         running.ended = True
         running.record = _ENDED
         running.task = None
+        if running.op == _SETSTATE:
+            self._change_ended(running)
         if running.engine.caller is not None and (calls := running.engine.calls) is not None:
             calls.parent_ended(running.engine, running.tag)
         if running.kept:

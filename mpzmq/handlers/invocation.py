@@ -94,6 +94,7 @@ class Running(RequestContext):
         self.record = record
         self.op: int = record[4]
         self.handler = handler
+        self.unclaimed: list[None] | None = [None] if handler.thread else None
         self.due = deadline
         self.ending: Ending | None = None
         self.sequence: int = record[1]
@@ -103,7 +104,11 @@ class Running(RequestContext):
         self.started = self.ended = self.kept = False
         self.told: bool | None = None
         self.task: asyncio.Task[None] | None = None
-        self.unclaimed: list[None] | None = [None] if handler.thread else None
+
+    def assign(self, handler: Function) -> None:
+        """A request that had to wait was judged: this is to be called."""
+        self.handler = handler
+        self.unclaimed = [None] if handler.thread else None
 
     def claim(self) -> bool:
         """Whether the handler may begin; only once: of the thread it is for and the event loop, one gets it."""

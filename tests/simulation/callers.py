@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from mpzmq import ComputerEngineWorker, LinkState, RequestContext, RequestError
+from mpzmq import ComputerEngineWorker, LinkState, Method, RequestContext, RequestError, Status
 from mpzmq.events import LinkClosed, LinkEvent
 
 from .containers import endpoint
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mpzmq.testing.simnet.network import MemoryHost, MemoryNetwork
 
     from .history import History
-    from .schedule import Ask, Schedule
+    from .schedule import Ask, Attempt, Schedule
 
 __all__ = ["Engine"]
 
@@ -258,11 +258,28 @@ class Engine:
                 issue.items += [item async for item in channel]
         return [ask.number, issue.items[0][0]]
 
+    async def _change_state(self, ask: Ask, attempt: Attempt, facts: tuple[int, int, int]) -> list[int]:
+        remote = remote_id(ask.container)
+        # STOP less often, and never for long: most requests are to run.
+        status = Status.STOP if (ask.number + attempt.body) % 3 == 0 else Status.RUNNING
+        told = {"facts": [*facts, ask.extra]}
+        if ask.chosen:
+            given: dict[str, Any] = {"method": Method.SETSTATE, "metadata": told, "idempotent": ask.idempotent}
+            await self._service.request(ask.id, remote, status, timeout=attempt.timeout, wait=attempt.wait, **given)
+        else:
+            service = self.worker.service(metadata=told)
+            found = await service.set_state(remote, status, timeout=attempt.timeout, wait=attempt.wait)
+            assert found in (Status.STOP, Status.RUNNING)
+        mine = [start for start in self._history.starts if (start.number, start.body) == facts[:2]]
+        return [ask.number, mine[-1].serial]
+
     async def _request(self, ask: Ask, index: int, generation: int) -> Any:
         attempt = ask.attempts[index]
         chosen = ask.id if ask.chosen else None
         remote = remote_id(ask.container)
         facts = (ask.number, attempt.body, generation)
+        if ask.function == "state":
+            return await self._change_state(ask, attempt, facts)
         if ask.function == "echo" and chosen is not None:
             return await self._service.request(
                 chosen, remote, list(facts), timeout=attempt.timeout, idempotent=ask.idempotent, wait=attempt.wait

@@ -8,7 +8,7 @@ import contextvars
 import functools
 from typing import TYPE_CHECKING, Any
 
-from mpzmq import ConnectionLost, ContainerServer, Refused, RequestError, current_request
+from mpzmq import ConnectionLost, ContainerServer, Refused, RequestError, Status, current_request
 
 from .history import Call, Closing, Incarnation, Start
 from .schedule import HAS_MAX_CONCURRENCY, STREAMED
@@ -108,6 +108,7 @@ def _started(function: str, number: int, body: int, generation: int) -> Start:
         request_id=context.request_id.int,
         at=process._loop.time(),
         met=mark.get(),
+        is_stopped=process.server.status is Status.STOP,
     )
     mark.set(start.serial)
     starts.append(start)
@@ -141,6 +142,19 @@ async def _nap(number: int, body: int, generation: int, extra: float) -> list[in
         _ended(start, "cancelled")
         raise
     return _ended(start)
+
+
+async def _changes_state(status: Status) -> None:
+    context = current_request()
+    assert context is not None
+    number, body, generation, extra = context.metadata["facts"]
+    start = _started("state", number, body, generation)
+    try:
+        await asyncio.sleep(extra)
+    except asyncio.CancelledError:
+        _ended(start, "cancelled")
+        raise
+    _ended(start)
 
 
 def _fails(number: int, body: int, generation: int, extra: float) -> None:
@@ -240,6 +254,7 @@ def _registry() -> Registry:
         server.function(function, name=function.__name__[1:])
     server.function(_nap, name="stubborn", cancellable=False)
     server.on_invoke(_echo)
+    server.on_state_change(_changes_state)
     if HAS_MAX_CONCURRENCY:
         narrow: dict[str, Any] = {"max_concurrency": 1}
         server.function(_nap, name="narrow", **narrow)

@@ -73,6 +73,7 @@ class Start:
         items: of an upload or channel, those that it read.
         received: how many had come, if they ended with the connection.
         met: the serial that another start has left in its context; None: none.
+        is_stopped: whether the container was in STOP.
     """
 
     serial: int
@@ -89,6 +90,7 @@ class Start:
     items: list[int] = field(default_factory=list)
     received: int | None = None
     met: int | None = None
+    is_stopped: bool = False
 
     def __str__(self) -> str:
         return f"start {self.serial} of request {self.number} in c{self.container}.{self.incarnation}"

@@ -64,6 +64,15 @@ class Case:
         return self.starts.get(issue.ask.number, [])
 
     @property
+    def has_room(self) -> bool:
+        """Whether the container has room for all; else what it refused may come again, if the refusal was lost."""
+        schedule = self.schedule
+        limits = schedule.container_limits
+        # What waits behind a change of state is counted, and may be large.
+        is_wide = not schedule.changes_state or limits.queued_bytes >= limits.message_bytes
+        return is_wide and limits.in_flight >= len(schedule.asks)
+
+    @property
     def delay(self) -> float:
         """Seconds that a message takes at most, if no fault delays it."""
         return self.schedule.latency + self.schedule.jitter
@@ -99,8 +108,9 @@ def ends_when_all_is_well(case: Case) -> Iterator[str]:
 
 
 def nothing_is_malformed(case: Case) -> Iterator[str]:
+    odd = {"ProtocolError", "InvalidArguments", "RuntimeError"}
     for issue in case.history.issues:
-        if issue.outcome in ("ProtocolError", "InvalidArguments", "RuntimeError", "ContainerStopped"):
+        if issue.outcome in odd or (issue.outcome == "ContainerStopped" and not case.schedule.changes_state):
             yield f"{issue} ended with {issue.outcome}: {issue.text}"
 
 
@@ -207,8 +217,8 @@ def runs_in_order(case: Case) -> Iterator[str]:
     Those of ``narrow`` among themselves, and those of ``large`` where they travel in parts, which others pass.
     """
     apart = ("narrow",) if case.schedule.part_bytes is None else ("narrow", "large")
-    if case.schedule.container_limits.in_flight < len(case.schedule.asks):
-        return  # one that the container had no room for may be sent again, if its refusal was lost
+    if not case.has_room:
+        return
     latest: dict[tuple[int, int, int, int, str], tuple[int, Start]] = {}
     places = {issue.ask.number: place for place, issue in enumerate(case.history.issues)}
     seen: set[tuple[int, int, int]] = set()
@@ -231,6 +241,33 @@ def runs_in_order(case: Case) -> Iterator[str]:
             yield f"{start} at {start.at:.3f} comes after {latest[key][1]}, which was issued later"
         else:
             latest[key] = place, start
+
+
+def waits_for_changes_of_state(case: Case) -> Iterator[str]:
+    """What was issued behind one does not start before it has ended."""
+    if not case.has_room:
+        return
+    places = {issue.ask.number: place for place, issue in enumerate(case.history.issues)}
+    changes: dict[tuple[int, int, int, int], list[Start]] = defaultdict(list)
+    for start in case.history.starts:
+        issues = case.issues.get(start.number, [])
+        if len(issues) != 1:
+            continue
+        key = issues[0].ask.worker, start.generation, start.container, start.incarnation
+        for change in changes[key]:
+            if places[change.number] < places[start.number] and (change.ended is None or change.ended > start.at):
+                yield f"{start} at {start.at:.3f} was issued behind {change}, which had not ended"
+        if start.function == "state":
+            changes[key].append(start)
+
+
+def nothing_starts_in_stop(case: Case) -> Iterator[str]:
+    """Where one engine alone changes the state, and nothing waits once it was judged."""
+    if case.schedule.workers > 1:
+        return
+    for start in case.history.starts:
+        if start.is_stopped and case.issues[start.number][0].ask.function not in ("state", "narrow"):
+            yield f"{start} at {start.at:.3f}, though the container was in STOP"
 
 
 def narrow_ones_run_one_by_one(case: Case) -> Iterator[str]:
@@ -619,6 +656,8 @@ INVARIANTS: list[Callable[[Case], Iterator[str]]] = [
     the_handler_sees_its_id,
     nothing_is_left_in_a_context,
     runs_in_order,
+    waits_for_changes_of_state,
+    nothing_starts_in_stop,
     narrow_ones_run_one_by_one,
     no_more_is_unanswered_than_replies_are_kept,
     no_means_no,

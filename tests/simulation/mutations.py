@@ -204,6 +204,27 @@ MUTATIONS = [
         "no request sees what another has set",
     ),
     Mutation(
+        "changes of state hold nobody back",
+        "handlers/dispatcher.py",
+        "            self._admission.changes.begin(running)\n",
+        "            pass\n",
+        "what stands behind a change of state waits until it has ended",
+    ),
+    Mutation(
+        "what waits behind a change of state is not judged anew",
+        "handlers/dispatcher.py",
+        "            self._loop.call_soon(self._judge_those_behind, running.engine)\n",
+        "            pass\n",
+        "no request waits for ever",
+    ),
+    Mutation(
+        "only the first of several changes is waited for",
+        "handlers/state_changes.py",
+        "        if peer in self._under_way or (gate",
+        "        if (gate",
+        "what stands behind a change of state waits until it has ended",
+    ),
+    Mutation(
         "a drain does not wait for its replies to be read",
         "container/session_driver.py",
         "        await self.dispatcher.idle()\n        await self._all_read()",

@@ -103,7 +103,8 @@ def reached(schedule: Schedule, history: History) -> dict[str, bool]:
             name: name in outcomes
             for name in (
                 "RequestTimeout", "ConnectionLost", "ConnectionClosed", "NotConnected", "Overloaded",
-                "ContainerDraining", "RequestCancelled", "RequestIdReused", "ValueError", "ProtocolError",
+                "ContainerDraining", "ContainerStopped", "RequestCancelled", "RequestIdReused", "ValueError",
+                "ProtocolError",
             )
         },
     }  # fmt: skip

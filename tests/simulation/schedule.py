@@ -140,6 +140,11 @@ class Schedule:
     part_bytes: int | None
 
     @property
+    def changes_state(self) -> bool:
+        """Whether the run states of its containers are changed."""
+        return any(ask.function == "state" for ask in self.asks)
+
+    @property
     def kinds(self) -> set[str]:
         """The kinds of its faults."""
         return {fault.kind for fault in self.faults}
@@ -185,7 +190,7 @@ def make_schedule(seed: int) -> Schedule:
         capacity=pick((1000, 1000, 3, 20)),
         length=length,
         close_timeout=pick((0.0, 0.0, 0.5)),
-        asks=tuple(_asks(chance, chance.randint(10, 60), workers, containers, length)),
+        asks=tuple(_with_changes(seed, _asks(chance, chance.randint(10, 60), workers, containers, length))),
         faults=tuple(_fault(chance, kinds, chance.random() * length, workers, containers) for _ in range(faults)),
         # Of a chance of its own: the other half of the seeds are what they were before there were parts.
         part_bytes=random.Random(f"{seed} parts").choice((None, None, 300, 1000)),
@@ -243,6 +248,25 @@ def _asks(chance: random.Random, count: int, workers: int, containers: int, leng
             )
         )
     return asks
+
+
+def _with_changes(seed: int, asks: list[Ask]) -> list[Ask]:
+    """In some seeds, a change of the run state in place of some requests."""
+    chance = random.Random(f"{seed} states")  # of its own: the other seeds are what they were before there were any
+    if chance.random() < 0.65:
+        return asks
+    return [
+        dataclasses.replace(
+            ask,
+            function="state",
+            extra=chance.choice((0.0, 0.0, 0.01, 0.5)),
+            # Ids are only chosen where the whole message is: set_state() is always idempotent.
+            idempotent=ask.idempotent or not ask.chosen,
+        )
+        if chance.random() < 0.2 and ask.function not in STREAMED
+        else ask
+        for ask in asks
+    ]
 
 
 def _attempt(chance: random.Random, delay: float, body: int) -> Attempt:
