@@ -13,6 +13,7 @@ from tests.support.commands import environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 
 def _default_signals() -> None:
@@ -25,7 +26,9 @@ def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Starts ``mpzmq`` and lets it run; it is ended after the test."""
     processes: list[subprocess.Popen[str]] = []
 
-    def started(*args: str, terminal: int | None = None, **changes: str) -> subprocess.Popen[str]:
+    def started(
+        *args: str, terminal: int | None = None, folder: Path | None = None, **changes: str
+    ) -> subprocess.Popen[str]:
         output = subprocess.PIPE if terminal is None else terminal
         process = subprocess.Popen(
             [sys.executable, "-m", "mpzmq", *args],
@@ -34,6 +37,7 @@ def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
             stderr=output,
             text=True,
             env=environment(**changes),
+            cwd=folder,
             start_new_session=True,
             preexec_fn=_default_signals,
         )

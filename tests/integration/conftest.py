@@ -1,4 +1,4 @@
-"""Containers in other processes."""
+"""Containers in this process and in others."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from mpzmq import Limits
 from tests.support import ROOT
 from tests.support.container import SPEC
+from tests.support.streams import Stage, stage_behind
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import AsyncIterator, Awaitable
 
-    from mpzmq.testing import ContainerFactory, ServedProcess
+    from mpzmq.testing import ContainerFactory, ProxyFactory, ServedProcess
     from tests.support.container import Start
 
 
@@ -24,3 +26,16 @@ def start(mpzmq_container: ContainerFactory) -> Start:
         return mpzmq_container(SPEC, folder=ROOT, **options)
 
     return started
+
+
+@pytest.fixture
+def limits() -> Limits:
+    """Those of both sides of a stage; a test has others by a parameter of this name."""
+    return Limits()
+
+
+@pytest.fixture
+async def stage(mpzmq_proxy: ProxyFactory, limits: Limits) -> AsyncIterator[Stage]:
+    """A container that streams in all ways, and a worker."""
+    async with stage_behind(mpzmq_proxy, limits) as made:
+        yield made

@@ -153,11 +153,6 @@ def form() -> str:
 
 
 @pytest.fixture
-def limits() -> Limits:
-    return Limits()
-
-
-@pytest.fixture
 def most() -> int | None:
     return 2
 

@@ -88,11 +88,6 @@ class Stage:
 
 
 @pytest.fixture
-def limits() -> Limits:
-    return Limits()
-
-
-@pytest.fixture
 async def stage(mpzmq_proxy: ProxyFactory, limits: Limits) -> AsyncIterator[Stage]:
     server = ContainerServer(name="stage", heartbeat=QUICK, limits=limits)
     async with server, ComputerEngineWorker(reconnect=REDIAL, heartbeat=QUICK, limits=limits) as worker:

@@ -9,28 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mpzmq import ConnectionClosed, ConnectionLost, Executed, Limits, LinkState, RemoteError, RequestTimeout
-from tests.support.streams import Stage, read_into, stage_behind
+from tests.support.streams import Stage, all_of, read_into
 from tests.support.waiting import soon, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-
-    from mpzmq.testing import ProxyFactory
-
-
-@pytest.fixture
-def limits() -> Limits:
-    return Limits()
-
-
-@pytest.fixture
-async def stage(mpzmq_proxy: ProxyFactory, limits: Limits) -> AsyncIterator[Stage]:
-    async with stage_behind(mpzmq_proxy, limits) as made:
-        yield made
-
-
-async def all_of(channel: AsyncIterator[Any]) -> list[Any]:
-    return [item async for item in channel]
 
 
 async def test_ping_pong(stage: Stage) -> None:

@@ -8,23 +8,17 @@ from typing import TYPE_CHECKING
 import numpy
 import pytest
 
-from mpzmq import ConnectionLost, Limits
+from mpzmq import ConnectionLost
 from mpzmq.protocol.flow.fragmenter import PART_BYTES
-from tests.support.streams import Stage, stage_behind
 from tests.support.waiting import soon, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from mpzmq.testing import ProxyFactory
+    from tests.support.streams import Stage
+
 
 SIZE = 3 * PART_BYTES
-
-
-@pytest.fixture
-async def stage(mpzmq_proxy: ProxyFactory) -> AsyncIterator[Stage]:
-    async with stage_behind(mpzmq_proxy, Limits()) as made:
-        yield made
 
 
 def content(number: int) -> bytes:

@@ -14,7 +14,6 @@ from mpzmq import (
     ContainerDraining,
     ContainerStopped,
     Executed,
-    Limits,
     NotConnected,
     Refused,
     RemoteError,
@@ -22,28 +21,11 @@ from mpzmq import (
     RequestTimeout,
     Status,
 )
-from tests.support.streams import Stage, read_into, stage_behind
+from tests.support.streams import Stage, all_of, read_into
 from tests.support.waiting import soon, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-
-    from mpzmq.testing import ProxyFactory
-
-
-@pytest.fixture
-def limits() -> Limits:
-    return Limits()
-
-
-@pytest.fixture
-async def stage(mpzmq_proxy: ProxyFactory, limits: Limits) -> AsyncIterator[Stage]:
-    async with stage_behind(mpzmq_proxy, limits) as made:
-        yield made
-
-
-async def all_of(stream: AsyncIterator[Any]) -> list[Any]:
-    return [item async for item in stream]
 
 
 async def leave_by_break(stage: Stage) -> None:

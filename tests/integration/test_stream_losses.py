@@ -22,7 +22,7 @@ from mpzmq import (
     RequestTimeout,
 )
 from tests.support.scene import QUICK, REDIAL
-from tests.support.streams import Stage, read_into, stage_behind
+from tests.support.streams import Stage, all_of, read_into
 from tests.support.waiting import soon, until
 
 if TYPE_CHECKING:
@@ -30,21 +30,6 @@ if TYPE_CHECKING:
 
     from mpzmq.testing import ProxyFactory
     from tests.support.container import Start
-
-
-@pytest.fixture
-def limits() -> Limits:
-    return Limits()
-
-
-@pytest.fixture
-async def stage(mpzmq_proxy: ProxyFactory, limits: Limits) -> AsyncIterator[Stage]:
-    async with stage_behind(mpzmq_proxy, limits) as made:
-        yield made
-
-
-async def all_of(stream: AsyncIterator[Any]) -> list[Any]:
-    return [item async for item in stream]
 
 
 SMALL, WIDE = Limits(stream_items=10), Limits(stream_items=5000, stream_bytes=1 << 20)

@@ -8,26 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mpzmq import Executed, InvalidArguments, Limits, Overloaded, RemoteError, Unsupported, current_request
-from tests.support.streams import Stage, read_into, stage_behind
+from tests.support.streams import Stage, all_of, read_into
 from tests.support.waiting import soon, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from mpzmq.testing import ProxyFactory
 
 MEBIBYTE = 1 << 20
-
-
-@pytest.fixture
-def limits() -> Limits:
-    return Limits()
-
-
-@pytest.fixture
-async def stage(mpzmq_proxy: ProxyFactory, limits: Limits) -> AsyncIterator[Stage]:
-    async with stage_behind(mpzmq_proxy, limits) as made:
-        yield made
 
 
 async def settled(numbers: list[Any]) -> int:
@@ -37,10 +25,6 @@ async def settled(numbers: list[Any]) -> int:
         known = len(numbers)
         await asyncio.sleep(0.05)
     return known
-
-
-async def all_of(stream: AsyncIterator[Any]) -> list[Any]:
-    return [item async for item in stream]
 
 
 @pytest.mark.parametrize("limits", [Limits(items=10)])

@@ -20,26 +20,15 @@ from mpzmq import (
     RequestTimeout,
     Status,
 )
-from tests.support.streams import Stage, stage_behind
 from tests.support.waiting import soon, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from mpzmq.testing import ProxyFactory
+    from tests.support.streams import Stage
+
 
 MEBIBYTE = 1 << 20
-
-
-@pytest.fixture
-def limits() -> Limits:
-    return Limits()
-
-
-@pytest.fixture
-async def stage(mpzmq_proxy: ProxyFactory, limits: Limits) -> AsyncIterator[Stage]:
-    async with stage_behind(mpzmq_proxy, limits) as made:
-        yield made
 
 
 class Source:

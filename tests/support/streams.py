@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from mpzmq.testing import Proxy, ProxyFactory
 
-__all__ = ["Stage", "read_into", "stage_behind"]
+__all__ = ["Stage", "all_of", "read_into", "stage_behind"]
 
 
 @dataclass
@@ -82,6 +82,11 @@ class Stage:
             and not len(self.container._link.ledger.outflows)
             and len(self.ran) == len(self.ended)
         )
+
+
+async def all_of(stream: AsyncIterator[Any]) -> list[Any]:
+    """The items of a stream, to its end."""
+    return [item async for item in stream]
 
 
 async def read_into(items: list[Any], stream: AsyncIterator[Any]) -> None:

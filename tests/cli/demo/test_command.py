@@ -1,10 +1,8 @@
-"""``mpzmq demo``, played for real: containers live, die and come back in every one of these."""
+"""``mpzmq demo`` as a command: on a terminal from beginning to end, and every way to end it before."""
 
 from __future__ import annotations
 
 import fcntl
-import itertools
-import json
 import os
 import pty
 import re
@@ -13,12 +11,11 @@ import struct
 import subprocess
 import sys
 import termios
-from typing import TYPE_CHECKING, Any
-from xml.etree import ElementTree
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.commands import SECONDS, children, environment, run, survivors
+from tests.support.commands import SECONDS, children, environment, survivors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,82 +42,6 @@ def read_until_started(process: subprocess.Popen[str]) -> list[int]:
     raise AssertionError(f"the demo ended before it had started {len(NAMES)} containers")
 
 
-def check_sums(row: dict[str, Any]) -> None:
-    assert row["requests"] == row["answered"] + row["failed"] + row["cancelled"]
-    assert row["failed"] == sum(failure["count"] for failure in row["failures"])
-
-
-@pytest.fixture(scope="module")
-def document() -> dict[str, Any]:
-    """What ``--json`` prints. Played once: it takes its time."""
-    result = run("demo", "--json")
-    assert (result.returncode, result.stderr) == (0, "")
-    document: dict[str, Any] = json.loads(result.stdout)
-    return document
-
-
-def test_json(document: dict[str, Any]) -> None:
-    assert set(document) == {
-        *("version", "seconds", "killed", "down_after_seconds", "up_after_seconds", "events", "containers", "total")
-    }
-    # For whoever reads along (pytest -s); how fast a machine is, is nothing to assert.
-    print(f"DOWN {document['down_after_seconds']} s after the kill")  # noqa: T201
-
-    rows, total = document["containers"], document["total"]
-    assert [row["name"] for row in rows] == NAMES
-    for row in (*rows, total):
-        check_sums(row)
-        assert row["cancelled"] == 0
-        assert 0 < row["p50_us"] <= row["p99_us"]
-    for counter in ("requests", "answered", "failed", "cancelled", "reconnects"):
-        assert total[counter] == sum(row[counter] for row in rows)
-
-    pids = [pid for row in rows for pid in row["pids"]]
-    assert len(set(pids)) == len(NAMES) + 1
-    assert survivors(pids) == []
-
-
-def test_json_tells_of_one_death_and_one_return(document: dict[str, Any]) -> None:
-    events, killed = document["events"], document["killed"]
-    assert all(earlier["seconds"] <= later["seconds"] for earlier, later in itertools.pairwise(events))
-
-    victims = [event for event in events if event.get("container") == killed]
-    story = [
-        event["event"]
-        for event in victims
-        if event["event"] in ("Killed", "LinkDown", "Restarted") or event.get("reconnected")
-    ]
-    assert story == ["Killed", "LinkDown", "Restarted", "LinkUp"]
-    others = {event["event"] for event in events if event.get("container") not in (killed, None)}
-    assert not others & {"Killed", "LinkDown", "Restarted", "LinkFailed"}
-
-    row = next(row for row in document["containers"] if row["name"] == killed)
-    assert row["reconnects"] == 1
-    assert len(row["pids"]) == 2
-    failures = {(failure["error"], failure["executed"]): failure["count"] for failure in row["failures"]}
-    assert failures["NotConnected", "NO"] > 0
-    # What it worked on when it was killed. Whether a handler had begun, the engine may know or not; never "NO".
-    lost = {executed for error, executed in failures if error == "ConnectionLost"}
-    assert lost
-    assert lost <= {"UNKNOWN", "YES"}
-
-
-def test_plain() -> None:
-    result = run("demo")
-    assert (result.returncode, result.stderr) == (0, "")
-    assert ESCAPE not in result.stdout
-    assert [found[1] for found in SERVES.finditer(result.stdout)] == [*NAMES, "container-2"]
-    order = ["container-2  killed", "container-2  DOWN", "container-2  restart", "container-2  ALIVE", "requests ="]
-    place = 0
-    for text in order:
-        place = result.stdout.index(text, place)
-    table = result.stdout[result.stdout.index("\ncontainer ") :]
-    assert re.search(r"^container +requests +answered +failed +executed +reconnects +p50 .s +p99 .s$", table, re.M)
-    assert re.search(r"^  NotConnected +[\d,]+ +NO$", table, re.M)
-    assert re.search(r"^total +[\d,]+ +[\d,]+ +[\d,]+ +1 +[\d,]+ +[\d,]+$", table, re.M)
-    assert survivors([int(found[2]) for found in SERVES.finditer(result.stdout)]) == []
-
-
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"])
 def test_a_signal_ends_it(start: Start, number: signal.Signals, code: int) -> None:
     process = start("demo")
@@ -134,24 +55,16 @@ def test_a_signal_ends_it(start: Start, number: signal.Signals, code: int) -> No
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="its children are found in /proc")
-def test_an_interrupted_json_is_no_half_document(start: Start) -> None:
-    process = start("demo", "--json")
+@pytest.mark.parametrize("option", ["--json", "--svg=demo.svg"])
+def test_an_interrupted_document_is_no_half_document(start: Start, tmp_path: Path, option: str) -> None:
+    process = start("demo", option, folder=tmp_path)
     pids = children(process.pid, len(NAMES))
     process.send_signal(signal.SIGINT)
     document, messages = process.communicate(timeout=SECONDS)
     assert (process.returncode, document) == (130, "")
     assert messages == "mpzmq demo: interrupted\n"
+    assert list(tmp_path.iterdir()) == []
     assert survivors(pids) == []
-
-
-def test_a_picture_is_drawn(tmp_path: Path) -> None:
-    picture = tmp_path / "demo.svg"
-    result = run("demo", "--svg", str(picture))
-    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
-    text = picture.read_text("utf-8")
-    assert ElementTree.fromstring(text).tag.endswith("svg")
-    assert all(name in text for name in NAMES)
-    assert "font-face" not in text
 
 
 def test_a_closed_pipe_ends_it(start: Start) -> None:
@@ -244,15 +157,3 @@ def test_ctrl_c_gives_the_terminal_back_and_no_color_is_kept(start: Start) -> No
     pids = [int(found[2]) for found in SERVES.finditer(STYLE.sub("", terminal.text))]
     assert len(pids) == len(NAMES)
     assert survivors(pids) == []
-
-
-def test_a_dumb_terminal_gets_plain_lines(start: Start) -> None:
-    terminal = Terminal()
-    process = start("demo", terminal=terminal.theirs, TERM="dumb")
-    terminal.hand_over()
-    terminal.read(until="said WELCOME")
-    process.send_signal(signal.SIGINT)
-    terminal.read()
-    terminal.close()
-    assert process.wait(timeout=SECONDS) == 130
-    assert ESCAPE not in terminal.text
