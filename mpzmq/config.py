@@ -61,7 +61,7 @@ class HeartbeatPolicy:
     """How the life of the other side is judged.
 
     Attributes:
-        interval: seconds of silence after which a PING is sent; after two of them the other side is BUSY.
+        interval: seconds between heartbeats (PING); after two of them in silence the other side is BUSY.
         down_after: seconds without a sign from the other process or host after which it is DOWN.
         stuck_after: seconds after which a BUSY container is taken for DOWN too; None: never, as long as its
             process answers libzmq's own heartbeat.

@@ -23,7 +23,7 @@ class Statistics:
         resent: requests that were sent again after a reconnect.
         reconnects: how often a lost link came back.
         attempts: redials that failed, over the life of the link.
-        rtt: the smoothed round trip of a heartbeat in seconds, None before the first.
+        rtt: the smoothed round trip of a heartbeat in seconds; None before the first, an interval after the greeting.
     """
 
     issued: int = 0

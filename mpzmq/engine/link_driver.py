@@ -13,6 +13,7 @@ from ..failure import Failure, FailureKind
 from ..protocol.flow.outbox import ENOUGH_BYTES
 from ..protocol.link.link import Link
 from ..protocol.requester.error_factory import Verdicts
+from ..runtime.clock import finer_time
 from ..runtime.item_streams import ring_all
 from ..runtime.waiters import Turns
 from ..transport.interface import Curve, SocketSettings
@@ -172,6 +173,7 @@ class Connection:
     def on_messages(self, messages: Sequence[Frames]) -> None:
         """Messages have arrived."""
         self._first_left = self._gathering
+        self.link.liveness.reading = finer_time(self.loop)
         flood = self._reader.feed(messages, self.loop.time())
         if flood is not None:
             self._give_up(flood)
@@ -324,6 +326,7 @@ class Connection:
         self._armed_for = math.inf
         # If this loop was blocked, what it missed has to be heard before anybody is judged.
         self._drain()
+        self.link.liveness.reading = finer_time(self.loop)
         failure = self.link.tick(self.loop.time())
         if failure is not None:
             self._give_up(failure)

@@ -19,20 +19,33 @@ _SMOOTHING = 0.125  # RFC 6298's weight of a new round-trip sample
 class Liveness:
     """The heartbeat of one connection, seen from the engine.
 
-    Whatever arrives counts as life. At most one PING is unanswered: TCP loses none, and a container that is
-    blocked for an hour must not find 1,800 of them.
+    Whatever arrives counts as life. A PING leaves an interval after the last one was answered, also while replies come:
+    they tell nothing of the round trip. At most one is unanswered: TCP loses none, and a container that is blocked for
+    an hour must not find 1,800 of them.
+
+    Attributes:
+        last_heard: when something last arrived.
+        rtt: the smoothed round trip of a PING; None before the first.
+        reading: the time now by a finer clock than that of the rest, for round trips; None: there is none.
     """
 
     def __init__(self, policy: HeartbeatPolicy, now: float) -> None:
         self._policy = policy
         self.last_heard = now
-        self._pinged_at: float | None = None
         self.rtt: float | None = None
+        self.reading: float | None = None
+        self._answered_at = now
+        self._pinged_at: float | None = None
+        self._left_at = now
 
     def connected(self, now: float) -> None:
         """A new connection begins: what was sent on the old one will not be answered."""
-        self.last_heard = now
+        self.last_heard = self._answered_at = now
         self._pinged_at = None
+
+    def greeted(self, now: float) -> None:
+        """HELLO has been answered: from here on there are PINGs."""
+        self._answered_at = now
 
     def heard(self, now: float) -> None:
         """Something has arrived."""
@@ -41,17 +54,19 @@ class Liveness:
     def pinged(self, now: float) -> None:
         """A PING has left."""
         self._pinged_at = now
+        self._left_at = now if self.reading is None else self.reading
 
     def ponged(self, now: float) -> None:
         """The PING has been answered."""
         if self._pinged_at is not None:
-            sample = now - self._pinged_at
+            sample = (now if self.reading is None else self.reading) - self._left_at
             self.rtt = sample if self.rtt is None else self.rtt + _SMOOTHING * (sample - self.rtt)
             self._pinged_at = None
+            self._answered_at = now
 
     def is_ping_due(self, now: float) -> bool:
-        """Whether the link was silent for an interval and no PING is under way."""
-        return self._pinged_at is None and now >= self.last_heard + self._policy.interval
+        """Whether an interval has passed since HELLO, or the last PING, was answered."""
+        return self._pinged_at is None and now >= self._answered_at + self._policy.interval
 
     def is_silent(self, now: float) -> bool:
         """Whether nothing was heard for two intervals, though the other side was asked in time to answer."""
@@ -79,7 +94,7 @@ class Liveness:
         """
         interval, stuck_after = self._policy.interval, self._policy.stuck_after
         step = _STEP * interval
-        ping_due = self.last_heard + interval if self._pinged_at is None else -math.inf
+        ping_due = self._answered_at + interval if self._pinged_at is None else -math.inf
         silent_at = max(self.last_heard + 2 * interval, self._answer_due())
         stuck_at = -math.inf if stuck_after is None else max(self.last_heard + stuck_after, self._answer_due())
         for when in (ping_due, silent_at, stuck_at):

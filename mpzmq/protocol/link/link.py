@@ -372,6 +372,7 @@ class Link:
             self.turned_away = Failure(FailureKind.VERSION, text, was_up=True)
             return
         self.welcomed = True
+        self.liveness.greeted(now)
         self._window.open(*window)
         self.ledger.limit_messages(limits.get("message_bytes", self._limits.message_bytes))
         self.ledger.limit_unanswered(limits)

@@ -13,13 +13,26 @@ from mpzmq.protocol.health.liveness import Liveness
 POLICY = HeartbeatPolicy(interval=2.0, down_after=5.0, stuck_after=9.0)
 
 
-def test_a_ping_is_due_after_an_interval_of_silence() -> None:
+def test_a_ping_is_due_an_interval_after_the_last_answer() -> None:
     liveness = Liveness(POLICY, 100.0)
     assert not liveness.is_ping_due(101.999)
     assert liveness.is_ping_due(102.0)
     liveness.heard(101.0)
-    assert not liveness.is_ping_due(102.9)
-    assert liveness.is_ping_due(103.0)
+    assert liveness.is_ping_due(102.0), "what else is heard says nothing of the round trip"
+    liveness.pinged(102.5)
+    liveness.ponged(102.6)
+    assert not liveness.is_ping_due(104.5)
+    assert liveness.is_ping_due(104.6)
+
+
+def test_a_finer_clock_measures_the_round_trip() -> None:
+    liveness = Liveness(POLICY, 0.0)
+    liveness.reading = 7000.0001
+    liveness.pinged(2.0)
+    liveness.reading = 7000.0004
+    liveness.ponged(2.0)
+    assert liveness.rtt == pytest.approx(0.0003)
+    assert not liveness.is_ping_due(3.9) and liveness.is_ping_due(4.0)
 
 
 def test_at_most_one_ping_is_unanswered() -> None:
@@ -111,7 +124,7 @@ class LivenessMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.policy = POLICY
-        self.now = self.heard_at = 100.0
+        self.now = self.heard_at = self.answered_at = 100.0
         self.liveness = Liveness(self.policy, self.now)
         self.asked_at: float | None = None
         self.welcomed = self.silent_told = False
@@ -125,7 +138,7 @@ class LivenessMachine(RuleBasedStateMachine):
     def choose(self, interval: float, stuck: float | None, start: float) -> None:
         stuck_after = None if stuck is None else stuck * interval
         self.policy = HeartbeatPolicy(interval=interval, down_after=3 * interval, stuck_after=stuck_after)
-        self.now = self.heard_at = start
+        self.now = self.heard_at = self.answered_at = start
         self.liveness = Liveness(self.policy, start)
 
     # What the model knows
@@ -154,7 +167,7 @@ class LivenessMachine(RuleBasedStateMachine):
         """What a link does at a tick. What it finds is true, and was not true much longer than it may be."""
         liveness, now, bearable = self.liveness, self.now, 0.1 * self.policy.interval + self.rounding
         if self.welcomed and liveness.is_ping_due(now):
-            due = self.heard_at + self.policy.interval
+            due = self.answered_at + self.policy.interval
             assert self.asked_at is None, "one PING is unanswered already"
             assert due - self.rounding <= now and (late or now <= due + bearable)
             liveness.pinged(now)
@@ -190,7 +203,7 @@ class LivenessMachine(RuleBasedStateMachine):
     def no_verdict_is_missed(self) -> None:
         bearable = 0.1 * self.policy.interval + self.rounding
         if self.welcomed and self.asked_at is None:
-            assert self.now <= self.heard_at + self.policy.interval + bearable, "a PING is missing"
+            assert self.now <= self.answered_at + self.policy.interval + bearable, "a PING is missing"
         if not self.silent_told:
             assert self.now <= self.silent_from + bearable, "the silence was not seen"
         if self.stuck_from is not None:
@@ -202,13 +215,17 @@ class LivenessMachine(RuleBasedStateMachine):
     def connect(self) -> None:
         """Another connection: nothing of the old one counts."""
         self.liveness.connected(self.now)
-        self.heard_at, self.asked_at = self.now, None
+        self.heard_at = self.answered_at = self.now
+        self.asked_at = None
         self.welcomed = self.silent_told = False
 
     @rule()
     def hear(self) -> None:
         """Whatever it is; the first thing is WELCOME."""
         self.liveness.heard(self.now)
+        if not self.welcomed:
+            self.liveness.greeted(self.now)
+            self.answered_at = self.now
         self.heard_at = self.now
         self.welcomed, self.silent_told = True, False
 
@@ -219,6 +236,7 @@ class LivenessMachine(RuleBasedStateMachine):
         self.hear()
         if self.asked_at is not None:
             self.samples.append(self.now - self.asked_at)
+            self.answered_at = self.now
         self.asked_at = None
         self.liveness.ponged(self.now)
 

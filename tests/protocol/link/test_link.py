@@ -799,7 +799,25 @@ def test_traffic_counts_as_life() -> None:
         pair.now += 1.9
         pair.link.tick(pair.now)
         pair.reply(number)
-    assert pair.flush() == [] and pair.state() is S.ALIVE
+    assert pair.state() is S.ALIVE
+
+
+def test_a_link_that_is_busy_all_the_time_knows_its_round_trip() -> None:
+    pair = Pair().up()
+    pair.issue(*range(1, 100))
+    pair.flush()
+    pings = 0
+    for number in range(1, 61):
+        pair.now += 0.5
+        pair.link.tick(pair.now)
+        pinged = kinds(pair.flush()).count(Kind.PING)
+        pings += pinged
+        pair.reply(number)
+        if pinged:
+            pair.now += 0.25
+            pair.tell([Kind.PONG, 1, 0, 0])
+    assert 10 <= pings <= 15, "one an interval, and no more"
+    assert pair.link.statistics().rtt == pytest.approx(0.25)
 
 
 def test_a_pong_of_another_connection_is_no_answer() -> None:
