@@ -26,6 +26,7 @@ LEVELS: dict[str, int] = {
     "address": 0,
     "config": 0,
     "context": 0,
+    "daemon_threads": 0,
     "durations": 0,
     "errors": 0,
     "events": 0,

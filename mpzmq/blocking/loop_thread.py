@@ -219,6 +219,5 @@ class LoopThread:
                 task.cancel()
             await asyncio.gather(*others, return_exceptions=True)
             await loop.shutdown_asyncgens()
-            await loop.shutdown_default_executor()
         finally:
             loop.call_soon(loop.stop)

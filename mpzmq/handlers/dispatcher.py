@@ -9,6 +9,7 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from ..context import current
+from ..daemon_threads import DaemonThreads
 from ..errors import EncodeError, Refused, RemoteError
 from ..models import Executed
 from ..protocol.requester.pending import Deadlines
@@ -24,7 +25,6 @@ from .slow_handlers import SLOW_HANDLER, SlowHandlers
 from .state_changes import BEHIND
 from .stream_invocation import Streaming
 from .tasks import Tasks
-from .threads import Threads
 
 if TYPE_CHECKING:
     import contextvars
@@ -84,7 +84,7 @@ class Dispatcher:
         self._gates = Gates(limits.threads)
         self._reply = reply
         self._streaming = Streaming(sessions.encoder, stir)
-        self._threads = Threads(limits.threads, name)
+        self._threads = DaemonThreads(limits.threads, name)
         self._loop = asyncio.get_running_loop()
         self._clock = self._loop.time
         self._new_context = context_factory()

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 
+from ..daemon_threads import in_daemon_thread
+
 __all__ = ["checked_name", "process_name", "resolve"]
+
+Addresses = list[tuple[socket.AddressFamily, str]]
+
+_under_way: dict[tuple[asyncio.AbstractEventLoop, str, int], asyncio.Future[Addresses]] = {}
+"""Lookups that have not ended: a name is looked up once at a time."""
 
 
 def process_name() -> str:
@@ -32,14 +40,32 @@ def checked_name(name: object) -> str:
     return name
 
 
-async def resolve(host: str, port: int) -> list[tuple[socket.AddressFamily, str]]:
+async def resolve(host: str, port: int) -> Addresses:
     """The addresses of a host name, as numbers with their families, in the resolver's order.
+
+    In a thread of its own: a name server that does not answer holds a lookup for half a minute. ``loop.getaddrinfo()``
+    would wait for whatever the application does in the loop's default executor, and hold the loop when it ends.
 
     Raises:
         OSError: the name has no address; ``strerror`` says why.
     """
+    key = asyncio.get_running_loop(), host, port
+    lookup = _under_way.get(key)
+    if lookup is None:
+        for old in [old for old in list(_under_way) if old[0].is_closed()]:
+            _under_way.pop(old, None)
+        try:
+            lookup = _under_way[key] = in_daemon_thread("mpzmq-lookup", lambda: _look_up(host, port))
+        except RuntimeError as error:
+            raise OSError(errno.EAGAIN, str(error)) from None
+        lookup.add_done_callback(lambda _: _under_way.pop(key, None))
+    # Who asks may give up, the thread cannot: whoever asks again waits for the same answer.
+    return await asyncio.shield(lookup)
+
+
+def _look_up(host: str, port: int) -> Addresses:
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except UnicodeError as error:  # IDNA cannot encode it: a label is empty, or too long, or ...
         reason = error.__cause__ or error
         raise socket.gaierror(socket.EAI_NONAME, f"it is not a host name: {reason}") from None

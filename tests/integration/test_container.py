@@ -636,7 +636,7 @@ async def test_a_handler_that_will_not_be_cancelled_does_not_hold_a_close(scene:
 
 async def test_a_thread_that_never_ends_does_not_hold_a_close(scene: Scene) -> None:
     release = threading.Event()
-    scene.server.function(release.wait, name="stuck", thread=True)
+    scene.server.function(lambda: release.wait(), name="stuck", thread=True)
     call = asyncio.create_task(scene.container.call("stuck"))
     await until(lambda: scene.server.statistics().in_flight)
     await soon(scene.server.close(), 5)

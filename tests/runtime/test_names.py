@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
+import threading
 import uuid
 from typing import Any
 from unittest import mock
@@ -15,7 +17,7 @@ from mpzmq.runtime.names import process_name, resolve
 from mpzmq.testing import connected
 from mpzmq.transport.interface import SocketSettings
 from mpzmq.transport.libzmq.transport import ZmqTransport
-from tests.support.waiting import soon
+from tests.support.waiting import soon, until
 
 NOT_IDNA = ["x..y", ".a", "a" * 64 + ".example", "ß" * 70]
 
@@ -58,3 +60,26 @@ async def test_a_dial_that_raises_leaves_no_socket() -> None:
     with pytest.raises(UnicodeEncodeError):
         transport.dealer("tcp://x\udce9:1", settings, handler)
     await soon(transport.release())
+
+
+async def test_a_name_is_looked_up_once_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name server that does not answer gets one thread for each name, however often it is asked for."""
+    go_on, asked = threading.Event(), []
+    lookup = socket.getaddrinfo
+
+    def hang(host: str, *args: Any, **options: Any) -> Any:
+        asked.append(host)
+        go_on.wait()
+        return lookup("127.0.0.1", *args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    for _ in range(3):
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(resolve("mute.example", 1), 0.01)
+    others = [asyncio.create_task(resolve(f"{host}.example", 1)) for host in ("mute", "other")]
+    await until(lambda: len(asked) == 2)
+    go_on.set()
+    assert await soon(asyncio.gather(*others)) == [[(socket.AF_INET, "127.0.0.1")]] * 2
+    assert asked == ["mute.example", "other.example"]
+    assert await soon(resolve("mute.example", 1))
+    assert len(asked) == 3

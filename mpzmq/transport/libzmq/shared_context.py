@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import os
 import threading
 
 import zmq
 
+from ...daemon_threads import in_daemon_thread
 from .authenticator import Doorman
 
 __all__ = ["acquire", "doorman", "release"]
+
+log = logging.getLogger(__name__)
 
 _lock = threading.Lock()
 _context: zmq.Context[zmq.Socket[bytes]] | None = None
@@ -34,6 +38,9 @@ def _forget() -> None:
 
 
 os.register_at_fork(after_in_child=_forget)
+
+END_TIMEOUT = 5.0
+"""Seconds for the context to end; it takes the time that its sockets linger, and that a look at an allow-list takes."""
 
 DESCRIPTORS = 8
 """What a context opens with its first socket, and a little more: libzmq ends the whole process if it gets no more than
@@ -101,9 +108,16 @@ async def release(context: zmq.Context[zmq.Socket[bytes]]) -> None:
         _context = None
         watching, _doorman = _doorman, None
     try:
-        await asyncio.shield(asyncio.to_thread(_end, context, watching))
-    except RuntimeError:  # the interpreter ends, and starts no more threads
+        # Not in the default executor of the loop, which may be full of what never ends.
+        ended = in_daemon_thread("mpzmq-context", lambda: _end(context, watching))
+    except RuntimeError:  # there is no thread more, or the interpreter ends
         _end(context, watching)
+        return
+    await asyncio.wait((ended,), timeout=END_TIMEOUT)
+    if ended.done():
+        ended.result()
+    else:
+        log.error("the zmq context did not end within %g s, and is left behind", END_TIMEOUT)
 
 
 def _end(context: zmq.Context[zmq.Socket[bytes]], watching: Doorman | None) -> None:
