@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from mpzmq.testing import plugin
 from tests.support.guards import gc_prepared, resource_guard, task_guard, task_watch
@@ -11,6 +12,10 @@ from tests.support.scene import scene
 from tests.support.waiting import at_most
 
 __all__ = ["gc_prepared", "lied", "raw", "resource_guard", "scene", "task_guard", "task_watch"]
+
+# How fast a machine is, is nothing to assert.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-timeout reads its option

@@ -16,6 +16,7 @@ import mpzmq
 from mpzmq import blocking, keys, testing
 from mpzmq.cli import output
 from mpzmq.cli.commands import mpzmq as command
+from tests.support.commands import called
 from tests.support.waiting import at_most
 
 if TYPE_CHECKING:
@@ -141,9 +142,7 @@ def check_command(words: list[str]) -> None:
     """Whether these words are a command of ours that would be understood."""
     assert words[0] == "mpzmq", shlex.join(words)
     assert words[1] in command.commands
-    result = subprocess.run(
-        [sys.executable, "-m", *words, "--help"], capture_output=True, text=True, timeout=at_most(20), check=False
-    )
+    result = called(*words[1:], "--help")
     assert result.returncode == 0
     for word in words:
         if word.startswith("--"):

@@ -7,6 +7,7 @@ import contextlib
 import importlib
 import os
 import re
+import runpy
 import shutil
 import signal
 import socket
@@ -103,10 +104,13 @@ WITH_HELP = "arrays echo_server fan_out hello_client reconnect rollout stream_lo
 
 
 @pytest.mark.parametrize("name", WITH_HELP.split())
-def test_help(name: str) -> None:
-    result = run(f"{name}.py", "--help")
-    assert result.returncode == 0, result.stderr
-    assert result.stdout.startswith("usage:")
+def test_help(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(EXAMPLES / f"{name}.py")
+    monkeypatch.setattr(sys, "argv", [path, "--help"])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(path, run_name="__main__")
+    assert end.value.code == 0
+    assert capsys.readouterr().out.startswith("usage:")
 
 
 def test_hello() -> None:

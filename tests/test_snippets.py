@@ -36,6 +36,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.ports import free_port
 from tests.support.pytests import LEAN
 from tests.support.waiting import at_most
 
@@ -136,13 +137,6 @@ def runs(page: str, markdown: str) -> list[Run]:
             case _:
                 found.append(Run(files=[*files], programs=[(block, expected)]))
     return found
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def write(block: Block, folder: Path, port: int) -> list[str]:

@@ -39,6 +39,15 @@ def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=at_most(120), check=False)
 
 
+def called(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """The same in this process, for what starts no other: exit code, stdout, stderr."""
+    try:
+        code: Any = main(arguments)
+    except SystemExit as end:
+        code = end.code
+    return code, *capsys.readouterr()
+
+
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The children find the package in the working directory."""
@@ -96,9 +105,9 @@ def test_the_same_results_draw_the_same_charts(tmp_path: Path) -> None:
     assert b"mpzmq" in drawn[0][1]
 
 
-def test_results_that_cannot_be_read(tmp_path: Path) -> None:
-    done = bench("draw", str(tmp_path / "none.json"))
-    assert done.returncode == os.EX_USAGE and "none.json cannot be read" in done.stderr
+def test_results_that_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = called(capsys, "draw", str(tmp_path / "none.json"))
+    assert code == os.EX_USAGE and "none.json cannot be read" in err
 
 
 @pytest.mark.usefixtures("here")
@@ -167,10 +176,10 @@ def test_a_missing_peer_is_left_out(
         (["--rounds", "x"], "invalid int value: 'x'"),
     ],
 )
-def test_wrong_usage_is_one_line(arguments: list[str], words: str) -> None:
-    done = bench("compare", *arguments)
-    assert done.returncode == os.EX_USAGE and done.stdout == ""
-    assert words in done.stderr and len(done.stderr.splitlines()) == 1
+def test_wrong_usage_is_one_line(capsys: pytest.CaptureFixture[str], arguments: list[str], words: str) -> None:
+    code, out, err = called(capsys, "compare", *arguments)
+    assert (code, out) == (os.EX_USAGE, "")
+    assert words in err and len(err.splitlines()) == 1
 
 
 def test_the_list_names_every_row_and_peer() -> None:
@@ -324,10 +333,12 @@ async def test_probes_hide_nothing_of_a_loop_that_is_held_up() -> None:
         (["streams", "--peers", "nats"], "there is no peer 'nats'"),
     ],
 )
-def test_wrong_usage_of_streams_and_transfers_is_one_line(arguments: list[str], words: str) -> None:
-    done = bench(*arguments)
-    assert done.returncode == os.EX_USAGE and done.stdout == ""
-    assert words in done.stderr and len(done.stderr.splitlines()) == 1
+def test_wrong_usage_of_streams_and_transfers_is_one_line(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
+    code, out, err = called(capsys, *arguments)
+    assert (code, out) == (os.EX_USAGE, "")
+    assert words in err and len(err.splitlines()) == 1
 
 
 def test_every_layer_takes_time() -> None:

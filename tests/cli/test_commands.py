@@ -11,7 +11,7 @@ import pytest
 import zmq
 
 import mpzmq
-from tests.support.commands import environment, run
+from tests.support.commands import called, environment, run
 from tests.support.waiting import SECONDS
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ COMMANDS = ["call", "demo", "describe", "doctor", "keys", "ping", "reply", "serv
 @pytest.mark.parametrize("args", [[], *([name] for name in COMMANDS)], ids=" ".join)
 @pytest.mark.parametrize("option", ["--help", "-h"])
 def test_help_ends_with_examples(args: list[str], option: str) -> None:
-    result = run(*args, option)
+    result = called(*args, option)
     assert (result.returncode, result.stderr) == (0, "")
     examples = result.stdout.rpartition("Examples:\n")[2].splitlines()
     assert examples
@@ -43,7 +43,7 @@ def test_help_ends_with_examples(args: list[str], option: str) -> None:
 
 
 def test_commands() -> None:
-    listed = run("--help").stdout.partition("Commands:\n")[2].partition("\n\n")[0]
+    listed = called("--help").stdout.partition("Commands:\n")[2].partition("\n\n")[0]
     assert [line.split()[0] for line in listed.splitlines()] == COMMANDS
 
 
@@ -53,7 +53,7 @@ def test_commands() -> None:
     ids=" ".join,
 )
 def test_wrong_usage(args: list[str]) -> None:
-    result = run(*args)
+    result = called(*args)
     assert (result.returncode, result.stdout) == (64, "")
     assert result.stderr.startswith("Usage: mpzmq")
     assert "Traceback" not in result.stderr
@@ -61,8 +61,8 @@ def test_wrong_usage(args: list[str]) -> None:
 
 @pytest.mark.skipif(not hasattr(click.exceptions, "NoSuchCommand"), reason="click suggests commands since 8.4")
 def test_a_typo_gets_a_suggestion() -> None:
-    assert "Did you mean 'demo'?" in run("dmeo").stderr
-    assert "Did you mean '--timeout'?" in run("call", "127.0.0.1:1", "add", "--timeut", "3").stderr
+    assert "Did you mean 'demo'?" in called("dmeo").stderr
+    assert "Did you mean '--timeout'?" in called("call", "127.0.0.1:1", "add", "--timeut", "3").stderr
 
 
 @pytest.mark.parametrize("missing", ["click", "rich"])

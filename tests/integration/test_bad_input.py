@@ -36,8 +36,9 @@ from mpzmq import (
 )
 from mpzmq.protocol import wire
 from mpzmq.protocol.wire.kinds import Code, Goodbye, Kind, Op
+from tests.support.ports import free_port
 from tests.support.raw import LINK_TAG, Liar, Raw
-from tests.support.scene import REDIAL, Scene, adds_up, free_port
+from tests.support.scene import REDIAL, Scene, adds_up
 from tests.support.waiting import SECONDS, event_of, soon, until
 
 if TYPE_CHECKING:

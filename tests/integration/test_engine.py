@@ -50,7 +50,8 @@ from mpzmq import (
 )
 from mpzmq.protocol.wire.kinds import Code, Kind
 from tests.support import ROOT
-from tests.support.scene import REDIAL, Scene, adds_up, free_port
+from tests.support.ports import free_port
+from tests.support.scene import REDIAL, Scene, adds_up
 from tests.support.waiting import at_most, event_of, soon, until
 
 if TYPE_CHECKING:

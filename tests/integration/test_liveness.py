@@ -27,7 +27,8 @@ from mpzmq import (
     ReconnectPolicy,
     RequestError,
 )
-from tests.support.scene import QUICK, REDIAL, free_port
+from tests.support.ports import free_port
+from tests.support.scene import QUICK, REDIAL
 from tests.support.waiting import event_of, soon
 
 if TYPE_CHECKING:

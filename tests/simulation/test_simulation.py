@@ -1,4 +1,4 @@
-"""A thousand seeds, and that the simulation is what it has to be: deterministic, and able to fail.
+"""Five hundred seeds, and that the simulation is what it has to be: deterministic, and able to fail.
 
 ``python -m tests.simulation --seeds 100000`` runs more of them.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from .mutations import Mutation
 
-SEEDS = 100
+SEEDS = 50
 """How many one test runs."""
 
 SHOWN = 5
@@ -36,7 +36,7 @@ def silence() -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
-@pytest.mark.parametrize("first", range(0, 1000, SEEDS))
+@pytest.mark.parametrize("first", range(0, 500, SEEDS))
 def test_every_promise_is_kept(first: int) -> None:
     broken = {seed: found for seed in range(first, first + SEEDS) if (found := run(seed).violations)}
     if broken:
@@ -64,12 +64,12 @@ def test_a_seed_is_the_same_in_another_process() -> None:
 
 
 def test_the_simulation_reaches_what_it_is_for() -> None:
-    reached: dict[str, int] = {}
-    for seed in range(150):
-        for name, was_reached in run(seed).reached.items():
-            reached[name] = reached.get(name, 0) + was_reached
-    unseen = {"ProtocolError"}  # nothing malformed is sent here
-    assert [name for name, seeds in reached.items() if not seeds and name not in unseen] == []
+    unseen = set(run(0).reached) - {"ProtocolError"}  # nothing malformed is sent here
+    for seed in range(200):
+        unseen -= {name for name, was_reached in run(seed).reached.items() if was_reached}
+        if not unseen:
+            break
+    assert not unseen
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)

@@ -1,15 +1,18 @@
-"""The command, run as users run it: as a process of its own. And a container that it can talk to."""
+"""The command, run as users run it, as a process of its own, or called. And a container that it can talk to."""
 
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest import mock
 
+from mpzmq.cli import main
 from tests.support import ROOT
 from tests.support.waiting import at_most
 
@@ -106,6 +109,24 @@ def run(*args: str, **changes: str) -> subprocess.CompletedProcess[str]:
         env=environment(**changes),
         timeout=SECONDS,
     )
+
+
+def called(*args: str, **changes: str) -> subprocess.CompletedProcess[str]:
+    """Runs ``mpzmq`` to its end in this process: the same as `run`, without what it takes to start a process."""
+    code: int | str | None
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        mock.patch.dict(os.environ, environment(**changes), clear=True),
+        mock.patch.object(sys, "argv", ["mpzmq", *args]),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        try:
+            code = main()
+        except SystemExit as end:
+            code = end.code
+    assert code is None or isinstance(code, int)
+    return subprocess.CompletedProcess(["mpzmq", *args], code or 0, out.getvalue(), err.getvalue())
 
 
 def is_alive(pid: int) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,15 +20,6 @@ REDIAL = ReconnectPolicy(interval=0.05, connect_timeout=1.0)
 def adds_up(counted: Any) -> bool:
     """The identity of promise 2."""
     return bool(counted.issued == counted.replied + counted.failed + counted.cancelled + counted.in_flight)
-
-
-def free_port(host: str = "127.0.0.1") -> int:
-    """A port on which nothing listens."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @dataclass

@@ -154,4 +154,4 @@ class AttemptsMachine(RuleBasedStateMachine):
 
 
 TestDialsInAnyOrder = AttemptsMachine.TestCase
-TestDialsInAnyOrder.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestDialsInAnyOrder.settings = settings(max_examples=150, stateful_step_count=40)

@@ -1367,7 +1367,7 @@ class LinkMachine(RuleBasedStateMachine):
 
 
 TestAnyOrder = LinkMachine.TestCase
-TestAnyOrder.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+TestAnyOrder.settings = settings(max_examples=150, stateful_step_count=60)
 
 
 def test_what_is_acknowledged_fits_into_the_containers_messages() -> None:
