@@ -10,19 +10,13 @@ from ..context import RequestContext
 from ..protocol.requester.request import request_in_words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterable
     from uuid import UUID
 
     from ..protocol.responder.interface import Asker
     from ..protocol.wire.records import Record
     from .concurrency import Way
     from .registry import Function
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    pass
 
 __all__ = ["Ending", "Running", "mark_started"]
 

@@ -1,4 +1,4 @@
-"""Large messages in parts, so that others pass between them: cut without a copy, put together with one."""
+"""Large messages cut into parts without a copy, so that others pass between them."""
 
 from __future__ import annotations
 

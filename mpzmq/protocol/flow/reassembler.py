@@ -1,4 +1,4 @@
-"""Large messages in parts, so that others pass between them: cut without a copy, put together with one."""
+"""Large messages that have come in parts, put together with one copy."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import enum
 import mmap
 from typing import TYPE_CHECKING, Any
 
+from .fragmenter import _SIZE, MOST_FRAMES, TAKEN_EVERY
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..wire.values import Buffer
-from .fragmenter import _SIZE, MOST_FRAMES, TAKEN_EVERY
 
 __all__ = ["Assembler", "Outcome", "Room"]
 

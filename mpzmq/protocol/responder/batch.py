@@ -1,4 +1,4 @@
-"""Who is connected to a container: greetings, supersession, and the rule that nothing runs before HELLO."""
+"""What one burst of messages asks for, in order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The container's half of the protocol: the session of one engine, on whatever connections it gets."""
+"""The states of an engine's session, as a table."""
 
 from __future__ import annotations
 

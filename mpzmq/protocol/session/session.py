@@ -14,6 +14,7 @@ from ..flow.receive_stream import Inflow, Overdraft
 from ..flow.stream_scheduler import Outflows
 from ..flow.window import CONTROL_RESERVE, ReadCounter
 from ..responder.reply_cache import ReplyCache
+from ..responder.session_state import PEER_TRANSITIONS, SLOW_FACTOR, PeerSignal, PeerState
 from ..wire.kinds import Kind
 from ..wire.records import BATCH_BYTES, LINK_TAG
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from ..responder.reply_cache import Room
     from ..wire.encoder import Encoder
     from ..wire.records import Record
-from ..responder.session_state import PEER_TRANSITIONS, SLOW_FACTOR, PeerSignal, PeerState
 
 __all__ = ["Peer", "Session"]
 

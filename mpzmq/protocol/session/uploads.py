@@ -1,4 +1,4 @@
-"""Parts that arrive: replies at an engine, requests at a container. What is whole goes on as if it had come so."""
+"""Parts of requests that arrive at a container. What is whole goes on as if it had come so."""
 
 from __future__ import annotations
 

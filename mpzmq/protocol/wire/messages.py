@@ -1,4 +1,4 @@
-"""Records and messages: what stands on the wire.
+"""Messages: records and their buffers as frames, decoded.
 
 One message is a list of frames: ``[tags, records, buffer, ...]``. The tags are n x 16 bytes, the records n
 MessagePack arrays back to back, ``[kind, ...]``, in the order of their tags. docs/protocol.md is the

@@ -1,4 +1,4 @@
-"""Records and messages: what stands on the wire."""
+"""Records: what each kind holds, and the numbers and bytes that all of them share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,23 @@ if TYPE_CHECKING:
 
     from ...config import Limits
 
-__all__ = ["TAG"]
+__all__ = [
+    "BATCH_BYTES",
+    "EXECUTED",
+    "EXECUTED_NUMBER",
+    "LINK_TAG",
+    "LONGEST_TEXT",
+    "STATUSES",
+    "STATUS_NUMBER",
+    "TAG",
+    "VERSION",
+    "Frames",
+    "Record",
+    "announced",
+    "error",
+    "hello",
+    "welcome",
+]
 
 VERSION = 1
 """The version of the protocol. HELLO lists what an engine speaks, WELCOME names what is spoken."""
