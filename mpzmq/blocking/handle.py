@@ -424,7 +424,10 @@ class BlockingStream:
             text = f"the stream of container {self._shown} ended early: its handle is closed"
             error = ConnectionClosed(text, executed=executed)
             error.progress = StreamProgress(received=self._received)
-            raise error from None
+            try:
+                raise error from None
+            finally:
+                del error  # its traceback keeps this frame
         self._asked = True
         return result
 

@@ -83,15 +83,12 @@ class Feed:
         """Takes items as they are wanted, to the last one, or until nobody wants them any more."""
         while self._room.get() and not self._is_over:
             assert self._loop is not None
-            end: BaseException | None = None
-            item = None
-            try:
-                item = next(self._items)
-            except Exception as error:  # a StopIteration, too: it is the reader who has to know
-                end = error
+            given = self._next()
+            is_end = given[1] is not None
             with contextlib.suppress(RuntimeError):  # the event loop has ended, and so has the reader
-                self._loop.call_soon_threadsafe(self._given.put_nowait, (item, end))
-            if end is not None:
+                self._loop.call_soon_threadsafe(self._given.put_nowait, given)
+            del given  # an error keeps the frames that it came through, and those that called them
+            if is_end:
                 return
 
     async def items(self) -> AsyncIterator[Any]:
@@ -104,9 +101,19 @@ class Feed:
             if isinstance(end, StopIteration):
                 return
             if end is not None:
-                raise end
+                try:
+                    raise end
+                finally:
+                    del end  # its traceback keeps this frame
             self._room.put(True)
             yield item
+
+    def _next(self) -> tuple[Any, Exception | None]:
+        """An item, or how the source has ended: a StopIteration, too, as it is the reader who has to know."""
+        try:
+            return next(self._items), None
+        except Exception as error:
+            return None, error
 
     def over(self) -> None:
         """Nobody reads any more."""
@@ -166,8 +173,11 @@ class LoopThread:
         task = work.task
         if task is None or task.cancelled():
             raise Closed
-        result: _T = task.result()
-        return result
+        try:
+            result: _T = task.result()
+            return result
+        finally:
+            del task, work  # they keep the error that is raised, whose traceback keeps this frame
 
     def close(self, timeout: float = 0.0) -> None:
         """Closes the worker and ends the thread; bounded."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 from ..durations import checked_timeout
@@ -67,7 +68,10 @@ class Calls:
         entry.waiter = waiter = self._loop.create_future()
         caller.submit(entry, parent)
         self._leave(peer)
-        timer = None if deadline is None else self._loop.call_at(deadline, self._expire, peer, deadline)
+        timer = None
+        if deadline is not None:
+            # Not in the handler's context: the event loop holds a timer, and what it refers to, until its time.
+            timer = self._loop.call_at(deadline, self._expire, peer, deadline, context=Context())
         try:
             return (await waiter)[2]
         except asyncio.CancelledError:
@@ -80,6 +84,8 @@ class Calls:
             if timer is not None:
                 timer.cancel()
             caller.discard(entry.tag, parent)
+            entry.waiter = None  # it keeps the error that is raised, whose traceback keeps this frame
+            del waiter
 
     def parent_ended(self, peer: Peer, parent: bytes) -> None:
         """A request has ended: so have the calls inside it."""

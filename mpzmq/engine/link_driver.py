@@ -7,6 +7,7 @@ import dataclasses
 import logging
 import math
 import time
+from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 from ..failure import Failure, FailureKind
@@ -310,7 +311,8 @@ class Connection:
         if not self.link.is_over:
             when = self.link.next_tick(self.loop.time())
             if when is not None:
-                self._timer = self.loop.call_at(when, self._tick)
+                # In none of its own: a timer holds its context, here that of a request, and hands it down to the next.
+                self._timer = self.loop.call_at(when, self._tick, context=Context())
                 self._armed_for = when
 
     def _disarm(self) -> None:

@@ -41,6 +41,8 @@ __all__ = ["RequestDoor"]
 _INVOKE, _IDEMPOTENT, _CHOSEN, _CLOSED = Op.INVOKE, Flag.IDEMPOTENT, Flag.CHOSEN, LinkState.CLOSED
 """Names of the module: looking one up in a class takes as long as three of them (Python 3.11)."""
 
+_WORTH_A_FALLBACK = (Unsupported, InvalidArguments, Refused)
+
 
 class RequestDoor:
     """Encodes requests, waits for room, and hands them to the link.
@@ -87,11 +89,11 @@ class RequestDoor:
         self._submit(entry, options)
         try:
             return await entry.waiter  # type: ignore[no-any-return]
-        except asyncio.CancelledError:
-            self.drop(entry)
-            raise
-        except (Unsupported, InvalidArguments, Refused) as error:
-            if fallback is None or isinstance(error, NotPermitted):
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError):
+                self.drop(entry)
+            entry.waiter = None  # it keeps the error, whose traceback keeps this frame and the arguments
+            if fallback is None or not isinstance(error, _WORTH_A_FALLBACK) or isinstance(error, NotPermitted):
                 raise
         left = UNSET if entry.deadline is None else entry.deadline - self._connection.loop.time()
         rest = options.but(left, UNSET, UNSET, UNSET)
@@ -308,7 +310,10 @@ class RequestDoor:
             refusal = self._expired(entry, "the link had no room for it, so it never left")
         if refusal is not None:
             link.ledger.count_ended(cancelled=False)
-            raise refusal
+            try:
+                raise refusal
+            finally:
+                del refusal  # its traceback keeps this frame
         if entry.digest is not None:
             try:
                 self._check_id(entry)

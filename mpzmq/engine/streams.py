@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import functools
 from collections.abc import AsyncIterable, Generator, Iterable
 from typing import TYPE_CHECKING, Any, Self
@@ -80,7 +81,7 @@ class Asked:
             error = self.door.idle(entry, self.idle_timeout)
             if not entry.waiter.done():
                 entry.waiter.set_exception(error)  # whoever waits at the other end of a channel is told as well
-            raise error from None
+            raise copy.copy(error) from None
 
 
 class ReplyStream:
@@ -125,7 +126,8 @@ class ReplyStream:
                 raise StopAsyncIteration
             if waiter.done():
                 self._over = True
-                waiter.result()
+                if (error := waiter.exception()) is not None:
+                    raise copy.copy(error)  # the waiter, which is part of this, keeps the other
                 raise StopAsyncIteration
             try:
                 await self._asked.patiently(entry, self._bell.wait)
@@ -215,15 +217,14 @@ class Channel(ReplyStream):
             EncodeError, MessageTooLarge: this item cannot be sent; the channel goes on.
             RuntimeError: the channel is not open, or ``send_eof()`` was called.
         """
-        leaving, entry, flow = self._leaving, self._entry, self._outflow
-        if leaving is None or entry is None or flow is None:
+        leaving, entry = self._leaving, self._entry
+        if leaving is None or entry is None:
             raise RuntimeError("the channel is not open: use 'async with'")
         if self._finished:
             raise RuntimeError("send_eof() was called: nothing can follow")
         if self._closed:
             raise RuntimeError("the channel is closed")
-        if flow.failure is not None:
-            raise flow.failure
+        leaving.check()
         if not leaving.put(item):
             await self._asked.patiently(entry, leaving.room)
 
@@ -258,6 +259,9 @@ async def upload(asked: Asked, items: AsyncIterable[Any] | Iterable[Any]) -> Any
             await asyncio.wait((pump,))
         if not pump.cancelled():
             pump.exception()  # the request's own error comes first
+        # Either keeps the error that is raised, whose traceback keeps this frame.
+        entry.waiter = None
+        del pump
 
 
 async def _pump(asked: Asked, entry: Entry, iterator: AsyncIterator[Any]) -> None:

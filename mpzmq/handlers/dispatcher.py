@@ -15,6 +15,7 @@ from ..models import Executed
 from ..protocol.requester.pending import Deadlines
 from ..protocol.responder.session_state import PeerState
 from ..protocol.wire.kinds import STREAMED, Code, Flag, Op
+from ..runtime.tracebacks import let_go_of_frames
 from .admission import Refusal
 from .concurrency import Gates
 from .deduplication import Repeats
@@ -287,12 +288,14 @@ class Dispatcher:
             if type(result) is CoroutineType:  # a plain function around an async one
                 self._spawn(running, result, None)
                 return
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
             self._answer_cancelled(running, None)
+            let_go_of_frames(error)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # an odd one must not take the rest of the burst along
             self._answer_raised(running, error)
+            let_go_of_frames(error)
         else:
             self._answer(running, result)
         finally:
@@ -320,12 +323,14 @@ class Dispatcher:
                 streamed = running.op in STREAMED
                 coroutine = self._streaming.run(running) if streamed else running.handler.call(running, args, kwargs)
             result = await coroutine
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
             self._answer_cancelled(running, running.ending)
+            let_go_of_frames(error)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:
             self._answer_raised(running, error)
+            let_go_of_frames(error)
         else:
             self._answer(running, result)
 

@@ -55,7 +55,7 @@ class Streaming:
         try:
             return await (self._give(running, result) if op in GIVES else result)
         except ConnectionLost as error:
-            if error is not inflow.failure:
+            if inflow.failure is None or error.args != inflow.failure.args:
                 raise
             # No fault of the handler, and the engine knows better than anybody.
             log.info("request %s: %s has ended: %s", running.request_id, running.what, error)

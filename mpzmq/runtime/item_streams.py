@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from typing import TYPE_CHECKING, Any
 
 from ..errors import MessageTooLarge
@@ -111,6 +112,11 @@ class Leaving:
             has_room = flow.has_room
         return has_room
 
+    def check(self) -> None:
+        """Raises the error with which the stream has ended, if it has: a copy, as it may be asked for again."""
+        if self._flow.failure is not None:
+            raise copy.copy(self._flow.failure)
+
     async def room(self, timeout: float | None = None) -> None:
         """Waits until there is room for one more.
 
@@ -122,16 +128,14 @@ class Leaving:
         """
         while not self._flow.has_room and self._flow.failure is None:
             await self._bell.wait(timeout)
-        if self._flow.failure is not None:
-            raise self._flow.failure
+        self.check()
 
     async def taken(self, timeout: float | None = None) -> None:
         """Waits for the first credit: the other side has taken the request. Arguments and errors are those of
         :meth:`room`."""
         while not self._flow.has_credit and self._flow.failure is None:
             await self._bell.wait(timeout)
-        if self._flow.failure is not None:
-            raise self._flow.failure
+        self.check()
 
     def finish(self) -> None:
         """Nothing follows."""
@@ -143,8 +147,7 @@ class Leaving:
         """Waits until the other side has everything. Arguments and errors are those of :meth:`room`."""
         while not self._flow.is_received and self._flow.failure is None:
             await self._bell.wait(timeout)
-        if self._flow.failure is not None:
-            raise self._flow.failure
+        self.check()
 
 
 class Arriving:
@@ -178,7 +181,7 @@ class Arriving:
             if flow.is_over:
                 raise StopAsyncIteration
             if flow.failure is not None:
-                raise flow.failure
+                raise copy.copy(flow.failure)
             await self._bell.wait()
         if flow.is_credit_due:
             self._acknowledge()

@@ -13,6 +13,7 @@ import threading
 import time
 import uuid
 import warnings
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from mpzmq import (
     ConnectRefused,
     Executed,
     LinkState,
+    MpzmqError,
     NotConnected,
     RemoteError,
     RequestTimeout,
@@ -337,6 +339,43 @@ def test_what_the_items_raise_ends_an_upload(container: blocking.BlockingContain
         container.upload("store", broken())
     until(lambda: container.call("counts")[1] == cancelled + 1)
     assert container.statistics().in_flight == 0
+
+
+def test_a_failed_call_holds_none_of_its_arguments(container: blocking.BlockingContainer) -> None:
+    """Not even until the garbage collector looks for cycles."""
+
+    class Data(bytearray):
+        pass
+
+    held: list[weakref.ref[Data]] = []
+
+    def source(data: Data) -> Iterator[Data]:
+        yield data
+        raise LookupError("the source is broken")
+
+    def stream(data: Data) -> None:
+        list(container.stream("count", 2, fail=True, pause=data))
+
+    ways: list[Callable[[Data], object]] = [
+        lambda data: container.call("decline", data),
+        lambda data: container.call("no such function", data),
+        lambda data: container.call("slow", 10, timeout=0.05, metadata={"data": data}),
+        lambda data: container.call("slow", data, object()),
+        lambda data: container.upload("store", source(data)),
+        stream,
+    ]
+    gc.collect()
+    gc.disable()
+    try:
+        for way in ways:
+            data = Data(b"x" * 100)
+            held.append(weakref.ref(data))
+            with contextlib.suppress(MpzmqError, LookupError):
+                way(data)
+            del data
+        until(lambda: [one() is not None for one in held] == len(held) * [False])
+    finally:
+        gc.enable()
 
 
 def interrupted(work: Callable[[], object]) -> None:

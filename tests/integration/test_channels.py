@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import traceback
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -62,6 +63,25 @@ async def test_the_handler_may_end_first(stage: Stage) -> None:
             await channel.send(3)
         assert over.value.executed is Executed.YES
         await channel.send_eof()
+
+
+async def test_each_try_to_send_on_an_ended_channel_raises_an_error_of_its_own(stage: Stage) -> None:
+    """One that was raised again and again would carry all of those places, and more each time."""
+    errors: list[BaseException] = []
+    async with stage.container.channel("bad_echo") as channel:
+        await channel.send(None)
+        with pytest.raises(RemoteError, match="None") as read:
+            await soon(anext(channel))
+        errors.append(read.value)
+        for _ in range(3):
+            with pytest.raises(RemoteError, match="None") as sent:
+                await channel.send(1)
+            errors.append(sent.value)
+    assert len(set(map(id, errors))) == 4
+    first, *others = errors
+    depths = {len(list(traceback.walk_tb(error.__traceback__))) for error in others}
+    assert len(depths) == 1
+    assert all(vars(error) == vars(first) and error.args == first.args for error in others)
 
 
 async def test_whoever_waits_for_room_hears_of_the_end(stage: Stage) -> None:
@@ -217,7 +237,7 @@ async def test_idle_timeout_is_told_to_both(stage: Stage) -> None:
             await soon(send())
         with pytest.raises(RequestTimeout) as as_well:
             await soon(anext(channel))
-        assert as_well.value is told.value
+        assert vars(as_well.value) == vars(told.value)
     await until(lambda: stage.ended == [("mute", asyncio.CancelledError)])
 
 
