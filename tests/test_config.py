@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
 import pickle
 from typing import Any
@@ -61,7 +62,7 @@ def test_policies_are_frozen_keyword_only_values(policy: Policy) -> None:
 @pytest.mark.parametrize("policy", POLICIES)
 def test_every_field_is_documented(policy: Policy) -> None:
     for name in DEFAULTS[policy]:
-        assert f"\n        {name}: " in (policy.__doc__ or "")
+        assert f"\n    {name}: " in (inspect.getdoc(policy) or "")
 
 
 @pytest.mark.parametrize("policy", [ReconnectPolicy, HeartbeatPolicy])
