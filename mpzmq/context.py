@@ -28,6 +28,8 @@ class RequestContext:
         state: the value of the server's lifespan.
         cancelled: True once nobody waits for the result any more. A ``thread=True`` handler cannot be
             interrupted: it looks here.
+        connected: whether the engine is connected now, or in a function of a worker the container. If it is not, it may
+            come back; a handler whose engine stays away is cancelled (``orphan_after``).
     """
 
     __slots__ = ("_clock", "cancelled", "deadline", "function", "metadata", "peer", "state", "tag", "user")
@@ -50,6 +52,11 @@ class RequestContext:
     def remaining(self) -> float | None:
         """Seconds until the deadline, 0.0 when it has passed; None when there is none."""
         return None if self.deadline is None else max(0.0, self.deadline - self._clock())
+
+    @property
+    def connected(self) -> bool:
+        """Whether who asks is connected now; may be read from any thread."""
+        return False
 
     @property
     def parent(self) -> UUID | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import itertools
 import queue
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -30,6 +31,7 @@ class DaemonThreads:
         self._name = name
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
+        self._numbers = itertools.count()
         self._lock = threading.Lock()
         self._busy = 0  # jobs that wait or are being done
         self._closed = False
@@ -59,6 +61,14 @@ class DaemonThreads:
             self._busy += 1
             self._jobs.put(job)
 
+    def resize(self, change: int) -> None:
+        """So many threads more, or less: those that are too many end when they have nothing to do."""
+        with self._lock:
+            self._size += change
+            while len(self._threads) > self._size:
+                self._threads.pop()
+                self._jobs.put(None)
+
     def close(self) -> None:
         """Lets the threads end, each after the jobs that are left for it; idempotent."""
         with self._lock:
@@ -68,7 +78,8 @@ class DaemonThreads:
             self._threads.clear()
 
     def _start_thread(self) -> None:
-        thread = threading.Thread(target=self._work, name=f"{self._name}-{len(self._threads)}", daemon=True)
+        name = f"{self._name}-{next(self._numbers)}"
+        thread = threading.Thread(target=self._work, name=name, daemon=True)
         try:
             thread.start()
         except RuntimeError:  # the system has no more of them, or the interpreter ends

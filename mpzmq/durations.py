@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["MAX_SECONDS", "checked_seconds", "checked_timeout", "checked_wait"]
+__all__ = ["MAX_SECONDS", "checked_after", "checked_seconds", "checked_timeout", "checked_wait"]
 
 MAX_SECONDS = 1_000_000
 """libzmq counts milliseconds in 32 bits: 24 days."""
@@ -22,6 +22,21 @@ def checked_seconds(value: object, what: str) -> float:
     seconds = _number(value, what, "a number of seconds")
     if not 0 < seconds <= MAX_SECONDS:
         raise ValueError(f"{what} must be more than 0 and at most {MAX_SECONDS:,} seconds, not {seconds}")
+    return seconds
+
+
+def checked_after(value: object, what: str) -> float | None:
+    """A duration after which something is given up. None: never; 0: at once.
+
+    Raises:
+        TypeError: it is neither a number nor None.
+        ValueError: it is negative, or more than ``MAX_SECONDS``, or not a number of seconds at all (NaN).
+    """
+    if value is None:
+        return None
+    seconds = _number(value, what, "a number of seconds or None")
+    if not 0 <= seconds <= MAX_SECONDS:
+        raise ValueError(f"{what} must be from 0 to {MAX_SECONDS:,} seconds, or None for never, not {seconds}")
     return seconds
 
 

@@ -59,6 +59,8 @@ def real_settings() -> dict[tuple[str, str], Any]:
     for policy in (config.ReconnectPolicy, config.HeartbeatPolicy, config.Limits):
         for field in dataclasses.fields(policy):
             settings[policy.__name__, field.name] = field.default
+    constructor = inspect.signature(mpzmq.ContainerServer).parameters
+    settings["ContainerServer", "orphan_after"] = constructor["orphan_after"].default
     for where, function in FUNCTIONS.items():
         for parameter in inspect.signature(function).parameters.values():
             wanted = parameter.name not in OBVIOUS or where == "server.bind()"

@@ -1,4 +1,4 @@
-"""Engines that are lost: found out at once, on the event loop."""
+"""Engines that are lost: found out at once, and what runs for those that stay away is ended, on the event loop."""
 
 from __future__ import annotations
 
@@ -6,25 +6,51 @@ import asyncio
 import math
 from typing import TYPE_CHECKING
 
+from ..handlers.orphans import Orphans
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from ..handlers.dispatcher import Dispatcher
+    from ..handlers.registry import Registry
+    from ..handlers.timers import Timers
     from ..protocol.session.table import Sessions
+    from ..transport.interface import Router
 
 __all__ = ["Absences"]
+
+FEW = 256
+"""Messages that are read before handlers are ended, besides one of each connection: a HELLO is the first of its own."""
 
 
 class Absences:
     """Looks after the engines of one container whose connections have ended, or may have.
 
     Args:
+        registry: its handlers.
         sessions: its engines.
+        dispatcher: what runs for them.
+        timers: of the dispatcher.
+        router: through which they come back.
         flush: sends what waits.
     """
 
-    def __init__(self, sessions: Sessions, flush: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        sessions: Sessions,
+        dispatcher: Dispatcher,
+        timers: Timers,
+        router: Router,
+        flush: Callable[[], None],
+    ) -> None:
         self._sessions = sessions
+        self._presence = sessions.presence
+        self._dispatcher = dispatcher
+        self._timers = timers
+        self._router = router
         self._flush = flush
+        self._orphans = Orphans(registry, sessions.presence.away)
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -34,6 +60,19 @@ class Absences:
         self._flush()
         self._arm()
 
+    def on_change(self) -> None:
+        """Engines have come or gone."""
+        changed, self._presence.changed = self._presence.changed, {}
+        if self._presence.away.keys() & changed:
+            self._orphans.on_loss(self._loop.time())
+            self._arm()
+
+    def look_again(self) -> None:
+        """Every now and then: something may have been begun for an engine that was away already."""
+        if any(peer.in_flight for peer in self._presence.away):
+            self._orphans.deadlines.add(self._loop.time())
+            self._arm()
+
     def close(self) -> None:
         """Nothing is due any more."""
         if self._timer is not None:
@@ -41,11 +80,19 @@ class Absences:
 
     def _arm(self) -> None:
         self.close()
-        when = self._sessions.presence.next_question()
+        sweep = self._orphans.deadlines.next()
+        when = min(self._presence.next_question(), math.inf if sweep is None else sweep)
         if when < math.inf:
             self._timer = self._loop.call_at(when, self._look)
 
     def _look(self) -> None:
-        self._sessions.ask_again(self._loop.time())
+        orphans, presence = self._orphans, self._presence
+        if orphans.deadlines.bound <= self._loop.time():
+            # If this loop was blocked, who came back meanwhile has to be heard before what runs for it is ended.
+            self._router.drain(len(presence.here) + len(presence.away) + FEW)
+        now = self._loop.time()
+        self._sessions.ask_again(now)
+        self._dispatcher.end_orphans(orphans, now)
+        self._timers.arm()
         self._flush()
         self._arm()

@@ -31,7 +31,7 @@ def builtin(registry: Registry, sessions: Sessions, name: str) -> dict[int, Func
     """
     return {
         Op.GETSTATE: Function(None, get_state),
-        Op.SETSTATE: Function(None, set_state(registry, sessions)),
+        Op.SETSTATE: Function(None, set_state(registry, sessions), orphan_after=registry.orphan_after),
         Op.DESCRIBE: Function(None, describe(registry, sessions, name)),
     }
 

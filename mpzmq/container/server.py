@@ -7,12 +7,12 @@ import contextlib
 import logging
 import threading
 import warnings
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 from uuid import UUID, uuid4
 
 from ..address import parse_address
 from ..config import DEFAULT_HEARTBEAT, DEFAULT_LIMITS
-from ..durations import checked_wait
+from ..durations import checked_after, checked_wait
 from ..handlers.registration import Registration
 from ..handlers.registry import Function
 from ..models import Status
@@ -54,9 +54,11 @@ class ContainerServer(Registration):
         heartbeat: how the life of engines is judged.
         limits: bounds on everything that could grow.
         security: its keys, and who may come, on all its endpoints; None: whoever can reach it.
+        orphan_after: seconds for which an engine may be without a connection before what runs for it is cancelled,
+            counted from when that is known; None: any time. A ``cancellable=False`` handler runs to its end.
 
     Raises:
-        ValueError, TypeError: the security is that of an engine, or none.
+        ValueError, TypeError: the security is that of an engine, or none; ``orphan_after`` is no number of seconds.
     """
 
     def __init__(
@@ -67,8 +69,10 @@ class ContainerServer(Registration):
         heartbeat: HeartbeatPolicy = DEFAULT_HEARTBEAT,
         limits: Limits = DEFAULT_LIMITS,
         security: Security | None = None,
+        orphan_after: float | None = 30.0,
     ) -> None:
         super().__init__()
+        self._registry.orphan_after = checked_after(orphan_after, "orphan_after")
         self.name = process_name() if name is None else checked_name(name)
         self._lifespan = lifespan
         self._heartbeat = heartbeat
@@ -90,6 +94,67 @@ class ContainerServer(Registration):
 
     # Handlers
 
+    # fmt: off
+    @overload
+    def function(
+        self, handler: _H, /, *,
+        name: str | None = None, thread: bool = False, cancellable: bool = True, max_concurrency: int | None = None,
+        orphan_after: float | Literal["server"] | None = "server",
+    ) -> _H: ...
+
+    @overload
+    def function(
+        self, handler: None = None, /, *,
+        name: str | None = None, thread: bool = False, cancellable: bool = True, max_concurrency: int | None = None,
+        orphan_after: float | Literal["server"] | None = "server",
+    ) -> Callable[[_H], _H]: ...
+    # fmt: on
+
+    def function(
+        self,
+        handler: _H | None = None,
+        /,
+        *,
+        name: str | None = None,
+        thread: bool = False,
+        cancellable: bool = True,
+        max_concurrency: int | None = None,
+        orphan_after: float | Literal["server"] | None = "server",
+    ) -> _H | Callable[[_H], _H]:
+        """Registers a function that engines call by name; as a decorator, or as a plain call for bound methods.
+
+        ``async def`` handlers run in tasks of their own, plain ones on the event loop.
+
+        Args:
+            handler: the function.
+            name: under which it is called; by default its own.
+            thread: run it in a worker thread, for code that blocks.
+            cancellable: False: it runs to its end whatever caller and deadline do, and its reply is kept.
+            max_concurrency: so many of its runs at once, whoever asks; others wait, in order. None: any number.
+            orphan_after: seconds for which its engine may be without a connection before a run is cancelled; None: any
+                time; ``"server"``: as long as the server says.
+
+        Returns:
+            The handler, unchanged.
+
+        Raises:
+            ValueError: the name is taken, ``max_concurrency`` is less than 1, ``orphan_after`` is no number of seconds,
+                or given for a handler that is not cancellable.
+            TypeError: it cannot be called this way.
+
+        Warns:
+            UserWarning: a parameter of it has the name of an option of ``call()`` or ``stream()``, which takes that
+                keyword for its own.
+        """
+        if orphan_after == "server":
+            after = self._registry.orphan_after if cancellable else None
+        elif not cancellable:
+            raise ValueError("a handler with cancellable=False is never an orphan: leave orphan_after out")
+        else:
+            after = checked_after(orphan_after, "orphan_after")
+        options = {"cancellable": cancellable, "max_concurrency": max_concurrency, "orphan_after": after}
+        return self._registering(handler, name, thread=thread, **options)
+
     def on_invoke(self, handler: _H) -> _H:
         """Registers the handler of plain requests: data in, data out.
 
@@ -98,7 +163,7 @@ class ContainerServer(Registration):
         """
         if self._registry.invoke is not None:
             raise ValueError("there is a handler for plain requests already: a server has one")
-        self._registry.invoke = Function(None, handler)
+        self._registry.invoke = Function(None, handler, orphan_after=self._registry.orphan_after)
         return handler
 
     def on_state_change(self, handler: _H) -> _H:

@@ -77,7 +77,6 @@ class Hub:
         self.dispatcher = Dispatcher(admission, self.sessions, limits, self._reply, self._stir, name)
         self.sessions.uploads.is_running = self.dispatcher.is_running
         self._timers = Timers(self.dispatcher, self._loop, self._flush)
-        self._absences = Absences(self.sessions, self._flush)
         self._calls = self.sessions.calls = Calls(self.sessions, limits, self._stir)
         self._reader = MessageReader(limits, answered=Kind.REQUEST)
         self.security = security
@@ -94,6 +93,7 @@ class Hub:
             curve=self._curve(security),
         )
         self.router = transport.router(settings, self)
+        self._absences = Absences(registry, self.sessions, self.dispatcher, self._timers, self.router, self._flush)
         self._patience = heartbeat.down_after
         self._warned_at = -WARNING_INTERVAL
         self._gathering = False
@@ -285,6 +285,8 @@ class Hub:
         self._flush_peers(sessions)
         if sessions.bells:
             ring_all(sessions.bells)
+        if sessions.presence.changed:
+            self._absences.on_change()
 
     def _flush_peers(self, sessions: Sessions) -> None:
         now = self._loop.time()
@@ -322,7 +324,7 @@ class Hub:
         for peer in [peer for peer in self.sessions.connected() if peer.is_deaf(now - self._patience)]:
             self._give_up(peer)
         self._tell_given_up()
-        self.dispatcher.abandon(self.sessions.abandoned(now))
+        self._absences.look_again()
         self._flush()
 
     def _tell_given_up(self) -> None:

@@ -53,12 +53,12 @@ class Gate:
 class Way:
     """One request's way through its gates, one after the other."""
 
-    __slots__ = ("_called", "_gates", "_passed", "running")
+    __slots__ = ("_called", "_gates", "_kept", "_passed", "running")
 
     def __init__(self, running: Any, gates: tuple[Gate, ...]) -> None:
         self.running = running
         self._gates = gates
-        self._passed = 0
+        self._passed = self._kept = 0
         self._called = False
 
     def go_on(self, *, wanted: bool) -> bool:
@@ -77,11 +77,16 @@ class Way:
         """Whether it waits at a gate."""
         return self._passed < len(self._gates) and self._gates[self._passed].is_waiting(self)
 
+    def keep(self, *, all_but_last: bool) -> None:
+        """What :meth:`leave` leaves open: the gates that were passed but for the last one, or none of them."""
+        self._kept = self._passed - 1 if all_but_last else 0
+
     def leave(self) -> list[Any]:
         """The request has ended, wherever it stood; returns those that may go on now."""
         if self.is_waiting:
             self._gates[self._passed].leave(self)
-        turns = [turn for gate in self._gates[: self._passed] if (turn := gate.leave(self)) is not None]
+        left, self._passed = self._gates[self._kept : self._passed], self._kept
+        turns = [turn for gate in left if (turn := gate.leave(self)) is not None]
         for turn in turns:
             turn._passed += 1
             turn._called = True

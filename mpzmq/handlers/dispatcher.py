@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import time
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from ..context import current
-from ..daemon_threads import DaemonThreads
 from ..errors import EncodeError, Refused, RemoteError
 from ..models import Executed
 from ..protocol.requester.pending import Deadlines
@@ -26,6 +26,7 @@ from .slow_handlers import SLOW_HANDLER, SlowHandlers
 from .state_changes import BEHIND
 from .stream_invocation import Streaming
 from .tasks import Tasks
+from .threads import HandlerThreads
 
 if TYPE_CHECKING:
     import contextvars
@@ -38,15 +39,24 @@ if TYPE_CHECKING:
     from ..protocol.responder.reply_cache import Reply
     from ..protocol.wire.records import Record
     from .admission import Admission
+    from .concurrency import Way
+    from .orphans import Orphans
 
 __all__ = ["Dispatcher"]
 
 log = logging.getLogger(__name__)
 
+THREAD_GRACE = 1.0
+"""Seconds for a handler in a thread to look at ``context.cancelled`` before its thread is given up."""
+
+NO_ROOM_RETRY = 60.0
+"""Seconds until that is tried again, where too many were given up already."""
+
 CLOSE_TIMEOUT = 1.0
 """Seconds that cancelled handlers have to end in when the server closes."""
 
-_ENGINE_ENDED, _CHOSEN, _CLOSED, _SETSTATE = Ending.ENGINE, Flag.CHOSEN, PeerState.CLOSED, Op.SETSTATE
+_ENGINE_ENDED, _AWAY, _CHOSEN, _CLOSED = Ending.ENGINE, Ending.AWAY, Flag.CHOSEN, PeerState.CLOSED
+_SETSTATE = Op.SETSTATE
 """Names of the module: looking a member up in its enum takes 0.1 us (Python 3.11), and every request asks."""
 
 _ENDED: Record = []
@@ -85,7 +95,7 @@ class Dispatcher:
         self._gates = Gates(limits.threads)
         self._reply = reply
         self._streaming = Streaming(sessions.encoder, stir)
-        self._threads = DaemonThreads(limits.threads, name)
+        self._threads = HandlerThreads(limits.threads, name)
         self._loop = asyncio.get_running_loop()
         self._clock = self._loop.time
         self._new_context = context_factory()
@@ -115,6 +125,8 @@ class Dispatcher:
         if inbox.departed:
             for running in [running for key, running in self._running.items() if key[0] in inbox.departed]:
                 self._cancel(running, Ending.ENGINE)
+                if running.handler.orphan_after is not None:
+                    self._give_up_after(running, running.handler.orphan_after + THREAD_GRACE)
         self._tasks.on_burst()
         started = 0
         for before, peer, low_water, tags in inbox.receipts:
@@ -132,9 +144,23 @@ class Dispatcher:
         """Ends the handlers whose deadline has come."""
         if self.deadlines.sweep(now, lambda: (running.due for running in self._running.values())):
             for running in list(self._running.values()):
-                if running.due is not None and running.due <= now:
-                    running.due = None
+                if running.due is None or running.due > now:
+                    continue
+                running.due = None
+                if running.ending is None:
                     self._cancel(running, Ending.DEADLINE)
+                else:
+                    self._give_up(running)
+
+    def end_orphans(self, orphans: Orphans, now: float) -> None:
+        """Ends the handlers whose engines have been away for too long."""
+        if not orphans.deadlines.sweep(now, lambda: map(orphans.due, self._running.values())):
+            return
+        for running in list(self._running.values()):
+            due = orphans.due(running)
+            if due is not None and due <= now:
+                self._cancel(running, Ending.AWAY)
+                self._give_up_after(running, THREAD_GRACE)
 
     async def idle(self) -> None:
         """Waits until no handler runs."""
@@ -146,7 +172,7 @@ class Dispatcher:
         """Cancels what runs, and waits for it as far as it can be cancelled."""
         self._admission.is_closing = True
         for running in list(self._running.values()):
-            self._cancel(running, Ending.SERVER, force=True)
+            self._cancel(running, Ending.SERVER)
         tasks = [running.task for running in self._running.values() if running.task is not None]
         if tasks:
             await asyncio.wait(tasks, timeout=CLOSE_TIMEOUT)
@@ -335,27 +361,54 @@ class Dispatcher:
             self._answer(running, result)
 
     async def _in_thread(self, running: Running) -> Any:
-        return await self._threads.run(running.in_thread)
+        return await self._threads.run(running.in_thread, functools.partial(self._returned_late, running))
+
+    def _give_up_after(self, running: Running, seconds: float) -> None:
+        """Nobody will ask again for a handler that was cancelled: a thread is not left to it for ever."""
+        if running.handler.thread and running.started and not running.ended:
+            running.due = self._clock() + seconds
+            self.deadlines.add(running.due)
+
+    def _give_up(self, running: Running) -> None:
+        """A handler in a thread goes on though it was cancelled: its request ends, and another thread takes its place.
+
+        Of its own ``max_concurrency`` it still takes its part: so many run, whoever waits for them.
+        """
+        if not self._threads.may_give_up:
+            log.error("%r goes on though it was cancelled, and too many threads were given up already", running)
+            self._give_up_after(running, NO_ROOM_RETRY)
+            return
+        log.warning("%r goes on though it was cancelled: its thread is given up, and replaced", running)
+        assert running.task is not None and running.way is not None
+        running.way.keep(all_but_last=True)
+        running.task.cancel()
+
+    def _returned_late(self, running: Running, error: BaseException | None) -> None:
+        """A handler has returned whose thread was given up."""
+        if error is None or isinstance(error, asyncio.CancelledError):
+            log.info("request %s: %s has returned in the end", running.request_id, running.what)
+        else:
+            log.error("request %s: %s raised in the end", running.request_id, running.what, exc_info=error)
+        assert running.way is not None
+        running.way.keep(all_but_last=False)
+        self._let_pass(running.way)
 
     def mark_started(self) -> bool:
         """Tells engines which requests are at work, and were the last time, too; True: there are others."""
         return mark_started(self._running.values(), self._sessions.dirty)
 
-    def abandon(self, streams: Sequence[tuple[Asker, bytes]]) -> None:
-        """Ends handlers whose engines are away, and who would wait for ever for them to read on."""
-        for key in self._running.keys() & streams:  # others did not end when they were cancelled
-            self._cancel(self._running[key], Ending.AWAY)  # which is kept as its answer: it must not run again
-
-    def _cancel(self, running: Running, ending: Ending, *, force: bool = False) -> None:
+    def _cancel(self, running: Running, ending: Ending) -> None:
         """Nobody waits for this request any more."""
         if (calls := running.engine.calls) is not None:
             calls.parent_ended(running.engine, running.tag)
         if running.way is not None and running.way.is_waiting:
             self._answer_cancelled(running, ending)
             return
+        force = ending is Ending.SERVER
         if running.ending is not None or (running.started and not force and self._streaming.goes_on(running)):
             return
         running.ending = ending
+        running.due = None
         running.cancelled = True
         if running.op == _SETSTATE:
             self._change_ended(running)  # whether or not its handler heeds that
@@ -380,14 +433,20 @@ class Dispatcher:
             del self._running[running.engine, running.tag]
             self._admission.gave_back(running)
             if running.way is not None:
-                for following in running.way.leave():
-                    # Not at once: plain handlers would start one another, each in the frame of the one before.
-                    self._loop.call_soon(self._start, following)
+                self._let_pass(running.way)
             if not self._running:
                 self._emptied.set()
         return True
 
+    def _let_pass(self, way: Way) -> None:
+        for following in way.leave():
+            # Not at once: plain handlers would start one another, each in the frame of the one before.
+            self._loop.call_soon(self._start, following)
+
     def _answer(self, running: Running, result: Any) -> None:
+        if running.ending is _AWAY:
+            self._answer_cancelled(running, _AWAY)  # it was to stop where it stood: that is no result
+            return
         if not running.kept:
             running.record = _ENDED
         elif not self._end(running):

@@ -28,7 +28,7 @@ class Ending(enum.Enum):
     DEADLINE = "its deadline has come"
     REISSUED = "it had been cancelled before it was issued again"
     SERVER = "the container ended it"
-    AWAY = "its engine was away for too long (Limits.reply_ttl)"
+    AWAY = "its engine was away for longer than its orphan_after"
 
 
 class Running(RequestContext):
@@ -122,6 +122,11 @@ class Running(RequestContext):
         if self.ending is not None or not self.claim():
             raise asyncio.CancelledError
         return self.handler.call(self, args, kwargs)
+
+    @property
+    def connected(self) -> bool:
+        """Whether who asks is connected now."""
+        return self.engine.connected
 
     @property
     def parent(self) -> UUID | None:

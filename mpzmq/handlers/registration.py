@@ -77,17 +77,20 @@ class Registration:
             UserWarning: a parameter of it has the name of an option of ``call()`` or ``stream()``, which takes that
                 keyword for its own.
         """
+        return self._registering(handler, name, thread=thread, cancellable=cancellable, max_concurrency=max_concurrency)
+
+    def _registering(self, handler: _H | None, name: str | None, **options: Any) -> _H | Callable[[_H], _H]:
+        """Registers a function with its options, or returns what does."""
         decorates = handler is None
 
         def register(handler: _H) -> _H:
             own = getattr(handler, "__name__", None)
             if name is None and own is None:
                 raise TypeError(f"{handler!r} has no name of its own: pass name=")
-            options: dict[str, Any] = {"cancellable": cancellable, "max_concurrency": max_concurrency}
-            function = Function(name or own, handler, thread=thread, **options)
+            function = Function(name or own, handler, **options)
             if function.is_streamed and not self._streams:
                 raise TypeError(f"{handler!r} is a stream, and a container calls functions that return one value")
-            self._warn_of_options(function, stacklevel=3 if decorates else 4)
+            self._warn_of_options(function, stacklevel=3 if decorates else 5)
             self._registry.add(function)
             return handler
 

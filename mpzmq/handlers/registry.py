@@ -37,6 +37,7 @@ class Function:
         thread: whether it runs in a worker thread.
         cancellable: whether it is cancelled when nobody waits for it any more.
         max_concurrency: how many of its runs there may be at once; None: any number.
+        orphan_after: seconds for which its engine may be away before a run is cancelled; None: any time.
         is_gated: whether a run may have to wait for others to end.
         is_plain: whether it runs on the event loop at once.
         signature: without the context parameter.
@@ -46,7 +47,7 @@ class Function:
 
     __slots__ = (
         "_context", "_index", "cancellable", "gives", "handler", "is_async", "is_gated", "is_plain", "is_streamed",
-        "least", "max_concurrency", "most", "name", "signature", "takes", "thread", "wants_context",
+        "least", "max_concurrency", "most", "name", "orphan_after", "signature", "takes", "thread", "wants_context",
     )  # fmt: skip
 
     def __init__(
@@ -57,6 +58,7 @@ class Function:
         thread: bool = False,
         cancellable: bool = True,
         max_concurrency: int | None = None,
+        orphan_after: float | None = None,
     ) -> None:
         called = handler if inspect.isroutine(handler) else getattr(handler, "__call__", handler)  # noqa: B004
         if inspect.isgeneratorfunction(called):
@@ -72,6 +74,7 @@ class Function:
         self.thread = thread
         self.cancellable = cancellable
         self.max_concurrency = max_concurrency
+        self.orphan_after = orphan_after
         if isinstance(max_concurrency, bool) or not isinstance(max_concurrency, int | None):
             raise TypeError(f"max_concurrency is an int or None, not {type(max_concurrency).__name__}")
         if max_concurrency is not None and max_concurrency < 1:
@@ -174,12 +177,20 @@ def _takes_stream(handler: Callable[..., Any], parameters: list[inspect.Paramete
 
 
 class Registry:
-    """All handlers of a container."""
+    """All handlers of a container.
+
+    Attributes:
+        functions: by name.
+        invoke: the handler of plain requests.
+        state_change: what is called before the run state changes.
+        orphan_after: what holds for handlers that do not choose their own; see :class:`Function`.
+    """
 
     def __init__(self) -> None:
         self.functions: dict[str, Function] = {}
         self.invoke: Function | None = None
         self.state_change: Callable[..., Any] | None = None
+        self.orphan_after: float | None = None
 
     def add(self, function: Function) -> None:
         """A named function more.

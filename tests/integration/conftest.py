@@ -35,7 +35,13 @@ def limits() -> Limits:
 
 
 @pytest.fixture
-async def stage(mpzmq_proxy: ProxyFactory, limits: Limits) -> AsyncIterator[Stage]:
+def orphan_after() -> float:
+    """That of the container of a stage; a test has another by a parameter of this name."""
+    return 30.0
+
+
+@pytest.fixture
+async def stage(mpzmq_proxy: ProxyFactory, limits: Limits, orphan_after: float) -> AsyncIterator[Stage]:
     """A container that streams in all ways, and a worker."""
-    async with stage_behind(mpzmq_proxy, limits) as made:
+    async with stage_behind(mpzmq_proxy, limits, orphan_after=orphan_after) as made:
         yield made

@@ -635,10 +635,15 @@ async def test_a_handler_that_will_not_be_cancelled_does_not_hold_a_close(scene:
 
 
 async def test_a_thread_that_never_ends_does_not_hold_a_close(scene: Scene) -> None:
-    release = threading.Event()
-    scene.server.function(lambda: release.wait(), name="stuck", thread=True)
+    begun, release = threading.Event(), threading.Event()
+
+    @scene.server.function(thread=True)
+    def stuck() -> None:
+        begun.set()
+        release.wait()
+
     call = asyncio.create_task(scene.container.call("stuck"))
-    await until(lambda: scene.server.statistics().in_flight)
+    await until(begun.is_set)
     await soon(scene.server.close(), 5)
     with pytest.raises(RequestError) as caught:
         await soon(call)

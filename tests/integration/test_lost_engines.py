@@ -31,11 +31,11 @@ def sessions(server: ContainerServer) -> int:
 async def test_an_engine_that_is_killed_is_missed_at_once(way: str, tmp_path: Path) -> None:
     (tmp_path / "engine.pub").write_text(f'public-key = "{ENGINE.public}"\n')
     security = Security.server(CONTAINER, allow=tmp_path) if way == "curve" else None
-    keys = (ENGINE.public, ENGINE.secret, CONTAINER.public) if way == "curve" else ()
+    keys = (ENGINE, CONTAINER) if way == "curve" else None
     endpoint = f"ipc://{tmp_path}/s" if way == "ipc" else "tcp://127.0.0.1:0"
     async with ContainerServer(heartbeat=PATIENT, security=security) as server:
         bound = await server.bind(endpoint)
-        with EngineProcess(bound, "idle", "", 1, *keys) as engine:
+        with EngineProcess(bound, keys=keys) as engine:
             await until(lambda: sessions(server) == 1)
             await asyncio.to_thread(engine.kill)
             await until(lambda: sessions(server) == 0)

@@ -21,18 +21,18 @@ __all__ = ["EngineProcess"]
 
 
 class EngineProcess:
-    """Use it as ``with EngineProcess(endpoint, "call", "slow") as engine:``; leaving kills it.
+    """Use it as ``with EngineProcess(endpoint, "call slow", "invoke") as engine:``; leaving kills it.
 
     Args:
         endpoint: of the container.
-        way: ``"call"``, ``"invoke"``, ``"state"``, ``"stream"``, ``"upload"``, ``"channel"``; ``"idle"`` asks nothing.
-        function: whom it asks.
-        times: how often, at once.
-        keys: its own public and secret key, and the container's public one.
+        asks: what it asks at once, each as a way (``call``, ``invoke``, ``state``, ``stream``, ``upload``, ``channel``)
+            and the name of a function.
+        keys: its own keys and those of the container, if there is security.
     """
 
-    def __init__(self, endpoint: str, way: str = "idle", function: str = "", times: int = 1, *keys: str) -> None:
-        self._arguments = [endpoint, way, function, str(times), *keys]
+    def __init__(self, endpoint: str, *asks: str, keys: tuple[KeyPair, KeyPair] | None = None) -> None:
+        shown = "" if keys is None else f"{keys[0].public} {keys[0].secret} {keys[1].public}"
+        self._arguments = [endpoint, shown, *asks]
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -58,7 +58,7 @@ class EngineProcess:
         self._process.wait(10)
 
 
-async def _ask(container: ComputerEngineWriter, way: str, function: str) -> Any:
+async def _ask(container: ComputerEngineWriter, way: str, function: str = "") -> Any:
     async def items() -> AsyncIterator[int]:
         yield 1
         await asyncio.Event().wait()
@@ -78,8 +78,11 @@ async def _ask(container: ComputerEngineWriter, way: str, function: str) -> Any:
     return await container.call(function, timeout=None)
 
 
-async def _main(endpoint: str, way: str, function: str, times: str, *keys: str) -> None:
-    security = Security.client(KeyPair(public=keys[0], secret=keys[1]), keys[2]) if keys else None
+async def _main(endpoint: str, keys: str, *asks: str) -> None:
+    security = None
+    if keys:
+        public, secret, server = keys.split()
+        security = Security.client(KeyPair(public=public, secret=secret), server)
     async with ComputerEngineWorker(security=security) as worker:
 
         @worker.function
@@ -87,8 +90,7 @@ async def _main(endpoint: str, way: str, function: str, times: str, *keys: str) 
             await asyncio.Event().wait()
 
         container = await worker.connect(uuid.uuid4(), endpoint)
-        asked = [] if way == "idle" else [_ask(container, way, function) for _ in range(int(times))]
-        asking = asyncio.gather(*asked)
+        asking = asyncio.gather(*(_ask(container, *ask.split()) for ask in asks))
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
         asking.cancel()
 

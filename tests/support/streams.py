@@ -217,7 +217,7 @@ def _functions(stage: Stage) -> None:
 
 @contextlib.asynccontextmanager
 async def stage_behind(
-    proxy_of: ProxyFactory, there: Limits | None = None, here: Limits | None = None
+    proxy_of: ProxyFactory, there: Limits | None = None, here: Limits | None = None, orphan_after: float | None = 30.0
 ) -> AsyncIterator[Stage]:
     """A stage; when it is left, everything has to have ended, and nothing may have gone wrong unseen.
 
@@ -225,12 +225,13 @@ async def stage_behind(
         proxy_of: makes the proxy.
         there: limits of the container.
         here: those of the worker; None: the same.
+        orphan_after: of the container.
     """
     loop = asyncio.get_running_loop()
     complaints: list[Any] = []
     loop.set_exception_handler(lambda _, context: complaints.append(context))
     there = there or Limits()
-    server = ContainerServer(name="stage", heartbeat=QUICK, limits=there)
+    server = ContainerServer(name="stage", heartbeat=QUICK, limits=there, orphan_after=orphan_after)
     worker = ComputerEngineWorker(reconnect=REDIAL, heartbeat=QUICK, limits=here or there)
     async with server, worker:
         proxy = await proxy_of(await server.bind("tcp://127.0.0.1:0"))

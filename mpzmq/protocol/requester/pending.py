@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Deadlines", "PendingTable"]
 
-_SWEEP_INTERVAL = 0.005
-"""Seconds between two sweeps at least, so that many deadlines close together cost one."""
+SWEEP_INTERVAL = 0.005
+"""Seconds between two sweeps at least."""
 
 
 class Deadlines:
@@ -21,9 +21,13 @@ class Deadlines:
 
     Most deadlines are never reached, so none is kept in order: only a bound below all of them is, and a sweep that
     finds it too low raises it again.
+
+    Args:
+        sweep_interval: seconds between two sweeps at least: many deadlines close together cost one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, sweep_interval: float = SWEEP_INTERVAL) -> None:
+        self._sweep_interval = sweep_interval
         self.bound = math.inf
         """No deadline is earlier."""
         self._swept_at = -math.inf
@@ -35,7 +39,7 @@ class Deadlines:
 
     def next(self) -> float | None:
         """When to sweep next; None: no deadline."""
-        return None if self.bound == math.inf else max(self.bound, self._swept_at + _SWEEP_INTERVAL)
+        return None if self.bound == math.inf else max(self.bound, self._swept_at + self._sweep_interval)
 
     def sweep(self, now: float, deadlines: Callable[[], Iterator[float | None]]) -> bool:
         """Whether any deadline has been reached.

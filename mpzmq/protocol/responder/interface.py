@@ -48,6 +48,10 @@ class Asker(Protocol):
     caller: Caller | None
     calls: Carrier | None
 
+    @property
+    def connected(self) -> bool:
+        """Whether it has a connection now."""
+
     def tell_started(self, tag: bytes) -> None:
         """Tells it that a request is at work."""
 

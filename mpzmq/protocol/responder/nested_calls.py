@@ -162,6 +162,11 @@ class Callee:
         return None if known is None else UUID(bytes=known[0])
 
     @property
+    def connected(self) -> bool:
+        """Whether the container has a connection now."""
+        return self.owner is not None and bool(self.owner.link.welcomed)
+
+    @property
     def is_flooded(self) -> bool:
         """Whether more is asked than any container does that reads its answers, and acknowledges them."""
         most = self.replies.most_of_its_own

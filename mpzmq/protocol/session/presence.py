@@ -46,7 +46,7 @@ class Presence:
 
     def lost(self, peer: Peer, why: str, now: float) -> None:
         """Its connection has ended, as is known since now."""
-        self.away[peer] = now
+        self.away.setdefault(peer, now)
         self._gone(peer, why)
 
     def ended(self, peer: Peer, why: str) -> None:

@@ -156,6 +156,11 @@ class Peer:
         return [self._old_routes.popleft() for _ in range(len(self._old_routes) - OLD_ROUTES)]
 
     @property
+    def connected(self) -> bool:
+        """Whether it has a connection now."""
+        return self.state is PeerState.CONNECTED
+
+    @property
     def routes(self) -> list[bytes]:
         """All routes that are remembered."""
         return [*self._old_routes, self.route]
@@ -218,8 +223,8 @@ class Peer:
         return self.state is PeerState.CONNECTED and now - max(self.heard_at, self._pinged_at) >= 2 * self._interval
 
     def is_over(self, before: float) -> bool:
-        """Whether the connection is gone, nothing runs, and the engine was not heard since a time."""
-        return self.state is PeerState.DETACHED and not self.in_flight and self.heard_at < before
+        """Whether the connection is gone, nothing runs or is kept, and the engine was not heard since a time."""
+        return self.state is PeerState.DETACHED and not (self.in_flight or self.replies) and self.heard_at < before
 
     def ping(self, now: float) -> None:
         """Asks for a sign of life; a connection that is gone does not take it."""

@@ -289,12 +289,6 @@ class Sessions:
             self.detach(peer, f"its connection was cut: {why}", now)
             self._leave_routes(peer, [route])
 
-    def abandoned(self, now: float) -> list[tuple[Peer, bytes]]:
-        """The streams of engines that are away for so long that their sessions would be forgotten but for them."""
-        before = now - self._limits.reply_ttl
-        gone = [peer for peer in self._peers.values() if peer.state is PeerState.DETACHED and peer.heard_at < before]
-        return [(peer, tag) for peer in gone for tag in peer.outflows]
-
     def give_up(self, peer: Peer, now: float) -> None:
         """An engine does not read its replies: it loses them, and its connection, but not what it has asked.
 

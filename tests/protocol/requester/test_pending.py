@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from mpzmq.config import Limits
-from mpzmq.protocol.requester.pending import _SWEEP_INTERVAL, Deadlines, PendingTable
+from mpzmq.protocol.requester.pending import SWEEP_INTERVAL, Deadlines, PendingTable
 from mpzmq.protocol.wire.encoder import Encoder
 from tests.support.protocol import make_entry, tag
 
@@ -174,11 +174,11 @@ class PendingMachine(RuleBasedStateMachine):
         until, last = self.now + seconds, -1.0
         while (when := self.pending.next_deadline()) is not None and when <= until:
             self.now = max(self.now, when)
-            assert self.now - last >= _SWEEP_INTERVAL - ROUNDING, "it is woken more often than it has to be"
+            assert self.now - last >= SWEEP_INTERVAL - ROUNDING, "it is woken more often than it has to be"
             last = self.now
             self.look()
         self.now = max(self.now, until)
-        self.nothing_is_late(_SWEEP_INTERVAL)
+        self.nothing_is_late(SWEEP_INTERVAL)
 
     @rule(seconds=st.sampled_from([0.003, 0.1, 40.0]))
     def is_blocked(self, seconds: float) -> None:
@@ -200,7 +200,7 @@ class PendingMachine(RuleBasedStateMachine):
         earliest = min((deadline for deadline in self.open.values() if deadline is not None), default=None)
         if earliest is not None:
             when = self.pending.next_deadline()
-            assert when is not None and when <= max(earliest, self.now) + _SWEEP_INTERVAL + ROUNDING
+            assert when is not None and when <= max(earliest, self.now) + SWEEP_INTERVAL + ROUNDING
 
     def teardown(self) -> None:
         """At the end only what has no deadline is left, and nobody has to look for it."""
