@@ -172,6 +172,8 @@ class Ledger:
         entry = self.pending.get(tag)
         if entry is None:
             self._late += 1
+        elif code == Code.NO_SESSION and entry.outflow is not None and entry.outflow.has_credit:
+            pass  # of an item of its data: the container had taken the request, which ends with this connection
         elif code == Code.NO_SESSION or (code == Code.DRAINING and entry.wait):
             # It has not run: it waits for WELCOME, on this connection or on the successor's.
             if tag not in self.outbox:

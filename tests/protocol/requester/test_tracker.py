@@ -9,6 +9,7 @@ import pytest
 from mpzmq import errors
 from mpzmq.config import Limits
 from mpzmq.models import Executed, LinkState
+from mpzmq.protocol.flow.send_stream import Outflow
 from mpzmq.protocol.requester.error_factory import Verdicts
 from mpzmq.protocol.requester.request_ids import MOST_IDS, UsedIds
 from mpzmq.protocol.requester.tracker import Ledger
@@ -145,6 +146,18 @@ def test_draining_waits_for_the_successor_or_ends() -> None:
     books.ledger.errored(tag(2), error(Code.DRAINING))
     assert isinstance(books.ended()[2], errors.ContainerDraining)
     assert books.send() == [1]
+
+
+def test_no_session_for_the_items_of_an_upload_does_not_say_that_its_request_has_not_run() -> None:
+    books = Books()
+    upload, other = books.issue(1, 2)
+    upload.outflow, other.outflow = Outflow(), Outflow()
+    books.send()
+    upload.outflow.credit(0, 10, 1000)
+    for number in (1, 2):
+        books.ledger.errored(tag(number), error(Code.NO_SESSION))
+    assert tag(1) not in books.ledger.outbox and upload.sent, "the container had taken it, and asked for data"
+    assert tag(2) in books.ledger.outbox and not other.sent
 
 
 @pytest.mark.parametrize("code", [Code.NO_SESSION, Code.DRAINING])
