@@ -98,6 +98,8 @@ class Limits:
         window: messages that an engine may send before this container has read them.
         queued_bytes: bytes that wait in one link or session for the other side to read; in a session 8 times as many,
             as long as the engine's connection takes something every now and then.
+        total_bytes: bytes that wait in a container for all its engines together, replies and items of streams; beyond
+            it the connection that holds most is given up.
         batch_records: records in one message, at most.
         reply_entries: replies of one session that a container keeps until the engine has acknowledged them; by default
             as many as ``in_flight``. Engines have no more requests unanswered, so that a lost connection loses none.
@@ -117,6 +119,7 @@ class Limits:
     in_flight: int = 10_000
     window: int = 512
     queued_bytes: int = 64 * 1024 * 1024
+    total_bytes: int = 512 * 1024 * 1024
     batch_records: int = 256
     reply_entries: int = None  # type: ignore[assignment]  # __post_init__ makes it in_flight
     reply_bytes: int = 8 * 1024 * 1024

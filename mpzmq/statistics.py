@@ -70,6 +70,7 @@ class ServerStatistics:
         sessions: engines that are connected.
         undeliverable: replies that their engine has not acknowledged, and can not get any more.
         repeated: requests that came again after a connection was lost: joined, or answered without a second run.
+        waiting_bytes: bytes of replies and items that wait in the container for its engines, at most.
         ignored: messages or records that could not be used: malformed, unknown, from before a HELLO, or from a
             connection that another one has superseded.
     """
@@ -84,3 +85,4 @@ class ServerStatistics:
     undeliverable: int = 0
     repeated: int = 0
     ignored: int = 0
+    waiting_bytes: int = 0

@@ -23,6 +23,7 @@ DEFAULTS: dict[Policy, dict[str, Any]] = {
         "in_flight": 10_000,
         "window": 512,
         "queued_bytes": 64 * MIB,
+        "total_bytes": 512 * MIB,
         "batch_records": 256,
         "reply_entries": 10_000,
         "reply_bytes": 8 * MIB,

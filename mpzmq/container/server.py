@@ -231,6 +231,7 @@ class ContainerServer(Registration):
             undeliverable=hub.sessions.undeliverable,
             repeated=dispatcher.repeats.count,
             ignored=hub.sessions.ignored,
+            waiting_bytes=hub.backlog.bytes,
         )
 
     # Life

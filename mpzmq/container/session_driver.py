@@ -15,6 +15,7 @@ from ..protocol.flow.outbox import ENOUGH_BYTES, Item
 from ..protocol.responder.batch import Inbox
 from ..protocol.responder.reply_cache import NOT_KEPT_TEXT, Reply
 from ..protocol.responder.session_state import PeerState
+from ..protocol.session.backlog import Backlog
 from ..protocol.session.table import Sessions
 from ..protocol.session.violations import Violations
 from ..protocol.wire.kinds import Code, Goodbye, Kind
@@ -55,6 +56,8 @@ HANDSHAKE_TIMEOUT = 3.0
 WARNING_INTERVAL = 10.0
 """Seconds between two lines in the log on connections that were cut: a flood is not to become one of the log."""
 
+UNREAD = "did not read its replies"
+
 NOT_ALLOWED = "the key of this engine is not on the container's allow-list any more"
 
 
@@ -76,6 +79,7 @@ class Hub:
         admission = Admission(registry, self.sessions, limits, builtin(registry, self.sessions, name))
         self.dispatcher = Dispatcher(admission, self.sessions, limits, self._reply, self._stir, name)
         self.sessions.uploads.is_running = self.dispatcher.is_running
+        self.backlog = Backlog(self.sessions, limits.total_bytes)
         self._timers = Timers(self.dispatcher, self._loop, self._flush)
         self._calls = self.sessions.calls = Calls(self.sessions, limits, self._stir)
         self._reader = MessageReader(limits, answered=Kind.REQUEST)
@@ -244,7 +248,7 @@ class Hub:
             error = self.sessions.error_record(Code.NOT_KEPT, Executed.YES, NOT_KEPT_TEXT)
             item = Item(item.tag, self.sessions.encoder.pack(error))
             if peer.is_flooded:
-                self._give_up(peer)
+                self._give_up(peer, UNREAD)
                 return
         peer.outbox.put(item)
         self.sessions.dirty[peer] = None
@@ -261,11 +265,22 @@ class Hub:
         if not self._gathering:
             self._gather()
             self._flush()
+        elif peer.uncounted >= ENOUGH_BYTES:
+            self._flush()
 
-    def _give_up(self, peer: Peer) -> None:
-        log.warning("engine %r does not read its replies: its connection is given up", peer.name)
+    def _give_up(self, peer: Peer, why: str) -> None:
+        log.warning("the connection of engine %r is given up: it %s", peer.name, why)
         self._full.pop(peer, None)
-        self.sessions.give_up(peer, self._loop.time())
+        self.sessions.give_up(peer, why, self._loop.time())
+
+    def _relieve(self) -> None:
+        """More waits than may: whoever holds most loses it, streams that nobody reads included."""
+        for peer in self.backlog.heaviest():
+            if peer.state is _CONNECTED:
+                self._give_up(peer, f"left {peer.waiting} bytes unread, the most of all (Limits.total_bytes)")
+            streams = [(peer, tag) for tag in peer.outflows.close_heavy()]
+            self.backlog.count(peer)
+            self.dispatcher.end_unread(streams)
 
     def _gather(self) -> None:
         self._gathering = True
@@ -293,6 +308,7 @@ class Hub:
         while sessions.dirty:
             peer, _ = sessions.dirty.popitem()
             if peer in self._full:
+                self.backlog.count(peer)
                 continue
             while (outgoing := peer.next_outgoing(now)) is not None:
                 delivery = self.router.send(peer.route, outgoing.frames)
@@ -309,6 +325,9 @@ class Hub:
                 if self._retry is None:
                     self._retry = self._loop.call_later(FULL_RETRY, self._try_again)
                 break
+            self.backlog.count(peer)
+        if self.backlog.is_full:
+            self._relieve()
 
     def _try_again(self) -> None:
         self._retry = None
@@ -322,7 +341,7 @@ class Hub:
         self.sessions.take_care(now)
         self._calls.settle()
         for peer in [peer for peer in self.sessions.connected() if peer.is_deaf(now - self._patience)]:
-            self._give_up(peer)
+            self._give_up(peer, UNREAD)
         self._tell_given_up()
         self._absences.look_again()
         self._flush()

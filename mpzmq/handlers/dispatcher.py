@@ -397,6 +397,11 @@ class Dispatcher:
         """Tells engines which requests are at work, and were the last time, too; True: there are others."""
         return mark_started(self._running.values(), self._sessions.dirty)
 
+    def end_unread(self, streams: Sequence[tuple[Asker, bytes]]) -> None:
+        """Ends the handlers of streams that nobody reads."""
+        for key in self._running.keys() & streams:  # others did not end when they were cancelled
+            self._cancel(self._running[key], Ending.UNREAD)  # which is kept as its answer: it must not run again
+
     def _cancel(self, running: Running, ending: Ending) -> None:
         """Nobody waits for this request any more."""
         if (calls := running.engine.calls) is not None:

@@ -29,6 +29,7 @@ class Ending(enum.Enum):
     REISSUED = "it had been cancelled before it was issued again"
     SERVER = "the container ended it"
     AWAY = "its engine was away for longer than its orphan_after"
+    UNREAD = "its engine leaves too much unread (Limits.total_bytes)"
 
 
 class Running(RequestContext):

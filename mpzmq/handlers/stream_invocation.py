@@ -80,7 +80,7 @@ class Streaming:
 
     async def _give(self, running: Running, generator: Any) -> int:
         peer, tag = cast("Peer", running.engine), running.tag  # a container has no streams to give
-        flow = Outflow(*peer.stream_limits)
+        flow = Outflow(*peer.outflows.credit_at_first)
 
         def stir() -> None:
             peer.outflows.stir(tag)

@@ -7,6 +7,7 @@ import copy
 from typing import TYPE_CHECKING, Any
 
 from ..errors import MessageTooLarge
+from ..protocol.flow.outbox import ENOUGH_BYTES
 from ..protocol.flow.send_stream import OVERHEAD
 from ..protocol.wire.values import unchanging
 
@@ -107,7 +108,7 @@ class Leaving:
             text = f"an item has {size} bytes, and at most {self._most} are accepted: send less at a time"
             raise MessageTooLarge(f"{text}, or raise Limits.message_bytes on both sides", size=size, limit=self._most)
         has_room = flow.put(body, buffers, size)
-        if not flow.is_ready:
+        if not flow.is_ready or size >= ENOUGH_BYTES:
             self._stir()
             has_room = flow.has_room
         return has_room

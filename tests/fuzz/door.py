@@ -145,7 +145,7 @@ class Door:
             peer.open_inflow(tag)
             peer.control(peer.inflows[tag].credit(), tag)
         if record[4] in GIVES and tag not in peer.outflows:
-            _fill(peer.outflows, tag, Outflow(*peer.stream_limits))
+            _fill(peer.outflows, tag, Outflow(*peer.outflows.credit_at_first))
 
     @staticmethod
     def _is_bounded(outflows: Outflows, inflows: list[Inflow]) -> None:

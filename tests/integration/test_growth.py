@@ -7,7 +7,7 @@ import sys
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from mpzmq import ComputerEngineWorker, ContainerServer, LinkState
+from mpzmq import ComputerEngineWorker, ContainerServer, Limits, LinkState
 from mpzmq.testing.simnet.network import MemoryNetwork, VirtualClockLoop
 
 if TYPE_CHECKING:
@@ -16,33 +16,38 @@ if TYPE_CHECKING:
 
 WHERE = "tcp://127.0.0.1:3010"
 
+ELSEWHERE = "tcp://127.0.0.1:3011"
+
 FEW, MANY = 32, 256
 
 
 class Cost:
-    """Counts calls of functions, Python's and those in C, and passes of the event loop."""
+    """Counts calls of functions, Python's and those in C.
 
-    def __init__(self) -> None:
+    Args:
+        passes: whether passes of the event loop are counted, too; the clock then stands still.
+    """
+
+    def __init__(self, *, passes: bool = False) -> None:
         self.calls = self.passes = 0
+        self._counts_passes = passes
 
     def __enter__(self) -> Cost:
-        asyncio.get_running_loop().call_soon(self._pass)
+        self._pass()
         self._before = sys.getprofile()
         sys.setprofile(self._note)
         return self
 
     def __exit__(self, *_: object) -> None:
         sys.setprofile(self._before)
-        self._pass_again = False
-
-    _pass_again = True
+        self._counts_passes = False
 
     def _note(self, frame: FrameType, event: str, argument: Any) -> None:
         self.calls += event in ("call", "c_call")
 
     def _pass(self) -> None:
-        self.passes += 1
-        if self._pass_again:
+        if self._counts_passes:
+            self.passes += 1
             asyncio.get_running_loop().call_soon(self._pass)
 
 
@@ -62,10 +67,34 @@ async def closing(links: int) -> Cost:
         await server.bind(WHERE)
         async with worker:
             await asyncio.gather(*(worker.connect(uuid.uuid4(), WHERE) for _ in range(links)))
-            with Cost() as cost:
+            with Cost(passes=True) as cost:
                 await worker.close()
             assert worker.statistics().in_flight == 0
     return cost
+
+
+async def asking(links: int, sessions: int) -> Cost:
+    """What some calls cost beside so many links of their worker, and sessions of their container, that do nothing."""
+    network = MemoryNetwork(1)
+    server = ContainerServer(limits=Limits(total_bytes=1 << 20))
+    server._transport = network
+    server.on_invoke(lambda data: data)
+    async with server, ComputerEngineWorker() as worker, ComputerEngineWorker() as others:
+        await server.bind(WHERE)
+        for one in (worker, others):
+            one._transport = network.host()
+        handle = await worker.connect(uuid.uuid4(), WHERE)
+        await asyncio.gather(*(worker.connect(uuid.uuid4(), ELSEWHERE, wait=False) for _ in range(links)))
+        await asyncio.gather(*(others.connect(uuid.uuid4(), WHERE) for _ in range(sessions)))
+        with Cost() as cost:
+            for number in range(20):
+                assert await handle.request(number) == number
+    return cost
+
+
+def test_a_call_costs_the_same_beside_many_links_and_sessions() -> None:
+    alone, among = run(asking(2, 2)), run(asking(64, 64))
+    assert among.calls < 1.2 * alone.calls
 
 
 def test_closing_a_worker() -> None:

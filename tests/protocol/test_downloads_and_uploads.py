@@ -407,7 +407,7 @@ def test_what_has_come_is_dropped_with_the_connection(way: str) -> None:
     elif way == "goodbye":
         container.receive([LINK_TAG, container.sessions.encoder.pack([Kind.GOODBYE, Goodbye.CLOSED, ""])])
     else:
-        container.sessions.give_up(container.peer, container.now)
+        container.sessions.give_up(container.peer, "did not read", container.now)
     assert container.sessions.uploads.room.bytes == 0
     for frames in rest:
         inbox = container.receive(frames)
@@ -431,7 +431,7 @@ def test_all_engines_together_have_room_for_so_much() -> None:
     container.greet(b"t", UUID(int=4))
     refused = container.receive(container.parts(1)[0], b"t")
     assert container.refused(refused) == [(1, Code.OVERLOADED, 0)]
-    container.sessions.give_up(first, container.now)
+    container.sessions.give_up(first, "did not read", container.now)
     assert not container.receive(container.parts(1)[0], b"t").refused
 
 

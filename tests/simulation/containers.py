@@ -51,6 +51,11 @@ class Process:
     async def _lifespan(self, server: ContainerServer) -> AsyncIterator[Process]:
         yield self
 
+    def waiting(self) -> int:
+        """Bytes that wait for its engines, added up, but for those to whom something leaves in this very pass."""
+        hub = self.server._hub
+        return 0 if hub is None else sum(p.waiting for p in hub.sessions.all() if p not in hub.sessions.dirty)
+
     async def open(self) -> None:
         """Begins to serve."""
         await self.server.bind(endpoint(self.incarnation.container))

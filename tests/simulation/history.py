@@ -192,6 +192,7 @@ class History:
         applied: the faults, and when each began.
         jumps: when the clock was set forward, and how far.
         sums: samples of counters that have to add up: what, when, the two sides of the equation.
+        waiting: what waits in a container for its engines, in bytes: what, when, how much, and how much it says.
         leftovers: what was found after everything had been closed.
         stalled: requests that had not ended though the network had been well for long.
         totals: each worker's counters after it was closed.
@@ -207,6 +208,7 @@ class History:
     jumps: list[tuple[float, float]] = field(default_factory=list)
     closings: list[Closing] = field(default_factory=list)
     sums: list[tuple[str, float, int, int]] = field(default_factory=list)
+    waiting: list[tuple[str, float, int, int]] = field(default_factory=list)
     leftovers: list[str] = field(default_factory=list)
     stalled: list[Issue] = field(default_factory=list)
     totals: list[Statistics] = field(default_factory=list)

@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mpzmq import Executed
+from mpzmq import Executed, Limits
 from mpzmq.events import LinkBusy, LinkClosed, LinkDown, LinkFailed, LinkRetry, LinkUp, StatusChanged
 
 from .schedule import LONGEST_NAP, STREAMED
@@ -21,6 +21,9 @@ __all__ = ["INVARIANTS", "Violation", "violations"]
 
 TOLERANCE = 0.05
 """Seconds by which an end may be late: deadlines are swept together, and a pass of the loop takes no virtual time."""
+
+LARGEST = 7200
+"""Bytes of the largest reply: one alone may be larger than all that may wait."""
 
 OWN_WORDS = {"refuses"}
 """Functions whose NO is the handler's own word."""
@@ -119,7 +122,7 @@ def answers_at_once_when_nothing_can_come(case: Case) -> Iterator[str]:
         if issue.outcome == "NotConnected" and not issue.attempt.wait and issue.ended is not None:
             waited = issue.ended - issue.at - case.history.late_by(issue.at, issue.ended)
             # It may have been in the outbox of a link that was up; then it hears with the loss.
-            if waited > TOLERANCE and not case.schedule.faults:
+            if waited > TOLERANCE and not case.schedule.faults and not _may_be_given_up(case):
                 yield f"{issue} waited {waited:.3f} s for a link though it must not"
 
 
@@ -168,6 +171,15 @@ def counters_agree_with_handlers(case: Case) -> Iterator[str]:
         # What nobody waits for any more may have been counted as cancelled.
         if not returned - seen.cancelled - seen.failed <= seen.replied <= returned:
             yield f"c{place[0]}.{place[1]} saw {returned} handlers return, and counts {seen}"
+
+
+def no_more_waits_than_may(case: Case) -> Iterator[str]:
+    most = case.schedule.container_limits.total_bytes
+    for what, at, waiting, told in case.history.waiting:
+        if waiting > most + LARGEST:
+            yield f"{what}: {waiting} bytes wait for engines at {at:.3f}, and {most} may"
+        if told < waiting - 3 * LARGEST:  # items of streams are counted when something may leave
+            yield f"{what}: {waiting} bytes wait for engines at {at:.3f}, and it says {told}"
 
 
 # At most once
@@ -414,7 +426,8 @@ def handlers_end_by_the_deadline(case: Case) -> Iterator[str]:
 
 def handlers_end_with_their_callers(case: Case) -> Iterator[str]:
     """Where nothing goes wrong, CANCEL and GOODBYE arrive."""
-    if case.schedule.kinds - {"disconnect", "close-worker"} or case.schedule.capacity < len(case.schedule.asks):
+    may_fail = case.schedule.kinds - {"disconnect", "close-worker"} or _may_be_given_up(case)
+    if may_fail or case.schedule.capacity < len(case.schedule.asks):
         return  # GOODBYE is best effort: a socket that is full does not take it
     for number, starts in case.starts.items():
         issues = case.issues[number]
@@ -546,7 +559,7 @@ def a_killed_container_is_missed(case: Case) -> Iterator[str]:
 
 
 def busy_is_not_down(case: Case) -> Iterator[str]:
-    if case.schedule.kinds - TIMELY_FAULTS:
+    if case.schedule.kinds - TIMELY_FAULTS or _may_be_given_up(case):
         return
     for heard in case.history.heard:
         if isinstance(heard.event, LinkDown) and heard.at < case.history.calm_at:
@@ -581,6 +594,11 @@ def _is_patient(case: Case) -> bool:
     return policy.enabled and policy.max_attempts is None
 
 
+def _may_be_given_up(case: Case) -> bool:
+    """Whether a container may give up the connection for which the most waits."""
+    return case.schedule.container_limits.total_bytes < Limits().total_bytes
+
+
 def _ended_badly(case: Case) -> Iterator[Issue]:
     """First attempts that would have waited, and ended with their connection or container."""
     for issue in case.history.issues:
@@ -612,7 +630,7 @@ def a_lost_container_loses_nothing_idempotent(case: Case) -> Iterator[str]:
 
 def a_drain_loses_nothing(case: Case) -> Iterator[str]:
     """Where nothing else goes wrong, what was accepted finishes, and what was not is carried to the successor."""
-    if case.schedule.kinds - {"drain"} or not _is_patient(case):
+    if case.schedule.kinds - {"drain"} or not _is_patient(case) or _may_be_given_up(case):
         return
     drains = [i.drain_timeout for i in case.history.incarnations if i.drain_timeout is not None]
     if any(timeout < LONGEST_NAP + 1 for timeout in drains):
@@ -650,6 +668,7 @@ INVARIANTS: list[Callable[[Case], Iterator[str]]] = [
     counters_add_up,
     counters_agree_with_callers,
     counters_agree_with_handlers,
+    no_more_waits_than_may,
     runs_at_most_once_an_instance,
     runs_once_if_not_idempotent,
     runs_what_was_asked,

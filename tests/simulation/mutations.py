@@ -71,6 +71,20 @@ MUTATIONS = [
         "a lost connection loses nothing",
     ),
     Mutation(
+        "what waits for all engines of a container has no bound",
+        "protocol/session/backlog.py",
+        "        return self.bytes > self._look_at\n",
+        "        return False\n",
+        "memory is bounded",
+    ),
+    Mutation(
+        "an upload is asked for again, since its items found no session",
+        "protocol/requester/tracker.py",
+        "elif code == Code.NO_SESSION and entry.outflow is not None and entry.outflow.has_credit:",
+        "elif False:",
+        "what has run does not run again",
+    ),
+    Mutation(
         "what has ended may still leave",
         "protocol/requester/tracker.py",
         "            self.outbox.remove(entry.tag)\n            self.outflows.close",

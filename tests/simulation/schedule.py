@@ -184,7 +184,7 @@ def make_schedule(seed: int) -> Schedule:
             connect_timeout=pick((0.2, 1.0, 3.0)),
         ),
         engine_limits=_limits(chance),
-        container_limits=_limits(chance),
+        container_limits=dataclasses.replace(_limits(chance), total_bytes=_total_bytes(seed)),
         latency=latency,
         jitter=pick((0.0, 0.0, latency, 0.05)),
         capacity=pick((1000, 1000, 3, 20)),
@@ -195,6 +195,11 @@ def make_schedule(seed: int) -> Schedule:
         # Of a chance of its own: the other half of the seeds are what they were before there were parts.
         part_bytes=random.Random(f"{seed} parts").choice((None, None, 300, 1000)),
     )
+
+
+def _total_bytes(seed: int) -> int:
+    """Of a chance of its own, as the parts: three quarters of the seeds have no use for the bound."""
+    return 9000 if random.Random(f"{seed} total").random() < 0.25 else Limits().total_bytes
 
 
 def _limits(chance: random.Random) -> Limits:

@@ -92,6 +92,7 @@ class World:
                 ends = seen.replied + seen.failed + seen.refused + seen.cancelled + seen.in_flight
                 what = f"c{process.incarnation.container}.{process.incarnation.number} received"
                 self.history.sums.append((what, self._loop.time(), seen.received, ends))
+                self.history.waiting.append((what, self._loop.time(), process.waiting(), seen.waiting_bytes))
 
     async def _heal(self) -> None:
         for timer in self._ends:

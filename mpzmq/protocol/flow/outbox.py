@@ -122,6 +122,11 @@ class Outbox:
     def __bool__(self) -> bool:
         return bool(self._items or self._control)
 
+    @property
+    def waiting(self) -> int:
+        """Bytes of all items that wait, and of those of the one under way that has not left."""
+        return self.bytes + self.large_bytes + self.parts.remaining
+
     def __contains__(self, tag: bytes) -> bool:
         return tag in self._items
 

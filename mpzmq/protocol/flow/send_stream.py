@@ -116,6 +116,11 @@ class Outflow:
         return self.received + len(self._kept) - self.sent
 
     @property
+    def kept_items(self) -> int:
+        """Items that are kept."""
+        return len(self._kept)
+
+    @property
     def is_received(self) -> bool:
         """Whether the other side has everything, and knows that nothing follows."""
         return self._end_received

@@ -46,11 +46,13 @@ class Outflows:
 
     Attributes:
         crowd: what they share.
+        credit_at_first: items and bytes of one stream that may leave before its first CREDIT.
     """
 
     def __init__(self, limits: Limits, bells: list[Any], outbox: Outbox, *, in_turn: bool) -> None:
         self._in_turn = in_turn
         self.crowd = Crowd(limits)
+        self.credit_at_first = 0, 0
         self._batch_records = limits.batch_records
         self._batch_bytes = BATCH_BYTES
         self._most_items = limits.items
@@ -78,6 +80,19 @@ class Outflows:
         self._batch_records = min(batch_records, limits.get("batch_records", 1))
         self._batch_bytes = min(BATCH_BYTES, limits.get("message_bytes", BATCH_BYTES))
         self._most_items = limits.get("items", self._most_items)
+        self.credit_at_first = limits.get("stream_items", 0), limits.get("stream_bytes", 0)
+
+    @property
+    def kept_items(self) -> int:
+        """How many items all streams keep."""
+        return sum(flow.kept_items for flow in self._flows.values())
+
+    def close_heavy(self) -> list[bytes]:
+        """Closes the streams that keep as much as the average, or more; returns their tags."""
+        heavy = [tag for tag, flow in self._flows.items() if flow.cost and flow.cost * len(self) >= self.crowd.cost]
+        for tag in heavy:
+            self.close(tag)
+        return heavy
 
     def open(self, tag: bytes, flow: Outflow) -> None:
         """A stream more."""

@@ -72,7 +72,6 @@ class Peer:
         outflows: the streams of results that it gets.
         inflows: the streams of data that come from it.
         overdraft: which of them holds an item beyond its credit.
-        stream_limits: items and bytes of one stream that may leave before its first CREDIT.
         heard_at: when it was last heard.
         stalled_since: when its connection took no message for the first time since it took one; None: it takes them.
         most_calls: so many calls of the container's handlers it takes at once; 0: it knows no calls.
@@ -96,7 +95,6 @@ class Peer:
         self._bells = bells
         self.inflows: dict[bytes, Inflow] = {}
         self.overdraft = Overdraft()
-        self.stream_limits = 0, 0
         self._stream_bytes = 0  # that the inflows may hold
         self.caller: Caller | None = None
         self.calls: Carrier | None = None
@@ -105,6 +103,7 @@ class Peer:
         self.message_bytes = limits.message_bytes
         self._interval = self.heard_at = self._pinged_at = 0.0
         self._unanswered = 0
+        self._counted = 0  # of what waits, when it was counted last
         self._given = self._read = 0  # bytes on this connection: sent, and known to be read
         # In order: each MARK that was not echoed yet, what had been sent before it, and messages and bytes read.
         self._marks: dict[int, tuple[int, int, int]] = {}
@@ -137,7 +136,6 @@ class Peer:
         self.outbox.accept(limits, self._limits.batch_records)
         self.outbox.clear_control()
         self.outflows.accept(limits, self._limits.batch_records)
-        self.stream_limits = limits.get("stream_items", 0), limits.get("stream_bytes", 0)
         self._break_streams()
         self.assembler.restart()
         self._reads = ReadCounter(self._limits.window, self._limits.queued_bytes)
@@ -211,7 +209,30 @@ class Peer:
     def is_deaf(self, since: float) -> bool:
         """Whether too much waits, and the connection has taken nothing since a time. A slow engine is no deaf one."""
         stalled = self.stalled_since is not None and self.stalled_since <= since
-        return stalled and self._waiting + self.outbox.parts.remaining > self._limits.queued_bytes
+        return stalled and self.outbox.waiting > self._limits.queued_bytes
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that wait for the engine: replies, calls, and items of streams."""
+        calls = 0 if self.caller is None else self.caller.ledger.outbox.bytes
+        return self.outbox.waiting + self.outflows.crowd.cost + calls
+
+    @property
+    def waits_for_much(self) -> bool:
+        """Whether that is more than one thing, which may be of any size."""
+        calls = 0 if self.caller is None else len(self.caller.ledger.outbox)
+        return len(self.outbox) + self.outflows.kept_items + calls > 1
+
+    @property
+    def uncounted(self) -> int:
+        """How many bytes more wait for the engine than when :meth:`growth` was asked last."""
+        return self.waiting - self._counted
+
+    def growth(self) -> int:
+        """The same, and counts them."""
+        growth = self.uncounted
+        self._counted += growth
+        return growth
 
     @property
     def _waiting(self) -> int:

@@ -277,7 +277,7 @@ class Sessions:
     def detach(self, peer: Peer, why: str, now: float) -> None:
         """An engine has no connection any more."""
         peer.detach()
-        self.dirty.pop(peer, None)
+        self.dirty[peer] = None  # nothing leaves for it, and less waits
         self.presence.lost(peer, why, now)
 
     def _cut(self, route: bytes, why: str, now: float) -> None:
@@ -289,15 +289,15 @@ class Sessions:
             self.detach(peer, f"its connection was cut: {why}", now)
             self._leave_routes(peer, [route])
 
-    def give_up(self, peer: Peer, now: float) -> None:
-        """An engine does not read its replies: it loses them, and its connection, but not what it has asked.
+    def give_up(self, peer: Peer, why: str, now: float) -> None:
+        """An engine does not read what it is sent: it loses it, and its connection, but not what it has asked.
 
         Whatever it sends next is answered with NO_SESSION. It dials again, and asks again: nothing runs twice. But it
         may have nothing to send, and wait for a PONG that was lost with the replies: so it is told in any case.
         """
-        error = self.error_record(Code.NO_SESSION, Executed.NO, "the engine did not read its replies")
+        error = self.error_record(Code.NO_SESSION, Executed.NO, f"the engine {why}")
         self.given_up[peer.route] = [LINK_TAG, self.encoder.pack(error)]
-        self.detach(peer, "its connection was given up: it did not read its replies", now)
+        self.detach(peer, f"its connection was given up: it {why}", now)
         peer.replies.bury_all()
         self._leave_routes(peer, peer.routes)
 

@@ -558,7 +558,7 @@ def test_a_session_that_is_given_up() -> None:
     peer = container.greet(b"r2", 2)
     assert peer is not None
     peer.replies.keep(Reply(tag(7), b"body", (), 7, None))
-    container.sessions.give_up(peer, container.now)
+    container.sessions.give_up(peer, "did not read", container.now)
     assert peer.state is PeerState.DETACHED and container.replies() == {}
     assert not peer.replies.entries and list(peer.replies.stones) == [tag(7)]
     for route in (b"r1", b"r2"):

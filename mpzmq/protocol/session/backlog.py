@@ -1,0 +1,61 @@
+"""What waits inside a container for all of its engines together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .session import Peer
+    from .table import Sessions
+
+__all__ = ["Backlog"]
+
+SLACK = 8
+"""Where more waits than may, so much of the bound is made free at once, and not a little with each reply."""
+
+
+class Backlog:
+    """Bytes that wait for engines: of each they are counted anew when something has left for it, or could not.
+
+    So a container with many engines never adds them all up but where the bound seems to be reached: what became of an
+    engine's bytes elsewhere, with its connection or its session, is only seen then.
+
+    Args:
+        sessions: the engines.
+        most: how many bytes may wait.
+
+    Attributes:
+        bytes: how many wait, or more.
+    """
+
+    def __init__(self, sessions: Sessions, most: int) -> None:
+        self.bytes = 0
+        self._sessions = sessions
+        self._most = most
+        self._look_at = most  # for who holds most
+
+    def count(self, peer: Peer) -> None:
+        """What waits for an engine may have changed."""
+        self.bytes += peer.growth()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether more waits than may, and somebody is to be found who loses it."""
+        return self.bytes > self._look_at
+
+    def heaviest(self) -> list[Peer]:
+        """Those for whom the most waits, and without whom there is room again; one large thing alone is no reason."""
+        peers = self._sessions.all()
+        for peer in peers:
+            peer.growth()
+        self.bytes = sum(peer.waiting for peer in peers)
+        left, chosen = self.bytes, []
+        if left > self._most:
+            peers = [peer for peer in peers if peer.waits_for_much]
+            for peer in sorted(peers, key=lambda peer: -peer.waiting):
+                if left <= self._most - self._most // SLACK:
+                    break
+                chosen.append(peer)
+                left -= peer.waiting
+        self._look_at = max(self._most, left + self._most // SLACK)
+        return chosen
