@@ -9,7 +9,7 @@ from mpzmq.testing import plugin
 from tests.support.guards import gc_prepared, resource_guard, task_guard, task_watch
 from tests.support.raw import lied, raw
 from tests.support.scene import scene
-from tests.support.waiting import at_most
+from tests.support.waiting import scaled
 
 __all__ = ["gc_prepared", "lied", "raw", "resource_guard", "scene", "task_guard", "task_watch"]
 
@@ -22,6 +22,6 @@ settings.load_profile("any machine")
 def pytest_configure(config: pytest.Config) -> None:
     """Gives slow machines their time, and loads our own plugin where mpzmq is only on the path, not installed."""
     if config.option.timeout is None:  # in a worker of xdist it is what the process that started it has made of it
-        config.option.timeout = at_most(float(config.getini("timeout")))
+        config.option.timeout = scaled(float(config.getini("timeout")))
     if not config.pluginmanager.has_plugin("mpzmq"):
         config.pluginmanager.register(plugin, "mpzmq")

@@ -17,7 +17,7 @@ from mpzmq import blocking, keys, testing
 from mpzmq.cli import output
 from mpzmq.cli.commands import mpzmq as command
 from tests.support.commands import called
-from tests.support.waiting import at_most
+from tests.support.waiting import scaled
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -48,7 +48,7 @@ def test_it_builds_without_warnings(tmp_path: Path) -> None:
         [sys.executable, "-m", "sphinx", "-q", "-W", "-n", "--keep-going", "-b", "html", str(DOCS), str(tmp_path)],
         capture_output=True,
         text=True,
-        timeout=at_most(55),
+        timeout=scaled(55),
         check=False,
     )
     assert (result.returncode, result.stderr) == (0, "")

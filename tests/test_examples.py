@@ -22,8 +22,9 @@ import pytest
 
 from mpzmq import ComputerEngineWorker, keys
 from mpzmq.testing import ContainerProcess
+from tests.support.commands import default_signals
 from tests.support.pytests import LEAN
-from tests.support.waiting import at_most
+from tests.support.waiting import scaled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
-SECONDS = at_most(50.0)
+SECONDS = scaled(50.0)
 
 
 def command(name: str, *args: str) -> list[str]:
@@ -65,7 +66,12 @@ def run_code(script: str) -> subprocess.CompletedProcess[str]:
 def started(name: str, *args: str) -> Iterator[subprocess.Popen[str]]:
     """An example that goes on by itself; killed at the end if it still runs."""
     with subprocess.Popen(
-        command(name, *args), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
+        command(name, *args),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+        preexec_fn=default_signals,
     ) as process:
         try:
             yield process
@@ -188,7 +194,8 @@ def test_reconnect_finds_a_lie() -> None:
     script = (
         "import sys; sys.argv[1:] = ['--kills', '1'];"
         "import reconnect, mpzmq;"
-        "mpzmq.ConnectionLost.executed = property(lambda error: mpzmq.Executed.NO, lambda error, truth: None);"
+        "lie = property(lambda error: mpzmq.Executed.NO, lambda error, truth: None);"
+        "mpzmq.ConnectionLost.executed = mpzmq.RequestTimeout.executed = lie;"
         "sys.exit(reconnect.main())"
     )
     result = run_code(script)

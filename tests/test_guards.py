@@ -14,7 +14,7 @@ import zmq
 from tests.support import guards
 from tests.support.guards import Snapshot
 from tests.support.pytests import LEAN
-from tests.support.waiting import at_most
+from tests.support.waiting import scaled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -141,7 +141,7 @@ def run(pytester: pytest.Pytester, source: str) -> pytest.RunResult:
     pytester.makeconftest(inspect.getsource(guards).replace("GRACE = 2.0", "GRACE = 0.5"))
     pytester.makepyfile(source)
     # A process of its own, because what leaks there should not be open here.
-    return pytester.runpytest_subprocess(*LEAN, "-rA", timeout=at_most(50))
+    return pytester.runpytest_subprocess(*LEAN, "-rA", timeout=scaled(50))
 
 
 def test_each_leak_fails_its_own_test_and_is_named(pytester: pytest.Pytester) -> None:

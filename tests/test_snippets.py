@@ -38,7 +38,7 @@ import pytest
 
 from tests.support.ports import free_port
 from tests.support.pytests import LEAN
-from tests.support.waiting import at_most
+from tests.support.waiting import scaled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +51,7 @@ UNEXPECTED = re.compile(r"(?<! raised\n)Traceback")
 COMMENT = re.compile(r"<!--\s*test:\s*(server|client|pytest|file|skip)\b\s*(.*?)\s*-->")
 # argparse before Python 3.13: "-c COUNT, --count COUNT", and "-c, --count COUNT" since.
 REPEATED = re.compile(r"(-\w) (\w+), (--\w+) \2")
-SECONDS = at_most(30.0)
+SECONDS = scaled(30.0)
 # A reader's pytest has no settings; pytest-asyncio wants to be told this one.
 QUIET = [*LEAN, "-o", "asyncio_default_fixture_loop_scope=function", "-p", "no:cacheprovider"]
 

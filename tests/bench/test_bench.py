@@ -24,7 +24,7 @@ from bench.processes import PeerFailed, Server, run_client
 from bench.report import row_lines, target_lines, targets
 from bench.scenarios import ROWS, SCENARIOS, STREAMS, TARGETS, Scenario
 from bench.transfer import Transfer, compare_transfer, transfer_lines, transfer_targets
-from tests.support.waiting import at_most
+from tests.support.waiting import scaled
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -36,7 +36,7 @@ TINY = ["--rounds", "1", "--seconds", "0.1"]
 def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Runs the command as a user does."""
     command = [sys.executable, "-m", "bench", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=at_most(120), check=False)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=scaled(120), check=False)
 
 
 def called(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:

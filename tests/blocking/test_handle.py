@@ -38,9 +38,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 from tests.support import ROOT
-from tests.support.waiting import at_most
+from tests.support.waiting import scaled
 
-SECONDS = at_most(20.0)
+SECONDS = scaled(20.0)
 
 SERVER = """
 import asyncio

@@ -13,22 +13,22 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from mpzmq import ComputerEngineWorker, ConnectionLost, HeartbeatPolicy, LinkDown, ReconnectPolicy
-from tests.support.waiting import at_most
+from tests.support.waiting import scaled
 
 from .descriptors import no_more_descriptors, only_so_many_more
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-RECONNECT = ReconnectPolicy(interval=0.05, connect_timeout=1.0)
-SECONDS = at_most(5.0)
+RECONNECT = ReconnectPolicy(interval=0.05, connect_timeout=scaled(1.0))
+SECONDS = scaled(5.0)
 
 
 async def refused(worker: ComputerEngineWorker, address: str, starved: AbstractContextManager[None]) -> dict[str, Any]:
     """What connect() raises without descriptors."""
     with starved:
         try:
-            await worker.connect(uuid4(), address, timeout=2.0)
+            await worker.connect(uuid4(), address, timeout=SECONDS)
         except Exception as error:
             return {"error": str(error), "bases": [base.__name__ for base in type(error).__mro__]}
     return {"error": "none", "bases": []}
@@ -64,11 +64,11 @@ async def redial(address: str) -> dict[str, Any]:
     """A link that wants a fresh socket while there is none redials when there is one again."""
     unhandled: list[str] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: unhandled.append(str(context)))
-    heartbeat = HeartbeatPolicy(interval=0.2, down_after=0.6, stuck_after=0.7)
+    heartbeat = HeartbeatPolicy(interval=scaled(0.2), down_after=scaled(0.6), stuck_after=scaled(0.7))
     async with ComputerEngineWorker(reconnect=RECONNECT, heartbeat=heartbeat) as worker:
         container = await worker.connect(uuid4(), address)
         events = worker.service().events()
-        blocked = asyncio.create_task(container.call("block", 1.5, timeout=SECONDS))
+        blocked = asyncio.create_task(container.call("block", scaled(1.5), timeout=SECONDS))
         await asyncio.sleep(0.1)
         with no_more_descriptors():
             async with asyncio.timeout(SECONDS):

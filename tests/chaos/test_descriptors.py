@@ -11,8 +11,9 @@ from uuid import uuid4
 
 import pytest
 
-from mpzmq import ComputerEngineWorker, ConnectError, HeartbeatPolicy, LinkDown, ReconnectPolicy
-from tests.support.waiting import at_most
+from mpzmq import ComputerEngineWorker, ConnectError, LinkDown, ReconnectPolicy
+from tests.support.scene import QUICK
+from tests.support.waiting import scaled
 
 from .engine import Job
 from .history import described
@@ -22,14 +23,13 @@ from .stage import Stage
 if TYPE_CHECKING:
     from pathlib import Path
 
-HEARTBEAT = HeartbeatPolicy(interval=0.3, down_after=0.9)
-RECONNECT = ReconnectPolicy(interval=0.05, connect_timeout=0.5)
-SECONDS = at_most(20.0)
+REDIAL = ReconnectPolicy(interval=0.05, connect_timeout=scaled(0.5))
+SECONDS = scaled(20.0)
 
 
 async def starved(tmp_path: Path, what: str) -> dict[str, Any]:
     """What became of an engine."""
-    async with Stage(tmp_path, HEARTBEAT, RECONNECT) as stage:
+    async with Stage(tmp_path, QUICK, REDIAL) as stage:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "tests.chaos.starved_engine", what, stage.process.endpoint),
             cwd=ROOT,
@@ -67,10 +67,10 @@ async def test_a_redial_that_gets_no_descriptor_is_not_the_last(tmp_path: Path) 
 
 
 async def test_a_container_without_descriptors_serves_who_is_there_and_recovers(tmp_path: Path) -> None:
-    async with Stage(tmp_path, HEARTBEAT, RECONNECT) as stage:
+    async with Stage(tmp_path, QUICK, REDIAL) as stage:
         starving = stage.ask(Job("without_descriptors", (2.0,)))
         assert (await stage.ask("the last one before")).outcome == "replied"
-        async with ComputerEngineWorker(reconnect=RECONNECT, heartbeat=HEARTBEAT) as other:
+        async with ComputerEngineWorker(reconnect=REDIAL, heartbeat=QUICK) as other:
             with pytest.raises(ConnectError):
                 await other.connect(uuid4(), stage.process.endpoint, timeout=0.5)
             waiting = await other.connect(uuid4(), stage.process.endpoint, wait=False)

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 from mpzmq import ComputerEngineWorker, ContainerServer, ReconnectPolicy, RequestContext, RequestError
 from mpzmq.testing import Proxy
-from tests.support.waiting import at_most
+from tests.support.waiting import scaled
 
 from .faults import SIDES
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # As quick as is allowed: nearly every one of the exchanges below takes a redial.
 REDIAL = ReconnectPolicy(interval=0.01, connect_timeout=2.0)
 LANES = 16
-SECONDS = at_most(10.0)
+SECONDS = scaled(10.0)
 
 
 class Lane:

@@ -25,7 +25,6 @@ from mpzmq import (
     LinkDown,
     LinkState,
     NotConnected,
-    ReconnectPolicy,
     RequestError,
     RequestTimeout,
 )
@@ -33,7 +32,8 @@ from mpzmq.protocol import wire
 from mpzmq.protocol.wire.encoder import Encoder
 from mpzmq.protocol.wire.kinds import Code, Kind, Op
 from mpzmq.testing import Proxy
-from tests.support.waiting import at_most
+from tests.support.scene import QUICK, REDIAL
+from tests.support.waiting import scaled
 
 from .engine import Job
 from .faults import SIDES
@@ -46,10 +46,8 @@ if TYPE_CHECKING:
 
     from mpzmq.testing.proxy import Side
 
-HEARTBEAT = HeartbeatPolicy(interval=0.3, down_after=0.9)
-RECONNECT = ReconnectPolicy(interval=0.05, connect_timeout=1.0)
-IN_TIME = HEARTBEAT.down_after + HEARTBEAT.interval + 1.0
-SECONDS = at_most(15.0)
+IN_TIME = QUICK.down_after + QUICK.interval + scaled(1.0)
+SECONDS = scaled(15.0)
 LINK_TAG = bytes(16)
 
 
@@ -61,7 +59,7 @@ async def until(condition: Any) -> None:
 
 @pytest.mark.parametrize("keep", SIDES)
 async def test_one_side_does_not_know_of_a_loss(tmp_path: Path, keep: Side) -> None:
-    async with Stage(tmp_path, HEARTBEAT, RECONNECT) as stage:
+    async with Stage(tmp_path, QUICK, REDIAL) as stage:
         sent = [stage.ask(Job("slow", (0.5, number), number)) for number in range(10)]
         assert (await stage.ask("here")).outcome == "replied"
         began = time.monotonic()
@@ -74,13 +72,13 @@ async def test_one_side_does_not_know_of_a_loss(tmp_path: Path, keep: Side) -> N
 
 
 async def test_frozen_for_a_moment(tmp_path: Path) -> None:
-    async with Stage(tmp_path, HEARTBEAT, RECONNECT) as stage:
+    async with Stage(tmp_path, QUICK, REDIAL) as stage:
         sent = [stage.ask(Job("slow", (0.2, number), number)) for number in range(5)]
         assert (await stage.ask("here")).outcome == "replied"
         began = time.monotonic()
         stage.process.send_signal(signal.SIGSTOP)
         sent += [stage.ask("meanwhile") for _ in range(5)]
-        await asyncio.sleep(0.6 * HEARTBEAT.down_after)
+        await asyncio.sleep(0.6 * QUICK.down_after)
         stage.process.send_signal(signal.SIGCONT)
         for task in sent:
             assert (await asyncio.wait_for(task, SECONDS)).outcome == "replied"
@@ -90,7 +88,7 @@ async def test_frozen_for_a_moment(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("how", ["delay", "rate"])
 async def test_a_slow_network_is_no_dead_one(tmp_path: Path, how: str) -> None:
-    async with Stage(tmp_path, HEARTBEAT, RECONNECT) as stage:
+    async with Stage(tmp_path, QUICK, REDIAL) as stage:
         began = time.monotonic()
         if how == "delay":
             stage.proxy.delay = 0.2
@@ -108,7 +106,7 @@ async def test_a_flipped_byte_harms_nobody_else() -> None:
     server = ContainerServer()
     server.on_invoke(lambda data: data)
     ended: list[str] = []
-    async with server, ComputerEngineWorker(reconnect=RECONNECT, heartbeat=HEARTBEAT) as worker:
+    async with server, ComputerEngineWorker(reconnect=REDIAL, heartbeat=QUICK) as worker:
         endpoint = await server.bind("tcp://127.0.0.1:0")
         healthy = await worker.connect(uuid4(), endpoint)
 
@@ -118,11 +116,11 @@ async def test_a_flipped_byte_harms_nobody_else() -> None:
                 container = await worker.connect(uuid4(), proxy.endpoint, wait=False)
                 began = time.monotonic()
                 try:
-                    await container.request("some text to be flipped", timeout=2.0)
+                    await container.request("some text to be flipped", timeout=scaled(2.0))
                     ended.append("replied")
                 except RequestError as error:
                     ended.append(type(error).__name__)
-                assert time.monotonic() - began < 3.0
+                assert time.monotonic() - began < scaled(3.0)
                 await container.disconnect()
 
         places = [(side, after) for side in SIDES for after in range(0, 400, 7)]
@@ -130,14 +128,14 @@ async def test_a_flipped_byte_harms_nobody_else() -> None:
             for side, after in places:
                 tasks.create_task(flipped(side, after))
             while len(ended) < len(places):
-                assert await healthy.request("x", timeout=2.0) == "x"
+                assert await healthy.request("x", timeout=scaled(2.0)) == "x"
         assert server.statistics().in_flight == 0
     assert len(ended) == len(places)
 
 
 async def test_an_engine_that_does_not_read_loses_its_connection_and_nobody_else() -> None:
     limits = Limits(queued_bytes=1 << 20, reply_bytes=50_000)
-    server = ContainerServer(limits=limits, heartbeat=HeartbeatPolicy(interval=0.3, down_after=1))
+    server = ContainerServer(limits=limits, heartbeat=HeartbeatPolicy(interval=scaled(0.3), down_after=scaled(1.0)))
     server.on_invoke(lambda size: bytes(size))
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     deaf, back = context.socket(zmq.DEALER), context.socket(zmq.DEALER)
@@ -187,7 +185,7 @@ async def test_an_engine_that_does_not_read_loses_its_connection_and_nobody_else
 
 
 async def test_a_drain_without_a_successor() -> None:
-    async with ComputerEngineWorker(reconnect=RECONNECT, heartbeat=HEARTBEAT) as worker:
+    async with ComputerEngineWorker(reconnect=REDIAL, heartbeat=QUICK) as worker:
         server = ContainerServer()
         server.on_invoke(lambda data: data)
         container = await worker.connect(uuid4(), await server.bind("tcp://127.0.0.1:0"))
@@ -195,7 +193,7 @@ async def test_a_drain_without_a_successor() -> None:
         await server.close()
         await until(lambda: container.state is LinkState.DOWN)
         with pytest.raises(RequestTimeout) as late:
-            await container.request("x", timeout=0.3)
+            await container.request("x", timeout=scaled(0.3))
         with pytest.raises(NotConnected) as away:
             await container.request("x", wait=False)
         assert late.value.executed is away.value.executed is Executed.NO
@@ -207,7 +205,7 @@ async def test_a_network_that_cannot_be_reached() -> None:
         began = time.monotonic()
         with pytest.raises(ConnectError, match="unreachable"):
             await worker.connect(remote_id, "224.0.0.1:3010")  # TCP goes to no group
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < scaled(1.0)
         assert worker.get_engine(remote_id) is None
 
 

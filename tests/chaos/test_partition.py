@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mpzmq import HeartbeatPolicy, ReconnectPolicy
+from tests.support.waiting import scaled
 
 from .history import described
 from .netns import why_not
@@ -14,13 +15,13 @@ REASON = why_not()
 pytestmark = pytest.mark.skipif(REASON is not None, reason=str(REASON))
 
 # The default policies, scaled down: ``python -m tests.chaos --partition 30`` is the same with the defaults.
-HEARTBEAT = HeartbeatPolicy(interval=0.5, down_after=1.2)
-RECONNECT = ReconnectPolicy(interval=0.1, connect_timeout=1.0)
+HEARTBEAT = HeartbeatPolicy(interval=scaled(0.5), down_after=scaled(1.2))
+RECONNECT = ReconnectPolicy(interval=0.1, connect_timeout=scaled(1.0))
 SHORT = 0.45
 """Seconds. TCP sends again after 0.2, 0.6 and 1.4 s: what was lost first has to come through before down_after."""
 
 LONG = 2.0 * HEARTBEAT.down_after
-A_BUSY_MACHINE = 1.0
+A_BUSY_MACHINE = scaled(1.0)
 
 
 @pytest.mark.parametrize("way", WAYS)

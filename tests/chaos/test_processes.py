@@ -8,9 +8,10 @@ import socket
 import time
 from typing import TYPE_CHECKING, Any
 
-from mpzmq import HeartbeatPolicy, LinkBusy, LinkDown, LinkUp, ReconnectPolicy
+from mpzmq import LinkBusy, LinkDown, LinkUp, ReconnectPolicy
 from mpzmq.testing import ServedProcess
-from tests.support.waiting import at_most
+from tests.support.scene import QUICK, REDIAL
+from tests.support.waiting import scaled
 
 from .engine import Job
 from .history import described
@@ -25,12 +26,10 @@ if TYPE_CHECKING:
 
     from .history import Request
 
-HEARTBEAT = HeartbeatPolicy(interval=0.3, down_after=0.9)
-RECONNECT = ReconnectPolicy(interval=0.05, connect_timeout=1.0)
-IN_TIME = HEARTBEAT.down_after + HEARTBEAT.interval + 1.0
+IN_TIME = QUICK.down_after + QUICK.interval + scaled(1.0)
 """Promise 5, with a second for a machine that has other things to do."""
 
-SECONDS = at_most(15.0)
+SECONDS = scaled(15.0)
 MEBIBYTE = 1 << 20
 
 
@@ -48,7 +47,7 @@ async def started(stage: Stage) -> None:
 
 
 async def test_kill_and_restart(tmp_path: Path) -> None:
-    async with Stage(tmp_path, HEARTBEAT, RECONNECT) as stage:
+    async with Stage(tmp_path, QUICK, REDIAL) as stage:
         first = stage.container.instance
         sent = [stage.ask(slow(20)) for _ in range(3)]
         endless = stage.ask(slow(20), timeout=None)
@@ -73,7 +72,7 @@ async def test_kill_and_restart(tmp_path: Path) -> None:
 
 
 async def test_killed_again_and_again(tmp_path: Path) -> None:
-    async with Stage(tmp_path, HEARTBEAT, RECONNECT) as stage:
+    async with Stage(tmp_path, QUICK, REDIAL) as stage:
         for _ in range(4):
             tasks = [stage.ask(slow(0.05 * number), idempotent=number % 2 == 0) for number in range(10)]
             await asyncio.sleep(0.1)
@@ -87,8 +86,8 @@ async def test_killed_again_and_again(tmp_path: Path) -> None:
 
 
 async def test_killed_for_good(tmp_path: Path) -> None:
-    reconnect = ReconnectPolicy(interval=0.05, connect_timeout=1.0, max_attempts=3)
-    async with Stage(tmp_path, HEARTBEAT, reconnect) as stage:
+    reconnect = ReconnectPolicy(interval=0.05, connect_timeout=scaled(1.0), max_attempts=3)
+    async with Stage(tmp_path, QUICK, reconnect) as stage:
         sent = [stage.ask(slow(20), idempotent=idempotent, timeout=None) for idempotent in (False, True)]
         await started(stage)
         await stage.proxy.cut()
@@ -99,7 +98,7 @@ async def test_killed_for_good(tmp_path: Path) -> None:
 
 
 async def test_frozen(tmp_path: Path) -> None:
-    async with Stage(tmp_path, HEARTBEAT, RECONNECT) as stage:
+    async with Stage(tmp_path, QUICK, REDIAL) as stage:
         remote_id, instance = stage.container.remote_id, stage.container.instance
         sent = [stage.ask(slow(0.5), idempotent=number % 2 == 0) for number in range(6)]
         await started(stage)
@@ -116,7 +115,7 @@ async def test_frozen(tmp_path: Path) -> None:
 
 
 async def test_frozen_behind_64_mebibytes(tmp_path: Path) -> None:
-    async with Stage(tmp_path, HEARTBEAT, RECONNECT) as stage:
+    async with Stage(tmp_path, QUICK, REDIAL) as stage:
         began = time.monotonic()
         stage.process.send_signal(signal.SIGSTOP)
         size = 16 * MEBIBYTE - 1024
@@ -130,10 +129,10 @@ async def test_frozen_behind_64_mebibytes(tmp_path: Path) -> None:
 
 
 async def test_blocked_is_not_dead(tmp_path: Path) -> None:
-    async with Stage(tmp_path, HEARTBEAT, RECONNECT) as stage:
+    async with Stage(tmp_path, QUICK, REDIAL) as stage:
         remote_id = stage.container.remote_id
         began = time.monotonic()
-        blocked = stage.ask(Job("block", (3 * HEARTBEAT.down_after,)))
+        blocked = stage.ask(Job("block", (3 * QUICK.down_after,)))
         behind = [stage.ask(f"{number}") for number in range(5)]
         await stage.watch.wait_for(remote_id, LinkBusy, began, SECONDS)
         for task in (blocked, *behind):
@@ -143,7 +142,7 @@ async def test_blocked_is_not_dead(tmp_path: Path) -> None:
 
 
 async def test_drained_and_restarted(tmp_path: Path) -> None:
-    async with Stage(tmp_path, HEARTBEAT, RECONNECT) as stage:
+    async with Stage(tmp_path, QUICK, REDIAL) as stage:
         sent = [stage.ask(slow(0.4)) for _ in range(20)]
         await started(stage)
         stage.process.send_signal(signal.SIGTERM)
@@ -163,13 +162,13 @@ async def test_a_successor_at_another_address_of_the_name(tmp_path: Path, monkey
         return lookup(now if host == "container.test" else host, port, *args, **kwargs)
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
-    async with Stage(tmp_path, HEARTBEAT, RECONNECT, name="container.test") as stage:
+    async with Stage(tmp_path, QUICK, REDIAL, name="container.test") as stage:
         first = stage.container.instance
         sent = stage.ask(slow(0.5), idempotent=True)
         await started(stage)
         port = stage.process.endpoint.rpartition(":")[2]
         # The books of both are one.
-        process = container_process(tmp_path / "container", HEARTBEAT, endpoint=f"tcp://127.0.0.2:{port}")
+        process = container_process(tmp_path / "container", QUICK, endpoint=f"tcp://127.0.0.2:{port}")
         successor = ServedProcess(process)
         try:
             await asyncio.to_thread(process.start)

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.commands import environment
+from tests.support.commands import default_signals, environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-
-def _default_signals() -> None:
-    # A shell that starts pytest in the background makes it, and all its children, ignore SIGINT.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.fixture
@@ -39,7 +33,7 @@ def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
             env=environment(**changes),
             cwd=folder,
             start_new_session=True,
-            preexec_fn=_default_signals,
+            preexec_fn=default_signals,
         )
         processes.append(process)
         return process

@@ -110,7 +110,8 @@ def test_a_container_that_dies_and_comes_back(start: Start, desk: ContainerProce
     assert process.stderr is not None
     assert "seq=1 " in process.stdout.readline()
     desk.kill()
-    assert "NotConnected" in process.stderr.readline()
+    # One that was under way when it died may say something else.
+    assert any("NotConnected" in line for line in process.stderr)
     desk.restart()
     for line in process.stdout:
         if "RUNNING" in line and int(line.partition("seq=")[2].split()[0]) > 2:

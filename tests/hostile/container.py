@@ -12,6 +12,7 @@ from mpzmq import ContainerServer, HeartbeatPolicy, Limits, Security, current_re
 from mpzmq.keys import KeyPair
 from mpzmq.protocol.wire.kinds import STREAMED
 from tests.chaos.memory import resident_bytes
+from tests.support.waiting import scaled
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -30,7 +31,10 @@ SMALL = Limits(message_bytes=1 << 20, queued_bytes=1 << 20, in_flight=100, reply
 def build(limits: Limits, security: Security | None = None) -> ContainerServer:
     """A server that tells what it did, and what that cost."""
     server = ContainerServer(
-        name="target", heartbeat=HeartbeatPolicy(interval=0.5, down_after=2.0), limits=limits, security=security
+        name="target",
+        heartbeat=HeartbeatPolicy(interval=scaled(0.5), down_after=scaled(2.0)),
+        limits=limits,
+        security=security,
     )
     ran: list[UUID] = []
 

@@ -15,7 +15,7 @@ from mpzmq.protocol import wire
 from mpzmq.protocol.wire.encoder import Encoder
 from mpzmq.protocol.wire.kinds import Kind, Op
 from mpzmq.protocol.wire.records import LINK_TAG
-from tests.support.waiting import SECONDS, at_most
+from tests.support.waiting import SECONDS, scaled
 
 from .mutate import ENGINE, mutant
 from .oracle import may_run
@@ -91,7 +91,7 @@ class LyingEngine:
 
     async def until_read_by_tag(self) -> None:
         """The same for a connection in whatever state: a malformed request is answered in each of them."""
-        async with asyncio.timeout(at_most(60)):
+        async with asyncio.timeout(scaled(60)):
             while True:
                 self.drop_replies()
                 tag = uuid4().bytes

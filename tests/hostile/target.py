@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
 
 from mpzmq import ComputerEngineWorker, HeartbeatPolicy, LinkState, ReconnectPolicy
-from tests.support.waiting import at_most
+from tests.support.waiting import scaled
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -22,10 +22,10 @@ __all__ = ["ROOT", "Target", "address_of"]
 
 ROOT = Path(__file__).parents[2]
 MEBIBYTE = 1 << 20
-PATIENT = HeartbeatPolicy(interval=2.0, down_after=10.0)
+PATIENT = HeartbeatPolicy(interval=scaled(2.0), down_after=scaled(10.0))
 """The healthy client's: on a busy machine, slow is not dead."""
 
-TIMEOUT = at_most(20.0)
+TIMEOUT = scaled(20.0)
 """Seconds for one request of the healthy client: it is about whether, not about when."""
 
 
@@ -50,7 +50,7 @@ class Target:
         self.ran: list[bytes] = []
         self.latencies: list[float] = []
         self._worker = ComputerEngineWorker(
-            security=security, heartbeat=PATIENT, reconnect=ReconnectPolicy(enabled=False, connect_timeout=10.0)
+            security=security, heartbeat=PATIENT, reconnect=ReconnectPolicy(enabled=False, connect_timeout=scaled(10.0))
         )
         self._service = self._worker.service(timeout=TIMEOUT)
         self.client: ComputerEngineWriter

@@ -16,7 +16,7 @@ from mpzmq import ComputerEngineWorker, LinkDown, LinkState, MpzmqError, Reconne
 from mpzmq.protocol.wire.kinds import Kind
 from mpzmq.protocol.wire.records import LINK_TAG
 from tests.support.scene import adds_up
-from tests.support.waiting import at_most, soon
+from tests.support.waiting import scaled, soon
 
 from .router import LyingContainer, lying
 
@@ -118,7 +118,7 @@ async def test_a_container_that_sends_what_nobody_asked_for_is_left(scene: Scene
 
         task = asyncio.create_task(flood())
         try:
-            async with asyncio.timeout(at_most(20)):
+            async with asyncio.timeout(scaled(20)):
                 async for event in events:
                     if isinstance(event, LinkDown):
                         break

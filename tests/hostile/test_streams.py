@@ -13,7 +13,7 @@ from mpzmq.protocol.wire.kinds import Code, Goodbye, Kind, Op
 from mpzmq.protocol.wire.records import LINK_TAG
 from tests.support.raw import Liar
 from tests.support.scene import adds_up
-from tests.support.waiting import at_most, soon, until
+from tests.support.waiting import scaled, soon, until
 
 from .liar import LyingEngine, liars
 
@@ -39,7 +39,7 @@ async def gone(target: Target, *all_liars: LyingEngine) -> None:
     """They say GOODBYE, and what was at work for them ends; the next test finds nothing."""
     for liar in all_liars:
         await liar.say(LINK_TAG, [Kind.GOODBYE, Goodbye.CLOSED, "bye"])
-    async with asyncio.timeout(at_most(20)):
+    async with asyncio.timeout(scaled(20)):
         while (await target.facts())["streams"] > target.before["streams"]:
             pass
     await target.unharmed(grown=16)

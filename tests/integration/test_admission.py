@@ -37,7 +37,7 @@ from mpzmq.protocol.wire.kinds import Code, Kind, Op
 from mpzmq.testing import connected
 from tests.support import ROOT
 from tests.support.scene import QUICK, REDIAL, adds_up
-from tests.support.waiting import SECONDS, at_most, event_of, soon, until
+from tests.support.waiting import SECONDS, event_of, scaled, soon, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -900,7 +900,7 @@ def test_elsewhere_is_a_clear_error_and_never_an_abort(program: str) -> None:
         [sys.executable, "-c", PREPARED + program],
         capture_output=True,
         text=True,
-        timeout=at_most(30),
+        timeout=scaled(30),
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         check=False,

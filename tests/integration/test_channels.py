@@ -11,7 +11,7 @@ import pytest
 
 from mpzmq import ConnectionClosed, ConnectionLost, Executed, Limits, LinkState, RemoteError, RequestTimeout
 from tests.support.streams import Stage, all_of, read_into
-from tests.support.waiting import soon, until
+from tests.support.waiting import scaled, soon, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -242,7 +242,7 @@ async def test_idle_timeout_is_told_to_both(stage: Stage) -> None:
 
 
 async def test_a_deadline_is_told_to_both(stage: Stage) -> None:
-    async with stage.container.channel("echo", timeout=0.3) as channel:
+    async with stage.container.channel("echo", timeout=scaled(0.3)) as channel:
 
         async def send() -> None:
             while True:  # it does not read, so it stands still

@@ -52,7 +52,7 @@ from mpzmq.protocol.wire.kinds import Code, Kind
 from tests.support import ROOT
 from tests.support.ports import free_port
 from tests.support.scene import REDIAL, Scene, adds_up
-from tests.support.waiting import at_most, event_of, soon, until
+from tests.support.waiting import event_of, scaled, soon, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -511,7 +511,7 @@ asyncio.run(main())
 """
     done = subprocess.run(
         [sys.executable, "-c", program],
-        capture_output=True, text=True, timeout=at_most(20), cwd=ROOT, check=False,
+        capture_output=True, text=True, timeout=scaled(20), cwd=ROOT, check=False,
         env={"PYTHONWARNINGS": "default", "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -34,7 +34,7 @@ from mpzmq.protocol.flow.fragmenter import PART_BYTES
 from tests.support import ROOT
 from tests.support.large import LIMITS, MIB, filled, is_filled
 from tests.support.scene import QUICK, REDIAL, adds_up
-from tests.support.waiting import at_most, event_of, soon
+from tests.support.waiting import TIMEOUT_FACTOR, event_of, scaled, soon
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from mpzmq.testing import ContainerFactory, ProxyFactory, ServedProcess
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/status")
-SECONDS = at_most(30.0)
+SECONDS = scaled(30.0)
 
 
 @pytest.fixture
@@ -252,9 +252,9 @@ async def test_a_request_given_up_in_the_middle_does_not_run(
 ) -> None:
     proxy = await mpzmq_proxy(process.endpoint)
     container = await worker.connect(uuid.uuid4(), proxy.endpoint, name="large")
-    proxy.rate = 20 * MIB
+    proxy.rate = int(20 * MIB / TIMEOUT_FACTOR)
     watcher = Watcher()
-    function = worker.service(progress=watcher, timeout=SECONDS if way == "cancelled" else 2.0).function(
+    function = worker.service(progress=watcher, timeout=SECONDS if way == "cancelled" else scaled(2.0)).function(
         container.remote_id, "length"
     )
     given_up = asyncio.create_task(function(filled(60 * MIB)))
@@ -422,7 +422,7 @@ async def test_the_sender_copies_nothing_and_the_receiver_once(process: ServedPr
     command = [sys.executable, "-c", ONE_WAY, process.endpoint, way, str(mib), what]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     result = await asyncio.to_thread(
-        subprocess.run, command, capture_output=True, text=True, timeout=at_most(60), env=environment, check=False
+        subprocess.run, command, capture_output=True, text=True, timeout=scaled(60), env=environment, check=False
     )
     assert result.returncode == 0, result.stderr
     here, there = (int(word) / MIB for word in result.stdout.split())

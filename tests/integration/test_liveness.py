@@ -29,7 +29,7 @@ from mpzmq import (
 )
 from tests.support.ports import free_port
 from tests.support.scene import QUICK, REDIAL
-from tests.support.waiting import event_of, soon
+from tests.support.waiting import event_of, scaled, soon
 
 if TYPE_CHECKING:
     from mpzmq.testing import ProxyFactory
@@ -91,7 +91,7 @@ async def test_a_frozen_process_is_down_within_the_promise_and_comes_back(start:
         call = asyncio.create_task(container.request("x"))
         await event_of(events, LinkDown)
         # Promise 5, with a second for a machine that has other things to do.
-        assert time.monotonic() - frozen_at < QUICK.down_after + QUICK.interval + 1.0
+        assert time.monotonic() - frozen_at < QUICK.down_after + QUICK.interval + scaled(1.0)
         process.send_signal(signal.SIGCONT)
         await event_of(events, LinkUp)
         assert container.instance == instance
@@ -106,14 +106,14 @@ async def test_a_blocked_container_is_busy_and_another_one_answers_meanwhile(sta
         seen: list[Any] = []
         recording = asyncio.create_task(recorded(worker, seen))
         events = worker.service().events(blocked.remote_id)
-        call = asyncio.create_task(blocked.call("block", 2.5))
+        call = asyncio.create_task(blocked.call("block", scaled(2.5)))
         await event_of(events, LinkBusy)
         assert str(blocked.state) == "BUSY"
         assert blocked.is_running()
         assert blocked.remote_id in worker.get_connected_containers()
         answered = 0
         while not call.done():
-            assert await other.request(answered, timeout=1.0) == answered
+            assert await other.request(answered, timeout=scaled(1.0)) == answered
             answered += 1
             await asyncio.wait([call], timeout=0.01)
         assert await call == "done"
@@ -128,11 +128,11 @@ async def test_a_blocked_container_is_busy_and_another_one_answers_meanwhile(sta
 
 
 async def test_stuck_after_bounds_how_long_busy_lasts(start: Start) -> None:
-    heartbeat = HeartbeatPolicy(interval=0.2, down_after=0.6, stuck_after=1.0)
+    heartbeat = HeartbeatPolicy(interval=scaled(0.2), down_after=scaled(0.6), stuck_after=scaled(1.0))
     async with ComputerEngineWorker(reconnect=REDIAL, heartbeat=heartbeat) as worker:
         container = await worker.connect(uuid.uuid4(), (await start()).endpoint)
         events = worker.service().events()
-        call = asyncio.create_task(container.call("block", 2.0))
+        call = asyncio.create_task(container.call("block", scaled(2.0)))
         await event_of(events, LinkBusy)
         down = await event_of(events, LinkDown)
         assert "stuck_after" in down.reason
@@ -146,7 +146,7 @@ async def test_a_redial_to_a_busy_process_is_no_failed_attempt(start: Start, mpz
     async with quick_worker().with_max_reconnect_attempts(1) as worker:
         container = await worker.connect(uuid.uuid4(), proxy.endpoint)
         events = worker.service().events()
-        blocked = asyncio.create_task(container.call("block", 2.5))
+        blocked = asyncio.create_task(container.call("block", scaled(2.5)))
         await event_of(events, LinkBusy)
         await proxy.reset()
         await event_of(events, LinkDown)
@@ -166,14 +166,14 @@ async def test_a_worker_whose_own_loop_was_blocked_accuses_nobody(start: Start) 
         instance = container.instance
         seen: list[Any] = []
         recording = asyncio.create_task(recorded(worker, seen))
-        call = asyncio.create_task(container.call("slow", 0.2, timeout=0.7))
+        call = asyncio.create_task(container.call("slow", scaled(0.2), timeout=scaled(0.7)))
         await asyncio.sleep(0.05)
-        time.sleep(2.0)  # noqa: ASYNC251  (on purpose)
+        time.sleep(scaled(2.0))  # noqa: ASYNC251  (on purpose)
         assert await soon(call) == "done"
         for _ in range(5):
             assert await container.request("x") == "x"
             await asyncio.sleep(0.05)
-        time.sleep(2.0)  # noqa: ASYNC251
+        time.sleep(scaled(2.0))  # noqa: ASYNC251
         await asyncio.sleep(0.2)
         assert container.state is LinkState.ALIVE
         assert container.instance == instance
@@ -183,7 +183,10 @@ async def test_a_worker_whose_own_loop_was_blocked_accuses_nobody(start: Start) 
 
 
 async def test_both_sides_may_have_other_heartbeats() -> None:
-    slow, fast = HeartbeatPolicy(interval=5, down_after=11), HeartbeatPolicy(interval=0.1, down_after=0.3)
+    slow, fast = (
+        HeartbeatPolicy(interval=scaled(5), down_after=scaled(11)),
+        HeartbeatPolicy(interval=scaled(0.1), down_after=scaled(0.3)),
+    )
     for server_heartbeat, worker_heartbeat in ((slow, fast), (fast, slow)):
         async with (
             ContainerServer(heartbeat=server_heartbeat) as server,
@@ -193,7 +196,7 @@ async def test_both_sides_may_have_other_heartbeats() -> None:
             container = await worker.connect(uuid.uuid4(), await server.bind("127.0.0.1:0"))
             seen: list[Any] = []
             recording = asyncio.create_task(recorded(worker, seen))
-            await asyncio.sleep(1.2)
+            await asyncio.sleep(scaled(1.2))
             assert await soon(container.request("x")) == "x"
             assert server.statistics().sessions == 1
             await worker.close()

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from tests.support import ROOT
-from tests.support.waiting import at_most
+from tests.support.waiting import scaled
 
 ARM_TWICE = """
 import asyncio, uuid, uvloop
@@ -34,7 +34,7 @@ def test_deadlines_that_have_come_already() -> None:
     """``call_at()`` for the past returns a handle without ``when()`` there."""
     pytest.importorskip("uvloop", reason="the extra fast is not installed")
     done = subprocess.run(
-        [sys.executable, "-c", ARM_TWICE], cwd=ROOT, capture_output=True, text=True, timeout=at_most(30), check=False
+        [sys.executable, "-c", ARM_TWICE], cwd=ROOT, capture_output=True, text=True, timeout=scaled(30), check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -64,7 +64,7 @@ def test_the_round_trip_of_a_link_that_is_never_silent(loop: str) -> None:
     """Its own clock counts whole milliseconds; a PING on loopback takes a part of one."""
     pytest.importorskip("uvloop", reason="the extra fast is not installed")
     done = subprocess.run(
-        [sys.executable, "-c", BUSY_LINK, loop], cwd=ROOT, capture_output=True, text=True, timeout=at_most(40),
+        [sys.executable, "-c", BUSY_LINK, loop], cwd=ROOT, capture_output=True, text=True, timeout=scaled(40),
         check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")

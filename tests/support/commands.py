@@ -14,9 +14,9 @@ from unittest import mock
 
 from mpzmq.cli import main
 from tests.support import ROOT
-from tests.support.waiting import at_most
+from tests.support.waiting import scaled
 
-SECONDS = at_most(40.0)
+SECONDS = scaled(40.0)
 
 SERVER = '''
 import asyncio
@@ -97,6 +97,14 @@ def environment(**changes: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR", "COLUMNS")}
     paths = [str(ROOT), *filter(None, [kept.get("PYTHONPATH")])]
     return kept | {"PYTHONPATH": os.pathsep.join(paths), "TERM": "xterm-256color"} | changes
+
+
+def default_signals() -> None:
+    """For a process that is to be interrupted, before it begins.
+
+    A shell that starts pytest in the background makes it, and all its children, ignore SIGINT.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def run(*args: str, **changes: str) -> subprocess.CompletedProcess[str]:

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from mpzmq import ContainerServer, HeartbeatPolicy, RequestContext
+from tests.support.waiting import scaled
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -88,4 +89,4 @@ def build(heartbeat: HeartbeatPolicy) -> ContainerServer:
 
 
 server = build(HeartbeatPolicy())
-quick = build(HeartbeatPolicy(interval=0.3, down_after=0.9))
+quick = build(HeartbeatPolicy(interval=scaled(0.3), down_after=scaled(0.9)))

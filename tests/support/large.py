@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from mpzmq import ContainerServer, HeartbeatPolicy, Limits
+from tests.support.waiting import scaled
 
 MIB = 1024 * 1024
 LIMITS = Limits(message_bytes=1024 * MIB)
 """Larger than what may be queued: one large message may be."""
 
-server = ContainerServer(name="large", heartbeat=HeartbeatPolicy(interval=0.3, down_after=2.0), limits=LIMITS)
+server = ContainerServer(
+    name="large", heartbeat=HeartbeatPolicy(interval=scaled(0.3), down_after=scaled(2.0)), limits=LIMITS
+)
 sizes: list[int] = []
 given: dict[int, memoryview] = {}
 

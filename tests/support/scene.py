@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mpzmq import ComputerEngineWorker, ComputerEngineWriter, ContainerServer, HeartbeatPolicy, ReconnectPolicy
+from tests.support.waiting import scaled
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-QUICK = HeartbeatPolicy(interval=0.3, down_after=0.9)
-REDIAL = ReconnectPolicy(interval=0.05, connect_timeout=1.0)
+QUICK = HeartbeatPolicy(interval=scaled(0.3), down_after=scaled(0.9))
+REDIAL = ReconnectPolicy(interval=0.05, connect_timeout=scaled(1.0))
 
 
 def adds_up(counted: Any) -> bool:

@@ -10,15 +10,15 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
 TIMEOUT_FACTOR = float(os.environ.get("TIMEOUT_FACTOR", "1"))
-"""What every limit on waiting is multiplied by: 3 on a slow machine, more under a debugger."""
+"""What times of the tests are multiplied by: 3 on a slow machine, more under a debugger."""
 
 
-def at_most(seconds: float) -> float:
-    """A limit on waiting for what comes sooner as a rule, in seconds on this machine."""
+def scaled(seconds: float) -> float:
+    """Seconds on this machine: of a limit on waiting, of a heartbeat, and whatever else a slow one cannot keep to."""
     return seconds * TIMEOUT_FACTOR
 
 
-SECONDS = at_most(10.0)
+SECONDS = scaled(10.0)
 
 _T = TypeVar("_T")
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support import ROOT
 from tests.support.pytests import LEAN
-from tests.support.waiting import at_most
+from tests.support.waiting import scaled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -152,7 +152,7 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
         # pytest-asyncio warns where this is not set, and it has no such option where it is switched off.
         scope = () if "no:asyncio" in args else ("-o", "asyncio_default_fixture_loop_scope=function")
         return pytester.runpytest_subprocess(
-            *LEAN, "-W", "error", "-p", "no:cacheprovider", *scope, *args, timeout=at_most(50)
+            *LEAN, "-W", "error", "-p", "no:cacheprovider", *scope, *args, timeout=scaled(50)
         )
 
     return run
@@ -215,6 +215,6 @@ def test_importing_it_imports_nothing_heavy() -> None:
     heavy = ("asyncio", "msgpack", "pytest", "zmq")
     source = f"import sys, mpzmq.testing.plugin; print(sorted({{*{heavy!r}}} & set(sys.modules)))"
     result = subprocess.run(
-        [sys.executable, "-c", source], capture_output=True, text=True, check=True, timeout=at_most(30)
+        [sys.executable, "-c", source], capture_output=True, text=True, check=True, timeout=scaled(30)
     )
     assert result.stdout == "[]\n"

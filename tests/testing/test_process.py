@@ -16,7 +16,7 @@ from mpzmq import ComputerEngineWorker, HeartbeatPolicy, LinkDown
 from mpzmq.testing import ContainerProcess, StartFailed, connected
 from tests.support import ROOT
 from tests.support.container import SPEC, build
-from tests.support.waiting import SECONDS, event_of
+from tests.support.waiting import SECONDS, event_of, scaled
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -139,6 +139,11 @@ def test_its_environment_and_its_modules(
         assert process.stderr == "found too yes\n"
 
 
+HANGS = "import time; print('so', flush=True); time.sleep(3600)"
+START = scaled(1.5)
+"""Seconds for one that hangs: enough to come to that."""
+
+
 @pytest.mark.parametrize(
     ("spec", "source", "told"),
     [
@@ -146,12 +151,16 @@ def test_its_environment_and_its_modules(
         ("mine:sever", SERVER, "did you mean 'server'"),
         ("yours:server", SERVER, "there is no module 'yours'"),
         ("mine:server", SERVER + "import os; os._exit(7)", "it ended with exit code 7. It wrote nothing."),
-        ("mine:server", SERVER + "import time; print('so', flush=True); time.sleep(3600)", "within 1 s. It wrote:\nso"),
+        (
+            "mine:server",
+            SERVER + "import time; print('so', flush=True); time.sleep(3600)",
+            f"within {START:g} s. It wrote:\nso",
+        ),
     ],
     ids=["raises", "no-server", "no-module", "exits", "hangs"],
 )
 def test_one_that_does_not_start_says_why(tmp_path: Path, spec: str, source: str, told: str) -> None:
-    limit = 1.0 if "sleep" in source else 20.0
+    limit = START if HANGS in source else scaled(20.0)
     process = ContainerProcess(spec, folder=written(tmp_path, source), start_timeout=limit)
     with pytest.raises(StartFailed) as caught:
         process.start()

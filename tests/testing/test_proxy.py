@@ -15,13 +15,12 @@ from mpzmq import (
     ComputerEngineWorker,
     ConnectError,
     ContainerServer,
-    HeartbeatPolicy,
     LinkDown,
     LinkRetry,
     LinkUp,
-    ReconnectPolicy,
 )
 from mpzmq.testing import Proxy
+from tests.support.scene import QUICK, REDIAL
 from tests.support.waiting import SECONDS, event_of
 
 if TYPE_CHECKING:
@@ -29,9 +28,6 @@ if TYPE_CHECKING:
 
     from mpzmq.testing import ContainerFactory, ProxyFactory
     from mpzmq.testing.proxy import Side
-
-QUICK = HeartbeatPolicy(interval=0.3, down_after=0.9)
-REDIAL = ReconnectPolicy(interval=0.05, connect_timeout=1.0)
 
 
 def echo_server() -> ContainerServer:

@@ -24,7 +24,7 @@ from mpzmq.protocol.wire.encoder import Encoder
 from mpzmq.protocol.wire.records import LINK_TAG
 from mpzmq.testing import ContainerProcess
 from tests.support.commands import run as run_command
-from tests.support.waiting import at_most
+from tests.support.waiting import scaled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 SERVER = "from mpzmq import ContainerServer\nserver = ContainerServer(name='patient')\n"
 QUICK = 0.3
 """Seconds for a step that has to run into its limit."""
-PATIENT = at_most(10.0)
+PATIENT = scaled(10.0)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.support.waiting import at_most
+from tests.support.waiting import scaled
 
 SCRIPT = """
 import asyncio, socket, sys
@@ -86,6 +86,6 @@ asyncio.run(asyncio.wait_for(main(), 20))
 def test_a_connection_that_breaks_between_two_frames_does_not_end_the_process(read: int) -> None:
     """With ``IMMEDIATE`` libzmq 4.3.5 fails an assertion, if it looks at its commands then: at each 100th frame."""
     result = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(read)], capture_output=True, text=True, timeout=at_most(50), check=False
+        [sys.executable, "-c", SCRIPT, str(read)], capture_output=True, text=True, timeout=scaled(50), check=False
     )
     assert (result.returncode, result.stdout) == (0, "300\n"), result.stderr

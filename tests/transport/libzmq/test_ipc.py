@@ -20,7 +20,7 @@ from mpzmq import ComputerEngineWorker, ContainerServer
 from mpzmq.transport.libzmq import ipc
 from mpzmq.transport.libzmq.ipc import IpcListener
 from tests.support import ROOT
-from tests.support.waiting import at_most
+from tests.support.waiting import scaled
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -258,7 +258,7 @@ for _ in range(10):
 def test_of_servers_that_start_at_once_one_gets_the_path(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", RACE, f"{tmp_path}/race"],
-        capture_output=True, text=True, timeout=at_most(30), cwd=ROOT, check=False,
+        capture_output=True, text=True, timeout=scaled(30), cwd=ROOT, check=False,
     )  # fmt: skip
     assert done.stdout.split() == ["uuuuuw"] * 10, done.stderr
 
