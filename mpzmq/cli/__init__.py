@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from ..runtime.standard_streams import hold_standard_descriptors
 from .output import INTERRUPTED, MISSING_EXTRA, complain
 
 __all__ = ["main"]
@@ -11,6 +12,7 @@ __all__ = ["main"]
 
 def main() -> int | None:
     """Runs ``mpzmq`` with the arguments of this process; returns its exit code."""
+    hold_standard_descriptors()
     try:
         if sys.argv[1:2] == ["ping"]:
             from .ping import main as ping

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from ..errors import EncodeError, MpzmqError, Unsupported
 from .jsonvalues import from_json, to_json
 from .outcome import CommandFailed, as_document, carry_out, code_of
-from .output import NOT_JSON, OK, USAGE, say
+from .output import NOT_JSON, OK, USAGE, say_json
 from .remote import check_endpoint, client_security, reached
+from .wording import in_shell_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -61,16 +62,16 @@ def run(
                         shown, result = "items", count
                 status = container.status
         except EncodeError as error:
-            raise CommandFailed(str(error), NOT_JSON) from None
+            raise CommandFailed(in_shell_words(error), NOT_JSON) from None
         except MpzmqError as error:
             if as_json:
-                say(to_json({"error": as_document(error), "exit_code": code_of(error)}))
+                say_json(to_json({"error": as_document(error), "exit_code": code_of(error)}))
             raise
         if as_json:
             seconds = round(time.perf_counter() - began, 6)
-            say(to_json({shown: result, "status": str(status), "seconds": seconds}))
+            say_json(to_json({shown: result, "status": str(status), "seconds": seconds}))
         else:
-            say(to_json(result))
+            say_json(to_json(result))
         return OK
 
     return carry_out("mpzmq call", ask)
@@ -101,7 +102,7 @@ async def _stream(
         async with container.options(idle_timeout=timeout).stream(function, *values, **named) as stream:
             async for item in stream:
                 count += 1
-                say(to_json({"item": item} if as_json else item))
+                say_json(to_json({"item": item} if as_json else item))
     except Unsupported:
         raise refused from None
     return count

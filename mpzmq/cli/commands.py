@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import platform
 import re
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,14 @@ if TYPE_CHECKING:
 __all__ = ["mpzmq", "run"]
 
 NUMBER = re.compile(r"-[0-9]")
+
+
+class _Number(click.FloatRange):
+    """A number within a range; NaN, which compares with nothing, is within none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        return self.fail(f"{value} is not a number.", param, ctx) if math.isnan(number) else number
 
 
 def run() -> int:
@@ -58,7 +67,7 @@ def _json_option(what: str) -> Callable[[Any], Any]:
 
 
 def _timeout_option(seconds: float, what: str = "the answer") -> Callable[[Any], Any]:
-    kind = click.FloatRange(min=0, min_open=True, max=86_400)
+    kind = _Number(min=0, min_open=True, max=86_400)
     return click.option("--timeout", type=kind, default=seconds, show_default=True, help=f"Seconds for {what}.")
 
 
@@ -99,7 +108,7 @@ def _served(function: Any) -> Any:
             help="A folder of public keys, or a TOML file, of those who get in.",
         ),
         click.option(
-            "--drain-timeout", type=click.FloatRange(min=0, max=86_400), default=8.0, show_default=True,
+            "--drain-timeout", type=_Number(min=0, max=86_400), default=8.0, show_default=True,
             envvar="MPZMQ_DRAIN_TIMEOUT", show_envvar=True, help="Seconds for running work after a SIGTERM or Ctrl-C.",
         ),
         click.option(
@@ -218,8 +227,8 @@ def serve(
 )
 @_served
 @click.option("--echo", is_flag=True, help="Return what is sent: what it does by default.")
-@click.option("--sleep", type=click.FloatRange(min=0), default=0.0, metavar="S", help="Work for S seconds first.")
-@click.option("--fail-rate", type=click.FloatRange(0, 1), default=0.0, metavar="P", help="Fail with probability P.")
+@click.option("--sleep", type=_Number(min=0, max=86_400), default=0.0, metavar="S", help="Work for S seconds first.")
+@click.option("--fail-rate", type=_Number(0, 1), default=0.0, metavar="P", help="Fail with probability P.")
 def reply(
     endpoints: tuple[str, ...],
     insecure: bool,

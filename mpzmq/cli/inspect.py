@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from ..errors import MpzmqError
 from ..models import Status
+from .layout import fits, say_wrapped
 from .outcome import as_document, carry_out, code_of
-from .output import OK, printable, say
+from .output import OK, printable, say, say_json
 from .remote import client_security, reached
 
 if TYPE_CHECKING:
@@ -29,7 +30,10 @@ def describe(endpoint: str, *, timeout: float, security: Keys = (None, None), as
                 found = await container.describe(timeout=timeout)
         except MpzmqError as error:
             raise _told(error, as_json) from None
-        say(json.dumps(_document(found), ensure_ascii=False) if as_json else "\n".join(_lines(found)))
+        if as_json:
+            say_json(json.dumps(_document(found), ensure_ascii=False))
+        else:
+            _show(found)
         return OK
 
     return carry_out("mpzmq describe", ask)
@@ -47,7 +51,10 @@ def state(endpoint: str, wanted: str | None, *, timeout: float, security: Keys =
                     found = await container.set_state(Status(wanted), timeout=timeout)
         except MpzmqError as error:
             raise _told(error, as_json) from None
-        say(json.dumps({"status": str(found)}) if as_json else str(found))
+        if as_json:
+            say_json(json.dumps({"status": str(found)}))
+        else:
+            say(str(found))
         return OK
 
     return carry_out("mpzmq state", ask)
@@ -55,7 +62,7 @@ def state(endpoint: str, wanted: str | None, *, timeout: float, security: Keys =
 
 def _told(error: MpzmqError, as_json: bool) -> MpzmqError:
     if as_json:
-        say(json.dumps({"error": as_document(error), "exit_code": code_of(error)}, default=str))
+        say_json(json.dumps({"error": as_document(error), "exit_code": code_of(error)}, default=str))
     return error
 
 
@@ -73,14 +80,22 @@ def _document(found: Description) -> dict[str, object]:
     }
 
 
-def _lines(found: Description) -> list[str]:
-    lines = [f"{printable(found.name)}  {found.status}  mpzmq {printable(found.version)}  instance {found.instance}"]
+def _show(found: Description) -> None:
+    say_wrapped(
+        "", f"{printable(found.name)}  {found.status}  mpzmq {printable(found.version)}  instance {found.instance}"
+    )
     if found.invokes:
-        lines.append("  takes plain requests (--invoke JSON)")
+        say_wrapped("  ", "takes plain requests (--invoke JSON)")
     shown = [printable(function.name + function.signature) for function in found.functions]
+    # On a narrow terminal, what a function does stands below it.
     width = min(max(map(len, shown), default=0), 48)
     for function, text in zip(found.functions, shown, strict=True):
-        lines.append(f"  {text.ljust(width)}  {printable(function.doc)}".rstrip())
+        doc = printable(function.doc)
+        if fits(f"  {text.ljust(width)}  {doc}"):
+            say(f"  {text.ljust(width)}  {doc}".rstrip())
+            continue
+        say_wrapped("  ", text)
+        if doc:
+            say_wrapped("      ", doc)
     if not found.functions and not found.invokes:
-        lines.append("  it offers nothing yet: add @server.function or @server.on_invoke")
-    return lines
+        say_wrapped("  ", "it offers nothing yet: add @server.function or @server.on_invoke")

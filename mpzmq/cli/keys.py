@@ -12,7 +12,7 @@ import click
 
 from ..security.allow_list import PUBLIC_SUFFIX, User, read_users
 from .outcome import CommandFailed, finish
-from .output import BAD_KEYS, OK, USAGE, complain, say
+from .output import BAD_KEYS, OK, USAGE, complain, need_stdout, say
 from .remote import in_words, public_key
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def new(name: str) -> int:
     from ..keys import SECRET_SUFFIX, fingerprint, generate, save
 
     def work() -> int:
+        need_stdout()
         if not Path(name).name.removesuffix(SECRET_SUFFIX):
             raise CommandFailed(f"{name!r} cannot be a name: it becomes a file's", USAGE)
         path = Path(name.removesuffix(SECRET_SUFFIX) + SECRET_SUFFIX)
@@ -61,6 +62,7 @@ def show(paths: tuple[str, ...]) -> int:
     from ..keys import fingerprint, load_public
 
     def work() -> int:
+        need_stdout()
         for path in paths:
             if os.path.isdir(path) or path.endswith(".toml"):
                 for user in read_users(path).values():

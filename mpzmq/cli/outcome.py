@@ -26,8 +26,10 @@ from .output import (
     OutputLost,
     complain,
     give_up_stdout,
+    need_stdout,
     printable,
 )
+from .wording import in_shell_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -56,7 +58,7 @@ def code_of(error: MpzmqError) -> int:
 
 def as_document(error: MpzmqError) -> dict[str, Any]:
     """An error for ``--json``."""
-    document: dict[str, Any] = {"type": type(error).__name__, "message": str(error)}
+    document: dict[str, Any] = {"type": type(error).__name__, "message": in_shell_words(error)}
     if isinstance(error, RequestError):
         document["executed"] = str(error.executed)
     for fact in ("error_type", "error_message", "code", "retry_after"):
@@ -87,16 +89,24 @@ def finish(command: str, work: Callable[[], int]) -> int:
         complain(f"{command}: {printable(str(error))}")
         return error.code
     except MpzmqError as error:
-        complain(f"{command}: {type(error).__name__}: {printable(str(error))}")
+        complain(f"{command}: {type(error).__name__}: {printable(in_shell_words(error))}")
         return code_of(error)
 
 
-def carry_out(command: str, main: Callable[[], Coroutine[Any, Any, int]]) -> int:
-    """The same for work on an event loop. SIGTERM cancels it, as Ctrl-C does."""
+def carry_out(command: str, main: Callable[[], Coroutine[Any, Any, int]], *, prints: bool = True) -> int:
+    """The same for work on an event loop. SIGTERM cancels it, as Ctrl-C does.
+
+    Args:
+        command: as the user typed it.
+        main: the work.
+        prints: whether it is for what it prints; else its exit code says enough.
+    """
     terminated = False
 
     async def supervised() -> int:
         nonlocal terminated
+        if prints:
+            need_stdout()
         task = asyncio.current_task()
         assert task is not None
 

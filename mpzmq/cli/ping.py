@@ -7,16 +7,31 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import json
 import os
 import time
 from typing import TYPE_CHECKING, NoReturn
 
-from ..errors import ContainerDraining, MpzmqError
+from ..engine.worker import ComputerEngineWorker
+from ..errors import ContainerDraining, MpzmqError, NotConnected
 from ..models import LinkState, Status
 from .outcome import carry_out, code_of
-from .output import NOT_SERVING, OK, TIMEOUT, UNREACHABLE, USAGE, complain, printable, say
-from .remote import check_endpoint, client_security, reached
+from .output import (
+    INTERRUPTED,
+    NOT_SERVING,
+    OK,
+    TERMINATED,
+    TIMEOUT,
+    UNREACHABLE,
+    USAGE,
+    complain,
+    has_stdout,
+    printable,
+    say,
+)
+from .remote import check_endpoint, client_security, connected
+from .wording import in_shell_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,12 +41,14 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 _EPILOG = f"""\
-exit codes: {OK} serving, {UNREACHABLE} unreachable, {TIMEOUT} timeout, {NOT_SERVING} stopped or draining, \
-{USAGE} wrong usage; of several pings, that of the last one which failed
+exit codes: {OK} serving, {UNREACHABLE} unreachable, {TIMEOUT} timeout, {NOT_SERVING} stopped or draining,
+  {USAGE} wrong usage, {INTERRUPTED} Ctrl-C, {TERMINATED} SIGTERM; of several pings, that of the last one which failed.
+Whatever becomes of one, the next follows: -c 0 waits for a container, too.
 
 Examples:
   mpzmq ping 127.0.0.1:3010
   mpzmq ping 127.0.0.1:3010 -c 10 -i 0.2
+  until mpzmq ping 127.0.0.1:3010; do sleep 1; done
   mpzmq ping 127.0.0.1:3010 --live --timeout 2 --json"""
 
 
@@ -113,50 +130,58 @@ def main(args: Sequence[str]) -> int:
         options = _parser().parse_args(args)
     except SystemExit as end:
         return int(end.code or 0)
-    return carry_out("mpzmq ping", lambda: _ping(options))
+    return carry_out("mpzmq ping", lambda: _ping(options), prints=False)
 
 
 async def _ping(options: argparse.Namespace) -> int:
     check_endpoint(options.endpoint)
     security = client_security(options.keys, options.server_key)
     tally = _Tally()
+    container: ComputerEngineWriter | None = None
     try:
-        async with reached(options.endpoint, options.timeout, security) as container:
-            while True:
-                await _once(container, options, tally)
-                if tally.sent == options.count:
+        async with ComputerEngineWorker(security=security) as worker:
+            for number in itertools.count(1):
+                container = await _once(worker, container, options, tally)
+                if number == options.count:
                     break
                 await asyncio.sleep(options.interval)
-    except MpzmqError as error:
-        _lost(error, tally)
     finally:
         _summarise(options, tally)
     return tally.code
 
 
-async def _once(container: ComputerEngineWriter, options: argparse.Namespace, tally: _Tally) -> None:
+async def _once(
+    worker: ComputerEngineWorker, container: ComputerEngineWriter | None, options: argparse.Namespace, tally: _Tally
+) -> ComputerEngineWriter | None:
+    """One ping; connects first where there is no link, or none that redials. Returns the handle, if there is one."""
+    try:
+        if container is None or container.state is LinkState.FAILED:
+            container = await connected(worker, options.endpoint, options.timeout)
+        await _ask(container, options, tally)
+    except MpzmqError as error:
+        tally.code = code_of(error)
+        complain(f"mpzmq ping: {type(error).__name__}: {printable(in_shell_words(error))}")
+    return container
+
+
+async def _ask(container: ComputerEngineWriter, options: argparse.Namespace, tally: _Tally) -> None:
     tally.sent += 1
     began = time.perf_counter()
     try:
         status = await container.get_state(timeout=options.timeout, wait=False)
         draining = container.state is LinkState.DRAINING
+    except NotConnected:
+        tally.sent -= 1
+        raise
     except ContainerDraining:
         draining, status = True, Status.STOP
-    except MpzmqError as error:
-        _lost(error, tally)
-        return
     seconds = time.perf_counter() - began
     tally.seconds.append(seconds)
     tally.status = "DRAINING" if draining else str(status)
     if tally.status != Status.RUNNING and not options.live:
         tally.code = NOT_SERVING
     if not options.json:
-        say(f"{options.endpoint}: seq={tally.sent} time={1e3 * seconds:.3f} ms status={tally.status}")
-
-
-def _lost(error: MpzmqError, tally: _Tally) -> None:
-    tally.code = code_of(error)
-    complain(f"mpzmq ping: {type(error).__name__}: {printable(str(error))}")
+        _print(f"{options.endpoint}: seq={tally.sent} time={1e3 * seconds:.3f} ms status={tally.status}")
 
 
 def _summarise(options: argparse.Namespace, tally: _Tally) -> None:
@@ -170,7 +195,12 @@ def _summarise(options: argparse.Namespace, tally: _Tally) -> None:
             "milliseconds": found,
             "exit_code": tally.code,
         }
-        say(json.dumps(document))
+        _print(json.dumps(document))
     elif found:
         figures = "/".join(f"{value:.3f}" for value in found.values())
-        say(f"{tally.sent} sent, {len(tally.seconds)} received, min/avg/p99/max = {figures} ms")
+        _print(f"{tally.sent} sent, {len(tally.seconds)} received, min/avg/p99/max = {figures} ms")
+
+
+def _print(line: str) -> None:
+    if has_stdout():  # a probe needs none: its exit code is the answer
+        say(line)

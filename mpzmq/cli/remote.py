@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..engine.writer import ComputerEngineWriter
     from ..security.keypair import KeyPair
 
-__all__ = ["check_endpoint", "client_security", "in_words", "public_key", "reached", "server_security"]
+__all__ = ["check_endpoint", "client_security", "connected", "in_words", "public_key", "reached", "server_security"]
 
 CONNECT_WITHIN = 5.0
 """Seconds for the first dial, where the command's own limit is not shorter."""
@@ -107,4 +107,13 @@ async def reached(
     """
     check_endpoint(endpoint)
     async with ComputerEngineWorker(security=security) as worker:
-        yield await worker.connect(uuid4(), endpoint, timeout=min(timeout, CONNECT_WITHIN))
+        yield await connected(worker, endpoint, timeout)
+
+
+async def connected(worker: ComputerEngineWorker, endpoint: str, timeout: float) -> ComputerEngineWriter:
+    """Connects to a container, within the limit of the command and a few seconds at most.
+
+    Raises:
+        ConnectError: the container could not be reached.
+    """
+    return await worker.connect(uuid4(), endpoint, timeout=min(timeout, CONNECT_WITHIN))

@@ -18,7 +18,7 @@ from ..container.loading import LoadError, load_server
 from ..container.server import ContainerServer
 from ..errors import InsecureBind, RemoteError
 from .outcome import CommandFailed, finish
-from .output import CANNOT_BIND, FAILED, INSECURE, MISSING_EXTRA, NO_SERVER, OK, OutputLost, complain, say
+from .output import CANNOT_BIND, FAILED, INSECURE, MISSING_EXTRA, NO_SERVER, OK, OutputLost, complain, has_stdout, say
 from .remote import check_endpoint, server_security
 
 if TYPE_CHECKING:
@@ -147,6 +147,9 @@ def _run(
     as_json: bool,
 ) -> int:
     def announce(endpoint: str) -> None:
+        if not has_stdout():  # it serves all the same
+            complain(f"stdout is closed: serving on {endpoint}")
+            return
         say(json.dumps({"endpoint": endpoint}) if as_json else endpoint)
 
     try:

@@ -9,6 +9,8 @@ import signal
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ..runtime.standard_streams import hold_standard_descriptors
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
@@ -97,6 +99,7 @@ class Signals:
 
 def run(main: Coroutine[Any, Any, None], factory: Callable[[], asyncio.AbstractEventLoop]) -> None:
     """As ``asyncio.run()``, but with an end: a handler that swallows its cancellation does not keep the process."""
+    hold_standard_descriptors()
     runner = asyncio.Runner(loop_factory=factory)
     try:
         runner.run(main)

@@ -11,6 +11,7 @@ import pytest
 import zmq
 
 import mpzmq
+from mpzmq.cli import commands
 from tests.support.commands import called, environment, run
 from tests.support.waiting import SECONDS
 
@@ -60,6 +61,17 @@ def test_wrong_usage(args: list[str]) -> None:
 
 
 @pytest.mark.skipif(not hasattr(click.exceptions, "NoSuchCommand"), reason="click suggests commands since 8.4")
+@pytest.mark.parametrize(
+    "command",
+    ["call x:1 f --timeout", "describe x:1 --timeout", "state x:1 --timeout", "doctor x:1 --timeout",
+     "reply --drain-timeout", "reply --sleep", "reply --fail-rate", "serve a:b --drain-timeout"],
+)  # fmt: skip
+@pytest.mark.parametrize("value", ["nan", "-1", "inf", "x"])
+def test_numbers_that_are_none(command: str, value: str) -> None:
+    with pytest.raises(click.UsageError, match=r"is not a (number|valid float)|is not in the range"):
+        commands.mpzmq.main([*command.split(), value], standalone_mode=False)
+
+
 def test_a_typo_gets_a_suggestion() -> None:
     assert "Did you mean 'demo'?" in called("dmeo").stderr
     assert "Did you mean '--timeout'?" in called("call", "127.0.0.1:1", "add", "--timeut", "3").stderr

@@ -172,3 +172,25 @@ def test_it_starts_without_what_it_does_not_need(tmp_path: Path) -> None:
         check=False,
     )
     assert result.stdout == "2 []\n", result.stderr
+
+
+def test_it_waits_for_a_container_that_comes_up(start: Start, desk: ContainerProcess) -> None:
+    desk.kill()
+    desk.wait()
+    process = start("ping", desk.endpoint, "-c", "0", "-i", "0.02")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    for _ in range(3):
+        assert process.stderr.readline().startswith("mpzmq ping: ConnectRefused: ")
+    desk.start()
+    assert "seq=1 " in process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=SECONDS)
+    assert process.returncode == 130
+
+
+def test_so_many_are_tried_whatever_becomes_of_them(capsys: Capture) -> None:
+    assert main(["127.0.0.1:1", "-c", "3", "-i", "0.001", "--json"]) == 2
+    told = capsys.readouterr()
+    assert told.err.count("ConnectRefused: ") == 3
+    assert json.loads(told.out)["sent"] == 0

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
     from .report import Book, Moment, Report, Row
 
@@ -31,6 +30,9 @@ LATEST = 500
 
 PICTURE_WIDTH = 104
 """Columns of the picture: the longest line of the demo fits."""
+
+UNBOUNDED = 1000
+"""Columns for which a table is measured, to see whether it fits into the terminal."""
 
 _HEADINGS = ("container", "requests", "answered", "failed", "executed", "reconnects")
 
@@ -220,7 +222,7 @@ class LiveDisplay:
 
     def refresh(self, rows: Sequence[Row]) -> None:
         """Draws the table anew."""
-        self._live.update(_live_table(rows, self._unit), refresh=True)
+        self._live.update(_live_table(self._console, rows, self._unit), refresh=True)
 
     def finish(self, report: Report) -> None:
         """Puts the final table in the place of the live one."""
@@ -241,7 +243,7 @@ class PictureDisplay(_Quiet):
 
     def happened(self, moment: Moment) -> None:
         """Draws one line."""
-        self._console.print(_line(moment), no_wrap=True, overflow="ellipsis")
+        self._console.print(_line(moment))
 
     def finish(self, report: Report) -> None:
         """Draws the final table, and writes the file."""
@@ -255,24 +257,34 @@ class PictureDisplay(_Quiet):
 
 
 def _print_report(console: Console, report: Report, unit: str) -> None:
+    table = _final_table(report, unit)
     console.print()
-    console.print(_final_table(report, unit))
+    console.print(table if _fits(console, table) else _final_list(report, unit))
     console.print()
     for line in _conclusion(report):
         console.print(line)
 
 
-def _line(moment: Moment) -> Text:
+def _line(moment: Moment) -> Table:
+    """One event; where the terminal is narrow, its text goes on below itself."""
+    from rich.table import Table
     from rich.text import Text
 
     word = _word(moment)
-    who = moment.container or "demo"
-    return Text.assemble(
-        (f"{moment.seconds:6.3f} s  ", "dim"),
-        f"{who:<11}  ",
-        (f"{word:<8}", _COLOURS.get(word, "dim")),
-        f"  {moment.text}",
+    line = Table.grid(padding=(0, 2, 0, 0))
+    for width in (8, 11, len("redial 10")):
+        line.add_column(no_wrap=True, min_width=width)
+    line.add_column(overflow="fold")
+    colour = _COLOURS.get(word, "dim")
+    line.add_row(
+        Text(f"{moment.seconds:6.3f} s", "dim"), Text(moment.container or "demo"), Text(word, colour), Text(moment.text)
     )
+    return line
+
+
+def _fits(console: Console, table: Table) -> bool:
+    unbounded = console.options.update(width=UNBOUNDED)
+    return console.measure(table, options=unbounded).maximum <= console.width
 
 
 def _new_table(headings: Sequence[str], left: int) -> Table:
@@ -285,19 +297,23 @@ def _new_table(headings: Sequence[str], left: int) -> Table:
     return table
 
 
-def _live_table(rows: Sequence[Row], unit: str) -> Table:
+def _live_table(console: Console, rows: Sequence[Row], unit: str) -> Table:
+    """As many columns as fit; the final report has the others."""
     from rich.text import Text
 
-    headings = ("container", "state", *_HEADINGS[1:4], "reconnects", f"p50 {unit}", f"p99 {unit}")
-    table = _new_table(headings, 2)
-    for row in rows:
-        book = row.book
-        p50, p99 = book.percentiles(LATEST)
-        # Padded to the longest state, or the columns would move with it.
-        state = Text(f"{row.state:<{len(LinkState.CONNECTING)}}", style=_COLOURS.get(row.state, ""))
-        counts = (book.requests, book.answered, book.failed, book.reconnects, p50, p99)
-        table.add_row(book.name, state, *(f"{_number(count):>7}" for count in counts))
-    return table
+    headings: tuple[str, ...] = ("container", "state", *_HEADINGS[1:4], f"p50 {unit}", f"p99 {unit}", "reconnects")
+    while True:
+        table = _new_table(headings, 2)
+        for row in rows:
+            book = row.book
+            # Padded to the longest state, or the columns would move with it.
+            state = Text(f"{row.state:<{len(LinkState.CONNECTING)}}", style=_COLOURS.get(row.state, ""))
+            counts = (book.requests, book.answered, book.failed, *book.percentiles(LATEST), book.reconnects)
+            shown = counts[: len(headings) - 2]
+            table.add_row(book.name, state, *(f"{_number(count):>7}" for count in shown))
+        if len(headings) == 2 or _fits(console, table):
+            return table
+        headings = headings[:-1]
 
 
 def _final_table(report: Report, unit: str) -> Table:
@@ -311,3 +327,21 @@ def _final_table(report: Report, unit: str) -> Table:
     for number, cells in enumerate(_cells(report.total)):
         table.add_row(*cells, style="red" if number else "bold")
     return table
+
+
+def _final_list(report: Report, unit: str) -> Table:
+    """The same for a terminal on which the table does not fit: nothing of it is cut."""
+    from rich.table import Table
+    from rich.text import Text
+
+    found = Table.grid(padding=(0, 2, 0, 0))
+    found.add_column(no_wrap=True)
+    found.add_column(overflow="fold")
+    for book in (*report.books, report.total):
+        p50, p99 = book.percentiles()
+        counts = f"{book.requests:,} requests, {book.answered:,} answered, {book.failed:,} failed"
+        found.add_row(Text(book.name, "bold"), counts)
+        for (error, executed), count in book.failures.most_common():
+            found.add_row("", Text(f"{count:,} {error}, executed {executed}", "red"))
+        found.add_row("", f"{book.reconnects:,} reconnects, p50 {_number(p50)} {unit}, p99 {_number(p99)} {unit}")
+    return found

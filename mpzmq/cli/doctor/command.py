@@ -9,6 +9,7 @@ import os
 import socket
 import stat
 import sys
+import textwrap
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,9 +21,11 @@ from ...engine.worker import ComputerEngineWorker
 from ...errors import ConnectTimeout, ContainerDraining, MpzmqError
 from ...models import LinkState, Status
 from ...runtime.names import resolve
+from ..layout import LEAST_WIDTH, columns, on_terminal, say_wrapped
 from ..outcome import carry_out, code_of
-from ..output import NOT_SERVING, OK, TIMEOUT, UNREACHABLE, printable, say
+from ..output import NOT_SERVING, OK, TIMEOUT, UNREACHABLE, printable, say, say_json
 from ..remote import check_endpoint, client_security
+from ..wording import in_shell_words
 from .greeting import GREETING, GREETING_SIZE, VERSION_SIZE, read_greeting, read_ready, recognise
 
 if TYPE_CHECKING:
@@ -35,6 +38,8 @@ __all__ = ["run"]
 
 STEPS = ("name", "address", "TCP", "greeting", "HELLO", "PING")
 PINGS = 3
+TEXT_WIDTH = 60
+"""Columns of what a step has found, in front of its time; less on a narrow terminal."""
 NUDGE = b"\r\n\r\n"
 """Many servers of text protocols say nothing before they have a line; an HTTP server then says 400."""
 
@@ -82,10 +87,10 @@ def run(endpoint: str, *, timeout: float, security: tuple[str | None, str | None
         finally:
             await visit.close()
         if as_json:
-            say(json.dumps(_document(endpoint, steps, visit.code), ensure_ascii=False))
+            say_json(json.dumps(_document(endpoint, steps, visit.code), ensure_ascii=False))
         else:
             for name in STEPS[len(steps) :]:
-                say(f"{_symbol('-', '-')} {name:<9} not reached")
+                say(f"{_mark('-', '-')} {name:<9} not reached")
         return visit.code
 
     return carry_out("mpzmq doctor", examine)
@@ -287,7 +292,7 @@ class Visit:
                 )
                 text = f"ZeroMQ answers, but the container did not say WELCOME within {self._timeout:g} s"
                 raise StepFailed(text, advice, TIMEOUT) from None
-            raise StepFailed(printable(str(error)), "look at the container's log", code_of(error)) from None
+            raise StepFailed(printable(in_shell_words(error)), "look at the container's log", code_of(error)) from None
         return f"WELCOME from instance {instance}"
 
     async def _ping(self) -> str:
@@ -304,7 +309,7 @@ class Visit:
             pass
         except MpzmqError as error:
             advice = "its event loop is blocked or very busy" if code_of(error) == TIMEOUT else "look at its log"
-            raise StepFailed(printable(str(error)), advice, code_of(error)) from None
+            raise StepFailed(printable(in_shell_words(error)), advice, code_of(error)) from None
         if writer.state is LinkState.DRAINING or status is None:
             advice = "it has been told to end, and takes no new work: wait for its successor"
             raise StepFailed("it answers, and is DRAINING", advice, NOT_SERVING)
@@ -330,15 +335,27 @@ def _symbol(fancy: str, plain: str) -> str:
     return fancy
 
 
-def _show(step: Step) -> None:
-    import click
+def _mark(fancy: str, plain: str) -> str:
+    """A step's mark; all are of one width."""
+    return _symbol(fancy, plain.ljust(len("FAIL")))
 
-    mark = _symbol("✓", "ok") if step.ok else _symbol("✗", "FAIL")
-    if sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
+
+def _show(step: Step) -> None:
+    mark = _mark("✓", "ok") if step.ok else _mark("✗", "FAIL")
+    head, time_taken = f" {step.name:<9} ", f" {1e3 * step.seconds:8.1f} ms"
+    indent = " " * len(mark + head)
+    room = TEXT_WIDTH if not on_terminal() else min(TEXT_WIDTH, columns() - len(indent + time_taken))
+    # What does not fit beside the time goes on below itself.
+    first, *rest = [step.text]
+    if on_terminal() and room >= LEAST_WIDTH:
+        first, *rest = textwrap.wrap(step.text, room, break_on_hyphens=False)
+    if on_terminal() and not os.environ.get("NO_COLOR"):
+        import click
+
         mark = click.style(mark, fg="green" if step.ok else "red", bold=True)
-    say(f"{mark} {step.name:<9} {step.text:<60} {1e3 * step.seconds:8.1f} ms".rstrip())
+    say("\n".join([f"{mark}{head}{first:<{room}}{time_taken}", *(indent + line for line in rest)]))
     if step.advice:
-        say(f"  {_symbol('→', '->')} {step.advice}")
+        say_wrapped(f"  {_symbol('→', '->')} ", step.advice)
 
 
 def _document(endpoint: str, steps: list[Step], code: int) -> dict[str, object]:

@@ -60,9 +60,14 @@ _ADVICE: dict[int, str] = {
     Code.MALFORMED: "the two sides may run different versions of mpzmq",
     Code.STOPPED: "set its status to RUNNING first: set_state(remote_id, Status.RUNNING)",
     Code.DRAINING: "it takes no new work: send it again with wait=True, to reach its successor",
+    Code.EXPIRED: "give it more time with timeout=",
     Code.NOT_PERMITTED: "the container's allow-list would have to name it",
     Code.OVERLOADED: "try again later, or raise the container's Limits",
 }
+
+
+_WITHOUT_TRACEBACK = {"EncodeError", "MessageTooLarge"}
+"""What is raised behind the handler, by the library: its log has a line that says so, and no traceback."""
 
 
 def _safe(entry: Entry) -> str:
@@ -222,9 +227,10 @@ class Verdicts:
         error_type = str(detail.get("type", "Exception"))
         code = detail.get("code")
         shown = "RemoteError" if error_type == "RemoteError" else error_type
+        what = "a line on it" if error_type in _WITHOUT_TRACEBACK else "the traceback"
         text = (
             f"{entry.what} to {self.whom} raised {shown}: {message}"
-            f" (the traceback is in the {self.side}'s log, under request {UUID(bytes=entry.tag)})"
+            f" ({what} is in the {self.side}'s log, under request {UUID(bytes=entry.tag)})"
         )
         error = self.make(RemoteError, entry.tag, text)
         error.error_type = error_type

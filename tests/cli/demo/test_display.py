@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import itertools
 import json
 import os
@@ -13,16 +14,27 @@ from typing import TYPE_CHECKING, Any, Self
 from xml.etree import ElementTree
 
 import pytest
+from rich.console import Console
 
+from mpzmq import LinkState
 from mpzmq.cli.demo.command import NAMES, Demo
-from mpzmq.cli.demo.display import Display, JsonDisplay, LiveDisplay, PictureDisplay, PlainDisplay, choose
+from mpzmq.cli.demo.display import (
+    Display,
+    JsonDisplay,
+    LiveDisplay,
+    PictureDisplay,
+    PlainDisplay,
+    _live_table,
+    choose,
+)
+from mpzmq.cli.demo.report import Book, Row
 from tests.support.commands import survivors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from mpzmq.cli.demo.report import Moment, Report, Row
+    from mpzmq.cli.demo.report import Moment, Report
 
 SERVES = re.compile(r"(container-\d) +started +process \d+ serves on 127\.0\.0\.1:\d+")
 
@@ -175,3 +187,30 @@ def test_a_terminal_gets_what_it_can_show(
 def test_who_has_closed_stdout_gets_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", None)
     assert type(choose(as_json=False)) is PlainDisplay
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_nothing_is_cut_on_a_terminal(played: Recorder, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TERM", "xterm")
+    told = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", told)
+    played.tell(LiveDisplay())
+    monkeypatch.undo()
+    lines = [re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", line).rstrip() for line in told.getvalue().splitlines()]
+    assert max(map(len, lines)) <= columns
+    text = "\n".join(lines)
+    assert "…" not in text
+    assert re.search(r"[\d,]+ NotConnected, executed NO|  NotConnected +[\d,]+ +NO", text)
+    assert re.search(r"ConnectionLost(, executed)? +.*(UNKNOWN|YES)", text)
+    assert re.search(r"process \d+ serves on(\n {30,})? *127\.0\.0\.1:\d+$", text, re.M)
+
+
+@pytest.mark.parametrize(("columns", "shown"), [(40, "answered"), (60, "p50 us"), (80, "reconnects")])
+def test_the_live_table_has_what_fits(columns: int, shown: str) -> None:
+    console = Console(width=columns, file=io.StringIO())
+    book = Book("container-2", requests=12_345, answered=12_000, latencies=[123_456])
+    console.print(_live_table(console, [Row(book, LinkState.CONNECTING)] * 3, "us"))
+    head, *rows = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert head.rstrip().endswith(shown) and "…" not in head
+    assert len(rows) == 3 and all("12,345" in row for row in rows)
