@@ -50,6 +50,9 @@ if TYPE_CHECKING:
     from .errors import RequestIdReused as RequestIdReused
     from .errors import RequestTimeout as RequestTimeout
     from .errors import Unsupported as Unsupported
+    from .events import EngineInfo as EngineInfo
+    from .events import EngineJoined as EngineJoined
+    from .events import EngineLeft as EngineLeft
     from .events import EventsDropped as EventsDropped
     from .events import Evidence as Evidence
     from .events import LinkBusy as LinkBusy
@@ -93,6 +96,9 @@ else:
         "ContainerStopped": "errors",
         "Description": "models",
         "EncodeError": "errors",
+        "EngineInfo": "events",
+        "EngineJoined": "events",
+        "EngineLeft": "events",
         "EngineService": "engine.service",
         "EventsDropped": "events",
         "Evidence": "events",

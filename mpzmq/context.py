@@ -28,8 +28,6 @@ class RequestContext:
         state: the value of the server's lifespan.
         cancelled: True once nobody waits for the result any more. A ``thread=True`` handler cannot be
             interrupted: it looks here.
-        connected: whether the engine is connected now, or in a function of a worker the container. If it is not, it may
-            come back; a handler whose engine stays away is cancelled (``orphan_after``).
     """
 
     __slots__ = ("_clock", "cancelled", "deadline", "function", "metadata", "peer", "state", "tag", "user")
@@ -55,7 +53,10 @@ class RequestContext:
 
     @property
     def connected(self) -> bool:
-        """Whether who asks is connected now; may be read from any thread."""
+        """Whether the engine is connected now, or in a function of a worker the container; from any thread.
+
+        If it is not, it may come back. A handler whose engine stays away is cancelled (``orphan_after``).
+        """
         return False
 
     @property

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EngineInfo",
+    "EngineJoined",
+    "EngineLeft",
     "EventsDropped",
     "Evidence",
     "LinkBusy",
@@ -140,6 +142,16 @@ class EngineInfo:
     name: str
     user: str | None
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineJoined(EngineInfo):
+    """An engine has connected: with a new session, or again after :class:`EngineLeft`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineLeft(EngineInfo):
+    """An engine is not connected any more. It may come back with the same session."""
 
 
 @dataclass(frozen=True, slots=True)

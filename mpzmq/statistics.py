@@ -65,7 +65,7 @@ class ServerStatistics:
         replied: requests whose handler returned.
         failed: requests whose handler raised, or whose reply could not be carried.
         refused: requests for which no handler ran to do work: unknown function, draining, ``Refused`` ...
-        cancelled: requests whose handler was cancelled, by the engine, a deadline or the end of the server.
+        cancelled: requests whose handler was cancelled, for the engine or its absence, a deadline, or the server's end.
         in_flight: requests whose handler has not ended.
         sessions: engines that are connected.
         undeliverable: replies that their engine has not acknowledged, and can not get any more.

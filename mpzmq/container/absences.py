@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 from ..handlers.orphans import Orphans
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from ..handlers.dispatcher import Dispatcher
     from ..handlers.registry import Registry
     from ..handlers.timers import Timers
+    from ..protocol.session.session import Peer
     from ..protocol.session.table import Sessions
     from ..transport.interface import Router
 
@@ -60,9 +61,8 @@ class Absences:
         self._flush()
         self._arm()
 
-    def on_change(self) -> None:
-        """Engines have come or gone."""
-        changed, self._presence.changed = self._presence.changed, {}
+    def on_change(self, changed: Mapping[Peer, str]) -> None:
+        """Engines have come or gone, and why."""
         if self._presence.away.keys() & changed:
             self._orphans.on_loss(self._loop.time())
             self._arm()

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from ..config import HeartbeatPolicy, Limits
+    from ..events import EngineInfo
     from ..security.credentials import Security
     from ..transport.interface import Transport
 
@@ -180,6 +181,22 @@ class ContainerServer(Registration):
         self._registry.state_change = handler
         return handler
 
+    def on_engine_change(self, handler: _H) -> _H:
+        """Registers what is called when engines come and go, with an :class:`EngineJoined` or :class:`EngineLeft`.
+
+        An engine has left when its connection is known to be gone, and joins again if it is back with the same session.
+        The handler, ``def`` or ``async def``, is called for one change after the other, in order. It hears how an
+        engine stands: of one that goes and is back while the handler is busy it hears nothing. What it raises is
+        logged. When the server closes, all that are there have left.
+
+        Raises:
+            ValueError: there is one already.
+        """
+        if self._registry.engine_change is not None:
+            raise ValueError("there is a handler for engine changes already: a server has one")
+        self._registry.engine_change = handler
+        return handler
+
     # State
 
     @property
@@ -213,6 +230,11 @@ class ContainerServer(Registration):
     def instance(self) -> UUID | None:
         """The id of this incarnation, from the first bind to the close; a restart makes a new one."""
         return None if self._hub is None else self._hub.sessions.instance
+
+    def engines(self) -> tuple[EngineInfo, ...]:
+        """The engines that are connected now, in the order in which they came. May be called from any thread."""
+        hub = self._hub
+        return () if hub is None else tuple(hub.sessions.presence.here.values())
 
     def statistics(self) -> ServerStatistics:
         """The counters since the first bind; after a close, those at its end."""

@@ -25,6 +25,7 @@ from ..security.watcher import Guard
 from ..transport.interface import Curve, Delivery, SocketSettings
 from .absences import Absences
 from .builtin import builtin
+from .engine_changes import EngineChanges
 from .nested_calls import Calls
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ class Hub:
             curve=self._curve(security),
         )
         self.router = transport.router(settings, self)
+        self._changes = EngineChanges(registry, self.sessions.presence)
         self._absences = Absences(registry, self.sessions, self.dispatcher, self._timers, self.router, self._flush)
         self._patience = heartbeat.down_after
         self._warned_at = -WARNING_INTERVAL
@@ -214,10 +216,10 @@ class Hub:
 
     async def _all_read(self) -> None:
         """Waits until every engine has answered a PING: linger is no acknowledgement (seen: 99 of 300 arrived)."""
-        while not self.sessions.confirm(self._loop.time()):
+        while not self.sessions.confirm(self._loop.time(), self._patience):
             self._flush()
             self._progress.clear()
-            await self._progress.wait()
+            await self._progress.wait()  # which is set every now and then at least, see _take_care
 
     async def close(self) -> None:
         """Cancels what runs, says GOODBYE, and closes the socket."""
@@ -227,6 +229,9 @@ class Hub:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LINGER):
                 await self._all_read()
+        self.sessions.presence.close("the container was closed")
+        self._flush()
+        await self._changes.close()
         for timer in (self._retry, self._care):
             if timer is not None:
                 timer.cancel()
@@ -301,7 +306,9 @@ class Hub:
         if sessions.bells:
             ring_all(sessions.bells)
         if sessions.presence.changed:
-            self._absences.on_change()
+            changed, sessions.presence.changed = sessions.presence.changed, {}
+            self._absences.on_change(changed)
+            self._changes.on_change(changed)
 
     def _flush_peers(self, sessions: Sessions) -> None:
         now = self._loop.time()

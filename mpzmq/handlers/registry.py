@@ -183,6 +183,7 @@ class Registry:
         functions: by name.
         invoke: the handler of plain requests.
         state_change: what is called before the run state changes.
+        engine_change: what is called when engines come and go.
         orphan_after: what holds for handlers that do not choose their own; see :class:`Function`.
     """
 
@@ -190,6 +191,7 @@ class Registry:
         self.functions: dict[str, Function] = {}
         self.invoke: Function | None = None
         self.state_change: Callable[..., Any] | None = None
+        self.engine_change: Callable[..., Any] | None = None
         self.orphan_after: float | None = None
 
     def add(self, function: Function) -> None:

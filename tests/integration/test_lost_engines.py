@@ -10,7 +10,7 @@ import pytest
 
 from mpzmq import ComputerEngineWorker, ContainerServer, HeartbeatPolicy, Security
 from tests.support.engine import EngineProcess
-from tests.support.scene import REDIAL
+from tests.support.scene import QUICK, REDIAL
 from tests.support.secured import CONTAINER, ENGINE
 from tests.support.waiting import soon, until
 
@@ -57,3 +57,36 @@ async def test_descriptors_that_are_reused_detach_nobody_who_is_there(mpzmq_prox
         await proxy.cut()
         await until(lambda: sessions(server) == 1)
         assert await soon(stays.call("len", "x")) == 1
+
+
+async def test_a_drain_does_not_wait_for_an_engine_that_has_crashed() -> None:
+    """It has not acknowledged its reply, and will not."""
+    async with ContainerServer(heartbeat=QUICK) as server:
+        server.function(lambda: 0, name="zero")
+        with EngineProcess(await server.bind("tcp://127.0.0.1:0"), "call zero") as engine:
+            await until(lambda: server.statistics().replied == 1)
+            await asyncio.to_thread(engine.kill)
+        await until(lambda: sessions(server) == 0)
+        await soon(server.drain(600.0))
+        assert server.statistics().undeliverable == 0, "it is kept, until the server closes"
+
+
+async def test_a_drain_waits_for_handlers_of_engines_that_are_away() -> None:
+    async with ContainerServer(heartbeat=QUICK) as server:
+        begun, turn = asyncio.Event(), asyncio.Event()
+
+        @server.function
+        async def slow() -> None:
+            begun.set()
+            await turn.wait()
+
+        with EngineProcess(await server.bind("tcp://127.0.0.1:0"), "call slow") as engine:
+            await soon(begun.wait())
+            await asyncio.to_thread(engine.kill)
+        await until(lambda: sessions(server) == 0)
+        draining = asyncio.create_task(server.drain(60.0))
+        await asyncio.sleep(2 * QUICK.down_after)
+        assert not draining.done() and server.statistics().in_flight == 1
+        turn.set()
+        await soon(draining)
+        assert server.statistics().replied == 1

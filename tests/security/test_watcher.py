@@ -11,6 +11,8 @@ import pytest
 from mpzmq import (
     AuthenticationFailed,
     ConnectionLost,
+    EngineJoined,
+    EngineLeft,
     Executed,
     Limits,
     LinkFailed,
@@ -195,3 +197,15 @@ async def test_another_users_session_is_not_to_be_had(secured: Secured, raw_curv
     # The same id in the other session is another request, which runs for itself.
     thief.send_multipart([tag, encoder.pack(request)])
     await until(lambda: secured.ran == ["whoami", "whoami"])
+
+
+async def test_who_comes_and_goes_is_told_by_name(secured: Secured) -> None:
+    told: list[EngineJoined | EngineLeft] = []
+    secured.server.on_engine_change(told.append)
+    await secured.connect()
+    await until(lambda: told)
+    assert told[0].user == "engine"
+    assert [engine.user for engine in secured.server.engines()] == ["engine"]
+    secured.revoke("engine")
+    await until(lambda: len(told) == 2)
+    assert told[1].reason == "its key is not allowed any more"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,15 @@ class Presence:
         """Its session has."""
         self.away.pop(peer, None)
         self._gone(peer, why)
+
+    def away_since(self, time: float) -> set[Peer]:
+        """Those who have been away since a time, or for longer."""
+        return set(itertools.takewhile(lambda peer: self.away[peer] <= time, self.away))
+
+    def close(self, why: str) -> None:
+        """The sessions of all who are connected end."""
+        for peer in list(self.here):
+            self.ended(peer, why)
 
     def doubt(self, peer: Peer, now: float) -> None:
         """Its connection may have ended: it is asked now, and again, until it is heard or shown to be gone."""

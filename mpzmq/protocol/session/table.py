@@ -247,13 +247,22 @@ class Sessions:
             peer.has_sent = peer.has_sent or code == Goodbye.DRAINING
             self.dirty[peer] = None
 
-    def confirm(self, now: float) -> bool:
-        """Asks engines for a sign that they have read everything; False: some have not given it yet."""
+    def confirm(self, now: float, patience: float) -> bool:
+        """Asks engines for a sign that they have read everything.
+
+        Args:
+            now: the time.
+            patience: seconds for which those are waited for that are away.
+
+        Returns:
+            False: some have not given it yet.
+        """
         for peer in self._peers.values():
             if peer.should_be_asked:
                 peer.ping(now)
                 self.dirty[peer] = None
-        return all(peer.has_read_all for peer in self._peers.values())
+        given_up = self.presence.away_since(now - patience)
+        return all(peer.has_read_all or peer in given_up for peer in self._peers.values())
 
     def turn_away(self, route: bytes, code: int, text: str) -> None:
         """A connection gets no session, and is told why."""

@@ -8,6 +8,7 @@ from uuid import UUID
 from mpzmq.config import Limits
 from mpzmq.protocol import wire
 from mpzmq.protocol.responder.batch import Inbox
+from mpzmq.protocol.responder.reply_cache import Reply
 from mpzmq.protocol.responder.session_state import PeerState
 from mpzmq.protocol.session.presence import FIRST_WAIT, LAST_WAIT
 from mpzmq.protocol.session.table import Sessions
@@ -137,3 +138,31 @@ def test_changes_are_told_once_each_and_the_latest_reason_counts() -> None:
     container.tell(b"r3", [Kind.GOODBYE, Goodbye.CLOSED, ""])
     assert peer.state is PeerState.CLOSED, "also if its GOODBYE was read behind the end of its connection"
     assert not container.presence.changed and not container.presence.away
+
+
+def test_a_drain_waits_for_those_who_are_away_for_a_time_only() -> None:
+    container = Container()
+    peer = container.greet(b"r1")
+    peer.replies.keep(Reply(b"t" * 16, b"\x93\x04\x01\xc0", (), 1, None))
+    container.sessions.detach(peer, "lost", container.now)
+    assert not container.sessions.confirm(container.now + 4.9, 5.0), "it may come back, and ask for its reply"
+    assert container.sessions.confirm(container.now + 5.0, 5.0)
+    container.now += 5.0
+    container.greet(b"r2", number=2)
+    assert not container.sessions.confirm(container.now, 5.0), "it is back"
+
+
+def test_a_session_outlives_what_is_kept_for_it() -> None:
+    """A reply is kept from when it was given, however long its engine had been away then."""
+    container = Container()
+    peer = container.greet(b"r1")
+    container.sessions.detach(peer, "lost", container.now)
+    container.now += 2 * Limits().reply_ttl
+    peer.in_flight = 1
+    container.sessions.take_care(container.now)
+    peer.replies.keep(Reply(b"t" * 16, b"\x93\x04\x01\xc0", (), 1, None))
+    peer.in_flight = 0
+    container.sessions.take_care(container.now + 1)
+    assert container.sessions.all() == [peer]
+    container.sessions.take_care(container.now + Limits().reply_ttl + 1)
+    assert container.sessions.all() == []

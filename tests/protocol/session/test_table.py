@@ -405,14 +405,14 @@ def test_pong_of_this_connection_only() -> None:
     container = Container()
     peer = container.greet(b"r1", 4)
     assert peer is not None
-    assert not container.sessions.confirm(1.0)
+    assert not container.sessions.confirm(1.0, 5.0)
     container.replies()
-    assert not container.sessions.confirm(1.0)
+    assert not container.sessions.confirm(1.0, 5.0)
     assert [record[0] for record in container.replies()[b"r1"]] == [Kind.PING]
     container.tell(b"r1", [Kind.PONG, 3, 0, 0])
-    assert not container.sessions.confirm(2.0)
+    assert not container.sessions.confirm(2.0, 5.0)
     container.tell(b"r1", [Kind.PONG, 4, 0, 0])
-    assert container.sessions.confirm(3.0) and container.replies() == {}
+    assert container.sessions.confirm(3.0, 5.0) and container.replies() == {}
 
 
 @pytest.mark.parametrize(
