@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import shlex
 import stat
-import tomllib
 from pathlib import Path
 
 from .security.allow_list import PUBLIC_SUFFIX
+from .security.files import read_toml
 from .security.keypair import KeyPair, check_key
 from .transport.libzmq.curve import fingerprint, new_keys, public_of
 from .transport.libzmq.curve import to_z85 as z85
@@ -74,12 +74,7 @@ def load(path: str | os.PathLike[str]) -> KeyPair:
         ValueError: it holds no keys, or two that are no pair.
     """
     path = Path(path)
-    with path.open("rb") as file:
-        mode = os.fstat(file.fileno()).st_mode
-        try:
-            table = tomllib.load(file)
-        except ValueError as error:
-            raise ValueError(f"{path} holds no keys of mpzmq: {error}") from None
+    table, mode = read_toml(path, "keys of mpzmq")
     if "secret-key" not in table:
         hint = ": it holds a public one only, which is for the other side" if "public-key" in table else ""
         raise ValueError(f"{path} holds no secret key{hint}")
@@ -106,11 +101,7 @@ def load_public(path: str | os.PathLike[str]) -> str:
         ValueError: it holds no key.
     """
     path = Path(path)
-    with path.open("rb") as file:
-        try:
-            table = tomllib.load(file)
-        except ValueError as error:
-            raise ValueError(f"{path} holds no public key of mpzmq: {error}") from None
+    table, _ = read_toml(path, "public key of mpzmq")
     found = table.get("public-key")
     if isinstance(found, list) and len(found) != 1:
         raise ValueError(f"{path} holds {len(found)} public keys: which one is meant?")

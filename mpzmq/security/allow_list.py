@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .files import read_toml
 from .keypair import check_key
 
 __all__ = ["EVERYTHING", "PUBLIC_SUFFIX", "Allow", "User", "Users", "named_in", "read_users", "stamp"]
@@ -19,9 +19,6 @@ PUBLIC_SUFFIX = ".pub"
 """Of the files in a folder that are read; each holds one public key, and the file's name is the user's."""
 
 EVERYTHING = "*"
-
-MOST_BYTES = 4 * 1024 * 1024
-"""Of one file: a file that is none of ours is not read to its end."""
 
 _FIELDS = {"public-key", "allow"}
 
@@ -113,8 +110,8 @@ def _tables(allow: Allow) -> Iterable[tuple[str, object, str]]:
     if isinstance(allow, str | os.PathLike):
         path = Path(allow)
         if path.is_dir():
-            return [(file.stem, _read(file), str(file)) for file in _public_files(path)]
-        tables = _read(path)
+            return [(file.stem, read_toml(file, "key")[0], str(file)) for file in _public_files(path)]
+        tables, _ = read_toml(path, "list of keys")
         if "public-key" in tables:
             raise ValueError(
                 f"{path} is a key and no list: allow the folder that it is in, or [NAME] has to stand above it"
@@ -126,20 +123,6 @@ def _tables(allow: Allow) -> Iterable[tuple[str, object, str]]:
         return [(check_key(key, "a key in allow"), key, "allow") for key in allow]
     kind = type(allow).__name__
     raise TypeError(f"allow is a path, a mapping of names to public keys, or some public keys, not {kind}")
-
-
-def _read(path: Path) -> dict[str, Any]:
-    # Not blocking: a FIFO would hold up everybody who wants to get in anywhere.
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise ValueError(f"{path} is no regular file")
-        data = file.read(MOST_BYTES + 1)
-    if len(data) > MOST_BYTES:
-        raise ValueError(f"{path} has more than {MOST_BYTES} bytes: it is no list of keys")
-    try:
-        return tomllib.loads(data.decode("utf-8-sig"))  # as some editors save it
-    except (ValueError, RecursionError) as error:  # no UTF-8, no TOML, nested without end
-        raise ValueError(f"{path} is no TOML: {error}") from None
 
 
 def _users(name: object, table: object, where: str) -> Iterable[User]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from mpzmq import Security, keys
 from mpzmq.security.allow_list import User, named_in, read_users, stamp
+from mpzmq.security.watcher import Guard
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 # Public keys as far as a list can tell. Fresh ones would give the tests other names in every process.
@@ -131,7 +134,42 @@ def test_a_value_that_somebody_forgot_is_no_permission_for_everything() -> None:
             read_users({"engine": {"public-key": ONE, "allow": allow}})
 
 
-def test_what_would_block_is_refused(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "engine.pub")
-    with pytest.raises(ValueError, match="no regular file"):
-        read_users(tmp_path)
+@pytest.mark.parametrize("what", ["fifo", "device", "directory"])
+def test_what_is_no_file_of_keys_is_refused(tmp_path: Path, what: str) -> None:
+    """A FIFO would block, a device has no end, and of a directory the error named a descriptor."""
+    path = tmp_path / "engine.pub"
+    if what == "fifo":
+        os.mkfifo(path)
+    elif what == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        path.mkdir()
+    told = f"^{re.escape(str(path))} holds no .*: it is no regular file"
+    told += ", but a directory$" if what == "directory" else "$"
+    reading: list[Callable[[], object]] = [lambda: keys.load(path), lambda: keys.load_public(path)]
+    reading.append(lambda: read_users(tmp_path))
+    if what != "directory":
+        reading.append(lambda: read_users(path))
+    for read in reading:
+        with pytest.raises(ValueError, match=told):
+            read()
+
+
+def test_a_directory_among_the_keys_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "engine.pub").write_text(f'public-key = "{ONE}"\n')
+    guard = Guard(tmp_path, lambda: None)
+    (tmp_path / "x.pub").mkdir()
+    held = []
+    for _ in range(5):
+        guard.refresh()
+        held.append(os.open(os.devnull, os.O_RDONLY))  # other files get the numbers of descriptors that were free
+    for descriptor in held:
+        os.close(descriptor)
+    (record,) = caplog.records
+    assert record.getMessage().endswith(
+        f"nobody is added: {tmp_path}/x.pub holds no key: it is no regular file, but a directory"
+    )
+    assert guard.admits(ONE)
+    (tmp_path / "x.pub").rmdir()
+    guard.refresh()
+    assert guard.admits(ONE)
