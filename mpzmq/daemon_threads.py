@@ -14,6 +14,8 @@ import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from .text import repr_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -128,10 +130,11 @@ def _settle(future: asyncio.Future[Any], outcome: Any, error: BaseException | No
         return
     if error is None:
         future.set_result(outcome)
-    elif isinstance(error, StopIteration):  # a future cannot hold it
-        future.set_exception(RuntimeError(f"the handler raised {error!r}"))
-    else:
+        return
+    try:
         future.set_exception(error)
+    except Exception:  # StopIteration: a future cannot hold it
+        future.set_exception(RuntimeError(f"the handler raised {repr_of(error)}"))
 
 
 class DaemonExecutor(ThreadPoolExecutor):

@@ -38,6 +38,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 from .models import Executed, StreamProgress
+from .text import repr_of, text_of, type_name
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -81,12 +82,24 @@ def _restore(cls: type[MpzmqError], args: tuple[Any, ...], facts: dict[str, Any]
     return error
 
 
+def _message(given: object) -> str:
+    return given if type(given) is str else text_of(given)
+
+
 class MpzmqError(Exception):
-    """The root of every error of this library."""
+    """The root of every error of this library.
+
+    Args:
+        message: its text. Of anything else, such as another exception, the text is taken.
+    """
+
+    def __init__(self, message: object = "") -> None:
+        # An error is often raised in a branch that no test has seen: no message is too odd for it.
+        super().__init__(_message(message))
 
     def __str__(self) -> str:
         # OSError, a base of some subclasses, has a __str__ of its own that looks for an errno.
-        return str(self.args[0]) if self.args else ""
+        return _message(self.args[0]) if self.args else ""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (type(self), self.args, self.__dict__)
@@ -160,7 +173,7 @@ class RequestError(MpzmqError):
 
     def __init__(
         self,
-        message: str = "",
+        message: object = "",
         *,
         request_id: UUID | None = None,
         remote_id: UUID | None = None,
@@ -255,6 +268,9 @@ class RequestIdReused(RequestError, ValueError):
 class RemoteError(RequestError):
     """The handler raised. Handlers may raise it themselves, to choose what the caller sees.
 
+    Raises:
+        TypeError: ``code`` or ``error_type`` is no str.
+
     Attributes:
         error_type: the name of the exception's class in the container.
         error_message: its text.
@@ -266,12 +282,12 @@ class RemoteError(RequestError):
 
     def __init__(
         self,
-        message: str = "",
+        message: object = "",
         *,
         code: str | None = None,
         data: Any = None,
         error_type: str = "RemoteError",
-        error_message: str | None = None,
+        error_message: object = None,
         request_id: UUID | None = None,
         remote_id: UUID | None = None,
         name: str = "",
@@ -286,10 +302,20 @@ class RemoteError(RequestError):
             executed=executed,
             fallback_sent=fallback_sent,
         )
-        self.code = code
+        self.code = None if code is None else _word("code", code, message)
         self.data = data
-        self.error_type = error_type
-        self.error_message = message if error_message is None else error_message
+        self.error_type = _word("error_type", error_type, message)
+        self.error_message = _message(message if error_message is None else error_message)
+
+
+def _word(name: str, value: str, message: object) -> str:
+    """A word for programs: unlike a message, it is of no use in another form."""
+    if issubclass(type(value), str):
+        return str.__str__(value)
+    raise TypeError(
+        f"the {name} of a RemoteError is a str, and not {type_name(value)}: {repr_of(value)}"
+        f" (its message is {repr_of(message)})"
+    )
 
 
 class ProtocolError(RequestError):

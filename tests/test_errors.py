@@ -24,6 +24,7 @@ from mpzmq.errors import (
     RequestError,
 )
 from mpzmq.models import Executed
+from tests.support.odd import Lazy, NoText, NoTraceback, Twin
 
 NO, UNKNOWN, YES = Executed.NO, Executed.UNKNOWN, Executed.YES
 
@@ -213,3 +214,25 @@ def test_operating_system_errors_keep_their_text() -> None:
     assert str(error) == "cannot connect"
     assert isinstance(error, OSError)
     assert error.errno is None
+
+
+def test_the_text_of_whatever_was_given() -> None:
+    for given, text in ((ValueError("bad"), "bad"), (404, "404"), (None, "None"), (b"x", "b'x'"), (Twin("a"), "a")):
+        for cls in (MpzmqError, RequestError, RemoteError):
+            error = cls(given)
+            assert (str(error), error.args, type(error.args[0])) == (text, (text,), str)
+        assert RemoteError(given).error_message == text
+    for odd in (NoText(), NoTraceback(), Lazy()):
+        assert type(odd).__name__ in str(RemoteError(odd))
+        assert pickle.loads(pickle.dumps(RemoteError(odd))).error_message == str(RemoteError(odd))
+
+
+def test_a_word_for_programs_is_a_str() -> None:
+    for name in ("code", "error_type"):
+        for given in (404, ValueError, NoText(), b"x"):
+            words: dict[str, Any] = {name: given}
+            with pytest.raises(TypeError, match=f"the {name} of a RemoteError is a str, and not .*its message is 'm'"):
+                RemoteError("m", **words)
+        words = {name: Twin("a")}
+        assert type(getattr(RemoteError("m", **words), name)) is str
+    assert RemoteError("m").code is None

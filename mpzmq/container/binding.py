@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
-import logging
 import socket
 from typing import TYPE_CHECKING
 
 from ..errors import InsecureBind
+from ..logs import Log
 from ..runtime.names import resolve
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["bindable"]
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 
 async def bindable(address: Address, container: str, *, secure: bool, insecure: bool) -> str:

@@ -50,7 +50,7 @@ def set_state(registry: Registry, sessions: Sessions) -> Callable[[str, RequestC
             raise Refused("there is no such status: it is 'RUNNING' or 'STOP'") from None
         if registry.state_change is not None:
             outcome = registry.state_change(wanted)
-            if outcome is not None and hasattr(outcome, "__await__"):
+            if hasattr(type(outcome), "__await__"):
                 await outcome
         if context.cancelled:  # what stands behind it was judged without it
             raise asyncio.CancelledError
@@ -69,9 +69,7 @@ def describe(registry: Registry, sessions: Sessions, name: str) -> Callable[[], 
             "version": __version__,
             "status": str(sessions.status),
             "invokes": registry.invoke is not None,
-            "functions": [
-                [function.name, str(function.signature), function.doc] for function in registry.functions.values()
-            ],
+            "functions": [[function.name, function.shown, function.doc] for function in registry.functions.values()],
         }
 
     return described

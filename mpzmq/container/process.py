@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-import logging
 import signal
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ..logs import Log
 from ..runtime.standard_streams import hold_standard_descriptors
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Signals", "importing", "loop_factory"]
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 importing: ContextVar[str | None] = ContextVar("importing", default=None)
 """The module that is imported for its server, while it is: whoever imports it serves it, and the module must not."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import threading
 import warnings
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
@@ -15,6 +14,7 @@ from ..config import DEFAULT_HEARTBEAT, DEFAULT_LIMITS
 from ..durations import checked_after, checked_wait
 from ..handlers.registration import Registration
 from ..handlers.registry import Function
+from ..logs import Log
 from ..models import Status
 from ..protocol.wire.kinds import Goodbye
 from ..runtime.loop_bound import Home
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ContainerServer"]
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 _H = TypeVar("_H", bound="Callable[..., Any]")
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from typing import TYPE_CHECKING
 
 from ..handlers.admission import Admission
 from ..handlers.dispatcher import Dispatcher
 from ..handlers.timers import Timers
+from ..logs import Log
 from ..models import Executed
 from ..protocol.flow.outbox import ENOUGH_BYTES, Item
 from ..protocol.responder.batch import Inbox
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Hub"]
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 _CONNECTED, _CLOSED, _SENT = PeerState.CONNECTED, PeerState.CLOSED, Delivery.SENT
 """Names of the module: looking a member up in its enum takes 0.1 us (Python 3.11), and every reply asks."""
@@ -58,6 +58,8 @@ WARNING_INTERVAL = 10.0
 """Seconds between two lines in the log on connections that were cut: a flood is not to become one of the log."""
 
 UNREAD = "did not read its replies"
+
+FAILED_OVER = "the container failed over a message of it; its engine dials anew, and asks again for what it lacks"
 
 NOT_ALLOWED = "the key of this engine is not on the container's allow-list any more"
 
@@ -115,13 +117,11 @@ class Hub:
         inbox = Inbox()
         for frames in messages:
             route = bytes(frames[0])
-            user = None
-            if self._guard is not None:
-                user = self._guard.user(self.router.key_of(route))
-                if user is None:
-                    self._turn_away(route)
-                    continue
-            self.sessions.receive(route, self._reader.read(frames[1:]), inbox, now, user)
+            try:
+                self._receive(route, frames[1:], inbox, now)
+            except Exception as failure:  # over this message: those of others are not to be lost with it
+                log.error("the container failed over a message", exc_info=failure)
+                self.sessions.cut(route, FAILED_OVER, now)
         if self.sessions.violations:
             self._on_violations()
         if self.sessions.answered:
@@ -143,6 +143,15 @@ class Hub:
             # Their tasks run in the next pass: the first reply alone would wake the engine for it.
             self._gather()
         self._timers.arm()
+
+    def _receive(self, route: bytes, frames: Frames, inbox: Inbox, now: float) -> None:
+        user = None
+        if self._guard is not None:
+            user = self._guard.user(self.router.key_of(route))
+            if user is None:
+                self._turn_away(route)
+                return
+        self.sessions.receive(route, self._reader.read(frames), inbox, now, user)
 
     def on_disconnected(self, routes: Sequence[bytes]) -> None:
         """Connections may have ended."""

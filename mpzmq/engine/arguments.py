@@ -26,7 +26,7 @@ def checked_name(function: object) -> str:
         TypeError: it is no str.
     """
     if isinstance(function, str):
-        return function
+        return function if type(function) is str else str.__str__(function)
     raise TypeError(f"a function is called by its name, a str, not by {type(function).__name__}")
 
 

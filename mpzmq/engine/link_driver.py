@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import logging
 import math
 import time
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 from ..failure import Failure, FailureKind
+from ..logs import Log
 from ..protocol.flow.outbox import ENOUGH_BYTES
 from ..protocol.link.link import Link
 from ..protocol.requester.error_factory import Verdicts
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Connection"]
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 GOODBYE_LINGER = 0.2
 """Seconds in which a GOODBYE may leave in the background after the socket was closed."""

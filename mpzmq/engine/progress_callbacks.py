@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextvars
-import logging
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from ..logs import Log
 from ..models import Progress
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Watchers"]
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 
 class Watchers:
@@ -47,12 +47,13 @@ class Watchers:
             try:
                 context, callback = self._callbacks[tag]
                 context.run(callback, Progress(UUID(bytes=tag), *numbers))
-            except Exception:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
                 # Told once: a callback that fails would do so at each part, and its request can do without.
-                log.exception(
-                    "request %s: the callback of its progress raised, and is not called again", UUID(bytes=tag)
-                )
                 self._forget(tag, numbers)
+                text = "request %s: the callback of its progress raised, and is not called again"
+                log.error(text, UUID(bytes=tag), exc_info=error)
 
     def _forget(self, tag: bytes, numbers: list[int]) -> None:
         if self._book.watched.get(tag) is numbers:  # else its id was issued again

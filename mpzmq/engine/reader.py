@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..failure import Failure, FailureKind
+from ..logs import Log
+from ..text import text_of, type_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from ..transport.interface import Frames
 
 __all__ = ["ComputerEngineReader"]
+
+log = Log(__name__)
 
 UNASKED = 1024
 """Messages that a container may send of its own accord: PING, GOODBYE, ACK, and some to spare."""
@@ -62,8 +66,14 @@ class ComputerEngineReader:
             self._owed = min(self._most, self._owed + WORDS * credit)
         if self._owed < 0:
             return Failure(FailureKind.LOST, "it floods this engine with what was not asked for", was_up=True)
+        failure = None
         for frames in messages:
-            self._link.receive(self._messages.read(frames), now)
+            try:
+                self._link.receive(self._messages.read(frames), now)
+            except Exception as error:  # over this message: what else has come is not to be lost with it
+                log.error("%s: a message could not be processed", self._link.verdicts.whom, exc_info=error)
+                detail = f"this engine failed over a message of it ({type_name(error)}: {text_of(error)})"
+                failure = Failure(FailureKind.LOST, detail, was_up=True)
         ledger, downloads = self._link.ledger, self._link.downloads
         if asked_for := ledger.fed + downloads.in_place:
             # What came on a stream had been asked for: each chunk is within the credit, or ends the stream. So had the
@@ -71,4 +81,4 @@ class ComputerEngineReader:
             self._owed = min(self._most, self._owed + asked_for)
             self.asked_for += asked_for
             ledger.fed = downloads.in_place = 0
-        return None
+        return failure

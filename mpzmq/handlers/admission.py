@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from ..models import Status
 from ..protocol.flow.fragmenter import PART_BYTES
 from ..protocol.wire.kinds import GIVES, NAMED, STREAMED, TAKES, Code, Op
+from ..text import text_of
 from .state_changes import BEHIND, PASSING, StateChanges
 
 if TYPE_CHECKING:
@@ -77,7 +78,9 @@ def _misfit(op: int, function: Function) -> str | None:
     if op in TAKES and not function.takes:
         why = "its first parameter is no AsyncIterator" if function.is_async else "it is plain def, and not async def"
         return f"{what} takes no stream of data: {why}"
-    return f"{what} is to be asked by {_BY_NATURE[function.gives, bool(function.takes)]}, and not by {_WAYS[op]}"
+    hidden = op in GIVES and not function.gives
+    then = "; if it yields behind a decorator, use functools.wraps() in that" if hidden else ""
+    return f"{what} is to be asked by {_BY_NATURE[function.gives, bool(function.takes)]}, and not by {_WAYS[op]}{then}"
 
 
 class Admission:
@@ -165,8 +168,9 @@ class Admission:
         if kwargs or not function.least <= len(args) <= function.most:
             try:
                 function.check(args, kwargs)
-            except TypeError as error:
-                return Refusal(Code.INVALID_ARGUMENTS, f"{error}; it is {name or 'the handler'}{function.signature}")
+            except Exception as error:  # a TypeError, but for signatures of the application's own making
+                what = f"{name or 'the handler'}{function.shown}"
+                return Refusal(Code.INVALID_ARGUMENTS, f"{text_of(error)}; it is {what}")
         return function
 
     def _judge_room(self, peer: Asker, op: int, size: int) -> Refusal | None:

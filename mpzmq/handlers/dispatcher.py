@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import functools
-import logging
 import time
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from ..context import current
-from ..errors import EncodeError, Refused, RemoteError
+from ..logs import Log
 from ..models import Executed
 from ..protocol.requester.pending import Deadlines
+from ..protocol.responder.reply_cache import Reply
 from ..protocol.responder.session_state import PeerState
 from ..protocol.wire.kinds import STREAMED, Code, Flag, Op
 from ..runtime.tracebacks import let_go_of_frames
+from ..text import text_of
 from .admission import Refusal
 from .concurrency import Gates
 from .deduplication import Repeats
 from .invocation import Ending, Running, mark_started
 from .isolation import context_factory
-from .responses import Answers, is_own_word
+from .responses import Answers
 from .slow_handlers import SLOW_HANDLER, SlowHandlers
 from .state_changes import BEHIND
 from .stream_invocation import Streaming
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from ..protocol.flow.outbox import Item
     from ..protocol.responder.batch import Inbox, Request
     from ..protocol.responder.interface import Asker, Host
-    from ..protocol.responder.reply_cache import Reply
     from ..protocol.wire.records import Record
     from .admission import Admission
     from .concurrency import Way
@@ -44,13 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Dispatcher"]
 
-log = logging.getLogger(__name__)
-
-THREAD_GRACE = 1.0
-"""Seconds for a handler in a thread to look at ``context.cancelled`` before its thread is given up."""
-
-NO_ROOM_RETRY = 60.0
-"""Seconds until that is tried again, where too many were given up already."""
+log = Log(__name__)
 
 CLOSE_TIMEOUT = 1.0
 """Seconds that cancelled handlers have to end in when the server closes."""
@@ -95,7 +89,7 @@ class Dispatcher:
         self._gates = Gates(limits.threads)
         self._reply = reply
         self._streaming = Streaming(sessions.encoder, stir)
-        self._threads = HandlerThreads(limits.threads, name)
+        self._threads = HandlerThreads(limits.threads, name, self.deadlines, self._let_pass)
         self._loop = asyncio.get_running_loop()
         self._clock = self._loop.time
         self._new_context = context_factory()
@@ -126,7 +120,7 @@ class Dispatcher:
             for running in [running for key, running in self._running.items() if key[0] in inbox.departed]:
                 self._cancel(running, Ending.ENGINE)
                 if running.handler.orphan_after is not None:
-                    self._give_up_after(running, running.handler.orphan_after + THREAD_GRACE)
+                    self._threads.give_up_after(running, running.handler.orphan_after)
         self._tasks.on_burst()
         started = 0
         for before, peer, low_water, tags in inbox.receipts:
@@ -138,7 +132,10 @@ class Dispatcher:
     def _start_all(self, requests: Sequence[Request | None], now: float) -> None:
         for request in requests:
             if request is not None:
-                self._admit(request, now)
+                try:
+                    self._admit(request, now)
+                except Exception as error:  # of this one: it is not to take along those that were read with it
+                    self._failed_over(request, error)
 
     def expire(self, now: float) -> None:
         """Ends the handlers whose deadline has come."""
@@ -150,7 +147,7 @@ class Dispatcher:
                 if running.ending is None:
                     self._cancel(running, Ending.DEADLINE)
                 else:
-                    self._give_up(running)
+                    self._threads.give_up(running)
 
     def end_orphans(self, orphans: Orphans, now: float) -> None:
         """Ends the handlers whose engines have been away for too long."""
@@ -160,7 +157,7 @@ class Dispatcher:
             due = orphans.due(running)
             if due is not None and due <= now:
                 self._cancel(running, Ending.AWAY)
-                self._give_up_after(running, THREAD_GRACE)
+                self._threads.give_up_after(running, 0.0)
 
     async def idle(self) -> None:
         """Waits until no handler runs."""
@@ -234,13 +231,19 @@ class Dispatcher:
         """A change of state has ended: what the same engine has asked behind it is judged, up to the next one."""
         self._tasks.on_burst()
         while (running := self._admission.changes.next(peer)) is not None:
-            function: Any = self._admission.judge(peer, running.record, running.size, has_waited=True)
-            if function.__class__ is Refusal:
-                self._end(running)
-                self._refuse(peer, running.tag, function)
-            else:
-                running.assign(function)
-                self._take(running)
+            try:
+                self._judge_again(running)
+            except Exception as error:
+                self._answer_raised(running, error)
+
+    def _judge_again(self, running: Running) -> None:
+        function: Any = self._admission.judge(running.engine, running.record, running.size, has_waited=True)
+        if function.__class__ is Refusal:
+            self._end(running)
+            self._refuse(running.engine, running.tag, function)
+        else:
+            running.assign(function)
+            self._take(running)
 
     def _change_ended(self, running: Running) -> None:
         if self._admission.changes.end(running):
@@ -258,17 +261,37 @@ class Dispatcher:
             self._reply(peer, item)
 
     def _start(self, running: Running) -> None:
+        """Starts a request, now or when its turn has come."""
+        try:
+            self._begin(running)
+        except Exception as error:
+            self._answer_raised(running, error)
+
+    def _begin(self, running: Running) -> None:
         if running.way is not None and not running.way.go_on(wanted=running.ending is None):
             return  # when its turn has come, it comes again
         function = running.handler
         if function.is_async or function.thread:
-            self._spawn(running, self._in_thread(running) if function.thread else None, self._new_context())
+            self._spawn(running, self._threads.call(running) if function.thread else None, self._new_context())
         elif self._tasks.beginning:
             # Tasks that were made in this pass have not begun; this one was issued after them.
             self._keep(running)
             self._loop.call_soon(self._run_plain, running)
         else:
             self._run_plain(running)
+
+    def _failed_over(self, request: Request, error: Exception) -> None:
+        """This side itself has failed over a request: its caller is told, and the counters stay right."""
+        peer, tag, record, _ = request
+        running = self._running.get((peer, tag))
+        if running is not None:
+            self._answer_raised(running, error)
+            return
+        log.error("request %s: the container failed over it", UUID(bytes=tag), exc_info=error)
+        if self.in_flight > len(self._running):  # else it has been answered
+            self.failed += 1
+            item = self._answers.failed(peer, tag, error)
+            self._reply(peer, Reply(tag, item.body, (), record[1], None))
 
     def _refuse(self, peer: Asker, tag: bytes, refusal: Refusal) -> None:
         self.refused += 1
@@ -317,9 +340,10 @@ class Dispatcher:
         except asyncio.CancelledError as error:
             self._answer_cancelled(running, None)
             let_go_of_frames(error)
-        except (KeyboardInterrupt, SystemExit):
+        except KeyboardInterrupt:
+            self._answer_cancelled(running, Ending.INTERRUPTED)
             raise
-        except BaseException as error:  # an odd one must not take the rest of the burst along
+        except BaseException as error:  # sys.exit(), too: it is no reason to end what others wait for
             self._answer_raised(running, error)
             let_go_of_frames(error)
         else:
@@ -333,7 +357,7 @@ class Dispatcher:
         self, running: Running, coroutine: Coroutine[Any, Any, Any] | None, context: contextvars.Context | None
     ) -> None:
         self._keep(running)
-        running.task = self._tasks.start(self._run(running, coroutine), context)
+        running.task = self._tasks.start(self._run(running, coroutine), coroutine, context)
 
     async def _run(self, running: Running, coroutine: Coroutine[Any, Any, Any] | None) -> None:
         current.set(running)
@@ -352,46 +376,14 @@ class Dispatcher:
         except asyncio.CancelledError as error:
             self._answer_cancelled(running, running.ending)
             let_go_of_frames(error)
-        except (KeyboardInterrupt, SystemExit):
+        except KeyboardInterrupt:
+            self._answer_cancelled(running, Ending.INTERRUPTED)
             raise
         except BaseException as error:
             self._answer_raised(running, error)
             let_go_of_frames(error)
         else:
             self._answer(running, result)
-
-    async def _in_thread(self, running: Running) -> Any:
-        return await self._threads.run(running.in_thread, functools.partial(self._returned_late, running))
-
-    def _give_up_after(self, running: Running, seconds: float) -> None:
-        """Nobody will ask again for a handler that was cancelled: a thread is not left to it for ever."""
-        if running.handler.thread and running.started and not running.ended:
-            running.due = self._clock() + seconds
-            self.deadlines.add(running.due)
-
-    def _give_up(self, running: Running) -> None:
-        """A handler in a thread goes on though it was cancelled: its request ends, and another thread takes its place.
-
-        Of its own ``max_concurrency`` it still takes its part: so many run, whoever waits for them.
-        """
-        if not self._threads.may_give_up:
-            log.error("%r goes on though it was cancelled, and too many threads were given up already", running)
-            self._give_up_after(running, NO_ROOM_RETRY)
-            return
-        log.warning("%r goes on though it was cancelled: its thread is given up, and replaced", running)
-        assert running.task is not None and running.way is not None
-        running.way.keep(all_but_last=True)
-        running.task.cancel()
-
-    def _returned_late(self, running: Running, error: BaseException | None) -> None:
-        """A handler has returned whose thread was given up."""
-        if error is None or isinstance(error, asyncio.CancelledError):
-            log.info("request %s: %s has returned in the end", running.request_id, running.what)
-        else:
-            log.error("request %s: %s raised in the end", running.request_id, running.what, exc_info=error)
-        assert running.way is not None
-        running.way.keep(all_but_last=False)
-        self._let_pass(running.way)
 
     def mark_started(self) -> bool:
         """Tells engines which requests are at work, and were the last time, too; True: there are others."""
@@ -419,7 +411,7 @@ class Dispatcher:
             self._change_ended(running)  # whether or not its handler heeds that
         # A task that has not begun looks at ``ending`` when it does; a thread looks at its context.
         if running.started and running.task is not None and (force or not running.handler.thread):
-            running.task.cancel()
+            self._tasks.cancel(running)
 
     # Ending
 
@@ -461,25 +453,26 @@ class Dispatcher:
             self.repeats.abandoned(running)
             return
         try:
-            reply: Item = self._answers.result(running, result)
-        except (EncodeError, RemoteError) as error:
-            self.failed += 1
-            log.error("request %s: the result of %s cannot be sent: %s", running.request_id, running.what, error)
-            reply = self.repeats.final(running, self._answers.raised(running.engine, running.tag, error))
+            reply = self._answers.result(running, result)
+        except Exception as error:  # a message cannot carry it
+            self._tell_failure(running, error)
+            text = "request %s: the result of %s cannot be sent: %s"
+            log.error(text, running.request_id, running.what, text_of(error))
         else:
             self.replied += 1
-        self._reply(running.engine, reply)
+            self._reply(running.engine, reply)
 
     def _answer_raised(self, running: Running, error: BaseException) -> None:
-        if not self._end(running):
-            return
-        item = self._answers.raised(running.engine, running.tag, error)
-        if is_own_word(error, Refused):
-            self.refused += 1
-        else:
-            self.failed += 1
+        if self._end(running) and not self._tell_failure(running, error):
             log.error("request %s: %s raised", running.request_id, running.what, exc_info=error)
+
+    def _tell_failure(self, running: Running, error: BaseException) -> bool:
+        """Answers a request that has ended with an error; True: with its handler's refusal."""
+        item, is_refusal = self._answers.raised(running, error)
+        self.refused += is_refusal
+        self.failed += not is_refusal
         self._reply(running.engine, self.repeats.final(running, item))
+        return is_refusal
 
     def _answer_cancelled(self, running: Running, ending: Ending | None) -> None:
         if not self._end(running):

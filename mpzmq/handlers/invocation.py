@@ -28,6 +28,7 @@ class Ending(enum.Enum):
     DEADLINE = "its deadline has come"
     REISSUED = "it had been cancelled before it was issued again"
     SERVER = "the container ended it"
+    INTERRUPTED = "the process was interrupted (KeyboardInterrupt)"
     AWAY = "its engine was away for longer than its orphan_after"
     UNREAD = "its engine leaves too much unread (Limits.total_bytes)"
 
@@ -160,7 +161,7 @@ class Running(RequestContext):
             raise RuntimeError(
                 f"the engine's {function!r} is called in a plain def handler, which cannot await: make it async def"
             )
-        return calls.call(self, function, args, kwargs, timeout)
+        return calls.call(self, str.__str__(function), args, kwargs, timeout)
 
     @property
     def what(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from ..text import LONGEST_NAME, repr_of, type_name
 from .registry import Function, Registry
 
 if TYPE_CHECKING:
@@ -70,8 +71,9 @@ class Registration:
             The handler, unchanged.
 
         Raises:
-            ValueError: the name is taken, or ``max_concurrency`` is less than 1.
-            TypeError: it cannot be called this way.
+            ValueError: the name is taken, empty, longer than 256 characters, or no Unicode, or ``max_concurrency`` is
+                less than 1.
+            TypeError: it cannot be called this way, or the name is no str.
 
         Warns:
             UserWarning: a parameter of it has the name of an option of ``call()`` or ``stream()``, which takes that
@@ -86,10 +88,11 @@ class Registration:
         def register(handler: _H) -> _H:
             own = getattr(handler, "__name__", None)
             if name is None and own is None:
-                raise TypeError(f"{handler!r} has no name of its own: pass name=")
-            function = Function(name or own, handler, **options)
+                raise TypeError(f"{repr_of(handler)} has no name of its own: pass name=")
+            function = Function(_checked(own if name is None else name), handler, **options)
             if function.is_streamed and not self._streams:
-                raise TypeError(f"{handler!r} is a stream, and a container calls functions that return one value")
+                what = repr_of(handler)
+                raise TypeError(f"{what} is a stream, and a container calls functions that return one value")
             self._warn_of_options(function, stacklevel=3 if decorates else 5)
             self._registry.add(function)
             return handler
@@ -112,3 +115,22 @@ class Registration:
                     f" option and does not reach the function: rename it, or have {self._detour}",
                     stacklevel=stacklevel,
                 )
+
+
+def _checked(name: object) -> str:
+    """The name of a function, as it can be called, described and allowed.
+
+    Raises:
+        TypeError: it is no str.
+        ValueError: it is empty, too long, or no Unicode.
+    """
+    if not issubclass(type(name), str):
+        raise TypeError(f"the name of a function is a str, and not {type_name(name)}: {repr_of(name)}")
+    name = str.__str__(name)
+    if not 0 < len(name) <= LONGEST_NAME:
+        raise ValueError(f"the name of a function has 1 to {LONGEST_NAME} characters, and not {len(name)}")
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"the name of a function is Unicode, and {name!r} has a lone surrogate") from None
+    return name

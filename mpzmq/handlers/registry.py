@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import inspect
 import math
-import typing
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 from typing import TYPE_CHECKING, Any
 
-from ..context import RequestContext
+from ..text import repr_of
+from .signatures import (
+    POSITIONAL,
+    called_first,
+    context_parameter,
+    first_line,
+    shown,
+    signature_of,
+    takes_stream,
+    works_in,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..context import RequestContext
+
 __all__ = ["Function", "Registry"]
-
-_STREAMS = (AsyncIterator, AsyncIterable, AsyncGenerator)
-"""What a parameter is annotated with that takes a stream."""
-
-_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
@@ -46,8 +51,9 @@ class Function:
     """
 
     __slots__ = (
-        "_context", "_index", "cancellable", "gives", "handler", "is_async", "is_gated", "is_plain", "is_streamed",
-        "least", "max_concurrency", "most", "name", "orphan_after", "signature", "takes", "thread", "wants_context",
+        "_context", "_decorated", "_index", "cancellable", "gives", "handler", "is_async", "is_gated", "is_plain",
+        "is_streamed", "least", "max_concurrency", "most", "name", "orphan_after", "signature", "takes", "thread",
+        "wants_context",
     )  # fmt: skip
 
     def __init__(
@@ -60,17 +66,34 @@ class Function:
         max_concurrency: int | None = None,
         orphan_after: float | None = None,
     ) -> None:
-        called = handler if inspect.isroutine(handler) else getattr(handler, "__call__", handler)  # noqa: B004
-        if inspect.isgeneratorfunction(called):
-            raise TypeError(f"{handler!r} is a plain generator: a function that yields is async def")
+        first, works = called_first(handler), works_in(handler)
+        what = repr_of(handler)
+        if inspect.isgeneratorfunction(first):
+            raise TypeError(f"{what} is a plain generator: a function that yields is async def")
         self.name = name
         self.handler = handler
-        self.gives = inspect.isasyncgenfunction(called)
-        self.is_async = self.gives or inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(called)
+        is_async = inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(first)
+        # A plain function around an async one gives, and takes, what that does.
+        self.gives = inspect.isasyncgenfunction(first) or (not is_async and inspect.isasyncgenfunction(works))
+        signature = signature_of(handler)
+        parameters = list(signature.parameters.values())
+        self._context = context_parameter(handler, parameters)
+        self.wants_context = self._context is not None
+        # Where it stands among the positional ones; one that is keyword-only stands behind them all.
+        positional = [p.name for p in parameters if p.kind in POSITIONAL]
+        self._index = positional.index(self._context) if self._context in positional else math.inf
+        parameters = [parameter for parameter in parameters if parameter.name != self._context]
+        self.signature = signature.replace(parameters=parameters)
+        self.takes = takes_stream(handler, parameters)
+        if not (is_async or self.gives or (self.takes and inspect.iscoroutinefunction(works))):
+            self.takes = False
+        self.is_streamed = self.gives or bool(self.takes)
+        self.is_async = is_async or self.is_streamed
+        self._decorated = None if first is works else works
         if self.gives and name is None:
-            raise TypeError(f"{handler!r} yields: only named functions give a stream, add it by @server.function")
+            raise TypeError(f"{what} yields: only named functions give a stream, add it by @server.function")
         if self.gives and not cancellable:
-            raise TypeError(f"{handler!r} yields: nobody would read on when its caller has gone, so it is cancellable")
+            raise TypeError(f"{what} yields: nobody would read on when its caller has gone, so it is cancellable")
         self.thread = thread
         self.cancellable = cancellable
         self.max_concurrency = max_concurrency
@@ -82,26 +105,15 @@ class Function:
         self.is_gated = thread or max_concurrency is not None
         self.is_plain = not (self.is_async or self.is_gated)
         if thread and self.is_async:
-            raise TypeError(f"{handler!r} is async def, which needs no thread: leave thread=True out")
-        signature = _signature(handler)
-        parameters = list(signature.parameters.values())
-        self._context = _context_parameter(handler, parameters)
-        self.wants_context = self._context is not None
-        # Where it stands among the positional ones; one that is keyword-only stands behind them all.
-        positional = [p.name for p in parameters if p.kind in _POSITIONAL]
-        self._index = positional.index(self._context) if self._context in positional else math.inf
-        parameters = [parameter for parameter in parameters if parameter.name != self._context]
-        self.signature = signature.replace(parameters=parameters)
-        self.takes = _takes_stream(handler, parameters) if self.is_async else False
-        self.is_streamed = self.gives or bool(self.takes)
+            raise TypeError(f"{what} is async def, which needs no thread: leave thread=True out")
         # Most calls are positional: their number tells whether they fit, and Signature.bind() takes 3 us more.
         required = [p for p in parameters if p.default is p.empty]
         if any(p.kind is p.KEYWORD_ONLY for p in required):
             self.least, self.most = math.inf, -math.inf
         else:
-            self.least = sum(p.kind in _POSITIONAL for p in required)
+            self.least = sum(p.kind in POSITIONAL for p in required)
             starred = any(p.kind is p.VAR_POSITIONAL for p in parameters)
-            self.most = math.inf if starred else sum(p.kind in _POSITIONAL for p in parameters)
+            self.most = math.inf if starred else sum(p.kind in POSITIONAL for p in parameters)
 
     def check(self, args: list[Any], kwargs: dict[str, Any] | None) -> None:
         """Whether the handler can be called with these arguments.
@@ -124,6 +136,24 @@ class Function:
                 kwargs = {**(kwargs or {}), self._context: context}
         return self.handler(*args, **kwargs) if kwargs else self.handler(*args)
 
+    def has_raised(self, error: BaseException) -> bool:
+        """Whether an error comes from the function that does the work, and not from a decorator around it.
+
+        A decorator may have raised it when the work was done.
+        """
+        if self._decorated is None:
+            return True
+        code = getattr(self._decorated, "__code__", None)
+        traceback = error.__traceback__
+        while traceback is not None and traceback.tb_frame.f_code is not code:
+            traceback = traceback.tb_next
+        return traceback is not None
+
+    @property
+    def shown(self) -> str:
+        """The signature in words."""
+        return shown(self.signature)
+
     @property
     def keywords(self) -> list[str]:
         """The names of the parameters that may be given by name."""
@@ -132,48 +162,7 @@ class Function:
     @property
     def doc(self) -> str:
         """The first line of the handler's docstring."""
-        return (inspect.getdoc(self.handler) or "").partition("\n")[0]
-
-
-def _signature(handler: Callable[..., Any]) -> inspect.Signature:
-    """With annotations as types, where they can be found: ``int`` reads better than ``'int'``."""
-    try:
-        return inspect.signature(handler, eval_str=True)
-    except Exception:  # names that exist for type checkers only
-        return inspect.signature(handler)
-
-
-def _context_parameter(handler: Callable[..., Any], parameters: list[inspect.Parameter]) -> str | None:
-    """The name of the parameter that is annotated ``RequestContext``, if there is one."""
-    try:
-        hints = typing.get_type_hints(handler)
-    except Exception:  # names that exist for type checkers only, and callables without hints
-        hints = {}
-    for parameter in parameters:
-        hint = hints.get(parameter.name, parameter.annotation)
-        if hint is RequestContext or (isinstance(hint, str) and hint.rpartition(".")[2] == "RequestContext"):
-            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-                raise TypeError(f"{handler!r}: a starred parameter cannot take the RequestContext")
-            before = parameters[: parameters.index(parameter)]
-            if parameter.kind is parameter.POSITIONAL_ONLY and any(p.default is not p.empty for p in before):
-                raise TypeError(f"{handler!r}: a positional-only RequestContext cannot stand behind optional ones")
-            return parameter.name
-    return None
-
-
-def _takes_stream(handler: Callable[..., Any], parameters: list[inspect.Parameter]) -> bool | None:
-    first = parameters[0] if parameters and parameters[0].kind in _POSITIONAL else None
-    if first is None:
-        return None if parameters and parameters[0].kind is inspect.Parameter.VAR_POSITIONAL else False
-    try:
-        hint = typing.get_type_hints(handler).get(first.name, first.annotation)
-    except Exception:  # names that exist for type checkers only
-        hint = first.annotation
-    if hint is first.empty or hint is Any:
-        return None
-    if isinstance(hint, str):
-        return hint.partition("[")[0].rpartition(".")[2] in {kind.__name__ for kind in _STREAMS}
-    return (typing.get_origin(hint) or hint) in _STREAMS
+        return first_line(self.handler)
 
 
 class Registry:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from types import AsyncGeneratorType
 from typing import TYPE_CHECKING, Any
 
-from ..errors import EncodeError, MpzmqError, Refused, RemoteError, RequestError
+from ..errors import EncodeError, Refused, RemoteError, RequestError
 from ..models import Executed
 from ..protocol.flow.outbox import Item
 from ..protocol.responder.reply_cache import Reply
 from ..protocol.wire.kinds import Code, Kind
 from ..protocol.wire.records import STATUS_NUMBER
+from ..text import LONGEST, LONGEST_NAME, clean, repr_of, text_of, type_name
 from .invocation import Ending
 
 if TYPE_CHECKING:
@@ -17,11 +19,12 @@ if TYPE_CHECKING:
     from ..protocol.wire.values import Buffer
     from .invocation import Running
 
-__all__ = ["Answers", "is_own_word"]
+__all__ = ["Answers"]
 
-_MAX_TEXT = 4096
-"""Characters of an exception's text that travel: a traceback-sized message helps nobody."""
-
+HIDDEN_GENERATOR = (
+    "cannot send result: an async generator, which its decorator has hidden: use functools.wraps() in that, and the"
+    " function is asked by stream()"
+)
 
 _HEADS = {status: bytes((0x93, Kind.RESPONSE, number)) for status, number in STATUS_NUMBER.items()}
 """The front of a RESPONSE in MessagePack, an array of three: a packer would take three times as long for it."""
@@ -29,8 +32,9 @@ _HEADS = {status: bytes((0x93, Kind.RESPONSE, number)) for status, number in STA
 _STATUS_AT = {Kind.RESPONSE: 2, Kind.ERROR: 4}
 """Where the status stands in a record that this side has packed: what is in front of it takes one byte each."""
 
-_SHORT_TEXT = 256
-"""The same for an engine that accepts small messages only; it fits into any that ``Limits`` allows."""
+_SHORT_TEXT = 128
+"""Characters of an error's text for an engine that accepts small messages only: it fits into any that ``Limits``
+allows."""
 
 
 class Answers:
@@ -49,7 +53,12 @@ class Answers:
         """
         buffers: list[Buffer] = []
         encoder = self._encoder
-        value = encoder.prepare(value, "result", buffers)
+        try:
+            value = encoder.prepare(value, "result", buffers)
+        except EncodeError:
+            if type(value) is AsyncGeneratorType:
+                raise EncodeError(HIDDEN_GENERATOR, path="result") from None
+            raise
         body = _HEADS[self._sessions.status] + encoder.pack(value, "result")
         reply = Reply(running.tag, body, buffers, running.sequence, running.digest)
         if reply.size > running.engine.message_bytes:
@@ -70,11 +79,11 @@ class Answers:
         self, engine: Asker, tag: bytes, code: int, executed: Executed, text: str, detail: dict[str, Any] | None = None
     ) -> Item:
         """An error that the container found; its text may repeat what the engine has sent, but not at any length."""
-        text = _cut(text)
-        item = Item(tag, self._encoder.pack(self._sessions.error_record(code, executed, text, detail)))
-        if item.size > engine.message_bytes:
-            record = self._sessions.error_record(code, executed, text[:_SHORT_TEXT] + " [cut]", detail)
+        for most in (LONGEST, _SHORT_TEXT):
+            record = self._sessions.error_record(code, executed, clean(text, most), detail)
             item = Item(tag, self._encoder.pack(record))
+            if item.size <= engine.message_bytes:
+                break
         return item
 
     def cancelled(self, running: Running, ending: Ending | None) -> Item:
@@ -84,44 +93,62 @@ class Answers:
         why = "the handler cancelled itself" if ending is None else ending.value
         return self.error(running.engine, running.tag, code, executed, why)
 
-    def raised(self, engine: Asker, tag: bytes, error: BaseException) -> Item:
-        """What the handler raised."""
-        if is_own_word(error, Refused):
-            return self.error(engine, tag, Code.REFUSED, Executed.NO, _text(error))
-        if is_own_word(error, RemoteError):
-            assert isinstance(error, RemoteError)
-            chosen = {"type": error.error_type, "code": error.code, "data": error.data}
-            buffers: list[Buffer] = []
-            try:
-                detail = self._encoder.prepare(chosen, "RemoteError", buffers)
-                record = self._sessions.error_record(Code.REMOTE, Executed.YES, _cut(error.error_message), detail)
-                self._encoder.pack(detail, "RemoteError")  # so that an error names it
-                item = Item(tag, self._encoder.pack(record), buffers)
-            except EncodeError as unfit:
-                return self.raised(engine, tag, unfit)
-            if item.size <= engine.message_bytes:
-                return item
-            error = MpzmqError("the data of the RemoteError is larger than the engine accepts")
-        detail = {"type": type(error).__name__}
-        return self.error(engine, tag, Code.REMOTE, Executed.YES, _text(error), detail)
+    def raised(self, running: Running, error: BaseException) -> tuple[Item, bool]:
+        """What a handler raised, whatever that is. This cannot fail.
+
+        Returns:
+            The ERROR, and whether it is the handler's refusal.
+        """
+        engine, tag = running.engine, running.tag
+        try:
+            if _is_own_word(error, Refused) and running.handler.has_raised(error):
+                return self.error(engine, tag, Code.REFUSED, Executed.NO, text_of(error)), True
+            if _is_own_word(error, RemoteError):
+                return self._chosen(engine, tag, error), False
+            kind, text = type_name(error), _raised_text(error)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as failed:  # an error of a class of the application, whose attributes raise
+            kind, text = type_name(error), f"reading it raised {type_name(failed)}: {text_of(failed)}"
+        return self._remote(engine, tag, text, kind), False
+
+    def failed(self, engine: Asker, tag: bytes, error: Exception) -> Item:
+        """This side has failed over a request: whether a handler has begun is not known."""
+        text = f"the container failed over it: {type_name(error)}: {text_of(error)}"
+        return self.error(engine, tag, Code.REMOTE, Executed.UNKNOWN, text, {"type": type_name(error)})
+
+    def _chosen(self, engine: Asker, tag: bytes, error: Any) -> Item:
+        """A RemoteError, with what the handler chose. What cannot be sent of it does not take the rest along."""
+        text = clean(error.error_message)
+        code = None if error.code is None else clean(error.code, LONGEST_NAME)
+        chosen = {"type": clean(error.error_type, LONGEST_NAME), "code": code, "data": error.data}
+        buffers: list[Buffer] = []
+        try:
+            detail = self._encoder.prepare(chosen, "RemoteError", buffers)
+            self._encoder.pack(detail, "RemoteError")  # so that an error names it
+        except EncodeError as unfit:
+            return self._remote(engine, tag, f"{unfit}; it was raised with {repr_of(text)}", "EncodeError", code)
+        record = self._sessions.error_record(Code.REMOTE, Executed.YES, text, detail)
+        item = Item(tag, self._encoder.pack(record), buffers)
+        if item.size <= engine.message_bytes:
+            return item
+        why = f"its data is larger than the engine accepts; it was raised with {repr_of(text)}"
+        return self._remote(engine, tag, why, "MessageTooLarge", code)
+
+    def _remote(self, engine: Asker, tag: bytes, text: str, kind: str, code: str | None = None) -> Item:
+        return self.error(engine, tag, Code.REMOTE, Executed.YES, text, {"type": kind, "code": code})
 
 
-def is_own_word(error: BaseException, kind: type[RequestError]) -> bool:
+def _is_own_word(error: BaseException, kind: type[RequestError]) -> bool:
     """Whether a handler raised an error of this kind itself.
 
     One that came from another container, in a call that the handler made, has a request id: it is no answer of
     this one.
     """
-    return isinstance(error, kind) and error.request_id is None
+    return issubclass(type(error), kind) and error.request_id is None  # type: ignore[attr-defined]  # its type says so
 
 
-def _text(error: BaseException) -> str:
-    try:
-        return _cut(str(error))
-    except Exception as broken:  # an exception whose __str__ raises
-        return f"(its text cannot be had: {type(broken).__name__})"
-
-
-def _cut(text: str) -> str:
-    text = text.encode(errors="replace").decode()  # a lone surrogate cannot travel
-    return text if len(text) <= _MAX_TEXT else text[:_MAX_TEXT] + " [cut]"
+def _raised_text(error: Any) -> str:
+    if issubclass(type(error), SystemExit):
+        return f"sys.exit({repr_of(error.code)}) in a handler ends its request, and not the process"
+    return text_of(error)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
+
+from ..logs import Log
 
 if TYPE_CHECKING:
     from .registry import Function
 
 __all__ = ["SLOW_HANDLER", "SlowHandlers"]
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 SLOW_HANDLER = 0.1
 """Seconds for which a plain handler may hold the event loop before it is logged."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import ConnectionClosed, ConnectionLost, MessageTooLarge, RemoteError
+from ..logs import Log
 from ..protocol.flow.send_stream import Outflow
 from ..protocol.wire.kinds import GIVES, TAKES
 from ..runtime.item_streams import Arriving, Leaving, ring_all
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Streaming"]
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 
 class Streaming:
@@ -91,17 +91,18 @@ class Streaming:
         put = leaving.put
         try:
             try:
-                async with aclosing(generator):
+                # A decorator may give an iterator of its own in the generator's place.
+                async with aclosing(generator) if hasattr(generator, "aclose") else nullcontext():
                     async for item in generator:
                         if not put(item) or running.cancelled:
                             _unless_left(running)
                             await leaving.room()
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 # It is told behind the items that came before it.
                 if not running.cancelled:
                     leaving.finish()
                     await leaving.received()
-                if isinstance(error, MessageTooLarge):
+                if issubclass(type(error), MessageTooLarge):
                     raise RemoteError(str(error), error_type="MessageTooLarge") from None
                 raise
             _unless_left(running)

@@ -6,11 +6,17 @@ import asyncio
 import sys
 from typing import TYPE_CHECKING, Any
 
+from ..logs import Log
+
 if TYPE_CHECKING:
     import contextvars
     from collections.abc import Coroutine, Iterable
 
+    from .invocation import Running
+
 __all__ = ["Tasks"]
+
+log = Log(__name__)
 
 _EAGER = sys.version_info >= (3, 12)
 
@@ -35,21 +41,41 @@ class Tasks:
         """A burst of requests begins."""
         self._has_started = False
 
-    def start(self, coroutine: Coroutine[Any, Any, None], context: contextvars.Context | None) -> asyncio.Task[None]:
+    def start(
+        self,
+        coroutine: Coroutine[Any, Any, None],
+        inner: Coroutine[Any, Any, Any] | None,
+        context: contextvars.Context | None,
+    ) -> asyncio.Task[None]:
         """Makes a task.
 
         Args:
             coroutine: what it runs.
+            inner: what that awaits, if it is there already.
             context: in which; None: in a copy of the current one.
         """
-        if _EAGER:
-            return asyncio.Task(coroutine, loop=self._loop, context=context, eager_start=True)  # type: ignore[call-arg, unused-ignore]  # since 3.12
-        task = self._loop.create_task(coroutine, context=context)
+        try:
+            if _EAGER:
+                return asyncio.Task(coroutine, loop=self._loop, context=context, eager_start=True)  # type: ignore[call-arg, unused-ignore]  # since 3.12
+            task = self._loop.create_task(coroutine, context=context)
+        except BaseException:  # a task factory of the application
+            for unstarted in (coroutine, inner):
+                if unstarted is not None:
+                    unstarted.close()
+            raise
         if not self._has_started:
             self._has_started = True
             self.beginning += 1
             self._loop.call_soon(self._have_begun)
         return task
+
+    def cancel(self, running: Running) -> None:
+        """Cancels the task of a request."""
+        assert running.task is not None
+        try:
+            running.task.cancel()
+        except Exception as error:  # what the handler awaits is the application's, and has a word in it
+            log.error("request %s: %s cannot be cancelled", running.request_id, running.what, exc_info=error)
 
     def abandon(self, tasks: Iterable[asyncio.Task[None]]) -> None:
         """Holds those that did not end when they were cancelled."""

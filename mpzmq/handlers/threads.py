@@ -4,14 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from ..daemon_threads import DaemonThreads
+from ..logs import Log
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..protocol.requester.pending import Deadlines
+    from .concurrency import Way
+    from .invocation import Running
+
 __all__ = ["HandlerThreads"]
+
+log = Log(__name__)
+
+THREAD_GRACE = 1.0
+"""Seconds for a handler in a thread to look at ``context.cancelled`` before its thread is given up."""
+
+NO_ROOM_RETRY = 60.0
+"""Seconds until that is tried again, where too many were given up already."""
 
 GIVEN_UP_WORTH = 8
 """How many times as many threads as may work may have been given up and not have returned. Each holds its memory."""
@@ -22,19 +37,51 @@ class HandlerThreads:
 
     One whose job is not waited for any more, because its future was cancelled, is given up: another takes its place
     until the job returns.
+
+    Args:
+        size: how many.
+        name: of the container or worker.
+        deadlines: of the requests of the same dispatcher.
+        let_pass: called when who waits behind a request may pass.
     """
 
-    def __init__(self, size: int, name: str) -> None:
+    def __init__(self, size: int, name: str, deadlines: Deadlines, let_pass: Callable[[Way], None]) -> None:
         self._threads = DaemonThreads(size, name)
         self._most_given_up = GIVEN_UP_WORTH * size
         self._given_up = 0
+        self._deadlines = deadlines
+        self._let_pass = let_pass
+        self._clock = asyncio.get_running_loop().time
 
-    @property
-    def may_give_up(self) -> bool:
-        """Whether one more may be given up."""
-        return self._given_up < self._most_given_up
+    async def call(self, running: Running) -> Any:
+        """Calls the handler of a request in a thread; what it gives is awaited on the event loop if it has to be."""
+        result = await self._run(running.in_thread, functools.partial(self._returned_late, running))
+        return await result if type(result) is CoroutineType else result
 
-    def run(self, call: Callable[[], Any], late: Callable[[BaseException | None], None]) -> asyncio.Future[Any]:
+    def give_up_after(self, running: Running, seconds: float) -> None:
+        """Nobody will ask again for a handler that is cancelled then: a thread is not left to it for ever."""
+        self._look_again(running, seconds + THREAD_GRACE)
+
+    def give_up(self, running: Running) -> None:
+        """A handler goes on though it was cancelled: its request ends, and another thread takes its place.
+
+        Of its own ``max_concurrency`` it still takes its part: so many run, whoever waits for them.
+        """
+        if self._given_up >= self._most_given_up:
+            log.error("%r goes on though it was cancelled, and too many threads were given up already", running)
+            self._look_again(running, NO_ROOM_RETRY)
+            return
+        log.warning("%r goes on though it was cancelled: its thread is given up, and replaced", running)
+        assert running.task is not None and running.way is not None
+        running.way.keep(all_but_last=True)
+        running.task.cancel()
+
+    def _look_again(self, running: Running, seconds: float) -> None:
+        if running.handler.thread and running.started and not running.ended:
+            running.due = self._clock() + seconds
+            self._deadlines.add(running.due)
+
+    def _run(self, call: Callable[[], Any], late: Callable[[BaseException | None], None]) -> asyncio.Future[Any]:
         """Calls something in a thread, in the context of now.
 
         Args:
@@ -64,7 +111,7 @@ class HandlerThreads:
             finally:
                 if not _is_first(ends):
                     with contextlib.suppress(RuntimeError):  # the event loop is closed: nobody waits
-                        loop.call_soon_threadsafe(self._returned_late, late, error)
+                        loop.call_soon_threadsafe(self._free, late, error)
                 del error  # which its traceback would hold
 
         def done(future: asyncio.Future[Any]) -> None:
@@ -80,10 +127,20 @@ class HandlerThreads:
         """Lets the threads end, each after the job it is at."""
         self._threads.close()
 
-    def _returned_late(self, late: Callable[[BaseException | None], None], error: BaseException | None) -> None:
+    def _free(self, late: Callable[[BaseException | None], None], error: BaseException | None) -> None:
         self._given_up -= 1
         self._threads.resize(-1)
         late(error)
+
+    def _returned_late(self, running: Running, error: BaseException | None) -> None:
+        """A handler has returned whose thread was given up."""
+        if error is None or issubclass(type(error), asyncio.CancelledError):
+            log.info("request %s: %s has returned in the end", running.request_id, running.what)
+        else:
+            log.error("request %s: %s raised in the end", running.request_id, running.what, exc_info=error)
+        assert running.way is not None
+        running.way.keep(all_but_last=False)
+        self._let_pass(running.way)
 
 
 def _is_first(ends: list[None]) -> bool:

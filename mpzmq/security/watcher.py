@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
+from ..logs import Log
 from .allow_list import Allow, Users, named_in, read_users, stamp
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Guard"]
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 
 class Guard:

@@ -22,7 +22,7 @@ from mpzmq import (
     RequestContext,
     Status,
 )
-from mpzmq.handlers import dispatcher, threads
+from mpzmq.handlers import threads
 from mpzmq.testing import ContainerProcess
 from tests.support.engine import EngineProcess
 from tests.support.scene import QUICK, REDIAL
@@ -168,7 +168,7 @@ async def test_what_runs_for_an_engine_that_was_killed_is_ended() -> None:
 @pytest.fixture
 def grace(monkeypatch: pytest.MonkeyPatch) -> None:
     """Threads are given up a moment after they were told to end, so that nobody has to wait a second each time."""
-    monkeypatch.setattr(dispatcher, "THREAD_GRACE", 0.02)
+    monkeypatch.setattr(threads, "THREAD_GRACE", 0.02)
 
 
 def threads_of_stage() -> int:
@@ -215,7 +215,7 @@ async def test_there_is_an_end_to_the_threads_that_are_given_up(
     mpzmq_proxy: ProxyFactory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(threads, "GIVEN_UP_WORTH", 2)
-    monkeypatch.setattr(dispatcher, "NO_ROOM_RETRY", 0.05)
+    monkeypatch.setattr(threads, "NO_ROOM_RETRY", 0.05)
     async with behind_proxy(mpzmq_proxy, orphan_after=0.0, limits=Limits(threads=1)) as (stage, proxy, container):
         for crash in range(1, 4):
             calling = asyncio.create_task(container.call("stuck", timeout=None))

@@ -11,6 +11,7 @@ from mpzmq.events import LinkClosed, LinkEvent
 
 from .containers import endpoint
 from .history import Closing, Heard, Issue, Noted
+from .odd import odd_answer
 from .schedule import STREAMED
 
 if TYPE_CHECKING:
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Engine"]
 
-ENDED_FOR_GOOD = {"reply", "RemoteError", "Refused", "Unsupported", "ValueError", "RequestIdReused"}
+ENDED_FOR_GOOD = {
+    "reply", "RemoteError", "Refused", "Unsupported", "InvalidArguments", "ValueError", "RequestIdReused",
+}  # fmt: skip
 """Outcomes after which a caller does not issue its request again."""
 
 
@@ -45,6 +48,7 @@ class Engine:
         self.worker._transport = self.host
         self.worker.function(self._note, name="note")
         self.worker.function(self._dwell, name="dwell")
+        self.worker.function(self._oddly, name="oddly")
         self.tasks: dict[asyncio.Task[None], asyncio.TimerHandle | None] = {}
         """Attempts that have not ended, and when their callers lose patience."""
         self.is_ending = False
@@ -75,6 +79,11 @@ class Engine:
         noted = self._noted(call, context)
         noted.ended, noted.end = self._loop.time(), "returned"
         return call
+
+    def _oddly(self, call: int, seconds: float, context: RequestContext) -> Any:
+        noted = self._noted(call, context)
+        noted.ended, noted.end = self._loop.time(), "raised"
+        return odd_answer(call)
 
     async def _dwell(self, call: int, seconds: float, context: RequestContext) -> int:
         noted = self._noted(call, context)
@@ -214,6 +223,7 @@ class Engine:
             issue.outcome = type(error).__name__
             issue.text = str(error)
             issue.executed = getattr(error, "executed", None)
+            issue.error_type = getattr(error, "error_type", "")
             issue.instance_changed = getattr(error, "instance_changed", None)
             issue.progress = getattr(error, "progress", None)
         issue.ended = self._loop.time()
@@ -280,6 +290,11 @@ class Engine:
         facts = (ask.number, attempt.body, generation)
         if ask.function == "state":
             return await self._change_state(ask, attempt, facts)
+        if ask.function in ("unfit", "unasked"):
+            return await self._service.call(
+                remote, ask.function, request_id=chosen, timeout=attempt.timeout, idempotent=ask.idempotent,
+                wait=attempt.wait,
+            )  # fmt: skip
         if ask.function == "echo" and chosen is not None:
             return await self._service.request(
                 chosen, remote, list(facts), timeout=attempt.timeout, idempotent=ask.idempotent, wait=attempt.wait

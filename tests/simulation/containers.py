@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mpzmq import ConnectionLost, ContainerServer, Refused, RequestError, Status, current_request
 
 from .history import Call, Closing, Incarnation, Start
+from .odd import NoText, Unasked, odd_answer
 from .schedule import HAS_MAX_CONCURRENCY, STREAMED
 
 if TYPE_CHECKING:
@@ -172,6 +173,36 @@ def _refuses(number: int, body: int, generation: int, extra: float) -> None:
     raise Refused(f"request {number} is refused")
 
 
+def _odd(number: int, body: int, generation: int, extra: float) -> Any:
+    _ended(_started("odd", number, body, generation), "raised")
+    return odd_answer(number)
+
+
+async def _odd_nap(number: int, body: int, generation: int, extra: float) -> Any:
+    start = _started("odd_nap", number, body, generation)
+    try:
+        await asyncio.sleep(extra)
+    except asyncio.CancelledError:
+        _ended(start, "cancelled")
+        raise
+    _ended(start, "raised")
+    return odd_answer(number)
+
+
+def _unfit(number: int, body: int, generation: int, other: Any = None) -> None:
+    raise AssertionError("it was called with arguments that do not fit")
+
+
+_unfit.__defaults__ = (NoText(),)
+
+
+def _unasked(number: int, body: int, generation: int) -> None:
+    raise AssertionError("it was called though nobody can tell what fits")
+
+
+_unasked.__signature__ = Unasked.from_callable(_unasked)  # type: ignore[attr-defined]
+
+
 @contextlib.contextmanager
 def _streaming(function: str, number: int, body: int, generation: int) -> Iterator[Start]:
     """A handler whose data or results come piece by piece, until it ends in any way."""
@@ -237,10 +268,11 @@ async def _call(start: Start, seconds: float) -> None:
     context = current_request()
     assert context is not None
     loop, calls = asyncio.get_running_loop(), context.state.history.calls
-    call = Call(len(calls), start.serial, TIMEOUTS[len(calls) % len(TIMEOUTS)], loop.time())
+    function = "dwell" if seconds else "oddly" if start.serial % 3 == 0 else "note"
+    call = Call(len(calls), start.serial, TIMEOUTS[len(calls) % len(TIMEOUTS)], loop.time(), function=function)
     calls.append(call)
     try:
-        call.value = await context.call("dwell" if seconds else "note", call.serial, seconds, timeout=call.timeout)
+        call.value = await context.call(function, call.serial, seconds, timeout=call.timeout)
         call.outcome = "reply"
     except asyncio.CancelledError:
         call.outcome = "cancelled"
@@ -255,7 +287,22 @@ async def _call(start: Start, seconds: float) -> None:
 def _registry() -> Registry:
     """One for all containers: looking at the signatures takes as long as a fifth of a simulation."""
     server = ContainerServer()
-    for function in (_plain, _large, _nap, _fails, _refuses, _asks, _yields, _stores, _chats):
+    functions = (
+        _plain,
+        _large,
+        _nap,
+        _fails,
+        _refuses,
+        _asks,
+        _yields,
+        _stores,
+        _chats,
+        _odd,
+        _odd_nap,
+        _unfit,
+        _unasked,
+    )
+    for function in functions:
         server.function(function, name=function.__name__[1:])
     server.function(_nap, name="stubborn", cancellable=False)
     server.on_invoke(_echo)

@@ -30,6 +30,7 @@ class Issue:
         executed: what the error says of handlers.
         instance_changed: what a ConnectionLost says of the container.
         text: the error's text.
+        error_type: what a RemoteError says of the exception.
         value: the reply.
         items: of a stream or channel, those that came: the serial of the start and a number each.
         progress: how far it got, as the error says.
@@ -46,6 +47,7 @@ class Issue:
     executed: Executed | None = None
     instance_changed: bool | None = None
     text: str = ""
+    error_type: str = ""
     value: Any = None
     items: list[list[int]] = field(default_factory=list)
     progress: StreamProgress | None = None
@@ -105,6 +107,7 @@ class Call:
         start: the serial of the start that made it.
         timeout: what was given to it; None: none.
         at, ended: when it was made, and when it ended.
+        function: which is called.
         outcome, executed: as those of an Issue.
         value: the serial of the run that answered it.
     """
@@ -113,6 +116,7 @@ class Call:
     start: int
     timeout: float | None
     at: float
+    function: str
     ended: float | None = None
     outcome: str = ""
     executed: Executed | None = None
@@ -131,7 +135,7 @@ class Noted:
         worker: which engine.
         parent: the id of the request that its context names, as a number.
         at, ended: when it started, and when it ended.
-        end: ``"returned"``, ``"cancelled"``, or nothing while it runs.
+        end: ``"returned"``, ``"raised"``, ``"cancelled"``, or nothing while it runs.
     """
 
     call: int

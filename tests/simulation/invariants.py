@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from mpzmq import Executed, Limits
 from mpzmq.events import LinkBusy, LinkClosed, LinkDown, LinkFailed, LinkRetry, LinkUp, StatusChanged
 
+from .odd import ODD
 from .schedule import LONGEST_NAP, STREAMED
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ LARGEST = 7200
 
 OWN_WORDS = {"refuses"}
 """Functions whose NO is the handler's own word."""
+
+UNFIT = {"unfit", "unasked"}
+"""Functions that are called with arguments that do not fit."""
 
 LOSSES = {"cut", "ghost", "doom", "partition", "block", "block-worker", "slow"}
 """Faults through which a container keeps its engines' sessions."""
@@ -113,6 +117,8 @@ def ends_when_all_is_well(case: Case) -> Iterator[str]:
 def nothing_is_malformed(case: Case) -> Iterator[str]:
     odd = {"ProtocolError", "InvalidArguments", "RuntimeError"}
     for issue in case.history.issues:
+        if issue.ask.function in UNFIT and issue.outcome == "InvalidArguments":
+            continue
         if issue.outcome in odd or (issue.outcome == "ContainerStopped" and not case.schedule.changes_state):
             yield f"{issue} ended with {issue.outcome}: {issue.text}"
 
@@ -180,6 +186,26 @@ def no_more_waits_than_may(case: Case) -> Iterator[str]:
             yield f"{what}: {waiting} bytes wait for engines at {at:.3f}, and {most} may"
         if told < waiting - 3 * LARGEST:  # items of streams are counted when something may leave
             yield f"{what}: {waiting} bytes wait for engines at {at:.3f}, and it says {told}"
+
+
+def odd_answers_are_heard(case: Case) -> Iterator[str]:
+    """What cannot be sent, shown or judged is told as what it is, and nothing else takes its place."""
+    for issue in case.history.issues:
+        heard = issue.outcome, issue.error_type, issue.executed
+        if issue.ask.function in ("odd", "odd_nap") and issue.outcome in ("reply", "RemoteError"):
+            expected: tuple[str, str, Executed | None] = (
+                "RemoteError",
+                ODD[issue.ask.number % len(ODD)][1],
+                Executed.YES,
+            )
+        elif issue.ask.function in UNFIT and issue.outcome in ("reply", "RemoteError"):
+            expected = "InvalidArguments", "", Executed.NO
+        elif issue.outcome == "RemoteError":
+            expected = "RemoteError", "ArithmeticError" if issue.ask.function == "fails" else "", Executed.YES
+        else:
+            continue
+        if heard != expected:
+            yield f"{issue} ended with {heard}, and not with {expected}"
 
 
 # At most once
@@ -460,7 +486,8 @@ def calls_end(case: Case) -> Iterator[str]:
             yield f"{call} took {late:.3f} s and had {call.timeout} s"
         if start.ended is not None and call.ended > start.ended + TOLERANCE:
             yield f"{call} ended at {call.ended:.3f}, after {start}"
-        if call.outcome in ("ProtocolError", "Unsupported", "InvalidArguments", "RemoteError"):
+        odd = call.function == "oddly"
+        if call.outcome in ("ProtocolError", "Unsupported", "InvalidArguments", "reply" if odd else "RemoteError"):
             yield f"{call} ended with {call.outcome}"
 
 
@@ -669,6 +696,7 @@ INVARIANTS: list[Callable[[Case], Iterator[str]]] = [
     counters_agree_with_callers,
     counters_agree_with_handlers,
     no_more_waits_than_may,
+    odd_answers_are_heard,
     runs_at_most_once_an_instance,
     runs_once_if_not_idempotent,
     runs_what_was_asked,

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from mpzmq.handlers import admission
 from mpzmq.protocol.flow import fragmenter as parts
 from mpzmq.protocol.flow import outbox, reassembler
+from mpzmq.protocol.requester import nested_calls as calls
 from mpzmq.protocol.requester import tracker as ledger
+from mpzmq.protocol.responder import nested_calls as called
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +25,7 @@ def parts_of(size: int | None) -> Iterator[None]:
         yield
         return
     changed: list[tuple[Any, str, int]] = [
-        *((module, "PART_BYTES", size) for module in (parts, outbox, ledger, admission)),
+        *((module, "PART_BYTES", size) for module in (parts, outbox, ledger, admission, calls, called)),
         (parts, "TAKEN_EVERY", size),
         (reassembler, "TAKEN_EVERY", size),
         (parts, "UNREAD_BYTES", 4 * size),

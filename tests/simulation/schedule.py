@@ -39,6 +39,9 @@ FAULTS = {
     "block-worker": 2, "jump": 1, "slow": 2, "disconnect": 1, "close-worker": 1,
 }  # fmt: skip
 
+ODD = {"odd": 3, "odd_nap": 3, "unfit": 1, "unasked": 1}
+"""What is called in place of a part of those that just run or fail, in half of the seeds: their answers are odd."""
+
 LONGEST_NAP = 2.0
 
 
@@ -190,7 +193,9 @@ def make_schedule(seed: int) -> Schedule:
         capacity=pick((1000, 1000, 3, 20)),
         length=length,
         close_timeout=pick((0.0, 0.0, 0.5)),
-        asks=tuple(_with_changes(seed, _asks(chance, chance.randint(10, 60), workers, containers, length))),
+        asks=tuple(
+            _with_odd(seed, _with_changes(seed, _asks(chance, chance.randint(10, 60), workers, containers, length)))
+        ),
         faults=tuple(_fault(chance, kinds, chance.random() * length, workers, containers) for _ in range(faults)),
         # Of a chance of its own: the other half of the seeds are what they were before there were parts.
         part_bytes=random.Random(f"{seed} parts").choice((None, None, 300, 1000)),
@@ -269,6 +274,19 @@ def _with_changes(seed: int, asks: list[Ask]) -> list[Ask]:
             idempotent=ask.idempotent or not ask.chosen,
         )
         if chance.random() < 0.2 and ask.function not in STREAMED
+        else ask
+        for ask in asks
+    ]
+
+
+def _with_odd(seed: int, asks: list[Ask]) -> list[Ask]:
+    """In half of the seeds, odd answers in place of some others."""
+    chance = random.Random(f"{seed} odd")  # of its own, too
+    if chance.random() < 0.5:
+        return asks
+    return [
+        dataclasses.replace(ask, function=chance.choices(list(ODD), list(ODD.values()))[0])
+        if ask.function in ("plain", "nap", "fails") and chance.random() < 0.4
         else ask
         for ask in asks
     ]

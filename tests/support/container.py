@@ -81,6 +81,10 @@ def build(heartbeat: HeartbeatPolicy) -> ContainerServer:
         return os.getpid()
 
     @server.function
+    async def interrupts() -> None:
+        raise KeyboardInterrupt
+
+    @server.function
     async def ask(function: str, word: object, context: RequestContext) -> object:
         """Calls its engine."""
         return await context.call(function, word)

@@ -209,7 +209,7 @@ class Verdicts:
         detail = detail or {}
         cls = _BY_CODE.get(code, ProtocolError)
         if cls is RemoteError:
-            return self._remote(entry, message, detail)
+            return self._remote(entry, message, detail, EXECUTED[executed])
         advice = self.advice.get(code)
         text = f"{entry.what} to {self.whom}: {message}" + (f"; {advice}" if advice else "")
         truth = EXECUTED[executed]
@@ -223,7 +223,7 @@ class Verdicts:
             error.retry_after = float(retry_after)
         return error
 
-    def _remote(self, entry: Entry, message: str, detail: dict[Any, Any]) -> RemoteError:
+    def _remote(self, entry: Entry, message: str, detail: dict[Any, Any], executed: Executed) -> RemoteError:
         error_type = str(detail.get("type", "Exception"))
         code = detail.get("code")
         shown = "RemoteError" if error_type == "RemoteError" else error_type
@@ -232,7 +232,7 @@ class Verdicts:
             f"{entry.what} to {self.whom} raised {shown}: {message}"
             f" ({what} is in the {self.side}'s log, under request {UUID(bytes=entry.tag)})"
         )
-        error = self.make(RemoteError, entry.tag, text)
+        error = self.make(RemoteError, entry.tag, text, executed)
         error.error_type = error_type
         error.error_message = message
         error.code = code if isinstance(code, str) else None

@@ -105,10 +105,10 @@ class Sessions:
             if peer.heard(message.size, now):
                 self.dirty[peer] = None
                 if peer.is_heedless:
-                    self._cut(route, HEEDLESS, now)
+                    self.cut(route, HEEDLESS, now)
                     return
         elif self.strays.is_too_much(route):
-            self._cut(route, WITHOUT_SESSION, now)
+            self.cut(route, WITHOUT_SESSION, now)
             return
         if message.fault and not known:
             self.violations.greeting = f"an engine is turned away: its HELLO is not accepted: {message.fault}"
@@ -138,10 +138,10 @@ class Sessions:
                 self.dirty[peer] = None
                 whole, self.uploads.chunk = self.uploads.chunk, None
                 if whole is not None and not self._chunk(peer, tag, whole.records[0][1], whole, inbox):
-                    self._cut(route, BAD_CHUNK, now)
+                    self.cut(route, BAD_CHUNK, now)
                     return
                 if outcome in REFUSED and tag in peer.inflows:  # its handler waits for the rest
-                    self._cut(route, REFUSED_ITEM, now)
+                    self.cut(route, REFUSED_ITEM, now)
                     return
             elif kind == Kind.TAKEN:
                 peer.taken(record[1])
@@ -166,7 +166,7 @@ class Sessions:
                     self.dirty[peer] = None
             elif kind == Kind.CHUNK:
                 if not self._chunk(peer, tag, record, message, inbox):
-                    self._cut(route, BAD_CHUNK, now)
+                    self.cut(route, BAD_CHUNK, now)
                     return
             elif kind == Kind.CREDIT:
                 if peer.outflows.credit(tag, *record[1:]):
@@ -289,7 +289,7 @@ class Sessions:
         self.dirty[peer] = None  # nothing leaves for it, and less waits
         self.presence.lost(peer, why, now)
 
-    def _cut(self, route: bytes, why: str, now: float) -> None:
+    def cut(self, route: bytes, why: str, now: float) -> None:
         """A connection breaks a rule. It loses no more than that: what its engine has asked goes on, if it has one."""
         self.ignored += 1
         self.violations.to_cut[route] = why

@@ -11,6 +11,7 @@ from uuid import UUID
 import msgpack
 
 from ...errors import EncodeError
+from ...text import repr_of, text_of, type_name
 from .values import ARRAY_KINDS, EXT_BUFFER, EXT_UUID, KEYS, LARGE_BYTES, VIEW_FORMATS, Buffer
 
 if TYPE_CHECKING:
@@ -30,6 +31,10 @@ _CARRIED = (
 )
 
 
+_LONGEST_KEY = 80
+"""Characters of a key that stand in a path."""
+
+
 class _UnfitError(Exception):
     """A value that cannot be carried; gathers its path on the way up."""
 
@@ -38,9 +43,22 @@ class _UnfitError(Exception):
         self.what = what
         self.path = ""
 
-    def below(self, segment: str) -> _UnfitError:
-        self.path = segment + self.path
+    def at(self, index: int) -> _UnfitError:
+        self.path = f"[{index}]{self.path}"
         return self
+
+    def under(self, key: object) -> _UnfitError:
+        self.path = f"[{repr_of(key, _LONGEST_KEY)}]{self.path}"
+        return self
+
+
+def _unfit(error: BaseException, value: object) -> _UnfitError:
+    """What was raised over a value, by this module or by the value itself: a lazy proxy, a closed buffer, a mock."""
+    if isinstance(error, _UnfitError):
+        return error
+    if isinstance(error, KeyboardInterrupt):
+        raise error
+    return _UnfitError(f"{type_name(value)}, and reading it raised {type_name(error)}: {text_of(error)}")
 
 
 class Encoder:
@@ -66,28 +84,28 @@ class Encoder:
             EncodeError: a message cannot carry the value.
         """
         kind = type(value)
-        if kind in _SCALARS or (kind is bytes and len(value) < LARGE_BYTES):
-            return value
-        if (kind is dict or kind is list) and self._fits_as_it_is(value):
-            return value
         try:
+            if kind in _SCALARS or (kind is bytes and len(value) < LARGE_BYTES):
+                return value
+            if (kind is dict or kind is list) and self._fits_as_it_is(value):
+                return value
             return _Walk(self._depth, self._items, buffers).value(value, 0)
-        except _UnfitError as unfit:
-            raise _encode_error(name + unfit.path, unfit.what) from None
+        except BaseException as error:
+            raise _encode_error(name, _unfit(error, value)) from None
 
     def prepare_all(self, values: Sequence[Any] | dict[str, Any], name: str, buffers: list[Buffer]) -> Any:
         """As :meth:`prepare`, for all arguments of a request: the limit on elements is theirs together."""
-        if type(values) is not dict:
-            for value in values:
-                kind = type(value)
-                if kind not in _SCALARS and (kind is not bytes or len(value) >= LARGE_BYTES):
-                    break
-            else:
-                return values
         try:
+            if type(values) is not dict:
+                for value in values:
+                    kind = type(value)
+                    if kind not in _SCALARS and (kind is not bytes or len(value) >= LARGE_BYTES):
+                        break
+                else:
+                    return values
             return _Walk(self._depth, self._items, buffers).top(values)
-        except _UnfitError as unfit:
-            raise _encode_error(name + unfit.path, unfit.what) from None
+        except BaseException as error:
+            raise _encode_error(name, _unfit(error, values)) from None
 
     def _fits_as_it_is(self, value: Any) -> bool:
         """A quick look, level by level, at what needs no walk: half its time (a dict of 1 kB: 4.7 of 9.5 us)."""
@@ -131,32 +149,32 @@ class Encoder:
         """
         try:
             return self._packer.pack(value)
-        except (OverflowError, ValueError, TypeError) as error:
+        except Exception as error:
             # A packer that has failed may hold half a value.
             self._packer = _new_packer()
+            unfit = _unfit(error, value)
             try:
                 _find_unfit(value, self._packer)
-            except _UnfitError as unfit:
-                raise _encode_error(name + unfit.path, unfit.what) from None
-            raise _encode_error(name, str(error)) from None
+            except Exception as found:
+                unfit = _unfit(found, value)
+            raise _encode_error(name, unfit) from None
 
 
 def _new_packer() -> msgpack.Packer:
     return msgpack.Packer(datetime=True, default=_default)
 
 
-def _default(value: object) -> msgpack.ExtType | msgpack.Timestamp:
+def _default(value: object) -> msgpack.ExtType:
     if isinstance(value, UUID):
         return msgpack.ExtType(EXT_UUID, value.bytes)
-    if isinstance(value, datetime):  # of a subclass
-        return msgpack.Timestamp.from_datetime(value)
     if isinstance(value, int):
         raise OverflowError("an int of more than 64 bits")
-    raise TypeError(f"cannot carry {type(value).__name__}")
+    raise TypeError(f"cannot carry {type_name(value)}")
 
 
-def _encode_error(path: str, what: str) -> EncodeError:
-    return EncodeError(f"cannot send {path}: {what}; {_CARRIED}", path=path)
+def _encode_error(name: str, unfit: _UnfitError) -> EncodeError:
+    path = name + unfit.path
+    return EncodeError(f"cannot send {path}: {unfit.what}; {_CARRIED}", path=path)
 
 
 class _Walk:
@@ -204,50 +222,55 @@ class _Walk:
         for index, value in enumerate(values):
             try:
                 walked.append(self.value(value, depth))
-            except _UnfitError as unfit:
-                raise unfit.below(f"[{index}]") from None
+            except BaseException as error:
+                raise _unfit(error, value).at(index) from None
         return walked
 
     def _dict(self, values: dict[Any, Any], depth: int) -> dict[Any, Any]:
         self._enter(len(values), depth)
         if not KEYS.issuperset(map(type, values)):
-            for key in values:
-                if isinstance(key, bool) or not isinstance(key, str | int | bytes):
-                    raise _UnfitError(f"a dict key of type {type(key).__name__}").below(f"[{key!r}]")
+            values = _with_plain_keys(values)
         if _SCALARS.issuperset(map(type, values.values())):
             return values
         walked = {}
         for key, value in values.items():
             try:
                 walked[key] = self.value(value, depth)
-            except _UnfitError as unfit:
-                raise unfit.below(f"[{key!r}]") from None
+            except BaseException as error:
+                raise _unfit(error, value).under(key) from None
         return walked
 
     def _other(self, value: Any, depth: int) -> Any:
+        """Of a subclass, or of a type that has to say itself what it holds.
+
+        What a value says of its class is not believed: a mock of a dict is none.
+        """
+        kind = type(value)
         numpy = sys.modules.get("numpy")
-        if numpy is not None and isinstance(value, numpy.ndarray):
+        if numpy is not None and issubclass(kind, numpy.ndarray):
             return self._array(numpy, value)
-        if numpy is not None and isinstance(value, numpy.generic) and not isinstance(value, float | str | bytes):
-            raise _UnfitError(f"numpy.{type(value).__name__}, a numpy scalar: send its .item()")
-        # Subclasses (IntEnum, defaultdict, namedtuple ...) arrive as what they are at heart.
-        if isinstance(value, str | int | float):
-            return value
-        if isinstance(value, bytes):
-            return self.value(bytes(value), depth)
-        if isinstance(value, list | tuple):
-            return self._list(value, depth + 1)
-        if isinstance(value, dict):
+        if numpy is not None and issubclass(kind, numpy.generic) and not issubclass(kind, float | str | bytes):
+            raise _UnfitError(f"numpy.{type_name(value)}, a numpy scalar: send its .item()")
+        if issubclass(kind, str | int | float | bytes):
+            return self.value(_plain(value), depth)
+        if issubclass(kind, list | tuple):
+            if _hides_fields(kind):
+                raise _UnfitError(f"{type_name(value)}, which has fields beside its elements")
+            return self._list(list(value), depth + 1)
+        if issubclass(kind, dict):
             return self._dict(dict(value), depth + 1)
-        if isinstance(value, UUID):
+        if issubclass(kind, UUID):
             return msgpack.ExtType(EXT_UUID, value.bytes)
-        if isinstance(value, datetime):
-            return _aware(value)
+        if issubclass(kind, datetime):
+            plain = datetime.combine(datetime.date(value), datetime.timetz(value))
+            if not value == plain:
+                raise _UnfitError(f"{type_name(value)} that is not the datetime it is made of (nanoseconds, NaT ...)")
+            return _aware(plain)
         try:
             view = memoryview(value)
         except TypeError:
-            raise _UnfitError(type(value).__name__) from None
-        return self._view(view, type(value).__name__)
+            raise _UnfitError(type_name(value)) from None
+        return self._view(view, type_name(value))
 
     def _view(self, view: memoryview, owner: str) -> msgpack.ExtType:
         if not view.c_contiguous:
@@ -260,8 +283,14 @@ class _Walk:
         return self._reference(view.cast("B") if view.nbytes else b"", ["v", format_, list(view.shape or ())])
 
     def _array(self, numpy: Any, value: Any) -> msgpack.ExtType:
-        if value.dtype.kind not in ARRAY_KINDS or value.dtype.names or not value.dtype.itemsize:
-            raise _UnfitError(f"an array of dtype {value.dtype}")
+        if type(value) not in (numpy.ndarray, numpy.memmap, numpy.matrix):
+            raise _UnfitError(
+                f"{type_name(value)}, an array that may hold more than its elements (a mask, a unit): send its parts"
+            )
+        dtype = value.dtype
+        # A dtype of structures, or of a library of its own, calls itself plain bytes.
+        if dtype.kind not in ARRAY_KINDS or not dtype.itemsize or numpy.dtype(dtype.str) != dtype:
+            raise _UnfitError(f"an array of dtype {dtype}")
         flat = numpy.ascontiguousarray(value).reshape(-1)
         content = memoryview(flat.view(numpy.uint8)) if flat.size else b""
         return self._reference(content, ["a", value.dtype.str, list(value.shape)])
@@ -272,23 +301,58 @@ class _Walk:
         return msgpack.ExtType(EXT_BUFFER, msgpack.packb(index if shape is None else [index, *shape]))
 
 
+def _plain(value: Any) -> Any:
+    """What a value of a subclass of str, int, float or bytes holds, read without any code of that class."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, bytes):
+        return bytes.__getitem__(value, slice(None))
+    return int.__int__(value) if isinstance(value, int) else float.__float__(value)
+
+
+def _with_plain_keys(values: dict[Any, Any]) -> dict[Any, Any]:
+    plain = {}
+    for key, value in values.items():
+        kind = type(key)
+        if kind is bool or not issubclass(kind, str | int | bytes):
+            raise _UnfitError(f"a dict key of type {type_name(key)}").under(key)
+        plain[key if kind in KEYS else _plain(key)] = value
+    if len(plain) != len(values):
+        raise _UnfitError("a dict with keys that would be the same")
+    return plain
+
+
+def _hides_fields(kind: type) -> bool:
+    """Whether a class is a tuple with fields beside its elements, such as os.stat_result."""
+    fields, elements = kind.__dict__.get("n_fields"), kind.__dict__.get("n_sequence_fields")
+    return type(fields) is type(elements) is int and fields > elements
+
+
 def _aware(value: datetime) -> datetime:
-    if value.tzinfo is None:
+    """The same moment in UTC, as which it arrives."""
+    if value.utcoffset() is None:
         raise _UnfitError("a datetime without a time zone: make it aware")
     try:
-        value.astimezone(UTC)
+        return value.astimezone(UTC)
     except OverflowError:
         raise _UnfitError("a datetime outside the years 1 to 9999 of UTC") from None
-    return value
 
 
 def _find_unfit(value: Any, packer: Any) -> None:
     """Finds the scalar that MessagePack refused."""
     if isinstance(value, list | tuple):
-        pairs = [(f"[{index}]", item) for index, item in enumerate(value)]
+        for index, item in enumerate(value):
+            try:
+                _find_unfit(item, packer)
+            except _UnfitError as unfit:
+                raise unfit.at(index) from None
     elif isinstance(value, dict):
-        pairs = [(f"[{key!r}]", item) for key, item in value.items()]
-        pairs += [(f"[{key!r}]", key) for key in value]
+        for key, item in value.items():
+            try:
+                _find_unfit(item, packer)
+                _find_unfit(key, packer)
+            except _UnfitError as unfit:
+                raise unfit.under(key) from None
     else:
         try:
             packer.pack(value)
@@ -297,10 +361,4 @@ def _find_unfit(value: Any, packer: Any) -> None:
         except UnicodeEncodeError:
             raise _UnfitError("a str that is no Unicode (a lone surrogate)") from None
         except (ValueError, TypeError) as error:
-            raise _UnfitError(f"{type(value).__name__} ({error})") from None
-        return
-    for segment, item in pairs:
-        try:
-            _find_unfit(item, packer)
-        except _UnfitError as unfit:
-            raise unfit.below(segment) from None
+            raise _UnfitError(f"{type_name(value)} ({error})") from None

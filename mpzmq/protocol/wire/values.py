@@ -31,9 +31,11 @@ def unchanging(buffer: Buffer) -> Buffer:
     """The buffer, or a copy: of what can be changed, of a small part of something large, of what cannot be told."""
     if isinstance(buffer, bytes):
         return buffer
+    owner = buffer.obj
     try:
-        whole = memoryview(buffer.obj)
-    except TypeError:
-        return bytes(buffer)
-    is_whole = whole.readonly and whole.nbytes <= 2 * buffer.nbytes and not hasattr(buffer.obj, "base")
+        whole = memoryview(owner)
+        # Behind the base of an array may be much more, and whatever can be written to.
+        is_whole = whole.readonly and whole.nbytes <= 2 * buffer.nbytes and not hasattr(type(owner), "base")
+    except Exception:
+        is_whole = False
     return buffer if is_whole else bytes(buffer)

@@ -8,7 +8,6 @@ engines in, and nobody else. If the thread ends, libzmq lets nobody in (``ZAP_EN
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import socket
 import struct
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import zmq
 
+from ...logs import Log
 from .curve import fingerprint, to_z85
 from .monitor import HANDSHAKE_FAILED
 from .places import Places
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["WATCHED", "Door", "Doorman"]
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 REFRESH_INTERVAL = 1.0
 """Seconds between two looks at the allow-lists."""
@@ -217,8 +217,8 @@ class Doorman(threading.Thread):
                     if door.doorkeeper is not None:
                         try:
                             door.doorkeeper.refresh()
-                        except Exception:  # one container's list is not to harm another's
-                            log.exception("an allow-list could not be looked at")
+                        except Exception as error:  # one container's list is not to harm another's
+                            log.error("an allow-list could not be looked at", exc_info=error)
 
     def _watch(self, events: zmq.Socket[bytes], door: Door) -> bool:
         """Reads what a monitor tells; False: it has stopped."""

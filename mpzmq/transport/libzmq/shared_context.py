@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import logging
 import os
 import threading
 
 import zmq
 
 from ...daemon_threads import in_daemon_thread
+from ...logs import Log
 from .authenticator import Doorman
 
 __all__ = ["acquire", "doorman", "release"]
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 _lock = threading.Lock()
 _context: zmq.Context[zmq.Socket[bytes]] | None = None

@@ -8,10 +8,12 @@ import decimal
 import enum
 import fractions
 import mmap
+import os
 import re
 import warnings
-from datetime import UTC, date, datetime, time, timedelta, timezone
-from typing import Any, NamedTuple
+from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
+from time import gmtime
+from typing import Any, NamedTuple, NoReturn
 from uuid import UUID
 
 import msgpack
@@ -23,11 +25,14 @@ from mpzmq.errors import EncodeError
 from mpzmq.protocol.wire.encoder import Encoder
 from mpzmq.protocol.wire.values import LARGE_BYTES
 from tests.protocol.wire.test_values import there_and_back
+from tests.support.odd import RESULTS
 from tests.support.protocol import same
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.13 and newer
     _WIDE = array.array("u", "ab")
+    warnings.simplefilter("ignore", PendingDeprecationWarning)
+    _MATRIX = numpy.asmatrix([[1, 2]])
 
 
 def stable_repr(value: object) -> str:
@@ -60,8 +65,53 @@ class Raw(bytes):
     pass
 
 
+class Talkative(str):
+    """It has more to say than it holds."""
+
+    def __str__(self) -> str:
+        return "something else"
+
+    __format__ = None  # type: ignore[assignment]
+
+
+class BadBytes(bytes):
+    def __bytes__(self) -> bytes:
+        raise KeyError("its content is asked for, and not for this")
+
+
+class Rows(list[int]):
+    def __len__(self) -> int:
+        return 1000  # of which two are here
+
+
 class Moment(datetime):
     pass
+
+
+class Precise(datetime):
+    """As pandas has it: with nanoseconds, by which it does not equal what it is made of."""
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is Precise and super().__eq__(other)
+
+    __hash__ = datetime.__hash__
+
+
+class Meters(numpy.ndarray[Any, Any]):
+    """An array with a unit."""
+
+
+class Unsure(tzinfo):
+    """A time zone that does not know where it is, and one that cannot be asked."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+
+    def utcoffset(self, moment: datetime | None) -> None:
+        if self.error is not None:
+            raise self.error
+
+    dst = tzname = utcoffset
 
 
 class Id(UUID):
@@ -131,6 +181,11 @@ def test_the_values_table(sent: Any, arrived: Any) -> None:
         (numpy.str_("s"), "s"),
         (numpy.bytes_(b"b"), b"b"),
         ({Text("k"): 1, Color.RED: 2}, {"k": 1, 1: 2}),
+        (Talkative("t"), "t"),
+        (BadBytes(b"r"), b"r"),
+        (collections.Counter("aab"), {"a": 2, "b": 1}),
+        (Rows([1, 2]), [1, 2]),
+        (_MATRIX, numpy.array([[1, 2]])),
     ],
     ids=stable_repr,
 )
@@ -174,6 +229,15 @@ def test_a_moment_outside_the_years_of_utc_is_refused_where_it_is_sent(moment: d
         (numpy.array([object()]), "an array of dtype object"),
         (numpy.zeros(2, "i4,i4"), "an array of dtype"),
         (datetime(2026, 1, 2), "a datetime without a time zone: make it aware"),
+        (numpy.ma.array([1, 2], mask=[True, False]), "MaskedArray, an array that may hold more than its elements"),
+        (numpy.ma.masked, "MaskedConstant, an array that may hold more"),
+        (numpy.zeros(2).view(Meters), "Meters, an array that may hold more"),
+        (numpy.zeros(2, "i4,i4").view(numpy.recarray), "recarray, an array that may hold more"),
+        (os.stat("."), "stat_result, which has fields beside its elements"),
+        (gmtime(0), "struct_time, which has fields beside its elements"),
+        (Precise(2026, 1, 2, tzinfo=UTC), "Precise that is not the datetime it is made of"),
+        (datetime(2026, 1, 2, tzinfo=Unsure()), "a datetime without a time zone: make it aware"),
+        (datetime(2026, 1, 2, tzinfo=Unsure(LookupError("lost"))), "datetime, and reading it raised LookupError: lost"),
         (2**64, "an int of more than 64 bits"),
         (-(2**63) - 1, "an int of more than 64 bits"),
         ("\ud800", "a str that is no Unicode (a lone surrogate)"),
@@ -205,6 +269,37 @@ def test_the_path_names_keys_and_indexes_as_the_caller_wrote_them() -> None:
     assert refused({"user": [None, {"created": 2**64}]}).path == "data['user'][1]['created']"
     assert refused([{"n": "\udfff"}], "args[2]").path == "args[2][0]['n']"
     assert refused(object(), "result").path == "result"
+
+
+def test_reading_a_value_may_raise_anything() -> None:
+    for what, make in RESULTS.items():
+        error = refused([1, {"a": make()}])
+        # A class that cannot be looked up is met when those of all elements are, before any has a path.
+        assert error.path.startswith("data" if what == "an object of an odd class" else "data[1]['a']"), what
+        assert len(str(error)) < 1000
+
+
+def test_an_interrupt_is_no_matter_of_the_value() -> None:
+    class Slow(dict[Any, Any]):
+        def keys(self) -> NoReturn:
+            raise KeyboardInterrupt
+
+        def __iter__(self) -> NoReturn:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Encoder(Limits()).prepare([{"a": Slow(a=1)}], "data", [])
+
+
+def test_a_long_key_is_not_said_in_full() -> None:
+    assert refused({"k" * 100_000: object()}).path == "data['" + "k" * 79 + " [cut]]"
+
+
+def test_nothing_of_a_mask_is_lost_inside_other_values() -> None:
+    masked = numpy.ma.array([1.0, 2.0], mask=[False, True])
+    assert refused({"rows": [masked]}, "result").path == "result['rows'][0]"
+    parts = {"data": masked.data, "mask": numpy.ma.getmaskarray(masked)}
+    assert same(there_and_back(parts), {"data": numpy.array([1.0, 2.0]), "mask": numpy.array([False, True])})
 
 
 def test_the_advice_tells_what_a_message_carries() -> None:
