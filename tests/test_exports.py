@@ -25,6 +25,7 @@ PUBLIC = {
     *("HeartbeatPolicy", "Limits", "ReconnectPolicy", "Security", "ServerStatistics", "Statistics"),
     # events
     *("Evidence", "StateChange", "EventsDropped", "LinkBusy", "LinkClosed", "LinkDown", "LinkEvent"),
+    *("EngineInfo", "EngineJoined", "EngineLeft"),
     *("LinkFailed", "LinkRetry", "LinkUp", "StatusChanged"),
     # errors
     *("AddressNotFound", "AuthenticationFailed", "ConnectError", "ConnectRefused", "ConnectTimeout"),

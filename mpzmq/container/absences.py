@@ -7,6 +7,7 @@ import math
 from typing import TYPE_CHECKING
 
 from ..handlers.orphans import Orphans
+from .engine_changes import EngineChanges
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -52,8 +53,10 @@ class Absences:
         self._router = router
         self._flush = flush
         self._orphans = Orphans(registry, sessions.presence.away)
+        self._changes = EngineChanges(registry, sessions.presence)
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
 
     def on_disconnected(self, routes: Sequence[bytes]) -> None:
         """Connections may have ended."""
@@ -66,6 +69,7 @@ class Absences:
         if self._presence.away.keys() & changed:
             self._orphans.on_loss(self._loop.time())
             self._arm()
+        self._changes.on_change(changed)
 
     def look_again(self) -> None:
         """Every now and then: something may have been begun for an engine that was away already."""
@@ -73,14 +77,21 @@ class Absences:
             self._orphans.deadlines.add(self._loop.time())
             self._arm()
 
-    def close(self) -> None:
-        """Nothing is due any more."""
+    async def close(self) -> None:
+        """Nothing is due any more; waits a moment until all changes are told."""
+        self._closed = True
+        self._disarm()
+        await self._changes.close()
+
+    def _disarm(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
 
     def _arm(self) -> None:
-        self.close()
+        self._disarm()
         sweep = self._orphans.deadlines.next()
+        if self._closed:
+            return
         when = min(self._presence.next_question(), math.inf if sweep is None else sweep)
         if when < math.inf:
             self._timer = self._loop.call_at(when, self._look)

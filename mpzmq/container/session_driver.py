@@ -25,7 +25,6 @@ from ..security.watcher import Guard
 from ..transport.interface import Curve, Delivery, SocketSettings
 from .absences import Absences
 from .builtin import builtin
-from .engine_changes import EngineChanges
 from .nested_calls import Calls
 
 if TYPE_CHECKING:
@@ -100,7 +99,6 @@ class Hub:
             curve=self._curve(security),
         )
         self.router = transport.router(settings, self)
-        self._changes = EngineChanges(registry, self.sessions.presence)
         self._absences = Absences(registry, self.sessions, self.dispatcher, self._timers, self.router, self._flush)
         self._patience = heartbeat.down_after
         self._warned_at = -WARNING_INTERVAL
@@ -240,12 +238,11 @@ class Hub:
                 await self._all_read()
         self.sessions.presence.close("the container was closed")
         self._flush()
-        await self._changes.close()
+        await self._absences.close()
         for timer in (self._retry, self._care):
             if timer is not None:
                 timer.cancel()
         self._timers.close()
-        self._absences.close()
         self._closed = self._calls.is_closed = True
         await self.router.close(LINGER)
 
@@ -317,7 +314,6 @@ class Hub:
         if sessions.presence.changed:
             changed, sessions.presence.changed = sessions.presence.changed, {}
             self._absences.on_change(changed)
-            self._changes.on_change(changed)
 
     def _flush_peers(self, sessions: Sessions) -> None:
         now = self._loop.time()
