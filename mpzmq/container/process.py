@@ -1,25 +1,33 @@
-"""How a server lives in a process of its own: its event loop and its signals."""
+"""How a server lives in a process of its own: its event loop, and what is left of it at the end."""
 
 from __future__ import annotations
 
 import asyncio
 import importlib.util
-import signal
+import os
+import threading
+from contextlib import nullcontext
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
+from ..daemon_threads import DaemonExecutor
 from ..logs import Log
 from ..runtime.standard_streams import hold_standard_descriptors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-__all__ = ["Signals", "importing", "loop_factory"]
+    from .signals import Signals
+
+__all__ = ["importing", "loop_factory", "run"]
 
 log = Log(__name__)
 
 importing: ContextVar[str | None] = ContextVar("importing", default=None)
 """The module that is imported for its server, while it is: whoever imports it serves it, and the module must not."""
+
+LAST_WORDS = 1.0
+"""Seconds for tasks, and for generators, that are still there when the server has closed."""
 
 
 def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
@@ -44,77 +52,56 @@ def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
     return uvloop.new_event_loop
 
 
-LAST_WORDS = 1.0
-"""Seconds for tasks that are still there when the server has closed."""
+def run(
+    main: Callable[[], Coroutine[Any, Any, None]],
+    factory: Callable[[], asyncio.AbstractEventLoop],
+    signals_of: Callable[[asyncio.AbstractEventLoop], Signals],
+) -> None:
+    """As ``asyncio.run()``, but with an end.
 
+    A handler that swallows its cancellation does not keep the process, nor does what never returns in a thread of
+    ``asyncio.to_thread()``.
 
-class Drainable(Protocol):
-    """What signals do to a server."""
-
-    async def drain(self, timeout: float) -> None:
-        """Takes no new work and ends what runs."""
-
-    async def close(self) -> None:
-        """Ends at once."""
-
-
-class Signals:
-    """SIGTERM and SIGINT, while a server serves: the first drains, the second closes."""
-
-    def __init__(self, server: Drainable, loop: asyncio.AbstractEventLoop, drain_timeout: float) -> None:
-        self._server = server
-        self._loop = loop
-        self._drain_timeout = drain_timeout
-        self._again = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-
-    def __enter__(self) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._loop.add_signal_handler(number, self._received, number)
-
-    def __exit__(self, *exc_info: object) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._loop.remove_signal_handler(number)
-
-    def _received(self, number: int) -> None:
-        if self._task is None:
-            log.info("%s: draining", signal.Signals(number).name)
-            self._task = self._loop.create_task(self._drain_and_close())
-        else:
-            log.info("%s again: closing", signal.Signals(number).name)
-            self._again.set()
-
-    async def _drain_and_close(self) -> None:
-        # Not by cancelling this task: both signals may have come before its first step.
-        drain = self._loop.create_task(self._server.drain(self._drain_timeout))
-        again = self._loop.create_task(self._again.wait())
-        try:
-            await asyncio.wait((drain, again), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in (drain, again):
-                task.cancel()
-            await asyncio.gather(drain, again, return_exceptions=True)
-            await self._server.close()
-
-
-def run(main: Coroutine[Any, Any, None], factory: Callable[[], asyncio.AbstractEventLoop]) -> None:
-    """As ``asyncio.run()``, but with an end: a handler that swallows its cancellation does not keep the process."""
+    Args:
+        main: makes the coroutine to run.
+        factory: makes the event loop.
+        signals_of: what signals do, for that loop; they are heeded in the main thread only.
+    """
     hold_standard_descriptors()
     runner = asyncio.Runner(loop_factory=factory)
-    try:
-        runner.run(main)
-    finally:
-        loop = runner.get_loop()
-        left = asyncio.all_tasks(loop)
-        for task in left:
-            task.cancel()
-        if left:
-            loop.run_until_complete(asyncio.wait(left, timeout=LAST_WORDS))
-        deaf = [task for task in left if not task.done()]
-        if not deaf:
-            runner.close()
-        else:
-            log.warning("%d tasks did not end when they were cancelled, and are left behind", len(deaf))
-            for task in deaf:  # asyncio would say of each, as an error, what was just said of all
-                task._log_destroy_pending = False  # type: ignore[attr-defined]
-            loop.close()
+    loop = runner.get_loop()
+    executor = DaemonExecutor(min(32, (os.cpu_count() or 1) + 4), "asyncio")  # as many as asyncio would have
+    loop.set_default_executor(executor)
+    signals = signals_of(loop)
+    on_main_thread = threading.current_thread() is threading.main_thread()
+    # Before the first bind: whoever sees the port open may send a signal.
+    with signals if on_main_thread else nullcontext():
+        try:
+            runner.run(main())
+        finally:
+            if loop.run_until_complete(_end_what_is_left(executor, signals)):
+                runner.close()
+            else:
+                loop.close()
+
+
+async def _end_what_is_left(executor: DaemonExecutor, signals: Signals) -> bool:
+    """Ends tasks, generators and threads as far as they can be ended; returns whether all have."""
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    if left:
+        await asyncio.wait(left, timeout=LAST_WORDS)
+    generators = asyncio.create_task(asyncio.get_running_loop().shutdown_asyncgens())
+    await asyncio.wait((generators,), timeout=LAST_WORDS)
+    await signals.wait_for(asyncio.wrap_future(future) for future in list(executor.unfinished))
+    deaf = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    for number, what in (
+        (len(deaf), "tasks did not end when they were cancelled"),
+        (len(executor.unfinished), "threads of asyncio.to_thread() did not end"),
+    ):
+        if number:
+            log.warning("%d %s, and are left behind", number, what)
+    for task in deaf:  # asyncio would say of each, as an error, what was just said of all
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
+    return not (deaf or executor.unfinished)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
 import warnings
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 from uuid import UUID, uuid4
 
@@ -23,8 +23,10 @@ from ..security.credentials import of_container
 from ..statistics import ServerStatistics
 from ..transport.libzmq.transport import ZmqTransport
 from .binding import bindable
-from .process import Signals, importing, loop_factory, run
+from .lifespan import ClosedWhileStarting, Lifespan
+from .process import importing, loop_factory, run
 from .session_driver import Hub
+from .signals import Signals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,8 +86,7 @@ class ContainerServer(Registration):
         self._hub: Hub | None = None
         self.security = security
         self._final = ServerStatistics()
-        self._starting = asyncio.Lock()
-        self._living = contextlib.AsyncExitStack()
+        self._life: Lifespan | None = None
         self._closed = False
         self._closing: asyncio.Task[None] | None = None
         self._ended: list[asyncio.Future[None]] = []
@@ -294,16 +295,21 @@ class ContainerServer(Registration):
         return bound
 
     async def _start(self, security: Security | None) -> Hub:
-        async with self._starting:
-            if self._hub is None:
-                state = None
-                if self._lifespan is not None:
-                    state = await self._living.enter_async_context(self._lifespan(self))
-                settings = self._heartbeat, self._limits, security
-                self._hub = Hub(uuid4(), self.name, self._registry, *settings, self._transport)
-                self._hub.sessions.status = self._status
-                self._hub.dispatcher.state = state
-            return self._hub
+        state = None
+        if self._hub is None and self._lifespan is not None:
+            if self._life is None or self._life.has_ended:
+                self._life = Lifespan(self._lifespan(self), self._begin_close)
+            state = await self._life.start()
+        if self._closed or self._closing is not None:
+            raise ClosedWhileStarting
+        if self._hub is None:
+            settings = self._heartbeat, self._limits, security
+            make = partial(Hub, uuid4(), self.name, self._registry, *settings, self._transport)
+            # Handlers run in the context of the bind, lifespan included.
+            self._hub = make() if self._life is None else self._life.context.run(make)
+            self._hub.sessions.status = self._status
+            self._hub.dispatcher.state = state
+        return self._hub
 
     async def __aenter__(self) -> Self:
         self._home.enter()
@@ -360,35 +366,47 @@ class ContainerServer(Registration):
         if not self._home.is_taken:
             self._closed = True
             return
-        loop = self._home.enter()
-        if self._closing is None:
-            self._closing = loop.create_task(self._close())
+        self._home.enter()
         # The server is closed even when the caller is cancelled meanwhile.
-        await asyncio.shield(self._closing)
+        await asyncio.shield(self._begin_close())
+
+    def _begin_close(self) -> asyncio.Task[None]:
+        if self._closing is None:
+            self._closing = asyncio.get_running_loop().create_task(self._close())
+            self._closing.add_done_callback(lambda closing: closing.cancelled() or closing.exception())
+        return self._closing
 
     async def _close(self) -> None:
+        error: BaseException | None = None
         try:
             self._closed = True
-            async with self._starting:
-                hub = self._hub
-                if hub is not None:
-                    await hub.close()
-                    self._status = hub.sessions.status
-                    self._final = self.statistics()
-                    self._hub = None
-                living, self._living = self._living, contextlib.AsyncExitStack()
-                try:
-                    await living.aclose()
-                finally:
-                    await self._transport.release()
+            hub = self._hub
+            if hub is not None:
+                await hub.close()
+                self._status = hub.sessions.status
+                self._final = self.statistics()
+                self._hub = None
+            try:
+                if self._life is not None:
+                    await self._life.end()
+            finally:
+                self._life = None
+                await self._transport.release()
+        except BaseException as raised:
+            error = raised
+            raise
         finally:
             self._closing = None
             for ended in self._ended:
                 if not ended.done():
-                    ended.set_result(None)
+                    ended.set_exception(error) if isinstance(error, Exception) else ended.set_result(None)
             self._ended.clear()
-            self._starting = asyncio.Lock()
             self._home.leave()
+
+    def _end_within(self, seconds: float) -> None:
+        """The end of the lifespan may not take longer."""
+        if self._life is not None:
+            self._life.end_within(seconds)
 
     def run(
         self,
@@ -417,27 +435,26 @@ class ContainerServer(Registration):
             raise RuntimeError(f"{module} is only imported: put its server.run() below if __name__ == '__main__':")
         if asyncio._get_running_loop() is not None:
             raise RuntimeError("an event loop is running already: use 'await server.bind(...)' and serve_forever()")
-        run(self._serve(endpoints, insecure, drain_timeout, on_bound), loop_factory(loop))
+        run(
+            lambda: self._serve(endpoints, insecure, on_bound),
+            loop_factory(loop),
+            lambda loop: Signals(self, loop, drain_timeout),
+        )
 
     async def _serve(
         self,
         endpoints: tuple[str | tuple[str, int], ...],
         insecure: bool,
-        drain_timeout: float,
         on_bound: Callable[[str], object] | None,
     ) -> None:
-        loop = asyncio.get_running_loop()
-        # Before the first bind: whoever sees the port open may send a signal.
-        on_main_thread = threading.current_thread() is threading.main_thread()
-        signals = Signals(self, loop, drain_timeout) if on_main_thread else contextlib.nullcontext()
         async with self:
-            with signals:
+            with contextlib.suppress(ClosedWhileStarting):
                 for endpoint in endpoints:
                     if not self._closed:
                         bound = await self.bind(endpoint, insecure=insecure)
                         if on_bound is not None:
                             on_bound(bound)
-                await self.serve_forever()
+            await self.serve_forever()
 
     def __del__(self, _warn: Any = warnings.warn) -> None:
         home = getattr(self, "_home", None)

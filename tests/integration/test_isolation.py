@@ -123,6 +123,7 @@ async def stage() -> AsyncIterator[Stage]:
     server = ContainerServer(lifespan=lifespan)
     async with server, ComputerEngineWorker() as worker:
         endpoint = await server.bind("tcp://127.0.0.1:0")
+        seen_by.set("the lifespan")  # functions of the worker run in the context of connect()
         container = await worker.connect(uuid.uuid4(), endpoint)
         made = Stage(server, worker, container, [])
         _functions(made)
