@@ -69,7 +69,6 @@ MAX_ATTRIBUTES = 20
 MAX_PARAMETERS = 8
 # What is over, with what it may have: it becomes less, and never more.
 KNOWN_LARGE: dict[str, int] = {
-    "mpzmq.container.session_driver.Hub: attributes": 21,
     "mpzmq.engine.link_driver.Connection: attributes": 21,
     "mpzmq.engine.link_driver.Connection: parameters": 15,
     "mpzmq.errors.RemoteError: parameters": 10,

@@ -53,7 +53,8 @@ class ContainerServer(Registration):
     Args:
         name: what it calls itself; by default host and process id.
         lifespan: an async context manager made from the server, entered before the first bind and left after the
-            drain; its value is ``context.state``.
+            drain, in one task; its value is ``context.state``. A close cancels its start, and its end after 30
+            seconds; if it breaks down in between, the server is closed.
         heartbeat: how the life of engines is judged.
         limits: bounds on everything that could grow.
         security: its keys, and who may come, on all its endpoints; None: whoever can reach it.
@@ -328,8 +329,14 @@ class ContainerServer(Registration):
         """Returns when the server is closed; cancelling it closes the server.
 
         Args:
-            handle_signals: on SIGTERM or SIGINT drain and close; on a second one close at once.
+            handle_signals: on SIGTERM or SIGINT drain and close; on a second one close at once, or end the process, as
+                :meth:`run` does. Once this has returned, signals do what they did before. What comes then is the
+                program's: ``asyncio.run()`` and the interpreter wait for each thread of ``asyncio.to_thread()``,
+                however long; for those of ``thread=True`` nobody does.
             drain_timeout: seconds that a drain may take.
+
+        Raises:
+            Exception: what the lifespan has raised at its end.
         """
         checked_wait(drain_timeout, "drain_timeout")
         if self._closed:
@@ -362,7 +369,11 @@ class ContainerServer(Registration):
                 await hub.drained()
 
     async def close(self) -> None:
-        """Cancels what runs, tells the engines, and frees everything. Idempotent and bounded."""
+        """Cancels what runs, tells the engines, and frees everything. Idempotent and bounded.
+
+        Raises:
+            Exception: what the lifespan has raised at its end.
+        """
         if not self._home.is_taken:
             self._closed = True
             return
@@ -418,6 +429,10 @@ class ContainerServer(Registration):
     ) -> None:
         """Serves on the endpoints until SIGTERM or SIGINT, then drains; a second signal closes at once.
 
+        A process that is still there 3 seconds after the second signal, because something blocks it, is ended hard,
+        with the exit code 143 (130 for SIGINT). Nothing waits for a thread of ``asyncio.to_thread()`` for longer than
+        the drain may take.
+
         Args:
             endpoints, insecure: as for :meth:`bind`; at least one endpoint.
             drain_timeout: seconds that the drain may take; 8 stays under Docker's 10 and Kubernetes' 30.
@@ -427,6 +442,7 @@ class ContainerServer(Registration):
         Raises:
             RuntimeError: an event loop is running already: use :meth:`serve_forever` there.
             InsecureBind, OSError, ValueError: as for :meth:`bind`.
+            Exception: what the lifespan has raised.
         """
         checked_wait(drain_timeout, "drain_timeout")
         if not endpoints:
