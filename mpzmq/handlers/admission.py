@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from ..models import Status
 from ..protocol.flow.fragmenter import PART_BYTES
+from ..protocol.responder.reply_cache import SESSIONS_WORTH
 from ..protocol.wire.kinds import GIVES, NAMED, STREAMED, TAKES, Code, Op
 from ..text import text_of
 from .state_changes import BEHIND, PASSING, StateChanges
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from .registry import Function, Registry
 
 __all__ = ["Admission", "Refusal"]
-
-ENGINES_WORTH = 8
-"""How many times what one engine may have running all engines together may."""
 
 RETRY_AFTER = 0.1
 """Seconds after which an engine may try again where there was no room."""
@@ -102,7 +100,7 @@ class Admission:
         self._functions = registry.functions
         self._sessions = sessions
         self._most, self._most_bytes = limits.in_flight, limits.queued_bytes
-        self._most_of_all = ENGINES_WORTH * limits.in_flight
+        self._most_of_all = SESSIONS_WORTH * limits.in_flight
         self.is_closing = False
         """Whether not even the container itself answers any more."""
         self.changes = StateChanges()
@@ -230,9 +228,9 @@ class Admission:
         if own and own + size > self._most_bytes:
             return f"the requests of this {self._asker} that run have {own} bytes (Limits.queued_bytes)"
         if self._count >= self._most_of_all:
-            return f"{self._count} requests of all {self._asker}s run already ({ENGINES_WORTH} x Limits.in_flight)"
-        if all_ and all_ + size > ENGINES_WORTH * self._most_bytes:
-            return f"the requests that run have {all_} bytes ({ENGINES_WORTH} x Limits.queued_bytes)"
+            return f"{self._count} requests of all {self._asker}s run already ({SESSIONS_WORTH} x Limits.in_flight)"
+        if all_ and all_ + size > SESSIONS_WORTH * self._most_bytes:
+            return f"the requests that run have {all_} bytes ({SESSIONS_WORTH} x Limits.queued_bytes)"
         return None
 
     def _unsupported(self, op: int, name: str | None, user: User | None) -> str:

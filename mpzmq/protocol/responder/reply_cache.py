@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     from ...config import Limits
     from ..wire.values import Buffer
 
-__all__ = ["NOT_KEPT_TEXT", "Reply", "ReplyCache", "Room"]
+__all__ = ["NOT_KEPT_TEXT", "SESSIONS_WORTH", "Reply", "ReplyCache", "Room"]
 
 NOT_KEPT_TEXT = "it has run, but its reply is not kept: too large, or no room (Limits.reply_bytes, reply_entries)"
 """What is said of a request whose reply cannot be given."""
 
 SESSIONS_WORTH = 8
-"""How many times what one session may keep all sessions of a container may keep together."""
+"""How many times what one session may take all sessions of a container may take together: of replies that are kept,
+of requests that run, and of requests in parts."""
 
 UNTOLD = MOST_TAGS + MOST_IDS
 """Replies of which an engine may say nothing: some it has received and not told yet, and some of requests that ended

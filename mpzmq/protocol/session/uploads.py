@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ...models import Executed
 from ..flow.outbox import Item
 from ..flow.reassembler import Outcome, Room
+from ..responder.reply_cache import SESSIONS_WORTH
 from ..wire.kinds import Code, Kind
 from ..wire.messages import Message, MessageReader
 from ..wire.records import LINK_TAG
@@ -19,10 +20,6 @@ if TYPE_CHECKING:
     from .session import Peer
 
 __all__ = ["REFUSED", "Uploads"]
-
-ENGINES_WORTH = 8
-"""How many times ``Limits.queued_bytes`` the requests in parts of all engines may have together."""
-
 
 PATIENCE = 60.0
 """Seconds without a part after which a container gives up a request in parts: it holds room that others want."""
@@ -50,7 +47,7 @@ class Uploads:
     """
 
     def __init__(self, limits: Limits, error: Callable[[int, Executed, str, dict[str, object] | None], bytes]) -> None:
-        self.room = Room(ENGINES_WORTH * limits.queued_bytes)
+        self.room = Room(SESSIONS_WORTH * limits.queued_bytes)
         self.is_running: Callable[[Peer, bytes], bool] = lambda peer, tag: False
         self.chunk: Message | None = None
         self._limits = limits

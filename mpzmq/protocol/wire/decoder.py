@@ -11,7 +11,7 @@ from uuid import UUID
 import msgpack
 
 from .prescan import HostileData, has_long_headers, scan
-from .values import ARRAY_KINDS, EXT_BUFFER, EXT_UUID, KEYS, VIEW_FORMATS, Buffer
+from .values import ARRAY_KINDS, EXT_BUFFER, EXT_UUID, KEYS, MANY, VIEW_FORMATS, Buffer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,9 +29,6 @@ _ARRAY_32 = struct.Struct(">BI")
 
 MAX_REFERENCE = 1024
 """Bytes of an ext value that refers to a buffer: index, format and at most 64 dimensions."""
-
-_MANY = 32
-"""From so many elements on, asking for all types at once is faster than asking for each."""
 
 CONTAINERS = frozenset({list, dict})
 """The decoded types that hold other values, and so may exceed a limit."""
@@ -159,7 +156,7 @@ class Decoder:
                         if type(key) is not str and type(key) not in KEYS:
                             raise HostileData("a dict key that is no str, int or bytes")
                     container = container.values()
-                if len(container) > _MANY and CONTAINERS.isdisjoint(map(type, container)):
+                if len(container) > MANY and CONTAINERS.isdisjoint(map(type, container)):
                     continue
                 for value in container:
                     if type(value) in CONTAINERS:

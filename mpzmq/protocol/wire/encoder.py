@@ -12,7 +12,7 @@ import msgpack
 
 from ...errors import EncodeError
 from ...text import repr_of, text_of, type_name
-from .values import ARRAY_KINDS, EXT_BUFFER, EXT_UUID, KEYS, LARGE_BYTES, VIEW_FORMATS, Buffer
+from .values import ARRAY_KINDS, EXT_BUFFER, EXT_UUID, KEYS, LARGE_BYTES, MANY, VIEW_FORMATS, Buffer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["Encoder"]
 
 _SCALARS = frozenset({type(None), bool, int, float, str})
-_MANY = 32
-"""From so many elements on, asking for all types at once is faster than asking for each."""
 
 _CARRIED = (
     "a message carries None, bool, int (64 bit), float, str, bytes, list, tuple, dict with str, int or bytes keys,"
@@ -122,7 +120,7 @@ class Encoder:
                         if type(key) is not str:
                             return False
                     container = container.values()
-                if len(container) > _MANY and _SCALARS.issuperset(map(type, container)):
+                if len(container) > MANY and _SCALARS.issuperset(map(type, container)):
                     continue
                 for element in container:
                     kind = type(element)

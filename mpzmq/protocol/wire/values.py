@@ -7,7 +7,17 @@ copied into MessagePack: they travel as frames of their own, and an ext value po
 
 from __future__ import annotations
 
-__all__ = ["ARRAY_KINDS", "EXT_BUFFER", "EXT_UUID", "KEYS", "LARGE_BYTES", "VIEW_FORMATS", "Buffer", "unchanging"]
+__all__ = [
+    "ARRAY_KINDS",
+    "EXT_BUFFER",
+    "EXT_UUID",
+    "KEYS",
+    "LARGE_BYTES",
+    "MANY",
+    "VIEW_FORMATS",
+    "Buffer",
+    "unchanging",
+]
 
 Buffer = bytes | memoryview
 
@@ -16,6 +26,9 @@ EXT_UUID = 2
 
 LARGE_BYTES = 16 * 1024
 """``bytes`` from this size on travel as a frame of their own: below, copying them is cheaper than a frame."""
+
+MANY = 32
+"""From so many elements on, asking for all types at once is faster than asking for each."""
 
 KEYS = frozenset({str, int, bytes})
 """What a dict's keys may be."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import struct
 import threading
 import time
 from collections import deque
@@ -21,7 +20,7 @@ import zmq
 
 from ...logs import Log
 from .curve import fingerprint, to_z85
-from .monitor import HANDSHAKE_FAILED
+from .monitor import EVENT, HANDSHAKE_FAILED
 from .places import Places
 
 if TYPE_CHECKING:
@@ -43,7 +42,6 @@ COMPLAINT_INTERVAL = 10.0
 """Seconds between two lines in the log on the same trouble of a door."""
 
 _ZAP = "inproc://zeromq.zap.01"
-_EVENT = struct.Struct("=Hi")
 
 _HANDSHAKE_ENDED = HANDSHAKE_FAILED | int(zmq.EVENT_HANDSHAKE_SUCCEEDED)
 
@@ -225,7 +223,7 @@ class Doorman(threading.Thread):
         now = time.monotonic()
         with contextlib.suppress(zmq.Again):
             while True:
-                event, value = _EVENT.unpack(events.recv_multipart(zmq.NOBLOCK)[0])
+                event, value = EVENT.unpack(events.recv_multipart(zmq.NOBLOCK)[0])
                 if event == zmq.EVENT_ACCEPTED:
                     door.accepted(value, now)
                 elif event & _HANDSHAKE_ENDED:

@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 
     from ..interface import Frames
 
-__all__ = ["DIALLING", "HANDSHAKE_FAILED", "Monitor", "watched"]
+__all__ = ["DIALLING", "EVENT", "HANDSHAKE_FAILED", "Monitor", "watched"]
 
 _numbers = itertools.count()
-_EVENT = struct.Struct("=Hi")
+EVENT = struct.Struct("=Hi")
+"""What a monitor says of an event: its number, and its value."""
 
 HANDSHAKE_FAILED = int(
     zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH
@@ -80,5 +81,5 @@ class Monitor:
 
     def _on_messages(self, messages: Sequence[Frames]) -> None:
         self._on_events(
-            [(*_EVENT.unpack(bytes(frames[0])), bytes(frames[1]).decode(errors="replace")) for frames in messages]
+            [(*EVENT.unpack(bytes(frames[0])), bytes(frames[1]).decode(errors="replace")) for frames in messages]
         )
