@@ -721,7 +721,7 @@ async def test_a_blocked_container_is_accused_with_evidence(start: Start) -> Non
     async with ComputerEngineWorker(reconnect=REDIAL, heartbeat=QUICK) as worker:
         container = await worker.connect(uuid.uuid4(), (await start()).endpoint)
         events = worker.service().events()
-        blocked = asyncio.create_task(container.call("block", 1.5))
+        blocked = asyncio.create_task(container.call("block", scaled(1.5)))
         busy = await event_of(events, LinkBusy)
         assert busy.evidence.missed >= 2 and busy.evidence.last_heard >= 2 * QUICK.interval
         assert busy.evidence.attempts == 0
