@@ -268,7 +268,7 @@ class Connection:
         self._wake()
 
     def _wake(self) -> None:
-        self.turns.wake()
+        self.turns.ring()
         if self._changed:
             waiting, self._changed = self._changed, []
             for future in waiting:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterable, Generator, Iterable
 from typing import TYPE_CHECKING, Any, Self
 
 from ..durations import checked_seconds
-from ..errors import RequestTimeout
+from ..errors import RequestError, RequestTimeout
 from ..protocol.flow.receive_stream import Inflow
 from ..protocol.flow.send_stream import Outflow
 from ..protocol.wire.kinds import Op
@@ -114,6 +114,7 @@ class ReplyStream:
         return items.pop() if items else await self._more()
 
     async def _more(self) -> Any:
+        self._bell.check_free()
         inflow = self._inflow
         entry = self._entry
         if entry is None:
@@ -163,7 +164,9 @@ class ReplyStream:
                 self._loop.call_soon_threadsafe(_drop, self._asked.door, self._entry)
 
     async def _open(self) -> Entry:
-        if self._entry is not None or self._over or self._opening:
+        if self._opening:
+            raise RuntimeError("another task opens this stream already: one at a time")
+        if self._entry is not None or self._over:
             raise RuntimeError("a stream is opened once: ask the function again for another")
         self._opening = True
         try:
@@ -192,16 +195,30 @@ class ReplyStream:
 class Channel(ReplyStream):
     """Items in both directions: ``async with service.channel(...) as channel``, then ``send()``, and iterate.
 
-    Leaving ``async with`` ends the function if it has not ended.
+    Leaving ``async with`` says that nothing follows, and waits until the function is done with all that was sent: until
+    it has ended, or has yielded behind it. What it yields meanwhile is dropped. Then it is ended if it has not ended.
+    ``timeout``, ``idle_timeout`` and a lost connection end the wait, and the block raises. Where the block is left by
+    an exception, or behind ``aclose()``, the function is ended at once.
+
+    Any number of tasks may send; one at a time reads.
     """
 
     _op = Op.CHANNEL
 
     def __init__(self, asked: Asked) -> None:
         super().__init__(asked)
-        self._outflow = Outflow()
+        self._outflow: Outflow = Outflow()
         self._leaving: Leaving | None = None
-        self._finished = False
+        self._finished = self._told = False
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                await self._hand_over()
+        finally:
+            await self.aclose()
 
     async def _open(self) -> Entry:
         entry = await super()._open()
@@ -212,6 +229,9 @@ class Channel(ReplyStream):
     async def send(self, item: Any) -> None:
         """Sends one item; waits while the function does not take them as fast as they come.
 
+        Tasks that send at the same time take turns, in the order in which they came. An item is sent when this returns,
+        and not at all when it raises or is cancelled: it may be sent again then, by ``asyncio.wait_for()``, too.
+
         Raises:
             RequestError: the channel has ended, and why: ``ConnectionClosed`` if its function is done.
             EncodeError, MessageTooLarge: this item cannot be sent; the channel goes on.
@@ -220,21 +240,65 @@ class Channel(ReplyStream):
         leaving, entry = self._leaving, self._entry
         if leaving is None or entry is None:
             raise RuntimeError("the channel is not open: use 'async with'")
-        if self._finished:
-            raise RuntimeError("send_eof() was called: nothing can follow")
         if self._closed:
             raise RuntimeError("the channel is closed")
-        leaving.check()
-        if not leaving.put(item):
-            await self._asked.patiently(entry, leaving.room)
+        self._check_unfinished()
+        try:
+            leaving.check()
+            if not leaving.is_free:
+                await self._asked.patiently(entry, leaving.room)
+        except RequestError:
+            self._told = True
+            raise
+        self._check_unfinished()
+        leaving.put(item)  # nothing is awaited behind it
 
     async def send_eof(self) -> None:
-        """Says that nothing follows: the function's iteration ends, and it can go on to yield."""
-        if self._leaving is None:
+        """Says that nothing follows: the function's iteration ends, and it can go on to yield.
+
+        What other tasks have begun to send goes before it. It is not said where this is cancelled.
+        """
+        leaving, entry = self._leaving, self._entry
+        if leaving is None or entry is None:
             raise RuntimeError("the channel is not open: use 'async with'")
         if not self._finished:
+            await self._asked.patiently(entry, leaving.turn)
             self._finished = True
-            self._leaving.finish()
+            leaving.finish()
+
+    def _drop_items(self, entry: Entry) -> None:
+        """Takes what has come, so that the function can go on, for nobody."""
+        inflow = self._inflow
+        inflow.items.clear()
+        while inflow.take():
+            inflow.items.clear()
+        if inflow.is_credit_due:
+            self._asked.door.credit(entry)
+
+    def _check_unfinished(self) -> None:
+        if self._finished:
+            raise RuntimeError("send_eof() was called: nothing can follow")
+
+    async def _hand_over(self) -> None:
+        """Waits until the function is done with all that was sent.
+
+        Raises:
+            RequestError: it has failed, and nobody was told of it yet.
+        """
+        entry, flow = self._entry, self._outflow
+        if entry is None or self._over or self._told or not flow.count:
+            return
+        await self.send_eof()
+        waiter = entry.waiter
+        while not (flow.is_handled or waiter.done()):
+            if self._bell.is_awaited:  # another task reads
+                flow.bell = Bell()
+            else:
+                flow.bell = self._bell
+                self._drop_items(entry)
+            await self._asked.patiently(entry, flow.bell.wait)
+        if waiter.done() and not waiter.cancelled() and (error := waiter.exception()) is not None:
+            raise copy.copy(error)
 
 
 async def upload(asked: Asked, items: AsyncIterable[Any] | Iterable[Any]) -> Any:

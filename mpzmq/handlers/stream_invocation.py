@@ -53,7 +53,7 @@ class Streaming:
         self._acknowledge(peer, tag, inflow)  # it may begin
         result = running.handler.call(running, [arriving, *args], kwargs)
         try:
-            return await (self._give(running, result) if op in GIVES else result)
+            return await (self._give(running, result, inflow) if op in GIVES else result)
         except ConnectionLost as error:
             if inflow.failure is None or error.args != inflow.failure.args:
                 raise
@@ -78,7 +78,7 @@ class Streaming:
             peer.control(inflow.credit(), tag)
             self._stir(peer)
 
-    async def _give(self, running: Running, generator: Any) -> int:
+    async def _give(self, running: Running, generator: Any, inflow: Inflow | None = None) -> int:
         peer, tag = cast("Peer", running.engine), running.tag  # a container has no streams to give
         flow = Outflow(*peer.outflows.credit_at_first)
 
@@ -89,6 +89,14 @@ class Streaming:
         peer.outflows.open(tag, flow)
         leaving = Leaving(flow, self._encoder, peer.message_bytes, stir)
         put = leaving.put
+        if inflow is not None:
+
+            def put(item: Any) -> bool:
+                inflow.on_answered()
+                if inflow.is_handled_news:
+                    self._acknowledge(peer, tag, inflow)
+                return leaving.put(item)
+
         try:
             try:
                 # A decorator may give an iterator of its own in the generator's place.

@@ -10,6 +10,7 @@ from ..errors import MessageTooLarge
 from ..protocol.flow.outbox import ENOUGH_BYTES
 from ..protocol.flow.send_stream import OVERHEAD
 from ..protocol.wire.values import unchanging
+from .waiters import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +37,20 @@ class Bell:
         if future is not None and not future.done():
             future.set_result(None)
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether somebody waits, or was rung for and has not gone on yet."""
+        return self._future is not None
+
+    def check_free(self) -> None:
+        """Before anything is taken by one task that another one waits for.
+
+        Raises:
+            RuntimeError: another task waits.
+        """
+        if self._future is not None:
+            raise RuntimeError("another task reads this stream already: one at a time")
+
     async def wait(self, timeout: float | None = None) -> None:
         """Waits for the next ring.
 
@@ -46,8 +61,7 @@ class Bell:
             TimeoutError: it did not come in time.
             RuntimeError: another task waits already.
         """
-        if self._future is not None:
-            raise RuntimeError("another task uses this end of the stream already: one at a time")
+        self.check_free()
         self._future = future = asyncio.get_running_loop().create_future()
         try:
             if timeout is None:
@@ -59,7 +73,7 @@ class Bell:
             self._future = None
 
 
-def ring_all(bells: list[Bell | None]) -> None:
+def ring_all(bells: list[Bell | Turns | None]) -> None:
     """Rings the bells that streams have left, and empties the list. None: nobody has waited for that one yet."""
     rung = bells.copy()
     bells.clear()
@@ -83,7 +97,13 @@ class Leaving:
         self._encoder = encoder
         self._most = message_bytes - OVERHEAD
         self._stir = stir
-        self._bell = flow.bell = Bell()
+        self._turns: Turns = Turns()
+        flow.bell = self._turns
+
+    @property
+    def is_free(self) -> bool:
+        """Whether an item may be put in at once: there is room, and nobody waits for it."""
+        return self._flow.has_room and not self._turns.waiting
 
     def put(self, item: Any) -> bool:
         """One item more, which leaves with the others of this pass of the event loop.
@@ -119,7 +139,7 @@ class Leaving:
             raise copy.copy(self._flow.failure)
 
     async def room(self, timeout: float | None = None) -> None:
-        """Waits until there is room for one more.
+        """Waits until there is room for one more, or nothing can follow; first come, first served.
 
         Args:
             timeout: seconds without any credit; None: for ever.
@@ -127,15 +147,20 @@ class Leaving:
         Raises:
             TimeoutError: none came.
         """
-        while not self._flow.has_room and self._flow.failure is None:
-            await self._bell.wait(timeout)
+        flow = self._flow
+        await self._turns.wait(lambda: flow.has_room or flow.is_finished or flow.failure is not None, timeout)
         self.check()
+
+    async def turn(self, timeout: float | None = None) -> None:
+        """Waits for those who wait for room. Arguments and errors are those of :meth:`room`."""
+        if self._turns.waiting:
+            await self._turns.wait(lambda: True, timeout)
 
     async def taken(self, timeout: float | None = None) -> None:
         """Waits for the first credit: the other side has taken the request. Arguments and errors are those of
         :meth:`room`."""
-        while not self._flow.has_credit and self._flow.failure is None:
-            await self._bell.wait(timeout)
+        flow = self._flow
+        await self._turns.wait(lambda: flow.has_credit or flow.failure is not None, timeout)
         self.check()
 
     def finish(self) -> None:
@@ -146,8 +171,8 @@ class Leaving:
 
     async def received(self, timeout: float | None = None) -> None:
         """Waits until the other side has everything. Arguments and errors are those of :meth:`room`."""
-        while not self._flow.is_received and self._flow.failure is None:
-            await self._bell.wait(timeout)
+        flow = self._flow
+        await self._turns.wait(lambda: flow.is_received or flow.failure is not None, timeout)
         self.check()
 
 
@@ -178,6 +203,8 @@ class Arriving:
 
     async def _more(self) -> Any:
         flow = self._flow
+        self._bell.check_free()
+        flow.on_asked()
         while not flow.take():
             if flow.is_over:
                 raise StopAsyncIteration

@@ -19,19 +19,28 @@ class Turns:
         self.waiting: deque[list[asyncio.Future[None] | None]] = deque()
         """Whoever waits, the first in front."""
 
-    async def wait(self, ready: Callable[[], bool]) -> None:
-        """Waits until all who came before have gone and ``ready()`` is true."""
+    async def wait(self, ready: Callable[[], bool], timeout: float | None = None) -> None:
+        """Waits until all who came before have gone and ``ready()`` is true.
+
+        Args:
+            ready: asked at each ring.
+            timeout: seconds that the first waits for the next ring; None: for ever.
+
+        Raises:
+            TimeoutError: it did not come in time.
+        """
         ticket: list[asyncio.Future[None] | None] = [None]
         self.waiting.append(ticket)
         try:
             while self.waiting[0] is not ticket or not ready():
                 ticket[0] = future = asyncio.get_running_loop().create_future()
-                await future
+                async with asyncio.timeout(timeout if self.waiting[0] is ticket else None):
+                    await future
         finally:
             self.waiting.remove(ticket)
-            self.wake()
+            self.ring()
 
-    def wake(self) -> None:
+    def ring(self) -> None:
         """Lets the first look again."""
         if self.waiting:
             future = self.waiting[0][0]

@@ -185,7 +185,7 @@ async def test_a_stream_waits_for_room_or_not(stage: Stage) -> None:
     closed = stage.container.stream("count", 1)
     opening = asyncio.create_task(all_of(closed))
     await asyncio.sleep(0)
-    with pytest.raises(RuntimeError, match="once"):
+    with pytest.raises(RuntimeError, match="opens this stream already"):
         await anext(closed)
     await closed.aclose()
     given_up.cancel()

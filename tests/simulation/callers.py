@@ -216,7 +216,7 @@ class Engine:
                 issue.value = await self._stream(ask, issue)
             else:
                 issue.value = await self._request(ask, index, generation)
-            issue.outcome = "reply"
+            issue.outcome = "left" if issue.value is None else "reply"
         except asyncio.CancelledError:
             issue.outcome = "cancelled"
         except (RequestError, ValueError, RuntimeError) as error:
@@ -263,6 +263,8 @@ class Engine:
             async with channel:
                 async for item in source():
                     await channel.send(item)
+                    if ask.leaves and item == count - 1:
+                        return None  # with what was yielded last unread
                     issue.items.append(await anext(channel))
                 await channel.send_eof()
                 issue.items += [item async for item in channel]
@@ -271,7 +273,7 @@ class Engine:
     async def _change_state(self, ask: Ask, attempt: Attempt, facts: tuple[int, int, int]) -> list[int]:
         remote = remote_id(ask.container)
         # STOP less often, and never for long: most requests are to run.
-        status = Status.STOP if (ask.number + attempt.body) % 3 == 0 else Status.RUNNING
+        status = Status.STOP if ask.number % 3 == 0 else Status.RUNNING
         told = {"facts": [*facts, ask.extra]}
         if ask.chosen:
             given: dict[str, Any] = {"method": Method.SETSTATE, "metadata": told, "idempotent": ask.idempotent}

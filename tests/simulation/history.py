@@ -26,7 +26,7 @@ class Issue:
         at: when it was issued.
         counted: whether a link took it, so that statistics have to count it.
         ended: when it ended; None: it has not.
-        outcome: ``"reply"``, ``"cancelled"``, or the name of the error's class.
+        outcome: ``"reply"``, ``"cancelled"``, ``"left"`` for a channel that was left, or the name of the error's class.
         executed: what the error says of handlers.
         instance_changed: what a ConnectionLost says of the container.
         text: the error's text.

@@ -149,7 +149,8 @@ def counters_agree_with_callers(case: Case) -> Iterator[str]:
     for worker, totals in enumerate(case.history.totals):
         mine = [issue for issue in case.history.issues if issue.ask.worker == worker and issue.counted]
         replied = sum(issue.outcome == "reply" for issue in mine)
-        cancelled = sum(issue.outcome == "cancelled" for issue in mine)
+        # One that was left may have ended before that.
+        cancelled = sum(issue.outcome in ("cancelled", "left") for issue in mine)
         # A caller that is cancelled in the pass in which its request ends sees the one, and the link counts the other.
         agree = (
             totals.issued == len(mine)
@@ -330,8 +331,10 @@ def no_more_is_unanswered_than_replies_are_kept(case: Case) -> Iterator[str]:
         if issue.ask.function in STREAMED:
             continue  # whose caller hears of the end when it reads on
         for start in case.starts_of(issue):
-            is_its_own = (start.body, start.generation) == (issue.attempt.body, issue.generation)
-            # One that joins an earlier start may still wait to leave, and nobody sees when it does.
+            facts = start.body, start.generation
+            asked = [i for i in case.issues[start.number] if (i.attempt.body, i.generation) == facts]
+            # One that joins an earlier one, or its start, may still wait to leave, and nobody sees when it does.
+            is_its_own = asked[:1] == [issue]
             if is_its_own and issue.ended is not None and issue.at <= start.at < issue.ended:
                 link = changes[issue.ask.worker, start.container, start.generation, start.incarnation]
                 link += [(start.at, 1), (issue.ended, -1)]
@@ -417,6 +420,16 @@ def uploads_have_no_gap_and_nothing_twice(case: Case) -> Iterator[str]:
             yield f"{start} read {start.items}"
         if start.end == "returned" and len(start.items) != count:
             yield f"{start} ended well after {len(start.items)} items"
+
+
+def what_was_sent_is_handed_over(case: Case) -> Iterator[str]:
+    """Before a channel is left, its function has everything that was sent."""
+    for issue in case.history.issues:
+        if issue.outcome != "left":
+            continue
+        whole = list(range(STREAMED[issue.ask.function]))
+        if not any(start.items == whole for start in case.starts_of(issue)):
+            yield f"{issue} was left at {issue.ended:.3f}, and {[start.items for start in case.starts_of(issue)]}"
 
 
 def progress_is_true(case: Case) -> Iterator[str]:
@@ -713,6 +726,7 @@ INVARIANTS: list[Callable[[Case], Iterator[str]]] = [
     a_reply_has_run,
     streams_have_no_gap_and_nothing_twice,
     uploads_have_no_gap_and_nothing_twice,
+    what_was_sent_is_handed_over,
     progress_is_true,
     handlers_end_by_the_deadline,
     handlers_end_with_their_callers,

@@ -484,6 +484,20 @@ MUTATIONS = [
         "a stream is in order",
     ),
     Mutation(
+        "a channel is left before its function has what was sent",
+        "engine/streams.py",
+        "                await self._hand_over()\n",
+        "                pass\n",
+        "what was sent is handed over before a channel is left",
+    ),
+    Mutation(
+        "a function is said to be done with what it has not been given",
+        "protocol/flow/receive_stream.py",
+        "        return self._ended and self._handled == self.received\n",
+        "        return self._ended\n",
+        "what was sent is handed over before a channel is left",
+    ),
+    Mutation(
         "an engine does not keep what it has answered to calls",
         "engine/callbacks.py",
         "            callee.replies.keep(item)",

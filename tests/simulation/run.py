@@ -96,6 +96,7 @@ def reached(schedule: Schedule, history: History) -> dict[str, bool]:
         "parts": schedule.part_bytes is not None and any(i.ask.function == "large" for i in history.issues),
         "drained": any(incarnation.drain_timeout is not None for incarnation in history.incarnations),
         "cancelled": "cancelled" in outcomes,
+        "a channel is left": "left" in outcomes,
         "calls answered": any(call.outcome == "reply" for call in history.calls),
         "calls ended otherwise": any(call.executed is not None for call in history.calls),
         "calls cancelled": any(noted.end == "cancelled" for noted in history.noted),

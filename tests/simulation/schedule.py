@@ -89,6 +89,11 @@ class Ask:
         return self.extra / 20 if self.number % 3 else 0.0
 
     @property
+    def leaves(self) -> bool:
+        """Whether its caller leaves a channel when it has sent everything."""
+        return self.function == "chats" and self.number % 2 == 1
+
+    @property
     def id(self) -> UUID:
         """The id that its caller chooses."""
         return UUID(int=(2 << 100) + self.number + 1)
@@ -272,6 +277,7 @@ def _with_changes(seed: int, asks: list[Ask]) -> list[Ask]:
             extra=chance.choice((0.0, 0.0, 0.01, 0.5)),
             # Ids are only chosen where the whole message is: set_state() is always idempotent.
             idempotent=ask.idempotent or not ask.chosen,
+            attempts=tuple(dataclasses.replace(attempt, body=0) for attempt in ask.attempts),  # there are two states
         )
         if chance.random() < 0.2 and ask.function not in STREAMED
         else ask

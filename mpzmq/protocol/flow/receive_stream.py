@@ -32,8 +32,8 @@ class Inflow:
     """
 
     __slots__ = (
-        "_chunks", "_end_told", "_ended", "_granted", "_granted_bytes", "_received_bytes", "_taken", "_taken_bytes",
-        "bell", "failure", "items", "received", "window", "window_bytes",
+        "_chunks", "_end_told", "_ended", "_granted", "_granted_bytes", "_handled", "_handled_told", "_received_bytes",
+        "_taken", "_taken_bytes", "bell", "failure", "items", "received", "window", "window_bytes",
     )  # fmt: skip
 
     def __init__(self, items: int, size: int) -> None:
@@ -46,7 +46,8 @@ class Inflow:
         self._granted, self._granted_bytes = items, size
         self._taken = self._taken_bytes = 0
         self._chunks: deque[tuple[list[Any], int]] = deque()
-        self._ended = self._end_told = False
+        self._ended = self._end_told = self._handled_told = False
+        self._handled = -1  # items that the reader is known to be done with; -1: it asks for more
 
     @property
     def has_ended(self) -> bool:
@@ -132,12 +133,31 @@ class Inflow:
         """Whether the other side does not know that its end has come, and so that it need not keep anything."""
         return self._ended and not self._end_told
 
+    def on_asked(self) -> None:
+        """The reader asks for more, be it the end."""
+        self._handled = -1
+
+    def on_answered(self) -> None:
+        """The reader, which gives items itself, gives one: it is done with all that it was given before."""
+        self._handled = self._taken - len(self.items)
+
+    @property
+    def is_handled(self) -> bool:
+        """Whether everything has come, and the reader is done with it, the end included if it has asked for that."""
+        return self._ended and self._handled == self.received
+
+    @property
+    def is_handled_news(self) -> bool:
+        """Whether the other side does not know of it."""
+        return self.is_handled and not self._handled_told
+
     def credit(self) -> Record:
         """A CREDIT: what has come, and how much may come in all."""
         self._granted = self._taken + self.window
         self._granted_bytes = self._taken_bytes + self.window_bytes
         self._end_told = self._ended
-        return [Kind.CREDIT, self.received + self._ended, self._granted, self._granted_bytes]
+        self._handled_told = self.is_handled
+        return [Kind.CREDIT, self.received + self._ended + self._handled_told, self._granted, self._granted_bytes]
 
 
 class Overdraft:

@@ -78,8 +78,9 @@ class Outflow:
     """
 
     __slots__ = (
-        "_credit", "_credit_bytes", "_end_received", "_end_sent", "_finished", "_kept", "_paused", "_received_bytes",
-        "_sent_bytes", "_waiting_bytes", "among", "bell", "cost", "failure", "is_ready", "received", "sent",
+        "_credit", "_credit_bytes", "_end_received", "_end_sent", "_finished", "_handled", "_kept", "_paused",
+        "_received_bytes", "_sent_bytes", "_waiting_bytes", "among", "bell", "cost", "failure", "is_ready", "received",
+        "sent",
     )  # fmt: skip
 
     def __init__(self, items: int = 0, size: int = 0) -> None:
@@ -93,7 +94,7 @@ class Outflow:
         self._sent_bytes = self._received_bytes = 0
         self._kept: list[_Piece] = []  # the first one is item number `received`
         self._waiting_bytes = 0
-        self._finished = self._end_sent = self._end_received = self._paused = False
+        self._finished = self._end_sent = self._end_received = self._handled = self._paused = False
 
     @property
     def has_room(self) -> bool:
@@ -124,6 +125,21 @@ class Outflow:
     def is_received(self) -> bool:
         """Whether the other side has everything, and knows that nothing follows."""
         return self._end_received
+
+    @property
+    def is_handled(self) -> bool:
+        """Whether the other side has told that it is done with everything."""
+        return self._handled
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing can follow."""
+        return self._finished
+
+    @property
+    def count(self) -> int:
+        """Items that were put in."""
+        return self.received + len(self._kept)
 
     @property
     def can_send(self) -> bool:
@@ -168,7 +184,9 @@ class Outflow:
 
     def credit(self, received: int, items: int, size: int) -> None:
         """What the other side has told: places that it has, and how many items and bytes it takes in all."""
-        self._end_received = self._end_received or (self._end_sent and received > self.sent)
+        if self._end_sent and received > self.sent:
+            self._end_received = True
+            self._handled = self._handled or received > self.sent + 1
         received = min(max(received, self.received), self.sent)
         gone = received - self.received
         if gone:

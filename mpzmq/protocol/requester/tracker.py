@@ -182,6 +182,8 @@ class Ledger:
                 entry.sent = code == Code.NO_SESSION and entry.resent
                 self._put_back([entry])
         else:
+            if code == Code.EXPIRED and entry.inflow is not None:
+                entry.inflow.clear()  # as where the deadline is seen here
             if code in _ANSWERS:
                 # As a reply, this is what the handler said: the id has had its answer.
                 self.receipts.tags.append(tag)

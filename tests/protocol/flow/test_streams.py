@@ -364,6 +364,66 @@ def test_the_end_is_news_once() -> None:
     assert inflow.is_end_news and inflow.credit()[1] == 2 and not inflow.is_end_news
 
 
+def give(inflow: Inflow, number: int) -> None:
+    """Gives items to a reader, who asks for each."""
+    for _ in range(number):
+        if not inflow.items:
+            inflow.on_asked()
+            assert inflow.take()
+        inflow.items.pop()
+
+
+def test_a_reader_is_done_when_it_gives_an_item_behind_all() -> None:
+    inflow, flow = Inflow(10, 100), Outflow(10, 100)
+    put(flow, 1, 2)
+    flow.finish()
+    flows = opened(flow)
+    sent(flows)
+    inflow.arrive(chunk(0, [1, 2], last=True))
+    give(inflow, 1)
+    inflow.on_answered()
+    assert inflow.is_end_news and not inflow.is_handled
+    _, received, items, size = inflow.credit()
+    flows.credit(TAG, received, items, size)
+    assert flow.is_received and not flow.is_handled
+    give(inflow, 1)
+    assert not inflow.is_handled, "it has the last, and works on it"
+    inflow.on_answered()
+    assert inflow.is_handled_news
+    _, received, items, size = inflow.credit()
+    assert received == 4 and not inflow.is_handled_news
+    flows.credit(TAG, received, items, size)
+    assert flow.is_handled
+
+
+def test_a_reader_that_asks_for_the_end_is_done_behind_that() -> None:
+    inflow = Inflow(10, 100)
+    inflow.arrive(chunk(0, [1]))
+    give(inflow, 1)
+    inflow.on_answered()
+    inflow.on_asked()
+    inflow.arrive(chunk(1, [], last=True))
+    assert not inflow.is_handled, "what it does at the end is to come"
+    inflow.on_answered()
+    assert inflow.is_handled
+
+
+def test_a_reader_that_does_not_ask_is_done_as_the_end_comes() -> None:
+    inflow = Inflow(10, 100)
+    inflow.arrive(chunk(0, [1]))
+    give(inflow, 1)
+    inflow.on_answered()
+    inflow.arrive(chunk(1, [], last=True))
+    assert inflow.credit()[1] == 3
+
+
+def test_results_are_never_said_to_be_handled() -> None:
+    inflow = Inflow(10, 100)
+    inflow.arrive(chunk(0, [], last=True))
+    read(inflow)
+    assert inflow.credit()[1] == 1
+
+
 def test_after_clear_nothing_is_given_out() -> None:
     inflow = Inflow(10, 100)
     inflow.arrive(chunk(0, [1, 2]))

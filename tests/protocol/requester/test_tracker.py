@@ -9,6 +9,7 @@ import pytest
 from mpzmq import errors
 from mpzmq.config import Limits
 from mpzmq.models import Executed, LinkState
+from mpzmq.protocol.flow.receive_stream import Inflow
 from mpzmq.protocol.flow.send_stream import Outflow
 from mpzmq.protocol.requester.error_factory import Verdicts
 from mpzmq.protocol.requester.request_ids import MOST_IDS, UsedIds
@@ -327,6 +328,18 @@ def test_expiry_returns_what_left() -> None:
     ended = books.ended()
     assert (ended[1].executed, ended[2].executed) == (Executed.UNKNOWN, Executed.NO)
     assert books.send() == [3] and books.counts() == (0, 2, 0, 1)
+
+
+def test_a_deadline_that_the_container_tells_leaves_no_items() -> None:
+    """As one that is seen here: deadlines are swept together, so the other side's word may come first."""
+    books = Books()
+    (entry,) = books.issue(1, deadline=5.0)
+    entry.inflow = inflow = Inflow(10, 100)
+    books.send()
+    inflow.arrive([Kind.CHUNK, 0, 2, False, [1, 2]])
+    books.ledger.errored(tag(1), error(Code.EXPIRED, 2))
+    assert isinstance(books.ended()[1], errors.RequestTimeout)
+    assert not inflow.take()
 
 
 def test_room() -> None:
