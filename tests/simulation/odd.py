@@ -6,7 +6,7 @@ import inspect
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from mpzmq import RemoteError
+from mpzmq import Refused, RemoteError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,6 +58,18 @@ class _OddError(Exception):
         raise LookupError("no class")
 
 
+class _OddRefusal(Refused):
+    """Nobody can tell whose word it is."""
+
+    @property
+    def request_id(self) -> NoReturn:
+        raise LookupError("no id")
+
+    @request_id.setter
+    def request_id(self, value: object) -> None:
+        """It is set when it is made."""
+
+
 class Unasked(inspect.Signature):
     """A signature that does not tell what fits."""
 
@@ -88,6 +100,7 @@ ODD: tuple[tuple[Callable[[], Any], str], ...] = (
     (_raiser(lambda: RemoteError("message", data=_released())), "EncodeError"),
     (_raiser(lambda: RemoteError("message", code=404)), "TypeError"),  # type: ignore[arg-type]
     (_raiser(_OddError), "_OddError"),
+    (_raiser(_OddRefusal), "_OddRefusal"),
     (_raiser(lambda: ValueError(NoText())), "ValueError"),
 )
 """What makes each of them, and the type of the error that is heard."""
