@@ -1,4 +1,4 @@
-"""The loggers of the package, whose calls cannot raise."""
+"""The loggers of the package: their calls cannot raise, and what others have written stays on one line."""
 
 from __future__ import annotations
 
@@ -6,9 +6,20 @@ import contextlib
 import logging
 import sys
 import traceback
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["Log"]
+from .text import printable, text_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Log", "traceback_text"]
+
+MOST_ERRORS = 20
+"""Of a chain or a group, in one traceback: the last ones."""
+
+_CAUSE = "The above exception was the direct cause of the following exception:"
+_CONTEXT = "During handling of the above exception, another exception occurred:"
 
 _Failure = BaseException | bool | None
 
@@ -19,6 +30,10 @@ class Log:
     Such a failure is shown on standard error, as logging shows that of its own handlers, and whoever logged goes on: a
     line of the log is never worth a reply.
 
+    A container logs what engines have sent, and the errors of handlers often repeat it: with a raw newline it could
+    write lines of its own, and with an escape sequence change what a terminal shows. Both are escaped. The record's
+    ``exc_info`` is the error itself.
+
     Args:
         name: of the logger, that of the module.
     """
@@ -27,10 +42,11 @@ class Log:
 
     def __init__(self, name: str) -> None:
         self._logger = logging.getLogger(name)
+        self._logger.addFilter(_escape)
 
-    def debug(self, text: str, *args: object) -> None:
-        """One line of that level."""
-        self._write(logging.DEBUG, text, args)
+    def debug(self, text: str, *args: object, exc_info: _Failure = None) -> None:
+        """One line of that level, with the traceback of an exception."""
+        self._write(logging.DEBUG, text, args, exc_info)
 
     def info(self, text: str, *args: object) -> None:
         """One line of that level."""
@@ -58,3 +74,43 @@ class Log:
                 with contextlib.suppress(Exception):
                     sys.stderr.write(f"--- Logging error: {text!r} of {self._logger.name} was not logged ---\n")
                     traceback.print_exc(file=sys.stderr)
+
+
+def traceback_text(error: BaseException) -> str:
+    """What ``logging`` would write of an error, with the errors' own texts on one line each."""
+    return "\n".join(_lines(error, set()))
+
+
+def _escape(record: logging.LogRecord) -> bool:
+    if isinstance(record.args, tuple):
+        record.args = tuple(map(_escaped, record.args))
+    if record.exc_info and record.exc_info[1] is not None and not record.exc_text:
+        record.exc_text = traceback_text(record.exc_info[1])  # a formatter writes no other
+    return True
+
+
+def _escaped(value: object) -> object:
+    return printable(text_of(value)) if issubclass(type(value), str | BaseException) else value
+
+
+def _lines(error: BaseException, seen: set[int]) -> Iterator[str]:
+    seen.add(id(error))
+    earlier, link = error.__cause__, _CAUSE
+    if earlier is None and not error.__suppress_context__:
+        earlier, link = error.__context__, _CONTEXT
+    if earlier is not None and id(earlier) not in seen and len(seen) < MOST_ERRORS:
+        yield from (*_lines(earlier, seen), "", link, "")
+    if error.__traceback__ is not None:
+        yield "Traceback (most recent call last):"
+        for frame in traceback.format_tb(error.__traceback__):
+            yield from map(printable, frame.rstrip("\n").split("\n"))
+    kind = type(error)
+    module = "" if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}."
+    yield f"{module}{kind.__qualname__}: {printable(text_of(error))}".removesuffix(": ")
+    for note in getattr(error, "__notes__", ()):
+        yield printable(text_of(note))
+    if isinstance(error, BaseExceptionGroup):
+        for number, inner in enumerate(error.exceptions, 1):
+            if len(seen) < MOST_ERRORS:
+                yield f"  {number} of {len(error.exceptions)}:"
+                yield from (f"    {line}" for line in _lines(inner, seen))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["LONGEST", "LONGEST_NAME", "clean", "repr_of", "text_of", "type_name"]
+__all__ = ["LONGEST", "LONGEST_NAME", "clean", "printable", "repr_of", "text_of", "type_name"]
 
 LONGEST = 4096
 """Characters of a text that are kept: one of the size of a traceback helps nobody."""
@@ -42,6 +42,11 @@ def text_of(value: object, most: int = LONGEST) -> str:
 def repr_of(value: object, most: int = LONGEST) -> str:
     """``repr(value)``, whatever it is."""
     return _rendered(repr, value, most)
+
+
+def printable(text: str) -> str:
+    """A text from elsewhere, on one line and without what a terminal would obey."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def type_name(value: object) -> str:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from ..errors import MpzmqError
 from ..models import Status
+from ..text import printable
 from .layout import fits, say_wrapped
 from .outcome import as_document, carry_out, code_of
-from .output import OK, printable, say, say_json
+from .output import OK, say, say_json
 from .remote import client_security, reached
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from ..errors import (
     NotConnected,
     RequestError,
 )
+from ..text import printable
 from .output import (
     BROKEN_PIPE,
     FAILED,
@@ -27,7 +28,6 @@ from .output import (
     complain,
     give_up_stdout,
     need_stdout,
-    printable,
 )
 from .wording import in_shell_words
 

@@ -30,7 +30,6 @@ __all__ = [
     "give_up_stdout",
     "has_stdout",
     "need_stdout",
-    "printable",
     "say",
     "say_json",
 ]
@@ -111,11 +110,6 @@ def complain(text: str) -> None:
     if sys.stderr is not None:  # print() would take stdout in its place
         with contextlib.suppress(OSError):
             print(text, file=sys.stderr, flush=True)
-
-
-def printable(text: str) -> str:
-    """A text from elsewhere, on one line and without what a terminal would obey."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def give_up_stdout() -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 from ..engine.worker import ComputerEngineWorker
 from ..errors import ContainerDraining, MpzmqError, NotConnected
 from ..models import LinkState, Status
+from ..text import printable
 from .outcome import carry_out, code_of
 from .output import (
     INTERRUPTED,
@@ -27,7 +28,6 @@ from .output import (
     USAGE,
     complain,
     has_stdout,
-    printable,
     say,
 )
 from .remote import check_endpoint, client_security, connected

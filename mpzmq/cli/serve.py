@@ -17,6 +17,7 @@ from ..address import parse_address
 from ..container.loading import LoadError, load_server
 from ..container.server import ContainerServer
 from ..errors import InsecureBind, RemoteError
+from ..logs import Log
 from .outcome import CommandFailed, finish
 from .output import CANNOT_BIND, FAILED, INSECURE, MISSING_EXTRA, NO_SERVER, OK, OutputLost, complain, has_stdout, say
 from .remote import check_endpoint, server_security
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["reply", "serve", "serve_reloading"]
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 STOP_GRACE = 2.0
 """Seconds beyond its drain that a container has to end before the reloader kills it."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING
 
 from ..events import EngineInfo, EngineJoined, EngineLeft
 from ..handlers.isolation import context_factory
+from ..logs import Log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ __all__ = ["EngineChanges"]
 
 _Change = EngineJoined | EngineLeft
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 CLOSE_TIMEOUT = 1.0
 """Seconds for the handler to hear of all that are left when the server closes."""
@@ -93,11 +93,11 @@ class EngineChanges:
             outcome = handler(event)
             if outcome is not None and hasattr(outcome, "__await__"):
                 await outcome
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
             if self._is_closing:
                 raise
-            log.exception("the handler of engine changes cancelled itself at %r", event)
+            log.error("the handler of engine changes cancelled itself at %r", event, exc_info=error)
         except KeyboardInterrupt:
             raise
-        except BaseException:  # also what would end the event loop: it has no caller, and is to harm nobody
-            log.exception("the handler of engine changes raised at %r", event)
+        except BaseException as error:  # also what would end the event loop: it has no caller, and is to harm nobody
+            log.error("the handler of engine changes raised at %r", event, exc_info=error)
