@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from .durations import checked_seconds
+from .durations import checked_after, checked_seconds
 
 __all__ = [
     "DEFAULT_HEARTBEAT",
@@ -33,12 +33,16 @@ class ReconnectPolicy:
         interval: seconds between redials, to which a jitter of up to one more interval is added. The first one behind a
             connection that was greeted leaves within 0.1 s, once an interval.
         connect_timeout: seconds that one dial may take, for TCP and for the ZMTP handshake each.
+        lost_after: seconds of DOWN since the last WELCOME after which what was sent ends with ``ConnectionLost``,
+            though the link goes on redialling; 0: at the loss; None: not before its deadline. What has not left waits,
+            and so does what is ``idempotent=True``.
     """
 
     enabled: bool = True
     max_attempts: int | None = None
     interval: float = 1.0
     connect_timeout: float = 3.0
+    lost_after: float | None = 5.0
 
     def __post_init__(self) -> None:
         if not isinstance(self.enabled, bool):
@@ -50,6 +54,7 @@ class ReconnectPolicy:
             raise ValueError(f"ReconnectPolicy.max_attempts must be 0 or more, not {attempts}")
         checked_seconds(self.interval, "ReconnectPolicy.interval")
         checked_seconds(self.connect_timeout, "ReconnectPolicy.connect_timeout")
+        checked_after(self.lost_after, "ReconnectPolicy.lost_after")
         if self.interval < MIN_RECONNECT_INTERVAL:
             raise ValueError(
                 f"ReconnectPolicy.interval must be at least {MIN_RECONNECT_INTERVAL} seconds, not {self.interval}"

@@ -16,7 +16,13 @@ MIB = 1024 * 1024
 Policy = type[ReconnectPolicy] | type[HeartbeatPolicy] | type[Limits]
 
 DEFAULTS: dict[Policy, dict[str, Any]] = {
-    ReconnectPolicy: {"enabled": True, "max_attempts": None, "interval": 1.0, "connect_timeout": 3.0},
+    ReconnectPolicy: {
+        "enabled": True,
+        "max_attempts": None,
+        "interval": 1.0,
+        "connect_timeout": 3.0,
+        "lost_after": 5.0,
+    },
     HeartbeatPolicy: {"interval": 2.0, "down_after": 5.0, "stuck_after": None},
     Limits: {
         "message_bytes": 64 * MIB,
@@ -70,7 +76,7 @@ def test_every_field_is_documented(policy: Policy) -> None:
 @pytest.mark.parametrize("value", [0, -1, -0.5, math.inf, -math.inf, math.nan])
 def test_seconds_are_positive_and_finite(policy: Policy, value: Any) -> None:
     for name in DEFAULTS[policy]:
-        if name not in ("enabled", "max_attempts"):
+        if name not in ("enabled", "max_attempts") and (name, value) != ("lost_after", 0):  # 0: at the loss
             with pytest.raises(ValueError, match=f"{policy.__name__}.{name}"):
                 policy(**{name: value})
 

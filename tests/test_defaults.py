@@ -14,6 +14,7 @@ import pytest
 
 import mpzmq
 from mpzmq import config
+from mpzmq.engine.options import UNSET
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,6 +65,7 @@ def real_settings() -> dict[tuple[str, str], Any]:
     for where, function in FUNCTIONS.items():
         for parameter in inspect.signature(function).parameters.values():
             wanted = parameter.name not in OBVIOUS or where == "server.bind()"
+            wanted = wanted and parameter.default is not UNSET  # which is what another setting says
             if parameter.default is not parameter.empty and parameter.kind is not parameter.POSITIONAL_ONLY and wanted:
                 settings[where, parameter.name] = parameter.default
     return settings

@@ -242,6 +242,7 @@ class BlockingContainer:
         metadata: Mapping[str, Any] | _U | None = UNSET,
         request_id: UUID | None = None,
         idle_timeout: float | None = None,
+        lost_after: float | _U | None = UNSET,
         progress: Callable[[Progress], object] | _U | None = UNSET,
     ) -> BlockingOptionsView:
         """The container, asked with these options: every keyword of a call of the view goes to the function.
@@ -255,6 +256,7 @@ class BlockingContainer:
             metadata=metadata,
             request_id=request_id,
             idle_timeout=idle_timeout,
+            lost_after=lost_after,
             progress=progress,
         )
         return BlockingOptionsView(view, self._do, self._stream, self._upload)

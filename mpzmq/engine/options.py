@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from ..durations import checked_timeout
+from ..durations import checked_after, checked_timeout
 from ..protocol.requester.request import remaining_ms
 
 if TYPE_CHECKING:
@@ -36,7 +37,11 @@ class Options:
         idempotent: whether it may run twice, and so be sent again to a container that was restarted.
         metadata: sent along; the handler finds it in its context.
         progress: called with how far the request and its reply have come, if they travel in parts.
+        lost_after: seconds of DOWN after which it ends, once it has left; None: at its deadline; UNSET: as the link's
+            policy says.
+        ends_idempotent: whether ``lost_after`` ends it though it is idempotent.
         milliseconds: the timeout as it goes over the wire.
+        patience: the ``lost_after`` that holds.
     """
 
     timeout: float | None = 30.0
@@ -44,7 +49,10 @@ class Options:
     idempotent: bool = False
     metadata: Mapping[str, Any] | None = None
     progress: Callable[[Progress], object] | None = None
+    lost_after: float | _U | None = UNSET
+    ends_idempotent: bool = False
     milliseconds: int | None = field(init=False, default=None)
+    patience: float | _U | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         if checked_timeout(self.timeout) is not None:
@@ -52,6 +60,10 @@ class Options:
             object.__setattr__(self, "milliseconds", remaining_ms(self.timeout, 0.0))
         if not (isinstance(self.wait, bool) and isinstance(self.idempotent, bool)):
             raise TypeError(f"wait and idempotent are bools, not {self.wait!r:.100} and {self.idempotent!r:.100}")
+        if self.lost_after is not UNSET:
+            checked_after(self.lost_after, "lost_after")
+        if self.ends_idempotent or not self.idempotent:
+            object.__setattr__(self, "patience", self.lost_after)
         if self.progress is not None and not callable(self.progress):
             raise TypeError(f"progress is called with a Progress; {type(self.progress).__name__} cannot be called")
         if self.metadata is None:
@@ -66,9 +78,17 @@ class Options:
         idempotent: bool | _U,
         metadata: Mapping[str, Any] | _U | None,
         progress: Callable[[Progress], object] | _U | None = UNSET,
+        lost_after: float | _U | None = UNSET,
     ) -> Options:
         """These options with some replaced."""
-        if timeout is UNSET and wait is UNSET and idempotent is UNSET and metadata is UNSET and progress is UNSET:
+        if (
+            timeout is UNSET
+            and wait is UNSET
+            and idempotent is UNSET
+            and metadata is UNSET
+            and progress is UNSET
+            and lost_after is UNSET
+        ):
             return self
         return Options(
             self.timeout if timeout is UNSET else timeout,
@@ -76,4 +96,11 @@ class Options:
             self.idempotent if idempotent is UNSET else idempotent,
             self.metadata if metadata is UNSET else metadata,
             self.progress if progress is UNSET else progress,
+            self.lost_after if lost_after is UNSET else lost_after,
+            # A request that names it itself means it.
+            self.ends_idempotent or lost_after is not UNSET,
         )
+
+    def repeatable(self) -> Options:
+        """These options for what does no harm when it is done twice, and for which nobody has asked to wait."""
+        return dataclasses.replace(self, idempotent=True, ends_idempotent=True)

@@ -117,12 +117,13 @@ def options_view(
     metadata: Mapping[str, Any] | _U | None,
     request_id: UUID | None,
     idle_timeout: float | None,
+    lost_after: float | _U | None,
     progress: Callable[[Progress], object] | _U | None,
 ) -> OptionsView:
     """The view of a container with these options; ``defaults`` hold in place of those that were not given."""
     return OptionsView(
         door,
-        defaults.but(timeout, wait, idempotent, metadata, progress),
+        defaults.but(timeout, wait, idempotent, metadata, progress, lost_after),
         tag=None if request_id is None else checked_id(request_id),
         # What goes piece by piece has no deadline unless one is given for it.
         flow_timeout=None if timeout is UNSET else timeout,

@@ -57,6 +57,7 @@ class RequestDoor:
         self._link = connection.link
         self._home = home
         self._new_tag = request_tags()
+        self._lost_after = connection.link.attempts.policy.lost_after
 
     async def send(
         self,
@@ -276,7 +277,7 @@ class RequestDoor:
         sequence = link.ledger.next_sequence()
         flags = (_IDEMPOTENT if options.idempotent else 0) | (0 if tag is None else _CHOSEN)
         body = encode_request(encoder, sequence, remaining, flags, op, function, args, kwargs, metadata)
-        return Entry(
+        entry = Entry(
             self._new_tag(sequence) if tag is None else tag,
             sequence,
             op,
@@ -289,6 +290,8 @@ class RequestDoor:
             options.idempotent,
             None if tag is None else digest_of(encoder, op, function, *given),
         )
+        entry.lost_after = self._lost_after if options.patience is UNSET else options.patience
+        return entry
 
     async def _wait_for_room(self, entry: Entry) -> None:
         """Waits until the link takes one more request.

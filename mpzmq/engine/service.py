@@ -191,6 +191,7 @@ class EngineService:
         metadata: Mapping[str, Any] | _U | None = UNSET,
         request_id: UUID | None = None,
         idle_timeout: float | None = None,
+        lost_after: float | _U | None = UNSET,
         progress: Callable[[Progress], object] | _U | None = UNSET,
     ) -> OptionsView:
         """One container, asked with these options: every keyword of a call of the view goes to the function.
@@ -207,6 +208,9 @@ class EngineService:
             metadata: sent along with each.
             request_id: the id of the one request that is made. Not for streams, uploads and channels.
             idle_timeout: seconds without an item. For streams, uploads and channels only.
+            lost_after: seconds for which what was sent waits for a container that is DOWN, since its last WELCOME; then
+                it ends with ``ConnectionLost``. 0: at the loss; None: at its deadline. By default the service's, or
+                that of the worker's ``ReconnectPolicy``; what is ``idempotent=True`` waits unless it is given here.
             progress: as in :meth:`request`; for streams, uploads and channels with what travels in parts: their
                 arguments, and large items.
 
@@ -226,6 +230,7 @@ class EngineService:
             metadata=metadata,
             request_id=request_id,
             idle_timeout=idle_timeout,
+            lost_after=lost_after,
             progress=progress,
         )
 
@@ -378,8 +383,7 @@ class EngineService:
     async def _simply(
         self, remote_id: UUID, op: int, args: tuple[Any, ...], timeout: float | _U | None, wait: bool | _U
     ) -> Record:
-        # None of these does work that could not be done twice.
-        options = self.defaults.but(timeout, wait, True, UNSET)
+        options = self.defaults.but(timeout, wait, UNSET, UNSET).repeatable()
         return await self._door(remote_id, None).send(op, None, args, None, options)
 
     def _door(self, remote_id: UUID, tag: bytes | None) -> RequestDoor:

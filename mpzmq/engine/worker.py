@@ -31,7 +31,7 @@ from .arguments import NIL
 from .callbacks import EngineFunctions
 from .event_stream import EventStream
 from .link_driver import Connection
-from .options import Options
+from .options import UNSET, Options
 from .service import EngineService
 from .writer import ComputerEngineWriter
 
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from ..protocol.link.link import Link
     from ..security.credentials import Security
     from ..transport.interface import Transport
+    from .options import _U
 
 __all__ = ["ComputerEngineWorker"]
 
@@ -358,9 +359,15 @@ class ComputerEngineWorker(Registration):
         idempotent: bool = False,
         metadata: Mapping[str, Any] | None = None,
         progress: Callable[[Progress], object] | None = None,
+        lost_after: float | _U | None = UNSET,
     ) -> EngineService:
-        """A handle for requests with these defaults; as many as one likes."""
-        return EngineService(self, Options(timeout, wait, idempotent, metadata, progress))
+        """A handle for requests with these defaults; as many as one likes.
+
+        Args:
+            timeout, wait, idempotent, metadata, progress: as in :meth:`EngineService.request`.
+            lost_after: as in :meth:`EngineService.options`; by default that of the ``ReconnectPolicy``.
+        """
+        return EngineService(self, Options(timeout, wait, idempotent, metadata, progress, lost_after))
 
     # For the service
 

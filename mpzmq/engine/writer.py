@@ -171,6 +171,7 @@ class ComputerEngineWriter:
         metadata: Mapping[str, Any] | _U | None = UNSET,
         request_id: UUID | None = None,
         idle_timeout: float | None = None,
+        lost_after: float | _U | None = UNSET,
         progress: Callable[[Progress], object] | _U | None = UNSET,
     ) -> OptionsView:
         """The container, asked with these options: every keyword of a call of the view goes to the function.
@@ -186,6 +187,7 @@ class ComputerEngineWriter:
             metadata=metadata,
             request_id=request_id,
             idle_timeout=idle_timeout,
+            lost_after=lost_after,
             progress=progress,
         )
 

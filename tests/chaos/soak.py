@@ -70,7 +70,9 @@ class Plan:
     pause: float = 0.1
     gaps: tuple[float, float] = (0.5, 3.0)
     heartbeat: HeartbeatPolicy = field(default_factory=lambda: HeartbeatPolicy(interval=0.4, down_after=1.0))
-    reconnect: ReconnectPolicy = field(default_factory=lambda: ReconnectPolicy(interval=0.1, connect_timeout=1.0))
+    reconnect: ReconnectPolicy = field(
+        default_factory=lambda: ReconnectPolicy(interval=0.1, connect_timeout=1.0, lost_after=1.0)
+    )
 
 
 @dataclass(slots=True)

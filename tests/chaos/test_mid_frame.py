@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mpzmq.testing.proxy import Side
 
 # As quick as is allowed: nearly every one of the exchanges below takes a redial.
-REDIAL = ReconnectPolicy(interval=0.01, connect_timeout=2.0)
+REDIAL = ReconnectPolicy(interval=0.01, connect_timeout=2.0, lost_after=None)
 LANES = 16
 SECONDS = scaled(10.0)
 

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(REASON is not None, reason=str(REASON))
 
 # The default policies, scaled down: ``python -m tests.chaos --partition 30`` is the same with the defaults.
 HEARTBEAT = HeartbeatPolicy(interval=scaled(0.5), down_after=scaled(1.2))
-RECONNECT = ReconnectPolicy(interval=0.1, connect_timeout=scaled(1.0))
+RECONNECT = ReconnectPolicy(interval=0.1, connect_timeout=scaled(1.0), lost_after=None)
 SHORT = 0.45
 """Seconds. TCP sends again after 0.2, 0.6 and 1.4 s: what was lost first has to come through before down_after."""
 

@@ -10,14 +10,16 @@ from mpzmq import ComputerEngineWorker, LinkState, Method, RequestContext, Reque
 from mpzmq.events import LinkClosed, LinkEvent
 
 from .containers import endpoint
-from .history import Closing, Heard, Issue, Noted
+from .history import Changed, Closing, Heard, Issue, Noted
 from .odd import odd_answer
-from .schedule import STREAMED
+from .schedule import NOT_NAMED, STREAMED
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
 
+    from mpzmq import OptionsView
     from mpzmq.engine.event_stream import EventStream
+    from mpzmq.protocol.link.link import Link
     from mpzmq.testing.simnet.network import MemoryHost, MemoryNetwork
 
     from .history import History
@@ -109,7 +111,19 @@ class Engine:
         engine = self.worker.get_engine(remote_id(container))
         if engine is None or engine.state is LinkState.FAILED:
             self._generations[container] += 1
-            await self.worker.connect(remote_id(container), endpoint(container), wait=False)
+            connected = await self.worker.connect(remote_id(container), endpoint(container), wait=False)
+            self._watch(connected._link, container, self._generations[container])
+
+    def _watch(self, link: Link, container: int, generation: int) -> None:
+        """Writes down each state of a link: its events do not tell that a redial has reached a busy process."""
+        told = link.witness.changed
+
+        def changed(state: LinkState, reason: str) -> None:
+            now = self._loop.time()
+            self._history.changed.append(Changed(now, self.number, container, generation, state))
+            told(state, reason)
+
+        setattr(link.witness, "changed", changed)  # noqa: B010  (a method, as far as mypy knows)
 
     async def disconnect(self, container: int, timeout: float) -> None:
         """Ends the link to a container."""
@@ -234,7 +248,7 @@ class Engine:
             self.plan(ask, index + 1)
 
     async def _stream(self, ask: Ask, issue: Issue) -> Any:
-        remote, attempt, count = remote_id(ask.container), issue.attempt, STREAMED[ask.function]
+        attempt, count = issue.attempt, STREAMED[ask.function]
         facts = (ask.number, attempt.body, issue.generation, ask.extra)
 
         async def source() -> AsyncIterator[int]:
@@ -247,19 +261,16 @@ class Engine:
             async for item in source():
                 yield [item, *([memoryview(bytes(1200))] if item % 8 == 5 else [])]
 
+        view = self._options(ask, attempt)
         if ask.function == "stores":
-            return await self._service.upload(
-                remote, "stores", loaded(), *facts, timeout=attempt.timeout, wait=attempt.wait
-            )
+            return await view.upload("stores", loaded(), *facts)
         if ask.function == "yields":
-            async for item in self._service.stream(
-                remote, "yields", *facts, timeout=attempt.timeout, wait=attempt.wait
-            ):
+            async for item in view.stream("yields", *facts):
                 issue.items.append(item[:2])
                 if len(issue.items) % 2 == 0:
                     await asyncio.sleep(ask.pause)
         else:
-            channel = self._service.channel(remote, "chats", *facts, timeout=attempt.timeout, wait=attempt.wait)
+            channel = view.channel("chats", *facts)
             async with channel:
                 async for item in source():
                     await channel.send(item)
@@ -287,27 +298,21 @@ class Engine:
 
     async def _request(self, ask: Ask, index: int, generation: int) -> Any:
         attempt = ask.attempts[index]
-        chosen = ask.id if ask.chosen else None
-        remote = remote_id(ask.container)
         facts = (ask.number, attempt.body, generation)
         if ask.function == "state":
             return await self._change_state(ask, attempt, facts)
+        view = self._options(ask, attempt, request_id=ask.id if ask.chosen else None, idempotent=ask.idempotent)
         if ask.function in ("unfit", "unasked"):
-            return await self._service.call(
-                remote, ask.function, request_id=chosen, timeout=attempt.timeout, idempotent=ask.idempotent,
-                wait=attempt.wait,
-            )  # fmt: skip
-        if ask.function == "echo" and chosen is not None:
-            return await self._service.request(
-                chosen, remote, list(facts), timeout=attempt.timeout, idempotent=ask.idempotent, wait=attempt.wait
-            )
-        return await self._service.call(
-            remote,
+            return await view.call(ask.function)
+        if ask.function == "echo" and ask.chosen:
+            return await view.request(list(facts))
+        return await view.call(
             "plain" if ask.function == "echo" else ask.function,
             *facts,
             bytes(int(ask.extra)) if self._in_parts and ask.function == "large" else ask.extra,
-            request_id=chosen,
-            timeout=attempt.timeout,
-            idempotent=ask.idempotent,
-            wait=attempt.wait,
         )
+
+    def _options(self, ask: Ask, attempt: Attempt, **more: Any) -> OptionsView:
+        if ask.lost_after != NOT_NAMED:
+            more["lost_after"] = ask.lost_after
+        return self._service.options(remote_id(ask.container), timeout=attempt.timeout, wait=attempt.wait, **more)

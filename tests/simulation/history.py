@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mpzmq import Executed, ServerStatistics, Statistics, StreamProgress
+    from mpzmq import Executed, LinkState, ServerStatistics, Statistics, StreamProgress
     from mpzmq.events import LinkEvent
 
     from .schedule import Ask, Attempt, Fault
 
-__all__ = ["Call", "Closing", "Heard", "History", "Incarnation", "Issue", "Noted", "Start"]
+__all__ = ["Call", "Changed", "Closing", "Heard", "History", "Incarnation", "Issue", "Noted", "Start"]
 
 
 @dataclass(slots=True)
@@ -179,6 +179,17 @@ class Heard:
 
 
 @dataclass(slots=True)
+class Changed:
+    """One change of a link's state, as it happens; not every one is told as an event."""
+
+    at: float
+    worker: int
+    container: int
+    generation: int
+    state: LinkState
+
+
+@dataclass(slots=True)
 class Closing:
     """Something that promises to end in time."""
 
@@ -208,6 +219,7 @@ class History:
     noted: list[Noted] = field(default_factory=list)
     incarnations: list[Incarnation] = field(default_factory=list)
     heard: list[Heard] = field(default_factory=list)
+    changed: list[Changed] = field(default_factory=list)
     applied: list[tuple[float, Fault]] = field(default_factory=list)
     jumps: list[tuple[float, float]] = field(default_factory=list)
     closings: list[Closing] = field(default_factory=list)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from mpzmq import Executed, Limits
+from mpzmq import Executed, Limits, LinkState
 from mpzmq.events import LinkBusy, LinkClosed, LinkDown, LinkFailed, LinkRetry, LinkUp, StatusChanged
 
 from .odd import ODD
@@ -51,6 +51,26 @@ class Violation:
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.text}"
+
+
+@dataclass(slots=True)
+class Outage:
+    """A time without a container: from a loss to the next WELCOME.
+
+    Attributes:
+        spells: in which the link was DOWN, and not busy.
+    """
+
+    began: float
+    spells: list[tuple[float, float]] = field(default_factory=list)
+
+    def reaches(self, seconds: float) -> float | None:
+        """When the link has been DOWN for so long; None: never."""
+        for begin, end in self.spells:
+            if end - begin >= seconds:
+                return begin + seconds
+            seconds -= end - begin
+        return None
 
 
 class Case:
@@ -538,6 +558,85 @@ def calls_run_inside_their_requests(case: Case) -> Iterator[str]:
             yield f"call {noted.call} ran until {noted.ended}, and its request had ended at {closed:.3f}"
 
 
+# Callers of a container that is gone
+
+
+def _is_given_up(issue: Issue) -> bool:
+    return issue.outcome == "ConnectionLost" and "which is lost_after" in issue.text
+
+
+def _outages(case: Case) -> dict[tuple[int, int, int], list[Outage]]:
+    """When each link was without its container, from a loss to the next WELCOME or to its end."""
+    outages: dict[tuple[int, int, int], list[Outage]] = defaultdict(list)
+    down_since: dict[tuple[int, int, int], float | None] = {}
+    is_over: dict[tuple[int, int, int], bool] = defaultdict(lambda: True)
+    for changed in case.history.changed:
+        link = changed.worker, changed.container, changed.generation
+        since = down_since.get(link)
+        if since is not None:
+            outages[link][-1].spells.append((since, changed.at))
+            down_since[link] = None
+        if changed.state is LinkState.DOWN:
+            if is_over[link]:
+                outages[link].append(Outage(changed.at))
+                is_over[link] = False
+            down_since[link] = changed.at
+        elif changed.state is not LinkState.BUSY:
+            is_over[link] = True
+    return outages
+
+
+def nobody_waits_longer_than_lost_after(case: Case) -> Iterator[str]:
+    """What had started before a loss had left: it ends as soon as the link was DOWN for as long as it waits."""
+    outages = _outages(case)
+    for issue in case.history.issues:
+        patience = case.schedule.lost_after(issue.ask)
+        if patience is None or issue.index or issue.ended is None or issue.ask.idempotent:
+            continue
+        starts = [start for start in case.starts_of(issue) if start.generation == issue.generation]
+        for outage in outages[issue.ask.worker, issue.ask.container, issue.generation]:
+            end = outage.reaches(patience)
+            had_left = any(start.at <= outage.began for start in starts)
+            if end is None or not had_left or not issue.at <= outage.began < issue.ended:
+                continue
+            late = issue.ended - end - case.history.late_by(outage.began, issue.ended)
+            if issue.ask.function in STREAMED:
+                late -= issue.ask.pause * STREAMED[issue.ask.function]
+            if late > TOLERANCE:
+                yield f"{issue} ended {late:.3f} s after its link had been DOWN for {patience} s, at {end:.3f}"
+
+
+def nobody_is_given_up_before_lost_after(case: Case) -> Iterator[str]:
+    outages = _outages(case)
+    for issue in case.history.issues:
+        if not _is_given_up(issue) or issue.ended is None:
+            continue
+        patience = case.schedule.lost_after(issue.ask)
+        ends = [o.reaches(patience or 0.0) for o in outages[issue.ask.worker, issue.ask.container, issue.generation]]
+        if patience is None or not any(end is not None and issue.at <= end <= issue.ended + 1e-6 for end in ends):
+            yield f"{issue} ended at {issue.ended:.3f} and waits for {patience} s: {issue.text}"
+
+
+def handlers_end_with_what_was_given_up(case: Case) -> Iterator[str]:
+    """Their container comes back, the same one, and is told."""
+    if case.schedule.kinds - {"cut"} or case.schedule.capacity < len(case.schedule.asks):
+        return
+    ups: dict[tuple[int, int, int], list[float]] = defaultdict(list)
+    for changed in case.history.changed:
+        if changed.state is LinkState.ALIVE:
+            ups[changed.worker, changed.container, changed.generation].append(changed.at)
+    for issue in case.history.issues:
+        if not _is_given_up(issue) or issue.ended is None or len(case.issues[issue.ask.number]) > 1:
+            continue
+        up = ups[issue.ask.worker, issue.ask.container, issue.generation]
+        back = min((at for at in up if at >= issue.ended), default=None)
+        if back is None or back != max(up) or issue.ask.function == "stubborn":
+            continue  # what is under way is lost with the next connection, too
+        for start in case.starts_of(issue):
+            if start.ended is None or start.ended > back + 4 * case.delay + TOLERANCE:
+                yield f"{start} went on until {start.ended}, and the link was back at {back:.3f}: {issue}"
+
+
 # Links
 
 
@@ -644,7 +743,7 @@ def _ended_badly(case: Case) -> Iterator[Issue]:
     for issue in case.history.issues:
         patient = issue.attempt.wait and not issue.index and issue not in case.history.stalled
         # A reply that is lost, and was beyond what the container keeps, is not given again.
-        patient = patient and "its reply is not kept" not in issue.text
+        patient = patient and "its reply is not kept" not in issue.text and not _is_given_up(issue)
         if patient and issue.outcome in ("ConnectionLost", "ConnectionClosed", "NotConnected", "ContainerDraining"):
             yield issue
 
@@ -735,6 +834,9 @@ INVARIANTS: list[Callable[[Case], Iterator[str]]] = [
     calls_run_at_most_once,
     calls_tell_whether_they_ran,
     calls_run_inside_their_requests,
+    nobody_waits_longer_than_lost_after,
+    nobody_is_given_up_before_lost_after,
+    handlers_end_with_what_was_given_up,
     redials_are_counted,
     a_link_ends_once,
     a_killed_container_is_missed,

@@ -148,6 +148,48 @@ MUTATIONS = [
         "exactly N redials",
     ),
     Mutation(
+        "lost_after ends nothing",
+        "protocol/requester/outage.py",
+        "lambda entry: entry.sent and entry.lost_after is not None",
+        "lambda entry: False",
+        "a caller is not left to its deadline by a container that is gone",
+    ),
+    Mutation(
+        "BUSY counts as DOWN",
+        "protocol/requester/outage.py",
+        "            self._counted, self._since = now - self._since, None\n",
+        "            pass\n",
+        "lost_after counts seconds of DOWN",
+    ),
+    Mutation(
+        "the count of DOWN begins anew behind BUSY",
+        "protocol/requester/outage.py",
+        "self._since = now - self._counted",
+        "self._since = now",
+        "only WELCOME resets the count",
+    ),
+    Mutation(
+        "WELCOME does not reset the count of DOWN",
+        "protocol/requester/outage.py",
+        "        self._counted, self._since = 0.0, None\n",
+        "        self._since = None\n",
+        "lost_after counts since the last WELCOME",
+    ),
+    Mutation(
+        "what may run twice is given up, too",
+        "engine/options.py",
+        "        if self.ends_idempotent or not self.idempotent:\n",
+        "        if True:\n",
+        "what is idempotent waits for its container",
+    ),
+    Mutation(
+        "what was given up is not cancelled",
+        "protocol/requester/recovery.py",
+        "            self.cancels.add(tag)\n\n    def begin",
+        "            pass\n\n    def begin",
+        "nobody works for a caller who has left",
+    ),
+    Mutation(
         "busy is taken for dead",
         "protocol/health/liveness.py",
         "return stuck_after is not None and now >= self.last_heard + stuck_after",
@@ -388,8 +430,8 @@ MUTATIONS = [
     Mutation(
         "what was sent ends with its connection",
         "protocol/requester/tracker.py",
-        "((on_purpose and not entry.idempotent) or entry.outflow is not None if entry.sent",
-        "(not entry.idempotent if entry.sent",
+        "((on_purpose and not entry.idempotent) or entry.outflow is not None) if entry.sent",
+        "(not entry.idempotent) if entry.sent",
         "a lost connection loses nothing",
     ),
     Mutation(
@@ -465,15 +507,15 @@ MUTATIONS = [
     Mutation(
         "an upload goes on behind a lost connection",
         "protocol/requester/tracker.py",
-        "(on_purpose and not entry.idempotent) or entry.outflow is not None if",
+        "((on_purpose and not entry.idempotent) or entry.outflow is not None) if",
         "(on_purpose and not entry.idempotent) if",
         "uploads end with their connection",
     ),
     Mutation(
         "items that came after the deadline",
         "protocol/requester/tracker.py",
-        "                entry.inflow.clear()",
-        "                pass",
+        "                entry.inflow.clear()  # a reader",
+        "                pass  # a reader",
         "a stream ends by its deadline",
     ),
     Mutation(

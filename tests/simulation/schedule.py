@@ -45,6 +45,10 @@ ODD = {"odd": 3, "odd_nap": 3, "unfit": 1, "unasked": 1}
 LONGEST_NAP = 2.0
 
 
+NOT_NAMED = -1.0
+"""The ``lost_after`` of a request that has none of its own."""
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One request under the id of its Ask.
@@ -71,6 +75,7 @@ class Ask:
     Attributes:
         number: its place in the schedule.
         extra: seconds that a nap takes, or bytes of a large reply.
+        lost_after: as in the API; NOT_NAMED: as the policy says.
         chosen: whether the caller chooses its id; only then can it be issued again.
     """
 
@@ -82,6 +87,7 @@ class Ask:
     idempotent: bool
     chosen: bool
     attempts: tuple[Attempt, ...]
+    lost_after: float | None = NOT_NAMED
 
     @property
     def pause(self) -> float:
@@ -152,6 +158,14 @@ class Schedule:
         """Whether the run states of its containers are changed."""
         return any(ask.function == "state" for ask in self.asks)
 
+    def lost_after(self, ask: Ask) -> float | None:
+        """Seconds of DOWN after which a request ends that has left; None: it waits."""
+        if ask.lost_after != NOT_NAMED:
+            return ask.lost_after
+        # Nobody has said that set_state() may wait because it could be done twice.
+        waits = ask.idempotent and (ask.chosen or ask.function != "state")
+        return None if waits else self.reconnect.lost_after
+
     @property
     def kinds(self) -> set[str]:
         """The kinds of its faults."""
@@ -190,6 +204,7 @@ def make_schedule(seed: int) -> Schedule:
             max_attempts=pick((None, None, None, None, 0, 1, 3)),
             interval=pick((0.05, 0.2, 0.5, 1.0)),
             connect_timeout=pick((0.2, 1.0, 3.0)),
+            lost_after=random.Random(f"{seed} lost").choice((0.0, 0.3, 1.0, 5.0, None, None)),
         ),
         engine_limits=_limits(chance),
         container_limits=dataclasses.replace(_limits(chance), total_bytes=_total_bytes(seed)),
@@ -198,9 +213,7 @@ def make_schedule(seed: int) -> Schedule:
         capacity=pick((1000, 1000, 3, 20)),
         length=length,
         close_timeout=pick((0.0, 0.0, 0.5)),
-        asks=tuple(
-            _with_odd(seed, _with_changes(seed, _asks(chance, chance.randint(10, 60), workers, containers, length)))
-        ),
+        asks=tuple(_varied(seed, _asks(chance, chance.randint(10, 60), workers, containers, length))),
         faults=tuple(_fault(chance, kinds, chance.random() * length, workers, containers) for _ in range(faults)),
         # Of a chance of its own: the other half of the seeds are what they were before there were parts.
         part_bytes=random.Random(f"{seed} parts").choice((None, None, 300, 1000)),
@@ -263,6 +276,22 @@ def _asks(chance: random.Random, count: int, workers: int, containers: int, leng
             )
         )
     return asks
+
+
+def _varied(seed: int, asks: list[Ask]) -> list[Ask]:
+    """What came later: each draws from a chance of its own, so that other seeds are what they were."""
+    return _with_patience(seed, _with_odd(seed, _with_changes(seed, asks)))
+
+
+def _with_patience(seed: int, asks: list[Ask]) -> list[Ask]:
+    """Some requests have a ``lost_after`` of their own, which that of the run state has not."""
+    chance = random.Random(f"{seed} lost by request")
+    return [
+        dataclasses.replace(ask, lost_after=chance.choice((*[NOT_NAMED] * 4, 0.0, 0.5, 5.0, None)))
+        if ask.function != "state"
+        else ask
+        for ask in asks
+    ]
 
 
 def _with_changes(seed: int, asks: list[Ask]) -> list[Ask]:

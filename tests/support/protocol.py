@@ -175,13 +175,16 @@ class Pair:
         return self
 
     def entry(self, number: int, *, wait: bool = True, idempotent: bool = False, timeout: float | None = 30.0,
-              chosen: bool = False, data: Any = None, function: str = "work") -> Entry:  # fmt: skip
+              chosen: bool = False, data: Any = None, function: str = "work",
+              lost_after: float | None = None) -> Entry:  # fmt: skip
         """A request, made as the engine makes it."""
         deadline = None if timeout is None else self.now + timeout
-        return make_entry(
+        entry = make_entry(
             self.encoder, number, self.link.ledger.next_sequence(), now=self.now, deadline=deadline, wait=wait,
             idempotent=idempotent, chosen=chosen, data=data, function=function,
         )  # fmt: skip
+        entry.lost_after = lost_after
+        return entry
 
     def issue(self, *numbers: int, **options: Any) -> None:
         """The application makes requests."""

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 QUICK = HeartbeatPolicy(interval=scaled(0.3), down_after=scaled(0.9))
-REDIAL = ReconnectPolicy(interval=0.05, connect_timeout=scaled(1.0))
+REDIAL = ReconnectPolicy(interval=0.05, connect_timeout=scaled(1.0), lost_after=None)
+"""Quick to dial, and patient: on a machine that is busy a successor may take long to start."""
 
 
 def adds_up(counted: Any) -> bool:

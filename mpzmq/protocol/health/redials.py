@@ -18,7 +18,8 @@ class Attempts:
     """
 
     def __init__(self, policy: ReconnectPolicy) -> None:
-        self._policy = policy
+        self.policy = policy
+        """How the link dials again."""
         self._dialled = self._was_greeted = False
         self._prompt_again_at = -math.inf
         self.failed = 0
@@ -29,7 +30,7 @@ class Attempts:
     @property
     def exhausted(self) -> bool:
         """Whether the link has to give up now, its last dial having failed or its connection being lost."""
-        policy = self._policy
+        policy = self.policy
         if not policy.enabled:
             return True
         return policy.max_attempts is not None and self.failed >= policy.max_attempts
@@ -56,5 +57,5 @@ class Attempts:
         """
         is_prompt = self._was_greeted and now >= self._prompt_again_at
         if is_prompt:
-            self._prompt_again_at = now + self._policy.interval
+            self._prompt_again_at = now + self.policy.interval
         return is_prompt

@@ -151,6 +151,7 @@ class Link:
         self.is_handshaken, self.welcomed, self._busy_told = True, False, False
         self.goodbye = self.turned_away = None
         self.liveness.connected(now)
+        self._recovery.outage.pause(now)
         self._window.open(1, 1)
         self.ledger.outbox.clear_control()
         hello = wire.hello(self._session, self._connection, *self._greeting)
@@ -177,6 +178,8 @@ class Link:
             self.attempts.dial_failed()
             if self._signal(Signal.LOST) and self._was_up:
                 self.news.down(self.failure, now)
+        self._recovery.outage.begin(now)
+        self._recovery.expire(now, failure.detail)
 
     def judge(self, now: float) -> None:
         """After one or more dials have ended: does the link go on?"""
@@ -248,6 +251,8 @@ class Link:
         full = self.is_running and not self._window.has_room()
         for tag in self.ledger.expire(now, lambda entry, cut: self.verdicts.timed_out(entry, self.state, full, cut)):
             self._send_cancel(tag)
+        if self.failure is not None:
+            self._recovery.expire(now, self.failure.detail)
         if not self.is_handshaken:
             return None
         if self.welcomed and self.liveness.is_ping_due(now):
@@ -266,7 +271,8 @@ class Link:
 
     def next_tick(self, now: float) -> float | None:
         """When :meth:`tick` has something to do next; None: not before something else happens."""
-        times = [self.ledger.pending.next_deadline(), self._recovery.next_try(now)]
+        recovery = self._recovery
+        times = [self.ledger.pending.next_deadline(), recovery.next_try(now), recovery.outage.next_end()]
         if self.is_handshaken:
             times.append(self.liveness.next_check(now))
         return min((time for time in times if time is not None), default=None)
@@ -382,6 +388,7 @@ class Link:
         self._reconnects += reconnected
         previous, self.instance = self.instance, instance
         self.attempts.greeted()
+        self._recovery.outage.end()
         self._status(status, now)
         self._signal(Signal.WELCOMED)
         self.news.up("the container said WELCOME", now, instance, reconnected=reconnected)

@@ -96,6 +96,7 @@ class Verdicts:
     advice = _ADVICE
 
     if_too_large = "send less at a time, or raise Limits.message_bytes on both sides"
+    if_away = "give it more time with lost_after=, or pass idempotent=True to what may run twice: that waits"
 
     def __init__(self, remote_id: UUID, name: str, address: str) -> None:
         self.remote_id = remote_id
@@ -143,11 +144,20 @@ class Verdicts:
         """The connection broke, and did not come back to what it was. What left may have run; what did not, has not."""
         if not entry.sent:
             return self.not_connected(entry, why, over=over)
-        ran = "its handler had begun" if entry.started else "it may or may not have run"
-        then = _how_far(entry) or "pass idempotent=True to what may run twice, and it is sent again"
-        text = f"{entry.what} to {self.whom} was sent, and then the connection was lost ({why}); {ran}: {then}"
-        error = self.make(ConnectionLost, entry.tag, text, entry.executed)
+        then = "pass idempotent=True to what may run twice, and it is sent again"
+        error = self._lost(entry, f"({why})", then)
         error.instance_changed = instance_changed
+        return error
+
+    def away(self, entry: Entry, why: str) -> RequestError:
+        """The other side has been away for longer than a request waits that had left."""
+        return self._lost(entry, f"for more than {entry.lost_after:g} s, which is lost_after ({why})", self.if_away)
+
+    def _lost(self, entry: Entry, how: str, then: str) -> ConnectionLost:
+        ran = "its handler had begun" if entry.started else "it may or may not have run"
+        then = _how_far(entry) or then
+        text = f"{entry.what} to {self.whom} was sent, and then the connection was lost {how}; {ran}: {then}"
+        error = self.make(ConnectionLost, entry.tag, text, entry.executed)
         error.progress = entry.progress
         return error
 

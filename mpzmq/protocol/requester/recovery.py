@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
+from .outage import Outage
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -23,15 +25,22 @@ class Recovery:
 
     Attributes:
         cancels: what was cancelled, and may not be known to the container.
+        outage: for how long the container has been away.
         not_before: when requests may leave, if there was too much to send again.
     """
 
     def __init__(self, ledger: Ledger, in_flight: int, now: float) -> None:
         self.cancels = Cancels(in_flight)
+        self.outage = Outage(ledger)
         self.not_before = now
         self._ledger = ledger
         self._budget = RetryBudget(in_flight, now)
         self._resending = False
+
+    def expire(self, now: float, why: str) -> None:
+        """Ends what waits no longer for a container that is away; if that comes back, it is told to end it, too."""
+        for tag in self.outage.expire(now, why):
+            self.cancels.add(tag)
 
     def begin(self, instance_changed: bool, resumed: bool, now: float) -> None:
         """The container has said WELCOME on a new connection.

@@ -49,6 +49,7 @@ class Entry(Item):
         waiter: whoever is told of the end; the protocol only keeps it.
         wait: whether it may wait for a link that cannot take it now.
         idempotent: whether it may be sent again after it was lost.
+        lost_after: seconds for which it waits, once it has left, for a container that is away; None: any time.
         sent: whether it has left this process, so that a handler may have seen it.
         started: whether the container has told that a handler has begun.
         resent: whether it was lost with a connection and queued again.
@@ -60,8 +61,8 @@ class Entry(Item):
     """
 
     __slots__ = (
-        "deadline", "digest", "doubtful", "function", "idempotent", "inflow", "op", "outflow", "resent", "sent",
-        "sequence", "started", "wait", "waiter",
+        "deadline", "digest", "doubtful", "function", "idempotent", "inflow", "lost_after", "op", "outflow", "resent",
+        "sent", "sequence", "started", "wait", "waiter",
     )  # fmt: skip
 
     # Positional: a class called with keywords takes twice as long (Python 3.11: 0.9 against 0.45 us).
@@ -93,6 +94,7 @@ class Entry(Item):
         self.waiter: Any = None
         self.wait = wait
         self.idempotent = idempotent
+        self.lost_after: float | None = None
         self.sent = self.started = self.resent = self.doubtful = False
         self.digest = digest
         self.inflow: Inflow | None = None

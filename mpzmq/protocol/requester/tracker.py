@@ -189,6 +189,8 @@ class Ledger:
                 self.receipts.tags.append(tag)
             elif entry.digest is None:
                 self.receipts.tags.append(tag)
+            if code == Code.EXPIRED and entry.inflow is not None:
+                entry.inflow.clear()  # the container's word of the deadline came first: it ends the stream at once, too
             self._end([entry], lambda entry: self.verdicts.from_record(entry, record))
             if entry.digest is not None:
                 if code in _ANSWERS:
@@ -256,12 +258,17 @@ class Ledger:
         """
         verdict = self.verdicts.closed if on_purpose else self.verdicts.lost
         self.outflows.pause()
-        gone = [
-            entry
-            for entry in self.pending.values()
-            if ((on_purpose and not entry.idempotent) or entry.outflow is not None if entry.sent else not entry.wait)
-        ]
-        self._end(gone, lambda entry: verdict(entry, why))
+        return self.end_those(
+            lambda entry: (
+                ((on_purpose and not entry.idempotent) or entry.outflow is not None) if entry.sent else not entry.wait
+            ),
+            lambda entry: verdict(entry, why),
+        )
+
+    def end_those(self, which: Callable[[Entry], bool], verdict: Callable[[Entry], Exception]) -> list[bytes]:
+        """Ends requests of a kind. Returns the tags of those that have left."""
+        gone = [entry for entry in self.pending.values() if which(entry)]
+        self._end(gone, verdict)
         return [entry.tag for entry in gone if entry.sent]
 
     def resume(self, why: str | None, *, instance_changed: bool) -> int:

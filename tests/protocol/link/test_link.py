@@ -18,6 +18,7 @@ from mpzmq.events import LinkBusy, LinkDown, LinkFailed, LinkRetry, LinkUp, Stat
 from mpzmq.failure import Failure, FailureKind
 from mpzmq.models import Executed, LinkState, Status
 from mpzmq.protocol.flow.fragmenter import PART_BYTES
+from mpzmq.protocol.flow.receive_stream import Inflow
 from mpzmq.protocol.flow.send_stream import Outflow
 from mpzmq.protocol.flow.window import CONTROL_RESERVE
 from mpzmq.protocol.link.states import TRANSITIONS, Signal
@@ -1173,6 +1174,8 @@ class LinkMachine(RuleBasedStateMachine):
             limits=Limits(batch_records=2),
         )
         self.issued = 0
+        self.down = 0.0  # seconds since the last WELCOME
+        self.patience: dict[int, float | None] = {}
         self.open: set[int] = set()
         self.on_wire: set[int] = set()
         self.limbo: set[int] = set()
@@ -1190,6 +1193,9 @@ class LinkMachine(RuleBasedStateMachine):
                 assert isinstance(outcome, errors.MpzmqError)
                 if getattr(outcome, "executed", None) is Executed.NO:
                     assert not any(self.sendings.get(number, {}).values()), "it may have run"
+                if "lost_after" in str(outcome):
+                    patience = self.patience[number]
+                    assert patience is not None and self.down >= patience, "it was given up too early"
         turned_away = self.pair.link.turned_away
         if turned_away is not None:
             self.pair.link.turned_away = None
@@ -1211,11 +1217,15 @@ class LinkMachine(RuleBasedStateMachine):
         idempotent=st.booleans(),
         timeout=st.sampled_from([None, 1.0, 5.0]),
         size=st.sampled_from([1, 5000]),
+        lost_after=st.sampled_from([None, None, 0.0, 1.5, 5.0]),
     )
-    def issue(self, wait: bool, idempotent: bool, timeout: float | None, size: int) -> None:
+    def issue(self, wait: bool, idempotent: bool, timeout: float | None, size: int, lost_after: float | None) -> None:
         self.issued += 1
         self.open.add(self.issued)
-        self.pair.issue(self.issued, wait=wait, idempotent=idempotent, timeout=timeout, data="x" * size)
+        self.patience[self.issued] = lost_after
+        self.pair.issue(
+            self.issued, wait=wait, idempotent=idempotent, timeout=timeout, data="x" * size, lost_after=lost_after
+        )
 
     @rule(messages=st.integers(1, 5))
     def flush(self, messages: int) -> None:
@@ -1266,6 +1276,8 @@ class LinkMachine(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([0.0, 0.5, 1.0, 2.0, 4.0, 30.0]))
     def pass_time(self, seconds: float) -> None:
         self.pair.now += seconds
+        if self.pair.link.state is LinkState.DOWN:
+            self.down += seconds
         failure = self.pair.link.tick(self.pair.now)
         self.absorb()
         if failure is not None:
@@ -1307,6 +1319,7 @@ class LinkMachine(RuleBasedStateMachine):
         if self.pair.link.welcomed and not welcomed:
             self.limbo.clear()  # what was lost waits to leave again, or has ended
             self.kept = kept
+            self.down = 0.0
             self.memory += instance != before or not resumed
         self.absorb()
 
@@ -1353,6 +1366,12 @@ class LinkMachine(RuleBasedStateMachine):
         assert ledger.outbox.bytes == sum(entry.size for entry in ledger.pending.values() if entry.tag in ledger.outbox)
 
     @invariant()
+    def what_has_left_does_not_wait_longer_than_it_may(self) -> None:
+        if self.pair.link.state is LinkState.DOWN:
+            for entry in self.pair.link.ledger.pending.values():
+                assert not entry.sent or entry.lost_after is None or self.down < entry.lost_after
+
+    @invariant()
     def nothing_is_left_at_the_end(self) -> None:
         link = self.pair.link
         if link.is_over:
@@ -1388,3 +1407,21 @@ def test_what_is_acknowledged_fits_into_the_containers_messages() -> None:
                     told |= {record[2][place : place + 16] for place in range(0, len(record[2]), 16)}
         pair.tell([Kind.PING, pair.connection])
     assert told == {tag(number) for number in numbers}
+
+
+@pytest.mark.parametrize("by", ["its own clock", "the container's word"])
+def test_a_stream_ends_at_its_deadline_whoever_says_so_first(by: str) -> None:
+    """Nobody gets an item after it, though it had come before."""
+    pair = Pair().up()
+    entry = pair.entry(1, timeout=30.0)
+    entry.inflow = Inflow(10, 1000)
+    pair.link.ledger.issued += 1
+    pair.link.ledger.submit(entry)
+    pair.flush()
+    pair.tell([Kind.CHUNK, 0, 8, False, ["one", "two"]], tag=tag(1))
+    if by == "its own clock":
+        pair.link.tick(pair.now + 30.0)
+    else:
+        pair.error(1, Code.EXPIRED, 2)
+    assert isinstance(pair.ended()[1], errors.RequestTimeout)
+    assert not entry.inflow.take() and not entry.inflow.items
