@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import decimal
 import inspect
 import logging
 import uuid
-from contextlib import contextmanager
+from collections.abc import AsyncIterator  # noqa: TC003  (functions are asked for what takes a stream)
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -24,6 +26,7 @@ from mpzmq import (
     RequestCancelled,
     RequestContext,
     RequestTimeout,
+    Status,
     Unsupported,
 )
 from tests.support.odd import RAISED, RESULTS, Lazy, NoText, NoTraceback
@@ -31,7 +34,7 @@ from tests.support.scene import adds_up
 from tests.support.waiting import soon, until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.support.container import Start
 
@@ -251,7 +254,7 @@ async def test_what_a_handler_awaits_may_not_let_itself_be_cancelled(stage: Stag
     await stage.settled()
 
 
-@contextmanager
+@contextlib.contextmanager
 def _broken_log(name: str, error: BaseException) -> Iterator[list[str]]:
     """The application has a filter on a logger, and a handler above it, that raise."""
     lines: list[str] = []
@@ -363,4 +366,92 @@ async def test_an_error_without_any_text_in_a_log_line(stage: Stage, caplog: pyt
         raise NoTraceback
 
     _heard(await stage.among_others("raises"))
+    await stage.settled()
+
+
+async def test_a_context_that_cannot_be_copied() -> None:
+    class Odd(decimal.Context):
+        is_broken = False
+
+        def copy(self) -> decimal.Context:
+            if Odd.is_broken:
+                raise LookupError("no copy")
+            return super().copy()
+
+    server = ContainerServer()
+    server.function(lambda number: number, name="plain")
+
+    @server.function
+    async def coroutine(number: int) -> int:
+        return number
+
+    async with server, ComputerEngineWorker() as worker:
+        decimal.setcontext(Odd())
+        container = await worker.connect(uuid.uuid4(), await server.bind("tcp://127.0.0.1:0"))
+        for name in ("plain", "coroutine"):
+            Odd.is_broken = True
+            with pytest.raises(RemoteError, match="LookupError: no copy") as caught:
+                await soon(container.call(name, 1))
+            assert caught.value.error_type == "LookupError"
+            Odd.is_broken = False
+            assert await soon(container.call(name, 1)) == 1
+        counted = server.statistics()
+        assert (counted.received, counted.replied, counted.failed, counted.in_flight) == (4, 2, 2, 0)
+
+
+async def test_a_state_change_may_do_anything(stage: Stage) -> None:
+    outcomes: list[Callable[[], Any]] = [RESULTS["a lazy proxy"], RAISED["exit"][0], RAISED["without text"][0], list]
+    stage.server.on_state_change(lambda status: outcomes.pop(0)())
+    await soon(stage.odd.set_state(Status.STOP))  # whatever it returns
+    for expected in ("SystemExit", "NoTraceback"):
+        with pytest.raises(RemoteError) as caught:
+            await soon(stage.odd.set_state(Status.RUNNING))
+        assert caught.value.error_type == expected and stage.server.status is Status.STOP
+    await soon(stage.odd.set_state(Status.RUNNING))
+    assert await stage.among_others("ok", 1) == 1
+    await stage.settled()
+
+
+async def test_the_value_of_a_lifespan_may_be_anything() -> None:
+    @contextlib.asynccontextmanager
+    async def lifespan(server: ContainerServer) -> AsyncIterator[Any]:
+        yield Lazy()
+
+    server = ContainerServer(lifespan=lifespan)
+
+    @server.function
+    def state(context: RequestContext) -> bool:
+        return type(context.state) is Lazy and "RequestContext" in repr(context)
+
+    async with server, ComputerEngineWorker() as worker:
+        container = await worker.connect(uuid.uuid4(), await server.bind("tcp://127.0.0.1:0"))
+        assert await soon(container.call("state"))
+
+
+async def test_odd_items_of_uploads_and_channels(stage: Stage) -> None:
+    @stage.server.function
+    async def count(items: AsyncIterator[Any]) -> int:
+        return len([item async for item in items])
+
+    @stage.server.function
+    async def echo(items: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        async for item in items:
+            yield item
+
+    for what, make in RESULTS.items():
+        with pytest.raises(EncodeError, match="cannot send item"):
+            await soon(stage.odd.upload("count", [1, make(), 2]))
+
+        def items() -> Iterator[int]:
+            yield 1
+            raise NoTraceback
+
+        with pytest.raises(NoTraceback):
+            await soon(stage.odd.upload("count", items()))
+        async with stage.odd.channel("echo") as channel:
+            with pytest.raises(EncodeError, match="cannot send item"):
+                await soon(channel.send(make()))
+            await soon(channel.send(what))  # the channel goes on
+            assert await soon(anext(channel)) == what
+    assert await stage.among_others("ok", 1) == 1
     await stage.settled()
