@@ -254,7 +254,11 @@ class ContainerDraining(RequestError):
 
 
 class Refused(RequestError):
-    """A handler refused, by ``raise Refused("why")``."""
+    """A handler refused, by ``raise Refused("why")``: it has done nothing.
+
+    The function that does the work may say so, and what it calls. Raised by a decorator around it, which cannot know,
+    it is a :class:`RemoteError`.
+    """
 
 
 class NotPermitted(Refused, PermissionError):

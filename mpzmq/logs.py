@@ -8,7 +8,7 @@ import sys
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from .text import printable, text_of
+from .text import printable, text_of, type_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +22,8 @@ _CAUSE = "The above exception was the direct cause of the following exception:"
 _CONTEXT = "During handling of the above exception, another exception occurred:"
 
 _Failure = BaseException | bool | None
+
+_traceback_of: Any = BaseException.__dict__["__traceback__"].__get__
 
 
 class Log:
@@ -64,7 +66,10 @@ class Log:
         """One line of that level, with the traceback of an exception."""
         self._write(logging.CRITICAL, text, args, exc_info)
 
-    def _write(self, level: int, text: str, args: tuple[Any, ...], exc_info: _Failure = None) -> None:
+    def _write(self, level: int, text: str, args: tuple[Any, ...], failure: _Failure = None) -> None:
+        exc_info: Any = failure
+        if issubclass(type(failure), BaseException):  # whose own attribute may raise
+            exc_info = type(failure), failure, _traceback_of(failure)
         try:
             self._logger.log(level, text, *args, exc_info=exc_info, stacklevel=3)
         except KeyboardInterrupt:
@@ -78,7 +83,13 @@ class Log:
 
 def traceback_text(error: BaseException) -> str:
     """What ``logging`` would write of an error, with the errors' own texts on one line each."""
-    return "\n".join(_lines(error, set()))
+    try:
+        return "\n".join(_lines(error, set()))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as odd:  # of a class of the application, whose attributes raise
+        why = f"its traceback cannot be had: {type_name(odd)}"
+        return f"{type_name(error)}: {printable(text_of(error))} ({why})"
 
 
 def _escape(record: logging.LogRecord) -> bool:

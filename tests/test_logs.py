@@ -1,12 +1,13 @@
-"""What the library logs of others stays on the lines on which it belongs."""
+"""What the library logs stays on the lines on which it belongs, and costs nobody more than its line."""
 
 from __future__ import annotations
 
 import io
 import logging
 import re
+import sys
 import traceback
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import pytest
 
@@ -14,6 +15,7 @@ from mpzmq import ContainerServer, RemoteError
 from mpzmq.logs import Log, traceback_text
 from mpzmq.testing import connected
 from tests.support import ROOT
+from tests.support.odd import NoText, NoTraceback
 from tests.support.waiting import soon
 
 if TYPE_CHECKING:
@@ -144,3 +146,87 @@ def test_groups_and_circles_end() -> None:
 def test_every_module_takes_its_logger_from_here() -> None:
     found = [path for path in (ROOT / "mpzmq").rglob("*.py") if "logging.getLogger(" in path.read_text("utf-8")]
     assert [path.name for path in found] == ["logs.py"]
+
+
+class _Breaks(logging.Handler):
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self._error = error
+
+    def emit(self, record: logging.LogRecord) -> None:
+        raise self._error
+
+
+@pytest.mark.parametrize("make", [LookupError, SystemExit, NoTraceback])
+def test_a_log_line_that_raises_is_shown_and_whoever_logs_goes_on(
+    make: type[BaseException], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = make()
+    log, handler = Log("mpzmq.test"), _Breaks(error)
+    logging.getLogger("mpzmq.test").addHandler(handler)
+    try:
+        for write in (log.warning, log.error, log.critical):
+            write("a line with %r", NoText())
+        assert capsys.readouterr().err.count("'a line with %r' of mpzmq.test was not logged") == 3
+        monkeypatch.setattr(sys, "stderr", None)
+        log.error("another", exc_info=error)
+        with monkeypatch.context() as quiet:
+            quiet.setattr(logging, "raiseExceptions", False)
+            log.error("another")
+    finally:
+        logging.getLogger("mpzmq.test").removeHandler(handler)
+
+
+def test_an_interrupt_in_a_log_passes() -> None:
+    log, handler = Log("mpzmq.test"), _Breaks(KeyboardInterrupt())
+    logging.getLogger("mpzmq.test").addHandler(handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            log.warning("a line")
+    finally:
+        logging.getLogger("mpzmq.test").removeHandler(handler)
+
+
+def test_a_line_names_the_place_that_wrote_it(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "mpzmq.test")
+    log = Log("mpzmq.test")
+    for write in (log.debug, log.info, log.warning, log.error, log.critical):
+        write("from %s", "here")
+    assert [record.levelname for record in caplog.records] == ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+    assert {(record.getMessage(), record.filename, record.name) for record in caplog.records} == {
+        ("from here", "test_logs.py", "mpzmq.test")
+    }
+
+
+class _OddNotes(Exception):
+    """Its notes are none."""
+
+    __notes__: Any = 5
+
+
+class _OddGroup(ExceptionGroup[Exception]):
+    """It does not say what it holds."""
+
+    @property
+    def exceptions(self) -> NoReturn:
+        raise LookupError("no exceptions")
+
+
+class _OddChain(Exception):
+    """It does not say where it comes from."""
+
+    @property
+    def __cause__(self) -> NoReturn:
+        raise SystemExit("no cause")
+
+    @__cause__.setter
+    def __cause__(self, value: object) -> None:
+        """It is set when it is raised."""
+
+
+def test_an_error_of_which_no_traceback_can_be_had(written: io.StringIO) -> None:
+    for error in (NoTraceback(), _OddNotes("notes"), _OddGroup("group", [ValueError()]), _OddChain("chain")):
+        Log("mpzmq.test").error("it raised", exc_info=error)
+        name = type(error).__name__
+        line = written.getvalue().splitlines()[-1]
+        assert "it raised" in written.getvalue() and line.startswith(f"{name}: ") and "its traceback cannot" in line
