@@ -40,12 +40,12 @@ async def test_a_name_that_cannot_be_sent(name: Any, error: type[Exception]) -> 
 
 @pytest.mark.parametrize("host", NOT_IDNA)
 async def test_a_name_that_no_host_can_have(host: str) -> None:
-    with pytest.raises(OSError, match="it is not a host name: label "):
+    with pytest.raises(OSError, match=r"it is not a host name: .*label "):
         await resolve(host, 1)
     async with ComputerEngineWorker() as worker, ContainerServer() as server:
         with pytest.raises(AddressNotFound) as told:
             await soon(worker.connect(uuid.uuid4(), f"{host}:1", name="it"))
-        assert f"the host name {host!r} has no address (it is not a host name: label " in str(told.value)
+        assert f"the host name {host!r} has no address (it is not a host name: " in str(told.value)
         with pytest.raises(OSError, match=r"cannot bind .*: the host name .* has no address \(it is not a host name"):
             await server.bind(f"{host}:0", insecure=True)
 
