@@ -9,6 +9,7 @@ Run the container and the application:
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import uuid
@@ -20,7 +21,7 @@ from fastapi.responses import JSONResponse
 from mpzmq import ComputerEngineWorker, InvalidArguments, RemoteError, RequestError, RequestTimeout
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Coroutine
 
 
 @contextlib.asynccontextmanager
@@ -53,14 +54,33 @@ async def on_request_error(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse(content, code)
 
 
+async def unless_gone(request: Request, call: Coroutine[Any, Any, Any]) -> Any:
+    """Awaits a call; cancels it, and so its handler in the container, when the HTTP client has gone."""
+
+    async def gone() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    calling, leaving = asyncio.ensure_future(call), asyncio.ensure_future(gone())
+    try:
+        await asyncio.wait((calling, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if calling.done():
+            return calling.result()
+        raise HTTPException(499, "the client has gone")  # which nobody reads
+    finally:
+        calling.cancel()
+        leaving.cancel()
+        await asyncio.gather(calling, leaving, return_exceptions=True)
+
+
 @app.post("/echo")
-async def echo(data: dict[str, Any]) -> Any:
-    return await app.state.container.request(data, timeout=2.0)
+async def echo(data: dict[str, Any], request: Request) -> Any:
+    return await unless_gone(request, app.state.container.request(data, timeout=2.0))
 
 
 @app.post("/call/{function}")
-async def call(function: str, arguments: list[Any]) -> Any:
-    return await app.state.container.call(function, *arguments, timeout=2.0)
+async def call(function: str, arguments: list[Any], request: Request) -> Any:
+    return await unless_gone(request, app.state.container.call(function, *arguments, timeout=2.0))
 
 
 @app.get("/health")

@@ -15,7 +15,7 @@ import subprocess
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
@@ -24,7 +24,7 @@ from mpzmq import ComputerEngineWorker, keys
 from mpzmq.testing import ContainerProcess
 from tests.support.commands import default_signals
 from tests.support.pytests import LEAN
-from tests.support.waiting import scaled
+from tests.support.waiting import scaled, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -429,6 +429,44 @@ def test_fastapi_app(application: ModuleType, monkeypatch: pytest.MonkeyPatch) -
                 told = answer.json()
                 assert told["error"] == error
                 assert told["executed"] in executed.split("|")
+
+
+@pytest.mark.parametrize("behind", [False, True], ids=["bare", "behind BaseHTTPMiddleware"])
+def test_a_call_ends_when_its_http_client_goes(
+    application: ModuleType, monkeypatch: pytest.MonkeyPatch, behind: bool
+) -> None:
+    from starlette.middleware.base import BaseHTTPMiddleware
+
+    async def pass_on(request: Any, call_next: Any) -> Any:
+        return await call_next(request)
+
+    app = application.app
+    served = BaseHTTPMiddleware(app, dispatch=pass_on) if behind else app
+    body = [{"type": "http.request", "body": b"[60]"}]
+
+    async def receive() -> dict[str, Any]:
+        if body:
+            return body.pop()
+        await until(lambda: app.state.container.statistics().in_flight)
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        """Nobody reads it."""
+
+    scope = {
+        "type": "http", "method": "POST", "path": "/call/patient", "query_string": b"", "http_version": "1.1",
+        "headers": [(b"content-type", b"application/json"), (b"content-length", b"4")],
+    }  # fmt: skip
+
+    async def hang_up() -> None:
+        async with app.router.lifespan_context(app):
+            await served(scope, receive, send)
+            counted = app.state.container.statistics()
+            assert (counted.issued, counted.cancelled, counted.in_flight) == (1, 1, 0)
+
+    with ContainerProcess("functions:server", folder=EXAMPLES) as process:
+        monkeypatch.setenv("CONTAINER", process.endpoint)
+        asyncio.run(hang_up())
 
 
 def test_fastapi_app_without_its_container(application: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
