@@ -70,7 +70,13 @@ class RequestContext:
         return None
 
     def call(
-        self, function: str, /, *args: Any, timeout: float | None = 30.0, **kwargs: Any
+        self,
+        function: str,
+        /,
+        *args: Any,
+        timeout: float | None = 30.0,
+        lost_after: float | None = 5.0,
+        **kwargs: Any,
     ) -> Coroutine[Any, Any, Any]:
         """Calls a function of the engine that asked, over the same connection; to be awaited in the request.
 
@@ -79,6 +85,8 @@ class RequestContext:
             args, kwargs: its arguments.
             timeout: seconds until ``RequestTimeout``, though never longer than what is left of the request; None: as
                 long as that.
+            lost_after: seconds for which the call, once it has left, waits for an engine whose connection is lost,
+                counted from when the container knows of it; 0: it ends then; None: not before its deadline.
 
         Returns:
             What the function returned.
@@ -86,6 +94,7 @@ class RequestContext:
         Raises:
             Unsupported, InvalidArguments, Refused, RemoteError, RequestTimeout, Overloaded: as for requests.
             RequestCancelled: the request has ended, and the call with it.
+            ConnectionLost: the engine was away for ``lost_after``.
             ConnectionClosed: the engine's session has ended.
             EncodeError, MessageTooLarge: the arguments cannot be sent.
             RuntimeError: the handler cannot await, or is none of a container.

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..protocol.session.session import Peer
     from ..protocol.session.table import Sessions
     from ..transport.interface import Router
+    from .nested_calls import Calls
 
 __all__ = ["Absences"]
 
@@ -32,6 +33,7 @@ class Absences:
         registry: its handlers.
         sessions: its engines.
         dispatcher: what runs for them.
+        calls: what handlers call there.
         timers: of the dispatcher.
         router: through which they come back.
         flush: sends what waits.
@@ -42,6 +44,7 @@ class Absences:
         registry: Registry,
         sessions: Sessions,
         dispatcher: Dispatcher,
+        calls: Calls,
         timers: Timers,
         router: Router,
         flush: Callable[[], None],
@@ -49,6 +52,7 @@ class Absences:
         self._sessions = sessions
         self._presence = sessions.presence
         self._dispatcher = dispatcher
+        self._calls = calls
         self._timers = timers
         self._router = router
         self._flush = flush
@@ -66,8 +70,10 @@ class Absences:
 
     def on_change(self, changed: Mapping[Peer, str]) -> None:
         """Engines have come or gone, and why."""
-        if self._presence.away.keys() & changed:
+        lost = self._presence.away.keys() & changed
+        if lost:
             self._orphans.on_loss(self._loop.time())
+            self._calls.on_loss(lost)
             self._arm()
         self._changes.on_change(changed)
 
@@ -89,20 +95,21 @@ class Absences:
 
     def _arm(self) -> None:
         self._disarm()
-        sweep = self._orphans.deadlines.next()
         if self._closed:
             return
-        when = min(self._presence.next_question(), math.inf if sweep is None else sweep)
+        sweeps = self._orphans.deadlines.next(), self._calls.ends.next()
+        when = min(self._presence.next_question(), *(sweep for sweep in sweeps if sweep is not None), math.inf)
         if when < math.inf:
             self._timer = self._loop.call_at(when, self._look)
 
     def _look(self) -> None:
         orphans, presence = self._orphans, self._presence
-        if orphans.deadlines.bound <= self._loop.time():
+        if min(orphans.deadlines.bound, self._calls.ends.bound) <= self._loop.time():
             # If this loop was blocked, who came back meanwhile has to be heard before what runs for it is ended.
             self._router.drain(len(presence.here) + len(presence.away) + FEW)
         now = self._loop.time()
         self._sessions.ask_again(now)
+        self._calls.end_lost(now)
         self._dispatcher.end_orphans(orphans, now)
         self._timers.arm()
         self._flush()

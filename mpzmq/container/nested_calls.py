@@ -6,12 +6,13 @@ import asyncio
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
-from ..durations import checked_timeout
+from ..durations import checked_after, checked_timeout
 from ..protocol.requester.nested_calls import Caller
+from ..protocol.requester.pending import Deadlines
 from ..protocol.responder.session_state import PeerState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from ..config import Limits
     from ..handlers.invocation import Running
@@ -37,14 +38,23 @@ class Calls:
         self._loop = asyncio.get_running_loop()
         self.is_closed = False
         """Whether nothing leaves any more."""
+        self.ends = Deadlines()
+        """When calls end that wait for engines which are away."""
 
     async def call(
-        self, running: Running, function: str, args: tuple[Any, ...], kwargs: dict[str, Any], timeout: float | None
+        self,
+        running: Running,
+        function: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        timeout: float | None,
+        lost_after: float | None,
     ) -> Any:
         """Calls a function of the engine that asked; see :meth:`RequestContext.call`."""
         peer: Peer = running.engine  # type: ignore[assignment]
         now = self._loop.time()
         deadline = running.deadline
+        checked_after(lost_after, "lost_after")
         if checked_timeout(timeout) is not None:
             deadline = now + timeout if deadline is None else min(deadline, now + timeout)  # type: ignore[operator]
         caller = peer.caller
@@ -52,6 +62,7 @@ class Calls:
             caller = peer.caller = Caller(peer, self._limits, self._sessions.encoder, self._sessions.answered)
         parent = running.tag
         entry = caller.encode(parent, function, args, kwargs, deadline, now)
+        entry.lost_after = lost_after
         verdicts, ledger = caller.verdicts, caller.ledger
         if not running.record or running.ending is not None:
             raise verdicts.parent_over(entry)
@@ -92,6 +103,21 @@ class Calls:
         if peer.caller is not None and peer.caller.parent_ended(parent):
             self.settle()
             self._leave(peer)
+
+    def on_loss(self, peers: Iterable[Peer]) -> None:
+        """Engines were lost."""
+        for peer in peers:
+            if peer.caller is not None:
+                self.ends.add(peer.caller.outage.next_end())
+
+    def end_lost(self, now: float) -> None:
+        """Ends the calls that wait no longer for engines which are away."""
+        callers = [peer.caller for peer in self._sessions.presence.away if peer.caller is not None]
+        if self.ends.sweep(now, lambda: (caller.outage.next_end() for caller in callers)):
+            for caller in callers:
+                caller.give_up(now)
+                self.ends.add(caller.outage.next_end())
+            self.settle()
 
     def settle(self) -> None:
         """Tells those whose calls have ended."""

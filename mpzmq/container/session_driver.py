@@ -99,7 +99,9 @@ class Hub:
             curve=self._curve(security),
         )
         self.router = transport.router(settings, self)
-        self._absences = Absences(registry, self.sessions, self.dispatcher, self._timers, self.router, self._flush)
+        self._absences = Absences(
+            registry, self.sessions, self.dispatcher, self._calls, self._timers, self.router, self._flush
+        )
         self._patience = heartbeat.down_after
         self._warned_at = -WARNING_INTERVAL
         self._gathering = False

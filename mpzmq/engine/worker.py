@@ -71,7 +71,7 @@ class ComputerEngineWorker(Registration):
     """
 
     _streams = False
-    _call_options = frozenset({"timeout"})  # those of RequestContext.call()
+    _call_options = frozenset({"timeout", "lost_after"})  # those of RequestContext.call()
     _detour = "it given by position"
 
     def __init__(

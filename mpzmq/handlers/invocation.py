@@ -141,7 +141,13 @@ class Running(RequestContext):
         return self.engine.remote_id
 
     def call(
-        self, function: str, /, *args: Any, timeout: float | None = 30.0, **kwargs: Any
+        self,
+        function: str,
+        /,
+        *args: Any,
+        timeout: float | None = 30.0,
+        lost_after: float | None = 5.0,
+        **kwargs: Any,
     ) -> Coroutine[Any, Any, Any]:
         """Calls a function of the engine that asked; see :meth:`RequestContext.call`."""
         if not isinstance(function, str):
@@ -161,7 +167,7 @@ class Running(RequestContext):
             raise RuntimeError(
                 f"the engine's {function!r} is called in a plain def handler, which cannot await: make it async def"
             )
-        return calls.call(self, str.__str__(function), args, kwargs, timeout)
+        return calls.call(self, str.__str__(function), args, kwargs, timeout, lost_after)
 
     @property
     def what(self) -> str:

@@ -17,10 +17,11 @@ from mpzmq import (
     LinkDown,
     LinkState,
     ReconnectPolicy,
+    RequestContext,
     RequestTimeout,
     Status,
 )
-from mpzmq.testing.simnet.network import MemoryNetwork, VirtualClockLoop
+from mpzmq.testing.simnet.network import MemoryHost, MemoryNetwork, VirtualClockLoop
 from tests.support.scene import QUICK
 from tests.support.waiting import event_of, soon
 
@@ -307,3 +308,98 @@ async def test_a_killed_process(start: Start) -> None:
         assert container.state is not LinkState.FAILED
         await process.restart()
         assert await soon(container.call("slow", 0, "back")) == "back"
+
+
+# Calls of a container to an engine that is gone
+
+
+def calls_of_a_lost_engine(
+    scene: Callable[[MemoryNetwork, ComputerEngineWorker, list[Any]], Coroutine[Any, Any, None]], **options: Any
+) -> list[Any]:
+    """What became of calls whose engine was lost a second after they were made, and how long after that."""
+    ended: list[Any] = []
+
+    async def whole() -> None:
+        network = MemoryNetwork(seed=1)
+        loop = asyncio.get_running_loop()
+        lost = loop.time()
+        server, worker = ContainerServer(name="caller"), ComputerEngineWorker()
+        server._transport, worker._transport = network, network.host()
+
+        @server.function(cancellable=False)
+        async def ask(context: RequestContext) -> Any:
+            try:
+                word = await context.call("answer", **options)
+            except Exception as error:
+                word = error
+            ended.append((round(loop.time() - lost, 1), word))
+            return str(word)
+
+        @worker.function
+        async def answer() -> str:
+            try:
+                await asyncio.sleep(20)
+            except asyncio.CancelledError:
+                ended.append("cancelled")
+                raise
+            return "yes"
+
+        async with server:
+            await server.bind(ENDPOINT)
+            await worker.__aenter__()
+            container = await worker.connect(uuid.uuid4(), ENDPOINT)
+            asked = asyncio.create_task(container.call("ask", timeout=None))
+            await asyncio.sleep(1)
+            lost = loop.time()
+            await scene(network, worker, ended)
+            asked.cancel()
+            await worker.close()
+
+    with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
+        runner.run(whole())
+    return ended
+
+
+async def killed(network: MemoryNetwork, worker: ComputerEngineWorker, ended: list[Any]) -> None:
+    host = worker._transport
+    assert isinstance(host, MemoryHost)
+    host.kill()
+    await asyncio.sleep(15)
+
+
+@pytest.mark.parametrize(("options", "seconds"), [({}, 5.0), ({"lost_after": 0.5}, 0.5), ({"lost_after": 0}, 0.0)])
+def test_a_call_to_an_engine_that_was_killed(options: dict[str, Any], seconds: float) -> None:
+    (after, error), *_ = calls_of_a_lost_engine(killed, timeout=None, **options)
+    assert isinstance(error, ConnectionLost) and error.executed is not Executed.NO
+    assert "lost_after" in str(error) and "give it more time with lost_after=" in str(error)
+    assert seconds <= after <= seconds + 0.1
+
+
+def test_a_call_that_waits_as_long_as_it_may() -> None:
+    (after, error), *_ = calls_of_a_lost_engine(killed, timeout=10.0, lost_after=None)
+    assert isinstance(error, RequestTimeout) and after == 9.0
+
+
+def test_an_engine_that_comes_back_is_told_to_end_what_was_given_up() -> None:
+    async def scene(network: MemoryNetwork, worker: ComputerEngineWorker, ended: list[Any]) -> None:
+        network.cut(ENDPOINT)
+        await asyncio.sleep(5)
+
+    (after, error), told = calls_of_a_lost_engine(scene, timeout=None, lost_after=0.01)
+    assert isinstance(error, ConnectionLost) and after == 0.0
+    assert told == "cancelled"
+
+
+def test_an_engine_that_comes_back_in_time_answers() -> None:
+    async def scene(network: MemoryNetwork, worker: ComputerEngineWorker, ended: list[Any]) -> None:
+        for _ in range(4):
+            network.cut(ENDPOINT)
+            await asyncio.sleep(5)
+
+    assert calls_of_a_lost_engine(scene, timeout=None, lost_after=4.0) == [(19.0, "yes")]
+
+
+@pytest.mark.parametrize(("bad", "kind"), [(-1, ValueError), (float("nan"), ValueError), ("5", TypeError)])
+def test_what_is_no_lost_after_of_a_call(bad: Any, kind: type) -> None:
+    (_, error), *_ = calls_of_a_lost_engine(killed, lost_after=bad)
+    assert isinstance(error, kind) and "lost_after" in str(error)

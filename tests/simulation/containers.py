@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mpzmq import ConnectionLost, ContainerServer, Refused, RequestError, Status, current_request
 
-from .history import Call, Closing, Incarnation, Start
+from .history import Absence, Call, Closing, Incarnation, Start
 from .odd import NoText, Unasked, odd_answer
 from .schedule import HAS_MAX_CONCURRENCY, STREAMED
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 
     from mpzmq.handlers.registry import Registry
+    from mpzmq.protocol.session.presence import Presence
+    from mpzmq.protocol.session.session import Peer
     from mpzmq.testing.simnet.network import MemoryHost, MemoryNetwork
 
     from .history import History
@@ -60,6 +62,28 @@ class Process:
     async def open(self) -> None:
         """Begins to serve."""
         await self.server.bind(endpoint(self.incarnation.container))
+        assert self.server._hub is not None
+        self._watch(self.server._hub.sessions.presence)
+
+    def _watch(self, presence: Presence) -> None:
+        """Writes down who is away, and for how long, as far as the container knows."""
+        away: dict[Peer, Absence] = {}
+
+        def lost(peer: Peer, *rest: Any) -> None:
+            if peer not in away:
+                away[peer] = Absence(peer, self._loop.time())
+                self.history.absences.append(away[peer])
+            was_lost(peer, *rest)
+
+        def is_back(told: Callable[..., None], peer: Peer, *rest: Any) -> None:
+            if peer in away:
+                away.pop(peer).ended = self._loop.time()
+            told(peer, *rest)
+
+        was_lost = presence.lost
+        for name in ("came", "ended"):
+            setattr(presence, name, functools.partial(is_back, getattr(presence, name)))
+        setattr(presence, "lost", lost)  # noqa: B010  (a method, as far as mypy knows)
 
     def kill(self, *, loses: bool) -> None:
         """Ends the process without a word."""
@@ -248,6 +272,7 @@ async def _chats(
 
 
 TIMEOUTS = (None, 30.0, 1.0, 0.05)
+LOST_AFTER = (5.0, 0.0, 0.3, 1.0, None)
 """What calls to engines are given, one after the other."""
 
 
@@ -269,10 +294,15 @@ async def _call(start: Start, seconds: float) -> None:
     assert context is not None
     loop, calls = asyncio.get_running_loop(), context.state.history.calls
     function = "dwell" if seconds else "oddly" if start.serial % 3 == 0 else "note"
-    call = Call(len(calls), start.serial, TIMEOUTS[len(calls) % len(TIMEOUTS)], loop.time(), function=function)
+    serial = len(calls)
+    timeout, lost_after = TIMEOUTS[serial % len(TIMEOUTS)], LOST_AFTER[serial % len(LOST_AFTER)]
+    engine = context.engine  # type: ignore[attr-defined]  # it is a Running
+    call = Call(serial, start.serial, timeout, loop.time(), function=function, lost_after=lost_after, engine=engine)
     calls.append(call)
     try:
-        call.value = await context.call(function, call.serial, seconds, timeout=call.timeout)
+        call.value = await context.call(
+            function, call.serial, seconds, timeout=call.timeout, lost_after=call.lost_after
+        )
         call.outcome = "reply"
     except asyncio.CancelledError:
         call.outcome = "cancelled"

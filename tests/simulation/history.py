@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 
     from .schedule import Ask, Attempt, Fault
 
-__all__ = ["Call", "Changed", "Closing", "Heard", "History", "Incarnation", "Issue", "Noted", "Start"]
+__all__ = ["Absence", "Call", "Changed", "Closing", "Heard", "History", "Incarnation", "Issue", "Noted", "Start"]
 
 
 @dataclass(slots=True)
@@ -108,6 +109,8 @@ class Call:
         timeout: what was given to it; None: none.
         at, ended: when it was made, and when it ended.
         function: which is called.
+        lost_after: what was given to it; None: none.
+        engine: the session of the engine in the container.
         outcome, executed: as those of an Issue.
         value: the serial of the run that answered it.
     """
@@ -117,6 +120,8 @@ class Call:
     timeout: float | None
     at: float
     function: str
+    lost_after: float | None
+    engine: object
     ended: float | None = None
     outcome: str = ""
     executed: Executed | None = None
@@ -124,6 +129,15 @@ class Call:
 
     def __str__(self) -> str:
         return f"call {self.serial} of start {self.start}"
+
+
+@dataclass(slots=True)
+class Absence:
+    """A time in which an engine had no connection, as far as its container knew."""
+
+    engine: object
+    began: float
+    ended: float = math.inf
 
 
 @dataclass(slots=True)
@@ -217,6 +231,7 @@ class History:
     starts: list[Start] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     noted: list[Noted] = field(default_factory=list)
+    absences: list[Absence] = field(default_factory=list)
     incarnations: list[Incarnation] = field(default_factory=list)
     heard: list[Heard] = field(default_factory=list)
     changed: list[Changed] = field(default_factory=list)

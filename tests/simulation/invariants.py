@@ -524,6 +524,26 @@ def calls_end(case: Case) -> Iterator[str]:
             yield f"{call} ended with {call.outcome}"
 
 
+def calls_end_with_their_engines(case: Case) -> Iterator[str]:
+    """What has run in an engine had left: it ends when that has been away for as long as the call waits."""
+    ran = {noted.call: noted.at for noted in case.history.noted}
+    for call in case.history.calls:
+        if call.ended is None:
+            continue
+        absences = [a for a in case.history.absences if a.engine is call.engine]
+        if call.outcome == "ConnectionLost" and not any(
+            call.lost_after is not None and call.at <= a.began + call.lost_after <= min(call.ended, a.ended) + 1e-6
+            for a in absences
+        ):
+            yield f"{call} was given up at {call.ended:.3f}, and waits for {call.lost_after} s"
+        for absence in absences:
+            if call.lost_after is None or not ran.get(call.serial, call.ended) <= absence.began < call.ended:
+                continue
+            end = absence.began + call.lost_after
+            if call.ended - case.history.late_by(absence.began, call.ended) > end + TOLERANCE and end < absence.ended:
+                yield f"{call} ended at {call.ended:.3f}, and its engine was away from {absence.began:.3f} on"
+
+
 def calls_run_at_most_once(case: Case) -> Iterator[str]:
     seen: set[int] = set()
     for noted in case.history.noted:
@@ -831,6 +851,7 @@ INVARIANTS: list[Callable[[Case], Iterator[str]]] = [
     handlers_end_with_their_callers,
     handlers_end,
     calls_end,
+    calls_end_with_their_engines,
     calls_run_at_most_once,
     calls_tell_whether_they_ran,
     calls_run_inside_their_requests,

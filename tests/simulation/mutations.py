@@ -183,6 +183,13 @@ MUTATIONS = [
         "what is idempotent waits for its container",
     ),
     Mutation(
+        "calls wait for engines that are away",
+        "container/absences.py",
+        "            self._calls.on_loss(lost)\n",
+        "",
+        "a handler is not left to its deadline by an engine that is gone",
+    ),
+    Mutation(
         "what was given up is not cancelled",
         "protocol/requester/recovery.py",
         "            self.cancels.add(tag)\n\n    def begin",

@@ -11,6 +11,7 @@ from ..wire.kinds import Code, Kind, Op
 from ..wire.records import LINK_TAG
 from ..wire.values import EXT_UUID
 from .error_factory import Verdicts
+from .outage import Outage
 from .recovery import Cancels
 from .request import Entry, encode_request, remaining_ms
 from .request_ids import UsedIds, request_tags
@@ -44,7 +45,13 @@ class Carrier(Protocol):
     """Carries out the calls that handlers make to whoever has asked for them."""
 
     def call(
-        self, running: Any, function: str, args: tuple[Any, ...], kwargs: dict[str, Any], timeout: float | None
+        self,
+        running: Any,
+        function: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        timeout: float | None,
+        lost_after: float | None,
     ) -> Coroutine[Any, Any, Any]:
         """A call, made inside a request."""
 
@@ -69,6 +76,7 @@ class CallVerdicts(Verdicts):
     """Builds the errors of calls to one engine."""
 
     side = "engine"
+    if_away = "give it more time with lost_after="
     if_too_large = "calls are not sent in parts: large data goes in requests, replies and streams"
     advice = {  # noqa: RUF012  (never changed)
         Code.MALFORMED: "the two sides may run different versions of mpzmq",
@@ -138,6 +146,7 @@ class Caller:
 
     Attributes:
         ledger: the books.
+        outage: for how long the engine has been away.
         verdicts: the errors.
     """
 
@@ -145,6 +154,7 @@ class Caller:
         limits = dataclasses.replace(limits, in_flight=max(1, min(limits.in_flight, peer.most_calls)))
         self.verdicts = CallVerdicts(peer.session[1], peer.name)
         self.ledger = Ledger(self.verdicts, limits, UsedIds())
+        self.outage = Outage(self.ledger)
         self._peer = peer
         self._encoder = encoder
         self._answered = answered
@@ -257,11 +267,18 @@ class Caller:
 
     def greeted(self, message_bytes: int, limits: Mapping[str, int]) -> None:
         """The engine has said HELLO on a new connection: what was sent on earlier ones is sent again."""
+        self.outage.end()
         self.ledger.limit_messages(min(message_bytes, PART_BYTES))
         self.ledger.outbox.accept(limits, self._batch_records)
         self.ledger.resume(None, instance_changed=False)
         for tag in self._cancels:
             self._peer.control([Kind.CANCEL], tag)
+        self._note()
+
+    def give_up(self, now: float) -> None:
+        """Ends the calls that wait no longer for an engine that is away; if it comes back, it is told."""
+        for tag in self.outage.expire(now, "the engine is away"):
+            self._cancels.add(tag)
         self._note()
 
     def lost(self, why: str) -> None:

@@ -286,6 +286,8 @@ class Sessions:
     def detach(self, peer: Peer, why: str, now: float) -> None:
         """An engine has no connection any more."""
         peer.detach()
+        if peer.caller is not None:
+            peer.caller.outage.begin(now)
         self.dirty[peer] = None  # nothing leaves for it, and less waits
         self.presence.lost(peer, why, now)
 
