@@ -267,6 +267,7 @@ async def _chats(
 ) -> AsyncIterator[list[int]]:
     with _streaming("chats", number, body, generation) as start:
         async for item in items:
+            await asyncio.sleep(extra / 40)
             start.items.append(item)
             yield [start.serial, item]
 
