@@ -106,7 +106,7 @@ async def test_a_blocked_container_is_busy_and_another_one_answers_meanwhile(sta
         seen: list[Any] = []
         recording = asyncio.create_task(recorded(worker, seen))
         events = worker.service().events(blocked.remote_id)
-        call = asyncio.create_task(blocked.call("block", scaled(2.5)))
+        call = asyncio.create_task(blocked.call("block", scaled(2.0)))
         await event_of(events, LinkBusy)
         assert str(blocked.state) == "BUSY"
         assert blocked.is_running()
@@ -146,7 +146,7 @@ async def test_a_redial_to_a_busy_process_is_no_failed_attempt(start: Start, mpz
     async with quick_worker().with_max_reconnect_attempts(1) as worker:
         container = await worker.connect(uuid.uuid4(), proxy.endpoint)
         events = worker.service().events()
-        blocked = asyncio.create_task(container.call("block", scaled(2.5)))
+        blocked = asyncio.create_task(container.call("block", scaled(2.0)))
         await event_of(events, LinkBusy)
         await proxy.reset()
         await event_of(events, LinkDown)
@@ -168,12 +168,12 @@ async def test_a_worker_whose_own_loop_was_blocked_accuses_nobody(start: Start) 
         recording = asyncio.create_task(recorded(worker, seen))
         call = asyncio.create_task(container.call("slow", scaled(0.2), timeout=scaled(0.7)))
         await asyncio.sleep(0.05)
-        time.sleep(scaled(2.0))  # noqa: ASYNC251  (on purpose)
+        time.sleep(scaled(1.5))  # noqa: ASYNC251  (on purpose)
         assert await soon(call) == "done"
         for _ in range(5):
             assert await container.request("x") == "x"
             await asyncio.sleep(0.05)
-        time.sleep(scaled(2.0))  # noqa: ASYNC251
+        time.sleep(scaled(1.5))  # noqa: ASYNC251
         await asyncio.sleep(0.2)
         assert container.state is LinkState.ALIVE
         assert container.instance == instance

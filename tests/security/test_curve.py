@@ -28,7 +28,7 @@ from mpzmq.testing import connected
 from mpzmq.transport.libzmq import shared_context as context
 from tests.support.scene import QUICK, REDIAL
 from tests.support.secured import CONTAINER, ENGINE, STRANGER, Secured
-from tests.support.waiting import event_of, soon, until
+from tests.support.waiting import event_of, scaled, soon, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -210,7 +210,7 @@ async def test_a_blocked_container_still_completes_handshakes(
     own = Security.client(ENGINE, CONTAINER.public)
     async with ComputerEngineWorker(security=own, heartbeat=QUICK, reconnect=REDIAL) as worker:
         container = await worker.connect(uuid.uuid4(), served.endpoint)
-        blocking_call = asyncio.create_task(container.call("block", 3.0))
+        blocking_call = asyncio.create_task(container.call("block", scaled(1.5)))
         await until(lambda: "blocked" in served.stderr)
         with pytest.raises(ConnectTimeout, match="the ZMTP handshake was done, but no WELCOME came"):
             await worker.connect(uuid.uuid4(), served.endpoint, timeout=0.5)
