@@ -53,6 +53,8 @@ class Engine:
         self.worker.function(self._oddly, name="oddly")
         self.tasks: dict[asyncio.Task[None], asyncio.TimerHandle | None] = {}
         """Attempts that have not ended, and when their callers lose patience."""
+        self.has_crashed = False
+        """Whether its process has ended without a word."""
         self.is_ending = False
         """Whether nothing is issued again any more."""
         self.counted = 0
@@ -109,9 +111,10 @@ class Engine:
     async def connect(self, container: int) -> None:
         """Connects to a container if it is not connected, or its link has FAILED."""
         engine = self.worker.get_engine(remote_id(container))
-        if engine is None or engine.state is LinkState.FAILED:
+        if not self.has_crashed and (engine is None or engine.state is LinkState.FAILED):
             self._generations[container] += 1
             connected = await self.worker.connect(remote_id(container), endpoint(container), wait=False)
+            self._history.sessions[self.number].add(connected._link._session.int)
             self._watch(connected._link, container, self._generations[container])
 
     def _watch(self, link: Link, container: int, generation: int) -> None:
@@ -156,8 +159,23 @@ class Engine:
         self._is_closed = True
         await self.close(timeout)
         await asyncio.sleep(pause)
-        self._is_closed = False
-        await self.open()
+        if not self.has_crashed:
+            self._is_closed = False
+            await self.open()
+
+    def crash(self, *, seen: bool) -> None:
+        """Ends its process without a word."""
+        self.has_crashed = self.is_ending = True
+        if seen:
+            self.host.kill(loses=self.number % 2 == 0)
+        else:
+            self.host.vanish()
+
+    async def end(self) -> None:
+        """Clears up behind a crash."""
+        if not self._is_closed:
+            self._is_closed = True
+            await self.close(0.0)
 
     def has_failed(self, container: int) -> bool:
         """Whether the link to a container has given up."""
@@ -205,6 +223,8 @@ class Engine:
 
     def _begin(self, ask: Ask, index: int) -> None:
         self.planned -= 1
+        if self.has_crashed:
+            return
         task = self._loop.create_task(self._attempt(ask, index))
         patience = ask.attempts[index].cancel_after
         self.tasks[task] = None if patience is None else self._loop.call_later(patience, task.cancel)

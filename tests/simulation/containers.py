@@ -8,9 +8,18 @@ import contextvars
 import functools
 from typing import TYPE_CHECKING, Any
 
-from mpzmq import ConnectionLost, ContainerServer, Refused, RequestError, Status, current_request
+from mpzmq import (
+    ConnectionLost,
+    ContainerServer,
+    EngineJoined,
+    EngineLeft,
+    Refused,
+    RequestError,
+    Status,
+    current_request,
+)
 
-from .history import Absence, Call, Closing, Incarnation, Start
+from .history import Absence, Call, Closing, EngineChange, Incarnation, Start
 from .odd import NoText, Unasked, odd_answer
 from .schedule import HAS_MAX_CONCURRENCY, STREAMED
 
@@ -45,9 +54,10 @@ class Process:
             lifespan=self._lifespan,
             heartbeat=schedule.heartbeat,
             limits=schedule.container_limits,
+            orphan_after=schedule.orphan_after,
         )
         server._transport = self.host
-        server._registry = _registry()
+        server._registry = _registry(schedule.orphan_after)
         self._loop = asyncio.get_running_loop()
 
     @contextlib.asynccontextmanager
@@ -61,6 +71,7 @@ class Process:
 
     async def open(self) -> None:
         """Begins to serve."""
+        _process.set(self)
         await self.server.bind(endpoint(self.incarnation.container))
         assert self.server._hub is not None
         self._watch(self.server._hub.sessions.presence)
@@ -114,6 +125,17 @@ class Process:
 
 mark: contextvars.ContextVar[int | None] = contextvars.ContextVar("mark", default=None)
 """The start that a context belongs to."""
+
+_process: contextvars.ContextVar[Process] = contextvars.ContextVar("process")
+"""Whose container it is, for what works for no request: in the context of the bind."""
+
+
+def _engine_changed(event: EngineJoined | EngineLeft) -> None:
+    process = _process.get()
+    place = process.incarnation.container, process.incarnation.number
+    joined = isinstance(event, EngineJoined)
+    process.history.engine_changes.append(EngineChange(process._loop.time(), *place, event.session.int, joined))
+
 
 # The functions. All take the same: the number of the request, its body, the generation of its link, and seconds or
 # bytes. They return what proves that they have run: the number, and the serial of the start.
@@ -315,9 +337,9 @@ async def _call(start: Start, seconds: float) -> None:
 
 
 @functools.cache
-def _registry() -> Registry:
+def _registry(orphan_after: float | None) -> Registry:
     """One for all containers: looking at the signatures takes as long as a fifth of a simulation."""
-    server = ContainerServer()
+    server = ContainerServer(orphan_after=orphan_after)
     functions = (
         _plain,
         _large,
@@ -338,6 +360,7 @@ def _registry() -> Registry:
     server.function(_nap, name="stubborn", cancellable=False)
     server.on_invoke(_echo)
     server.on_state_change(_changes_state)
+    server.on_engine_change(_engine_changed)
     if HAS_MAX_CONCURRENCY:
         narrow: dict[str, Any] = {"max_concurrency": 1}
         server.function(_nap, name="narrow", **narrow)

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mpzmq import Executed, LinkState, ServerStatistics, Statistics, StreamProgress
     from mpzmq.events import LinkEvent
+    from mpzmq.protocol.session.session import Peer
 
     from .schedule import Ask, Attempt, Fault
 
-__all__ = ["Absence", "Call", "Changed", "Closing", "Heard", "History", "Incarnation", "Issue", "Noted", "Start"]
+__all__ = [
+    "Absence",
+    "Call",
+    "Changed",
+    "Closing",
+    "EngineChange",
+    "Heard",
+    "History",
+    "Incarnation",
+    "Issue",
+    "Noted",
+    "Start",
+]
 
 
 @dataclass(slots=True)
@@ -135,7 +149,7 @@ class Call:
 class Absence:
     """A time in which an engine had no connection, as far as its container knew."""
 
-    engine: object
+    engine: Peer
     began: float
     ended: float = math.inf
 
@@ -213,6 +227,22 @@ class Closing:
     ended: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class EngineChange:
+    """An engine that came or went, as its container was told.
+
+    Attributes:
+        session: its id, as a number.
+        joined: whether it came.
+    """
+
+    at: float
+    container: int
+    incarnation: int
+    session: int
+    joined: bool
+
+
 @dataclass(slots=True)
 class History:
     """Everything that was seen.
@@ -225,6 +255,9 @@ class History:
         leftovers: what was found after everything had been closed.
         stalled: requests that had not ended though the network had been well for long.
         totals: each worker's counters after it was closed.
+        engine_changes: engines that came and went.
+        sessions: the ids of those of each worker, as numbers.
+        closed_at: when everything was closed.
     """
 
     issues: list[Issue] = field(default_factory=list)
@@ -243,7 +276,10 @@ class History:
     leftovers: list[str] = field(default_factory=list)
     stalled: list[Issue] = field(default_factory=list)
     totals: list[Statistics] = field(default_factory=list)
+    engine_changes: list[EngineChange] = field(default_factory=list)
+    sessions: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
     calm_at: float = 0.0
+    closed_at: float = 0.0
 
     def late_by(self, begin: float, end: float) -> float:
         """How long the clock stood still for everybody between two moments."""

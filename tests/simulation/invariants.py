@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from mpzmq import Executed, Limits, LinkState
 from mpzmq.events import LinkBusy, LinkClosed, LinkDown, LinkFailed, LinkRetry, LinkUp, StatusChanged
 
+from . import crashes
 from .odd import ODD
 from .schedule import LONGEST_NAP, STREAMED
 
@@ -802,6 +803,25 @@ def a_drain_loses_nothing(case: Case) -> Iterator[str]:
             yield f"{issue} was cancelled by a drain that had time: {issue.text}"
 
 
+# Engines that crash
+
+
+def handlers_do_not_outlive_their_engines(case: Case) -> Iterator[str]:
+    yield from crashes.handlers_do_not_outlive_their_engines(case.schedule, case.history)
+
+
+def nobody_is_given_up_who_is_back_in_time(case: Case) -> Iterator[str]:
+    yield from crashes.nobody_is_given_up_who_is_back_in_time(case.schedule, case.history)
+
+
+def engines_join_and_leave_in_turns(case: Case) -> Iterator[str]:
+    yield from crashes.changes_take_turns(case.schedule, case.history)
+
+
+def a_crashed_engine_has_left(case: Case) -> Iterator[str]:
+    yield from crashes.who_crashed_has_left(case.schedule, case.history)
+
+
 # Ends
 
 
@@ -866,6 +886,10 @@ INVARIANTS: list[Callable[[Case], Iterator[str]]] = [
     a_lost_connection_loses_nothing,
     a_lost_container_loses_nothing_idempotent,
     a_drain_loses_nothing,
+    handlers_do_not_outlive_their_engines,
+    nobody_is_given_up_who_is_back_in_time,
+    engines_join_and_leave_in_turns,
+    a_crashed_engine_has_left,
     closing_is_bounded,
     nothing_is_left,
 ]

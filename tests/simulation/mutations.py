@@ -574,6 +574,55 @@ MUTATIONS = [
         "",
         "every call ends",
     ),
+    Mutation(
+        "what runs for an engine that is gone goes on",
+        "handlers/dispatcher.py",
+        "                self._cancel(running, Ending.AWAY)\n",
+        "                pass\n",
+        "no handler outlives its engine for longer than orphan_after",
+    ),
+    Mutation(
+        "an engine is away as soon as its connection is lost",
+        "handlers/orphans.py",
+        "return since + after if",
+        "return since if",
+        "an engine that is back in time has its answer",
+    ),
+    Mutation(
+        "an engine that is back is still away",
+        "protocol/session/presence.py",
+        "        self._doubts.pop(peer, None)\n        self.away.pop(peer, None)\n        if peer not in self.here:",
+        "        self._doubts.pop(peer, None)\n        if peer not in self.here:",
+        "an engine that is back in time has its answer",
+    ),
+    Mutation(
+        "the end of a connection is believed unseen",
+        "protocol/session/table.py",
+        "                self.presence.doubt(peer, now)\n                peer.ping(now)\n",
+        "                self.detach(peer, '', now)\n",
+        "a connection that stands is not taken for lost",
+    ),
+    Mutation(
+        "a connection that may have ended is asked once",
+        "protocol/session/presence.py",
+        "            asked.append(peer)\n",
+        "            pass\n",
+        "a lost engine is missed at once",
+    ),
+    Mutation(
+        "the end of a connection is not heard of",
+        "container/absences.py",
+        "        self._sessions.on_disconnected(routes, self._loop.time())\n",
+        "",
+        "a lost engine is missed at once",
+    ),
+    Mutation(
+        "what was begun for an engine that was away is not looked at",
+        "container/absences.py",
+        "        if any(peer.in_flight for peer in self._presence.away):\n",
+        "        if False:\n",
+        "no handler outlives its engine for longer than orphan_after",
+    ),
 ]  # fmt: skip
 """Every one of them is found by the invariants."""
 

@@ -89,6 +89,8 @@ def reached(schedule: Schedule, history: History) -> dict[str, bool]:
         "answered by an earlier start": remembered,
         "link FAILED": any(isinstance(event, LinkFailed) for event in events),
         "link BUSY": any(isinstance(event, LinkBusy) for event in events),
+        "an engine crashed": "crash" in schedule.kinds,
+        "orphans": any("orphan_after" in issue.text for issue in history.issues),
         "killed": any(incarnation.killed for incarnation in history.incarnations),
         "a stream goes on": any(total.resent for total in history.totals)
         and any(issue.items and issue.outcome == "reply" for issue in history.issues),

@@ -11,6 +11,8 @@ from uuid import UUID
 
 from mpzmq import ContainerServer, HeartbeatPolicy, Limits, ReconnectPolicy
 
+from .crashes import crash_of, orphan_after, with_endless
+
 __all__ = ["LONGEST_NAP", "STREAMED", "Ask", "Attempt", "Fault", "Schedule", "make_schedule"]
 
 HAS_MAX_CONCURRENCY = "max_concurrency" in inspect.signature(ContainerServer.function).parameters
@@ -112,7 +114,8 @@ class Fault:
     Attributes:
         at: seconds after the begin of the traffic.
         lasts: seconds until it ends, or a successor is there.
-        inward: the direction towards the container is meant; False: the other one; None: both.
+        inward: the direction towards the container is meant; False: the other one; None: both. Of a crash: whether its
+            connections break, so that it can be seen.
         amount: what the kind needs: messages, seconds, a choice.
     """
 
@@ -135,6 +138,7 @@ class Schedule:
 
     Attributes:
         part_bytes: the size of the parts that large messages are cut into; None: too large for any here.
+        orphan_after: of the containers.
     """
 
     seed: int
@@ -152,6 +156,7 @@ class Schedule:
     asks: tuple[Ask, ...]
     faults: tuple[Fault, ...]
     part_bytes: int | None
+    orphan_after: float | None
 
     @property
     def changes_state(self) -> bool:
@@ -194,6 +199,7 @@ def make_schedule(seed: int) -> Schedule:
     # Some promises can only be checked where nothing else goes wrong: many seeds have few kinds of faults.
     few = chance.choices(list(FAULTS), list(FAULTS.values()), k=chance.choice((1, 2)))
     kinds = few if chance.random() < 0.4 else list(FAULTS)
+    crash = crash_of(seed, workers, length)
     return Schedule(
         seed=seed,
         workers=workers,
@@ -213,10 +219,16 @@ def make_schedule(seed: int) -> Schedule:
         capacity=pick((1000, 1000, 3, 20)),
         length=length,
         close_timeout=pick((0.0, 0.0, 0.5)),
-        asks=tuple(_varied(seed, _asks(chance, chance.randint(10, 60), workers, containers, length))),
-        faults=tuple(_fault(chance, kinds, chance.random() * length, workers, containers) for _ in range(faults)),
+        asks=tuple(
+            with_endless(seed, _varied(seed, _asks(chance, chance.randint(10, 60), workers, containers, length)), crash)
+        ),
+        faults=(
+            *(_fault(chance, kinds, chance.random() * length, workers, containers) for _ in range(faults)),
+            *(() if crash is None else [Fault(crash[1], "crash", crash[0], 0, 0.0, crash[2], 0.0)]),
+        ),
         # Of a chance of its own: the other half of the seeds are what they were before there were parts.
         part_bytes=random.Random(f"{seed} parts").choice((None, None, 300, 1000)),
+        orphan_after=orphan_after(seed),
     )
 
 

@@ -9,6 +9,7 @@ from mpzmq.testing.simnet.network import MemoryNetwork, VirtualClockLoop
 
 from .callers import Engine
 from .containers import Process, endpoint
+from .crashes import settled_at
 from .history import History, Incarnation
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ __all__ = ["World"]
 
 SETTLE = 2.0
 """Seconds in which, after everything was closed, the last messages arrive and the last timers fire."""
+
+LONG = 10.0
+"""Seconds of ``orphan_after`` for which nobody waits."""
 
 SAMPLE = 0.25
 """Seconds between two looks at the counters, while there is traffic."""
@@ -63,6 +67,8 @@ class World:
         history.calm_at = self._loop.time()
         await self._calm(history.calm_at + self._schedule.patience)
         history.stalled = [issue for issue in history.issues if issue.ended is None]
+        await self._settle_crashes()
+        history.closed_at = self._loop.time()
         await self._close()
 
     async def _sleep_until(self, when: float) -> None:
@@ -82,6 +88,14 @@ class World:
                         await engine.connect(container)
             await asyncio.sleep(SAMPLE)
             self._sample()
+
+    async def _settle_crashes(self) -> None:
+        """Until nothing runs any more for engines that have crashed, unless that takes very long."""
+        after = self._schedule.orphan_after
+        if after is None or after < LONG:
+            for at, fault in self.history.applied:
+                if fault.kind == "crash":
+                    await self._sleep_until(at - fault.at + settled_at(self._schedule, self.history))
 
     def _sample(self) -> None:
         for engine in self._engines:
@@ -222,6 +236,9 @@ class World:
             network.weather.jitter = fault.amount / 4
         elif fault.kind == "disconnect":
             self._chore(engine.disconnect_for(container, fault.amount / 10, fault.lasts))
+        elif fault.kind == "crash":
+            engine.crash(seen=bool(fault.inward))
+            self._chore(engine.end())
         elif fault.kind == "close-worker":
             self._chore(engine.close_for(fault.amount / 10, fault.lasts))
         self.history.applied.append((self._loop.time(), fault))

@@ -219,6 +219,7 @@ class Connection:
         self._patience = patience
         self._forget = forget
         self._giving_up: list[asyncio.TimerHandle] = []
+        self._vanished = False
 
     def break_(self, failure: Failure) -> None:
         """Both sides lose the connection at once, with all that is under way."""
@@ -247,11 +248,27 @@ class Connection:
         if failure is not None:
             end.ended(self, failure)
 
+    def vanish(self, end: End) -> None:
+        """One end is gone for ever, and nothing tells: the other one gives it up in its own time."""
+        own, other = (self.outward, self.inward) if end is self.outward.receiver else (self.inward, self.outward)
+        own.close()
+        other.clear()
+        self._stop_giving_up()
+        self._vanished = True
+        if not other.is_open:
+            self._end()
+            return
+        patience = self._patience[other.receiver is self.inward.receiver]
+        failure = Failure(FailureKind.LOST, f"nothing heard from the other side of {self.endpoint}", was_up=True)
+        self._giving_up = [asyncio.get_running_loop().call_later(patience, self.leave, other.receiver, failure)]
+
     def silence_changed(self) -> None:
         """A direction has fallen silent, or speaks again.
 
         The heartbeat of either side needs both directions: it asks in one and is answered in the other.
         """
+        if self._vanished:
+            return
         silent = any((self.endpoint, inward) in self.weather.silent for inward in (True, False))
         if silent and not self._giving_up:
             failure = Failure(FailureKind.LOST, f"nothing heard from {self.endpoint}", was_up=True)

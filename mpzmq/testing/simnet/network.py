@@ -227,6 +227,17 @@ class MemoryHost(Host):
         for socket in self._sockets:
             socket.kill(loses=loses)
 
+    def vanish(self) -> None:
+        """Ends the host with all that runs on it, as a power failure does: nothing tells the other sides."""
+        self.let_go()
+        self.dead = True
+        for connection in self._network.touching(self):
+            for lane in (connection.inward, connection.outward):
+                if lane.receiver.host is self:
+                    connection.vanish(lane.receiver)
+        for socket in self._sockets:
+            socket.kill(loses=True)
+
 
 class MemoryDealer:
     """The dealer's face, over the simulated network."""

@@ -11,6 +11,7 @@ import pytest
 from mpzmq.failure import Failure, FailureKind
 from mpzmq.testing.simnet.network import MemoryDealer, MemoryNetwork, MemoryRouter, VirtualClockLoop
 from mpzmq.transport.interface import Delivery, Frames, SocketSettings
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -269,3 +270,52 @@ def test_the_clock_jumps_and_what_was_due_fires_late() -> None:
 
     with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
         runner.run(scene())
+
+
+def test_a_process_that_is_killed_is_told_and_taken_for_a_moment_to_be_there() -> None:
+    async def scene(pair: Pair) -> None:
+        pair.engine_host.kill()
+        await asyncio.sleep(0.05)
+        assert pair.container.disconnected == [pair.container.route]
+        assert pair.reply(b"more") is Delivery.GONE
+
+    async def many() -> int:
+        """How many of the sends that follow the news of an end are taken, and lost."""
+        taken = 0
+        for seed in range(100):
+            network = MemoryNetwork(seed=seed, latency=0.01)
+            engine, container = network.host(), network.host()
+            side = Side()
+            router = container.router(SETTINGS, side)
+            router.bind(ENDPOINT)
+            dealer = engine.dealer(ENDPOINT, SETTINGS, Side())
+            await asyncio.sleep(0.05)
+            assert dealer.send([b"hello"])
+            await asyncio.sleep(0.05)
+            engine.kill()
+            await until(lambda side=side: side.disconnected)  # type: ignore[misc]
+            taken += router.send(side.route, [b"ping"]) is Delivery.SENT
+            await asyncio.sleep(0.05)
+            assert router.send(side.route, [b"ping"]) is Delivery.GONE
+            await router.close(0.0)
+        return taken
+
+    simulate(scene)
+    with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
+        assert 2 <= runner.run(many()) <= 30
+
+
+def test_a_host_that_vanishes_is_given_up_in_silence() -> None:
+    async def scene(pair: Pair) -> None:
+        pair.engine_host.vanish()
+        await asyncio.sleep(4)
+        assert pair.reply(b"more") is Delivery.SENT
+        assert not pair.container.disconnected
+        pair.network.partition(ENDPOINT)
+        pair.network.heal(ENDPOINT)
+        await asyncio.sleep(SETTINGS.heartbeat_interval + 2)
+        assert pair.container.disconnected == [pair.container.route]
+        assert pair.reply(b"more") is Delivery.GONE
+        assert pair.engine.changes == [None]
+
+    simulate(scene)
