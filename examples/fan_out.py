@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import uuid
 from collections import Counter
 from typing import Any
 
@@ -46,8 +45,7 @@ async def main(count: int, timeout: float) -> None:
         worker = await stack.enter_async_context(ComputerEngineWorker())
         # wait=False: who is away does not hold up the others.
         containers = [
-            await worker.connect(uuid.uuid4(), address, name=f"node-{number}", wait=False)
-            for number, address in enumerate(addresses)
+            await worker.connect(address, name=f"node-{number}", wait=False) for number, address in enumerate(addresses)
         ]
         for answered in asyncio.as_completed([ask(container, timeout) for container in containers]):
             name, outcome = await answered

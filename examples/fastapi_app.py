@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import uuid
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, HTTPException, Request
@@ -30,7 +29,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with ComputerEngineWorker() as worker:
         address = os.environ.get("CONTAINER", "127.0.0.1:3010")
         # wait=False: the application starts without the container, and finds it later.
-        app.state.container = await worker.connect(uuid.uuid4(), address, name="backend", wait=False)
+        app.state.container = await worker.connect(address, name="backend", wait=False)
         yield
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-import uuid
 
 from mpzmq import ComputerEngineWorker, ContainerServer, Refused, RemoteError, RequestContext, RequestError
 
@@ -44,7 +43,7 @@ async def charge(amount: int) -> int:
 async def main() -> None:
     async with server, ComputerEngineWorker() as worker:
         endpoint = await server.bind("tcp://127.0.0.1:0")
-        workshop = await worker.connect(uuid.uuid4(), endpoint, name="workshop")
+        workshop = await worker.connect(endpoint, name="workshop")
 
         print("add:", await workshop.call("add", 1, 2), await workshop.call("add", 1))
         print("add by name:", await workshop.call("add", b=1, a=1))

@@ -9,24 +9,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
-import uuid
 
 from mpzmq import ComputerEngineWorker, MpzmqError
 
 
 async def hello(address: str, text: str) -> object:
     """Connects, sends one request, and returns its reply."""
-    remote_id = uuid.uuid4()
-    worker = (
-        ComputerEngineWorker()
-        .with_auto_reconnect(True)
-        .with_max_reconnect_attempts(5)
-        .with_reconnect_interval(1000)  # milliseconds
-    )
-    async with worker:
-        await worker.connect(remote_id, address)
-        service = worker.service(timeout=10.0)
-        return await service.request(uuid.uuid4(), remote_id, text)
+    async with ComputerEngineWorker() as worker, worker.connect(address) as container:
+        return await container.request(text, timeout=10.0)
 
 
 def main() -> int:

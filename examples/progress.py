@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 
 from mpzmq import ComputerEngineWorker, ContainerServer, RequestContext, RequestTimeout
 
@@ -54,7 +53,7 @@ async def guests() -> int:
 
 async def main() -> None:
     async with server, worker:
-        kitchen = await worker.connect(uuid.uuid4(), await server.bind("tcp://127.0.0.1:0"), name="kitchen")
+        kitchen = await worker.connect(await server.bind("tcp://127.0.0.1:0"), name="kitchen")
         print(await kitchen.call("bake", {"flour": 250, "sugar": 50}))
         print(await kitchen.call("bake", {"flour": 250, "butter": 100}))
         print(await kitchen.call("wait_for_guests"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 
 from mpzmq import ComputerEngineWorker, ContainerServer, ContainerStopped, Refused, Status, StatusChanged
 
@@ -29,7 +28,7 @@ def may_change(status: Status) -> None:
 async def main() -> None:
     async with server, ComputerEngineWorker() as worker:
         endpoint = await server.bind("tcp://127.0.0.1:0")
-        press = await worker.connect(uuid.uuid4(), endpoint, name="press")
+        press = await worker.connect(endpoint, name="press")
         events = worker.service().events(press.remote_id)
         print("status:", await press.get_state())
 

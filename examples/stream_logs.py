@@ -12,7 +12,6 @@ import argparse
 import asyncio
 import sys
 import tempfile
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,7 +59,7 @@ async def read(address: str, path: Path, lines: int, proxy: Proxy) -> list[str]:
     """The engine: reads until it has seen enough."""
     seen: list[str] = []
     async with ComputerEngineWorker().with_reconnect_interval(50) as worker:  # milliseconds
-        container = await worker.connect(uuid.uuid4(), address, name="web-1")
+        container = await worker.connect(address, name="web-1")
         async for line in container.stream("follow", str(path), idle_timeout=30.0):
             print(line)
             seen.append(line)

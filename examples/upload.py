@@ -14,7 +14,6 @@ import hashlib
 import os
 import sys
 import tempfile
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +54,7 @@ async def send(path: Path) -> dict[str, Any]:
     """Serves, connects, and uploads a file; returns what the container said of it."""
     async with server, ComputerEngineWorker() as worker:
         endpoint = await server.bind("tcp://127.0.0.1:0")
-        archive = await worker.connect(uuid.uuid4(), endpoint, name="archive")
+        archive = await worker.connect(endpoint, name="archive")
         stored: dict[str, Any] = await archive.upload("store", chunks_of(path), path.name, idle_timeout=30.0)
         return stored
 

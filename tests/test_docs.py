@@ -117,7 +117,8 @@ def test_a_blocking_handle_has_the_defaults_of_a_worker() -> None:
     for function in (mpzmq.ComputerEngineWorker, mpzmq.ComputerEngineWorker.connect):
         there = inspect.signature(function).parameters
         for name in here.keys() & there.keys():
-            assert here[name].default == there[name].default, name
+            if name != "address":  # a worker takes the id, if any, in front of it
+                assert here[name].default == there[name].default, name
 
 
 def test_every_command_is_documented() -> None:

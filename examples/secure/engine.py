@@ -9,7 +9,6 @@ import asyncio
 import os
 import sys
 from pathlib import Path
-from uuid import uuid4
 
 from mpzmq import ComputerEngineWorker, ConnectError, Security, keys
 
@@ -19,7 +18,7 @@ async def main(address: str) -> None:
     folder = Path(os.environ.get("SECURE", "."))
     security = Security.client(keys.load(folder / "engine.key"), keys.load_public(folder / "container.pub"))
     async with ComputerEngineWorker(security=security) as worker:
-        container = await worker.connect(uuid4(), address)
+        container = await worker.connect(address)
         print("the container knows this engine as", await container.call("whoami"))
 
 

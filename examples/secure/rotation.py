@@ -71,7 +71,7 @@ async def connect(worker: ComputerEngineWorker, endpoint: str, security: Securit
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
-            return await worker.connect(uuid4(), endpoint, security=security)
+            return await worker.connect(endpoint, security=security)
         except AuthenticationFailed:
             if time.monotonic() > deadline:
                 raise
@@ -83,7 +83,7 @@ async def is_refused(worker: ComputerEngineWorker, endpoint: str, security: Secu
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         try:
-            container = await worker.connect(uuid4(), endpoint, security=security)
+            container = await worker.connect(endpoint, security=security)
         except AuthenticationFailed:
             return True
         await container.disconnect()

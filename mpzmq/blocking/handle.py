@@ -9,7 +9,6 @@ import contextlib
 import warnings
 import weakref
 from typing import TYPE_CHECKING, Any, Self, TypeVar
-from uuid import uuid4
 
 from ..config import DEFAULT_HEARTBEAT, DEFAULT_LIMITS, DEFAULT_RECONNECT
 from ..durations import checked_wait
@@ -71,7 +70,7 @@ def connect(
     policies: dict[str, Any] = {"reconnect": reconnect, "heartbeat": heartbeat, "limits": limits}
     thread = LoopThread(ComputerEngineWorker(**policies, security=security))
     try:
-        writer = thread.do(lambda: thread.worker.connect(uuid4(), address, name=name, timeout=timeout))
+        writer = thread.do(lambda: thread.worker.connect(address, name=name, timeout=timeout))
         return BlockingContainer(thread, writer)
     except BaseException:
         thread.close()

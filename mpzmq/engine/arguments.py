@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
+from ..address import parse_address
 from ..models import Description, FunctionDescription, Method, Status
 from ..protocol.wire.kinds import Op
+from .options import UNSET
 
 if TYPE_CHECKING:
+    from ..address import Address
     from ..protocol.wire.records import Record
 
-__all__ = ["asked", "checked_id", "checked_name", "checked_remote", "description"]
+__all__ = ["asked", "checked_connect", "checked_id", "checked_name", "checked_remote", "description"]
 
 NIL = UUID(int=0)
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 _INVOKE, _OP_INVOKE = Method.INVOKE, Op.INVOKE
 """Names of the module: looking a member up in its enum takes 0.1 us (Python 3.11), and every request asks."""
@@ -67,6 +73,28 @@ def checked_remote(remote_id: UUID) -> UUID:
     if isinstance(remote_id, UUID):
         return remote_id
     raise TypeError(f"remote_id is a UUID, not {type(remote_id).__name__}")
+
+
+def checked_connect(remote_id: object, address: object) -> tuple[UUID, Address]:
+    """What ``connect(address)`` and ``connect(remote_id, address)`` are given: UNSET is what was left out.
+
+    Raises:
+        TypeError: the id is not a UUID, or there is no address.
+        ValueError: the id is the nil UUID, or the address is malformed.
+    """
+    if address is UNSET and not isinstance(remote_id, UUID):
+        remote_id, address = UNSET, remote_id
+    if address is UNSET:
+        raise TypeError("connect() is not given an address: use connect(address), or connect(remote_id, address)")
+    if remote_id is UNSET:
+        if isinstance(address, str) and _UUID.fullmatch(address):
+            raise TypeError(f"{address!r} is neither an address nor a UUID: use connect(uuid.UUID(...), address)")
+        return uuid4(), parse_address(address)
+    if not isinstance(remote_id, UUID):
+        raise TypeError(f"remote_id is a UUID, not {type(remote_id).__name__}: use uuid.uuid4(), or leave it out")
+    if remote_id == NIL:
+        raise ValueError("the nil UUID is no remote id: use uuid.uuid4()")
+    return remote_id, parse_address(address)
 
 
 def description(record: Record) -> Description:

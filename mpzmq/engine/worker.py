@@ -9,10 +9,9 @@ import warnings
 import weakref
 from collections import deque
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, overload
 from uuid import UUID, uuid4
 
-from ..address import parse_address
 from ..config import DEFAULT_HEARTBEAT, DEFAULT_LIMITS, DEFAULT_RECONNECT
 from ..durations import checked_timeout, checked_wait
 from ..errors import ConnectError, ConnectTimeout
@@ -24,10 +23,11 @@ from ..protocol.wire.kinds import Kind
 from ..protocol.wire.messages import MessageReader
 from ..runtime.loop_bound import Home
 from ..runtime.names import checked_name, process_name
+from ..runtime.opening import Opening
 from ..security.credentials import of_engine
 from ..statistics import Statistics
 from ..transport.libzmq.transport import ZmqTransport
-from .arguments import NIL
+from .arguments import checked_connect
 from .callbacks import EngineFunctions
 from .event_stream import EventStream
 from .link_driver import Connection
@@ -224,28 +224,51 @@ class ComputerEngineWorker(Registration):
 
     # Containers
 
-    async def connect(
+    # fmt: off
+    @overload
+    def connect(
+        self, address: str | tuple[str, int], /, *,
+        name: str | None = None, timeout: float | None = 5.0, wait: bool = True, security: Security | None = None,
+    ) -> Opening[ComputerEngineWriter]: ...
+
+    @overload
+    def connect(
+        self, *, address: str | tuple[str, int],
+        name: str | None = None, timeout: float | None = 5.0, wait: bool = True, security: Security | None = None,
+    ) -> Opening[ComputerEngineWriter]: ...
+
+    @overload
+    def connect(
+        self, remote_id: UUID, address: str | tuple[str, int], *,
+        name: str | None = None, timeout: float | None = 5.0, wait: bool = True, security: Security | None = None,
+    ) -> Opening[ComputerEngineWriter]: ...
+    # fmt: on
+
+    def connect(
         self,
-        remote_id: UUID,
-        address: str | tuple[str, int],
+        remote_id: UUID | str | tuple[str, int] | _U = UNSET,
+        address: str | tuple[str, int] | _U = UNSET,
         *,
         name: str | None = None,
         timeout: float | None = 5.0,
         wait: bool = True,
         security: Security | None = None,
-    ) -> ComputerEngineWriter:
-        """Connects to one container.
+    ) -> Opening[ComputerEngineWriter]:
+        """Connects to one container: ``container = await worker.connect("127.0.0.1:3010")``.
+
+        ``async with worker.connect("127.0.0.1:3010") as container`` disconnects it at the end of the block.
 
         Args:
-            remote_id: the id under which this worker is to know it.
-            address: ``"host:port"``, ``"[::1]:port"``, ``"tcp://host:port"``, ``(host, port)`` or ``"ipc://path"``.
+            remote_id: the id under which this worker is to know it; by default a new one, ``container.remote_id``.
+            address: ``"host:port"``, ``"[::1]:port"``, ``"tcp://host:port"``, ``(host, port)`` or ``"ipc://path"``; the
+                first argument where the id is left out.
             name: what it is called in errors, events and logs; by default the address.
             timeout: seconds to wait for its WELCOME.
             wait: False: returns at once, and dials in the background by the reconnect policy.
             security: keys for this container; None: the worker's.
 
         Returns:
-            The container's handle.
+            What gives the container's handle when it is awaited or entered; it opens nothing before.
 
         Raises:
             ConnectError: one of its subclasses; nothing stays registered.
@@ -253,11 +276,14 @@ class ComputerEngineWorker(Registration):
             TypeError: the id is no UUID, or the address is of no known form.
             RuntimeError: the worker is closed, or belongs to another event loop.
         """
-        if not isinstance(remote_id, UUID):
-            raise TypeError(f"remote_id is a UUID, not {type(remote_id).__name__}: use uuid.uuid4()")
-        if remote_id == NIL:
-            raise ValueError("the nil UUID is no remote id: use uuid.uuid4()")
-        parsed = parse_address(address)
+        opening = self._connect(remote_id, address, name, timeout, security, wait=wait)
+        return Opening(opening, self._leave, "ComputerEngineWorker.connect")
+
+    async def _connect(
+        self, given_id: object, given: object, name: str | None, timeout: float | None, security: Security | None, *,
+        wait: bool,
+    ) -> ComputerEngineWriter:  # fmt: skip
+        remote_id, parsed = checked_connect(given_id, given)
         checked_timeout(timeout)
         if self._closed or self._closing is not None:
             raise RuntimeError("this worker is closed: enter it again with 'async with', or make another one")
@@ -301,6 +327,11 @@ class ComputerEngineWorker(Registration):
                 self._end(remote_id, "connect() did not succeed")
             raise
         return writer
+
+    async def _leave(self, writer: ComputerEngineWriter) -> None:
+        """The block that has connected a container is left; the id may be that of another link by now."""
+        if self._writers.get(writer.remote_id) is writer:
+            await self.disconnect(writer.remote_id)
 
     async def _first_dial(self, connection: Connection, timeout: float | None) -> None:
         link = connection.link
