@@ -95,7 +95,7 @@ def build(limits: Limits, security: Security | None = None) -> ContainerServer:
         now = server.statistics()
         found, ran[:] = list(ran), []
         assert server._hub is not None
-        streams = sum(running.op in STREAMED for running in server._hub.dispatcher._running.values())
+        streams = [running for running in server._hub.dispatcher._running.values() if running.op in STREAMED]
         unit = 1 if sys.platform == "darwin" else 1024
         return {
             "ran": b"".join(request_id.bytes for request_id in found),
@@ -103,8 +103,9 @@ def build(limits: Limits, security: Security | None = None) -> ContainerServer:
             "received": now.received,
             "failed": now.failed,
             "refused": now.refused,
-            "in_flight": now.in_flight - 1 - streams,  # without this one
-            "streams": streams,  # they wait for their engines, and for as long as that may come back
+            "in_flight": now.in_flight - 1 - len(streams),  # without this one
+            # Those of engines that are away end at any time: an earlier test's are not to be counted in a later one.
+            "streams": sum(running.connected for running in streams),
             "sessions": now.sessions,
             "ignored": now.ignored,
             "rss": resident_bytes(),
