@@ -102,7 +102,8 @@ class Limits:
         in_flight: requests of one link, or of one session in a container, that have not ended; and as many calls.
         window: messages that an engine may send before this container has read them.
         queued_bytes: bytes that wait in one link or session for the other side to read; in a session 8 times as many,
-            as long as the engine's connection takes something every now and then.
+            as long as the engine's connection takes something every now and then. Also what may lie unread in all
+            streams of one link.
         total_bytes: bytes that wait in a container for all its engines together, replies and items of streams; beyond
             it the connection that holds most is given up.
         batch_records: records in one message, at most.

@@ -273,12 +273,12 @@ class Hub:
             self._flush()
 
     def _stir(self, peer: Peer) -> None:
-        """Items of a stream, a call, or word of one may leave: as for replies, the first of a pass at once."""
+        """Items of a stream, a call, or word of one may leave: the first of a pass at once, and much."""
         self.sessions.dirty[peer] = None
         if not self._gathering:
             self._gather()
             self._flush()
-        elif peer.uncounted >= ENOUGH_BYTES:
+        elif peer.outflows.crowd.has_grown:
             self._flush()
 
     def _give_up(self, peer: Peer, why: str) -> None:

@@ -147,6 +147,13 @@ class RequestDoor:
             self._link.credit(entry.tag, entry.inflow)
             self._connection.leave()
 
+    def wait(self, entry: Entry) -> None:
+        """What had come of a stream was read, and its reader waits for more."""
+        if entry.inflow is not None and self._link.ledger.pending.get(entry.tag) is entry:
+            self._link.wait(entry.tag, entry.inflow)
+            if self._link.ledger.outbox.has_controls:
+                self._connection.leave()
+
     def stir(self, entry: Entry) -> None:
         """Items of an upload or a channel wait: they leave as soon as the container has given credit for them."""
         self._link.ledger.outflows.stir(entry.tag)

@@ -130,6 +130,7 @@ class ReplyStream:
                 if (error := waiter.exception()) is not None:
                     raise copy.copy(error)  # the waiter, which is part of this, keeps the other
                 raise StopAsyncIteration
+            self._asked.door.wait(entry)
             try:
                 await self._asked.patiently(entry, self._bell.wait)
             except (asyncio.CancelledError, RequestTimeout):

@@ -101,6 +101,8 @@ class Streaming:
             try:
                 # A decorator may give an iterator of its own in the generator's place.
                 async with aclosing(generator) if hasattr(generator, "aclose") else nullcontext():
+                    if not flow.has_room:
+                        await leaving.room()
                     async for item in generator:
                         if not put(item) or running.cancelled:
                             _unless_left(running)

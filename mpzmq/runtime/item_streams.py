@@ -89,7 +89,7 @@ class Leaving:
         flow: takes them.
         encoder: writes them.
         message_bytes: the largest message that both sides accept.
-        stir: called when something may leave that could not before.
+        stir: called when something may leave that could not before, or is much.
     """
 
     def __init__(self, flow: Outflow, encoder: Encoder, message_bytes: int, stir: Callable[[], None]) -> None:

@@ -17,6 +17,7 @@ from mpzmq import (
     ReconnectPolicy,
     RequestCancelled,
 )
+from mpzmq.config import DEFAULT_LIMITS
 from mpzmq.testing.simnet.network import MemoryNetwork, VirtualClockLoop
 
 if TYPE_CHECKING:
@@ -56,8 +57,8 @@ class Stage:
         for _ in range(count):
             yield bytes(size)
 
-    async def engine(self, name: str) -> ComputerEngineWriter:
-        worker = ComputerEngineWorker(reconnect=ReconnectPolicy(interval=0.1))
+    async def engine(self, name: str, limits: Limits = DEFAULT_LIMITS) -> ComputerEngineWriter:
+        worker = ComputerEngineWorker(reconnect=ReconnectPolicy(interval=0.1), limits=limits)
         worker._transport = self.network.host()
         container = await worker.connect(uuid.uuid4(), WHERE, name=name)
         self.workers.append(worker)
@@ -166,5 +167,99 @@ def test_a_handler_that_swallows_its_end_keeps_nothing() -> None:
                 await stream.aclose()
             await asyncio.sleep(1.0)
             assert stage.server.statistics().in_flight == stage.server.statistics().waiting_bytes == 0
+
+    run(scene())
+
+
+def held(container: ComputerEngineWriter) -> int:
+    """Bytes that lie unread in all streams of a link."""
+    return container._connection.link.ledger.arrivals.unread
+
+
+def test_what_lies_unread_in_all_streams_of_a_link_is_bounded_and_each_goes_on_when_it_is_read() -> None:
+    async def scene() -> None:
+        async with Stage(Limits()) as stage:
+            stage.gate.set()
+            container = await stage.engine("one", Limits(queued_bytes=1000 * KB))
+            streams = [container.stream("items", 30, 100 * KB) for _ in range(60)]
+            for stream in streams:
+                await stream.__aenter__()
+            await asyncio.sleep(1.0)
+            assert 1000 * KB <= held(container) <= 1100 * KB + 1000, "60 streams, none of which is read"
+            assert stage.server.statistics().waiting_bytes <= 2000 * KB, "nor are items made that nobody may get"
+            # One that is read goes on to its end, whatever lies unread in the others; so do two that are read in turn.
+            assert len([item async for item in streams[-1]]) == 30
+            for _ in range(30):
+                assert len(await anext(streams[40])) == len(await anext(streams[50])) == 100 * KB
+            assert held(container) <= 1300 * KB
+            # All of them are read to their ends.
+            rest = [stream for stream in streams if stream not in (streams[-1], streams[40], streams[50])]
+            for stream in rest:
+                assert len([item async for item in stream]) == 30
+            assert held(container) == 0 and not stage.downs
+            assert await container.call("large", 10) == bytes(10)
+            assert stage.server.statistics().waiting_bytes == 0
+
+    run(scene())
+
+
+def test_streams_that_are_opened_when_too_much_lies_unread_go_on_behind_a_lost_connection() -> None:
+    async def scene() -> None:
+        async with Stage(Limits()) as stage:
+            stage.gate.set()
+            container = await stage.engine("one", Limits(queued_bytes=100 * KB))
+            unread = [container.stream("items", 3, 60 * KB) for _ in range(5)]
+            for stream in unread:
+                await stream.__aenter__()
+            await asyncio.sleep(0.5)
+            late = container.stream("items", 50, 20 * KB)
+            assert len(await anext(late)) == 20 * KB
+            for _ in range(4):
+                reading = asyncio.create_task(anext(late))
+                await asyncio.sleep(0)
+                stage.network.cut(WHERE)
+                assert len(await reading) == 20 * KB
+                assert held(container) <= 200 * KB
+            assert len([item async for item in late]) == 45
+            for stream in unread:
+                assert len([item async for item in stream]) == 3
+
+    run(scene())
+
+
+def test_streams_that_are_opened_together_when_too_much_lies_unread() -> None:
+    """The requests of all but the first leave behind the moment at which their readers begin to wait."""
+
+    async def scene() -> None:
+        async with Stage(Limits()) as stage:
+            stage.gate.set()
+            container = await stage.engine("one", Limits(queued_bytes=100 * KB))
+            unread = [container.stream("items", 3, 60 * KB) for _ in range(5)]
+            for stream in unread:
+                await stream.__aenter__()
+            await asyncio.sleep(0.5)
+            streams = [container.stream("items", 3, 20 * KB) for _ in range(5)]
+            began = asyncio.get_running_loop().time()
+            assert [len(item) for item in await asyncio.gather(*map(anext, streams))] == [20 * KB] * 5
+            assert asyncio.get_running_loop().time() - began < 0.1, "in virtual time, which only round trips take"
+            for stream in (*streams, *unread):
+                await stream.aclose()
+
+    run(scene())
+
+
+def test_an_engine_that_does_not_tell_how_much_may_lie_unread_gets_what_its_credit_allows() -> None:
+    async def scene() -> None:
+        async with Stage(Limits()) as stage:
+            stage.gate.set()
+            container = await stage.engine("one", Limits(queued_bytes=100 * KB))
+            assert stage.server._hub is not None
+            (peer,) = stage.server._hub.sessions.all()
+            peer.outflows.accept({"stream_items": 100, "stream_bytes": 1 << 20, "batch_records": 100}, 100)
+            streams = [container.stream("items", 3, 60 * KB) for _ in range(5)]
+            for stream in streams:
+                await stream.__aenter__()
+            await asyncio.sleep(0.5)
+            assert [stream._inflow.received for stream in streams] == [3] * 5
 
     run(scene())

@@ -11,10 +11,75 @@ from ..wire.records import BATCH_BYTES
 from .send_stream import CROWDED, ITEM_COST
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ...errors import ConnectionLost
     from ..wire.records import Record
 
-__all__ = ["Inflow", "Overdraft"]
+__all__ = ["Arrivals", "Inflow", "Overdraft"]
+
+
+class Arrivals:
+    """The streams that one side reads of one other, and what they hold together.
+
+    The other side sends no more while that is too much, but to whoever waits: a stream that is read goes on, whatever
+    lies unread in others.
+
+    Args:
+        most: bytes that may be unread.
+
+    Attributes:
+        fed: chunks that have come since this was last emptied.
+        unread: bytes that have come and were not taken, as far as the other side knows.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.fed = self.unread = 0
+        self._most = most
+        self._waiting: dict[bytes, Inflow] = {}  # whose readers wait, and that is not told
+
+    def begin(self, inflow: Inflow) -> None:
+        """A stream more."""
+        inflow.among = self
+
+    def end(self, tag: bytes, inflow: Inflow) -> None:
+        """A stream has ended: the other side does not count it any more."""
+        self._waiting.pop(tag, None)
+        self.unread -= inflow.unread
+        inflow.among = None
+
+    def wait(self, tag: bytes, inflow: Inflow) -> None:
+        """The reader of a stream has taken everything, and waits."""
+        if inflow.among is not None:
+            self._waiting[tag] = inflow
+
+    def came(self, tag: bytes) -> None:
+        """Something has come for a reader."""
+        self._waiting.pop(tag, None)
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether so much is unread that the other side should hear soon of what is taken."""
+        return 2 * self.unread >= self._most
+
+    @property
+    def has_news(self) -> bool:
+        """Whether readers wait for whom nothing may come unless the other side is told that they do.
+
+        It stops where as much lies unread as may, and goes on where that has become an eighth less.
+        """
+        return bool(self._waiting) and 4 * self.unread >= 3 * self._most
+
+    def wanted(self, is_known: Callable[[bytes], bool]) -> list[tuple[bytes, Inflow]]:
+        """The streams whose readers wait, each once.
+
+        Args:
+            is_known: whether the other side knows of the request.
+        """
+        wanted = [(tag, inflow) for tag, inflow in self._waiting.items() if is_known(tag)]
+        for tag, _ in wanted:
+            del self._waiting[tag]
+        return wanted
 
 
 class Inflow:
@@ -29,18 +94,21 @@ class Inflow:
         bell: whoever waits for items; the protocol only keeps it.
         failure: why nothing more will come; whoever reads is told when it has taken what is there.
         received: items that have come.
+        unread: their bytes, without those that the reader has taken and the other side was told of.
+        among: the streams that are counted together; None: it is none of them.
     """
 
     __slots__ = (
         "_chunks", "_end_told", "_ended", "_granted", "_granted_bytes", "_handled", "_handled_told", "_received_bytes",
-        "_taken", "_taken_bytes", "bell", "failure", "items", "received", "window", "window_bytes",
+        "_taken", "_taken_bytes", "among", "bell", "failure", "items", "received", "unread", "window", "window_bytes",
     )  # fmt: skip
 
     def __init__(self, items: int, size: int) -> None:
         self.items: list[Any] = []
         self.bell: Any = None
         self.failure: Exception | None = None
-        self.received = 0
+        self.received = self.unread = 0
+        self.among: Arrivals | None = None
         self.window, self.window_bytes = items, size
         self._received_bytes = 0
         self._granted, self._granted_bytes = items, size
@@ -79,6 +147,7 @@ class Inflow:
         self._ended = last
         if items:
             self._chunks.append((items, size))
+        self._count_unread()
         return True
 
     def take(self) -> bool:
@@ -121,6 +190,8 @@ class Inflow:
         size = self._taken_bytes + self.window_bytes - self._granted_bytes
         if 2 * items >= self.window or 2 * size >= self.window_bytes:
             return True
+        if size >= BATCH_BYTES and self.among is not None and self.among.is_crowded:
+            return True
         return not self._chunks and 2 * (size + items * ITEM_COST) >= CROWDED
 
     @property
@@ -151,13 +222,20 @@ class Inflow:
         """Whether the other side does not know of it."""
         return self.is_handled and not self._handled_told
 
-    def credit(self) -> Record:
-        """A CREDIT: what has come, and how much may come in all."""
+    def credit(self, *, waits: bool = False) -> Record:
+        """A CREDIT: what has come, and how much may come in all; ``waits``: and that the reader waits."""
         self._granted = self._taken + self.window
-        self._granted_bytes = self._taken_bytes + self.window_bytes
+        self._granted_bytes = max(self._granted_bytes, self._taken_bytes + self.window_bytes + waits)
         self._end_told = self._ended
         self._handled_told = self.is_handled
+        self._count_unread()
         return [Kind.CREDIT, self.received + self._ended + self._handled_told, self._granted, self._granted_bytes]
+
+    def _count_unread(self) -> None:
+        unread = max(0, self._received_bytes - self._granted_bytes + self.window_bytes)
+        if self.among is not None:
+            self.among.unread += unread - self.unread
+        self.unread = unread
 
 
 class Overdraft:

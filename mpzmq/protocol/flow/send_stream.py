@@ -7,6 +7,7 @@ connection where it stopped. Nothing is sent beyond the credit that the other si
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -47,15 +48,39 @@ class Crowd:
         cost: bytes that all of them keep.
         most_cost: how many they should, at most.
         most_waiting, most_waiting_bytes: items, and their bytes, of one stream that may wait to leave.
+        unread: bytes that were sent, and that the readers have not taken as far as they have told.
+        max_unread: how many that should be, at most, by what the other side has announced.
+        is_tight: whether there were so many, and have not become an eighth fewer since.
     """
 
-    __slots__ = ("cost", "most_cost", "most_waiting", "most_waiting_bytes")
+    __slots__ = (
+        "_counted", "cost", "is_tight", "max_unread", "most_cost", "most_waiting", "most_waiting_bytes", "unread"
+    )  # fmt: skip
 
     def __init__(self, limits: Limits) -> None:
-        self.cost = 0
+        self.cost = self.unread = self._counted = 0
+        self.max_unread = math.inf
+        self.is_tight = False
         self.most_cost = limits.queued_bytes
         self.most_waiting = min(MOST_WAITING, limits.stream_items)
         self.most_waiting_bytes = min(MOST_WAITING_BYTES, limits.stream_bytes)
+
+    @property
+    def has_grown(self) -> bool:
+        """Whether they keep much more than when that was counted last."""
+        return self.cost - self._counted >= MOST_WAITING_BYTES
+
+    def count(self) -> None:
+        """What they keep is counted now."""
+        self._counted = self.cost
+
+    def count_unread(self, more: int) -> None:
+        """So many bytes more, or fewer, are unread."""
+        self.unread += more
+        if self.unread >= self.max_unread:
+            self.is_tight = True
+        elif 8 * self.unread <= 7 * self.max_unread:
+            self.is_tight = False
 
 
 class Outflow:
@@ -74,13 +99,14 @@ class Outflow:
         failure: why nothing more will be taken; whoever waits is told.
         is_ready: whether it stands among those that send.
         cost: bytes that are kept, with what each item takes beside its own.
+        unread: bytes that were sent, and that the reader has not taken as far as it has told.
         among: what the streams to the same side share, as long as it is one of them.
     """
 
     __slots__ = (
         "_credit", "_credit_bytes", "_end_received", "_end_sent", "_finished", "_handled", "_kept", "_paused",
-        "_received_bytes", "_sent_bytes", "_waiting_bytes", "among", "bell", "cost", "failure", "is_ready", "received",
-        "sent",
+        "_received_bytes", "_sent_bytes", "_waiting_bytes", "_window", "among", "bell", "cost", "failure", "is_ready",
+        "received", "sent", "unread",
     )  # fmt: skip
 
     def __init__(self, items: int = 0, size: int = 0) -> None:
@@ -88,9 +114,10 @@ class Outflow:
         self.bell: Any = None
         self.failure: Exception | None = None
         self.is_ready = False
-        self.cost = 0
+        self.cost = self.unread = 0
         self.among: Crowd | None = None
         self._credit, self._credit_bytes = items, size
+        self._window = size
         self._sent_bytes = self._received_bytes = 0
         self._kept: list[_Piece] = []  # the first one is item number `received`
         self._waiting_bytes = 0
@@ -102,7 +129,7 @@ class Outflow:
         among = self.among
         if among is None:
             return False
-        if self.cost >= CROWDED and among.cost >= among.most_cost:
+        if (self.cost >= CROWDED and among.cost >= among.most_cost) or self.is_held_back:
             return False
         return self.waiting < among.most_waiting and self._waiting_bytes < among.most_waiting_bytes
 
@@ -147,8 +174,19 @@ class Outflow:
         if self._paused:
             return False
         if self.waiting:
-            return self.sent < self._credit and self._sent_bytes < self._credit_bytes
+            return self.sent < self._credit and self._sent_bytes < self._credit_bytes and not self.is_held_back
         return self._finished and not self._end_sent
+
+    @property
+    def is_held_back(self) -> bool:
+        """Whether the readers of all streams have so much to take that only one who waits gets more.
+
+        Such a one has taken everything, and says so by credit for one byte more than usual.
+        """
+        among = self.among
+        if among is None or not among.is_tight:
+            return False
+        return self._credit_bytes - self._window <= self._sent_bytes
 
     def put(self, body: bytes, buffers: Sequence[Buffer], size: int) -> bool:
         """One item more.
@@ -176,6 +214,7 @@ class Outflow:
             waiting < among.most_waiting
             and self._waiting_bytes < among.most_waiting_bytes
             and (self.cost < CROWDED or among.cost < among.most_cost)
+            and not (among.is_tight and self.is_held_back)
         )
 
     def finish(self) -> None:
@@ -204,6 +243,7 @@ class Outflow:
             self._sent_bytes = self._received_bytes
             self._end_sent = self._end_received
             self._waiting_bytes = sum(size for _, _, size in self._kept)
+        self._count_unread()
 
     def pause(self) -> None:
         """The connection has ended: on the next one the other side first tells what it has."""
@@ -256,7 +296,14 @@ class Outflow:
         self._sent_bytes += size
         self._waiting_bytes -= size
         self._end_sent = is_last
+        self._count_unread()
         return record, buffers
+
+    def _count_unread(self) -> None:
+        unread = max(0, self._sent_bytes - self._credit_bytes + self._window)
+        if self.among is not None and unread != self.unread:
+            self.among.count_unread(unread - self.unread)
+        self.unread = unread
 
     def _weigh(self, cost: int) -> None:
         self.cost += cost

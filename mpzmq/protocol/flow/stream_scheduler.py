@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from ..wire.records import BATCH_BYTES
@@ -54,6 +55,7 @@ class Outflows:
         self.crowd = Crowd(limits)
         self.credit_at_first = 0, 0
         self._batch_records = limits.batch_records
+        self._max_early = limits.in_flight
         self._batch_bytes = BATCH_BYTES
         self._most_items = limits.items
         self._bells = bells
@@ -64,6 +66,8 @@ class Outflows:
         self._refused: Outgoing | None = None
         self._overdrawn: Outflow | None = None
         self._held: dict[bytes, Outflow] = {}  # until it has been read what is far beyond the credit of another
+        self._kept_back: dict[bytes, Outflow] = {}  # until less is unread of all streams
+        self._early: dict[bytes, tuple[int, int, int]] = {}  # credit of streams that have not begun
 
     def __len__(self) -> int:
         return len(self._flows)
@@ -73,7 +77,7 @@ class Outflows:
 
     def __bool__(self) -> bool:
         """Whether anything can leave."""
-        return bool(self._ready) or self._refused is not None
+        return bool(self._ready) or self._refused is not None or (bool(self._kept_back) and not self.crowd.is_tight)
 
     def accept(self, limits: Mapping[str, int], batch_records: int) -> None:
         """The other side has announced what it accepts; ``batch_records`` is this side's own limit."""
@@ -81,6 +85,7 @@ class Outflows:
         self._batch_bytes = min(BATCH_BYTES, limits.get("message_bytes", BATCH_BYTES))
         self._most_items = limits.get("items", self._most_items)
         self.credit_at_first = limits.get("stream_items", 0), limits.get("stream_bytes", 0)
+        self.crowd.max_unread = limits.get("unread_bytes", math.inf)
 
     @property
     def kept_items(self) -> int:
@@ -99,6 +104,8 @@ class Outflows:
         self._flows[tag] = flow
         flow.among = self.crowd
         self.crowd.cost += flow.cost
+        if (early := self._early.pop(tag, None)) is not None:
+            flow.credit(*early)
 
     def close(self, tag: bytes) -> None:
         """A stream has ended."""
@@ -106,7 +113,9 @@ class Outflows:
         if flow is not None:
             flow.among = None
             self.crowd.cost -= flow.cost
+            self._take_off(flow)
         self._ready.pop(tag, None)
+        self._kept_back.pop(tag, None)
         self._held.pop(tag, None)
         self._drop_parts(tag)
         if flow is not None and flow is self._overdrawn:
@@ -138,16 +147,26 @@ class Outflows:
     def stir(self, tag: bytes) -> None:
         """Something may leave that could not before."""
         flow = self._flows.get(tag)
-        if flow is not None and flow.can_send and not flow.is_ready and tag not in self._in_parts:
+        if flow is None or flow.is_ready or tag in self._in_parts:
+            return
+        if flow.can_send:
             flow.is_ready = True
             self._ready[tag] = flow
+            self._kept_back.pop(tag, None)
+        elif flow.waiting and flow.is_held_back:
+            self._kept_back[tag] = flow
 
     def credit(self, tag: bytes, received: int, items: int, size: int) -> bool:
         """The other side has given credit to a stream. False: it has ended."""
         flow = self._flows.get(tag)
         if flow is None:
+            if not received and size > self.credit_at_first[1] and len(self._early) < self._max_early:
+                self._early[tag] = received, items, size  # its reader waits, and is not to be forgotten
             return False
+        was_tight = self.crowd.is_tight
         flow.credit(received, items, size)
+        if was_tight:
+            self._loosen()
         if flow.is_overdrawn and self._in_turn:
             self._overdrawn = self._overdrawn or flow  # on the connection before this one
         elif flow is self._overdrawn:
@@ -161,6 +180,8 @@ class Outflows:
         self._refused = self._overdrawn = None
         self._ready.clear()
         self._held.clear()
+        self._kept_back.clear()
+        self._early.clear()
         for tag in list(self._in_parts):
             self._drop_parts(tag)
         for flow in self._flows.values():
@@ -186,8 +207,12 @@ class Outflows:
         tags: list[bytes] = []
         bodies: list[bytes] = []
         size = 0
-        while ready and len(tags) < self._batch_records:
+        while (ready or self._next_kept_back()) and len(tags) < self._batch_records:
             tag, flow = next(iter(ready.items()))
+            if flow.waiting and flow.is_held_back:  # others have sent meanwhile what all may
+                flow.is_ready = False
+                self._kept_back[tag] = ready.pop(tag)
+                continue
             had_room = flow.has_room
             overdraw = self._overdrawn is None or self._overdrawn is flow
             chunk = flow.cut(self._batch_bytes - size, self._most_items, alone=not tags, overdraw=overdraw)
@@ -218,6 +243,27 @@ class Outflows:
         if not tags:
             return None
         return Outgoing([b"".join(tags), b"".join(bodies)], (), (), size)
+
+    def _take_off(self, flow: Outflow) -> None:
+        was_tight = self.crowd.is_tight
+        self.crowd.count_unread(-flow.unread)
+        if was_tight:
+            self._loosen()
+
+    def _loosen(self) -> None:
+        """Whoever was not to make more items, since too much lay unread, may."""
+        if not self.crowd.is_tight:
+            self._bells += [flow.bell for flow in self._flows.values()]
+
+    def _next_kept_back(self) -> bool:
+        """Whether another stream may go on, since less is unread of all than may be."""
+        while self._kept_back and not self.crowd.is_tight:
+            tag = next(iter(self._kept_back))
+            del self._kept_back[tag]
+            self.stir(tag)
+            if self._ready:
+                return True
+        return False
 
     def take_back(self, outgoing: Outgoing) -> None:
         """The transport did not take a message: it goes first next time."""

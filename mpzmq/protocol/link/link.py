@@ -123,6 +123,11 @@ class Link:
         if self.welcomed:  # else it is told after the next WELCOME
             self.ledger.outbox.put_control(self.encoder.pack(inflow.credit()), tag)
 
+    def wait(self, tag: bytes, inflow: Inflow) -> None:
+        """All that had come of a stream was read, and its reader waits for more."""
+        self.ledger.arrivals.wait(tag, inflow)
+        self._tell_who_waits()
+
     def reissued(self, tag: bytes) -> None:
         """A caller issues an id that it chose, perhaps again: what was cancelled before under it is so no more."""
         self._recovery.cancels.discard(tag)
@@ -237,6 +242,7 @@ class Link:
             self.callee.misread(message.astray)
         if self.ledger.receipts.tags and self.ledger.receipts.came(message.size):
             self._acknowledge()
+        self._tell_who_waits()
 
     def tick(self, now: float) -> Failure | None:
         """Acts on the time: deadlines, heartbeat, verdicts.
@@ -297,6 +303,7 @@ class Link:
         if self.welcomed:
             self._window.sent(outgoing.size)
         self._departures.sent(outgoing, now)
+        self._tell_who_waits()
 
     def statistics(self) -> Statistics:
         """The counters of this link."""
@@ -324,6 +331,13 @@ class Link:
         self.downloads.drop(tag)
         if self.welcomed:
             self.ledger.outbox.put_control(self.encoder.pack([Kind.CANCEL]), tag)
+
+    def _tell_who_waits(self) -> None:
+        """Where too much lies unread, a container only sends on to readers of which it knows that they wait."""
+        arrivals = self.ledger.arrivals
+        if arrivals.has_news and self.welcomed:
+            for tag, inflow in arrivals.wanted(self.ledger.is_known):
+                self.ledger.outbox.put_control(self.encoder.pack(inflow.credit(waits=True)), tag)
 
     def _acknowledge(self) -> None:
         """Tells the container which replies it need not keep any longer."""
@@ -399,6 +413,7 @@ class Link:
                 self._send_cancel(tag)
             for tag, inflow in self.ledger.inflows():
                 self.credit(tag, inflow)
+            self._tell_who_waits()
 
     def _reject(self, fault: str) -> None:
         """A WELCOME has come that cannot be accepted: the container is told, and its connection is of no use."""

@@ -12,6 +12,7 @@ from ...statistics import Statistics
 from ..flow.fragmenter import PART_BYTES, is_large
 from ..flow.outbox import Outbox
 from ..flow.progress import ProgressBook
+from ..flow.receive_stream import Arrivals
 from ..flow.stream_scheduler import Outflows
 from ..wire.kinds import Code, Kind
 from ..wire.records import EXECUTED_NUMBER
@@ -57,7 +58,7 @@ class Ledger:
             RESPONSE record, or the error to raise.
         outflows: the data of uploads and channels that wait to leave.
         bells: of streams that have got something: items, or credit.
-        fed: chunks that have come since this was last emptied.
+        arrivals: the results of streams that have come.
         issued: requests that the application made; whoever issues one counts it here, and it is in flight.
         message_bytes: the largest message that both sides accept.
     """
@@ -69,7 +70,7 @@ class Ledger:
         self.outbox = Outbox(limits.batch_records, self.progress)
         self.bells: list[Any] = []
         self.outflows = Outflows(limits, self.bells, self.outbox, in_turn=True)
-        self.fed = 0
+        self.arrivals = Arrivals(limits.queued_bytes)
         self.ended: list[tuple[Any, Any]] = []
         self.issued = 0
         self.message_bytes = limits.message_bytes
@@ -125,6 +126,8 @@ class Ledger:
         self.outbox.put(entry)
         if entry.outflow is not None:
             self.outflows.open(entry.tag, entry.outflow)
+        if entry.inflow is not None:
+            self.arrivals.begin(entry.inflow)
 
     def cancel(self, tag: bytes) -> bool:
         """The caller waits no more. True: the request has left, and the container should be told."""
@@ -133,7 +136,7 @@ class Ledger:
             return False
         self._cancelled += 1
         self.outbox.remove(tag)
-        self.outflows.close(entry.tag)
+        self._close_streams(entry)
         self._leave_open(entry)
         return entry.sent
 
@@ -159,8 +162,8 @@ class Ledger:
         self.receipts.tags.append(tag)
         if entry.resent or not entry.sent:
             self.outbox.remove(tag)
-        if entry.outflow is not None:
-            self.outflows.close(tag)
+        if entry.outflow is not None or entry.inflow is not None:
+            self._close_streams(entry)
         if entry.digest is not None:
             self.spent_ids.add(tag)
             self.used_ids.add(entry)
@@ -220,13 +223,19 @@ class Ledger:
             self._end([entry], self.verdicts.unasked)
             return [Kind.CANCEL]
         # What comes again has not been asked for: it is no news, and may be a flood.
-        self.fed += inflow.received > had or inflow.has_ended is not had_ended
+        self.arrivals.fed += inflow.received > had or inflow.has_ended is not had_ended
+        self.arrivals.came(tag)
         self.bells.append(inflow.bell)
         return inflow.credit() if inflow.is_end_news else None
 
     def inflows(self) -> list[tuple[bytes, Inflow]]:
         """The streams of results that a container may be sending."""
         return [(entry.tag, entry.inflow) for entry in self.pending.values() if entry.inflow is not None and entry.sent]
+
+    def is_known(self, tag: bytes) -> bool:
+        """Whether the container may know of a request that has not ended."""
+        entry = self.pending.get(tag)
+        return entry is not None and entry.sent
 
     def started(self, tag: bytes) -> None:
         """The container has told that a handler has begun."""
@@ -395,10 +404,15 @@ class Ledger:
         for entry in entries:
             self.pending.pop(entry.tag, None)
             self.outbox.remove(entry.tag)
-            self.outflows.close(entry.tag)
+            self._close_streams(entry)
             self._failed += 1
             self._leave_open(entry)
             self.ended.append((entry.waiter, verdict(entry)))
+
+    def _close_streams(self, entry: Entry) -> None:
+        self.outflows.close(entry.tag)
+        if entry.inflow is not None:
+            self.arrivals.end(entry.tag, entry.inflow)
 
     def _leave_open(self, entry: Entry) -> None:
         """A request has ended without its reply. If its caller chose the id, it may be issued again."""

@@ -223,15 +223,11 @@ class Peer:
         calls = 0 if self.caller is None else len(self.caller.ledger.outbox)
         return len(self.outbox) + self.outflows.kept_items + calls > 1
 
-    @property
-    def uncounted(self) -> int:
-        """How many bytes more wait for the engine than when :meth:`growth` was asked last."""
-        return self.waiting - self._counted
-
     def growth(self) -> int:
-        """The same, and counts them."""
-        growth = self.uncounted
-        self._counted += growth
+        """How many bytes more wait for the engine than when this was asked last."""
+        self.outflows.crowd.count()
+        waiting = self.waiting
+        growth, self._counted = waiting - self._counted, waiting
         return growth
 
     @property

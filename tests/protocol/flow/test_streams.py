@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mpzmq.config import Limits
 from mpzmq.protocol.flow.fragmenter import PART_BYTES
 from mpzmq.protocol.flow.outbox import Item, Outbox
-from mpzmq.protocol.flow.receive_stream import Inflow, Overdraft
+from mpzmq.protocol.flow.receive_stream import Arrivals, Inflow, Overdraft
 from mpzmq.protocol.flow.send_stream import CROWDED, ITEM_COST, MOST_WAITING, MOST_WAITING_BYTES, Outflow
 from mpzmq.protocol.flow.stream_scheduler import Outflows
 from mpzmq.protocol.wire.encoder import Encoder
@@ -638,3 +638,135 @@ def test_the_rest_of_a_large_item_is_not_sent_when_its_stream_has_ended() -> Non
     in_parts(flows, outbox, most=1)
     flows.close(TAG)
     assert not len(outbox) and not in_parts(flows, outbox) and outbox.large_bytes == 0
+
+
+# Many streams, and what of them lies unread
+
+
+class Reading:
+    """Some streams to one reader, and what is under way between them: the reader asks, and reads, as it likes."""
+
+    def __init__(self, count: int, limit: int, window: int) -> None:
+        self.flows = Outflows(Limits(in_flight=count), [], Outbox(256), in_turn=False)
+        self.flows.accept({"stream_items": 100, "stream_bytes": window, "unread_bytes": limit, "batch_records": 9}, 9)
+        self.arrivals = Arrivals(limit)
+        self.out = {number.to_bytes(16, "big"): Outflow(100, window) for number in range(count)}
+        self.into = {tag: Inflow(100, window) for tag in self.out}
+        self.got = dict.fromkeys(self.out, 0)
+        self.put = dict.fromkeys(self.out, 0)
+        self.sent: list[tuple[bytes, list[Any]]] = []
+        self.told: list[tuple[bytes, list[int]]] = []
+        self.opened: set[bytes] = set()
+        self.waiting: set[bytes] = set()
+        self.asked: set[bytes] = set()
+        for inflow in self.into.values():
+            self.arrivals.begin(inflow)
+
+    def open(self, tag: bytes) -> None:
+        if tag not in self.opened:
+            self.opened.add(tag)
+            self.flows.open(tag, self.out[tag])
+            self.flows.stir(tag)
+
+    def give(self, tag: bytes, size: int) -> None:
+        body = b"\xc4" + bytes([size]) + bytes(size) if size < 256 else b"\xc5" + size.to_bytes(2, "big") + bytes(size)
+        self.out[tag].put(body, (), len(body))
+        self.put[tag] += 1
+        if tag in self.opened:
+            self.flows.stir(tag)
+
+    def credit(self, tag: bytes, *, waits: bool = False) -> None:
+        self.told.append((tag, self.into[tag].credit(waits=waits)[1:]))
+
+    def tell_who_waits(self) -> None:
+        if self.arrivals.has_news:
+            for tag, _ in self.arrivals.wanted(lambda tag: True):
+                self.credit(tag, waits=True)
+
+    def travel(self) -> None:
+        """What is under way arrives, in both directions."""
+        for tag, numbers in self.told:
+            self.flows.credit(tag, *numbers)
+        self.told.clear()
+        self.sent += sent(self.flows)
+        for tag, record in self.sent:
+            self.arrivals.came(tag)
+            self.waiting.discard(tag)
+            assert self.into[tag].arrive(record)
+        self.sent.clear()
+        self.tell_who_waits()
+
+    def read(self, tag: bytes) -> bool:
+        """Reads one chunk; False: there is none, and the reader waits."""
+        inflow = self.into[tag]
+        self.asked.add(tag)
+        if not inflow.take():
+            if tag not in self.waiting:  # a reader waits once, until something comes
+                self.waiting.add(tag)
+                self.arrivals.wait(tag, inflow)
+                self.tell_who_waits()
+            return False
+        self.got[tag] += len(inflow.items)
+        if inflow.is_credit_due:
+            self.credit(tag)
+        return True
+
+    def lose(self) -> None:
+        """The connection breaks: what is under way is lost, and the reader says on the next one where it is."""
+        self.told.clear()
+        sent(self.flows)
+        self.flows.pause()
+        for tag in self.into:
+            self.credit(tag)
+        self.tell_who_waits()
+
+
+READINGS = st.lists(
+    st.one_of(
+        st.tuples(st.sampled_from(["give", "give", "read", "open"]), st.integers(0, 4), st.integers(1, 60_000)),
+        st.tuples(st.sampled_from(["travel", "lose"]), st.just(0), st.just(0)),
+    ),
+    max_size=60,
+)
+
+
+@given(
+    READINGS,
+    st.lists(st.tuples(st.booleans(), st.integers(1, 60_000)), min_size=5, max_size=5),
+    st.integers(0, 4),
+    st.sampled_from([1, 1000, 70_000]),
+    st.sampled_from([100, 20_000, 1 << 20]),
+)
+def test_little_lies_unread_and_each_stream_that_is_read_goes_on(
+    steps: list[tuple[str, int, int]], first: list[tuple[bool, int]], last: int, limit: int, window: int
+) -> None:
+    there = Reading(5, limit, window)
+    tags = list(there.out)
+    for tag, (is_open, size) in zip(tags, first, strict=True):
+        there.give(tag, size)
+        if is_open:
+            there.open(tag)
+    there.travel()
+    for step, number, size in steps:
+        tag = tags[number]
+        match step:
+            case "give":
+                there.give(tag, size)
+            case "read":
+                there.read(tag)
+            case "open":
+                there.open(tag)
+            case "travel":
+                there.travel()
+            case "lose":
+                there.lose()
+        # One message beyond the limit, and one more for each that was asked for.
+        assert there.arrivals.unread == sum(inflow.unread for inflow in there.into.values())
+        assert there.arrivals.unread <= limit + BATCH_BYTES * (1 + len(there.asked))
+    for tag in [tags[last], *tags]:
+        there.open(tag)
+        for _ in range(4 * there.put[tag] + 8):
+            there.read(tag)
+            there.travel()
+        assert there.got[tag] == there.put[tag], "whatever lies unread in the others"
+    assert there.flows.crowd.unread <= there.arrivals.unread + 5

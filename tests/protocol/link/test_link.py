@@ -1099,6 +1099,33 @@ def test_replies_are_acknowledged_before_the_container_has_no_room_for_more() ->
         assert (Kind.RECEIVED in kinds(pair.flush())) is alone
 
 
+def test_a_container_is_told_of_who_waits_when_too_much_lies_unread_and_it_knows_of_the_request() -> None:
+    pair = Pair(limits=Limits(queued_bytes=100, stream_bytes=1000)).up()
+
+    def stream(number: int) -> Inflow:
+        entry = pair.entry(number)
+        entry.inflow = Inflow(10, 1000)
+        pair.link.ledger.issued += 1
+        pair.link.ledger.submit(entry)
+        return entry.inflow
+
+    unread = stream(1)
+    pair.link.wait(tag(1), unread)
+    assert kinds(pair.flush()) == [Kind.REQUEST], "nothing lies unread"
+    pair.tell([Kind.CHUNK, 0, 200, False, [b"x" * 198]], tag=tag(1))
+    read = stream(2)
+    pair.link.wait(tag(2), read)
+    left = pair.flush()
+    assert kinds(left) == [Kind.REQUEST, Kind.CREDIT] and left[1] == (tag(2), [Kind.CREDIT, 0, 10, 1001])
+    pair.tell([Kind.CHUNK, 0, 50, False, [b"x" * 48]], tag=tag(2))
+    assert read.take()
+    pair.link.wait(tag(2), read)
+    assert pair.flush() == [(tag(2), [Kind.CREDIT, 1, 11, 1051])]
+    pair.link.cancel(tag(1))
+    pair.flush()
+    assert pair.link.ledger.arrivals.unread == 0, "what is not waited for any more is not counted"
+
+
 def test_the_window_in_bytes() -> None:
     pair = Pair(limits=Limits(batch_records=1)).up(limits=Limits(queued_bytes=100))
     pair.issue(1, 2, 3, data="x" * 90)

@@ -465,7 +465,7 @@ def test_greetings_announce_the_limits() -> None:
     )
     announced = {"message_bytes": 5000, "batch_records": 7, "depth": 8, "items": 9}
     replies = {"in_flight": 14, "reply_entries": 14, "reply_bytes": 15}
-    streams = {"stream_items": 12, "stream_bytes": 13}
+    streams = {"stream_items": 12, "stream_bytes": 13, "unread_bytes": 11}
     assert wire.hello(SESSION, 4, "e", 1.5, limits) == [1, [1], SESSION, 4, "e", 1.5, announced | streams]
     expected = [2, 1, SESSION, 4, True, 0, "c", 1.5, [10, 11], announced | replies]
     assert wire.welcome(SESSION, 4, True, Status.STOP, "c", 1.5, limits) == expected
