@@ -89,6 +89,17 @@ class LyingEngine:
         while not any(record[0] == Kind.PONG or record[:2] == [Kind.ERROR, 1] for _, record in await self.receive()):
             pass
 
+    async def pinged(self, number: int = 1) -> list[Any]:
+        """The PONG or ERROR that a PING gets, maybe on the next connection: what is sent to one that is cut is lost."""
+        async with asyncio.timeout(scaled(60)):
+            while True:
+                await self.say(LINK_TAG, [Kind.PING, number])
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(1):
+                        while (answer := await self.answer_to(LINK_TAG))[0] not in (Kind.PONG, Kind.ERROR):
+                            pass
+                        return answer
+
     async def until_read_by_tag(self) -> None:
         """The same for a connection in whatever state: a malformed request is answered in each of them."""
         async with asyncio.timeout(scaled(60)):
