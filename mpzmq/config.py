@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from .durations import checked_after, checked_seconds
+from .common.durations import checked_after, checked_seconds
 
 __all__ = [
     "DEFAULT_HEARTBEAT",

@@ -37,8 +37,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
+from .common.text import repr_of, text_of, type_name
 from .models import Executed, StreamProgress
-from .text import repr_of, text_of, type_name
 
 if TYPE_CHECKING:
     from uuid import UUID

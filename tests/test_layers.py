@@ -24,18 +24,15 @@ LEVELS: dict[str, int] = {
     "_lazy": 0,
     "_version": 0,
     "address": 0,
+    "common": 0,
     "config": 0,
     "context": 0,
-    "daemon_threads": 0,
-    "durations": 0,
     "errors": 0,
     "events": 0,
     "failure": 0,
-    "logs": 0,
     "models": 0,
     "security": 0,
     "statistics": 0,
-    "text": 0,
     "protocol": 1,
     "transport": 1,
     "runtime": 2,
@@ -64,6 +61,7 @@ IMPURE = {
     *("asyncio", "concurrent", "multiprocessing", "queue", "sched", "select", "selectors"),
     *("signal", "socket", "ssl", "subprocess", "threading", "time", "uvloop", "zmq"),
 }
+MAX_AT_THE_TOP = 14
 MAX_LINES = 500
 MAX_ATTRIBUTES = 20
 MAX_PARAMETERS = 8
@@ -238,6 +236,12 @@ def sizes(sources: Sources) -> Iterator[tuple[str, int, int]]:
                 yield f"{module}.{node.name}: parameters", parameters_of(node), MAX_PARAMETERS
 
 
+def crowd_faults(sources: Sources) -> list[str]:
+    """Whether there are more modules at the top than a reader sees at a glance."""
+    top = sorted(module for module in sources if module.count(".") == 1)  # packages are one deeper: their __init__
+    return [f"{len(top)} modules at the top: {', '.join(top)}"] if len(top) > MAX_AT_THE_TOP else []
+
+
 def size_faults(sources: Sources, known: dict[str, int] = KNOWN_LARGE) -> list[str]:
     """Modules and classes that have grown beyond what they may have."""
     return [
@@ -247,7 +251,7 @@ def size_faults(sources: Sources, known: dict[str, int] = KNOWN_LARGE) -> list[s
     ]
 
 
-CHECKS = [direction_faults, floor_faults, circle_faults, foreign_faults, facade_faults, size_faults]
+CHECKS = [direction_faults, floor_faults, circle_faults, foreign_faults, facade_faults, crowd_faults, size_faults]
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
@@ -393,6 +397,12 @@ def test_a_wrong_floor_is_found(module: str, line: str, fault: str) -> None:
     faults = floor_faults(SOUND | {module: line})
     assert len(faults) == 1
     assert faults[0].endswith(fault)
+
+
+def test_many_modules_at_the_top_are_found() -> None:
+    few = {f"mpzmq.m{number}": "" for number in range(MAX_AT_THE_TOP)}
+    assert crowd_faults(few | {"mpzmq.wide.deep": ""}) == []
+    assert len(crowd_faults(few | {"mpzmq.one_more": ""})) == 1
 
 
 def test_a_long_module_is_found() -> None:

@@ -10,8 +10,8 @@ import warnings
 import weakref
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from ..common.durations import checked_wait
 from ..config import DEFAULT_HEARTBEAT, DEFAULT_LIMITS, DEFAULT_RECONNECT
-from ..durations import checked_wait
 from ..engine.options import UNSET
 from ..engine.streams import checked_items
 from ..engine.worker import ComputerEngineWorker

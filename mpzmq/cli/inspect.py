@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from ..common.text import printable
 from ..errors import MpzmqError
 from ..models import Status
-from ..text import printable
 from .layout import fits, say_wrapped
 from .outcome import as_document, carry_out, code_of
 from .output import OK, say, say_json

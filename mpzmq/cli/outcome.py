@@ -6,6 +6,7 @@ import asyncio
 import signal
 from typing import TYPE_CHECKING, Any
 
+from ..common.text import printable
 from ..errors import (
     ConnectError,
     ConnectionLost,
@@ -15,7 +16,6 @@ from ..errors import (
     NotConnected,
     RequestError,
 )
-from ..text import printable
 from .output import (
     BROKEN_PIPE,
     FAILED,

@@ -13,10 +13,10 @@ import os
 import time
 from typing import TYPE_CHECKING, NoReturn
 
+from ..common.text import printable
 from ..engine.worker import ComputerEngineWorker
 from ..errors import ContainerDraining, MpzmqError, NotConnected
 from ..models import LinkState, Status
-from ..text import printable
 from .outcome import carry_out, code_of
 from .output import (
     INTERRUPTED,

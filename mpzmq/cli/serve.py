@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..address import parse_address
+from ..common.logs import Log
 from ..container.loading import LoadError, load_server
 from ..container.server import ContainerServer
 from ..errors import InsecureBind, RemoteError
-from ..logs import Log
 from .outcome import CommandFailed, finish
 from .output import CANNOT_BIND, FAILED, INSECURE, MISSING_EXTRA, NO_SERVER, OK, OutputLost, complain, has_stdout, say
 from .remote import check_endpoint, server_security

@@ -6,8 +6,8 @@ import ipaddress
 import socket
 from typing import TYPE_CHECKING
 
+from ..common.logs import Log
 from ..errors import InsecureBind
-from ..logs import Log
 from ..runtime.names import resolve
 
 if TYPE_CHECKING:

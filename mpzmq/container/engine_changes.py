@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from ..common.logs import Log
 from ..events import EngineInfo, EngineJoined, EngineLeft
 from ..handlers.isolation import context_factory
-from ..logs import Log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 from typing import TYPE_CHECKING, Any
 
-from ..logs import Log
+from ..common.logs import Log
 
 if TYPE_CHECKING:
     from collections.abc import Callable

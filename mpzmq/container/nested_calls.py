@@ -6,7 +6,7 @@ import asyncio
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
-from ..durations import checked_after, checked_timeout
+from ..common.durations import checked_after, checked_timeout
 from ..protocol.requester.nested_calls import Caller
 from ..protocol.requester.pending import Deadlines
 from ..protocol.responder.session_state import PeerState

@@ -10,8 +10,8 @@ from contextlib import nullcontext
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from ..daemon_threads import DaemonExecutor
-from ..logs import Log
+from ..common.daemon_threads import DaemonExecutor
+from ..common.logs import Log
 from ..runtime.standard_streams import hold_standard_descriptors
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 from uuid import UUID, uuid4
 
 from ..address import parse_address
+from ..common.durations import checked_after, checked_wait
+from ..common.logs import Log
 from ..config import DEFAULT_HEARTBEAT, DEFAULT_LIMITS
-from ..durations import checked_after, checked_wait
 from ..handlers.registration import Registration
 from ..handlers.registry import Function
-from ..logs import Log
 from ..models import Status
 from ..protocol.wire.kinds import Goodbye
 from ..runtime.loop_bound import Home

@@ -6,10 +6,10 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
+from ..common.logs import Log
 from ..handlers.admission import Admission
 from ..handlers.dispatcher import Dispatcher
 from ..handlers.timers import Timers
-from ..logs import Log
 from ..models import Executed
 from ..protocol.flow.outbox import ENOUGH_BYTES, Item
 from ..protocol.responder.batch import Inbox

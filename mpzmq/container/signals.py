@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakSet
 
-from ..logs import Log
+from ..common.logs import Log
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -9,8 +9,8 @@ import time
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
+from ..common.logs import Log
 from ..failure import Failure, FailureKind
-from ..logs import Log
 from ..protocol.flow.outbox import ENOUGH_BYTES
 from ..protocol.link.link import Link
 from ..protocol.requester.error_factory import Verdicts

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from ..durations import checked_after, checked_timeout
+from ..common.durations import checked_after, checked_timeout
 from ..protocol.requester.request import remaining_ms
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..durations import checked_seconds
+from ..common.durations import checked_seconds
 from ..models import Method
 from ..protocol.wire.kinds import Op
 from .arguments import asked, checked_id, checked_name

@@ -6,7 +6,7 @@ import contextvars
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from ..logs import Log
+from ..common.logs import Log
 from ..models import Progress
 
 if TYPE_CHECKING:

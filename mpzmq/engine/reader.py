@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..common.logs import Log
+from ..common.text import text_of, type_name
 from ..failure import Failure, FailureKind
-from ..logs import Log
-from ..text import text_of, type_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,7 +9,7 @@ import functools
 from collections.abc import AsyncIterable, Generator, Iterable
 from typing import TYPE_CHECKING, Any, Self
 
-from ..durations import checked_seconds
+from ..common.durations import checked_seconds
 from ..errors import RequestError, RequestTimeout
 from ..protocol.flow.receive_stream import Inflow
 from ..protocol.flow.send_stream import Outflow

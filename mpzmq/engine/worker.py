@@ -12,8 +12,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self, overload
 from uuid import UUID, uuid4
 
+from ..common.durations import checked_timeout, checked_wait
 from ..config import DEFAULT_HEARTBEAT, DEFAULT_LIMITS, DEFAULT_RECONNECT
-from ..durations import checked_timeout, checked_wait
 from ..errors import ConnectError, ConnectTimeout
 from ..handlers.registration import Registration
 from ..models import LinkState, Progress

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from ..durations import checked_timeout
+from ..common.durations import checked_timeout
 from ..errors import ConnectError, ConnectTimeout
 from ..models import LinkState, Method, Progress, Status
 from ..protocol.wire.kinds import Op

@@ -5,11 +5,11 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from ..common.text import text_of
 from ..models import Status
 from ..protocol.flow.fragmenter import PART_BYTES
 from ..protocol.responder.reply_cache import SESSIONS_WORTH
 from ..protocol.wire.kinds import GIVES, NAMED, STREAMED, TAKES, Code, Op
-from ..text import text_of
 from .state_changes import BEHIND, PASSING, StateChanges
 
 if TYPE_CHECKING:

@@ -8,15 +8,15 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from ..common.logs import Log
+from ..common.text import text_of
 from ..context import current
-from ..logs import Log
 from ..models import Executed
 from ..protocol.requester.pending import Deadlines
 from ..protocol.responder.reply_cache import Reply
 from ..protocol.responder.session_state import PeerState
 from ..protocol.wire.kinds import STREAMED, Code, Flag, Op
 from ..runtime.tracebacks import let_go_of_frames
-from ..text import text_of
 from .admission import Refusal
 from .concurrency import Gates
 from .deduplication import Repeats

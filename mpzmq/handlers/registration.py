@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from ..text import LONGEST_NAME, repr_of, type_name
+from ..common.text import LONGEST_NAME, repr_of, type_name
 from .registry import Function, Registry
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import inspect
 import math
 from typing import TYPE_CHECKING, Any
 
-from ..text import repr_of
+from ..common.text import repr_of
 from .signatures import (
     POSITIONAL,
     called_first,

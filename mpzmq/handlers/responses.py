@@ -5,13 +5,13 @@ from __future__ import annotations
 from types import AsyncGeneratorType
 from typing import TYPE_CHECKING, Any
 
+from ..common.text import LONGEST, LONGEST_NAME, clean, repr_of, text_of, type_name
 from ..errors import EncodeError, Refused, RemoteError, RequestError
 from ..models import Executed
 from ..protocol.flow.outbox import Item
 from ..protocol.responder.reply_cache import Reply
 from ..protocol.wire.kinds import Code, Kind
 from ..protocol.wire.records import STATUS_NUMBER
-from ..text import LONGEST, LONGEST_NAME, clean, repr_of, text_of, type_name
 from .invocation import Ending
 
 if TYPE_CHECKING:

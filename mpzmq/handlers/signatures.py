@@ -10,8 +10,8 @@ import typing
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 from typing import TYPE_CHECKING, Any
 
+from ..common.text import clean, repr_of, text_of, type_name
 from ..context import RequestContext
-from ..text import clean, repr_of, text_of, type_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..logs import Log
+from ..common.logs import Log
 
 if TYPE_CHECKING:
     from .registry import Function

@@ -6,8 +6,8 @@ import asyncio
 from contextlib import aclosing, nullcontext
 from typing import TYPE_CHECKING, Any, cast
 
+from ..common.logs import Log
 from ..errors import ConnectionClosed, ConnectionLost, MessageTooLarge, RemoteError
-from ..logs import Log
 from ..protocol.flow.send_stream import Outflow
 from ..protocol.wire.kinds import GIVES, TAKES
 from ..runtime.item_streams import Arriving, Leaving, ring_all

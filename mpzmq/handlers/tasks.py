@@ -6,7 +6,7 @@ import asyncio
 import sys
 from typing import TYPE_CHECKING, Any
 
-from ..logs import Log
+from ..common.logs import Log
 
 if TYPE_CHECKING:
     import contextvars

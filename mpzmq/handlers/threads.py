@@ -8,8 +8,8 @@ import functools
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
-from ..daemon_threads import DaemonThreads
-from ..logs import Log
+from ..common.daemon_threads import DaemonThreads
+from ..common.logs import Log
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,7 @@ import errno
 import os
 import socket
 
-from ..daemon_threads import in_daemon_thread
+from ..common.daemon_threads import in_daemon_thread
 
 __all__ = ["checked_name", "process_name", "resolve"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..logs import Log
+from ..common.logs import Log
 from .allow_list import Allow, Users, named_in, read_users, stamp
 
 if TYPE_CHECKING:

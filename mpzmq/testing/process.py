@@ -12,7 +12,7 @@ import threading
 import time
 from typing import IO, TYPE_CHECKING, Self
 
-from ..durations import checked_wait
+from ..common.durations import checked_wait
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,7 +10,7 @@ import time
 from typing import Any, Literal, Self
 
 from ..address import parse_address
-from ..durations import checked_wait
+from ..common.durations import checked_wait
 
 __all__ = ["Proxy"]
 

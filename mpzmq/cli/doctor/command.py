@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from ...address import parse_address
+from ...common.text import printable
 from ...config import ReconnectPolicy
 from ...engine.worker import ComputerEngineWorker
 from ...errors import ConnectTimeout, ContainerDraining, MpzmqError
 from ...models import LinkState, Status
 from ...runtime.names import resolve
-from ...text import printable
 from ..layout import LEAST_WIDTH, columns, on_terminal, say_wrapped
 from ..outcome import carry_out, code_of
 from ..output import NOT_SERVING, OK, TIMEOUT, UNREACHABLE, say, say_json

@@ -10,8 +10,8 @@ from uuid import UUID
 
 import msgpack
 
+from ...common.text import repr_of, text_of, type_name
 from ...errors import EncodeError
-from ...text import repr_of, text_of, type_name
 from .values import ARRAY_KINDS, EXT_BUFFER, EXT_UUID, KEYS, LARGE_BYTES, MANY, VIEW_FORMATS, Buffer
 
 if TYPE_CHECKING:

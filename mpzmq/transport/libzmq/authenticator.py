@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import zmq
 
-from ...logs import Log
+from ...common.logs import Log
 from .curve import fingerprint, to_z85
 from .monitor import EVENT, HANDSHAKE_FAILED
 from .places import Places

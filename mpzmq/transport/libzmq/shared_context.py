@@ -12,8 +12,8 @@ import threading
 
 import zmq
 
-from ...daemon_threads import in_daemon_thread
-from ...logs import Log
+from ...common.daemon_threads import in_daemon_thread
+from ...common.logs import Log
 from .authenticator import Doorman
 
 __all__ = ["acquire", "doorman", "release"]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mpzmq import ComputerEngineWorker, ContainerServer
-from mpzmq.daemon_threads import DaemonExecutor, DaemonThreads, in_daemon_thread
+from mpzmq.common.daemon_threads import DaemonExecutor, DaemonThreads, in_daemon_thread
 from tests.support.waiting import soon
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ async def test_an_executor_for_a_loop() -> None:
 
 HANGS = """
 import asyncio, threading
-from mpzmq.daemon_threads import DaemonExecutor, DaemonThreads
+from mpzmq.common.daemon_threads import DaemonExecutor, DaemonThreads
 
 async def main():
     asyncio.get_running_loop().set_default_executor(DaemonExecutor(1, "loop"))

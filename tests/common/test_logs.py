@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import pytest
 
 from mpzmq import ContainerServer, RemoteError
-from mpzmq.logs import Log, traceback_text
+from mpzmq.common.logs import Log, traceback_text
 from mpzmq.testing import connected
 from tests.support import ROOT
 from tests.support.odd import NoText, NoTraceback

@@ -22,7 +22,7 @@ from mpzmq import (
     RequestContext,
     blocking,
 )
-from mpzmq.durations import MAX_SECONDS, checked_seconds, checked_timeout, checked_wait
+from mpzmq.common.durations import MAX_SECONDS, checked_seconds, checked_timeout, checked_wait
 from mpzmq.testing import ContainerProcess, Proxy, connected
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mpzmq.text import LONGEST, clean, repr_of, text_of, type_name
+from mpzmq.common.text import LONGEST, clean, repr_of, text_of, type_name
 from tests.support.odd import Lazy, NoText, NoTraceback, OfOddClass, Twin, Unusual
 
 if TYPE_CHECKING:
