@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import enum
+import pkgutil
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -118,6 +119,19 @@ def test_the_listing_names_every_module() -> None:
 def test_every_file_that_is_named_exists() -> None:
     named = set(re.findall(r"`((?:mpzmq|tests|docs|bench|examples)/[\w/]+\.\w+)`", page()))
     assert [name for name in sorted(named) if not (ROOT / name).is_file()] == []
+
+
+def test_what_docstrings_refer_to_exists() -> None:
+    """Sphinx looks at those of public names only."""
+    referred = re.compile(r":(?:class|func|meth|data|attr|exc):`~?(mpzmq(?:\.\w+)+)`")
+    named = {name for path in PACKAGE.rglob("*.py") for name in referred.findall(path.read_text("utf-8"))}
+    missing = []
+    for name in sorted(named):
+        try:
+            pkgutil.resolve_name(name)
+        except (ImportError, AttributeError):
+            missing.append(name)
+    assert named and missing == []
 
 
 @pytest.mark.parametrize(("head", "heights"), [("level", LEVELS), ("floor", FLOORS)])

@@ -64,7 +64,7 @@ NOT_ALLOWED = "the key of this engine is not on the container's allow-list any m
 
 
 class Hub:
-    """Carries out what :class:`~mpzmq.protocol.handshake.Sessions` decides, from the first bind to the close."""
+    """Carries out what :class:`~mpzmq.protocol.session.table.Sessions` decides, from the first bind to the close."""
 
     def __init__(
         self,

@@ -54,7 +54,7 @@ ZMTP_SHARE = 0.75
 
 
 class Connection:
-    """Carries out what a :class:`~mpzmq.protocol.link.Link` decides, for one remote.
+    """Carries out what a :class:`~mpzmq.protocol.link.link.Link` decides, for one remote.
 
     Args:
         remote_id: the id under which the worker knows the container.

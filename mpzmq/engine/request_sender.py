@@ -72,7 +72,7 @@ class RequestDoor:
         """Sends one request and waits for its end.
 
         Args:
-            op: what is asked, one of :class:`~mpzmq.protocol.kinds.Op`.
+            op: what is asked, one of :class:`~mpzmq.protocol.wire.kinds.Op`.
             function: its name, in a CALL.
             args: the arguments.
             kwargs: those by name.

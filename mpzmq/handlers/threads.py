@@ -95,9 +95,8 @@ class HandlerThreads:
             RuntimeError: there is no thread, and none can be started.
         """
         loop = asyncio.get_running_loop()
-        ends: list[None] = [
-            None
-        ]  # taken by whoever is first: the job that returns, or the loop that gives its thread up
+        # Taken by whoever is first: the job that returns, or the loop that gives its thread up.
+        ends: list[None] = [None]
         begun: list[None] = []
 
         def job() -> Any:

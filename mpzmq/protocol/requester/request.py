@@ -43,7 +43,7 @@ class Entry(Item):
 
     Attributes:
         sequence: its number in the session.
-        op: what is asked, one of :class:`~mpzmq.protocol.kinds.Op`.
+        op: what is asked, one of :class:`~mpzmq.protocol.wire.kinds.Op`.
         function: its name, in a CALL.
         deadline: when it ends without a reply; None: never.
         waiter: whoever is told of the end; the protocol only keeps it.
@@ -169,7 +169,7 @@ def encode_request(
         encoder: packs the values.
         sequence: the request's number in the session.
         remaining: milliseconds until its deadline; None: it has none.
-        flags: bits of :class:`~mpzmq.protocol.kinds.Flag`.
+        flags: bits of :class:`~mpzmq.protocol.wire.kinds.Flag`.
         op: what is asked.
         function: its name, in a CALL.
         args: the arguments; in a plain request, the data alone.

@@ -185,12 +185,8 @@ class Ledger:
                 entry.sent = code == Code.NO_SESSION and entry.resent
                 self._put_back([entry])
         else:
-            if code == Code.EXPIRED and entry.inflow is not None:
-                entry.inflow.clear()  # as where the deadline is seen here
-            if code in _ANSWERS:
-                # As a reply, this is what the handler said: the id has had its answer.
-                self.receipts.tags.append(tag)
-            elif entry.digest is None:
+            if code in _ANSWERS or entry.digest is None:
+                # As a reply, this is what the handler said: the id has had its answer. Any other may be issued again.
                 self.receipts.tags.append(tag)
             if code == Code.EXPIRED and entry.inflow is not None:
                 entry.inflow.clear()  # the container's word of the deadline came first: it ends the stream at once, too
