@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..address import Address
     from ..protocol.wire.records import Record
 
-__all__ = ["asked", "checked_connect", "checked_id", "checked_name", "checked_remote", "description"]
+__all__ = ["asked", "checked_connect", "checked_function", "checked_id", "checked_remote", "description"]
 
 NIL = UUID(int=0)
 
@@ -25,7 +25,7 @@ _INVOKE, _OP_INVOKE = Method.INVOKE, Op.INVOKE
 """Names of the module: looking a member up in its enum takes 0.1 us (Python 3.11), and every request asks."""
 
 
-def checked_name(function: object) -> str:
+def checked_function(function: object) -> str:
     """The name of a function that is to be called.
 
     Raises:

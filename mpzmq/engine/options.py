@@ -41,7 +41,7 @@ class Options:
             policy says.
         ends_idempotent: whether ``lost_after`` ends it though it is idempotent.
         milliseconds: the timeout as it goes over the wire.
-        patience: the ``lost_after`` that holds.
+        effective_lost_after: the ``lost_after`` that holds: None for what is idempotent, unless it names one.
     """
 
     timeout: float | None = 30.0
@@ -52,7 +52,7 @@ class Options:
     lost_after: float | _U | None = UNSET
     ends_idempotent: bool = False
     milliseconds: int | None = field(init=False, default=None)
-    patience: float | _U | None = field(init=False, default=None)
+    effective_lost_after: float | _U | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         if checked_timeout(self.timeout) is not None:
@@ -63,7 +63,7 @@ class Options:
         if self.lost_after is not UNSET:
             checked_after(self.lost_after, "lost_after")
         if self.ends_idempotent or not self.idempotent:
-            object.__setattr__(self, "patience", self.lost_after)
+            object.__setattr__(self, "effective_lost_after", self.lost_after)
         if self.progress is not None and not callable(self.progress):
             raise TypeError(f"progress is called with a Progress; {type(self.progress).__name__} cannot be called")
         if self.metadata is None:

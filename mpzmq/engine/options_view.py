@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ..common.durations import checked_seconds
 from ..models import Method
 from ..protocol.wire.kinds import Op
-from .arguments import asked, checked_id, checked_name
+from .arguments import asked, checked_function, checked_id
 from .options import UNSET
 from .streams import Asked, Channel, ReplyStream, upload
 
@@ -92,7 +92,7 @@ class OptionsView:
     async def _call(self, way: str, function: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         self._check_reply(way)
         door = self._door(self._tag)
-        record = await door.send(Op.CALL, checked_name(function), args, kwargs or None, self._options, self._tag)
+        record = await door.send(Op.CALL, checked_function(function), args, kwargs or None, self._options, self._tag)
         return record.pop()
 
     def _asked(self, way: str, function: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Asked:
@@ -100,7 +100,7 @@ class OptionsView:
             option = "idempotent=True" if self._is_idempotent else "request_id"
             raise TypeError(f"{option} is not for {way}(): what goes piece by piece is never sent again as a whole")
         options = self._options.but(self._flow_timeout, UNSET, False, UNSET)
-        return Asked(self._door(None), checked_name(function), args, kwargs, options, self._idle_timeout)
+        return Asked(self._door(None), checked_function(function), args, kwargs, options, self._idle_timeout)
 
     def _check_reply(self, way: str) -> None:
         if self._idle_timeout is not None:

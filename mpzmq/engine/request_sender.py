@@ -297,7 +297,7 @@ class RequestDoor:
             options.idempotent,
             None if tag is None else digest_of(encoder, op, function, *given),
         )
-        entry.lost_after = self._lost_after if options.patience is UNSET else options.patience
+        entry.lost_after = self._lost_after if options.effective_lost_after is UNSET else options.effective_lost_after
         return entry
 
     async def _wait_for_room(self, entry: Entry) -> None:

@@ -10,7 +10,7 @@ from ..errors import NotConnected, ProtocolError
 from ..models import Description, Executed, Method, Params, Progress, Status
 from ..protocol.wire.kinds import Op
 from ..protocol.wire.records import STATUSES
-from .arguments import asked, checked_id, checked_name, checked_remote, description
+from .arguments import asked, checked_function, checked_id, checked_remote, description
 from .options import UNSET, Options
 from .options_view import options_view
 
@@ -378,7 +378,7 @@ class EngineService:
     ) -> Any:
         tag = None if request_id is None else checked_id(request_id)
         door = self._door(remote_id, tag)
-        return (await door.send(Op.CALL, checked_name(function), args, kwargs or None, options, tag)).pop()
+        return (await door.send(Op.CALL, checked_function(function), args, kwargs or None, options, tag)).pop()
 
     async def _simply(
         self, remote_id: UUID, op: int, args: tuple[Any, ...], timeout: float | _U | None, wait: bool | _U

@@ -9,7 +9,7 @@ from ..common.durations import checked_timeout
 from ..errors import ConnectError, ConnectTimeout
 from ..models import LinkState, Method, Progress, Status
 from ..protocol.wire.kinds import Op
-from .arguments import asked, checked_id, checked_name
+from .arguments import asked, checked_function, checked_id
 from .options import UNSET
 from .options_view import options_view
 from .request_sender import RequestDoor
@@ -156,7 +156,7 @@ class ComputerEngineWriter:
         """Calls a named function of the container; see :meth:`EngineService.call`."""
         options = self._service.defaults.but(timeout, wait, idempotent, metadata)
         tag = None if request_id is None else checked_id(request_id)
-        return (await self.door.send(Op.CALL, checked_name(function), args, kwargs or None, options, tag)).pop()
+        return (await self.door.send(Op.CALL, checked_function(function), args, kwargs or None, options, tag)).pop()
 
     def function(self, name: str, /, **options: Any) -> Callable[..., Coroutine[Any, Any, Any]]:
         """A named function of the container, to be called with any arguments: ``options(**options).function(name)``."""

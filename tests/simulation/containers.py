@@ -21,7 +21,7 @@ from mpzmq import (
 
 from .history import Absence, Call, Closing, EngineChange, Incarnation, Start
 from .odd import NoText, Unasked, odd_answer
-from .schedule import HAS_MAX_CONCURRENCY, STREAMED
+from .schedule import STREAMED
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -361,7 +361,5 @@ def _registry(orphan_after: float | None) -> Registry:
     server.on_invoke(_echo)
     server.on_state_change(_changes_state)
     server.on_engine_change(_engine_changed)
-    if HAS_MAX_CONCURRENCY:
-        narrow: dict[str, Any] = {"max_concurrency": 1}
-        server.function(_nap, name="narrow", **narrow)
+    server.function(_nap, name="narrow", max_concurrency=1)
     return server._registry

@@ -87,8 +87,8 @@ MUTATIONS = [
     Mutation(
         "what has ended may still leave",
         "protocol/requester/tracker.py",
-        "            self.outbox.remove(entry.tag)\n            self.outflows.close",
-        "            self.outflows.close",
+        "            self.outbox.remove(entry.tag)\n            self._close_streams",
+        "            self._close_streams",
         "executed NO: it never runs",
     ),
     Mutation(
@@ -310,7 +310,7 @@ MUTATIONS = [
     ),
     Mutation(
         "a text is taken as it comes",
-        "text.py",
+        "common/text.py",
         "    except BaseException as error:",
         "    except ZeroDivisionError as error:",
         "a caller hears, whatever there is to be shown",
@@ -528,8 +528,8 @@ MUTATIONS = [
     Mutation(
         "a stream does not wait for its item in parts",
         "protocol/flow/stream_scheduler.py",
-        " and tag not in self._in_parts",
-        "",
+        " or flow.is_ready or tag in self._in_parts:",
+        " or flow.is_ready:",
         "a stream is in order",
     ),
     Mutation(

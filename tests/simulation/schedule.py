@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import random
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from mpzmq import ContainerServer, HeartbeatPolicy, Limits, ReconnectPolicy
+from mpzmq import HeartbeatPolicy, Limits, ReconnectPolicy
 
 from .crashes import crash_of, orphan_after, with_endless
 
 __all__ = ["LONGEST_NAP", "STREAMED", "Ask", "Attempt", "Fault", "Schedule", "make_schedule"]
-
-HAS_MAX_CONCURRENCY = "max_concurrency" in inspect.signature(ContainerServer.function).parameters
 
 FUNCTIONS = {
     "plain": 6,
@@ -30,6 +27,7 @@ FUNCTIONS = {
     "stores": 3,
     "chats": 2,
     "asks": 4,
+    "narrow": 3,
 }
 """What is called how often."""
 
@@ -183,7 +181,7 @@ class Schedule:
         Each side needs its time to give up connections that were silent, then a redial, and room for what has waited.
         """
         redial = 2 * self.reconnect.interval + self.reconnect.connect_timeout
-        queue = len(self.asks) * (LONGEST_NAP if HAS_MAX_CONCURRENCY else 0.1)
+        queue = len(self.asks) * LONGEST_NAP
         return 5 * self.heartbeat.down_after + 4 * redial + 2 * LONGEST_NAP + queue
 
 
@@ -250,17 +248,12 @@ def _limits(chance: random.Random) -> Limits:
         "stream_items": (1, 3, 20),
         "stream_bytes": (20, 200),
     }
-    known = {field.name for field in dataclasses.fields(Limits)}
-    drawn = {name: chance.choice(values) for name, values in small.items() if chance.random() < 0.4}
-    chosen: dict[str, Any] = {name: value for name, value in drawn.items() if name in known}
-    return Limits(**chosen)
+    drawn: dict[str, Any] = {name: chance.choice(values) for name, values in small.items() if chance.random() < 0.4}
+    return Limits(**drawn)
 
 
 def _asks(chance: random.Random, count: int, workers: int, containers: int, length: float) -> list[Ask]:
     names, weights = list(FUNCTIONS), list(FUNCTIONS.values())
-    if HAS_MAX_CONCURRENCY:
-        names.append("narrow")
-        weights.append(3)
     asks: list[Ask] = []
     at = 0.0
     for number in range(count):
