@@ -74,11 +74,11 @@ class Log:
             self._logger.log(level, text, *args, exc_info=exc_info, stacklevel=3)
         except KeyboardInterrupt:
             raise
-        except BaseException:
+        except BaseException as error:
             if logging.raiseExceptions and sys.stderr is not None:
+                why = traceback_text(error)  # which may lead to the one that was to be logged
                 with contextlib.suppress(Exception):
-                    sys.stderr.write(f"--- Logging error: {text!r} of {self._logger.name} was not logged ---\n")
-                    traceback.print_exc(file=sys.stderr)
+                    sys.stderr.write(f"--- Logging error: {text!r} of {self._logger.name} was not logged ---\n{why}\n")
 
 
 def traceback_text(error: BaseException) -> str:

@@ -177,6 +177,28 @@ def test_a_log_line_that_raises_is_shown_and_whoever_logs_goes_on(
         logging.getLogger("mpzmq.test").removeHandler(handler)
 
 
+class NoCause(Exception):
+    """Whatever is asked of it raises what is not even an Exception."""
+
+    def __getattribute__(self, name: str) -> Any:
+        raise GeneratorExit(name)
+
+
+def test_a_line_about_an_odd_error_that_a_handler_does_not_take_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    log, handler = Log("mpzmq.test"), _Breaks(SystemExit("full"))
+    logging.getLogger("mpzmq.test").addHandler(handler)
+    try:
+        try:
+            raise NoCause
+        except NoCause as error:
+            log.error("a line", exc_info=error)
+    finally:
+        logging.getLogger("mpzmq.test").removeHandler(handler)
+    shown = capsys.readouterr().err
+    assert "'a line' of mpzmq.test was not logged" in shown
+    assert "SystemExit: full" in shown
+
+
 def test_an_interrupt_in_a_log_passes() -> None:
     log, handler = Log("mpzmq.test"), _Breaks(KeyboardInterrupt())
     logging.getLogger("mpzmq.test").addHandler(handler)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgpack
 import pytest
 
 from mpzmq.config import Limits
@@ -70,6 +71,59 @@ def test_a_greeting_of_the_other_side_is_none() -> None:
     reader = MessageReader(Limits(), Kind.REQUEST)
     message = reader.read([LINK_TAG, Encoder(Limits()).pack([Kind.WELCOME])])
     assert (message.fault, message.ignored) == ("", 1)
+
+
+def unreadable(record: list[Any]) -> list[list[bytes]]:
+    """Messages that came in place of a greeting, and of which not even the kind can be read."""
+    body = Encoder(Limits()).pack(record)
+    bad_uuid = msgpack.packb([*record[:2], msgpack.ExtType(2, bytes(15)), *record[3:]], default=str)
+    return [
+        *([LINK_TAG, part] for part in (body[:-3], b"", b"\xc1", bad_uuid, msgpack.packb({"a": 1}), b"\x91\xc3")),
+        *([b"hello"], [], [b"", b""], [b"abc", body], [b"", b"hello"]),
+    ]
+
+
+def test_what_cannot_be_read_in_place_of_hello_is_answered() -> None:
+    for frames in unreadable(HELLO):
+        sessions = Sessions(INSTANCE, "container", 2.0, Limits())
+        message = MessageReader(Limits(), Kind.REQUEST).read(frames)
+        assert (message.records, message.malformed, message.ignored) == ([], [], 1), frames
+        sessions.receive(b"r", message, Inbox(), 0.0)
+        ((_, answer),) = sessions.strays.take()
+        ((_, goodbye),) = MessageReader(Limits(), Kind.RESPONSE).read(answer).records
+        assert goodbye[:2] == [Kind.GOODBYE, Goodbye.MALFORMED]
+        assert "cannot be read" in goodbye[2]
+        assert "cannot be read" in sessions.violations.greeting
+
+
+def test_what_cannot_be_read_in_place_of_welcome_ends_the_dial() -> None:
+    for frames in unreadable(WELCOME):
+        pair = Pair()
+        pair.dialled()
+        pair.flush()
+        pair.link.receive(MessageReader(Limits(), Kind.RESPONSE).read(frames), pair.now)
+        failure = pair.link.turned_away
+        assert failure is not None, frames
+        assert (failure.kind, failure.fatal) == (FailureKind.MALFORMED, False)
+        assert [record[:2] for _, record in pair.flush()] == [[Kind.GOODBYE, Goodbye.MALFORMED]]
+
+
+def test_what_cannot_be_read_behind_a_greeting_is_ignored() -> None:
+    for record, answered in ((HELLO, Kind.REQUEST), (WELCOME, Kind.RESPONSE)):
+        body = Encoder(Limits()).pack(record) + b"\xc1"
+        message = MessageReader(Limits(), answered).read([LINK_TAG * 2, body])
+        assert (len(message.records), message.ignored, message.fault) == (1, 1, "")
+
+
+@pytest.mark.parametrize("code", [Goodbye.DRAINING, Goodbye.CLOSED, 99])
+def test_a_goodbye_in_place_of_welcome_ends_the_dial(code: int) -> None:
+    pair = Pair()
+    pair.dialled()
+    pair.link.receive(Message([(LINK_TAG, [Kind.GOODBYE, code, "not\nnow"])]), pair.now)
+    failure = pair.link.turned_away
+    assert failure is not None
+    assert (failure.kind, failure.fatal) == (FailureKind.LOST, False)
+    assert r"'not\nnow'" in failure.detail
 
 
 def test_the_engine_of_a_wrong_hello_is_turned_away() -> None:

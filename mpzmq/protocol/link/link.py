@@ -426,6 +426,10 @@ class Link:
         if code in TURNED_AWAY:
             self.turned_away = Failure(TURNED_AWAY[code], text, was_up=True)
             return
+        if not self.welcomed:
+            detail = f"the container said GOODBYE in place of WELCOME: {text!r}"
+            self.turned_away = Failure(FailureKind.LOST, detail, was_up=True)
+            return
         self.goodbye = text
         self._is_farewell = code != Goodbye.DRAINING
         self.ledger.hold_back()

@@ -30,6 +30,10 @@ SLACK = 1024
 """Bytes by which a message may be larger than the CHUNKs in it say, for each of its records."""
 
 
+UNREADABLE = "it cannot be read as a message of this protocol"
+"""What is wrong with a greeting that is none."""
+
+
 class Message:
     """One decoded message.
 
@@ -38,7 +42,8 @@ class Message:
         malformed: the tags of requests (in a container) or replies (in an engine) that cannot.
         astray: the tags of replies (in a container) or requests (in an engine) that cannot: of calls.
         ignored: how many records or messages meant nothing to this side.
-        fault: what is wrong with a greeting (HELLO in a container, WELCOME in an engine), in words; empty: nothing.
+        fault: what is wrong with a greeting (HELLO in a container, WELCOME in an engine), or with what came in its place,
+            in words; empty: nothing.
         size: its size in bytes.
     """
 
@@ -89,14 +94,14 @@ class MessageReader:
         """Decodes one message whole, before anything of it is acted upon."""
         message = Message([], sum(map(len, frames)))
         if len(frames) < 2:
-            message.ignored = 1
+            self._unreadable(message)
             return message
         tags = frames[0]
         if len(tags) > self._most_tags or type(tags) is not bytes:
             tags = bytes(tags[: self._most_tags + 1])
         count, odd = divmod(len(tags), 16)
         if count == 0:
-            message.ignored = 1
+            self._unreadable(message)
             return message
         if (
             len(tags) > self._most_tags
@@ -159,6 +164,12 @@ class MessageReader:
     def _malformed(self, message: Message, tag: bytes) -> None:
         """A record of which not even the kind can be read: if it has a tag, somebody may wait for it."""
         if tag == LINK_TAG:
-            message.ignored += 1
+            self._unreadable(message)
         else:
             message.malformed.append(tag)
+
+    def _unreadable(self, message: Message) -> None:
+        """Something for the link, of which nothing is known: where a greeting is due, it came in place of that."""
+        message.ignored += 1
+        if not message.records:  # and not behind one that was read
+            message.fault = message.fault or UNREADABLE
