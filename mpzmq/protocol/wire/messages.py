@@ -42,8 +42,8 @@ class Message:
         malformed: the tags of requests (in a container) or replies (in an engine) that cannot.
         astray: the tags of replies (in a container) or requests (in an engine) that cannot: of calls.
         ignored: how many records or messages meant nothing to this side.
-        fault: what is wrong with a greeting (HELLO in a container, WELCOME in an engine), or with what came in its place,
-            in words; empty: nothing.
+        fault: what is wrong with a greeting (HELLO in a container, WELCOME in an engine), or with what came in its
+            place, in words; empty: nothing.
         size: its size in bytes.
     """
 
