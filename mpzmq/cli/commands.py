@@ -12,7 +12,7 @@ import click
 
 from .._version import __version__
 from .keys import keys
-from .output import INTERRUPTED, USAGE
+from .output import FAILED, INTERRUPTED, USAGE, complain, give_up_stdout
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +42,10 @@ def run() -> int:
         return error.exit_code
     except click.Abort:
         return INTERRUPTED
+    except OSError as error:  # of what click prints itself, --help and --version
+        complain(f"mpzmq: cannot write to stdout: {error.strerror}")
+        give_up_stdout()
+        return FAILED
     return code if isinstance(code, int) else 0
 
 

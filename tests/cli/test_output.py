@@ -99,6 +99,12 @@ def test_a_probe_needs_no_stdout(endpoint: str) -> None:
     assert shell("mpzmq ping 127.0.0.1:1 >&-")[0] == 2
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+@pytest.mark.parametrize("asked", ["--help", "--version", "keys --help"])
+def test_a_stdout_that_takes_no_help(asked: str) -> None:
+    assert shell(f"mpzmq {asked} >/dev/full") == (1, "", "mpzmq: cannot write to stdout: No space left on device\n")
+
+
 def test_messages_do_not_go_to_stdout_where_stderr_is_closed() -> None:
     assert shell("mpzmq call 127.0.0.1:1 add 2>&-") == (2, "", "")
 
