@@ -166,7 +166,9 @@ class Admission:
         if kwargs or not function.least <= len(args) <= function.most:
             try:
                 function.check(args, kwargs)
-            except Exception as error:  # a TypeError, but for signatures of the application's own making
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # a TypeError, but for signatures of the application's own making
                 what = f"{name or 'the handler'}{function.shown}"
                 return Refusal(Code.INVALID_ARGUMENTS, f"{text_of(error)}; it is {what}")
         return function

@@ -134,7 +134,9 @@ class Dispatcher:
             if request is not None:
                 try:
                     self._admit(request, now)
-                except Exception as error:  # of this one: it is not to take along those that were read with it
+                except KeyboardInterrupt:
+                    raise
+                except BaseException as error:  # of this one: it is not to take along those that were read with it
                     self._failed_over(request, error)
 
     def expire(self, now: float) -> None:
@@ -233,7 +235,9 @@ class Dispatcher:
         while (running := self._admission.changes.next(peer)) is not None:
             try:
                 self._judge_again(running)
-            except Exception as error:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
                 self._answer_raised(running, error)
 
     def _judge_again(self, running: Running) -> None:
@@ -264,7 +268,9 @@ class Dispatcher:
         """Starts a request, now or when its turn has come."""
         try:
             self._begin(running)
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             self._answer_raised(running, error)
 
     def _begin(self, running: Running) -> None:
@@ -280,7 +286,7 @@ class Dispatcher:
         else:
             self._run_plain(running)
 
-    def _failed_over(self, request: Request, error: Exception) -> None:
+    def _failed_over(self, request: Request, error: BaseException) -> None:
         """This side itself has failed over a request: its caller is told, and the counters stay right."""
         peer, tag, record, _ = request
         running = self._running.get((peer, tag))

@@ -112,7 +112,7 @@ class Answers:
             kind, text = type_name(error), f"reading it raised {type_name(failed)}: {text_of(failed)}"
         return self._remote(engine, tag, text, kind), False
 
-    def failed(self, engine: Asker, tag: bytes, error: Exception) -> Item:
+    def failed(self, engine: Asker, tag: bytes, error: BaseException) -> Item:
         """This side has failed over a request: whether a handler has begun is not known."""
         text = f"the container failed over it: {type_name(error)}: {text_of(error)}"
         return self.error(engine, tag, Code.REMOTE, Executed.UNKNOWN, text, {"type": type_name(error)})

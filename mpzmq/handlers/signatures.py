@@ -121,9 +121,11 @@ def first_line(handler: Any) -> str:
         doc = inspect.getdoc(handler) or ""
         if doc == inspect.getdoc(functools.partial):  # which says nothing of the function
             doc = inspect.getdoc(works_in(handler)) or ""
-    except Exception as error:
+        return clean(str.partition(doc, "\n")[0], _LONGEST_DOC)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         return f"(its docstring cannot be read: {type_name(error)})"
-    return clean(doc.partition("\n")[0], _LONGEST_DOC)
 
 
 class _Shown:
@@ -141,7 +143,9 @@ class _Shown:
 def _annotation(given: Any) -> str:
     try:
         return clean(inspect.formatannotation(given), _LONGEST_DEFAULT)
-    except Exception:
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
         return repr_of(given, _LONGEST_DEFAULT)
 
 

@@ -74,7 +74,9 @@ class Tasks:
         assert running.task is not None
         try:
             running.task.cancel()
-        except Exception as error:  # what the handler awaits is the application's, and has a word in it
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # what the handler awaits is the application's, and has a word in it
             log.error("request %s: %s cannot be cancelled", running.request_id, running.what, exc_info=error)
 
     def abandon(self, tasks: Iterable[asyncio.Task[None]]) -> None:

@@ -178,23 +178,25 @@ async def test_an_error_whose_data_cannot_be_sent_keeps_its_code_and_its_message
     assert "RemoteError['data']['account']: Lazy" in outcome.error_message and "declined" in outcome.error_message
 
 
-async def test_wrong_arguments_where_the_signature_cannot_be_shown(stage: Stage) -> None:
+@pytest.mark.parametrize("error", [AttributeError, SystemExit, GeneratorExit])
+async def test_wrong_arguments_where_the_signature_cannot_be_shown(stage: Stage, error: type[BaseException]) -> None:
     def handler(x: int, y: Any = 1, *, z: Any = 2) -> int:
         return x
 
     handler.__defaults__, handler.__kwdefaults__ = (NoText(),), {"z": Lazy()}
-    handler.__annotations__["y"] = NoText()
+    handler.__annotations__["y"] = NoText(error)
     stage.server.function(handler)
     outcome = await stage.among_others("handler")
     assert isinstance(outcome, InvalidArguments) and "missing a required argument: 'x'" in str(outcome)
-    assert "handler(x: int, y: <NoText, whose text cannot be had: AttributeError> = <NoText" in str(outcome)
+    assert f"handler(x: int, y: <NoText, whose text cannot be had: {error.__name__}> = <NoText" in str(outcome)
     await stage.settled()
 
 
-async def test_a_signature_that_cannot_be_asked(stage: Stage) -> None:
+@pytest.mark.parametrize("error", [LookupError, SystemExit])
+async def test_a_signature_that_cannot_be_asked(stage: Stage, error: type[BaseException]) -> None:
     class Odd(inspect.Signature):
         def bind(self, *args: Any, **kwargs: Any) -> NoReturn:
-            raise LookupError("no signature")
+            raise error("no signature")
 
     def handler(x: int) -> int:
         return x
@@ -208,10 +210,11 @@ async def test_a_signature_that_cannot_be_asked(stage: Stage) -> None:
     await stage.settled()
 
 
-async def test_a_task_that_cannot_be_made(stage: Stage) -> None:
+@pytest.mark.parametrize("error", [LookupError, SystemExit])
+async def test_a_task_that_cannot_be_made(stage: Stage, error: type[BaseException]) -> None:
     def factory(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> asyncio.Task[Any]:
         if work.__qualname__ == "Dispatcher._run":
-            raise LookupError("no task")
+            raise error("no task")
         return asyncio.Task(work, loop=loop, **options)
 
     loop = asyncio.get_running_loop()
@@ -220,7 +223,7 @@ async def test_a_task_that_cannot_be_made(stage: Stage) -> None:
         for form in ("coroutine", "thread"):
             outcome = await stage.among_others(f"of None/{form}")
             # From Python 3.12 on the library makes its tasks itself, so that they begin at once.
-            assert outcome.error_type in ("LookupError", "RemoteError")
+            assert outcome.error_type in (error.__name__, "RemoteError")
     finally:
         loop.set_task_factory(None)
     await stage.settled()

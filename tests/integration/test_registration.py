@@ -312,14 +312,25 @@ class OddDoc:
         raise LookupError("no doc")
 
 
+class OddText(str):
+    """Its methods raise."""
+
+    def expandtabs(self, tabsize: Any = 8) -> NoReturn:
+        raise SystemExit
+
+    partition = expandtabs
+
+
 ODD: dict[str, Handler] = {
     "default": _with(__defaults__=(NoText(), Lazy())),
     "default that ends the process": _with(__defaults__=(NoText(SystemExit), 1)),
     "surrogate": _with(__defaults__=("\udcff", 1), __doc__="a \udcff"),
     "long": _with(__defaults__=("x" * 1_000_000, ["y" * 1_000_000]), __doc__="z" * 1_000_000),
     "annotation": _with(__annotations__={"x": NoText(), "return": Lazy()}),
+    "annotation that ends the process": _with(__annotations__={"x": NoText(SystemExit)}),
     "no doc": _with(__doc__=5),
     "doc": OddDoc(),
+    "doc that ends the process": _with(__doc__=OddText("a doc")),
     "return": _with(__annotations__={"return": "Unknown["}),
 }
 
@@ -341,7 +352,11 @@ async def test_describe_does_not_fail_over_one_function(scene: Scene) -> None:
     )
     assert described["long"].doc.endswith("z [cut]")
     assert described["annotation"].signature.startswith("(x: <NoText, whose text cannot be had: AttributeError> = 1")
+    assert "x: <NoText, whose text cannot be had: SystemExit> = 1" in (
+        described["annotation that ends the process"].signature
+    )
     assert described["doc"].doc == "(its docstring cannot be read: LookupError)"
+    assert described["doc that ends the process"].doc == "(its docstring cannot be read: SystemExit)"
 
 
 def test_a_handler_that_cannot_be_shown_is_refused_in_words() -> None:
