@@ -331,7 +331,7 @@ async def _call(start: Start, seconds: float) -> None:
         call.outcome = "cancelled"
         raise
     except RequestError as error:
-        call.outcome, call.executed = type(error).__name__, error.executed
+        call.outcome, call.executed, call.text = type(error).__name__, error.executed, str(error)
     finally:
         call.ended = loop.time()
 

@@ -84,13 +84,14 @@ def handlers_do_not_outlive_their_engines(schedule: Schedule, history: History) 
     after = schedule.orphan_after
     if after is None:
         return
-    workers = {ask.number: ask.worker for ask in schedule.asks}
+    asks = {ask.number: ask for ask in schedule.asks}
     for at, fault in history.applied:
         if fault.kind != "crash":
             continue
         due = at - fault.at + known_at(schedule, fault) + _held_up(schedule, history) + after
         for start in history.starts:
-            if workers[start.number] != fault.worker or start.function == "stubborn" or start.ended is None:
+            ask = asks[start.number]
+            if ask.worker != fault.worker or ask.function == "stubborn" or start.ended is None:
                 continue
             # One that was begun later still, since its request was read late, is found at the next look.
             latest = max(due, start.at + schedule.heartbeat.interval) + TOLERANCE

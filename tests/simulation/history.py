@@ -125,7 +125,7 @@ class Call:
         function: which is called.
         lost_after: what was given to it; None: none.
         engine: the session of the engine in the container.
-        outcome, executed: as those of an Issue.
+        outcome, executed, text: as those of an Issue.
         value: the serial of the run that answered it.
     """
 
@@ -139,6 +139,7 @@ class Call:
     ended: float | None = None
     outcome: str = ""
     executed: Executed | None = None
+    text: str = ""
     value: Any = None
 
     def __str__(self) -> str:

@@ -16,7 +16,7 @@ from .schedule import LONGEST_NAP, STREAMED
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from .history import Heard, History, Issue, Start
+    from .history import Call, Heard, History, Issue, Start
     from .schedule import Schedule
 
 __all__ = ["INVARIANTS", "Violation", "violations"]
@@ -532,7 +532,7 @@ def calls_end_with_their_engines(case: Case) -> Iterator[str]:
         if call.ended is None:
             continue
         absences = [a for a in case.history.absences if a.engine is call.engine]
-        if call.outcome == "ConnectionLost" and not any(
+        if _is_given_up(call) and not any(
             call.lost_after is not None and call.at <= a.began + call.lost_after <= min(call.ended, a.ended) + 1e-6
             for a in absences
         ):
@@ -582,7 +582,7 @@ def calls_run_inside_their_requests(case: Case) -> Iterator[str]:
 # Callers of a container that is gone
 
 
-def _is_given_up(issue: Issue) -> bool:
+def _is_given_up(issue: Issue | Call) -> bool:
     return issue.outcome == "ConnectionLost" and "which is lost_after" in issue.text
 
 
