@@ -325,7 +325,7 @@ MUTATIONS = [
     Mutation(
         "one request that cannot be judged takes along those that were read with it",
         "handlers/admission.py",
-        "            except Exception as error:  # a TypeError, but",
+        "            except BaseException as error:  # a TypeError, but",
         "            except TypeError as error:  # a TypeError, but",
         "arguments that do not fit are told as that",
     ),
