@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import copy
 import functools
+import weakref
 from collections.abc import AsyncIterable, Generator, Iterable
 from typing import TYPE_CHECKING, Any, Self
 
@@ -104,6 +105,7 @@ class ReplyStream:
         self._bell = self._inflow.bell = Bell()
         self._entry: Entry | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._reader: weakref.ref[asyncio.Task[Any]] | None = None  # the task that has read last
         self._opening = self._over = self._closed = False
 
     def __aiter__(self) -> Self:
@@ -115,6 +117,7 @@ class ReplyStream:
 
     async def _more(self) -> Any:
         self._bell.check_free()
+        self._note_reader()
         inflow = self._inflow
         entry = self._entry
         if entry is None:
@@ -186,20 +189,27 @@ class ReplyStream:
             _drop(self._asked.door, entry)
         return entry
 
-    def _end(self) -> None:
+    def _note_reader(self) -> None:
+        task = asyncio.current_task()
+        self._reader = None if task is None else weakref.ref(task)
+
+    def _end(self, *, keep: bool = False) -> None:
+        """Ends the function; ``keep``: what has come is left to its reader."""
         if not self._over and self._entry is not None:
             _drop(self._asked.door, self._entry)
         self._over = self._closed = True
-        self._inflow.clear()
+        if not keep:
+            self._inflow.clear()
 
 
 class Channel(ReplyStream):
     """Items in both directions: ``async with service.channel(...) as channel``, then ``send()``, and iterate.
 
     Leaving ``async with`` says that nothing follows, and waits until the function is done with all that was sent: until
-    it has ended, or has yielded behind it. What it yields meanwhile is dropped. Then it is ended if it has not ended.
-    ``timeout``, ``idle_timeout`` and a lost connection end the wait, and the block raises. Where the block is left by
-    an exception, or behind ``aclose()``, the function is ended at once.
+    it has ended, or has yielded behind it. What it yields meanwhile is dropped, unless another task reads: that gets
+    what has come by then, and the end behind it. Then the function is ended if it has not ended. ``timeout``,
+    ``idle_timeout`` and a lost connection end the wait, and the block raises. Where the block is left by an exception,
+    or behind ``aclose()``, the function is ended at once.
 
     Any number of tasks may send; one at a time reads.
     """
@@ -219,7 +229,7 @@ class Channel(ReplyStream):
             if kind is None:
                 await self._hand_over()
         finally:
-            await self.aclose()
+            self._end(keep=kind is None and self._read_elsewhere() is not None)
 
     async def _open(self) -> Entry:
         entry = await super()._open()
@@ -267,6 +277,11 @@ class Channel(ReplyStream):
             self._finished = True
             leaving.finish()
 
+    def _read_elsewhere(self) -> asyncio.Task[Any] | None:
+        """The other task that reads, if there is one."""
+        reader = None if self._reader is None else self._reader()
+        return None if reader is None or reader.done() or reader is asyncio.current_task() else reader
+
     def _drop_items(self, entry: Entry) -> None:
         """Takes what has come, so that the function can go on, for nobody."""
         inflow = self._inflow
@@ -290,14 +305,20 @@ class Channel(ReplyStream):
         if entry is None or self._over or self._told or not flow.count:
             return
         await self.send_eof()
+        await asyncio.sleep(0)  # a task that was made to read can begin
         waiter = entry.waiter
         while not (flow.is_handled or waiter.done()):
-            if self._bell.is_awaited:  # another task reads
+            if (reader := self._read_elsewhere()) is not None:
                 flow.bell = Bell()
+                reader.add_done_callback(flow.bell.ring)
             else:
                 flow.bell = self._bell
                 self._drop_items(entry)
-            await self._asked.patiently(entry, flow.bell.wait)
+            try:
+                await self._asked.patiently(entry, flow.bell.wait)
+            finally:
+                if reader is not None:
+                    reader.remove_done_callback(flow.bell.ring)
         if waiter.done() and not waiter.cancelled() and (error := waiter.exception()) is not None:
             raise copy.copy(error)
 

@@ -312,6 +312,71 @@ async def test_one_task_leaves_while_another_reads(stage: Stage) -> None:
     assert read == list(range(len(read)))
 
 
+@pytest.mark.parametrize("pauses", [0, 1], ids=["at once", "slowly"])
+@pytest.mark.parametrize("begins", [False, True], ids=["made", "waiting"])
+async def test_a_task_that_reads_gets_what_has_come_when_another_leaves(
+    stage: Stage, begins: bool, pauses: int
+) -> None:
+    """It had been told that another task read, since that waited for it to have room."""
+    read: list[int] = []
+
+    async def read_all(channel: Channel) -> None:
+        async for item in channel:
+            read.append(item)
+            for _ in range(pauses):
+                await asyncio.sleep(0)
+
+    async with stage.container.channel("echo") as channel:
+        reading = asyncio.create_task(read_all(channel))
+        if begins:
+            await asyncio.sleep(0)
+        for item in range(200):  # less than may be on its way: nothing is awaited
+            await channel.send(item)
+    await soon(reading)
+    assert stage.taken == list(range(200))
+    assert read == list(range(len(read)))
+
+
+async def test_leaving_goes_on_when_the_task_that_reads_has_ended(stage: Stage) -> None:
+    async with stage.container.channel("echo") as channel:
+        reading = asyncio.create_task(anext(channel))
+        for item in range(2000):
+            if item == 1:
+                assert await soon(reading) == 0
+                reading = asyncio.create_task(read_into([], channel))
+            if item == 100:
+                reading.cancel()
+                break
+            await channel.send(item)
+    await until(lambda: stage.ended)
+
+
+async def test_leaving_is_bounded_while_the_task_that_reads_does_something_else(stage: Stage) -> None:
+    async def reads_one(channel: Channel) -> None:
+        async for _ in channel:
+            await stage.gate.wait()
+
+    reading: list[asyncio.Task[None]] = []
+
+    async def leave() -> None:
+        async with stage.container.channel("repeat", idle_timeout=0.3) as channel:
+            reading.append(asyncio.create_task(reads_one(channel)))
+            await channel.send(1)
+            await channel.send(2)  # which it does not come to
+
+    @stage.server.function
+    async def repeat(items: AsyncIterator[Any]) -> AsyncIterator[bytes]:
+        with stage.noted("repeat"):
+            async for _ in items:
+                while True:
+                    yield bytes(1000)
+
+    with pytest.raises(RequestTimeout):
+        await soon(leave())
+    reading[0].cancel()
+    await until(lambda: stage.ended)
+
+
 # Several tasks at one end
 
 
