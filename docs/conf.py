@@ -7,10 +7,15 @@ author = "the mpzmq authors"
 release = mpzmq.__version__
 version = release
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"mpzmq {release}"
+
+# A button copies commands without their prompt and without what they show; what a program prints has none.
+copybutton_selector = "div.highlight:not(.highlight-text *) pre"
+copybutton_prompt_text = "$ "
+copybutton_line_continuation_character = "\\"
 
 myst_heading_anchors = 4
 autodoc_member_order = "bysource"

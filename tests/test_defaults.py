@@ -1,4 +1,4 @@
-"""The README's tables of settings and errors say the same as the code."""
+"""The tables of settings and errors in docs/reference/ say the same as the code."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mpzmq.engine.options import UNSET
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
+REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
 UNITS = {"": 1, " s": 1, " MiB": 1024 * 1024}
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
@@ -36,17 +36,17 @@ OBVIOUS = {"name", "insecure"}
 """Parameters that need no row wherever they stand: what they default to is told in words."""
 
 
-def table(heading: str) -> list[list[str]]:
-    """The rows of the first table under a heading."""
-    found = re.search(rf"^## {heading}$.*?\n\|.*?\n\|[-|]+\n(.*?)\n\n", README, re.M | re.S)
-    assert found is not None, f"README.md has no table under {heading!r}"
-    return [[cell.strip() for cell in line.strip().strip("|").split(" | ")] for line in found[1].splitlines()]
+def table(page: str) -> list[list[str]]:
+    """The rows of the first table of a page."""
+    found = re.search(r"\n\|[-|]+\n(.*?)\n\n", (REFERENCE / page).read_text("utf-8"), re.S)
+    assert found is not None, f"docs/reference/{page} has no table"
+    return [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in found[1].splitlines()]
 
 
 def shown_settings() -> dict[tuple[str, str], Any]:
-    """(where, what) to the default that the README shows."""
+    """(where, what) to the default that the page shows."""
     settings = {}
-    for where, what, default, _ in table("Settings"):
+    for where, what, default, _ in table("settings.md"):
         found = re.fullmatch(r"`([^`]+)`( s| MiB|)", default)
         assert found is not None, f"{where} {what}: {default}"
         value = ast.literal_eval(found[1])
@@ -85,11 +85,7 @@ def test_types_of_defaults_are_told() -> None:
 
 def error_rows() -> dict[str, tuple[str, str, str]]:
     """The name of each error to what it also is, its `executed`, and the advice."""
-    rows = {}
-    for line in re.search(r"^## Errors$.*?\n\|[-|]+\n(.*?)\n\n", README, re.M | re.S)[1].splitlines():  # type: ignore[index]
-        name, also, executed, advice = (cell.strip() for cell in line.strip("|").split("|"))
-        rows[name.strip("`")] = (also.strip("`"), executed, advice)
-    return rows
+    return {name.strip("`"): (also.strip("`"), executed, advice) for name, also, executed, advice in table("errors.md")}
 
 
 def test_every_error_is_told() -> None:

@@ -26,6 +26,7 @@ yaml: Any = pytest.importorskip("yaml", reason="PyYAML is not installed")
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
+OUTSIDE = [*sorted(ROOT.glob("*.md")), ROOT / "examples" / "README.md"]
 DRAIN_SECONDS: float = inspect.signature(mpzmq.ContainerServer.run).parameters["drain_timeout"].default
 
 
@@ -43,7 +44,8 @@ def pages() -> list[Path]:
 
 
 def test_it_builds_without_warnings(tmp_path: Path) -> None:
-    pytest.importorskip("furo", reason="the extra docs is not installed")
+    for module in ("furo", "sphinx_copybutton"):
+        pytest.importorskip(module, reason="the extra docs is not installed")
     result = subprocess.run(
         [sys.executable, "-m", "sphinx", "-q", "-W", "-n", "--keep-going", "-b", "html", str(DOCS), str(tmp_path)],
         capture_output=True,
@@ -68,6 +70,18 @@ def test_every_page_for_newcomers_leads_on() -> None:
     for path in [DOCS / "tutorial.md", *DOCS.glob("how-to/*.md"), *DOCS.glob("explanation/*.md")]:
         last = path.read_text("utf-8").strip().split("\n\n")[-1]
         assert re.match(r"Next: .*\[.+\]\(.+\.md\)", last, re.S), f"{path.name} ends with: {last}"
+
+
+def test_the_readme_is_read_to_its_end() -> None:
+    """It is a page of its own; tables and details stand in docs/."""
+    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 200
+
+
+@pytest.mark.parametrize("path", OUTSIDE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_outside_of_the_documentation_lead_somewhere(path: Path) -> None:
+    """Sphinx checks those of docs/."""
+    for link in re.findall(r"\]\((?!https?://)([^)#]+)[^)]*\)", path.read_text("utf-8")):
+        assert (path.parent / link).is_file(), f"{path.name} links to {link}"
 
 
 def test_every_file_that_is_named_is_there() -> None:
@@ -112,7 +126,7 @@ def test_an_error_says_when_it_is_raised_what_has_run_and_what_to_do(name: str) 
 
 
 def test_a_blocking_handle_has_the_defaults_of_a_worker() -> None:
-    """As reference/settings.md says, whose table is the README's, which test_defaults.py compares with the code."""
+    """As reference/settings.md says, whose table test_defaults.py compares with the code."""
     here = inspect.signature(blocking.connect).parameters
     for function in (mpzmq.ComputerEngineWorker, mpzmq.ComputerEngineWorker.connect):
         there = inspect.signature(function).parameters

@@ -103,7 +103,7 @@ def test_every_example_is_tested() -> None:
     tested |= {"chat.py", "progress.py", "stream_logs.py", "upload.py"}
     assert names == tested | {"echo_server.py", "hello_client.py", "reconnect.py", "rollout.py"}
     readme = (EXAMPLES / "README.md").read_text("utf-8")
-    assert all(f"({name})" in readme for name in names)
+    assert all(f"(./{name})" in readme for name in names)
 
 
 WITH_HELP = "arrays echo_server fan_out hello_client reconnect rollout stream_logs upload"
