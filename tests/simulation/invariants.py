@@ -274,7 +274,8 @@ def nothing_is_left_in_a_context(case: Case) -> Iterator[str]:
 def runs_in_order(case: Case) -> Iterator[str]:
     """First starts of those that were issued once, per link and instance.
 
-    Those of ``narrow`` among themselves, and those of ``large`` where they travel in parts, which others pass.
+    Those of ``narrow`` among themselves, and those of ``large`` where they travel in parts, which others pass. What was
+    refused in STOP comes again if a loss has taken the word of that along, behind what was issued later.
     """
     apart = ("narrow",) if case.schedule.part_bytes is None else ("narrow", "large")
     if not case.has_room:
@@ -282,6 +283,8 @@ def runs_in_order(case: Case) -> Iterator[str]:
     latest: dict[tuple[int, int, int, int, str], tuple[int, Start]] = {}
     places = {issue.ask.number: place for place, issue in enumerate(case.history.issues)}
     seen: set[tuple[int, int, int]] = set()
+    outages = _outages(case)
+    changes_state = any(ask.function == "state" for ask in case.schedule.asks)
     for start in case.history.starts:
         once = start.number, start.generation, start.incarnation
         issues = case.issues.get(start.number, [])
@@ -289,6 +292,9 @@ def runs_in_order(case: Case) -> Iterator[str]:
             continue
         seen.add(once)
         ask = issues[0].ask
+        link = ask.worker, ask.container, start.generation
+        if changes_state and any(issues[0].at < outage.began < start.at for outage in outages[link]):
+            continue
         key = (
             ask.worker,
             start.generation,
