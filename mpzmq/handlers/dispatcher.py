@@ -24,7 +24,7 @@ from .invocation import Ending, Running, mark_started
 from .isolation import context_factory
 from .responses import Answers
 from .slow_handlers import SLOW_HANDLER, SlowHandlers
-from .state_changes import BEHIND
+from .state_changes import BEHIND, WayBehind
 from .stream_invocation import Streaming
 from .tasks import Tasks
 from .threads import HandlerThreads
@@ -232,19 +232,23 @@ class Dispatcher:
     def _judge_those_behind(self, peer: Asker) -> None:
         """A change of state has ended: what the same engine has asked behind it is judged, up to the next one."""
         self._tasks.on_burst()
-        while (running := self._admission.changes.next(peer)) is not None:
+        while (way := self._admission.changes.next(peer)) is not None:
+            running = way.running
             try:
-                self._judge_again(running)
+                self._judge_again(running, is_current=way.connection == peer.number)
             except KeyboardInterrupt:
                 raise
             except BaseException as error:
                 self._answer_raised(running, error)
 
-    def _judge_again(self, running: Running) -> None:
+    def _judge_again(self, running: Running, *, is_current: bool) -> None:
         function: Any = self._admission.judge(running.engine, running.record, running.size, has_waited=True)
         if function.__class__ is Refusal:
             self._end(running)
-            self._refuse(running.engine, running.tag, function)
+            if is_current:
+                self._refuse(running.engine, running.tag, function)
+            else:
+                self.refused += 1  # it is asked again, and judged again: this refusal would overtake that
         else:
             running.assign(function)
             self._take(running)
@@ -260,6 +264,8 @@ class Dispatcher:
             self.received += 1
             self._refuse(peer, tag, _REUSED)
         elif isinstance(known, Running):
+            if isinstance(known.way, WayBehind):
+                known.way.connection = peer.number
             self.repeats.join(known)
         elif (item := self.repeats.recall(peer, tag, known)) is not None:
             self._reply(peer, item)

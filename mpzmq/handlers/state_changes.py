@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ..protocol.responder.interface import Asker
     from .invocation import Running
 
-__all__ = ["BEHIND", "PASSING", "StateChanges"]
+__all__ = ["BEHIND", "PASSING", "StateChanges", "WayBehind"]
 
 PASSING = frozenset({Op.GETSTATE, Op.DESCRIBE})
 """What does not wait: it is answered in every run state."""
@@ -24,6 +24,20 @@ def _not_judged() -> None:
 
 BEHIND = Function(None, _not_judged, max_concurrency=1)
 """Stands for the handler of a request that waits: which one it is, and whether it may run, is not known before."""
+
+
+class WayBehind(Way):
+    """The way of a request that stands behind a change of state.
+
+    Attributes:
+        connection: the number of the connection of its engine on which it came, or came again.
+    """
+
+    __slots__ = ("connection",)
+
+    def __init__(self, running: Running, gate: Gate) -> None:
+        super().__init__(running, (gate,))
+        self.connection = running.engine.number
 
 
 class StateChanges:
@@ -42,9 +56,9 @@ class StateChanges:
         self._under_way[change.engine] = change
         self.closed.setdefault(change.engine, Gate(0))
 
-    def way_of(self, running: Running) -> Way:
+    def way_of(self, running: Running) -> WayBehind:
         """What a request that stands behind a change has to pass."""
-        return Way(running, (self.closed[running.engine],))
+        return WayBehind(running, self.closed[running.engine])
 
     def end(self, change: Running) -> bool:
         """A change has ended, or is told to; whether what stands behind it is to be judged, by :meth:`next`."""
@@ -53,14 +67,14 @@ class StateChanges:
         del self._under_way[change.engine]
         return True
 
-    def next(self, peer: Asker) -> Running | None:
-        """The next that may be judged; None: there is none, or another change has begun."""
+    def next(self, peer: Asker) -> WayBehind | None:
+        """The way of the next that may be judged; None: there is none, or another change has begun."""
         if peer in self._under_way or (gate := self.closed.get(peer)) is None:
             return None
         way = gate.pop()
         if way is None:
             del self.closed[peer]
             return None
-        running: Running = way.running
-        running.way = None
-        return running
+        assert isinstance(way, WayBehind)
+        way.running.way = None
+        return way

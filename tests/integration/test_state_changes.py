@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import zmq
 
 from mpzmq import (
     ComputerEngineWorker,
@@ -29,6 +30,8 @@ from mpzmq import (
     RequestTimeout,
     Status,
 )
+from mpzmq.protocol.wire.kinds import Kind, Op
+from mpzmq.protocol.wire.records import LINK_TAG
 from tests.support.scene import QUICK, REDIAL, adds_up
 from tests.support.waiting import event_of, soon, until
 
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from mpzmq.testing import Proxy, ProxyFactory
+    from tests.support.raw import Raw
 
 STOP, RUNNING = Status.STOP, Status.RUNNING
 
@@ -392,3 +396,41 @@ async def test_a_request_that_waits_may_be_issued_again(stage: Stage) -> None:
     changing.cancel()
     assert await soon(again) == 1
     assert stage.ran == [1]
+
+
+@pytest.mark.parametrize("comes_again", ["behind the refusal", "in front of it"])
+async def test_a_refusal_does_not_overtake_what_is_asked_again_on_a_new_connection(
+    stage: Stage, raw: Callable[[int], Raw], comes_again: str
+) -> None:
+    """The engine would be told NO, and what it has asked meanwhile might run all the same."""
+    stage.change = lambda status: stage.gate.wait()  # type: ignore[assignment, return-value]  # whatever it returns
+    session, changing, behind = uuid.uuid4(), uuid.uuid4().bytes, uuid.uuid4().bytes
+    old = raw(zmq.DEALER).connect(stage.proxy.endpoint)
+    await old.greet(session, 1)
+    request = [Kind.REQUEST, 2, None, 0, Op.INVOKE, None, ["x"], None, None]
+    old.send(changing, old.pack([Kind.REQUEST, 1, None, 0, Op.SETSTATE, None, [STOP.value], None, None]))
+    old.send(behind, old.pack(request))
+    await until(lambda: stage.waiting() == 1)
+    new = raw(zmq.DEALER).connect(stage.proxy.endpoint)
+    assert (await new.greet(session, 2))[0] == Kind.WELCOME
+    seen: list[tuple[bytes, int]] = []
+
+    async def receive_until(tag: bytes, kind: int) -> None:
+        while (tag, kind) not in seen:
+            seen.extend((told, record[0]) for told, record in new.unpack(await new.receive()))
+
+    if comes_again == "in front of it":
+        new.send(behind, new.pack(request))
+        assert stage.server._hub is not None
+        repeats = stage.server._hub.dispatcher.repeats
+        await until(lambda: repeats.count == 1)
+    stage.gate.set()
+    await receive_until(changing, Kind.RESPONSE)
+    if comes_again == "behind the refusal":
+        new.send(LINK_TAG, new.pack([Kind.PING, 2]))
+        await receive_until(LINK_TAG, Kind.PONG)
+        assert (behind, Kind.ERROR) not in seen
+        new.send(behind, new.pack(request))
+    await receive_until(behind, Kind.ERROR)
+    assert seen.count((behind, Kind.ERROR)) == 1 and not stage.ran
+    await until(stage.is_tidy)

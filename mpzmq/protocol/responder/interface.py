@@ -52,6 +52,10 @@ class Asker(Protocol):
     def connected(self) -> bool:
         """Whether it has a connection now."""
 
+    @property
+    def number(self) -> int:
+        """The number of its newest connection, which counts up."""
+
     def tell_started(self, tag: bytes) -> None:
         """Tells it that a request is at work."""
 

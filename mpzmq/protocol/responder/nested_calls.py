@@ -167,6 +167,11 @@ class Callee:
         return self.owner is not None and bool(self.owner.link.welcomed)
 
     @property
+    def number(self) -> int:
+        """Always the same: nothing of a container waits behind a change of state."""
+        return 0
+
+    @property
     def is_flooded(self) -> bool:
         """Whether more is asked than any container does that reads its answers, and acknowledges them."""
         most = self.replies.most_of_its_own
