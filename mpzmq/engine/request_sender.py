@@ -139,6 +139,7 @@ class RequestDoor:
         link = self._link
         if link.ledger.pending.get(entry.tag) is entry:  # another may have been issued under its id since it ended
             link.cancel(entry.tag)
+            self._connection.turns.ring()
             self._connection.leave()
 
     def credit(self, entry: Entry) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import uuid
+from collections.abc import AsyncIterator  # noqa: TC003  (a function is asked for what takes a stream)
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,7 @@ from tests.support.scene import QUICK, REDIAL, adds_up
 from tests.support.waiting import SECONDS, event_of, scaled, soon, until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
 
     from mpzmq.testing import Proxy, ProxyFactory
     from tests.support.container import Start
@@ -907,3 +908,41 @@ def test_elsewhere_is_a_clear_error_and_never_an_abort(program: str) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "good" in done.stdout and "child:" not in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("form", ["call", "channel"])
+async def test_what_is_given_up_makes_room_for_whoever_waits(form: str) -> None:
+    """Nothing else may happen on the link that could wake it: no reply comes, and nothing leaves."""
+    async with ContainerServer() as server, ComputerEngineWorker(limits=Limits(in_flight=1)) as worker:
+
+        @server.function
+        async def hold() -> None:
+            await asyncio.Event().wait()
+
+        @server.function
+        async def echo(items: AsyncIterator[int]) -> AsyncIterator[int]:
+            async for item in items:
+                yield item
+
+        @server.function
+        def add(one: int, other: int) -> int:
+            return one + other
+
+        container = await worker.connect(await server.bind("tcp://127.0.0.1:0"))
+
+        async def wait() -> asyncio.Task[int]:
+            waiting = asyncio.create_task(container.call("add", 1, 2, timeout=None))
+            await asyncio.sleep(0)
+            return waiting
+
+        if form == "call":
+            holding = asyncio.create_task(container.call("hold", timeout=None))
+            await until(lambda: server.statistics().in_flight == 1)
+            waiting = await wait()
+            holding.cancel()
+        else:
+            async with container.channel("echo") as channel:
+                await channel.send(1)
+                assert await anext(channel) == 1
+                waiting = await wait()
+        assert await soon(waiting) == 3
