@@ -15,7 +15,6 @@ docs:  ## the documentation, in build/docs
 
 coverage:  ## the tests, with the lines and branches that they reach
 	.venv/bin/pytest --cov
-	.venv/bin/coverage report
 
 hooks:  ## ruff and mypy before each commit
 	.venv/bin/pip install pre-commit
