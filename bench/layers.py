@@ -25,7 +25,7 @@ from mpzmq.protocol.responder.batch import Inbox
 from mpzmq.protocol.session.table import Sessions
 from mpzmq.protocol.wire.encoder import Encoder
 from mpzmq.protocol.wire.kinds import Kind, Op
-from mpzmq.protocol.wire.messages import MessageReader
+from mpzmq.protocol.wire.messages import MessageDecoder
 from mpzmq.protocol.wire.records import LINK_TAG, hello
 
 if TYPE_CHECKING:
@@ -64,8 +64,8 @@ async def _one_round() -> dict[str, float]:
     encoder = Encoder(limits)
     payload = bytes(64)
     ledger = Ledger(Verdicts(uuid4(), "container", "tcp://127.0.0.1:1"), limits, UsedIds())
-    to_container = MessageReader(limits, answered=Kind.REQUEST)
-    to_engine = MessageReader(limits, answered=Kind.RESPONSE)
+    to_container = MessageDecoder(limits, answered=Kind.REQUEST)
+    to_engine = MessageDecoder(limits, answered=Kind.RESPONSE)
     tags = request_tags()
     loop = asyncio.get_running_loop()
 
@@ -73,7 +73,7 @@ async def _one_round() -> dict[str, float]:
     registry.invoke = Function(None, lambda data: data, thread=False, cancellable=True)
     sessions = Sessions(uuid4(), "container", 2.0, limits)
     greeting = [LINK_TAG, encoder.pack(hello(uuid4(), 1, "engine", 2.0, limits))]
-    sessions.receive(b"route", to_container.read(greeting), Inbox(), NOW)
+    sessions.receive(b"route", to_container.decode(greeting), Inbox(), NOW)
     replies: list[Item] = []
 
     def keep(peer: Peer, item: Item) -> None:
@@ -102,7 +102,7 @@ async def _one_round() -> dict[str, float]:
     for entry in entries:
         entry.sent = True
     began = time.perf_counter()
-    message = to_container.read(outgoing.frames)
+    message = to_container.decode(outgoing.frames)
     lap("container: decode and check it")
     inbox = Inbox()
     sessions.receive(b"route", message, inbox, NOW)
@@ -115,7 +115,7 @@ async def _one_round() -> dict[str, float]:
     answer = outbox.cut(NOW)
     lap("container: batch the reply")
     assert answer is not None
-    message = to_engine.read(answer.frames)
+    message = to_engine.decode(answer.frames)
     lap("engine: decode and check the reply")
     for tag, reply in message.records:
         ledger.replied(tag, reply)

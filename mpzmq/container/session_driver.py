@@ -19,7 +19,7 @@ from ..protocol.session.backlog import Backlog
 from ..protocol.session.table import Sessions
 from ..protocol.session.violations import Violations
 from ..protocol.wire.kinds import Code, Goodbye, Kind
-from ..protocol.wire.messages import MessageReader
+from ..protocol.wire.messages import MessageDecoder
 from ..runtime.item_streams import ring_all
 from ..security.watcher import Guard
 from ..transport.interface import Curve, Delivery, SocketSettings
@@ -84,7 +84,7 @@ class Hub:
         self.backlog = Backlog(self.sessions, limits.total_bytes)
         self._timers = Timers(self.dispatcher, self._loop, self._flush)
         self._calls = self.sessions.calls = Calls(self.sessions, limits, self._stir)
-        self._reader = MessageReader(limits, answered=Kind.REQUEST)
+        self._reader = MessageDecoder(limits, answered=Kind.REQUEST)
         self.security = security
         self._guard: Guard | None = None
         self._closed = False
@@ -151,7 +151,7 @@ class Hub:
             if user is None:
                 self._turn_away(route)
                 return
-        self.sessions.receive(route, self._reader.read(frames), inbox, now, user)
+        self.sessions.receive(route, self._reader.decode(frames), inbox, now, user)
 
     def on_disconnected(self, routes: Sequence[bytes]) -> None:
         """Connections may have ended."""

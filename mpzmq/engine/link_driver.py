@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ..events import LinkEvent
     from ..protocol.requester.request_ids import UsedIds
     from ..protocol.wire.encoder import Encoder
-    from ..protocol.wire.messages import MessageReader
+    from ..protocol.wire.messages import MessageDecoder
     from ..security.credentials import Security
     from ..transport.interface import Dealer, Frames, Transport
     from .callbacks import EngineFunctions
@@ -82,7 +82,7 @@ class Connection:
         reconnect: ReconnectPolicy,
         heartbeat: HeartbeatPolicy,
         limits: Limits,
-        codec: tuple[Encoder, MessageReader],
+        codec: tuple[Encoder, MessageDecoder],
         used_ids: UsedIds,
         functions: EngineFunctions,
         security: Security | None,

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..protocol.link.link import Link
-    from ..protocol.wire.messages import MessageReader
+    from ..protocol.wire.messages import MessageDecoder
     from ..transport.interface import Frames
 
 __all__ = ["ComputerEngineReader"]
@@ -38,7 +38,7 @@ class ComputerEngineReader:
         asked_for: chunks of streams and parts of replies that have come, and that the container could send.
     """
 
-    def __init__(self, link: Link, messages: MessageReader, most: int) -> None:
+    def __init__(self, link: Link, messages: MessageDecoder, most: int) -> None:
         self._link = link
         self._messages = messages
         self._most = UNASKED + WORDS * most
@@ -69,7 +69,7 @@ class ComputerEngineReader:
         failure = None
         for frames in messages:
             try:
-                self._link.receive(self._messages.read(frames), now)
+                self._link.receive(self._messages.decode(frames), now)
             except Exception as error:  # over this message: what else has come is not to be lost with it
                 log.error("%s: a message could not be processed", self._link.verdicts.whom, exc_info=error)
                 detail = f"this engine failed over a message of it ({type_name(error)}: {text_of(error)})"

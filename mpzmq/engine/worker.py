@@ -20,7 +20,7 @@ from ..models import LinkState, Progress
 from ..protocol.requester.request_ids import UsedIds
 from ..protocol.wire.encoder import Encoder
 from ..protocol.wire.kinds import Kind
-from ..protocol.wire.messages import MessageReader
+from ..protocol.wire.messages import MessageDecoder
 from ..runtime.loop_bound import Home
 from ..runtime.names import checked_name, process_name
 from ..runtime.opening import Opening
@@ -87,7 +87,7 @@ class ComputerEngineWorker(Registration):
         self._reconnect = reconnect
         self._heartbeat = heartbeat
         self.limits = limits
-        self._codec = Encoder(limits), MessageReader(limits, answered=Kind.RESPONSE)
+        self._codec = Encoder(limits), MessageDecoder(limits, answered=Kind.RESPONSE)
         self._functions = EngineFunctions(self._registry, limits, self._codec[0])
         self.used_ids = UsedIds()
         self._transport: Transport = ZmqTransport()

@@ -20,9 +20,9 @@ from mpzmq.protocol.responder.batch import Inbox
 from mpzmq.protocol.session.table import Sessions
 from mpzmq.protocol.wire.encoder import Encoder
 from mpzmq.protocol.wire.kinds import GIVES, TAKES, Kind, Op
-from mpzmq.protocol.wire.messages import Message, MessageReader
+from mpzmq.protocol.wire.messages import Message, MessageDecoder
 from mpzmq.protocol.wire.records import LINK_TAG
-from mpzmq.protocol.wire.schema import CALL_SHAPE, SHAPES
+from mpzmq.protocol.wire.schema import NESTED_CALL_SCHEMA, SCHEMAS
 from tests.support.protocol import Pair, same, tag
 
 if TYPE_CHECKING:
@@ -69,9 +69,9 @@ class Door:
     """The readers of both sides, which live on after every message as those of a container and a worker do."""
 
     def __init__(self) -> None:
-        self._readers = (MessageReader(LIMITS, Kind.REQUEST), MessageReader(LIMITS, Kind.RESPONSE))
+        self._readers = (MessageDecoder(LIMITS, Kind.REQUEST), MessageDecoder(LIMITS, Kind.RESPONSE))
         self._encoder = Encoder(Limits(depth=256, items=1 << 20))
-        self._again = MessageReader(Limits(depth=64, batch_records=1), Kind.REQUEST)
+        self._again = MessageDecoder(Limits(depth=64, batch_records=1), Kind.REQUEST)
 
     def push(self, data: bytes) -> int:
         """One input; returns how many records came out of it.
@@ -85,15 +85,15 @@ class Door:
         return sum(len(message.records) for message in read)
 
     def _read(self, side: int, frames: list[bytes]) -> Message:
-        message = self._readers[side].read(list(frames))
+        message = self._readers[side].decode(list(frames))
         assert message.size == sum(map(len, frames))
         most = min(len(frames[0]) // 16 if frames else 0, LIMITS.batch_records)
-        told = len(message.records) + len(message.malformed) + len(message.astray) + message.ignored
+        told = len(message.records) + len(message.malformed) + len(message.malformed_calls) + message.ignored
         assert told <= max(most, 1), "more was told of than there were tags"
         assert all(len(one) == 16 for one in message.malformed)
         for one, record in message.records:
             assert len(one) == 16 and type(record) is list and type(record[0]) is int
-            length, check = CALL_SHAPE if side and record[0] == Kind.REQUEST else SHAPES[record[0]]
+            length, check = NESTED_CALL_SCHEMA if side and record[0] == Kind.REQUEST else SCHEMAS[record[0]]
             assert len(record) == length
             assert check(record, self._readers[side]._decoder), "it does not satisfy its own shape"
             self._comes_again(record)

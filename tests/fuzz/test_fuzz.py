@@ -9,7 +9,7 @@ import pytest
 
 from mpzmq.config import Limits
 from mpzmq.protocol.wire.kinds import Kind
-from mpzmq.protocol.wire.messages import MessageReader
+from mpzmq.protocol.wire.messages import MessageDecoder
 
 from .cost import MEMORY_FACTOR, peak_memory
 from .door import LIMITS, Door, packed_input, unpacked_input
@@ -55,12 +55,12 @@ def test_what_is_pushed_is_what_was_packed() -> None:
 @pytest.mark.parametrize("answered", [Kind.REQUEST, Kind.RESPONSE])
 def test_memory_is_in_proportion(answered: int) -> None:
     dice = random.Random(SEED)
-    reader = MessageReader(LIMITS, answered)
+    reader = MessageDecoder(LIMITS, answered)
     corpus = [path.read_bytes() for path in saved()]
     for _ in range(100):
         for frames in unpacked_input(mutated(dice, corpus))[1]:
             size = sum(map(len, frames))
-            assert peak_memory(lambda frames=frames: reader.read(frames)) <= MEBIBYTE + MEMORY_FACTOR * size  # type: ignore[misc]
+            assert peak_memory(lambda frames=frames: reader.decode(frames)) <= MEBIBYTE + MEMORY_FACTOR * size  # type: ignore[misc]
 
 
 class Counting(bytes):
@@ -83,14 +83,14 @@ REPEATED: dict[str, bytes] = {
 def test_looks_at_bytes_are_bounded(name: str) -> None:
     """Of values behind the last one that is expected nothing is looked at; and no byte twice."""
     limits = Limits()
-    reader = MessageReader(limits, Kind.REQUEST)
+    reader = MessageDecoder(limits, Kind.REQUEST)
     for size in (200_000, 800_000, 3_200_000):
         Counting.looks = 0
         data = Counting(REPEATED[name] * (size // len(REPEATED[name])))
-        message = reader.read([bytes(15) + b"\x01", data])
+        message = reader.decode([bytes(15) + b"\x01", data])
         assert message.malformed and not message.records
         assert Counting.looks < 10
         Counting.looks = 0
         inside = Counting(b"\xdd" + (limits.items).to_bytes(4, "big") + data)
-        reader.read([bytes(15) + b"\x01", inside])
+        reader.decode([bytes(15) + b"\x01", inside])
         assert Counting.looks <= 2 * len(inside)

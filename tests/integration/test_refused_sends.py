@@ -22,7 +22,7 @@ from mpzmq.protocol.flow.receive_stream import Inflow
 from mpzmq.protocol.requester.request_ids import UsedIds
 from mpzmq.protocol.wire.encoder import Encoder
 from mpzmq.protocol.wire.kinds import Code, Kind, Op
-from mpzmq.protocol.wire.messages import MessageReader
+from mpzmq.protocol.wire.messages import MessageDecoder
 from mpzmq.protocol.wire.records import EXECUTED_NUMBER, LINK_TAG, hello, welcome
 from mpzmq.transport.interface import Delivery
 from tests.support.protocol import make_entry, tag
@@ -180,7 +180,7 @@ def connected(full: Full) -> Connection:
     connection = Connection(
         uuid.uuid4(), parse_address("127.0.0.1:1"), "full", uuid.uuid4(), "engine",
         reconnect=ReconnectPolicy(), heartbeat=HeartbeatPolicy(), limits=LIMITS,
-        codec=(ENCODER, MessageReader(LIMITS, answered=Kind.RESPONSE)), used_ids=UsedIds(), security=None,
+        codec=(ENCODER, MessageDecoder(LIMITS, answered=Kind.RESPONSE)), used_ids=UsedIds(), security=None,
         functions=EngineFunctions(Registry(), LIMITS, ENCODER), transport=full,
         publish=lambda event: None, once=True,
     )  # fmt: skip

@@ -20,7 +20,7 @@ from mpzmq.protocol.session import uploads as intake
 from mpzmq.protocol.session.table import Sessions
 from mpzmq.protocol.session.violations import REFUSED_ITEM
 from mpzmq.protocol.wire.kinds import Code, Goodbye, Kind, Op
-from mpzmq.protocol.wire.messages import MessageReader
+from mpzmq.protocol.wire.messages import MessageDecoder
 from mpzmq.protocol.wire.records import LINK_TAG
 from tests.support.protocol import Pair, kinds, make_entry, numbers, tag
 
@@ -52,8 +52,8 @@ def reply(pair: Pair, number: int, value: Any = LARGE) -> list[Message]:
     """A RESPONSE in parts, as the link's reader gives them."""
     buffers: list[Any] = []
     body = pair.encoder.pack([Kind.RESPONSE, 1, pair.encoder.prepare(value, "value", buffers)])
-    reader = MessageReader(pair.limits, Kind.RESPONSE)
-    return [reader.read(frames) for frames in cut(Item(tag(number), body, buffers))]
+    reader = MessageDecoder(pair.limits, Kind.RESPONSE)
+    return [reader.decode(frames) for frames in cut(Item(tag(number), body, buffers))]
 
 
 def test_a_reply_in_parts() -> None:
@@ -116,8 +116,8 @@ def test_parts_of_a_reply_that_do_not_fit(fault: str) -> None:
         del messages[0]
     elif fault == "no reply":
         entry = make_entry(pair.encoder, 1, data=LARGE)
-        reader = MessageReader(pair.limits, Kind.RESPONSE)
-        messages = [reader.read(frames) for frames in cut(entry)]
+        reader = MessageDecoder(pair.limits, Kind.RESPONSE)
+        messages = [reader.decode(frames) for frames in cut(entry)]
     for message in messages:
         pair.link.receive(message, pair.now)
     ended = pair.ended()
@@ -326,7 +326,7 @@ class Container:
     def __init__(self, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
         self.sessions = Sessions(INSTANCE, "worker-7", 2.0, self.limits)
-        self.reader = MessageReader(self.limits, Kind.REQUEST)
+        self.reader = MessageDecoder(self.limits, Kind.REQUEST)
         self.now = 0.0
         self.peer = self.greet(b"r")
 
@@ -338,7 +338,7 @@ class Container:
 
     def receive(self, frames: list[Any], route: bytes = b"r") -> Inbox:
         inbox = Inbox()
-        self.sessions.receive(route, self.reader.read(frames), inbox, self.now)
+        self.sessions.receive(route, self.reader.decode(frames), inbox, self.now)
         return inbox
 
     def parts(self, number: int, timeout: float | None = 30.0, data: Any = LARGE) -> list[list[Any]]:
@@ -347,19 +347,19 @@ class Container:
 
     def heard(self, peer: Peer) -> list[tuple[bytes, list[Any]]]:
         """Everything that the engine hears now."""
-        reader = MessageReader(self.limits, Kind.RESPONSE)
+        reader = MessageDecoder(self.limits, Kind.RESPONSE)
         records = []
         while (outgoing := peer.next_outgoing(self.now)) is not None:
             peer.sent(outgoing)
-            records += reader.read(outgoing.frames).records
+            records += reader.decode(outgoing.frames).records
         return records
 
     def refused(self, inbox: Inbox) -> list[tuple[int, int, int]]:
         """Number, code and executed of each refusal."""
-        reader = MessageReader(self.limits, Kind.RESPONSE)
+        reader = MessageDecoder(self.limits, Kind.RESPONSE)
         told = []
         for _, item in inbox.refused:
-            ((name, record),) = reader.read([item.tag, item.body]).records
+            ((name, record),) = reader.decode([item.tag, item.body]).records
             told.append((int.from_bytes(name, "big"), record[1], record[2]))
         return told
 
@@ -547,7 +547,7 @@ def test_parts_of_a_reply_are_no_flood_and_others_are() -> None:
     pair.flush()
     buffers: list[Any] = []
     body = pair.encoder.pack([Kind.RESPONSE, 1, pair.encoder.prepare(LARGE, "value", buffers)])
-    reader = ComputerEngineReader(pair.link, MessageReader(pair.limits, Kind.RESPONSE), 1)
+    reader = ComputerEngineReader(pair.link, MessageDecoder(pair.limits, Kind.RESPONSE), 1)
     reader._owed = 2
     for frames in cut(Item(tag(1), body, buffers)):
         assert reader.feed([frames], pair.now) is None

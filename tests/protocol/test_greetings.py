@@ -15,7 +15,7 @@ from mpzmq.protocol.responder.batch import Inbox
 from mpzmq.protocol.session.table import Sessions
 from mpzmq.protocol.wire.encoder import Encoder
 from mpzmq.protocol.wire.kinds import Code, Goodbye, Kind, Op
-from mpzmq.protocol.wire.messages import Message, MessageReader
+from mpzmq.protocol.wire.messages import Message, MessageDecoder
 from mpzmq.protocol.wire.records import LINK_TAG
 from tests.support.protocol import INSTANCE, SESSION, Pair, tag
 
@@ -38,8 +38,8 @@ FIELDS = {
 
 def read(record: list[Any]) -> Message:
     """What the side to which a record is said makes of it."""
-    reader = MessageReader(Limits(), Kind.REQUEST if record[0] == Kind.HELLO else Kind.RESPONSE)
-    return reader.read([LINK_TAG, Encoder(Limits()).pack(record)])
+    reader = MessageDecoder(Limits(), Kind.REQUEST if record[0] == Kind.HELLO else Kind.RESPONSE)
+    return reader.decode([LINK_TAG, Encoder(Limits()).pack(record)])
 
 
 def test_sound_greetings_have_no_fault() -> None:
@@ -68,8 +68,8 @@ def test_a_large_wrong_field_is_not_said_again_whole() -> None:
 
 
 def test_a_greeting_of_the_other_side_is_none() -> None:
-    reader = MessageReader(Limits(), Kind.REQUEST)
-    message = reader.read([LINK_TAG, Encoder(Limits()).pack([Kind.WELCOME])])
+    reader = MessageDecoder(Limits(), Kind.REQUEST)
+    message = reader.decode([LINK_TAG, Encoder(Limits()).pack([Kind.WELCOME])])
     assert (message.fault, message.ignored) == ("", 1)
 
 
@@ -86,11 +86,11 @@ def unreadable(record: list[Any]) -> list[list[bytes]]:
 def test_what_cannot_be_read_in_place_of_hello_is_answered() -> None:
     for frames in unreadable(HELLO):
         sessions = Sessions(INSTANCE, "container", 2.0, Limits())
-        message = MessageReader(Limits(), Kind.REQUEST).read(frames)
+        message = MessageDecoder(Limits(), Kind.REQUEST).decode(frames)
         assert (message.records, message.malformed, message.ignored) == ([], [], 1), frames
         sessions.receive(b"r", message, Inbox(), 0.0)
         ((_, answer),) = sessions.strays.take()
-        ((_, goodbye),) = MessageReader(Limits(), Kind.RESPONSE).read(answer).records
+        ((_, goodbye),) = MessageDecoder(Limits(), Kind.RESPONSE).decode(answer).records
         assert goodbye[:2] == [Kind.GOODBYE, Goodbye.MALFORMED]
         assert "cannot be read" in goodbye[2]
         assert "cannot be read" in sessions.violations.greeting
@@ -101,7 +101,7 @@ def test_what_cannot_be_read_in_place_of_welcome_ends_the_dial() -> None:
         pair = Pair()
         pair.dialled()
         pair.flush()
-        pair.link.receive(MessageReader(Limits(), Kind.RESPONSE).read(frames), pair.now)
+        pair.link.receive(MessageDecoder(Limits(), Kind.RESPONSE).decode(frames), pair.now)
         failure = pair.link.turned_away
         assert failure is not None, frames
         assert (failure.kind, failure.fatal) == (FailureKind.MALFORMED, False)
@@ -111,7 +111,7 @@ def test_what_cannot_be_read_in_place_of_welcome_ends_the_dial() -> None:
 def test_what_cannot_be_read_behind_a_greeting_is_ignored() -> None:
     for record, answered in ((HELLO, Kind.REQUEST), (WELCOME, Kind.RESPONSE)):
         body = Encoder(Limits()).pack(record) + b"\xc1"
-        message = MessageReader(Limits(), answered).read([LINK_TAG * 2, body])
+        message = MessageDecoder(Limits(), answered).decode([LINK_TAG * 2, body])
         assert (len(message.records), message.ignored, message.fault) == (1, 1, "")
 
 
@@ -130,7 +130,7 @@ def test_the_engine_of_a_wrong_hello_is_turned_away() -> None:
     sessions = Sessions(INSTANCE, "container", 2.0, Limits())
     sessions.receive(b"r", read([*HELLO[:5], 0, HELLO[6]]), Inbox(), 0.0)
     ((route, frames),) = sessions.strays.take()
-    ((_, goodbye),) = MessageReader(Limits(), Kind.RESPONSE).read(frames).records
+    ((_, goodbye),) = MessageDecoder(Limits(), Kind.RESPONSE).decode(frames).records
     assert (route, goodbye[:2]) == (b"r", [Kind.GOODBYE, Goodbye.MALFORMED])
     assert "'interval' of HELLO" in goodbye[2]
     assert "'interval' of HELLO" in sessions.violations.greeting
@@ -179,6 +179,6 @@ def test_items_behind_their_request_are_refused_before_it_runs() -> None:
     sessions.receive(b"r", Message([(tag(1), chunk)], size=10), inbox, 0.0)
     assert [entry and entry[1] for entry in inbox.requests] == [None, tag(2)]
     ((_, item),) = inbox.refused
-    ((name, error),) = MessageReader(Limits(), Kind.RESPONSE).read([item.tag, item.body]).records
+    ((name, error),) = MessageDecoder(Limits(), Kind.RESPONSE).decode([item.tag, item.body]).records
     assert (name, error[1], error[2]) == (tag(1), Code.MALFORMED, 0)
     assert "before the first CREDIT" in error[4]

@@ -31,7 +31,7 @@ from mpzmq.protocol.responder.session_state import PeerState
 from mpzmq.protocol.session.session import Peer
 from mpzmq.protocol.wire.encoder import Encoder
 from mpzmq.protocol.wire.kinds import Code, Kind, Op
-from mpzmq.protocol.wire.messages import Message, MessageReader
+from mpzmq.protocol.wire.messages import Message, MessageDecoder
 from mpzmq.protocol.wire.records import LINK_TAG
 from tests.support.protocol import REMOTE, SESSION, tag
 
@@ -97,7 +97,7 @@ def test_a_call_is_a_request_with_its_parent() -> None:
     ((one, record),) = container.flush()
     assert one == entry.tag
     assert record[:9] == [Kind.REQUEST, 1, 10_001, 0, Op.CALL, "progress", [0.5], None, None]
-    read = MessageReader(Limits(), Kind.RESPONSE).read([entry.tag, entry.body])
+    read = MessageDecoder(Limits(), Kind.RESPONSE).decode([entry.tag, entry.body])
     assert read.records[0][1][9] == UUID(bytes=PARENT)
     assert container.caller.receive(entry.tag, [Kind.RESPONSE, 1, "fine"], 100)
     assert container.ended() == [(entry.tag, [Kind.RESPONSE, 1, "fine"])]
@@ -508,7 +508,7 @@ def test_sessions_give_answers_to_calls() -> None:
         caller.submit(entry, PARENT)
         tags.append(entry.tag)
     message = Message([(tags[0], [Kind.RESPONSE, 1, 1])], malformed=[tags[1], tag(9)])
-    message.astray = [tags[2], tag(8)]
+    message.malformed_calls = [tags[2], tag(8)]
     inbox = Inbox()
     sessions.receive(b"r", message, inbox, 0.0)
     assert [type(outcome) for _, outcome in caller.ledger.take_ended()] == [list, ProtocolError, ProtocolError]

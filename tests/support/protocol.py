@@ -21,7 +21,7 @@ from mpzmq.protocol.responder.reply_cache import Room
 from mpzmq.protocol.wire.digest import digest_of
 from mpzmq.protocol.wire.encoder import Encoder
 from mpzmq.protocol.wire.kinds import Flag, Kind, Op
-from mpzmq.protocol.wire.messages import Message, MessageReader
+from mpzmq.protocol.wire.messages import Message, MessageDecoder
 from mpzmq.protocol.wire.records import LINK_TAG, Record
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class Pair:
         self.sent: list[tuple[bytes, Record]] = []
         self.connection = 0
         self._issued = 0
-        self._decoder = MessageReader(Limits(), Kind.REQUEST)
+        self._decoder = MessageDecoder(Limits(), Kind.REQUEST)
         self.link = Link(
             Verdicts(REMOTE, "worker-7", "worker-7"),
             SESSION,
@@ -131,7 +131,7 @@ class Pair:
 
     def read(self, outgoing: Outgoing) -> list[tuple[bytes, Record]]:
         """The records of a message, as a container reads them."""
-        message = self._decoder.read(outgoing.frames)
+        message = self._decoder.decode(outgoing.frames)
         assert not message.malformed and not message.ignored
         return message.records
 

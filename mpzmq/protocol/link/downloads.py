@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..flow.reassembler import Assembler, Outcome
 from ..wire.kinds import Kind
-from ..wire.messages import Message, MessageReader
+from ..wire.messages import Message, MessageDecoder
 from ..wire.records import LINK_TAG
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Downloads:
         self._ledger = ledger
         self._encoder = encoder
         self._assembler = Assembler(limits.message_bytes)
-        self._reader = MessageReader(limits, Kind.RESPONSE)
+        self._reader = MessageDecoder(limits, Kind.RESPONSE)
 
     def part(self, tag: bytes, record: Record, now: float) -> Message | None:
         """A part has come.
@@ -94,7 +94,7 @@ class Downloads:
     def _whole(self) -> Message:
         self._tell()
         tag = self._assembler.tag
-        message = self._reader.read(self._assembler.take_whole())
+        message = self._reader.decode(self._assembler.take_whole())
         if [record[0] for _, record in message.records] in ([Kind.RESPONSE], [Kind.ERROR], [Kind.CHUNK]):
             return message
         return Message([], message.size, [tag])

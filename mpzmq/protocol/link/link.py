@@ -238,8 +238,8 @@ class Link:
                 self._control(tag, record, now)
         for tag in message.malformed:
             self.ledger.undecodable(tag)
-        if message.astray and self.welcomed:
-            self.callee.misread(message.astray)
+        if message.malformed_calls and self.welcomed:
+            self.callee.misread(message.malformed_calls)
         if self.ledger.receipts.tags and self.ledger.receipts.came(message.size):
             self._acknowledge()
         self._tell_who_waits()
@@ -422,7 +422,7 @@ class Link:
         self.turned_away = Failure(FailureKind.MALFORMED, text, was_up=True)
 
     def _goodbye(self, code: int, text: str) -> None:
-        text = text[: wire.LONGEST_TEXT]
+        text = text[: wire.MAX_TEXT]
         if code in TURNED_AWAY:
             self.turned_away = Failure(TURNED_AWAY[code], text, was_up=True)
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..wire.kinds import Kind
-from ..wire.schema import MOST_TAGS
+from ..wire.schema import MAX_TAGS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,7 +32,7 @@ ALONG = 32
 ALONE, ALONE_BYTES = 256, 1024 * 1024
 """Replies, and their bytes, from which on it is told even if nothing else leaves."""
 
-MOST_UNTOLD = 8 * MOST_TAGS
+MOST_UNTOLD = 8 * MAX_TAGS
 """Up to so many that wait to be told, replies that nobody has waited for are noted, too: who sends those without end
 may never read what it is told, and what is not told is forgotten with the low-water mark."""
 
@@ -86,7 +86,7 @@ class Receipts:
             low_water: the lowest sequence number that may be sent from now on.
             message_bytes: the largest message that the container accepts; half of it is left to others.
         """
-        most = min(MOST_TAGS, message_bytes // 32)
+        most = min(MAX_TAGS, message_bytes // 32)
         tags = b"".join(self.tags[:most])
         del self.tags[:most]
         self._bytes = 0

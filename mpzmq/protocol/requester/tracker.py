@@ -215,7 +215,7 @@ class Ledger:
         entry.started = True
         inflow = entry.inflow
         had, had_ended = inflow.received, inflow.has_ended
-        if not (message.is_honest and inflow.arrive(record)):
+        if not (message.has_declared_size and inflow.arrive(record)):
             self._end([entry], self.verdicts.unasked)
             return [Kind.CANCEL]
         # What comes again has not been asked for: it is no news, and may be a flood.

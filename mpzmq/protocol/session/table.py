@@ -153,7 +153,7 @@ class Sessions:
             elif kind == Kind.GOODBYE:
                 if record[1] == Goodbye.MALFORMED:
                     self.violations.greeting = (
-                        f"engine {peer.name!r} has ended its session: {record[2][: wire.LONGEST_TEXT]!r}"
+                        f"engine {peer.name!r} has ended its session: {record[2][: wire.MAX_TEXT]!r}"
                     )
                 self.forget(peer, PeerSignal.GOODBYE)
                 inbox.departed.add(peer)
@@ -173,7 +173,7 @@ class Sessions:
                     self.dirty[peer] = None
             elif peer.caller is None or not peer.caller.receive(tag, record, share):
                 self.ignored += 1
-        if message.astray or (message.malformed and known and peer.caller is not None):  # type: ignore[union-attr]
+        if message.malformed_calls or (message.malformed and known and peer.caller is not None):  # type: ignore[union-attr]
             self._undecodable(peer if known else None, message)
         if message.malformed and not known:
             error = self.malformed()
@@ -190,7 +190,7 @@ class Sessions:
             if inbox.withdraw(peer, tag):
                 inbox.refused.append((peer, Item(tag, self.encoder.pack(self._too_early()))))
             return True
-        if not (message.is_honest and inflow.arrive(record) and peer.overdraft.allows(inflow)):
+        if not (message.has_declared_size and inflow.arrive(record) and peer.overdraft.allows(inflow)):
             return False
         self.bells.append(inflow.bell)
         if inflow.is_end_news:
@@ -200,7 +200,7 @@ class Sessions:
 
     def _undecodable(self, peer: Peer | None, message: Message) -> None:
         """Something is no record that may be the reply to a call."""
-        for tag in message.astray:
+        for tag in message.malformed_calls:
             if peer is None or peer.caller is None or not peer.caller.undecodable(tag):
                 self.ignored += 1
         if peer is not None and peer.caller is not None:

@@ -9,7 +9,7 @@ from ..flow.outbox import Item
 from ..flow.reassembler import Outcome, Room
 from ..responder.reply_cache import SESSIONS_WORTH
 from ..wire.kinds import Code, Kind
-from ..wire.messages import Message, MessageReader
+from ..wire.messages import Message, MessageDecoder
 from ..wire.records import LINK_TAG
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Uploads:
         self.chunk: Message | None = None
         self._limits = limits
         self._pack_error = error
-        self._reader = MessageReader(limits, Kind.REQUEST)
+        self._reader = MessageDecoder(limits, Kind.REQUEST)
 
     def part(
         self,
@@ -118,7 +118,7 @@ class Uploads:
         assembler = peer.assembler
         peer.control([Kind.TAKEN, assembler.read()])
         tag, under_way = assembler.tag, now - assembler.began_at
-        message = self._reader.read(assembler.take_whole())
+        message = self._reader.decode(assembler.take_whole())
         kinds = [record[0] for _, record in message.records]
         if kinds == [Kind.CHUNK]:
             self.chunk = message

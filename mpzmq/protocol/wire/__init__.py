@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from .messages import SLACK, Message, MessageReader
+from .messages import SLACK, Message, MessageDecoder
 from .records import (
     BATCH_BYTES,
     EXECUTED,
     EXECUTED_NUMBER,
     LINK_TAG,
-    LONGEST_TEXT,
+    MAX_TEXT,
     STATUS_NUMBER,
     STATUSES,
     TAG,
@@ -26,7 +26,7 @@ __all__ = [
     "EXECUTED",
     "EXECUTED_NUMBER",
     "LINK_TAG",
-    "LONGEST_TEXT",
+    "MAX_TEXT",
     "SLACK",
     "STATUSES",
     "STATUS_NUMBER",
@@ -34,7 +34,7 @@ __all__ = [
     "VERSION",
     "Frames",
     "Message",
-    "MessageReader",
+    "MessageDecoder",
     "Record",
     "announced",
     "error",

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import msgpack
 
-from .prescan import HostileData, has_long_headers, scan
+from .prescan import MalformedData, has_long_headers, prescan
 from .values import ARRAY_KINDS, EXT_BUFFER, EXT_UUID, KEYS, MANY, VIEW_FORMATS, Buffer
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Decoder:
         try:
             whole = count
             if len(data) > self._items:
-                scan(data, SCAN_FACTOR * max(self._items, MIN_SCAN_ITEMS), self._depth + 4, count)
+                prescan(data, SCAN_FACTOR * max(self._items, MIN_SCAN_ITEMS), self._depth + 4, count)
             elif has_long_headers(data):
                 whole = self._count_whole(count, data)
             if 1 < count == whole <= self._items:
@@ -82,7 +82,7 @@ class Decoder:
             records: list[Any] = []  # one by one, those before a malformed one are kept
             complete = self._unpack(records, whole, b"", data) and whole == count
             return records, self._next_buffer == len(buffers), complete
-        except HostileData:
+        except MalformedData:
             return [], not buffers, False
         finally:
             self._buffers = ()
@@ -130,7 +130,7 @@ class Decoder:
         """
         if isinstance(values, dict):
             if not KEYS.issuperset(map(type, values)):
-                raise HostileData("a dict key that is no str, int or bytes")
+                raise MalformedData("a dict key that is no str, int or bytes")
             values = values.values()
         if CONTAINERS.isdisjoint(map(type, values)):
             return
@@ -145,16 +145,16 @@ class Decoder:
         while level:
             depth += 1
             if depth > self._depth:
-                raise HostileData(f"nested deeper than {self._depth}")
+                raise MalformedData(f"nested deeper than {self._depth}")
             below: list[Any] = []
             for container in level:
                 items -= len(container)
                 if items < 0:
-                    raise HostileData(f"more than {self._items} elements")
+                    raise MalformedData(f"more than {self._items} elements")
                 if type(container) is dict:
                     for key in container:
                         if type(key) is not str and type(key) not in KEYS:
-                            raise HostileData("a dict key that is no str, int or bytes")
+                            raise MalformedData("a dict key that is no str, int or bytes")
                     container = container.values()
                 if len(container) > MANY and CONTAINERS.isdisjoint(map(type, container)):
                     continue
@@ -178,15 +178,15 @@ class Decoder:
         if code == EXT_UUID:
             return UUID(bytes=data)
         if code != EXT_BUFFER:
-            raise HostileData(f"ext type {code}")
+            raise MalformedData(f"ext type {code}")
         if len(data) > MAX_REFERENCE:
-            raise HostileData("a reference to a buffer that is larger than any")
+            raise MalformedData("a reference to a buffer that is larger than any")
         reference = msgpack.unpackb(data, use_list=True)
         index, *shape = reference if isinstance(reference, list) else (reference,)
         # Unless the reference turns out to be sound, none of the message's buffers is where it should be.
         expected, self._next_buffer = self._next_buffer, -1
         if index != expected or isinstance(index, bool) or index >= len(self._buffers):
-            raise HostileData("buffers are referred to out of order")
+            raise MalformedData("buffers are referred to out of order")
         content = self._buffers[index]
         self._next_buffer = index + 1
         if not shape:
@@ -197,23 +197,23 @@ class Decoder:
             return _shaped(view, format_, dimensions)
         if kind == "a":
             return _array(view, format_, dimensions)
-        raise HostileData("a buffer of unknown kind")
+        raise MalformedData("a buffer of unknown kind")
 
 
 def _shaped(view: memoryview, format_: str, shape: list[int]) -> memoryview:
     if format_ not in VIEW_FORMATS:
-        raise HostileData("a buffer of unknown format")
+        raise MalformedData("a buffer of unknown format")
     if view.nbytes:
         return view.cast(format_, shape)  # type: ignore[call-overload, no-any-return]
     if shape != [0]:
-        raise HostileData("an empty buffer with a shape")
+        raise MalformedData("an empty buffer with a shape")
     # memoryview.cast() refuses empty views.
     return view if format_ not in array.typecodes else memoryview(array.array(format_)).toreadonly()
 
 
 def _array(view: memoryview, dtype: str, shape: list[int]) -> Any:
     if not isinstance(dtype, str) or len(dtype) > 32 or dtype[1:2] not in ARRAY_KINDS:
-        raise HostileData("an array of unknown type")
+        raise MalformedData("an array of unknown type")
     size = view.nbytes
     try:
         import numpy
@@ -224,8 +224,8 @@ def _array(view: memoryview, dtype: str, shape: list[int]) -> Any:
     count = 1
     for dimension in shape:
         if isinstance(dimension, bool) or not isinstance(dimension, int) or dimension < 0:
-            raise HostileData("an array of malformed shape")
+            raise MalformedData("an array of malformed shape")
         count *= dimension
     if parsed.hasobject or parsed.names or not parsed.itemsize or count * parsed.itemsize != size:
-        raise HostileData("an array whose shape does not fit its buffer")
+        raise MalformedData("an array whose shape does not fit its buffer")
     return numpy.ndarray(tuple(shape), parsed, buffer=view)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from .decoder import Decoder
 from .kinds import Kind
-from .prescan import HostileData
+from .prescan import MalformedData
 from .records import BATCH_BYTES, LINK_TAG, TAG, Record
-from .schema import CALL_SHAPE, SHAPES, greeting_fault
+from .schema import NESTED_CALL_SCHEMA, SCHEMAS, greeting_fault
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ...config import Limits
     from .values import Buffer
 
-__all__ = ["Message", "MessageReader"]
+__all__ = ["Message", "MessageDecoder"]
 
 _REQUESTS, _REPLIES = frozenset({Kind.REQUEST}), frozenset({Kind.RESPONSE, Kind.ERROR})
 
@@ -40,36 +40,36 @@ class Message:
     Attributes:
         records: what can be acted upon, each with its tag.
         malformed: the tags of requests (in a container) or replies (in an engine) that cannot.
-        astray: the tags of replies (in a container) or requests (in an engine) that cannot: of calls.
+        malformed_calls: the tags of replies (in a container) or requests (in an engine) that cannot: of calls.
         ignored: how many records or messages meant nothing to this side.
         fault: what is wrong with a greeting (HELLO in a container, WELCOME in an engine), or with what came in its
             place, in words; empty: nothing.
         size: its size in bytes.
     """
 
-    __slots__ = ("_is_honest", "astray", "fault", "ignored", "malformed", "records", "size")
+    __slots__ = ("_has_declared_size", "fault", "ignored", "malformed", "malformed_calls", "records", "size")
 
     def __init__(
         self, records: list[tuple[bytes, Record]], size: int = 0, malformed: list[bytes] | None = None, ignored: int = 0
     ) -> None:
         self.records = records
         self.malformed = [] if malformed is None else malformed
-        self.astray: list[bytes] = []
+        self.malformed_calls: list[bytes] = []
         self.ignored = ignored
         self.fault = ""
         self.size = size
-        self._is_honest: bool | None = None
+        self._has_declared_size: bool | None = None
 
     @property
-    def is_honest(self) -> bool:
+    def has_declared_size(self) -> bool:
         """Whether it is no larger than the CHUNKs in it say, which travel with one another only."""
-        if self._is_honest is None:
+        if self._has_declared_size is None:
             told = sum(record[2] for _, record in self.records if record[0] == Kind.CHUNK)
-            self._is_honest = self.size <= told + SLACK * len(self.records)
-        return self._is_honest
+            self._has_declared_size = self.size <= told + SLACK * len(self.records)
+        return self._has_declared_size
 
 
-class MessageReader:
+class MessageDecoder:
     """Reads messages within the limits; whatever the bytes are, it returns.
 
     Args:
@@ -85,12 +85,12 @@ class MessageReader:
         is_engine = answered == Kind.RESPONSE
         self._answered = (_REPLIES if is_engine else _REQUESTS) | {Kind.PART}
         self._astray = _REQUESTS if is_engine else _REPLIES
-        self._shapes = {**SHAPES, Kind.REQUEST: CALL_SHAPE} if is_engine else SHAPES
+        self._shapes = {**SCHEMAS, Kind.REQUEST: NESTED_CALL_SCHEMA} if is_engine else SCHEMAS
         self._greeting = Kind.WELCOME if is_engine else Kind.HELLO
         self._usual = answered
-        self._usual_length, self._check_usual = SHAPES[answered]
+        self._usual_length, self._check_usual = SCHEMAS[answered]
 
-    def read(self, frames: Sequence[Buffer]) -> Message:
+    def decode(self, frames: Sequence[Buffer]) -> Message:
         """Decodes one message whole, before anything of it is acted upon."""
         message = Message([], sum(map(len, frames)))
         if len(frames) < 2:
@@ -125,7 +125,7 @@ class MessageReader:
                     if check(value, decoder):
                         records.append((tag, value))
                         continue
-                except HostileData:
+                except MalformedData:
                     pass
             self._record(message, tag, value, whole)
         if len(values) < count:
@@ -147,14 +147,14 @@ class MessageReader:
             del value[length:]  # what a later version has added
         try:
             fits = whole and len(value) == length and check(value, self._decoder)
-        except HostileData:
+        except MalformedData:
             fits = False
         if fits:
             message.records.append((tag, value))
         elif kind in self._answered:
             message.malformed.append(tag)
         elif kind in self._astray and tag != LINK_TAG:
-            message.astray.append(tag)
+            message.malformed_calls.append(tag)
         elif kind == self._greeting:
             message.ignored += 1
             message.fault = greeting_fault(value) or "its message is malformed"

@@ -7,12 +7,12 @@ have room for their elements, and so announce no more than there are bytes; the 
 
 from __future__ import annotations
 
-__all__ = ["HostileData", "has_long_headers", "scan"]
+__all__ = ["MalformedData", "has_long_headers", "prescan"]
 
 _LONG_HEADERS = b"\xdc\xdd\xde\xdf"  # array 16, array 32, map 16, map 32
 
 
-class HostileData(Exception):
+class MalformedData(Exception):
     """Bytes that no peer of ours sends."""
 
 
@@ -56,7 +56,7 @@ _SHAPES: dict[int, tuple[int, int]] = {
 }
 
 
-def scan(data: bytes | memoryview, items: int, depth: int, values: int | None = None) -> None:
+def prescan(data: bytes | memoryview, items: int, depth: int, values: int | None = None) -> None:
     """Reads the structure of MessagePack values that stand back to back.
 
     Args:
@@ -76,7 +76,7 @@ def scan(data: bytes | memoryview, items: int, depth: int, values: int | None = 
     while position < end:
         if len(open_) == 1:
             if open_[0] == last:
-                raise HostileData("more values than were announced")
+                raise MalformedData("more values than were announced")
             items = allowed
         code = data[position]
         position += 1
@@ -98,19 +98,19 @@ def scan(data: bytes | memoryview, items: int, depth: int, values: int | None = 
             if code >= 0xDE:
                 children *= 2
         elif code == 0xC1:
-            raise HostileData("a byte that MessagePack does not use")
+            raise MalformedData("a byte that MessagePack does not use")
         else:
             width, fixed = _SHAPES[code]
             position += width + fixed + (int.from_bytes(data[position : position + width], "big") if width else 0)
         if items < 0:
-            raise HostileData("too many elements")
+            raise MalformedData("too many elements")
         open_[-1] -= 1
         if children:
             open_.append(children)
             if len(open_) > depth + 1:
-                raise HostileData("nested too deep")
+                raise MalformedData("nested too deep")
         else:
             while open_[-1] == 0:
                 open_.pop()
     if position != end or len(open_) != 1:
-        raise HostileData("it ends in the middle of a value")
+        raise MalformedData("it ends in the middle of a value")

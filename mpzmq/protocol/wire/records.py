@@ -19,7 +19,7 @@ __all__ = [
     "EXECUTED",
     "EXECUTED_NUMBER",
     "LINK_TAG",
-    "LONGEST_TEXT",
+    "MAX_TEXT",
     "STATUSES",
     "STATUS_NUMBER",
     "TAG",
@@ -48,7 +48,7 @@ BATCH_BYTES = 64 * 1024
 """A message is cut at this size: larger batches gain nothing and delay what stands behind them."""
 
 
-LONGEST_TEXT = 1024
+MAX_TEXT = 1024
 """Characters of a GOODBYE that are kept: the error of every request that it ends repeats them."""
 
 

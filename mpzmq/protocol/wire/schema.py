@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
     from .decoder import Decoder
 
-__all__ = ["CALL_SHAPE", "MOST_TAGS", "SHAPES", "greeting_fault"]
+__all__ = ["MAX_TAGS", "NESTED_CALL_SCHEMA", "SCHEMAS", "greeting_fault"]
 
-MOST_TAGS = 1024
+MAX_TAGS = 1024
 """Tags that one RECEIVED names: it fits into any message with others."""
 
 Record = list[Any]
@@ -172,7 +172,7 @@ def _check_ack(record: Record, decoder: Decoder) -> bool:
 
 def _check_received(record: Record, decoder: Decoder) -> bool:
     _, low_water, tags = record
-    return _is_count(low_water) and type(tags) is bytes and len(tags) % 16 == 0 and len(tags) <= 16 * MOST_TAGS
+    return _is_count(low_water) and type(tags) is bytes and len(tags) % 16 == 0 and len(tags) <= 16 * MAX_TAGS
 
 
 def _check_chunk(record: Record, decoder: Decoder) -> bool:
@@ -204,7 +204,7 @@ def _check_part(record: Record, decoder: Decoder) -> bool:
 
 
 # How many fields this version knows, and what it wants of them. Fields behind those are a later version's.
-SHAPES: dict[int, tuple[int, Callable[[Record, Decoder], bool]]] = {
+SCHEMAS: dict[int, tuple[int, Callable[[Record, Decoder], bool]]] = {
     Kind.HELLO: (7, _check_greeting),
     Kind.WELCOME: (10, _check_greeting),
     Kind.REQUEST: (9, _check_request),
@@ -225,5 +225,5 @@ SHAPES: dict[int, tuple[int, Callable[[Record, Decoder], bool]]] = {
     Kind.TAKEN: (2, _check_ping),
 }
 
-CALL_SHAPE = (10, _check_call)
+NESTED_CALL_SCHEMA = (10, _check_call)
 """That of a REQUEST of a container."""

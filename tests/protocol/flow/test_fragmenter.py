@@ -17,10 +17,10 @@ from mpzmq.protocol.flow.outbox import Item
 from mpzmq.protocol.flow.progress import ProgressBook
 from mpzmq.protocol.flow.reassembler import Assembler, Outcome, Room
 from mpzmq.protocol.wire.kinds import Kind
-from mpzmq.protocol.wire.messages import MessageReader
+from mpzmq.protocol.wire.messages import MessageDecoder
 from tests.support.protocol import tag
 
-READER = MessageReader(Limits(), Kind.REQUEST)
+READER = MessageDecoder(Limits(), Kind.REQUEST)
 MIB = 1024 * 1024
 
 
@@ -30,7 +30,7 @@ def sizes_of(*sizes: int) -> bytes:
 
 def record_of(frames: list[Any]) -> list[Any]:
     """The PART of a message, as the other side reads it."""
-    message = READER.read([bytes(frames[0]), bytes(frames[1]), *frames[2:]])
+    message = READER.decode([bytes(frames[0]), bytes(frames[1]), *frames[2:]])
     ((_, record),) = message.records
     assert not message.malformed and not message.ignored
     return record
@@ -303,7 +303,7 @@ def test_parts_that_are_none(record: list[Any]) -> None:
     import msgpack
 
     for answered in (Kind.REQUEST, Kind.RESPONSE):
-        message = MessageReader(Limits(), answered).read([tag(1), msgpack.packb(record)])
+        message = MessageDecoder(Limits(), answered).decode([tag(1), msgpack.packb(record)])
         assert (message.records, message.malformed) == ([], [tag(1)])
 
 
@@ -312,4 +312,4 @@ def test_pieces_are_bytes_and_nothing_else() -> None:
 
     reference = msgpack.ExtType(1, msgpack.packb([0, "v", "H", [2]]))
     frames = [tag(1), msgpack.packb([Kind.PART, 0, None, [reference]]), b"1234"]
-    assert READER.read(frames).malformed == [tag(1)]
+    assert READER.decode(frames).malformed == [tag(1)]

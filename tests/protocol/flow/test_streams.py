@@ -16,7 +16,7 @@ from mpzmq.protocol.flow.send_stream import CROWDED, ITEM_COST, MOST_WAITING, MO
 from mpzmq.protocol.flow.stream_scheduler import Outflows
 from mpzmq.protocol.wire.encoder import Encoder
 from mpzmq.protocol.wire.kinds import Kind
-from mpzmq.protocol.wire.messages import SLACK, Message, MessageReader
+from mpzmq.protocol.wire.messages import SLACK, Message, MessageDecoder
 from mpzmq.protocol.wire.records import BATCH_BYTES
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 TAG = bytes(15) + b"\x01"
 OTHER = bytes(15) + b"\x02"
 ENCODER = Encoder(Limits())
-READER = MessageReader(Limits(), Kind.RESPONSE)
+READER = MessageDecoder(Limits(), Kind.RESPONSE)
 
 
 def put(flow: Outflow, *items: Any) -> None:
@@ -40,7 +40,7 @@ def chunks(outgoing: Outgoing | None) -> list[tuple[bytes, list[Any]]]:
     if outgoing is None:
         return []
     assert outgoing.size == sum(map(len, outgoing.frames))
-    message = READER.read(outgoing.frames)
+    message = READER.decode(outgoing.frames)
     assert not message.malformed and not message.ignored
     return message.records
 
@@ -312,8 +312,11 @@ def test_what_may_not_come(record: list[Any]) -> None:
 
 def test_a_message_is_no_larger_than_its_chunks_say() -> None:
     one, two = (TAG, chunk(0, ["a"], 100)), (OTHER, chunk(0, ["b"], 0))
-    assert Message([one], 100 + SLACK).is_honest and not Message([one], 101 + SLACK).is_honest
-    assert Message([one, two], 100 + 2 * SLACK).is_honest and not Message([one, two], 101 + 2 * SLACK).is_honest
+    assert Message([one], 100 + SLACK).has_declared_size and not Message([one], 101 + SLACK).has_declared_size
+    assert (
+        Message([one, two], 100 + 2 * SLACK).has_declared_size
+        and not Message([one, two], 101 + 2 * SLACK).has_declared_size
+    )
 
 
 def test_credit_is_due_when_everything_was_taken_and_the_other_side_may_have_to_keep_less() -> None:

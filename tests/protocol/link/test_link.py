@@ -125,7 +125,7 @@ def test_nobody_calls_before_welcome() -> None:
     pair.dialled()
     call: list[Any] = [Kind.REQUEST, 1, None, 0, Op.CALL, "f", [], None, None, UUID(int=1)]
     message = Message([(tag(7), call)])
-    message.astray = [tag(8)]
+    message.malformed_calls = [tag(8)]
     pair.link.receive(message, pair.now)
     assert not pair.link.callee.has_asked and not pair.link.callee.outbox
     assert pair.link.ignored == 1

@@ -13,7 +13,7 @@ from mpzmq.protocol.responder.session_state import PeerState
 from mpzmq.protocol.session.presence import FIRST_WAIT, LAST_WAIT
 from mpzmq.protocol.session.table import Sessions
 from mpzmq.protocol.wire.kinds import Goodbye, Kind
-from mpzmq.protocol.wire.messages import MessageReader
+from mpzmq.protocol.wire.messages import MessageDecoder
 from mpzmq.protocol.wire.records import LINK_TAG
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Container:
         self.now = 100.0
         self.sessions = Sessions(UUID(int=9), "box", 2.0, Limits())
         self.presence = self.sessions.presence
-        self._reader = MessageReader(Limits(), Kind.REQUEST)
+        self._reader = MessageDecoder(Limits(), Kind.REQUEST)
 
     def greet(self, route: bytes, session: UUID = ONE, number: int = 1) -> Peer:
         self.tell(route, wire.hello(session, number, "engine", 2.0, Limits()))
@@ -39,7 +39,7 @@ class Container:
     def tell(self, route: bytes, *records: list[Any]) -> Inbox:
         inbox = Inbox()
         body = b"".join(self.sessions.encoder.pack(record) for record in records)
-        self.sessions.receive(route, self._reader.read([LINK_TAG * len(records), body]), inbox, self.now)
+        self.sessions.receive(route, self._reader.decode([LINK_TAG * len(records), body]), inbox, self.now)
         return inbox
 
     def asked(self) -> list[bytes]:

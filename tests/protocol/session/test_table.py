@@ -24,7 +24,7 @@ from mpzmq.protocol.session.sessionless import MOST_MESSAGES, MOST_ROUTES, Stray
 from mpzmq.protocol.session.table import Sessions
 from mpzmq.protocol.session.violations import HEEDLESS, WITHOUT_SESSION
 from mpzmq.protocol.wire.kinds import Code, Goodbye, Kind, Op
-from mpzmq.protocol.wire.messages import Message, MessageReader
+from mpzmq.protocol.wire.messages import Message, MessageDecoder
 from mpzmq.protocol.wire.records import LINK_TAG
 from tests.support.protocol import INSTANCE, SESSION, tag
 
@@ -38,7 +38,7 @@ class Container:
     def __init__(self, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
         self.sessions = Sessions(INSTANCE, "worker-7", 2.0, self.limits)
-        self.reader = MessageReader(Limits(), Kind.RESPONSE)
+        self.reader = MessageDecoder(Limits(), Kind.RESPONSE)
         self.now = 0.0
 
     def tell(self, route: bytes, *records: list[Any], tag: bytes = LINK_TAG, size: int = 10) -> Inbox:
@@ -72,7 +72,7 @@ class Container:
         return found
 
     def _records(self, frames: list[Any]) -> list[list[Any]]:
-        message = self.reader.read(frames)
+        message = self.reader.decode(frames)
         assert not message.malformed and not message.ignored
         return [record for _, record in message.records]
 

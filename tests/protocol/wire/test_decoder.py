@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from mpzmq.config import Limits
 from mpzmq.protocol.wire.decoder import Decoder
-from mpzmq.protocol.wire.prescan import HostileData
+from mpzmq.protocol.wire.prescan import MalformedData
 from tests.support.protocol import same
 
 MIB = 1024 * 1024
@@ -291,7 +291,7 @@ def test_depth_from_both_sides() -> None:
     decoder.check([nested(5)])
     decoder.check({"a": nested(5)})
     for values in ([nested(6)], {"a": nested(6)}, (1, nested(6))):
-        with pytest.raises(HostileData, match="nested deeper than 5"):
+        with pytest.raises(MalformedData, match="nested deeper than 5"):
             decoder.check(values)
 
 
@@ -301,7 +301,7 @@ def test_items_from_both_sides() -> None:
     for values in ([[1] * 10], [[1] * 10, {n: n for n in range(10)}], [[[]] * 10], [[[1, 2, 3, 4]] * 2], [1] * 100):
         decoder.check(values)
     for values in ([[1] * 11], [[1] * 5, {n: n for n in range(11)}], [[[0]] * 6], [[[1, 2, 3, 4], [1, 2, 3, 4, 5]]]):
-        with pytest.raises(HostileData, match="more than 10 elements"):
+        with pytest.raises(MalformedData, match="more than 10 elements"):
             decoder.check(values)
 
 
@@ -310,7 +310,7 @@ def test_keys(key: Any) -> None:
     decoder = Decoder(Limits())
     decoder.check([{"a": 1, 1: 2, b"b": 3}])
     for values in ([{key: 1}], {key: 1}, [[{"a": {key: 1}}]]):
-        with pytest.raises(HostileData, match="a dict key"):
+        with pytest.raises(MalformedData, match="a dict key"):
             decoder.check(values)
 
 

@@ -16,7 +16,7 @@ from mpzmq.models import Executed, Status
 from mpzmq.protocol import wire
 from mpzmq.protocol.wire.encoder import Encoder
 from mpzmq.protocol.wire.kinds import Code, Goodbye, Kind, Op
-from mpzmq.protocol.wire.messages import Message, MessageReader
+from mpzmq.protocol.wire.messages import Message, MessageDecoder
 from mpzmq.protocol.wire.records import BATCH_BYTES, EXECUTED, EXECUTED_NUMBER, LINK_TAG, STATUS_NUMBER, STATUSES
 from tests.protocol.wire.test_vectors import VECTORS
 from tests.support.protocol import tag
@@ -58,7 +58,7 @@ def frames(*records: Any, first: int = 1) -> list[bytes]:
 
 
 def read(frames: list[bytes], answered: int = Kind.REQUEST, limits: Limits | None = None) -> Message:
-    return MessageReader(limits or Limits(), answered).read(frames)
+    return MessageDecoder(limits or Limits(), answered).decode(frames)
 
 
 def outcome(message: Message) -> tuple[list[int], list[int], int]:
@@ -66,7 +66,7 @@ def outcome(message: Message) -> tuple[list[int], list[int], int]:
     return (
         [int.from_bytes(tag, "big") for tag, _ in message.records],
         [int.from_bytes(tag, "big") for tag in message.malformed],
-        message.ignored + len(message.astray),
+        message.ignored + len(message.malformed_calls),
     )
 
 
@@ -89,9 +89,9 @@ def test_every_kind_is_read_on_both_sides(name: str, answered: int) -> None:
 def test_what_is_astray_is_no_reply_and_no_request() -> None:
     """A REQUEST at an engine that is no call, and replies at a container: each may be of a call."""
     message = read(frames(REQUEST, ["?"], RESPONSE), Kind.RESPONSE)
-    assert outcome(message) == ([3], [2], 1) and message.astray == [tag(1)]
+    assert outcome(message) == ([3], [2], 1) and message.malformed_calls == [tag(1)]
     message = read(frames(changed(RESPONSE, 1, 9), changed(ERROR, 1, None), [Kind.RESPONSE], REQUEST), Kind.REQUEST)
-    assert outcome(message) == ([4], [], 3) and message.astray == [tag(1), tag(2), tag(3)]
+    assert outcome(message) == ([4], [], 3) and message.malformed_calls == [tag(1), tag(2), tag(3)]
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_what_is_astray_is_no_reply_and_no_request() -> None:
 def test_a_call_names_a_function_and_its_request(record: list[Any]) -> None:
     assert outcome(read(frames([*CALL, "later"]), Kind.RESPONSE)) == ([1], [], 0)
     message = read(frames(record), Kind.RESPONSE)
-    assert outcome(message) == ([], [], 1) and message.astray == [tag(1)]
+    assert outcome(message) == ([], [], 1) and message.malformed_calls == [tag(1)]
 
 
 @pytest.mark.parametrize(("answered", "length"), [(Kind.REQUEST, 9), (Kind.RESPONSE, 3)])
@@ -125,7 +125,7 @@ def test_a_call_names_a_function_and_its_request(record: list[Any]) -> None:
 )
 def test_a_kind_that_is_no_int_fails_alone(answered: int, length: int, kind: Any, buffers: list[bytes]) -> None:
     body = msgpack.packb([kind, *[1] * (length - 1)])
-    message = MessageReader(Limits(), answered).read([tag(1), body, *buffers])
+    message = MessageDecoder(Limits(), answered).decode([tag(1), body, *buffers])
     assert message.records == [] and message.malformed == [tag(1)]
 
 
@@ -216,7 +216,10 @@ def test_fields_of_wrong_type_fail_alone(name: str, index: int, values: list[Any
         fault: tuple[Any, Any] = ([1, 3], [2], 0), ([1, 3], [], 1)
         assert outcome(at_container) == fault[name != "REQUEST"], value
         assert outcome(at_engine) == fault[name not in ("RESPONSE", "ERROR")], value
-        assert (len(at_container.astray), len(at_engine.astray)) == (name in ("RESPONSE", "ERROR"), name == "REQUEST")
+        assert (len(at_container.malformed_calls), len(at_engine.malformed_calls)) == (
+            name in ("RESPONSE", "ERROR"),
+            name == "REQUEST",
+        )
 
 
 def _items(value: Any) -> list[Any]:
@@ -345,14 +348,14 @@ def test_a_batch_beyond_its_size_is_not_decoded() -> None:
 
 @pytest.mark.parametrize("answered", [Kind.REQUEST, Kind.RESPONSE])
 def test_a_reader_reads_on_after_anything(answered: int) -> None:
-    reader = MessageReader(Limits(), answered)
+    reader = MessageDecoder(Limits(), answered)
     for broken in ([tag(1), b"\xc1"], [tag(1), b"\xa2\xff\xff"], [tag(1), b"\xdd\xff\xff\xff\xff"], [b"x"], []):
-        reader.read(broken)
-        assert outcome(reader.read(frames(CALL))) == ([1], [], 0)
+        reader.decode(broken)
+        assert outcome(reader.decode(frames(CALL))) == ([1], [], 0)
 
 
 def test_frames_may_be_views() -> None:
-    message = MessageReader(Limits(), Kind.REQUEST).read([memoryview(frame) for frame in frames(REQUEST)])
+    message = MessageDecoder(Limits(), Kind.REQUEST).decode([memoryview(frame) for frame in frames(REQUEST)])
     assert message.records == [(tag(1), REQUEST)]
 
 
@@ -369,13 +372,15 @@ def check_any(frames: list[bytes]) -> None:
         message = read(frames, answered, limits)
         assert message.size == sum(map(len, frames))
         tags = min(len(frames[0]) // 16, 8) if len(frames) > 1 else 0
-        assert len(message.records) + len(message.malformed) + len(message.astray) + message.ignored == max(tags, 1)
+        assert len(message.records) + len(message.malformed) + len(message.malformed_calls) + message.ignored == max(
+            tags, 1
+        )
         for _, record in message.records:
             assert record[0] in {number for name, number in vars(Kind).items() if name.isupper()}
         if frames:
-            reader = MessageReader(limits, answered)
-            reader.read(frames)
-            assert reader.read([tag(1), ENCODER.pack(RESPONSE)]).records == [(tag(1), RESPONSE)]
+            reader = MessageDecoder(limits, answered)
+            reader.decode(frames)
+            assert reader.decode([tag(1), ENCODER.pack(RESPONSE)]).records == [(tag(1), RESPONSE)]
 
 
 @given(st.lists(st.binary(max_size=64), max_size=5))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpzmq.protocol.wire.prescan import HostileData, has_long_headers, scan
+from mpzmq.protocol.wire.prescan import MalformedData, has_long_headers, prescan
 
 LEAVES = st.one_of(
     st.none(),
@@ -42,10 +42,10 @@ def test_it_counts_what_is_there(values: list[Any]) -> None:
     items = max(items for items, _ in sizes)
     # An empty list needs no level: nothing is below it.
     depth = max(depth for _, depth in sizes)
-    scan(data, items, depth)
+    prescan(data, items, depth)
     if items:
-        with pytest.raises(HostileData, match="too many elements"):
-            scan(data, items - 1, depth)
+        with pytest.raises(MalformedData, match="too many elements"):
+            prescan(data, items - 1, depth)
 
 
 @given(TREES, st.data())
@@ -53,26 +53,26 @@ def test_a_value_cut_short_is_seen(value: Any, data: st.DataObject) -> None:
     packed = msgpack.packb(value)
     cut = data.draw(st.integers(1, len(packed)))
     if packed[:-cut]:
-        with pytest.raises(HostileData):
-            scan(packed[:-cut], 10_000, 100)
+        with pytest.raises(MalformedData):
+            prescan(packed[:-cut], 10_000, 100)
 
 
 def test_depth_from_both_sides() -> None:
     for header in (b"\x91", b"\x81\xa1k", b"\xdc\x00\x01", b"\xdd\x00\x00\x00\x01", b"\xde\x00\x01\x00"):
         data = header * 5 + b"\x01"
-        scan(data, 100, 5)
-        with pytest.raises(HostileData, match="nested too deep"):
-            scan(data, 100, 4)
+        prescan(data, 100, 5)
+        with pytest.raises(MalformedData, match="nested too deep"):
+            prescan(data, 100, 4)
 
 
 def test_values_behind_the_last_are_not_looked_at() -> None:
     data = msgpack.packb([1, [2, 3]]) + msgpack.packb("x") + msgpack.packb({})
-    scan(data, 100, 5, 3)
-    with pytest.raises(HostileData, match="more values"):
-        scan(data, 100, 5, 2)
+    prescan(data, 100, 5, 3)
+    with pytest.raises(MalformedData, match="more values"):
+        prescan(data, 100, 5, 2)
     # Its own byte would be another error, if it were reached.
-    with pytest.raises(HostileData, match="more values"):
-        scan(b"\xc0" * 2 + b"\xc1", 100, 5, 2)
+    with pytest.raises(MalformedData, match="more values"):
+        prescan(b"\xc0" * 2 + b"\xc1", 100, 5, 2)
 
 
 @pytest.mark.parametrize("code", range(256))
@@ -85,17 +85,17 @@ def test_every_first_byte(code: int) -> None:
         unpacker.unpack()
         end = unpacker.tell()
     except Exception:
-        with pytest.raises(HostileData):
-            scan(data[:1] if code != 0xC1 else data, 1000, 10)
+        with pytest.raises(MalformedData):
+            prescan(data[:1] if code != 0xC1 else data, 1000, 10)
         return
-    scan(data[:end], 1000, 10)
+    prescan(data[:end], 1000, 10)
 
 
 @given(st.binary(max_size=300))
 def test_random_bytes_raise_only_hostile_data(data: bytes) -> None:
     try:
-        scan(data, 1000, 20)
-    except HostileData:
+        prescan(data, 1000, 20)
+    except MalformedData:
         return
     if data:
         # What the scan lets pass is made of whole values: the decoder finds an end too, or dislikes their content.
@@ -127,4 +127,4 @@ def test_long_headers_are_found(data: bytes | memoryview, found: bool) -> None:
 
 
 def test_a_view_is_scanned_like_bytes() -> None:
-    scan(memoryview(msgpack.packb([1, "a" * 70_000, {"k": [2.5]}])), 10, 3)
+    prescan(memoryview(msgpack.packb([1, "a" * 70_000, {"k": [2.5]}])), 10, 3)

@@ -28,7 +28,7 @@ from mpzmq.protocol import wire
 from mpzmq.protocol.flow.outbox import Item, Outbox
 from mpzmq.protocol.wire.encoder import Encoder
 from mpzmq.protocol.wire.kinds import Code, Goodbye, Kind, Op
-from mpzmq.protocol.wire.messages import MessageReader
+from mpzmq.protocol.wire.messages import MessageDecoder
 from tests.support import ROOT
 from tests.support.protocol import same
 
@@ -124,8 +124,8 @@ def test_encoding_gives_exactly_these_frames(vector: Vector) -> None:
 
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector.name)
 def test_the_reader_reads_exactly_these_records(vector: Vector) -> None:
-    reader = MessageReader(Limits(), Kind.REQUEST if vector.sender == "engine" else Kind.RESPONSE)
-    message = reader.read(vector.frames)
+    reader = MessageDecoder(Limits(), Kind.REQUEST if vector.sender == "engine" else Kind.RESPONSE)
+    message = reader.decode(vector.frames)
     assert same(message.records, vector.records)
     assert (message.malformed, message.ignored) == ([], 0)
     assert message.size == sum(map(len, vector.frames))
