@@ -16,7 +16,7 @@ from mpzmq.config import Limits
 from mpzmq.handlers.admission import Admission
 from mpzmq.handlers.dispatcher import Dispatcher
 from mpzmq.handlers.registry import Function, Registry
-from mpzmq.protocol.flow.outbox import Item, Outbox
+from mpzmq.protocol.flow.outbox import Outbox, QueuedRecord
 from mpzmq.protocol.requester.error_factory import Verdicts
 from mpzmq.protocol.requester.request import Entry, encode_request, remaining_ms
 from mpzmq.protocol.requester.request_ids import UsedIds, request_tags
@@ -74,9 +74,9 @@ async def _one_round() -> dict[str, float]:
     sessions = Sessions(uuid4(), "container", 2.0, limits)
     greeting = [LINK_TAG, encoder.pack(hello(uuid4(), 1, "engine", 2.0, limits))]
     sessions.receive(b"route", to_container.decode(greeting), Inbox(), NOW)
-    replies: list[Item] = []
+    replies: list[QueuedRecord] = []
 
-    def keep(peer: Peer, item: Item) -> None:
+    def keep(peer: Peer, item: QueuedRecord) -> None:
         replies.append(item)
 
     dispatcher = Dispatcher(
@@ -96,7 +96,7 @@ async def _one_round() -> dict[str, float]:
         entry.waiter = loop.create_future()
         ledger.issued += 1
         ledger.submit(entry)
-    outgoing = ledger.outbox.cut(NOW)
+    outgoing = ledger.outbox.next_message(NOW)
     lap("engine: register and batch it")
     assert outgoing is not None
     for entry in entries:
@@ -112,7 +112,7 @@ async def _one_round() -> dict[str, float]:
     outbox = Outbox(BATCH)
     for item in replies:
         outbox.put(item)
-    answer = outbox.cut(NOW)
+    answer = outbox.next_message(NOW)
     lap("container: batch the reply")
     assert answer is not None
     message = to_engine.decode(answer.frames)

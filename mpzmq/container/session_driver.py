@@ -11,7 +11,7 @@ from ..handlers.admission import Admission
 from ..handlers.dispatcher import Dispatcher
 from ..handlers.timers import Timers
 from ..models import Executed
-from ..protocol.flow.outbox import ENOUGH_BYTES, Item
+from ..protocol.flow.outbox import ENOUGH_BYTES, QueuedRecord
 from ..protocol.responder.batch import Inbox
 from ..protocol.responder.reply_cache import NOT_KEPT_TEXT, Reply
 from ..protocol.responder.session_state import PeerState
@@ -132,7 +132,7 @@ class Hub:
             if inbox.malformed:
                 error = self.sessions.malformed()
                 for peer, tag in inbox.malformed:
-                    self._reply(peer, Item(tag, error))
+                    self._reply(peer, QueuedRecord(tag, error))
             for peer, item in inbox.refused:
                 self._reply(peer, item)
             self.dispatcher.start(inbox, now)
@@ -248,7 +248,7 @@ class Hub:
         self._closed = self._calls.is_closed = True
         await self.router.close(LINGER)
 
-    def _reply(self, peer: Peer, item: Item) -> None:
+    def _reply(self, peer: Peer, item: QueuedRecord) -> None:
         state = peer.state
         if state is _CLOSED:
             self.sessions.undeliverable += 1
@@ -259,7 +259,7 @@ class Hub:
             return  # it will ask again
         if peer.stalled_since is not None and not peer.has_room(item.size):
             error = self.sessions.error_record(Code.NOT_KEPT, Executed.YES, NOT_KEPT_TEXT)
-            item = Item(item.tag, self.sessions.encoder.pack(error))
+            item = QueuedRecord(item.tag, self.sessions.encoder.pack(error))
             if peer.is_flooded:
                 self._give_up(peer, UNREAD)
                 return
@@ -278,7 +278,7 @@ class Hub:
         if not self._gathering:
             self._gather()
             self._flush()
-        elif peer.outflows.crowd.has_grown:
+        elif peer.send_streams.budget.has_grown:
             self._flush()
 
     def _give_up(self, peer: Peer, why: str) -> None:
@@ -291,7 +291,7 @@ class Hub:
         for peer in self.backlog.heaviest():
             if peer.state is _CONNECTED:
                 self._give_up(peer, f"left {peer.waiting} bytes unread, the most of all (Limits.total_bytes)")
-            streams = [(peer, tag) for tag in peer.outflows.close_heavy()]
+            streams = [(peer, tag) for tag in peer.send_streams.close_heavy()]
             self.backlog.count(peer)
             self.dispatcher.end_unread(streams)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ..config import Limits
     from ..handlers.registry import Registry
-    from ..protocol.flow.outbox import Item
+    from ..protocol.flow.outbox import QueuedRecord
     from ..protocol.wire.encoder import Encoder
     from ..protocol.wire.records import Record
 
@@ -104,7 +104,7 @@ class EngineFunctions:
         if callee.has_asked and self.dispatcher is not None:
             self.serve(callee)
 
-    def _reply(self, callee: Callee, item: Item) -> None:
+    def _reply(self, callee: Callee, item: QueuedRecord) -> None:
         if callee.state is PeerState.CLOSED or callee.parent_of(item.tag) is None:
             return  # nobody waits
         if isinstance(item, Reply):

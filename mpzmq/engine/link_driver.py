@@ -219,7 +219,7 @@ class Connection:
             if not link.welcomed:
                 self._flush()  # its last word, and no request can go along
             self._give_up(link.turned_away)
-        if link.ledger.progress.news:
+        if link.ledger.progress.changed:
             self.watchers.tell()
         if self._callee.has_asked:
             self._serve()
@@ -229,7 +229,7 @@ class Connection:
             ring_all(link.ledger.bells)
         if link.news.events:
             self._tell()
-        if link.ledger.outbox or link.ledger.outflows or self._callee.outbox:
+        if link.ledger.outbox or link.ledger.send_streams or self._callee.outbox:
             self._flush()
         if self._timer is None:
             self._arm()
@@ -285,7 +285,7 @@ class Connection:
         while link.welcomed and (outgoing := self._callee.next_outgoing(now)) is not None:
             self._refused = not dealer.send(outgoing.frames)
             if self._refused:
-                self._callee.outbox.take_back(outgoing)
+                self._callee.outbox.requeue(outgoing)
                 return
             self._callee.sent(outgoing)
         while (outgoing := link.next_outgoing(now)) is not None:

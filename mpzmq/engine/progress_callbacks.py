@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-    from ..protocol.flow.progress import ProgressBook
+    from ..protocol.flow.progress import ProgressTracker
 
 __all__ = ["Watchers"]
 
@@ -27,7 +27,7 @@ class Watchers:
         book: where the link notes how far it has come.
     """
 
-    def __init__(self, book: ProgressBook) -> None:
+    def __init__(self, book: ProgressTracker) -> None:
         self._book = book
         self._callbacks: dict[bytes, tuple[contextvars.Context, Callable[[Progress], object]]] = {}
 
@@ -39,7 +39,7 @@ class Watchers:
 
     def tell(self) -> None:
         """Tells whoever has news."""
-        news, self._book.news = self._book.news, {}
+        news, self._book.changed = self._book.changed, {}
         for tag in news:
             numbers = self._book.watched.get(tag)
             if numbers is None:
@@ -58,4 +58,4 @@ class Watchers:
     def _forget(self, tag: bytes, numbers: list[int]) -> None:
         if self._book.watched.get(tag) is numbers:  # else its id was issued again
             del self._book.watched[tag], self._callbacks[tag]
-            self._book.news.pop(tag, None)
+            self._book.changed.pop(tag, None)

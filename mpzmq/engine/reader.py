@@ -75,10 +75,10 @@ class ComputerEngineReader:
                 detail = f"this engine failed over a message of it ({type_name(error)}: {text_of(error)})"
                 failure = Failure(FailureKind.LOST, detail, was_up=True)
         ledger, downloads = self._link.ledger, self._link.downloads
-        if asked_for := ledger.arrivals.fed + downloads.in_place:
+        if asked_for := ledger.receive_budget.fed + downloads.in_place:
             # What came on a stream had been asked for: each chunk is within the credit, or ends the stream. So had the
             # parts of a reply that somebody waits for: no more of them come than its announced size has.
             self._owed = min(self._most, self._owed + asked_for)
             self.asked_for += asked_for
-            ledger.arrivals.fed = downloads.in_place = 0
+            ledger.receive_budget.fed = downloads.in_place = 0
         return failure

@@ -28,8 +28,8 @@ from .options import UNSET, Options
 
 if TYPE_CHECKING:
     from ..config import Limits
-    from ..protocol.flow.receive_stream import Inflow
-    from ..protocol.flow.send_stream import Outflow
+    from ..protocol.flow.receive_stream import ReceiveStream
+    from ..protocol.flow.send_stream import SendStream
     from ..protocol.wire.encoder import Encoder
     from ..protocol.wire.records import Record
     from ..protocol.wire.values import Buffer
@@ -113,8 +113,8 @@ class RequestDoor:
         args: tuple[Any, ...],
         kwargs: dict[str, Any] | None,
         options: Options,
-        inflow: Inflow | None,
-        outflow: Outflow | None,
+        receive_stream: ReceiveStream | None,
+        send_stream: SendStream | None,
     ) -> Entry:
         """Sends a request whose results or data go piece by piece. Its ``waiter`` is told of the end.
 
@@ -124,11 +124,11 @@ class RequestDoor:
             args: the arguments.
             kwargs: those by name.
             options: how.
-            inflow: takes its results; None: there is one.
-            outflow: its data; None: there is none beside the arguments.
+            receive_stream: takes its results; None: there is one.
+            send_stream: its data; None: there is none beside the arguments.
         """
         entry = self._issue(op, function, args, kwargs, options, None)
-        entry.inflow, entry.outflow = inflow, outflow
+        entry.receive_stream, entry.send_stream = receive_stream, send_stream
         if self._must_wait(entry):
             await self._wait_for_room(entry)
         self._submit(entry, options)
@@ -144,20 +144,20 @@ class RequestDoor:
 
     def credit(self, entry: Entry) -> None:
         """What had come of a stream was read: the container may send more."""
-        if entry.inflow is not None and self._link.ledger.pending.get(entry.tag) is entry:
-            self._link.credit(entry.tag, entry.inflow)
+        if entry.receive_stream is not None and self._link.ledger.pending.get(entry.tag) is entry:
+            self._link.credit(entry.tag, entry.receive_stream)
             self._connection.leave()
 
     def wait(self, entry: Entry) -> None:
         """What had come of a stream was read, and its reader waits for more."""
-        if entry.inflow is not None and self._link.ledger.pending.get(entry.tag) is entry:
-            self._link.wait(entry.tag, entry.inflow)
+        if entry.receive_stream is not None and self._link.ledger.pending.get(entry.tag) is entry:
+            self._link.wait(entry.tag, entry.receive_stream)
             if self._link.ledger.outbox.has_controls:
                 self._connection.leave()
 
     def stir(self, entry: Entry) -> None:
         """Items of an upload or a channel wait: they leave as soon as the container has given credit for them."""
-        self._link.ledger.outflows.stir(entry.tag)
+        self._link.ledger.send_streams.mark_ready(entry.tag)
         self._connection.leave()
 
     def idle(self, entry: Entry, seconds: float) -> RequestTimeout:

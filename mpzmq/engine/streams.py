@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ..common.durations import checked_seconds
 from ..errors import RequestError, RequestTimeout
-from ..protocol.flow.receive_stream import Inflow
-from ..protocol.flow.send_stream import Outflow
+from ..protocol.flow.receive_stream import ReceiveStream
+from ..protocol.flow.send_stream import SendStream
 from ..protocol.wire.kinds import Op
 from ..runtime.item_streams import Bell, Leaving
 
@@ -56,20 +56,22 @@ class Asked:
         self._kwargs = kwargs or None
         self._options = options
 
-    def inflow(self) -> Inflow:
+    def receive_stream(self) -> ReceiveStream:
         """What takes the results."""
         limits = self.door.limits
-        return Inflow(limits.stream_items, limits.stream_bytes)
+        return ReceiveStream(limits.stream_items, limits.stream_bytes)
 
-    async def open(self, op: int, inflow: Inflow | None, outflow: Outflow | None) -> Entry:
+    async def open(self, op: int, receive_stream: ReceiveStream | None, send_stream: SendStream | None) -> Entry:
         """Sends the request."""
-        return await self.door.open(op, self.function, self._args, self._kwargs, self._options, inflow, outflow)
+        return await self.door.open(
+            op, self.function, self._args, self._kwargs, self._options, receive_stream, send_stream
+        )
 
     def leaving(self, entry: Entry) -> Leaving:
         """The end at which data is put in."""
         door = self.door
-        assert entry.outflow is not None
-        return Leaving(entry.outflow, door.encoder, door.message_bytes, lambda: door.stir(entry))
+        assert entry.send_stream is not None
+        return Leaving(entry.send_stream, door.encoder, door.message_bytes, lambda: door.stir(entry))
 
     async def patiently(self, entry: Entry, wait: Callable[[float | None], Awaitable[None]]) -> None:
         """Waits for the other side, as long as it may stand still."""
@@ -100,9 +102,9 @@ class ReplyStream:
 
     def __init__(self, asked: Asked) -> None:
         self._asked = asked
-        self._inflow = asked.inflow()
-        self._outflow: Outflow | None = None
-        self._bell = self._inflow.bell = Bell()
+        self._receive_stream = asked.receive_stream()
+        self._send_stream: SendStream | None = None
+        self._bell = self._receive_stream.waker = Bell()
         self._entry: Entry | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._reader: weakref.ref[asyncio.Task[Any]] | None = None  # the task that has read last
@@ -112,20 +114,20 @@ class ReplyStream:
         return self
 
     async def __anext__(self) -> Any:
-        items = self._inflow.items
+        items = self._receive_stream.items
         return items.pop() if items else await self._more()
 
     async def _more(self) -> Any:
         self._bell.check_free()
         self._note_reader()
-        inflow = self._inflow
+        receive_stream = self._receive_stream
         entry = self._entry
         if entry is None:
             if self._over:  # before it began
                 raise StopAsyncIteration
             entry = await self._open()
         waiter = entry.waiter
-        while not inflow.take():
+        while not receive_stream.pop_chunk():
             if self._over:
                 raise StopAsyncIteration
             if waiter.done():
@@ -139,9 +141,9 @@ class ReplyStream:
             except (asyncio.CancelledError, RequestTimeout):
                 self._end()
                 raise
-        if inflow.is_credit_due:
+        if receive_stream.needs_credit:
             self._asked.door.credit(entry)
-        return inflow.items.pop()
+        return receive_stream.items.pop()
 
     async def __aenter__(self) -> Self:
         await self._open()
@@ -154,7 +156,7 @@ class ReplyStream:
 
     def at_hand(self) -> list[Any]:
         """Takes what came together with the last item, without waiting: the next one stands at the end."""
-        items, self._inflow.items = self._inflow.items, []
+        items, self._receive_stream.items = self._receive_stream.items, []
         return items
 
     async def aclose(self) -> None:
@@ -174,7 +176,7 @@ class ReplyStream:
             raise RuntimeError("a stream is opened once: ask the function again for another")
         self._opening = True
         try:
-            entry = await self._asked.open(self._op, self._inflow, self._outflow)
+            entry = await self._asked.open(self._op, self._receive_stream, self._send_stream)
         except BaseException:
             self._over = True
             raise
@@ -199,7 +201,7 @@ class ReplyStream:
             _drop(self._asked.door, self._entry)
         self._over = self._closed = True
         if not keep:
-            self._inflow.clear()
+            self._receive_stream.clear()
 
 
 class Channel(ReplyStream):
@@ -218,7 +220,7 @@ class Channel(ReplyStream):
 
     def __init__(self, asked: Asked) -> None:
         super().__init__(asked)
-        self._outflow: Outflow = Outflow()
+        self._send_stream: SendStream = SendStream()
         self._leaving: Leaving | None = None
         self._finished = self._told = False
 
@@ -284,11 +286,11 @@ class Channel(ReplyStream):
 
     def _drop_items(self, entry: Entry) -> None:
         """Takes what has come, so that the function can go on, for nobody."""
-        inflow = self._inflow
-        inflow.items.clear()
-        while inflow.take():
-            inflow.items.clear()
-        if inflow.is_credit_due:
+        receive_stream = self._receive_stream
+        receive_stream.items.clear()
+        while receive_stream.pop_chunk():
+            receive_stream.items.clear()
+        if receive_stream.needs_credit:
             self._asked.door.credit(entry)
 
     def _check_unfinished(self) -> None:
@@ -301,7 +303,7 @@ class Channel(ReplyStream):
         Raises:
             RequestError: it has failed, and nobody was told of it yet.
         """
-        entry, flow = self._entry, self._outflow
+        entry, flow = self._entry, self._send_stream
         if entry is None or self._over or self._told or not flow.count:
             return
         await self.send_eof()
@@ -309,16 +311,16 @@ class Channel(ReplyStream):
         waiter = entry.waiter
         while not (flow.is_handled or waiter.done()):
             if (reader := self._read_elsewhere()) is not None:
-                flow.bell = Bell()
-                reader.add_done_callback(flow.bell.ring)
+                flow.waker = Bell()
+                reader.add_done_callback(flow.waker.ring)
             else:
-                flow.bell = self._bell
+                flow.waker = self._bell
                 self._drop_items(entry)
             try:
-                await self._asked.patiently(entry, flow.bell.wait)
+                await self._asked.patiently(entry, flow.waker.wait)
             finally:
                 if reader is not None:
-                    reader.remove_done_callback(flow.bell.ring)
+                    reader.remove_done_callback(flow.waker.ring)
         if waiter.done() and not waiter.cancelled() and (error := waiter.exception()) is not None:
             raise copy.copy(error)
 
@@ -330,7 +332,7 @@ async def upload(asked: Asked, items: AsyncIterable[Any] | Iterable[Any]) -> Any
     ended.
     """
     iterator = _each(items)
-    entry = await asked.open(Op.UPLOAD, None, Outflow())
+    entry = await asked.open(Op.UPLOAD, None, SendStream())
     entry.waiter.add_done_callback(_noticed)
     pump = asyncio.ensure_future(_pump(asked, entry, iterator))
     try:
@@ -352,7 +354,7 @@ async def upload(asked: Asked, items: AsyncIterable[Any] | Iterable[Any]) -> Any
 
 async def _pump(asked: Asked, entry: Entry, iterator: AsyncIterator[Any]) -> None:
     leaving = asked.leaving(entry)
-    flow = entry.outflow
+    flow = entry.send_stream
     assert flow is not None
     try:
         await asked.patiently(entry, leaving.taken)
@@ -392,14 +394,14 @@ async def _plain(items: Iterable[Any]) -> AsyncIterator[Any]:
 
 def _sender_over(door: RequestDoor, entry: Entry, waiter: asyncio.Future[Any]) -> None:
     """Tells whoever sends on a channel that it has ended. No method: a channel that was dropped must not live on."""
-    flow = entry.outflow
+    flow = entry.send_stream
     assert flow is not None
     if waiter.cancelled():
         flow.failure = door.ended(entry, here=True)
     else:
         error = waiter.exception()
         flow.failure = error if isinstance(error, Exception) else door.ended(entry)
-    flow.bell.ring()
+    flow.waker.ring()
 
 
 def _noticed(waiter: asyncio.Future[Any]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from ..common.text import text_of
 from ..models import Status
-from ..protocol.flow.fragmenter import PART_BYTES
+from ..protocol.flow.fragmenter import FRAGMENT_BYTES
 from ..protocol.responder.reply_cache import SESSIONS_WORTH
 from ..protocol.wire.kinds import GIVES, NAMED, STREAMED, TAKES, Code, Op
 from .state_changes import BEHIND, PASSING, StateChanges
@@ -147,7 +147,7 @@ class Admission:
                     peer.in_flight >= self._most
                     or self._count >= self._most_of_all
                     or self._bytes + size > self._most_bytes
-                    or size > PART_BYTES
+                    or size > FRAGMENT_BYTES
                 )
             )
             or len(replies.entries) + len(replies.stones) >= replies.most_entries
@@ -200,7 +200,7 @@ class Admission:
         """A request runs, or waits to."""
         peer, size = running.engine, running.size
         if running.op in TAKES:
-            cast("Peer", peer).open_inflow(running.tag)
+            cast("Peer", peer).open_receive_stream(running.tag)
         peer.in_flight += 1
         self._count += 1
         self._weigh(peer, size, size)
@@ -209,14 +209,14 @@ class Admission:
         """It has ended."""
         peer, size = running.engine, running.size
         if running.op in TAKES:
-            cast("Peer", peer).close_inflow(running.tag)
+            cast("Peer", peer).close_receive_stream(running.tag)
         peer.in_flight -= 1
         self._count -= 1
         self._weigh(peer, size, -size)
 
     def _weigh(self, peer: Asker, size: int, change: int) -> None:
         # Large ones, which may be larger than all that the others may have, do not stand in the way of those.
-        if size > PART_BYTES:
+        if size > FRAGMENT_BYTES:
             peer.large_in_flight += change
             self._large += change
         else:
@@ -226,7 +226,9 @@ class Admission:
     def _full(self, peer: Asker, size: int) -> str | None:
         if peer.in_flight >= self._most:
             return f"this {self._asker} has {peer.in_flight} requests running already (Limits.in_flight)"
-        own, all_ = (peer.large_in_flight, self._large) if size > PART_BYTES else (peer.bytes_in_flight, self._bytes)
+        own, all_ = (
+            (peer.large_in_flight, self._large) if size > FRAGMENT_BYTES else (peer.bytes_in_flight, self._bytes)
+        )
         if own and own + size > self._most_bytes:
             return f"the requests of this {self._asker} that run have {own} bytes (Limits.queued_bytes)"
         if self._count >= self._most_of_all:

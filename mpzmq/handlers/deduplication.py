@@ -14,7 +14,7 @@ from ..protocol.wire.kinds import Code, Flag
 from .invocation import Ending
 
 if TYPE_CHECKING:
-    from ..protocol.flow.outbox import Item
+    from ..protocol.flow.outbox import QueuedRecord
     from ..protocol.responder.interface import Asker, Host
     from ..protocol.wire.records import Record
     from .invocation import Running
@@ -64,7 +64,7 @@ class Repeats:
             running.engine.tell_started(running.tag)
             self._sessions.dirty[running.engine] = None
 
-    def recall(self, peer: Asker, tag: bytes, reply: Reply | None) -> Item | None:
+    def recall(self, peer: Asker, tag: bytes, reply: Reply | None) -> QueuedRecord | None:
         """The answer to a request that had one; None: it still waits to leave.
 
         Args:
@@ -84,7 +84,7 @@ class Repeats:
             text, code, executed = NOT_KEPT_TEXT, Code.NOT_KEPT, Executed.YES
         return self._answers.error(peer, tag, code, executed, text)
 
-    def final(self, running: Running, item: Item) -> Reply:
+    def final(self, running: Running, item: QueuedRecord) -> Reply:
         """An error as the answer of a request whose handler has begun: it must not begin again."""
         return Reply(item.tag, item.body, item.buffers, running.sequence, running.digest)
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
     from ..config import Limits
-    from ..protocol.flow.outbox import Item
+    from ..protocol.flow.outbox import QueuedRecord
     from ..protocol.responder.batch import Inbox, Request
     from ..protocol.responder.interface import Asker, Host
     from ..protocol.wire.records import Record
@@ -74,7 +74,7 @@ class Dispatcher:
         admission: Admission,
         sessions: Host,
         limits: Limits,
-        reply: Callable[[Any, Item], None],
+        reply: Callable[[Any, QueuedRecord], None],
         stir: Callable[[Any], None],
         name: str,
     ) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..common.text import LONGEST, LONGEST_NAME, clean, repr_of, text_of, type_name
 from ..errors import EncodeError, Refused, RemoteError, RequestError
 from ..models import Executed
-from ..protocol.flow.outbox import Item
+from ..protocol.flow.outbox import QueuedRecord
 from ..protocol.responder.reply_cache import Reply
 from ..protocol.wire.kinds import Code, Kind
 from ..protocol.wire.records import STATUS_NUMBER
@@ -69,31 +69,31 @@ class Answers:
             )
         return reply
 
-    def again(self, reply: Reply) -> Item:
+    def again(self, reply: Reply) -> QueuedRecord:
         """A reply that was kept, with the status of now."""
         body, place = reply.body, _STATUS_AT[reply.body[1]]
         status = bytes((STATUS_NUMBER[self._sessions.status],))
-        return Item(reply.tag, body[:place] + status + body[place + 1 :], reply.buffers)
+        return QueuedRecord(reply.tag, body[:place] + status + body[place + 1 :], reply.buffers)
 
     def error(
         self, engine: Asker, tag: bytes, code: int, executed: Executed, text: str, detail: dict[str, Any] | None = None
-    ) -> Item:
+    ) -> QueuedRecord:
         """An error that the container found; its text may repeat what the engine has sent, but not at any length."""
         for most in (LONGEST, _SHORT_TEXT):
             record = self._sessions.error_record(code, executed, clean(text, most), detail)
-            item = Item(tag, self._encoder.pack(record))
+            item = QueuedRecord(tag, self._encoder.pack(record))
             if item.size <= engine.message_bytes:
                 break
         return item
 
-    def cancelled(self, running: Running, ending: Ending | None) -> Item:
+    def cancelled(self, running: Running, ending: Ending | None) -> QueuedRecord:
         """A handler that was ended; None: it has ended itself."""
         executed = Executed.YES if running.started else Executed.NO
         code = Code.EXPIRED if ending is Ending.DEADLINE else Code.CANCELLED
         why = "the handler cancelled itself" if ending is None else ending.value
         return self.error(running.engine, running.tag, code, executed, why)
 
-    def raised(self, running: Running, error: BaseException) -> tuple[Item, bool]:
+    def raised(self, running: Running, error: BaseException) -> tuple[QueuedRecord, bool]:
         """What a handler raised, whatever that is. This cannot fail.
 
         Returns:
@@ -112,12 +112,12 @@ class Answers:
             kind, text = type_name(error), f"reading it raised {type_name(failed)}: {text_of(failed)}"
         return self._remote(engine, tag, text, kind), False
 
-    def failed(self, engine: Asker, tag: bytes, error: BaseException) -> Item:
+    def failed(self, engine: Asker, tag: bytes, error: BaseException) -> QueuedRecord:
         """This side has failed over a request: whether a handler has begun is not known."""
         text = f"the container failed over it: {type_name(error)}: {text_of(error)}"
         return self.error(engine, tag, Code.REMOTE, Executed.UNKNOWN, text, {"type": type_name(error)})
 
-    def _chosen(self, engine: Asker, tag: bytes, error: Any) -> Item:
+    def _chosen(self, engine: Asker, tag: bytes, error: Any) -> QueuedRecord:
         """A RemoteError, with what the handler chose. What cannot be sent of it does not take the rest along."""
         text = clean(error.error_message)
         code = None if error.code is None else clean(error.code, LONGEST_NAME)
@@ -129,13 +129,13 @@ class Answers:
         except EncodeError as unfit:
             return self._remote(engine, tag, f"{unfit}; it was raised with {repr_of(text)}", "EncodeError", code)
         record = self._sessions.error_record(Code.REMOTE, Executed.YES, text, detail)
-        item = Item(tag, self._encoder.pack(record), buffers)
+        item = QueuedRecord(tag, self._encoder.pack(record), buffers)
         if item.size <= engine.message_bytes:
             return item
         why = f"its data is larger than the engine accepts; it was raised with {repr_of(text)}"
         return self._remote(engine, tag, why, "MessageTooLarge", code)
 
-    def _remote(self, engine: Asker, tag: bytes, text: str, kind: str, code: str | None = None) -> Item:
+    def _remote(self, engine: Asker, tag: bytes, text: str, kind: str, code: str | None = None) -> QueuedRecord:
         return self.error(engine, tag, Code.REMOTE, Executed.YES, text, {"type": kind, "code": code})
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ..common.logs import Log
 from ..errors import ConnectionClosed, ConnectionLost, MessageTooLarge, RemoteError
-from ..protocol.flow.send_stream import Outflow
+from ..protocol.flow.send_stream import SendStream
 from ..protocol.wire.kinds import GIVES, TAKES
 from ..runtime.item_streams import Arriving, Leaving, ring_all
 from .invocation import Ending
@@ -16,7 +16,7 @@ from .invocation import Ending
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..protocol.flow.receive_stream import Inflow
+    from ..protocol.flow.receive_stream import ReceiveStream
     from ..protocol.session.session import Peer
     from ..protocol.wire.encoder import Encoder
     from .invocation import Running
@@ -48,14 +48,14 @@ class Streaming:
         if op not in TAKES:
             return await self._give(running, running.handler.call(running, args, kwargs))
         peer, tag = cast("Peer", running.engine), running.tag  # a container has no streams to give
-        inflow = peer.inflows[tag]
-        arriving = Arriving(inflow, lambda: self._acknowledge(peer, tag, inflow))
-        self._acknowledge(peer, tag, inflow)  # it may begin
+        receive_stream = peer.receive_streams[tag]
+        arriving = Arriving(receive_stream, lambda: self._acknowledge(peer, tag, receive_stream))
+        self._acknowledge(peer, tag, receive_stream)  # it may begin
         result = running.handler.call(running, [arriving, *args], kwargs)
         try:
-            return await (self._give(running, result, inflow) if op in GIVES else result)
+            return await (self._give(running, result, receive_stream) if op in GIVES else result)
         except ConnectionLost as error:
-            if inflow.failure is None or error.args != inflow.failure.args:
+            if receive_stream.failure is None or error.args != receive_stream.failure.args:
                 raise
             # No fault of the handler, and the engine knows better than anybody.
             log.info("request %s: %s has ended: %s", running.request_id, running.what, error)
@@ -68,33 +68,33 @@ class Streaming:
             return False
         if running.op in TAKES:
             peer = cast("Peer", running.engine)
-            inflow = peer.inflows[running.tag]
-            inflow.break_off(ConnectionClosed, f"engine {peer.name!r} does not wait for it any more")
-            ring_all([inflow.bell])
+            receive_stream = peer.receive_streams[running.tag]
+            receive_stream.abort(ConnectionClosed, f"engine {peer.name!r} does not wait for it any more")
+            ring_all([receive_stream.waker])
         return True
 
-    def _acknowledge(self, peer: Peer, tag: bytes, inflow: Inflow) -> None:
-        if inflow.failure is None:
-            peer.control(inflow.credit(), tag)
+    def _acknowledge(self, peer: Peer, tag: bytes, receive_stream: ReceiveStream) -> None:
+        if receive_stream.failure is None:
+            peer.control(receive_stream.credit_record(), tag)
             self._stir(peer)
 
-    async def _give(self, running: Running, generator: Any, inflow: Inflow | None = None) -> int:
+    async def _give(self, running: Running, generator: Any, receive_stream: ReceiveStream | None = None) -> int:
         peer, tag = cast("Peer", running.engine), running.tag  # a container has no streams to give
-        flow = Outflow(*peer.outflows.credit_at_first)
+        flow = SendStream(*peer.send_streams.credit_at_first)
 
         def stir() -> None:
-            peer.outflows.stir(tag)
+            peer.send_streams.mark_ready(tag)
             self._stir(peer)
 
-        peer.outflows.open(tag, flow)
+        peer.send_streams.open(tag, flow)
         leaving = Leaving(flow, self._encoder, peer.message_bytes, stir)
         put = leaving.put
-        if inflow is not None:
+        if receive_stream is not None:
 
             def put(item: Any) -> bool:
-                inflow.on_answered()
-                if inflow.is_handled_news:
-                    self._acknowledge(peer, tag, inflow)
+                receive_stream.on_answered()
+                if receive_stream.is_handled_news:
+                    self._acknowledge(peer, tag, receive_stream)
                 return leaving.put(item)
 
         try:
@@ -119,7 +119,7 @@ class Streaming:
             leaving.finish()
             await leaving.received()
         finally:
-            peer.outflows.close(tag)
+            peer.send_streams.close(tag)
         return flow.sent
 
 

@@ -15,8 +15,8 @@ from .waiters import Turns
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..protocol.flow.receive_stream import Inflow
-    from ..protocol.flow.send_stream import Outflow
+    from ..protocol.flow.receive_stream import ReceiveStream
+    from ..protocol.flow.send_stream import SendStream
     from ..protocol.wire.encoder import Encoder
     from ..protocol.wire.values import Buffer
 
@@ -92,13 +92,13 @@ class Leaving:
         stir: called when something may leave that could not before, or is much.
     """
 
-    def __init__(self, flow: Outflow, encoder: Encoder, message_bytes: int, stir: Callable[[], None]) -> None:
+    def __init__(self, flow: SendStream, encoder: Encoder, message_bytes: int, stir: Callable[[], None]) -> None:
         self._flow = flow
         self._encoder = encoder
         self._most = message_bytes - OVERHEAD
         self._stir = stir
         self._turns: Turns = Turns()
-        flow.bell = self._turns
+        flow.waker = self._turns
 
     @property
     def is_free(self) -> bool:
@@ -127,7 +127,7 @@ class Leaving:
         if size > self._most:
             text = f"an item has {size} bytes, and at most {self._most} are accepted: send less at a time"
             raise MessageTooLarge(f"{text}, or raise Limits.message_bytes on both sides", size=size, limit=self._most)
-        has_room = flow.put(body, buffers, size)
+        has_room = flow.write(body, buffers, size)
         if not flow.is_ready or size >= ENOUGH_BYTES:
             self._stir()
             has_room = flow.has_room
@@ -189,10 +189,10 @@ class Arriving:
             handler that is not cancellable.
     """
 
-    def __init__(self, flow: Inflow, acknowledge: Callable[[], None]) -> None:
+    def __init__(self, flow: ReceiveStream, acknowledge: Callable[[], None]) -> None:
         self._flow = flow
         self._acknowledge = acknowledge
-        self._bell = flow.bell = Bell()
+        self._bell = flow.waker = Bell()
 
     def __aiter__(self) -> Arriving:
         return self
@@ -205,12 +205,12 @@ class Arriving:
         flow = self._flow
         self._bell.check_free()
         flow.on_asked()
-        while not flow.take():
+        while not flow.pop_chunk():
             if flow.is_over:
                 raise StopAsyncIteration
             if flow.failure is not None:
                 raise copy.copy(flow.failure)
             await self._bell.wait()
-        if flow.is_credit_due:
+        if flow.needs_credit:
             self._acknowledge()
         return flow.items.pop()

@@ -14,8 +14,8 @@ from mpzmq.config import HeartbeatPolicy, Limits, ReconnectPolicy
 from mpzmq.errors import EncodeError
 from mpzmq.models import LinkState
 from mpzmq.protocol import wire
-from mpzmq.protocol.flow.receive_stream import Inflow
-from mpzmq.protocol.flow.send_stream import CROWDED, Outflow
+from mpzmq.protocol.flow.receive_stream import ReceiveStream
+from mpzmq.protocol.flow.send_stream import CROWDED, SendStream
 from mpzmq.protocol.responder.batch import Inbox
 from mpzmq.protocol.session.table import Sessions
 from mpzmq.protocol.wire.encoder import Encoder
@@ -26,7 +26,7 @@ from mpzmq.protocol.wire.schema import NESTED_CALL_SCHEMA, SCHEMAS
 from tests.support.protocol import Pair, same, tag
 
 if TYPE_CHECKING:
-    from mpzmq.protocol.flow.stream_scheduler import Outflows
+    from mpzmq.protocol.flow.stream_scheduler import StreamScheduler
     from mpzmq.protocol.responder.nested_calls import Callee
     from mpzmq.protocol.wire.values import Buffer
 
@@ -132,7 +132,7 @@ class Door:
             sessions.take_care(now)
             assert len(sessions._peers) <= LIMITS.sessions
             for peer in list(sessions.dirty):
-                self._is_bounded(peer.outflows, list(peer.inflows.values()))
+                self._is_bounded(peer.send_streams, list(peer.receive_streams.values()))
                 while (outgoing := peer.next_outgoing(now)) is not None:
                     assert max(map(len, outgoing.frames)) <= max(peer.message_bytes, 4096)
             sessions.dirty.clear()
@@ -141,21 +141,21 @@ class Door:
     @staticmethod
     def _begin(peer: Any, tag: bytes, record: list[Any]) -> None:
         """What its handler would do first, if it is a stream, an upload or a channel."""
-        if record[4] in TAKES and tag not in peer.inflows:
-            peer.open_inflow(tag)
-            peer.control(peer.inflows[tag].credit(), tag)
-        if record[4] in GIVES and tag not in peer.outflows:
-            _fill(peer.outflows, tag, Outflow(*peer.outflows.credit_at_first))
+        if record[4] in TAKES and tag not in peer.receive_streams:
+            peer.open_receive_stream(tag)
+            peer.control(peer.receive_streams[tag].credit_record(), tag)
+        if record[4] in GIVES and tag not in peer.send_streams:
+            _fill(peer.send_streams, tag, SendStream(*peer.send_streams.credit_at_first))
 
     @staticmethod
-    def _is_bounded(outflows: Outflows, inflows: list[Inflow]) -> None:
+    def _is_bounded(send_streams: StreamScheduler, receive_streams: list[ReceiveStream]) -> None:
         """Nothing is held beyond the limits, whatever credit was given or taken."""
-        held = sum(inflow.received for inflow in inflows)
-        assert held <= LIMITS.stream_items * len(inflows)
-        assert outflows.crowd.cost <= LIMITS.queued_bytes + len(outflows) * 2 * CROWDED
-        for inflow in inflows:
-            while inflow.take():
-                inflow.items.clear()
+        held = sum(receive_stream.received for receive_stream in receive_streams)
+        assert held <= LIMITS.stream_items * len(receive_streams)
+        assert send_streams.budget.cost <= LIMITS.queued_bytes + len(send_streams) * 2 * CROWDED
+        for receive_stream in receive_streams:
+            while receive_stream.pop_chunk():
+                receive_stream.items.clear()
 
     def _called(self, callee: Callee) -> None:
         """What a container has asked is for requests that are open."""
@@ -173,26 +173,26 @@ class Door:
         pair.issue(1, 2, 3)
         pair.issue(4, chosen=True)
         pair.issue(5, wait=False, idempotent=True)
-        for number, inflow, outflow in (
-            (6, Inflow(8, 100), None),
-            (7, None, Outflow()),
-            (8, Inflow(8, 100), Outflow()),
+        for number, receive_stream, send_stream in (
+            (6, ReceiveStream(8, 100), None),
+            (7, None, SendStream()),
+            (8, ReceiveStream(8, 100), SendStream()),
         ):
             entry = pair.entry(number)
-            entry.inflow, entry.outflow = inflow, outflow
+            entry.receive_stream, entry.send_stream = receive_stream, send_stream
             pair.link.ledger.issued += 1
             pair.link.ledger.submit(entry)
-            if outflow is not None:
-                _fill(pair.link.ledger.outflows, entry.tag, outflow)
+            if send_stream is not None:
+                _fill(pair.link.ledger.send_streams, entry.tag, send_stream)
         pair.flush()
         ended: set[Any] = set()
         for message in messages:
             pair.link.receive(message, pair.now)
             assert pair.adds_up()
             ledger = pair.link.ledger
-            self._is_bounded(ledger.outflows, [])
-            for _, inflow in ledger.inflows():
-                assert inflow.received <= 8
+            self._is_bounded(ledger.send_streams, [])
+            for _, receive_stream in ledger.receive_streams():
+                assert receive_stream.received <= 8
             self._called(pair.link.callee)
             for waiter, outcome in pair.link.ledger.take_ended():
                 assert waiter not in ended, "a request ended twice"
@@ -211,7 +211,7 @@ class Door:
         pair.link.close("the end", pair.now)
         ended |= {waiter for waiter, _ in pair.link.ledger.take_ended()}
         assert len(ended) == 8, "a request never ended"
-        assert not len(pair.link.ledger.outflows) and not pair.link.ledger.outflows.crowd.cost
+        assert not len(pair.link.ledger.send_streams) and not pair.link.ledger.send_streams.budget.cost
         assert pair.state() is LinkState.CLOSED or pair.link.is_over
         assert pair.adds_up()
 
@@ -221,10 +221,10 @@ def known_tags() -> list[bytes]:
     return [tag(number) for number in range(1, 9)]
 
 
-def _fill(outflows: Outflows, tag: bytes, flow: Outflow) -> None:
+def _fill(send_streams: StreamScheduler, tag: bytes, flow: SendStream) -> None:
     """A stream with some items, one of them large, and its end."""
-    outflows.open(tag, flow)
+    send_streams.open(tag, flow)
     for item in (b"\x01", b"\xc4\x64" + bytes(100), b"\x02"):
-        flow.put(item, (), len(item))
+        flow.write(item, (), len(item))
     flow.finish()
-    outflows.stir(tag)
+    send_streams.mark_ready(tag)

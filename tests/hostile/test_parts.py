@@ -9,7 +9,7 @@ from uuid import uuid4
 import msgpack
 import pytest
 
-from mpzmq.protocol.flow.fragmenter import PART_BYTES
+from mpzmq.protocol.flow.fragmenter import FRAGMENT_BYTES
 from mpzmq.protocol.wire.kinds import Code, Kind
 from mpzmq.protocol.wire.records import LINK_TAG
 
@@ -109,7 +109,7 @@ async def test_an_engine_that_says_it_has_read_more_than_it_was_sent(target: Tar
     with liars(target) as make:
         liar = make()
         await liar.greet()
-        for size in (1 << 62, 0, 5, PART_BYTES):
+        for size in (1 << 62, 0, 5, FRAGMENT_BYTES):
             await liar.say(LINK_TAG, [Kind.TAKEN, size])
         await liar.until_read()
         await target.unharmed(grown=8)

@@ -99,7 +99,7 @@ async def test_whoever_waits_for_room_hears_of_the_end(stage: Stage) -> None:
 
         sending = asyncio.create_task(send())
         assert await soon(anext(channel)) == 1
-        await until(lambda: not channel._outflow.has_room)
+        await until(lambda: not channel._send_stream.has_room)
         stage.gate.set()
         with pytest.raises(ConnectionClosed):
             await soon(sending)
@@ -433,7 +433,7 @@ async def test_a_send_that_is_cancelled_was_not_sent(stage: Stage) -> None:
 async def test_nothing_is_sent_behind_a_cancellation(stage: Stage) -> None:
     async with stage.container.channel("echo") as channel:
         sent = 0
-        while channel._outflow.has_room:
+        while channel._send_stream.has_room:
             await channel.send(bytes(100))
             sent += 1
         waiting = [asyncio.create_task(channel.send(str(number))) for number in range(3)]
@@ -453,7 +453,7 @@ async def test_nothing_is_sent_behind_a_cancellation(stage: Stage) -> None:
 async def test_the_end_is_said_behind_those_who_wait(stage: Stage) -> None:
     async with stage.container.channel("echo") as channel:
         sent = 0
-        while channel._outflow.has_room:
+        while channel._send_stream.has_room:
             await channel.send(bytes(100))
             sent += 1
         cancelled = asyncio.create_task(channel.send("before"))
@@ -487,7 +487,7 @@ async def test_who_waits_to_send_hears_of_the_end_of_the_channel(stage: Stage) -
                 await channel.send(bytes(10_000))
 
         waiting = [asyncio.create_task(send()) for _ in range(5)]
-        await until(lambda: not channel._outflow.has_room)
+        await until(lambda: not channel._send_stream.has_room)
         stage.gate.set()
         for outcome in await soon(asyncio.gather(*waiting, return_exceptions=True)):
             assert isinstance(outcome, RemoteError)
@@ -577,7 +577,7 @@ async def test_a_lost_connection_ends_it_on_both_sides(stage: Stage) -> None:
             await channel.send(index)
         for index in range(5):
             assert await soon(anext(channel)) == index
-        await until(lambda: len(stage.taken) == 10 and channel._inflow.received == 10)
+        await until(lambda: len(stage.taken) == 10 and channel._receive_stream.received == 10)
         await stage.lose()
         seen: list[Any] = []
         with pytest.raises(ConnectionLost) as lost:

@@ -30,7 +30,7 @@ from mpzmq import (
     RemoteError,
     RequestTimeout,
 )
-from mpzmq.protocol.flow.fragmenter import PART_BYTES
+from mpzmq.protocol.flow.fragmenter import FRAGMENT_BYTES
 from tests.support import ROOT
 from tests.support.large import LIMITS, MIB, filled, is_filled
 from tests.support.scene import QUICK, REDIAL, adds_up
@@ -316,7 +316,7 @@ async def test_too_large(container: ComputerEngineWriter, worker: ComputerEngine
         with pytest.raises(MessageTooLarge):
             await here.call("take", bytes(3 * MIB))
         with pytest.raises(RemoteError, match="MessageTooLarge"):
-            await here.call("take", bytes(PART_BYTES + 1))
+            await here.call("take", bytes(FRAGMENT_BYTES + 1))
 
 
 # Progress
@@ -376,7 +376,7 @@ async def test_nothing_is_left_of_a_callback(container: ComputerEngineWriter, wo
         await service.function(container.remote_id, "hold", timeout=0.05)(b"", 10)
     await asyncio.sleep(0)
     book = container._link.ledger.progress
-    assert not book.watched and not book.news and not container._connection.watchers._callbacks
+    assert not book.watched and not book.changed and not container._connection.watchers._callbacks
 
 
 def test_progress_that_cannot_be_called() -> None:

@@ -9,7 +9,7 @@ import numpy
 import pytest
 
 from mpzmq import ConnectionLost
-from mpzmq.protocol.flow.fragmenter import PART_BYTES
+from mpzmq.protocol.flow.fragmenter import FRAGMENT_BYTES
 from tests.support.waiting import soon, until
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.support.streams import Stage
 
 
-SIZE = 3 * PART_BYTES
+SIZE = 3 * FRAGMENT_BYTES
 
 
 def content(number: int) -> bytes:
@@ -42,14 +42,14 @@ async def test_large_items_come_whole_and_in_order(stage: Stage) -> None:
 
 
 async def test_small_requests_are_answered_between_the_parts(stage: Stage) -> None:
-    stage.proxy.rate = 8 * PART_BYTES
+    stage.proxy.rate = 8 * FRAGMENT_BYTES
     answered = 0
-    reading = asyncio.ensure_future(anext(stage.container.stream("count", 1, 4 * PART_BYTES)))
+    reading = asyncio.ensure_future(anext(stage.container.stream("count", 1, 4 * FRAGMENT_BYTES)))
     while not reading.done():
         assert await stage.container.call("plain", "word") == "word"
         answered += 1
     stage.proxy.rate = None
-    assert len((await reading)[1]) == 4 * PART_BYTES
+    assert len((await reading)[1]) == 4 * FRAGMENT_BYTES
     assert answered >= 2, "it takes half a second, and the first answer may have been in front of it"
 
 

@@ -18,7 +18,7 @@ from mpzmq.errors import ConnectionClosed
 from mpzmq.failure import Failure, FailureKind
 from mpzmq.handlers.registry import Function, Registry
 from mpzmq.models import Executed, Status
-from mpzmq.protocol.flow.receive_stream import Inflow
+from mpzmq.protocol.flow.receive_stream import ReceiveStream
 from mpzmq.protocol.requester.request_ids import UsedIds
 from mpzmq.protocol.wire.encoder import Encoder
 from mpzmq.protocol.wire.kinds import Code, Kind, Op
@@ -218,7 +218,7 @@ async def test_all_that_a_connection_brought_of_a_stream_comes_before_the_news_o
     full = Full()
     connection = connected(full)
     waiter = ask(connection, 1)
-    inflow = connection.link.ledger.pending[tag(1)].inflow = Inflow(10_000, 1 << 20)
+    receive_stream = connection.link.ledger.pending[tag(1)].receive_stream = ReceiveStream(10_000, 1 << 20)
     count = 5 * FEW
     full.unread = [
         [tag(1), ENCODER.pack([Kind.CHUNK, items * number, items, number == count - 1, [None] * items])]
@@ -226,7 +226,7 @@ async def test_all_that_a_connection_brought_of_a_stream_comes_before_the_news_o
     ]
     full.unread.append([tag(1), ENCODER.pack([Kind.RESPONSE, 1, items * count])])
     connection.on_connection([Failure(FailureKind.LOST, "the connection was lost", was_up=True)])
-    assert (await waiter)[2] == items * count == inflow.received
+    assert (await waiter)[2] == items * count == receive_stream.received
     connection.close("the test was over")
 
 

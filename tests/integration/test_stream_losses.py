@@ -187,7 +187,7 @@ async def test_an_engine_that_stays_away_leaves_nothing_at_work(stage: Stage) ->
     await until(lambda: not stage.server.statistics().in_flight)
     assert sorted(stage.ran) == ["forever", "halting", *["next_to"] * 2, *["one_by_one"] * 3]
     (peer,) = stage.peers or [None]
-    assert peer is None or not (len(peer.outflows) or peer.inflows or peer._stream_bytes)
+    assert peer is None or not (len(peer.send_streams) or peer.receive_streams or peer._stream_bytes)
     stage.proxy.restore()
     for stream in streams:
         with pytest.raises(RequestCancelled):

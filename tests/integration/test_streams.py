@@ -133,7 +133,7 @@ async def test_a_slow_reader_stops_the_generator_by_bytes(stage: Stage) -> None:
         await until(lambda: stage.given)
         assert await settled(stage.given) < most
         (peer,) = stage.peers
-        (flow,) = peer.outflows._flows.values()
+        (flow,) = peer.send_streams._flows.values()
         assert sum(size for _, _, size in flow._kept) <= MEBIBYTE + 4 * 65536 + 20_000
         for index in range(1000):
             assert (await soon(anext(stream)))[0] == index
@@ -214,7 +214,7 @@ async def test_many_streams_at_once(stage: Stage) -> None:
     found = await soon(asyncio.gather(*map(all_of, streams)), 30.0)
     assert found == [list(range(50 + index)) for index in range(200)]
     (peer,) = stage.peers
-    assert not len(peer.outflows)
+    assert not len(peer.send_streams)
 
 
 async def test_the_request_is_known_below_the_generator(stage: Stage) -> None:
@@ -237,7 +237,7 @@ async def test_streams_of_large_items_do_not_wait_for_one_another(stage: Stage) 
     size = 6 * MEBIBYTE
     one, two = stage.container.stream("count", 3, size), stage.container.stream("count", 3, size)
     async with one, two:
-        await until(lambda: one._inflow.received)
+        await until(lambda: one._receive_stream.received)
         async for index, data in two:
             assert len(data) == size
             assert await soon(anext(one)) == [index, data]

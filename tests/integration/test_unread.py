@@ -173,7 +173,7 @@ def test_a_handler_that_swallows_its_end_keeps_nothing() -> None:
 
 def held(container: ComputerEngineWriter) -> int:
     """Bytes that lie unread in all streams of a link."""
-    return container._connection.link.ledger.arrivals.unread
+    return container._connection.link.ledger.receive_budget.unread
 
 
 def test_what_lies_unread_in_all_streams_of_a_link_is_bounded_and_each_goes_on_when_it_is_read() -> None:
@@ -255,11 +255,11 @@ def test_an_engine_that_does_not_tell_how_much_may_lie_unread_gets_what_its_cred
             container = await stage.engine("one", Limits(queued_bytes=100 * KB))
             assert stage.server._hub is not None
             (peer,) = stage.server._hub.sessions.all()
-            peer.outflows.accept({"stream_items": 100, "stream_bytes": 1 << 20, "batch_records": 100}, 100)
+            peer.send_streams.accept({"stream_items": 100, "stream_bytes": 1 << 20, "batch_records": 100}, 100)
             streams = [container.stream("items", 3, 60 * KB) for _ in range(5)]
             for stream in streams:
                 await stream.__aenter__()
             await asyncio.sleep(0.5)
-            assert [stream._inflow.received for stream in streams] == [3] * 5
+            assert [stream._receive_stream.received for stream in streams] == [3] * 5
 
     run(scene())

@@ -157,8 +157,8 @@ async def test_no_more_is_read_than_fits_by_bytes(stage: Stage) -> None:
         await asyncio.sleep(0.002)
     assert source.given <= 22
     (peer,) = stage.peers
-    (inflow,) = peer.inflows.values()
-    assert inflow._received_bytes < 120_000
+    (receive_stream,) = peer.receive_streams.values()
+    assert receive_stream._received_bytes < 120_000
     stage.gate.set()
     assert await soon(uploading) == "read" and len(stage.taken) == 500
 

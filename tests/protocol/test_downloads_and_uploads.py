@@ -12,9 +12,9 @@ from mpzmq.engine.reader import ComputerEngineReader
 from mpzmq.errors import ConnectionLost, NotConnected, Overloaded, ProtocolError, RequestTimeout
 from mpzmq.models import Executed
 from mpzmq.protocol import wire
-from mpzmq.protocol.flow.fragmenter import MOST_FRAMES, PART_BYTES, UNREAD_BYTES, Cutter
-from mpzmq.protocol.flow.outbox import Item
-from mpzmq.protocol.flow.send_stream import Outflow
+from mpzmq.protocol.flow.fragmenter import FRAGMENT_BYTES, MAX_FRAMES, UNREAD_BYTES, Fragmenter
+from mpzmq.protocol.flow.outbox import QueuedRecord
+from mpzmq.protocol.flow.send_stream import SendStream
 from mpzmq.protocol.responder.batch import Inbox
 from mpzmq.protocol.session import uploads as intake
 from mpzmq.protocol.session.table import Sessions
@@ -33,15 +33,15 @@ LARGE = bytes(3 * MIB)
 INSTANCE, SESSION = UUID(int=1), UUID(int=2)
 
 
-def cut(item: Item) -> list[list[Any]]:
+def cut(item: QueuedRecord) -> list[list[Any]]:
     """The messages that carry an item in parts."""
-    cutter = Cutter()
+    cutter = Fragmenter()
     cutter.begin(item)
     messages = []
     while cutter.item is not None:
-        frames, size = cutter.part()
+        frames, size = cutter.next_fragment()
         messages.append([bytes(frame) if isinstance(frame, memoryview) else frame for frame in frames])
-        cutter.left(size)
+        cutter.on_sent(size)
     return messages
 
 
@@ -53,7 +53,7 @@ def reply(pair: Pair, number: int, value: Any = LARGE) -> list[Message]:
     buffers: list[Any] = []
     body = pair.encoder.pack([Kind.RESPONSE, 1, pair.encoder.prepare(value, "value", buffers)])
     reader = MessageDecoder(pair.limits, Kind.RESPONSE)
-    return [reader.decode(frames) for frames in cut(Item(tag(number), body, buffers))]
+    return [reader.decode(frames) for frames in cut(QueuedRecord(tag(number), body, buffers))]
 
 
 def test_a_reply_in_parts() -> None:
@@ -225,7 +225,7 @@ def test_a_request_that_ends_in_the_middle_of_its_parts(way: str) -> None:
 def test_small_requests_pass_but_those_of_the_same_function() -> None:
     pair = Pair().up()
     pair.issue(1, data=bytes(9 * MIB))
-    assert parts(pair) == UNREAD_BYTES // PART_BYTES * [-1]
+    assert parts(pair) == UNREAD_BYTES // FRAGMENT_BYTES * [-1]
     pair.issue(2)
     pair.issue(3, function="other")
     assert parts(pair) == [3]
@@ -246,7 +246,7 @@ def test_a_large_request_leaves_room_for_others() -> None:
 
 def test_what_has_too_many_buffers_for_parts_takes_the_room_of_others() -> None:
     pair = Pair(limits=Limits(queued_bytes=3 * MIB)).up()
-    pair.issue(1, data=[memoryview(bytes(512)) for _ in range(MOST_FRAMES)])
+    pair.issue(1, data=[memoryview(bytes(512)) for _ in range(MAX_FRAMES)])
     ledger = pair.link.ledger
     (entry,) = ledger.pending.values()
     assert ledger.outbox.bytes == entry.size > 2 * MIB and not ledger.outbox.large_bytes
@@ -281,15 +281,15 @@ def test_a_container_that_drains_takes_no_new_request_in_the_middle(resent: bool
 def test_a_container_that_drains_gets_the_large_items_of_the_uploads_that_it_has_taken(begun: bool) -> None:
     pair = Pair().up()
     entry = pair.entry(1)
-    entry.outflow = Outflow()
+    entry.send_stream = SendStream()
     pair.link.ledger.issued += 1
     pair.link.ledger.submit(entry)
     pair.flush()
     pair.tell([Kind.CREDIT, 0, 100, 100 * MIB], tag=tag(1))
     for _ in range(2):
         body = pair.encoder.pack(b"x" * 2 * MIB)
-        entry.outflow.put(body, (), len(body))
-    pair.link.ledger.outflows.stir(tag(1))
+        entry.send_stream.write(body, (), len(body))
+    pair.link.ledger.send_streams.mark_ready(tag(1))
     if begun:
         assert parts(pair, 1) == [-1]
     pair.tell([Kind.GOODBYE, Goodbye.DRAINING, "SIGTERM"])
@@ -300,21 +300,21 @@ def test_a_container_that_drains_gets_the_large_items_of_the_uploads_that_it_has
     left += pair.flush()
     assert {name for name, _ in left} == {tag(1)} and {record[0] for _, record in left} == {Kind.PART}
     assert len(left) == 6 - begun, "two items, each of two parts and a little"
-    assert pair.link.statistics().resent == 0 and entry.outflow.sent == 2
+    assert pair.link.statistics().resent == 0 and entry.send_stream.sent == 2
 
 
 def test_whose_turn_it_is() -> None:
     encoder = Pair().encoder
-    assert make_entry(encoder, 1, function="a").turn == make_entry(encoder, 2, function="a").turn
-    assert make_entry(encoder, 1, function="a").turn != make_entry(encoder, 2, function="b").turn
+    assert make_entry(encoder, 1, function="a").order_key == make_entry(encoder, 2, function="a").order_key
+    assert make_entry(encoder, 1, function="a").order_key != make_entry(encoder, 2, function="b").order_key
     plain = make_entry(encoder, 3)
     plain.op, plain.function = Op.INVOKE, None
     state = make_entry(encoder, 4)
     state.op, state.function = Op.GETSTATE, None
     streamed = make_entry(encoder, 5, function="a")
     streamed.op = Op.STREAM
-    assert plain.turn != state.turn
-    assert streamed.turn == make_entry(encoder, 1, function="a").turn
+    assert plain.order_key != state.order_key
+    assert streamed.order_key == make_entry(encoder, 1, function="a").order_key
 
 
 # The sessions of a container
@@ -461,7 +461,7 @@ def test_parts_of_a_request_that_do_not_fit(fault: str) -> None:
     elif fault == "never begun":
         del messages[0]
     else:
-        messages = cut(Item(tag(1), container.sessions.encoder.pack([Kind.RESPONSE, 1, "x" * 2 * MIB])))
+        messages = cut(QueuedRecord(tag(1), container.sessions.encoder.pack([Kind.RESPONSE, 1, "x" * 2 * MIB])))
     refused, requests = [], []
     for frames in messages:
         inbox = container.receive(frames)
@@ -500,7 +500,7 @@ def test_a_part_before_hello() -> None:
 def test_a_reply_that_is_not_wanted_any_more_is_not_sent_on() -> None:
     container = Container()
     for number in (1, 2):
-        container.peer.outbox.put(Item(tag(number), b"body", [bytes(9 * MIB)]))
+        container.peer.outbox.put(QueuedRecord(tag(number), b"body", [bytes(9 * MIB)]))
     heard = container.heard(container.peer)
     assert numbers(heard, Kind.PART) == 4 * [1]
     container.receive([tag(1) + tag(2), 2 * b"\x91\x06"])
@@ -512,7 +512,7 @@ def test_a_reply_that_is_not_wanted_any_more_is_not_sent_on() -> None:
 def test_an_engine_that_does_not_say_what_it_has_read_is_deaf_in_the_end() -> None:
     container = Container(Limits(queued_bytes=2 * MIB))
     peer = container.peer
-    peer.outbox.put(Item(tag(1), b"body", [bytes(9 * MIB)]))
+    peer.outbox.put(QueuedRecord(tag(1), b"body", [bytes(9 * MIB)]))
     container.heard(peer)
     assert peer.stalled_since == 0.0 and peer.is_deaf(0.0)
     mark = next(iter(peer._marks))
@@ -549,10 +549,10 @@ def test_parts_of_a_reply_are_no_flood_and_others_are() -> None:
     body = pair.encoder.pack([Kind.RESPONSE, 1, pair.encoder.prepare(LARGE, "value", buffers)])
     reader = ComputerEngineReader(pair.link, MessageDecoder(pair.limits, Kind.RESPONSE), 1)
     reader._owed = 2
-    for frames in cut(Item(tag(1), body, buffers)):
+    for frames in cut(QueuedRecord(tag(1), body, buffers)):
         assert reader.feed([frames], pair.now) is None
     assert list(pair.ended()) == [1]
-    told = [reader.feed([frames], pair.now) for frames in cut(Item(tag(1), body, buffers))]
+    told = [reader.feed([frames], pair.now) for frames in cut(QueuedRecord(tag(1), body, buffers))]
     assert told[:2] == [None, None] and None not in told[2:], "nobody waits for it any more"
 
 
@@ -564,29 +564,29 @@ def item_parts(container: Container, number: int) -> list[list[Any]]:
     buffers: list[Any] = []
     prepared = container.sessions.encoder.prepare(LARGE, "item", buffers)
     body = container.sessions.encoder.pack([Kind.CHUNK, 0, len(LARGE) + 9, True, [prepared]])
-    return cut(Item(tag(number), body, buffers))
+    return cut(QueuedRecord(tag(number), body, buffers))
 
 
 def test_an_item_in_parts() -> None:
     container = Container()
     peer = container.greet(b"r")
-    peer.open_inflow(tag(1))
+    peer.open_receive_stream(tag(1))
     *first, last = item_parts(container, 1)
     for frames in first:
         container.receive(frames)
-    assert not peer.inflows[tag(1)].has_ended
+    assert not peer.receive_streams[tag(1)].has_ended
     container.receive(last)
-    assert peer.inflows[tag(1)].take() and peer.inflows[tag(1)].items == [LARGE]
+    assert peer.receive_streams[tag(1)].pop_chunk() and peer.receive_streams[tag(1)].items == [LARGE]
 
 
 def test_an_item_in_parts_of_an_upload_whose_function_ends_meanwhile() -> None:
     container = Container()
     peer = container.greet(b"r")
-    peer.open_inflow(tag(1))
+    peer.open_receive_stream(tag(1))
     first, second, *_ = item_parts(container, 1)
     container.receive(first)
-    peer.close_inflow(tag(1))
-    assert peer.assembler.tag == b""
+    peer.close_receive_stream(tag(1))
+    assert peer.reassembler.tag == b""
     inbox = container.receive(second)
     assert not inbox.refused and not container.sessions.violations.to_cut, "what still comes is no error"
 
@@ -595,12 +595,12 @@ def test_an_item_whose_parts_do_not_fit_ends_the_connection() -> None:
     """Its function would wait for the rest."""
     container = Container()
     peer = container.greet(b"r")
-    peer.open_inflow(tag(1))
+    peer.open_receive_stream(tag(1))
     first, _, third, *_ = item_parts(container, 1)
     container.receive(first)
     container.receive(third)
     assert container.sessions.violations.to_cut == {b"r": REFUSED_ITEM}
-    assert isinstance(peer.inflows[tag(1)].failure, ConnectionLost)
+    assert isinstance(peer.receive_streams[tag(1)].failure, ConnectionLost)
 
 
 def test_parts_of_a_message_that_was_never_begun_are_answered_once() -> None:

@@ -22,7 +22,7 @@ from mpzmq.errors import (
 )
 from mpzmq.models import Executed
 from mpzmq.protocol import wire
-from mpzmq.protocol.flow.outbox import Item
+from mpzmq.protocol.flow.outbox import QueuedRecord
 from mpzmq.protocol.requester.nested_calls import Caller
 from mpzmq.protocol.requester.request import Entry
 from mpzmq.protocol.responder.nested_calls import Callee
@@ -230,7 +230,7 @@ def test_no_acknowledgement_takes_the_place_of_another() -> None:
 def test_a_message_that_was_not_taken_leaves_next_time() -> None:
     container = Container()
     entry = container.make()
-    container.peer.outbox.put(Item(tag(7), msgpack.packb([Kind.RESPONSE, 1, None])))
+    container.peer.outbox.put(QueuedRecord(tag(7), msgpack.packb([Kind.RESPONSE, 1, None])))
     for _ in range(2):
         outgoing = container.peer.next_outgoing(0.0)
         assert outgoing is not None
@@ -417,7 +417,7 @@ def test_answers_count_against_the_window() -> None:
         if (outgoing := engine.callee.next_outgoing(0.0)) is not None:
             engine.callee.sent(outgoing)
     assert engine.callee.next_outgoing(0.0) is None and len(engine.callee.outbox) == 1
-    engine.callee.window.read(1, 0)
+    engine.callee.window.on_read(1, 0)
     assert engine.told()[0][0] == tag(3)
 
 

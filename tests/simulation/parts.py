@@ -25,11 +25,11 @@ def parts_of(size: int | None) -> Iterator[None]:
         yield
         return
     changed: list[tuple[Any, str, int]] = [
-        *((module, "PART_BYTES", size) for module in (parts, outbox, ledger, admission, calls, called)),
+        *((module, "FRAGMENT_BYTES", size) for module in (parts, outbox, ledger, admission, calls, called)),
         (parts, "TAKEN_EVERY", size),
         (reassembler, "TAKEN_EVERY", size),
         (parts, "UNREAD_BYTES", 4 * size),
-        (reassembler, "FEWEST_BYTES", size // 2),
+        (reassembler, "MIN_PART_BYTES", size // 2),
     ]
     before = [(module, name, getattr(module, name)) for module, name, _ in changed]
     for module, name, value in changed:

@@ -27,7 +27,7 @@ from mpzmq.protocol.wire.records import LINK_TAG, Record
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mpzmq.protocol.flow.outbox import Outgoing
+    from mpzmq.protocol.flow.outbox import OutgoingMessage
     from mpzmq.protocol.wire.values import Buffer
 
 REMOTE = UUID(int=0xA1)
@@ -129,7 +129,7 @@ class Pair:
         self.sent += left
         return left
 
-    def read(self, outgoing: Outgoing) -> list[tuple[bytes, Record]]:
+    def read(self, outgoing: OutgoingMessage) -> list[tuple[bytes, Record]]:
         """The records of a message, as a container reads them."""
         message = self._decoder.decode(outgoing.frames)
         assert not message.malformed and not message.ignored

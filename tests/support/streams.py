@@ -74,12 +74,12 @@ class Stage:
         there = self.server.statistics()
         here = self.worker.statistics()
         ended = there.replied + there.failed + there.refused + there.cancelled
-        left = [peer for peer in self.peers if len(peer.outflows) or peer.inflows or peer._stream_bytes]
+        left = [peer for peer in self.peers if len(peer.send_streams) or peer.receive_streams or peer._stream_bytes]
         return (
             adds_up(here)
             and not (here.in_flight or there.in_flight or left)
             and there.received == ended
-            and not len(self.container._link.ledger.outflows)
+            and not len(self.container._link.ledger.send_streams)
             and len(self.ran) == len(self.ended)
         )
 

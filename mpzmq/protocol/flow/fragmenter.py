@@ -15,27 +15,27 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..wire.values import Buffer
-    from .progress import ProgressBook
+    from .progress import ProgressTracker
 
-__all__ = ["PART_BYTES", "Cutter", "is_large"]
+__all__ = ["FRAGMENT_BYTES", "Fragmenter", "is_large"]
 
-PART_BYTES = 1024 * 1024
+FRAGMENT_BYTES = 1024 * 1024
 """Messages beyond this size are cut, into parts of it."""
 
 
-UNREAD_BYTES = 4 * PART_BYTES
+UNREAD_BYTES = 4 * FRAGMENT_BYTES
 """Parts that may be on their way: what waits behind them waits for no more than that."""
 
 
-TAKEN_EVERY = PART_BYTES
+TAKEN_EVERY = FRAGMENT_BYTES
 """Bytes of parts after which the sender is told that they were read."""
 
 
-MOST_FRAMES = 4096
+MAX_FRAMES = 4096
 """Frames of a message that is cut; their sizes stand in its first part."""
 
 
-MOST_PIECES = 256
+MAX_PIECES = 256
 """Pieces of frames in one part."""
 
 
@@ -48,34 +48,34 @@ _SIZE = struct.Struct(">Q")
 
 def is_large(size: int, buffers: Sequence[Buffer]) -> bool:
     """Whether a record with its buffers is cut."""
-    return size > PART_BYTES and len(buffers) < MOST_FRAMES
+    return size > FRAGMENT_BYTES and len(buffers) < MAX_FRAMES
 
 
-class Cutter:
+class Fragmenter:
     """Cuts one large message after the other, for one connection.
 
     Args:
         book: takes what the receiver has read of each; None: nobody asks.
 
     Attributes:
-        item: what is under way, an ``Item`` of an outbox; None: nothing.
+        item: what is under way, an ``QueuedRecord`` of an outbox; None: nothing.
     """
 
-    def __init__(self, book: ProgressBook | None = None) -> None:
+    def __init__(self, book: ProgressTracker | None = None) -> None:
         self.item: Any = None
         self._book = book
         self._frames: list[memoryview] = []
         self._sizes: bytes | None = None
         self._total = self._offset = 0
         self._frame = self._place = 0  # where the next part begins: in which frame, and where in it
-        self._most, self._most_pieces = PART_BYTES, MOST_PIECES
+        self._most, self._most_pieces = FRAGMENT_BYTES, MAX_PIECES
         self._given = self._read = 0  # bytes of parts on this connection: sent, and known to be read
         self._unread: deque[tuple[bytes, int, int]] = deque()  # tag, what was given before it, its total
 
     def limit(self, message_bytes: int, items: int) -> None:
         """The other side has announced the largest message that it accepts, and the longest array."""
-        self._most = max(1, min(PART_BYTES, message_bytes - MARGIN))
-        self._most_pieces = min(MOST_PIECES, items)
+        self._most = max(1, min(FRAGMENT_BYTES, message_bytes - MARGIN))
+        self._most_pieces = min(MAX_PIECES, items)
 
     @property
     def remaining(self) -> int:
@@ -97,12 +97,12 @@ class Cutter:
         self._offset = self._frame = self._place = 0
         self._unread.append((item.tag, self._given, self._total))
         if self._book is not None:
-            self._book.sent(item.tag, 0, self._total)
+            self._book.on_sent(item.tag, 0, self._total)
 
-    def part(self) -> tuple[list[Buffer], int]:
+    def next_fragment(self) -> tuple[list[Buffer], int]:
         """The next part, as frames, and how many bytes of the message it carries.
 
-        It is the same until :meth:`left`.
+        It is the same until :meth:`on_sent`.
         """
         assert self.item is not None
         pieces: list[Buffer] = []
@@ -122,7 +122,7 @@ class Cutter:
         record = [Kind.PART, self._offset, None if self._offset else self._sizes, references]
         return [self.item.tag, msgpack.packb(record), *pieces], self._most - room
 
-    def left(self, size: int) -> bool:
+    def on_sent(self, size: int) -> bool:
         """The part has left; True: it was the last one."""
         assert self.item is not None
         self._offset += size
@@ -138,7 +138,7 @@ class Cutter:
         self._forget()
         return True
 
-    def taken(self, size: int) -> bool:
+    def on_taken(self, size: int) -> bool:
         """The receiver has read so many bytes of parts since the connection began; True: more than was known."""
         size = min(size, self._given)
         if size <= self._read:
@@ -147,7 +147,7 @@ class Cutter:
         while self._unread:
             tag, before, total = self._unread[0]
             if self._book is not None and size > before:
-                self._book.sent(tag, min(size - before, total), total)
+                self._book.on_sent(tag, min(size - before, total), total)
             if size < before + total:
                 break
             self._unread.popleft()

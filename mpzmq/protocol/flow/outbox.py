@@ -11,17 +11,17 @@ import msgpack
 
 from ..wire.kinds import Kind
 from ..wire.records import BATCH_BYTES, LINK_TAG
-from .fragmenter import MOST_PIECES, PART_BYTES, Cutter, is_large
+from .fragmenter import FRAGMENT_BYTES, MAX_PIECES, Fragmenter, is_large
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from ..wire.values import Buffer
-    from .progress import ProgressBook
+    from .progress import ProgressTracker
 
     _Control = tuple[bytes, int]
 
-__all__ = ["ENOUGH_BYTES", "Item", "Outbox", "Outgoing"]
+__all__ = ["ENOUGH_BYTES", "Outbox", "OutgoingMessage", "QueuedRecord"]
 
 ENOUGH_BYTES = 16 * 1024
 """What waits for the end of a pass of the event loop leaves before it from this size on, so that the other side works
@@ -34,7 +34,7 @@ _TAG, _BODY, _SIZE, _BUFFERS, _STALE_AT = map(operator.attrgetter, ("tag", "body
 _CANCEL = msgpack.packb([Kind.CANCEL])
 
 
-class Item:
+class QueuedRecord:
     """One record on its way out, with the tag it goes under and the buffers it refers to.
 
     Attributes:
@@ -53,18 +53,18 @@ class Item:
             self.size += sum(map(len, buffers))
 
     @property
-    def turn(self) -> Any:
+    def order_key(self) -> Any:
         """Among whom it keeps its order, where large records let others pass; None: nobody."""
         return None
 
     def refresh(self, now: float) -> None:
         """Called just before a stale record leaves."""
 
-    def has_left(self) -> None:
+    def on_all_sent(self) -> None:
         """Called when the last part of a large record has left."""
 
 
-class Outgoing:
+class OutgoingMessage:
     """One message, cut and not yet sent: control records, then items; or a part of a large item.
 
     Attributes:
@@ -77,7 +77,7 @@ class Outgoing:
         self,
         frames: list[Buffer],
         control: Sequence[tuple[_Control, bytes]],
-        items: Sequence[Item],
+        items: Sequence[QueuedRecord],
         size: int,
         part: int = 0,
     ) -> None:
@@ -105,14 +105,14 @@ class Outbox:
         large_bytes: that of the large ones, without the one under way.
     """
 
-    def __init__(self, batch_records: int, book: ProgressBook | None = None) -> None:
+    def __init__(self, batch_records: int, book: ProgressTracker | None = None) -> None:
         self.batch_records = batch_records
         self.batch_bytes = BATCH_BYTES
-        self._items: dict[bytes, Item] = {}
+        self._items: dict[bytes, QueuedRecord] = {}
         self._control: dict[_Control, bytes] = {}
         self.bytes = self.large_bytes = 0
-        self.parts = Cutter(book)
-        self._large: dict[bytes, Item] = {}
+        self.parts = Fragmenter(book)
+        self._large: dict[bytes, QueuedRecord] = {}
         self._is_stuck = False  # whether all that waits keeps its order behind a large one
         self._part_first = False  # whether a part is next, since something else was the last time
 
@@ -135,16 +135,16 @@ class Outbox:
         self.batch_records = min(batch_records, limits.get("batch_records", 1))
         message_bytes = limits.get("message_bytes", BATCH_BYTES)
         self.batch_bytes = min(BATCH_BYTES, message_bytes)
-        self.parts.limit(message_bytes, limits.get("items", MOST_PIECES))
+        self.parts.limit(message_bytes, limits.get("items", MAX_PIECES))
 
-    def put(self, item: Item) -> None:
+    def put(self, item: QueuedRecord) -> None:
         """Queues an item behind the others; one of the same tag that waits is replaced."""
         tag = item.tag
         if tag in self._items:
             self.remove(tag)
         self._items[tag] = item
         size = item.size
-        if size > PART_BYTES and is_large(size, item.buffers):
+        if size > FRAGMENT_BYTES and is_large(size, item.buffers):
             self._large[tag] = item
             self.large_bytes += size
         else:
@@ -171,19 +171,19 @@ class Outbox:
         """Whether a control record of the link of a kind waits."""
         return (LINK_TAG, kind) in self._control
 
-    def leading(self, which: Callable[[Any], bool]) -> int:
+    def count_leading(self, which: Callable[[Any], bool]) -> int:
         """How many items of a kind stand in front of all others, up to what one message holds."""
         front = itertools.islice(self._items.values(), self.batch_records)
         return sum(1 for _ in itertools.takewhile(which, front))
 
-    def remove(self, tag: bytes) -> Item | None:
+    def remove(self, tag: bytes) -> QueuedRecord | None:
         """Takes an item back that has not left. If parts of it have, the other side is told that no more come."""
         item = self._items.get(tag)
         if item is not None:
             if tag in self._large:
                 if item is self.parts.item:
                     self.stop_parts()
-                self.drop_large(tag)
+                self.drop_fragmented(tag)
             else:
                 del self._items[tag]
                 self.bytes -= item.size
@@ -197,7 +197,7 @@ class Outbox:
             if self.parts.stop():
                 self.put_control(_CANCEL, item.tag)
 
-    def drop_large(self, tag: bytes) -> None:
+    def drop_fragmented(self, tag: bytes) -> None:
         """The other side does not want a large item, or the rest of it, any more."""
         item = self._large.pop(tag, None)
         if item is None:
@@ -209,26 +209,26 @@ class Outbox:
         del self._items[tag]
         self._is_stuck = False
 
-    def take_back(self, outgoing: Outgoing) -> None:
+    def requeue(self, outgoing: OutgoingMessage) -> None:
         """The transport did not take a message: what was in it waits again, in front of everything."""
         if not outgoing.part:
             self.restore(outgoing.items)
             self._control = {**dict(outgoing.control), **self._control}
 
-    def left(self, outgoing: Outgoing) -> None:
+    def on_sent(self, outgoing: OutgoingMessage) -> None:
         """The transport has taken a message."""
-        if outgoing.part and self.parts.left(outgoing.part):
+        if outgoing.part and self.parts.on_sent(outgoing.part):
             (item,) = outgoing.items
             del self._items[item.tag], self._large[item.tag]
             self._is_stuck = False
-            item.has_left()
+            item.on_all_sent()
 
     def sort(self, order: Callable[[Any], Any]) -> None:
         """Puts the items in order."""
         self._items = dict(sorted(self._items.items(), key=lambda entry: order(entry[1])))
         self._is_stuck = False
 
-    def restore(self, items: Sequence[Item]) -> None:
+    def restore(self, items: Sequence[QueuedRecord]) -> None:
         """Puts items to the front."""
         behind, self._items = self._items, {}
         for item in items:
@@ -250,7 +250,7 @@ class Outbox:
         self.parts.restart()
         self.bytes = self.large_bytes = 0
 
-    def cut(self, now: float, *, most: int | None = None) -> Outgoing | None:
+    def next_message(self, now: float, *, most: int | None = None) -> OutgoingMessage | None:
         """Takes the next message out; None when nothing waits.
 
         Args:
@@ -268,7 +268,7 @@ class Outbox:
                 item.refresh(now)
             waiting.clear()
             self.bytes = 0
-            return Outgoing([item.tag, item.body, *item.buffers], (), (item,), item.size)
+            return OutgoingMessage([item.tag, item.body, *item.buffers], (), (item,), item.size)
         control: list[tuple[_Control, bytes]] = []
         tags: list[bytes] = []
         bodies: list[bytes] = []
@@ -280,7 +280,7 @@ class Outbox:
                 tags.append(key[0])
                 bodies.append(body)
                 size += len(body) + 16
-        taken: list[Item] = []
+        taken: list[QueuedRecord] = []
         room = self.batch_records - len(tags)
         if most is not None and most < room:
             room = most
@@ -291,17 +291,17 @@ class Outbox:
                 taken, taken_size = self._take(now, room, not tags, size)
             if taken and taken[-1].buffers:
                 item = taken[0]
-                return Outgoing([item.tag, item.body, *item.buffers], control, taken, taken_size)
+                return OutgoingMessage([item.tag, item.body, *item.buffers], control, taken, taken_size)
             tags += map(_TAG, taken)
             bodies += map(_BODY, taken)
             size += taken_size
         if not tags:
             return self._part(now) if self._large and most != 0 else None
         if len(tags) == 1:
-            return Outgoing([tags[0], bodies[0]], control, taken, size)
-        return Outgoing([b"".join(tags), b"".join(bodies)], control, taken, size)
+            return OutgoingMessage([tags[0], bodies[0]], control, taken, size)
+        return OutgoingMessage([b"".join(tags), b"".join(bodies)], control, taken, size)
 
-    def _take(self, now: float, room: int, first: bool, size: int) -> tuple[list[Item], int]:
+    def _take(self, now: float, room: int, first: bool, size: int) -> tuple[list[QueuedRecord], int]:
         """Takes out items for a message that has ``room`` for so many records, and ``size`` bytes already.
 
         Returns:
@@ -324,17 +324,19 @@ class Outbox:
         self.bytes -= taken_size
         return taken, taken_size
 
-    def _take_around(self, now: float, room: int, most: int | None, first: bool, size: int) -> tuple[list[Item], int]:
+    def _take_around(
+        self, now: float, room: int, most: int | None, first: bool, size: int
+    ) -> tuple[list[QueuedRecord], int]:
         """The same where large items wait or are under way: others pass, but for those that have to stay behind."""
-        taken: list[Item] = []
+        taken: list[QueuedRecord] = []
         if self._is_stuck:
             return taken, 0
         behind: set[Any] = set()
         for item in itertools.islice(self._items.values(), most):
-            turn = item.turn
+            key = item.order_key
             if item.tag in self._large:
-                behind.add(turn)
-            elif turn is None or turn not in behind:
+                behind.add(key)
+            elif key is None or key not in behind:
                 taken.append(item)
                 if len(taken) == room:
                     break
@@ -346,7 +348,7 @@ class Outbox:
         self._part_first = bool(taken)
         return taken, taken_size
 
-    def _part(self, now: float) -> Outgoing | None:
+    def _part(self, now: float) -> OutgoingMessage | None:
         """The next part of what is under way, or else of the large item that stands in front of all."""
         self._part_first = False
         parts = self.parts
@@ -360,14 +362,14 @@ class Outbox:
             parts.begin(item)
         if parts.is_held_back:
             return None
-        frames, size = parts.part()
+        frames, size = parts.next_fragment()
         assert parts.item is not None
         last = (parts.item,) if size == parts.remaining else ()
-        return Outgoing(frames, (), last, sum(map(len, frames)), size)
+        return OutgoingMessage(frames, (), last, sum(map(len, frames)), size)
 
-    def _look(self, now: float, items: list[Item], first: bool, size: int) -> tuple[list[Item], int]:
+    def _look(self, now: float, items: list[QueuedRecord], first: bool, size: int) -> tuple[list[QueuedRecord], int]:
         """Which items leave, one by one; ``first``: nothing is in the message yet."""
-        taken: list[Item] = []
+        taken: list[QueuedRecord] = []
         taken_size = 0
         for item in items:
             alone = first and not taken

@@ -6,16 +6,16 @@ import enum
 import mmap
 from typing import TYPE_CHECKING, Any
 
-from .fragmenter import _SIZE, MOST_FRAMES, TAKEN_EVERY
+from .fragmenter import _SIZE, MAX_FRAMES, TAKEN_EVERY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..wire.values import Buffer
 
-__all__ = ["Assembler", "Outcome", "Room"]
+__all__ = ["FragmentResult", "Reassembler", "ReassemblyBudget"]
 
-FEWEST_BYTES, FEWEST_FRAMES, FEW = 64 * 1024, 64, 16
+MIN_PART_BYTES, MIN_PART_FRAMES, EXTRA_PARTS = 64 * 1024, 64, 16
 """How small parts may be: one for so many bytes, one for so many frames, and a few more. The rest is a flood."""
 
 
@@ -26,26 +26,26 @@ SMALL_BODY = 64 * 1024
 """Up to this size the MessagePack of a message that was put together is copied out of it."""
 
 
-class Room:
+class ReassemblyBudget:
     """What all assemblers of a side may put together at the same time, in bytes."""
 
     def __init__(self, most: int) -> None:
         self.bytes = 0
         self._most = most
 
-    def take(self, size: int) -> bool:
+    def acquire(self, size: int) -> bool:
         """Takes room for a message. One alone may be larger than all room there is."""
         if self.bytes and self.bytes + size > self._most:
             return False
         self.bytes += size
         return True
 
-    def give(self, size: int) -> None:
+    def release(self, size: int) -> None:
         """Gives it back."""
         self.bytes -= size
 
 
-class Outcome(enum.Enum):
+class FragmentResult(enum.Enum):
     """What became of a part."""
 
     TAKEN = "it is in its place"
@@ -56,7 +56,7 @@ class Outcome(enum.Enum):
     DROPPED = "its message was given up before"
 
 
-class Assembler:
+class Reassembler:
     """Puts one large message after the other together, for one connection.
 
     Memory for the whole is set aside at its first part, but taken by the system page by page, as bytes come.
@@ -78,7 +78,7 @@ class Assembler:
         self.began_at = self.came_at = 0.0
         self.received = self.total = 0
         self._most_bytes = most_bytes
-        self.room: Room | None = None
+        self.room: ReassemblyBudget | None = None
         self._whole = memoryview(b"")
         self._sizes: list[int] = []
         self._most_parts = 0
@@ -95,7 +95,7 @@ class Assembler:
         self._told = self._read
         return self._read
 
-    def begin(self, tag: bytes, sizes: bytes, now: float) -> Outcome:
+    def begin(self, tag: bytes, sizes: bytes, now: float) -> FragmentResult:
         """The first part of a message has come.
 
         Returns:
@@ -104,42 +104,42 @@ class Assembler:
         self.drop()
         self._note_dropped(tag)
         count = len(sizes) // 8
-        if count > MOST_FRAMES:
-            return Outcome.MALFORMED
+        if count > MAX_FRAMES:
+            return FragmentResult.MALFORMED
         self._sizes = [size for (size,) in _SIZE.iter_unpack(sizes)]
         total = sum(self._sizes)
         if total + len(tag) > self._most_bytes:
-            return Outcome.TOO_LARGE
+            return FragmentResult.TOO_LARGE
         if total == 0:
-            return Outcome.MALFORMED
-        if self.room is not None and not self.room.take(total):
-            return Outcome.CROWDED
+            return FragmentResult.MALFORMED
+        if self.room is not None and not self.room.acquire(total):
+            return FragmentResult.CROWDED
         try:
             # Not a bytearray: it would be written to with zeros before a byte has come.
             whole = mmap.mmap(-1, total, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         except (OSError, ValueError, OverflowError):
             if self.room is not None:
-                self.room.give(total)
-            return Outcome.CROWDED
+                self.room.release(total)
+            return FragmentResult.CROWDED
         self._whole = memoryview(whole)
         self.tag, self.total, self.received = tag, total, 0
         self.began_at = self.came_at = now
-        self._most_parts = FEW + total // FEWEST_BYTES + count // FEWEST_FRAMES
+        self._most_parts = EXTRA_PARTS + total // MIN_PART_BYTES + count // MIN_PART_FRAMES
         self._dropped.pop(tag, None)
-        return Outcome.TAKEN
+        return FragmentResult.TAKEN
 
-    def put(self, tag: bytes, offset: int, pieces: Sequence[Buffer], now: float) -> Outcome:
+    def on_fragment(self, tag: bytes, offset: int, pieces: Sequence[Buffer], now: float) -> FragmentResult:
         """A part has come."""
         if tag != self.tag or not tag:
             if tag in self._dropped:
-                return Outcome.DROPPED
+                return FragmentResult.DROPPED
             self._note_dropped(tag)
-            return Outcome.MALFORMED
+            return FragmentResult.MALFORMED
         size = sum(map(len, pieces))
         self._most_parts -= 1
         if offset != self.received or offset + size > self.total or self._most_parts < 0:
             self.drop()
-            return Outcome.MALFORMED
+            return FragmentResult.MALFORMED
         whole = self._whole
         for piece in pieces:
             end = offset + len(piece)
@@ -147,7 +147,7 @@ class Assembler:
             offset = end
         self.received = offset
         self.came_at = now
-        return Outcome.WHOLE if offset == self.total else Outcome.TAKEN
+        return FragmentResult.WHOLE if offset == self.total else FragmentResult.TAKEN
 
     def take_whole(self) -> list[Buffer]:
         """The message that is complete, as it would have come in one piece."""
@@ -168,7 +168,7 @@ class Assembler:
         if self.tag:
             self._note_dropped(self.tag)
             if self.room is not None:
-                self.room.give(self.total)
+                self.room.release(self.total)
         self.tag = b""
         self._whole = memoryview(b"")
         self._sizes = []

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from ...errors import ConnectionLost
     from ..wire.records import Record
 
-__all__ = ["Arrivals", "Inflow", "Overdraft"]
+__all__ = ["OversizeItemLimit", "ReceiveBudget", "ReceiveStream"]
 
 
-class Arrivals:
+class ReceiveBudget:
     """The streams that one side reads of one other, and what they hold together.
 
     The other side sends no more while that is too much, but to whoever waits: a stream that is read goes on, whatever
@@ -36,22 +36,22 @@ class Arrivals:
     def __init__(self, most: int) -> None:
         self.fed = self.unread = 0
         self._most = most
-        self._waiting: dict[bytes, Inflow] = {}  # whose readers wait, and that is not told
+        self._waiting: dict[bytes, ReceiveStream] = {}  # whose readers wait, and that is not told
 
-    def begin(self, inflow: Inflow) -> None:
+    def begin(self, receive_stream: ReceiveStream) -> None:
         """A stream more."""
-        inflow.among = self
+        receive_stream.budget = self
 
-    def end(self, tag: bytes, inflow: Inflow) -> None:
+    def end(self, tag: bytes, receive_stream: ReceiveStream) -> None:
         """A stream has ended: the other side does not count it any more."""
         self._waiting.pop(tag, None)
-        self.unread -= inflow.unread
-        inflow.among = None
+        self.unread -= receive_stream.unread
+        receive_stream.budget = None
 
-    def wait(self, tag: bytes, inflow: Inflow) -> None:
+    def wait(self, tag: bytes, receive_stream: ReceiveStream) -> None:
         """The reader of a stream has taken everything, and waits."""
-        if inflow.among is not None:
-            self._waiting[tag] = inflow
+        if receive_stream.budget is not None:
+            self._waiting[tag] = receive_stream
 
     def came(self, tag: bytes) -> None:
         """Something has come for a reader."""
@@ -70,19 +70,19 @@ class Arrivals:
         """
         return bool(self._waiting) and 4 * self.unread >= 3 * self._most
 
-    def wanted(self, is_known: Callable[[bytes], bool]) -> list[tuple[bytes, Inflow]]:
+    def wanted(self, is_known: Callable[[bytes], bool]) -> list[tuple[bytes, ReceiveStream]]:
         """The streams whose readers wait, each once.
 
         Args:
             is_known: whether the other side knows of the request.
         """
-        wanted = [(tag, inflow) for tag, inflow in self._waiting.items() if is_known(tag)]
+        wanted = [(tag, receive_stream) for tag, receive_stream in self._waiting.items() if is_known(tag)]
         for tag, _ in wanted:
             del self._waiting[tag]
         return wanted
 
 
-class Inflow:
+class ReceiveStream:
     """The items of one stream that have come, and were not taken.
 
     Args:
@@ -91,24 +91,40 @@ class Inflow:
 
     Attributes:
         items: those that the reader has taken over, the next one at the end.
-        bell: whoever waits for items; the protocol only keeps it.
+        waker: whoever waits for items; the protocol only keeps it.
         failure: why nothing more will come; whoever reads is told when it has taken what is there.
         received: items that have come.
         unread: their bytes, without those that the reader has taken and the other side was told of.
-        among: the streams that are counted together; None: it is none of them.
+        budget: the streams that are counted together; None: it is none of them.
     """
 
     __slots__ = (
-        "_chunks", "_end_told", "_ended", "_granted", "_granted_bytes", "_handled", "_handled_told", "_received_bytes",
-        "_taken", "_taken_bytes", "among", "bell", "failure", "items", "received", "unread", "window", "window_bytes",
+        "_chunks",
+        "_end_told",
+        "_ended",
+        "_granted",
+        "_granted_bytes",
+        "_handled",
+        "_handled_told",
+        "_received_bytes",
+        "_taken",
+        "_taken_bytes",
+        "budget",
+        "failure",
+        "items",
+        "received",
+        "unread",
+        "waker",
+        "window",
+        "window_bytes",
     )  # fmt: skip
 
     def __init__(self, items: int, size: int) -> None:
         self.items: list[Any] = []
-        self.bell: Any = None
+        self.waker: Any = None
         self.failure: Exception | None = None
         self.received = self.unread = 0
-        self.among: Arrivals | None = None
+        self.budget: ReceiveBudget | None = None
         self.window, self.window_bytes = items, size
         self._received_bytes = 0
         self._granted, self._granted_bytes = items, size
@@ -127,7 +143,7 @@ class Inflow:
         """Whether everything has come, and was taken."""
         return self._ended and not self._chunks
 
-    def arrive(self, record: Record) -> bool:
+    def on_chunk(self, record: Record) -> bool:
         """A CHUNK has come.
 
         Returns:
@@ -150,7 +166,7 @@ class Inflow:
         self._count_unread()
         return True
 
-    def take(self) -> bool:
+    def pop_chunk(self) -> bool:
         """Puts the next of what has come into :attr:`items`; False: there is nothing."""
         if not self._chunks:
             return False
@@ -160,7 +176,7 @@ class Inflow:
         self.items.reverse()
         return True
 
-    def break_off(self, cls: type[ConnectionLost], why: str) -> ConnectionLost | None:
+    def abort(self, cls: type[ConnectionLost], why: str) -> ConnectionLost | None:
         """Nothing more will come, though the end has not.
 
         Args:
@@ -182,7 +198,7 @@ class Inflow:
         self.items.clear()
 
     @property
-    def is_credit_due(self) -> bool:
+    def needs_credit(self) -> bool:
         """Whether the other side could send much more than it knows, or may have to keep less before it sends more."""
         if self._ended:
             return False
@@ -190,17 +206,17 @@ class Inflow:
         size = self._taken_bytes + self.window_bytes - self._granted_bytes
         if 2 * items >= self.window or 2 * size >= self.window_bytes:
             return True
-        if size >= BATCH_BYTES and self.among is not None and self.among.is_crowded:
+        if size >= BATCH_BYTES and self.budget is not None and self.budget.is_crowded:
             return True
         return not self._chunks and 2 * (size + items * ITEM_COST) >= CROWDED
 
     @property
-    def is_overdrawn(self) -> bool:
+    def exceeds_credit(self) -> bool:
         """Whether it holds an item, or has held one until the last CREDIT, that is far beyond its bytes."""
         return self._received_bytes > self._granted_bytes + BATCH_BYTES
 
     @property
-    def is_end_news(self) -> bool:
+    def end_unacknowledged(self) -> bool:
         """Whether the other side does not know that its end has come, and so that it need not keep anything."""
         return self._ended and not self._end_told
 
@@ -222,7 +238,7 @@ class Inflow:
         """Whether the other side does not know of it."""
         return self.is_handled and not self._handled_told
 
-    def credit(self, *, waits: bool = False) -> Record:
+    def credit_record(self, *, waits: bool = False) -> Record:
         """A CREDIT: what has come, and how much may come in all; ``waits``: and that the reader waits."""
         self._granted = self._taken + self.window
         self._granted_bytes = max(self._granted_bytes, self._taken_bytes + self.window_bytes + waits)
@@ -233,28 +249,28 @@ class Inflow:
 
     def _count_unread(self) -> None:
         unread = max(0, self._received_bytes - self._granted_bytes + self.window_bytes)
-        if self.among is not None:
-            self.among.unread += unread - self.unread
+        if self.budget is not None:
+            self.budget.unread += unread - self.unread
         self.unread = unread
 
 
-class Overdraft:
+class OversizeItemLimit:
     """At most one stream of a connection holds an item far beyond its credit: many could be too much for the memory."""
 
     def __init__(self) -> None:
-        self._holder: Inflow | None = None
+        self._holder: ReceiveStream | None = None
 
-    def allows(self, inflow: Inflow) -> bool:
+    def allows(self, receive_stream: ReceiveStream) -> bool:
         """Whether a stream may hold what has just come on it."""
-        if not inflow.is_overdrawn:
+        if not receive_stream.exceeds_credit:
             return True
         holder = self._holder
-        if holder is not None and holder is not inflow and holder.is_overdrawn:
+        if holder is not None and holder is not receive_stream and holder.exceeds_credit:
             return False
-        self._holder = inflow
+        self._holder = receive_stream
         return True
 
-    def release(self, inflow: Inflow | None) -> None:
+    def release(self, receive_stream: ReceiveStream | None) -> None:
         """A stream has ended: the other side does not count it any more."""
-        if self._holder is inflow:
+        if self._holder is receive_stream:
             self._holder = None

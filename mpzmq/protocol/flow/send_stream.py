@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from ...config import Limits
     from ..wire.values import Buffer
 
-__all__ = ["Crowd", "Outflow"]
+__all__ = ["SendBudget", "SendStream"]
 
-MOST_WAITING = 1024
-MOST_WAITING_BYTES = 4 * BATCH_BYTES
+MAX_WAITING = 1024
+MAX_WAITING_BYTES = 4 * BATCH_BYTES
 """Items, and their bytes, that may wait to leave, if the limits allow for so many: whoever makes them is then to wait,
 too."""
 
@@ -41,34 +41,41 @@ _FRONT = bytes((0x95, Kind.CHUNK))
 _ENDS = {True: b"\xc3", False: b"\xc2"}
 
 
-class Crowd:
+class SendBudget:
     """What all streams to one side keep together, and what each of them may.
 
     Attributes:
         cost: bytes that all of them keep.
-        most_cost: how many they should, at most.
-        most_waiting, most_waiting_bytes: items, and their bytes, of one stream that may wait to leave.
+        max_cost: how many they should, at most.
+        max_waiting, most_waiting_bytes: items, and their bytes, of one stream that may wait to leave.
         unread: bytes that were sent, and that the readers have not taken as far as they have told.
         max_unread: how many that should be, at most, by what the other side has announced.
         is_tight: whether there were so many, and have not become an eighth fewer since.
     """
 
     __slots__ = (
-        "_counted", "cost", "is_tight", "max_unread", "most_cost", "most_waiting", "most_waiting_bytes", "unread"
+        "_counted",
+        "cost",
+        "is_tight",
+        "max_cost",
+        "max_unread",
+        "max_waiting",
+        "max_waiting_bytes",
+        "unread"
     )  # fmt: skip
 
     def __init__(self, limits: Limits) -> None:
         self.cost = self.unread = self._counted = 0
         self.max_unread = math.inf
         self.is_tight = False
-        self.most_cost = limits.queued_bytes
-        self.most_waiting = min(MOST_WAITING, limits.stream_items)
-        self.most_waiting_bytes = min(MOST_WAITING_BYTES, limits.stream_bytes)
+        self.max_cost = limits.queued_bytes
+        self.max_waiting = min(MAX_WAITING, limits.stream_items)
+        self.max_waiting_bytes = min(MAX_WAITING_BYTES, limits.stream_bytes)
 
     @property
     def has_grown(self) -> bool:
         """Whether they keep much more than when that was counted last."""
-        return self.cost - self._counted >= MOST_WAITING_BYTES
+        return self.cost - self._counted >= MAX_WAITING_BYTES
 
     def count(self) -> None:
         """What they keep is counted now."""
@@ -83,7 +90,7 @@ class Crowd:
             self.is_tight = False
 
 
-class Outflow:
+class SendStream:
     """The items of one stream that the other side may not have.
 
     The end has a place of its own behind the last item, so that its arrival can be told, too.
@@ -95,27 +102,44 @@ class Outflow:
     Attributes:
         received: items that the other side has said it has.
         sent: items that have left.
-        bell: whoever waits for room or for the end; the protocol only keeps it.
+        waker: whoever waits for room or for the end; the protocol only keeps it.
         failure: why nothing more will be taken; whoever waits is told.
         is_ready: whether it stands among those that send.
         cost: bytes that are kept, with what each item takes beside its own.
         unread: bytes that were sent, and that the reader has not taken as far as it has told.
-        among: what the streams to the same side share, as long as it is one of them.
+        budget: what the streams to the same side share, as long as it is one of them.
     """
 
     __slots__ = (
-        "_credit", "_credit_bytes", "_end_received", "_end_sent", "_finished", "_handled", "_kept", "_paused",
-        "_received_bytes", "_sent_bytes", "_waiting_bytes", "_window", "among", "bell", "cost", "failure", "is_ready",
-        "received", "sent", "unread",
+        "_credit",
+        "_credit_bytes",
+        "_end_received",
+        "_end_sent",
+        "_finished",
+        "_handled",
+        "_kept",
+        "_paused",
+        "_received_bytes",
+        "_sent_bytes",
+        "_waiting_bytes",
+        "_window",
+        "budget",
+        "cost",
+        "failure",
+        "is_ready",
+        "received",
+        "sent",
+        "unread",
+        "waker",
     )  # fmt: skip
 
     def __init__(self, items: int = 0, size: int = 0) -> None:
         self.received = self.sent = 0
-        self.bell: Any = None
+        self.waker: Any = None
         self.failure: Exception | None = None
         self.is_ready = False
         self.cost = self.unread = 0
-        self.among: Crowd | None = None
+        self.budget: SendBudget | None = None
         self._credit, self._credit_bytes = items, size
         self._window = size
         self._sent_bytes = self._received_bytes = 0
@@ -126,12 +150,12 @@ class Outflow:
     @property
     def has_room(self) -> bool:
         """Whether more may be put in now."""
-        among = self.among
-        if among is None:
+        budget = self.budget
+        if budget is None:
             return False
-        if (self.cost >= CROWDED and among.cost >= among.most_cost) or self.is_held_back:
+        if (self.cost >= CROWDED and budget.cost >= budget.max_cost) or self.is_held_back:
             return False
-        return self.waiting < among.most_waiting and self._waiting_bytes < among.most_waiting_bytes
+        return self.waiting < budget.max_waiting and self._waiting_bytes < budget.max_waiting_bytes
 
     @property
     def has_credit(self) -> bool:
@@ -183,12 +207,12 @@ class Outflow:
 
         Such a one has taken everything, and says so by credit for one byte more than usual.
         """
-        among = self.among
-        if among is None or not among.is_tight:
+        budget = self.budget
+        if budget is None or not budget.is_tight:
             return False
         return self._credit_bytes - self._window <= self._sent_bytes
 
-    def put(self, body: bytes, buffers: Sequence[Buffer], size: int) -> bool:
+    def write(self, body: bytes, buffers: Sequence[Buffer], size: int) -> bool:
         """One item more.
 
         Args:
@@ -205,23 +229,23 @@ class Outflow:
         cost = size + ITEM_COST
         self.cost += cost
         # As `has_room`, which would be two calls more for every item.
-        among = self.among
-        if among is None:
+        budget = self.budget
+        if budget is None:
             return False
-        among.cost += cost
+        budget.cost += cost
         waiting = self.received + len(kept) - self.sent
         return (
-            waiting < among.most_waiting
-            and self._waiting_bytes < among.most_waiting_bytes
-            and (self.cost < CROWDED or among.cost < among.most_cost)
-            and not (among.is_tight and self.is_held_back)
+            waiting < budget.max_waiting
+            and self._waiting_bytes < budget.max_waiting_bytes
+            and (self.cost < CROWDED or budget.cost < budget.max_cost)
+            and not (budget.is_tight and self.is_held_back)
         )
 
     def finish(self) -> None:
         """Nothing follows."""
         self._finished = True
 
-    def credit(self, received: int, items: int, size: int) -> None:
+    def on_credit(self, received: int, items: int, size: int) -> None:
         """What the other side has told: places that it has, and how many items and bytes it takes in all."""
         if self._end_sent and received > self.sent:
             self._end_received = True
@@ -245,16 +269,16 @@ class Outflow:
             self._waiting_bytes = sum(size for _, _, size in self._kept)
         self._count_unread()
 
-    def pause(self) -> None:
+    def on_connection_lost(self) -> None:
         """The connection has ended: on the next one the other side first tells what it has."""
         self._paused = True
 
     @property
-    def is_overdrawn(self) -> bool:
+    def exceeds_credit(self) -> bool:
         """Whether an item has left that is far beyond the bytes of the credit, and that may not have been read."""
         return self._sent_bytes > self._credit_bytes + BATCH_BYTES
 
-    def cut(self, room: int, most: int, *, alone: bool, overdraw: bool) -> tuple[bytes, Sequence[Buffer]] | None:
+    def next_chunk(self, room: int, most: int, *, alone: bool, overdraw: bool) -> tuple[bytes, Sequence[Buffer]] | None:
         """Takes the next chunk out, when :attr:`can_send`.
 
         Args:
@@ -301,11 +325,11 @@ class Outflow:
 
     def _count_unread(self) -> None:
         unread = max(0, self._sent_bytes - self._credit_bytes + self._window)
-        if self.among is not None and unread != self.unread:
-            self.among.count_unread(unread - self.unread)
+        if self.budget is not None and unread != self.unread:
+            self.budget.count_unread(unread - self.unread)
         self.unread = unread
 
     def _weigh(self, cost: int) -> None:
         self.cost += cost
-        if self.among is not None:
-            self.among.cost += cost
+        if self.budget is not None:
+            self.budget.cost += cost

@@ -7,35 +7,35 @@ from typing import TYPE_CHECKING, Any
 
 from ..wire.records import BATCH_BYTES
 from .fragmenter import is_large
-from .outbox import Item, Outbox, Outgoing
-from .send_stream import Crowd
+from .outbox import Outbox, OutgoingMessage, QueuedRecord
+from .send_stream import SendBudget
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from ...config import Limits
     from ..wire.values import Buffer
-    from .send_stream import Outflow
+    from .send_stream import SendStream
 
-__all__ = ["Outflows"]
+__all__ = ["StreamScheduler"]
 
 
-class _LargeChunk(Item):
+class _LargeChunk(QueuedRecord):
     """A CHUNK that leaves in parts, as large requests and replies do, and in turn with them."""
 
     __slots__ = ("_flows", "sent", "sequence")
 
-    def __init__(self, tag: bytes, body: bytes, buffers: Sequence[Buffer], flows: Outflows) -> None:
+    def __init__(self, tag: bytes, body: bytes, buffers: Sequence[Buffer], flows: StreamScheduler) -> None:
         super().__init__(tag, body, buffers)
         self.sent = False
         self.sequence = 0  # among requests that are put in order: in front
         self._flows = flows
 
-    def has_left(self) -> None:
+    def on_all_sent(self) -> None:
         self._flows.whole(self.tag)
 
 
-class Outflows:
+class StreamScheduler:
     """All streams that one side sends to one other, each by the tag of its request.
 
     Args:
@@ -46,13 +46,13 @@ class Outflows:
             were asked for, and one who waits for those of one stream may never read on in another.
 
     Attributes:
-        crowd: what they share.
+        budget: what they share.
         credit_at_first: items and bytes of one stream that may leave before its first CREDIT.
     """
 
     def __init__(self, limits: Limits, bells: list[Any], outbox: Outbox, *, in_turn: bool) -> None:
         self._in_turn = in_turn
-        self.crowd = Crowd(limits)
+        self.budget = SendBudget(limits)
         self.credit_at_first = 0, 0
         self._batch_records = limits.batch_records
         self._max_early = limits.in_flight
@@ -61,12 +61,12 @@ class Outflows:
         self._bells = bells
         self._outbox = outbox
         self._in_parts: set[bytes] = set()  # streams whose next chunk is in the outbox
-        self._flows: dict[bytes, Outflow] = {}
-        self._ready: dict[bytes, Outflow] = {}
-        self._refused: Outgoing | None = None
-        self._overdrawn: Outflow | None = None
-        self._held: dict[bytes, Outflow] = {}  # until it has been read what is far beyond the credit of another
-        self._kept_back: dict[bytes, Outflow] = {}  # until less is unread of all streams
+        self._flows: dict[bytes, SendStream] = {}
+        self._ready: dict[bytes, SendStream] = {}
+        self._refused: OutgoingMessage | None = None
+        self._overdrawn: SendStream | None = None
+        self._held: dict[bytes, SendStream] = {}  # until it has been read what is far beyond the credit of another
+        self._kept_back: dict[bytes, SendStream] = {}  # until less is unread of all streams
         self._early: dict[bytes, tuple[int, int, int]] = {}  # credit of streams that have not begun
 
     def __len__(self) -> int:
@@ -77,7 +77,7 @@ class Outflows:
 
     def __bool__(self) -> bool:
         """Whether anything can leave."""
-        return bool(self._ready) or self._refused is not None or (bool(self._kept_back) and not self.crowd.is_tight)
+        return bool(self._ready) or self._refused is not None or (bool(self._kept_back) and not self.budget.is_tight)
 
     def accept(self, limits: Mapping[str, int], batch_records: int) -> None:
         """The other side has announced what it accepts; ``batch_records`` is this side's own limit."""
@@ -85,7 +85,7 @@ class Outflows:
         self._batch_bytes = min(BATCH_BYTES, limits.get("message_bytes", BATCH_BYTES))
         self._most_items = limits.get("items", self._most_items)
         self.credit_at_first = limits.get("stream_items", 0), limits.get("stream_bytes", 0)
-        self.crowd.max_unread = limits.get("unread_bytes", math.inf)
+        self.budget.max_unread = limits.get("unread_bytes", math.inf)
 
     @property
     def kept_items(self) -> int:
@@ -94,25 +94,25 @@ class Outflows:
 
     def close_heavy(self) -> list[bytes]:
         """Closes the streams that keep as much as the average, or more; returns their tags."""
-        heavy = [tag for tag, flow in self._flows.items() if flow.cost and flow.cost * len(self) >= self.crowd.cost]
+        heavy = [tag for tag, flow in self._flows.items() if flow.cost and flow.cost * len(self) >= self.budget.cost]
         for tag in heavy:
             self.close(tag)
         return heavy
 
-    def open(self, tag: bytes, flow: Outflow) -> None:
+    def open(self, tag: bytes, flow: SendStream) -> None:
         """A stream more."""
         self._flows[tag] = flow
-        flow.among = self.crowd
-        self.crowd.cost += flow.cost
+        flow.budget = self.budget
+        self.budget.cost += flow.cost
         if (early := self._early.pop(tag, None)) is not None:
-            flow.credit(*early)
+            flow.on_credit(*early)
 
     def close(self, tag: bytes) -> None:
         """A stream has ended."""
         flow = self._flows.pop(tag, None)
         if flow is not None:
-            flow.among = None
-            self.crowd.cost -= flow.cost
+            flow.budget = None
+            self.budget.cost -= flow.cost
             self._take_off(flow)
         self._ready.pop(tag, None)
         self._kept_back.pop(tag, None)
@@ -124,12 +124,12 @@ class Outflows:
     def whole(self, tag: bytes) -> None:
         """The last part of a large chunk has left: the stream goes on."""
         self._in_parts.discard(tag)
-        self.stir(tag)
+        self.mark_ready(tag)
 
     def _drop_parts(self, tag: bytes) -> None:
         if tag in self._in_parts:
             self._in_parts.discard(tag)
-            self._outbox.drop_large(tag)
+            self._outbox.drop_fragmented(tag)
 
     def _release(self) -> None:
         self._overdrawn = None
@@ -142,9 +142,9 @@ class Outflows:
         if flow is not None:
             flow.failure = failure
             self.close(tag)
-            self._bells.append(flow.bell)
+            self._bells.append(flow.waker)
 
-    def stir(self, tag: bytes) -> None:
+    def mark_ready(self, tag: bytes) -> None:
         """Something may leave that could not before."""
         flow = self._flows.get(tag)
         if flow is None or flow.is_ready or tag in self._in_parts:
@@ -156,26 +156,26 @@ class Outflows:
         elif flow.waiting and flow.is_held_back:
             self._kept_back[tag] = flow
 
-    def credit(self, tag: bytes, received: int, items: int, size: int) -> bool:
+    def on_credit(self, tag: bytes, received: int, items: int, size: int) -> bool:
         """The other side has given credit to a stream. False: it has ended."""
         flow = self._flows.get(tag)
         if flow is None:
             if not received and size > self.credit_at_first[1] and len(self._early) < self._max_early:
                 self._early[tag] = received, items, size  # its reader waits, and is not to be forgotten
             return False
-        was_tight = self.crowd.is_tight
-        flow.credit(received, items, size)
+        was_tight = self.budget.is_tight
+        flow.on_credit(received, items, size)
         if was_tight:
             self._loosen()
-        if flow.is_overdrawn and self._in_turn:
+        if flow.exceeds_credit and self._in_turn:
             self._overdrawn = self._overdrawn or flow  # on the connection before this one
         elif flow is self._overdrawn:
             self._release()
-        self.stir(tag)
-        self._bells.append(flow.bell)
+        self.mark_ready(tag)
+        self._bells.append(flow.waker)
         return True
 
-    def pause(self) -> None:
+    def on_connection_lost(self) -> None:
         """The connection has ended, and what was under way on it is lost."""
         self._refused = self._overdrawn = None
         self._ready.clear()
@@ -186,14 +186,14 @@ class Outflows:
             self._drop_parts(tag)
         for flow in self._flows.values():
             flow.is_ready = False
-            flow.pause()
+            flow.on_connection_lost()
 
     @property
     def in_parts(self) -> int:
         """How many large chunks wait in the outbox."""
         return len(self._in_parts)
 
-    def cut(self, now: float, *, most: int | None = None) -> Outgoing | None:
+    def next_message(self, now: float, *, most: int | None = None) -> OutgoingMessage | None:
         """Takes the next message out: one chunk of each stream in turn. A chunk with buffers travels alone.
 
         Args:
@@ -215,16 +215,16 @@ class Outflows:
                 continue
             had_room = flow.has_room
             overdraw = self._overdrawn is None or self._overdrawn is flow
-            chunk = flow.cut(self._batch_bytes - size, self._most_items, alone=not tags, overdraw=overdraw)
+            chunk = flow.next_chunk(self._batch_bytes - size, self._most_items, alone=not tags, overdraw=overdraw)
             if chunk is None:
                 if tags:
                     break
                 self._held[tag] = ready.pop(tag)
                 continue
-            if flow.is_overdrawn and self._in_turn:
+            if flow.exceeds_credit and self._in_turn:
                 self._overdrawn = flow
             if not had_room and flow.has_room:
-                self._bells.append(flow.bell)
+                self._bells.append(flow.waker)
             del ready[tag]
             flow.is_ready = False
             record, buffers = chunk
@@ -233,38 +233,38 @@ class Outflows:
                 if is_large(item.size, buffers):
                     self._in_parts.add(tag)
                     self._outbox.put(item)
-                    return self._outbox.cut(now, most=most)
-                self.stir(tag)
-                return Outgoing([tag, record, *buffers], (), (), item.size)
-            self.stir(tag)  # behind the others
+                    return self._outbox.next_message(now, most=most)
+                self.mark_ready(tag)
+                return OutgoingMessage([tag, record, *buffers], (), (), item.size)
+            self.mark_ready(tag)  # behind the others
             tags.append(tag)
             bodies.append(record)
             size += len(record) + 16
         if not tags:
             return None
-        return Outgoing([b"".join(tags), b"".join(bodies)], (), (), size)
+        return OutgoingMessage([b"".join(tags), b"".join(bodies)], (), (), size)
 
-    def _take_off(self, flow: Outflow) -> None:
-        was_tight = self.crowd.is_tight
-        self.crowd.count_unread(-flow.unread)
+    def _take_off(self, flow: SendStream) -> None:
+        was_tight = self.budget.is_tight
+        self.budget.count_unread(-flow.unread)
         if was_tight:
             self._loosen()
 
     def _loosen(self) -> None:
         """Whoever was not to make more items, since too much lay unread, may."""
-        if not self.crowd.is_tight:
-            self._bells += [flow.bell for flow in self._flows.values()]
+        if not self.budget.is_tight:
+            self._bells += [flow.waker for flow in self._flows.values()]
 
     def _next_kept_back(self) -> bool:
         """Whether another stream may go on, since less is unread of all than may be."""
-        while self._kept_back and not self.crowd.is_tight:
+        while self._kept_back and not self.budget.is_tight:
             tag = next(iter(self._kept_back))
             del self._kept_back[tag]
-            self.stir(tag)
+            self.mark_ready(tag)
             if self._ready:
                 return True
         return False
 
-    def take_back(self, outgoing: Outgoing) -> None:
+    def requeue(self, outgoing: OutgoingMessage) -> None:
         """The transport did not take a message: it goes first next time."""
         self._refused = outgoing

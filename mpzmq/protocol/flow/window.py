@@ -6,13 +6,13 @@ container was disconnected after 1.6 s behind 3,000 unread messages. So the pipe
 
 from __future__ import annotations
 
-__all__ = ["ReadCounter", "Window"]
+__all__ = ["ReceiveWindow", "SendWindow"]
 
 CONTROL_RESERVE = 256
 """Messages beyond the window for what must pass a full one: PING, CANCEL, GOODBYE."""
 
 
-class Window:
+class SendWindow:
     """The sender's half."""
 
     def __init__(self) -> None:
@@ -44,19 +44,19 @@ class Window:
         """Whether a message without requests may leave."""
         return self._sent_messages - self._read_messages < self._messages_limit + CONTROL_RESERVE
 
-    def sent(self, size: int) -> None:
+    def on_sent(self, size: int) -> None:
         """One message of ``size`` bytes has left."""
         self._sent_messages += 1
         self._sent_bytes += size
 
-    def read(self, messages: int, size: int) -> None:
+    def on_read(self, messages: int, size: int) -> None:
         """The receiver has told how much it has read since the connection began."""
         # A receiver that has read more than was sent is lying; believing it would close the window for ever.
         self._read_messages = min(max(messages, self._read_messages), self._sent_messages)
         self._read_bytes = min(max(size, self._read_bytes), self._sent_bytes)
 
 
-class ReadCounter:
+class ReceiveWindow:
     """The receiver's half: counts what was read, and says when the sender should hear of it."""
 
     def __init__(self, window_messages: int, window_bytes: int) -> None:
@@ -67,7 +67,7 @@ class ReadCounter:
         self.is_report_due = False
         """Whether a quarter of the window has been read without the sender knowing."""
 
-    def read(self, size: int) -> None:
+    def on_read(self, size: int) -> None:
         """One message of ``size`` bytes has been read."""
         self.messages += 1
         self.bytes += size
@@ -77,7 +77,7 @@ class ReadCounter:
         ):
             self.is_report_due = True
 
-    def reported(self) -> None:
+    def on_reported(self) -> None:
         """The sender is being told of everything that was read."""
         self._reported_messages = self.messages
         self._reported_bytes = self.bytes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..flow.reassembler import Assembler, Outcome
+from ..flow.reassembler import FragmentResult, Reassembler
 from ..wire.kinds import Kind
 from ..wire.messages import Message, MessageDecoder
 from ..wire.records import LINK_TAG
@@ -35,7 +35,7 @@ class Downloads:
         self._stops = 0  # replies that the container may break off, since it was told that nobody waits for them
         self._ledger = ledger
         self._encoder = encoder
-        self._assembler = Assembler(limits.message_bytes)
+        self._assembler = Reassembler(limits.message_bytes)
         self._reader = MessageDecoder(limits, Kind.RESPONSE)
 
     def part(self, tag: bytes, record: Record, now: float) -> Message | None:
@@ -45,29 +45,29 @@ class Downloads:
             The message whose last part it was.
         """
         _, offset, sizes, pieces = record
-        ledger, assembler = self._ledger, self._assembler
-        if assembler.count(record):
+        ledger, reassembler = self._ledger, self._assembler
+        if reassembler.count(record):
             self._tell()
         if tag not in ledger.pending:
-            if sizes is not None or tag == assembler.tag:
+            if sizes is not None or tag == reassembler.tag:
                 # Its caller is gone: the container need not send the rest.
-                assembler.refuse(tag)
+                reassembler.refuse(tag)
                 ledger.replied(tag, record)
                 self._cancel(tag)
             return None
-        outcome = Outcome.TAKEN
+        outcome = FragmentResult.TAKEN
         if sizes is not None:
-            if assembler.tag:
+            if reassembler.tag:
                 self._broken_off()
-            outcome = assembler.begin(tag, sizes, now) if tag in ledger.pending else Outcome.MALFORMED
-        if outcome is Outcome.TAKEN:
-            outcome = assembler.put(tag, offset, pieces, now)
-        if outcome is Outcome.DROPPED:
+            outcome = reassembler.begin(tag, sizes, now) if tag in ledger.pending else FragmentResult.MALFORMED
+        if outcome is FragmentResult.TAKEN:
+            outcome = reassembler.on_fragment(tag, offset, pieces, now)
+        if outcome is FragmentResult.DROPPED:
             return None
-        if outcome is Outcome.TAKEN or outcome is Outcome.WHOLE:
+        if outcome is FragmentResult.TAKEN or outcome is FragmentResult.WHOLE:
             self.in_place += 1
-            ledger.progress.received(tag, assembler.received, assembler.total)
-            return self._whole() if outcome is Outcome.WHOLE else None
+            ledger.progress.on_received(tag, reassembler.received, reassembler.total)
+            return self._whole() if outcome is FragmentResult.WHOLE else None
         ledger.undecodable(tag)
         self._cancel(tag)
         return None

@@ -12,7 +12,7 @@ from ...events import LinkClosed, LinkFailed, LinkRetry, StatusChanged
 from ...failure import Failure, FailureKind
 from ...models import LinkState, Status
 from .. import wire
-from ..flow.window import Window
+from ..flow.window import SendWindow
 from ..health.diagnostics import Witness
 from ..health.liveness import Liveness
 from ..health.redials import Attempts
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
     from ...config import HeartbeatPolicy, Limits, ReconnectPolicy
     from ...statistics import Statistics
-    from ..flow.outbox import Outgoing
-    from ..flow.receive_stream import Inflow
+    from ..flow.outbox import OutgoingMessage
+    from ..flow.receive_stream import ReceiveStream
     from ..requester.error_factory import Verdicts
     from ..requester.request_ids import UsedIds
     from ..responder.nested_calls import Callee
@@ -103,7 +103,7 @@ class Link:
 
         self._session, self._limits, self._once = session, limits, once
         self._greeting = engine_name, heartbeat.interval, limits, callee.most
-        self._connection, self._was_up, self._busy_told, self._window = 0, False, False, Window()
+        self._connection, self._was_up, self._busy_told, self._window = 0, False, False, SendWindow()
         self.callee = callee
         callee.pending, callee.window = self.ledger.pending, self._window
         self._recovery = Recovery(self.ledger, limits.in_flight, now)
@@ -118,14 +118,14 @@ class Link:
             self._recovery.cancels.add(tag)
             self._send_cancel(tag)
 
-    def credit(self, tag: bytes, inflow: Inflow) -> None:
+    def credit(self, tag: bytes, receive_stream: ReceiveStream) -> None:
         """What had come of a stream was read: the container may send more."""
         if self.welcomed:  # else it is told after the next WELCOME
-            self.ledger.outbox.put_control(self.encoder.pack(inflow.credit()), tag)
+            self.ledger.outbox.put_control(self.encoder.pack(receive_stream.credit_record()), tag)
 
-    def wait(self, tag: bytes, inflow: Inflow) -> None:
+    def wait(self, tag: bytes, receive_stream: ReceiveStream) -> None:
         """All that had come of a stream was read, and its reader waits for more."""
-        self.ledger.arrivals.wait(tag, inflow)
+        self.ledger.receive_budget.wait(tag, receive_stream)
         self._tell_who_waits()
 
     def reissued(self, tag: bytes) -> None:
@@ -223,7 +223,7 @@ class Link:
                 if (answer := self.ledger.chunk(tag, record, message)) is not None:
                     self.ledger.outbox.put_control(self.encoder.pack(answer), tag)
             elif kind == Kind.CREDIT:
-                self.ledger.outflows.credit(tag, *record[1:])
+                self.ledger.send_streams.on_credit(tag, *record[1:])
             elif kind == Kind.STARTED:
                 self.ledger.started(tag)
             elif kind == Kind.ERROR:
@@ -285,23 +285,23 @@ class Link:
 
     # What leaves
 
-    def next_outgoing(self, now: float) -> Outgoing | None:
+    def next_outgoing(self, now: float) -> OutgoingMessage | None:
         """The next message, marked as sent by :meth:`sent`; None: nothing may leave now."""
         ledger = self.ledger
-        if not self.is_handshaken or not (ledger.outbox or ledger.outflows):
+        if not self.is_handshaken or not (ledger.outbox or ledger.send_streams):
             return None
         if self.is_running and ledger.receipts.may_go_along and self._window.has_room():
             self._acknowledge()
         return self._departures.next(self.state, self.is_running, now)
 
-    def refuse(self, outgoing: Outgoing) -> None:
+    def refuse(self, outgoing: OutgoingMessage) -> None:
         """The transport did not take a message: it goes first next time."""
         self._departures.refuse(outgoing)
 
-    def sent(self, outgoing: Outgoing, now: float) -> None:
+    def sent(self, outgoing: OutgoingMessage, now: float) -> None:
         """The transport has taken a message."""
         if self.welcomed:
-            self._window.sent(outgoing.size)
+            self._window.on_sent(outgoing.size)
         self._departures.sent(outgoing, now)
         self._tell_who_waits()
 
@@ -334,10 +334,10 @@ class Link:
 
     def _tell_who_waits(self) -> None:
         """Where too much lies unread, a container only sends on to readers of which it knows that they wait."""
-        arrivals = self.ledger.arrivals
-        if arrivals.has_news and self.welcomed:
-            for tag, inflow in arrivals.wanted(self.ledger.is_known):
-                self.ledger.outbox.put_control(self.encoder.pack(inflow.credit(waits=True)), tag)
+        receive_budget = self.ledger.receive_budget
+        if receive_budget.has_news and self.welcomed:
+            for tag, receive_stream in receive_budget.wanted(self.ledger.is_known):
+                self.ledger.outbox.put_control(self.encoder.pack(receive_stream.credit_record(waits=True)), tag)
 
     def _acknowledge(self) -> None:
         """Tells the container which replies it need not keep any longer."""
@@ -358,18 +358,18 @@ class Link:
             if (message := self.downloads.part(tag, record, now)) is not None:
                 self.receive(message, now)
         elif kind == Kind.TAKEN:
-            self.ledger.outbox.parts.taken(record[1])
+            self.ledger.outbox.parts.on_taken(record[1])
         elif kind == Kind.WELCOME:
             self._welcome(record, now)
         elif kind == Kind.PONG:
             if record[1] == self._connection:
                 self.liveness.ponged(now)
-                self._window.read(record[2], record[3])
+                self._window.on_read(record[2], record[3])
                 if self._window.is_read and not self.ledger.outbox.has_controls:
                     self._recovery.cancels.clear()
         elif kind == Kind.ACK:
             if self.welcomed:
-                self._window.read(record[1], record[2])
+                self._window.on_read(record[1], record[2])
         elif kind == Kind.PING:
             if record[1] == self._connection:
                 # Zero, zero: replies have no window, they are bounded by the requests in flight.
@@ -397,7 +397,7 @@ class Link:
         self.ledger.limit_messages(limits.get("message_bytes", self._limits.message_bytes))
         self.ledger.limit_unanswered(limits)
         self.ledger.outbox.accept(limits, self._limits.batch_records)
-        self.ledger.outflows.accept(limits, self._limits.batch_records)
+        self.ledger.send_streams.accept(limits, self._limits.batch_records)
         reconnected, self._was_up = self._was_up, True
         self._reconnects += reconnected
         previous, self.instance = self.instance, instance
@@ -411,8 +411,8 @@ class Link:
             self._recovery.begin(previous != instance, resumed, now)
             for tag in self._recovery.cancels:
                 self._send_cancel(tag)
-            for tag, inflow in self.ledger.inflows():
-                self.credit(tag, inflow)
+            for tag, receive_stream in self.ledger.receive_streams():
+                self.credit(tag, receive_stream)
             self._tell_who_waits()
 
     def _reject(self, fault: str) -> None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from ...models import LinkState
 
 if TYPE_CHECKING:
-    from ..flow.outbox import Outgoing
-    from ..flow.window import Window
+    from ..flow.outbox import OutgoingMessage
+    from ..flow.window import SendWindow
     from ..requester.recovery import Recovery
     from ..requester.tracker import Ledger
 
@@ -26,12 +26,12 @@ class Departures:
         recovery: how much may be sent again.
     """
 
-    def __init__(self, ledger: Ledger, window: Window, recovery: Recovery) -> None:
+    def __init__(self, ledger: Ledger, window: SendWindow, recovery: Recovery) -> None:
         self._ledger = ledger
         self._window = window
         self._recovery = recovery
 
-    def next(self, state: LinkState, running: bool, now: float) -> Outgoing | None:
+    def next(self, state: LinkState, running: bool, now: float) -> OutgoingMessage | None:
         """The next message; None: nothing may leave now.
 
         Args:
@@ -43,40 +43,42 @@ class Departures:
         if self._window.has_room() and now >= self._recovery.not_before:
             most = ledger.may_leave if running else 0
             if most != 0:
-                return ledger.in_order().cut(now, most=most) or ledger.outflows.cut(now, most=most)
+                return ledger.in_order().next_message(now, most=most) or ledger.send_streams.next_message(
+                    now, most=most
+                )
             if running or state is _DRAINING:
                 # What the container had taken before it said GOODBYE, or before it had enough, goes on.
                 old = self._begun if running else self._old
-                outgoing = old(now) or ledger.outflows.cut(now, most=0) or old(now)
+                outgoing = old(now) or ledger.send_streams.next_message(now, most=0) or old(now)
                 if outgoing is not None:
                     return outgoing
         if state is _CLOSED or self._window.has_control_room():
-            return ledger.outbox.cut(now, most=0)
+            return ledger.outbox.next_message(now, most=0)
         return None
 
-    def _old(self, now: float) -> Outgoing | None:
+    def _old(self, now: float) -> OutgoingMessage | None:
         """The next message with what is nothing new; such a thing may have come into the outbox just now."""
         count = self._recovery.waiting()
-        return self._ledger.outbox.cut(now, most=count) if count else None
+        return self._ledger.outbox.next_message(now, most=count) if count else None
 
-    def _begun(self, now: float) -> Outgoing | None:
+    def _begun(self, now: float) -> OutgoingMessage | None:
         """The next message with what goes on though no request may leave."""
         outbox = self._ledger.outbox
-        if not (self._ledger.outflows.in_parts or outbox.parts.item):
+        if not (self._ledger.send_streams.in_parts or outbox.parts.item):
             return None
-        return outbox.cut(now, most=self._ledger.begun_first())
+        return outbox.next_message(now, most=self._ledger.begun_first())
 
-    def refuse(self, outgoing: Outgoing) -> None:
+    def refuse(self, outgoing: OutgoingMessage) -> None:
         """The transport did not take a message: it goes first next time."""
         if outgoing.items or outgoing.control or outgoing.part:
-            self._ledger.outbox.take_back(outgoing)
+            self._ledger.outbox.requeue(outgoing)
         else:
-            self._ledger.outflows.take_back(outgoing)
+            self._ledger.send_streams.requeue(outgoing)
 
-    def sent(self, outgoing: Outgoing, now: float) -> None:
+    def sent(self, outgoing: OutgoingMessage, now: float) -> None:
         """The transport has taken a message: its requests may be known to the container from now on."""
         if outgoing.part:
-            self._ledger.outbox.left(outgoing)
+            self._ledger.outbox.on_sent(outgoing)
         again = 0
         for entry in outgoing.items:
             if entry.sent:  # type: ignore[attr-defined]

@@ -81,9 +81,9 @@ def _how_far(entry: Entry) -> str:
     if progress is None:
         return ""
     parts = []
-    if entry.outflow is not None:
+    if entry.send_stream is not None:
         parts.append(f"{progress.sent} items had been sent, {progress.taken} of them received there")
-    if entry.inflow is not None:
+    if entry.receive_stream is not None:
         parts.append(f"{progress.received} items had come")
     return ", ".join(parts) + ", as .progress tells"
 

@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ...errors import Overloaded, RequestCancelled, RequestError, RequestTimeout, Unsupported
-from ..flow.fragmenter import PART_BYTES
+from ..flow.fragmenter import FRAGMENT_BYTES
 from ..wire.kinds import Code, Kind, Op
 from ..wire.records import LINK_TAG
 from ..wire.values import EXT_UUID
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ...config import Limits
     from ...errors import ConnectionClosed
     from ...models import LinkState
-    from ..flow.outbox import Outbox, Outgoing
+    from ..flow.outbox import Outbox, OutgoingMessage
     from ..wire.encoder import Encoder
     from ..wire.records import Record
     from ..wire.values import Buffer
@@ -162,7 +162,7 @@ class Caller:
         self._new_tag = request_tags()
         self._cancels = Cancels(limits.in_flight)
         self._inside: dict[bytes, set[bytes]] = {}  # the calls of each request that have not ended
-        self.ledger.message_bytes = min(peer.message_bytes, PART_BYTES)
+        self.ledger.message_bytes = min(peer.message_bytes, FRAGMENT_BYTES)
         # The same object takes what the engine accepts: it has told it in HELLO.
         self.ledger.outbox.batch_records = peer.outbox.batch_records
         self.ledger.outbox.batch_bytes = peer.outbox.batch_bytes
@@ -268,7 +268,7 @@ class Caller:
     def greeted(self, message_bytes: int, limits: Mapping[str, int]) -> None:
         """The engine has said HELLO on a new connection: what was sent on earlier ones is sent again."""
         self.outage.end()
-        self.ledger.limit_messages(min(message_bytes, PART_BYTES))
+        self.ledger.limit_messages(min(message_bytes, FRAGMENT_BYTES))
         self.ledger.outbox.accept(limits, self._batch_records)
         self.ledger.resume(None, instance_changed=False)
         for tag in self._cancels:
@@ -291,15 +291,15 @@ class Caller:
         self.ledger.end_all(lambda entry: self.verdicts.closed(entry, why))
         self._note()
 
-    def next_outgoing(self, now: float) -> Outgoing | None:
+    def next_outgoing(self, now: float) -> OutgoingMessage | None:
         """The next message with calls; None: none waits."""
         if not self.ledger.outbox:
             return None
         if self.ledger.receipts.may_go_along:
             self._acknowledge()
-        return self.ledger.in_order().cut(now)
+        return self.ledger.in_order().next_message(now)
 
-    def sent(self, outgoing: Outgoing) -> None:
+    def sent(self, outgoing: OutgoingMessage) -> None:
         """The transport has taken a message, of this caller or not."""
         for entry in outgoing.items:
             if not isinstance(entry, Entry):
@@ -307,11 +307,11 @@ class Caller:
             self.ledger.resent += entry.sent
             entry.sent = True
 
-    def take_back(self, outgoing: Outgoing) -> bool:
+    def take_back(self, outgoing: OutgoingMessage) -> bool:
         """The transport did not take a message; False: it is none of this caller."""
         if not (outgoing.items and isinstance(outgoing.items[0], Entry)):
             return False
-        self.ledger.outbox.take_back(outgoing)
+        self.ledger.outbox.requeue(outgoing)
         return True
 
     def _tell_cancelled(self, tag: bytes) -> None:

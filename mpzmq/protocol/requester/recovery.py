@@ -62,7 +62,7 @@ class Recovery:
 
     def waiting(self) -> int:
         """How many items stand in front that a container that drains takes: it takes no new requests."""
-        count = self._ledger.old_first() if self._resending or self._ledger.outflows.in_parts else 0
+        count = self._ledger.old_first() if self._resending or self._ledger.send_streams.in_parts else 0
         self._resending = count > 0
         return count
 

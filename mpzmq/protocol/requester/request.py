@@ -9,14 +9,14 @@ import msgpack
 
 from ...errors import EncodeError
 from ...models import Executed, StreamProgress
-from ..flow.outbox import Item
+from ..flow.outbox import QueuedRecord
 from ..wire.kinds import Kind, Op
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..flow.receive_stream import Inflow
-    from ..flow.send_stream import Outflow
+    from ..flow.receive_stream import ReceiveStream
+    from ..flow.send_stream import SendStream
     from ..wire.encoder import Encoder
     from ..wire.values import Buffer
 
@@ -38,7 +38,7 @@ _INT_WIDTHS = {0xCC: 2, 0xCD: 3, 0xCE: 5, 0xCF: 9}
 """Bytes of a MessagePack int or nil by its first byte; 1 for all others."""
 
 
-class Entry(Item):
+class Entry(QueuedRecord):
     """One request that has not ended.
 
     Attributes:
@@ -56,13 +56,26 @@ class Entry(Item):
         doubtful: whether it may have run before: it was sent to another instance, or to a session that is forgotten, or
             under the same id. What is found out of it now does not speak of then.
         digest: what it asks for, if the caller chose its id; else None.
-        inflow: its results that come piece by piece; None: it has one result.
-        outflow: its data that goes piece by piece; None: it has none.
+        receive_stream: its results that come piece by piece; None: it has one result.
+        send_stream: its data that goes piece by piece; None: it has none.
     """
 
     __slots__ = (
-        "deadline", "digest", "doubtful", "function", "idempotent", "inflow", "lost_after", "op", "outflow", "resent",
-        "sent", "sequence", "started", "wait", "waiter",
+        "deadline",
+        "digest",
+        "doubtful",
+        "function",
+        "idempotent",
+        "lost_after",
+        "op",
+        "receive_stream",
+        "resent",
+        "send_stream",
+        "sent",
+        "sequence",
+        "started",
+        "wait",
+        "waiter",
     )  # fmt: skip
 
     # Positional: a class called with keywords takes twice as long (Python 3.11: 0.9 against 0.45 us).
@@ -80,7 +93,7 @@ class Entry(Item):
         idempotent: bool,
         digest: bytes | None,
     ) -> None:
-        # Not by Item.__init__: one call less for every request (0.15 us).
+        # Not by QueuedRecord.__init__: one call less for every request (0.15 us).
         self.tag = tag
         self.body = body
         self.buffers = buffers
@@ -97,8 +110,8 @@ class Entry(Item):
         self.lost_after: float | None = None
         self.sent = self.started = self.resent = self.doubtful = False
         self.digest = digest
-        self.inflow: Inflow | None = None
-        self.outflow: Outflow | None = None
+        self.receive_stream: ReceiveStream | None = None
+        self.send_stream: SendStream | None = None
         if deadline is None:
             self.stale_at = math.inf
         else:
@@ -113,11 +126,11 @@ class Entry(Item):
     @property
     def progress(self) -> StreamProgress | None:
         """How far it got, if it is a stream."""
-        inflow, outflow = self.inflow, self.outflow
-        if inflow is None and outflow is None:
+        receive_stream, send_stream = self.receive_stream, self.send_stream
+        if receive_stream is None and send_stream is None:
             return None
-        sent, taken = (0, 0) if outflow is None else (outflow.sent, outflow.received)
-        return StreamProgress(sent, taken, 0 if inflow is None else inflow.received)
+        sent, taken = (0, 0) if send_stream is None else (send_stream.sent, send_stream.received)
+        return StreamProgress(sent, taken, 0 if receive_stream is None else receive_stream.received)
 
     @property
     def executed(self) -> Executed:
@@ -127,7 +140,7 @@ class Entry(Item):
         return Executed.UNKNOWN if self.sent or self.doubtful else Executed.NO
 
     @property
-    def turn(self) -> str | int:
+    def order_key(self) -> str | int:
         """Requests of one function start in the order in which they were issued, streams of it too."""
         return self.op if self.function is None else self.function
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from ...errors import MessageTooLarge
 from ...models import Executed
 from ...statistics import Statistics
-from ..flow.fragmenter import PART_BYTES, is_large
+from ..flow.fragmenter import FRAGMENT_BYTES, is_large
 from ..flow.outbox import Outbox
-from ..flow.progress import ProgressBook
-from ..flow.receive_stream import Arrivals
-from ..flow.stream_scheduler import Outflows
+from ..flow.progress import ProgressTracker
+from ..flow.receive_stream import ReceiveBudget
+from ..flow.stream_scheduler import StreamScheduler
 from ..wire.kinds import Code, Kind
 from ..wire.records import EXECUTED_NUMBER
 from .pending import PendingTable
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from ...config import Limits
-    from ..flow.receive_stream import Inflow
+    from ..flow.receive_stream import ReceiveStream
     from ..wire.messages import Message
     from ..wire.records import Record
     from ..wire.values import Buffer
@@ -56,9 +56,9 @@ class Ledger:
         progress: how far large ones have come.
         ended: who waited for the requests that have ended since this was last taken, each with the outcome: the
             RESPONSE record, or the error to raise.
-        outflows: the data of uploads and channels that wait to leave.
+        send_streams: the data of uploads and channels that wait to leave.
         bells: of streams that have got something: items, or credit.
-        arrivals: the results of streams that have come.
+        receive_budget: the results of streams that have come.
         issued: requests that the application made; whoever issues one counts it here, and it is in flight.
         message_bytes: the largest message that both sides accept.
     """
@@ -66,11 +66,11 @@ class Ledger:
     def __init__(self, verdicts: Verdicts, limits: Limits, used_ids: UsedIds) -> None:
         self.verdicts = verdicts
         self.pending = PendingTable()
-        self.progress = ProgressBook()
+        self.progress = ProgressTracker()
         self.outbox = Outbox(limits.batch_records, self.progress)
         self.bells: list[Any] = []
-        self.outflows = Outflows(limits, self.bells, self.outbox, in_turn=True)
-        self.arrivals = Arrivals(limits.queued_bytes)
+        self.send_streams = StreamScheduler(limits, self.bells, self.outbox, in_turn=True)
+        self.receive_budget = ReceiveBudget(limits.queued_bytes)
         self.ended: list[tuple[Any, Any]] = []
         self.issued = 0
         self.message_bytes = limits.message_bytes
@@ -101,7 +101,7 @@ class Ledger:
         if len(self.pending) >= self._in_flight:
             return False
         # Large ones do not stand in the way of others, nor the one under way in that of the next.
-        large = size > PART_BYTES and is_large(size, buffers)
+        large = size > FRAGMENT_BYTES and is_large(size, buffers)
         queued = self.outbox.large_bytes if large else self.outbox.bytes
         return queued == 0 or queued + size <= self._limits.queued_bytes
 
@@ -110,7 +110,7 @@ class Ledger:
         """How many of the requests that wait may leave; None: all. There are more than may be unanswered if they were
         taken before the container had announced that."""
         held_back = len(self.pending) - self._in_flight
-        return None if held_back <= 0 else max(0, len(self.outbox) - self.outflows.in_parts - held_back)
+        return None if held_back <= 0 else max(0, len(self.outbox) - self.send_streams.in_parts - held_back)
 
     def count_ended(self, *, cancelled: bool) -> None:
         """A request ended that had not been submitted yet."""
@@ -124,10 +124,10 @@ class Ledger:
         self._sequence = entry.sequence
         self.pending.add(entry)
         self.outbox.put(entry)
-        if entry.outflow is not None:
-            self.outflows.open(entry.tag, entry.outflow)
-        if entry.inflow is not None:
-            self.arrivals.begin(entry.inflow)
+        if entry.send_stream is not None:
+            self.send_streams.open(entry.tag, entry.send_stream)
+        if entry.receive_stream is not None:
+            self.receive_budget.begin(entry.receive_stream)
 
     def cancel(self, tag: bytes) -> bool:
         """The caller waits no more. True: the request has left, and the container should be told."""
@@ -155,14 +155,14 @@ class Ledger:
             if tag not in self.used_ids and len(self.receipts.tags) < MOST_UNTOLD:
                 self.receipts.tags.append(tag)  # nobody will ask for it again
             return
-        if entry.inflow is not None and not entry.inflow.has_ended:
+        if entry.receive_stream is not None and not entry.receive_stream.has_ended:
             self._end([entry], self.verdicts.unasked)  # items are missing
             return
         self._replied += 1
         self.receipts.tags.append(tag)
         if entry.resent or not entry.sent:
             self.outbox.remove(tag)
-        if entry.outflow is not None or entry.inflow is not None:
+        if entry.send_stream is not None or entry.receive_stream is not None:
             self._close_streams(entry)
         if entry.digest is not None:
             self.spent_ids.add(tag)
@@ -175,7 +175,7 @@ class Ledger:
         entry = self.pending.get(tag)
         if entry is None:
             self._late += 1
-        elif code == Code.NO_SESSION and entry.outflow is not None and entry.outflow.has_credit:
+        elif code == Code.NO_SESSION and entry.send_stream is not None and entry.send_stream.has_credit:
             pass  # of an item of its data: the container had taken the request, which ends with this connection
         elif code == Code.NO_SESSION or (code == Code.DRAINING and entry.wait):
             # It has not run: it waits for WELCOME, on this connection or on the successor's.
@@ -188,8 +188,9 @@ class Ledger:
             if code in _ANSWERS or entry.digest is None:
                 # As a reply, this is what the handler said: the id has had its answer. Any other may be issued again.
                 self.receipts.tags.append(tag)
-            if code == Code.EXPIRED and entry.inflow is not None:
-                entry.inflow.clear()  # the container's word of the deadline came first: it ends the stream at once, too
+            if code == Code.EXPIRED and entry.receive_stream is not None:
+                # The container's word of the deadline came first: it ends the stream at once, too.
+                entry.receive_stream.clear()
             self._end([entry], lambda entry: self.verdicts.from_record(entry, record))
             if entry.digest is not None:
                 if code in _ANSWERS:
@@ -210,23 +211,27 @@ class Ledger:
             request has ended.
         """
         entry = self.pending.get(tag)
-        if entry is None or entry.inflow is None:
+        if entry is None or entry.receive_stream is None:
             return None  # the reader has gone meanwhile
         entry.started = True
-        inflow = entry.inflow
-        had, had_ended = inflow.received, inflow.has_ended
-        if not (message.has_declared_size and inflow.arrive(record)):
+        receive_stream = entry.receive_stream
+        had, had_ended = receive_stream.received, receive_stream.has_ended
+        if not (message.has_declared_size and receive_stream.on_chunk(record)):
             self._end([entry], self.verdicts.unasked)
             return [Kind.CANCEL]
         # What comes again has not been asked for: it is no news, and may be a flood.
-        self.arrivals.fed += inflow.received > had or inflow.has_ended is not had_ended
-        self.arrivals.came(tag)
-        self.bells.append(inflow.bell)
-        return inflow.credit() if inflow.is_end_news else None
+        self.receive_budget.fed += receive_stream.received > had or receive_stream.has_ended is not had_ended
+        self.receive_budget.came(tag)
+        self.bells.append(receive_stream.waker)
+        return receive_stream.credit_record() if receive_stream.end_unacknowledged else None
 
-    def inflows(self) -> list[tuple[bytes, Inflow]]:
+    def receive_streams(self) -> list[tuple[bytes, ReceiveStream]]:
         """The streams of results that a container may be sending."""
-        return [(entry.tag, entry.inflow) for entry in self.pending.values() if entry.inflow is not None and entry.sent]
+        return [
+            (entry.tag, entry.receive_stream)
+            for entry in self.pending.values()
+            if entry.receive_stream is not None and entry.sent
+        ]
 
     def is_known(self, tag: bytes) -> bool:
         """Whether the container may know of a request that has not ended."""
@@ -262,10 +267,12 @@ class Ledger:
             The tags of those that are to be cancelled, should the container be found again.
         """
         verdict = self.verdicts.closed if on_purpose else self.verdicts.lost
-        self.outflows.pause()
+        self.send_streams.on_connection_lost()
         return self.end_those(
             lambda entry: (
-                ((on_purpose and not entry.idempotent) or entry.outflow is not None) if entry.sent else not entry.wait
+                ((on_purpose and not entry.idempotent) or entry.send_stream is not None)
+                if entry.sent
+                else not entry.wait
             ),
             lambda entry: verdict(entry, why),
         )
@@ -346,8 +353,8 @@ class Ledger:
         under_way = self.outbox.parts.item
         left = [entry.tag for entry in expired if entry.sent]
         for entry in expired:
-            if entry.inflow is not None:
-                entry.inflow.clear()  # a reader that is slow gets nothing after the deadline
+            if entry.receive_stream is not None:
+                entry.receive_stream.clear()  # a reader that is slow gets nothing after the deadline
         self._end(expired, lambda entry: verdict(entry, entry is under_way))
         return left
 
@@ -389,7 +396,7 @@ class Ledger:
     def _first(self, which: Callable[[Any], bool]) -> int:
         self._disordered = True
         self.outbox.sort(lambda item: (not which(item), item.sequence))
-        return self.outbox.leading(which)
+        return self.outbox.count_leading(which)
 
     def _put_back(self, entries: list[Entry]) -> None:
         for entry in entries:
@@ -406,9 +413,9 @@ class Ledger:
             self.ended.append((entry.waiter, verdict(entry)))
 
     def _close_streams(self, entry: Entry) -> None:
-        self.outflows.close(entry.tag)
-        if entry.inflow is not None:
-            self.arrivals.end(entry.tag, entry.inflow)
+        self.send_streams.close(entry.tag)
+        if entry.receive_stream is not None:
+            self.receive_budget.end(entry.tag, entry.receive_stream)
 
     def _leave_open(self, entry: Entry) -> None:
         """A request has ended without its reply. If its caller chose the id, it may be issued again."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ..wire.records import Record
 
 if TYPE_CHECKING:
-    from ..flow.outbox import Item
+    from ..flow.outbox import QueuedRecord
     from .interface import Asker
 
 __all__ = ["Inbox", "Request"]
@@ -38,7 +38,7 @@ class Inbox:
         self.departed: set[Asker] = set()
         # The reader that fills these two empties them again, and knows its own class of asker.
         self.malformed: list[tuple[Any, bytes]] = []
-        self.refused: list[tuple[Any, Item]] = []
+        self.refused: list[tuple[Any, QueuedRecord]] = []
         self.receipts: list[tuple[int, Asker, int, bytes]] = []
         self._places: dict[tuple[Asker, bytes], int] = {}
         self._placed = 0

@@ -9,9 +9,9 @@ from uuid import UUID
 
 from ...models import Executed, Status
 from .. import wire
-from ..flow.fragmenter import PART_BYTES
-from ..flow.outbox import Item, Outbox
-from ..flow.window import Window
+from ..flow.fragmenter import FRAGMENT_BYTES
+from ..flow.outbox import Outbox, QueuedRecord
+from ..flow.window import SendWindow
 from ..wire.kinds import Code, Kind
 from ..wire.records import LINK_TAG
 from .batch import Inbox
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ...config import Limits
     from ...security.allow_list import User
-    from ..flow.outbox import Outgoing
+    from ..flow.outbox import OutgoingMessage
     from ..requester.nested_calls import Caller, Carrier
     from ..requester.request import Entry
     from ..wire.encoder import Encoder
@@ -70,12 +70,12 @@ class Callee:
         self.calls: Carrier | None = None
         self.state = PeerState.CONNECTED
         self.in_flight = self.bytes_in_flight = self.large_in_flight = 0
-        self.message_bytes = min(limits.message_bytes, PART_BYTES)
+        self.message_bytes = min(limits.message_bytes, FRAGMENT_BYTES)
         self.outbox = Outbox(limits.batch_records)
         self.replies = ReplyCache(limits, room)
         self.owner: Any = None
         self.pending: Mapping[bytes, Entry] = {}
-        self.window = Window()
+        self.window = SendWindow()
         self.inbox = Inbox()
         self.has_asked = False
         self.credit = 0
@@ -148,13 +148,13 @@ class Callee:
         inbox.receipts += [self._received(*receipt) for receipt in receipts]
         return inbox, parents
 
-    def next_outgoing(self, now: float) -> Outgoing | None:
+    def next_outgoing(self, now: float) -> OutgoingMessage | None:
         """The next message with answers, marked as sent by :meth:`sent`; None: nothing may leave now."""
-        return self.outbox.cut(now) if self.outbox and self.window.has_room() else None
+        return self.outbox.next_message(now) if self.outbox and self.window.has_room() else None
 
-    def sent(self, outgoing: Outgoing) -> None:
+    def sent(self, outgoing: OutgoingMessage) -> None:
         """The transport has taken a message with answers."""
-        self.window.sent(outgoing.size)
+        self.window.on_sent(outgoing.size)
 
     def parent_of(self, tag: bytes) -> UUID | None:
         """The request inside which a call was made; None: that has ended."""
@@ -203,7 +203,9 @@ class Callee:
             known: whether it is the same as before, and knows the session. Else its calls are not known to it any
                 more, and its new ones are numbered anew.
         """
-        self.message_bytes = min(self._limits.message_bytes, limits.get("message_bytes", PART_BYTES), PART_BYTES)
+        self.message_bytes = min(
+            self._limits.message_bytes, limits.get("message_bytes", FRAGMENT_BYTES), FRAGMENT_BYTES
+        )
         self.outbox.clear()
         self.outbox.accept(limits, self._limits.batch_records)
         if not known:
@@ -245,4 +247,4 @@ class Callee:
             self._open[known[0]].pop(tag, None)
 
     def _refuse(self, tag: bytes, code: int, executed: Executed, text: str) -> None:
-        self.outbox.put(Item(tag, self._encoder.pack(wire.error(code, executed, Status.RUNNING, text))))
+        self.outbox.put(QueuedRecord(tag, self._encoder.pack(wire.error(code, executed, Status.RUNNING, text))))

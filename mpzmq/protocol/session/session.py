@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from ...errors import ConnectionLost
-from ..flow.outbox import Outbox, Outgoing
-from ..flow.reassembler import Assembler
-from ..flow.receive_stream import Inflow, Overdraft
-from ..flow.stream_scheduler import Outflows
-from ..flow.window import CONTROL_RESERVE, ReadCounter
+from ..flow.outbox import Outbox, OutgoingMessage
+from ..flow.reassembler import Reassembler
+from ..flow.receive_stream import OversizeItemLimit, ReceiveStream
+from ..flow.stream_scheduler import StreamScheduler
+from ..flow.window import CONTROL_RESERVE, ReceiveWindow
 from ..responder.reply_cache import ReplyCache
 from ..responder.session_state import PEER_TRANSITIONS, SLOW_FACTOR, PeerSignal, PeerState
 from ..wire.kinds import Kind
@@ -69,8 +69,8 @@ class Peer:
         large_in_flight: the size of the large ones.
         assembler: what comes from it in parts.
         replies: what it was answered and has not acknowledged.
-        outflows: the streams of results that it gets.
-        inflows: the streams of data that come from it.
+        send_streams: the streams of results that it gets.
+        receive_streams: the streams of data that come from it.
         overdraft: which of them holds an item beyond its credit.
         heard_at: when it was last heard.
         stalled_since: when its connection took no message for the first time since it took one; None: it takes them.
@@ -90,12 +90,12 @@ class Peer:
         self.number = -1
         self.name = ""
         self.in_flight = self.bytes_in_flight = self.large_in_flight = self.most_calls = 0
-        self.assembler = Assembler(limits.message_bytes)
+        self.reassembler = Reassembler(limits.message_bytes)
         self.replies = ReplyCache(limits, room)
         self._bells = bells
-        self.inflows: dict[bytes, Inflow] = {}
-        self.overdraft = Overdraft()
-        self._stream_bytes = 0  # that the inflows may hold
+        self.receive_streams: dict[bytes, ReceiveStream] = {}
+        self.oversize_limit = OversizeItemLimit()
+        self._stream_bytes = 0  # that its receive streams may hold
         self.caller: Caller | None = None
         self.calls: Carrier | None = None
         self.has_sent = False
@@ -112,8 +112,8 @@ class Peer:
         self._encoder = encoder
         self._old_routes: deque[bytes] = deque()
         self.outbox = Outbox(limits.batch_records)
-        self.outflows = Outflows(limits, bells, self.outbox, in_turn=False)
-        self._reads = ReadCounter(limits.window, limits.queued_bytes)
+        self.send_streams = StreamScheduler(limits, bells, self.outbox, in_turn=False)
+        self._reads = ReceiveWindow(limits.window, limits.queued_bytes)
 
     def signal(self, signal: PeerSignal) -> None:
         """Something has happened to the session."""
@@ -135,10 +135,10 @@ class Peer:
         self.message_bytes = min(self._limits.message_bytes, limits.get("message_bytes", self._limits.message_bytes))
         self.outbox.accept(limits, self._limits.batch_records)
         self.outbox.clear_control()
-        self.outflows.accept(limits, self._limits.batch_records)
+        self.send_streams.accept(limits, self._limits.batch_records)
         self._break_streams()
-        self.assembler.restart()
-        self._reads = ReadCounter(self._limits.window, self._limits.queued_bytes)
+        self.reassembler.restart()
+        self._reads = ReceiveWindow(self._limits.window, self._limits.queued_bytes)
         self.heard_at = self._pinged_at = now
         self._unanswered = 0
         self._given = self._read = 0
@@ -171,7 +171,7 @@ class Peer:
         """
         self.heard_at = now
         reads = self._reads
-        reads.read(size)
+        reads.on_read(size)
         return reads.is_report_due or self._has_read_much
 
     @property
@@ -190,7 +190,7 @@ class Peer:
 
     def pong(self) -> None:
         """Answers a PING."""
-        self._reads.reported()
+        self._reads.on_reported()
         self.control([Kind.PONG, self.number, self._reads.messages, self._reads.bytes])
 
     def control(self, record: Record, tag: bytes = LINK_TAG) -> bool:
@@ -215,17 +215,17 @@ class Peer:
     def waiting(self) -> int:
         """Bytes that wait for the engine: replies, calls, and items of streams."""
         calls = 0 if self.caller is None else self.caller.ledger.outbox.bytes
-        return self.outbox.waiting + self.outflows.crowd.cost + calls
+        return self.outbox.waiting + self.send_streams.budget.cost + calls
 
     @property
     def waits_for_much(self) -> bool:
         """Whether that is more than one thing, which may be of any size."""
         calls = 0 if self.caller is None else len(self.caller.ledger.outbox)
-        return len(self.outbox) + self.outflows.kept_items + calls > 1
+        return len(self.outbox) + self.send_streams.kept_items + calls > 1
 
     def growth(self) -> int:
         """How many bytes more wait for the engine than when this was asked last."""
-        self.outflows.crowd.count()
+        self.send_streams.budget.count()
         waiting = self.waiting
         growth, self._counted = waiting - self._counted, waiting
         return growth
@@ -271,37 +271,37 @@ class Peer:
         left = self._limits.queued_bytes - self._stream_bytes
         return min(self._limits.stream_bytes, max(left // STREAM_SHARE, min(left, FEWEST_STREAM_BYTES)))
 
-    def open_inflow(self, tag: bytes) -> None:
+    def open_receive_stream(self, tag: bytes) -> None:
         """A stream of data is to come, under the tag of its request: its room is set aside."""
-        inflow = self.inflows[tag] = Inflow(self._limits.stream_items, self.stream_room)
-        self._stream_bytes += inflow.window_bytes
+        receive_stream = self.receive_streams[tag] = ReceiveStream(self._limits.stream_items, self.stream_room)
+        self._stream_bytes += receive_stream.window_bytes
 
-    def close_inflow(self, tag: bytes) -> None:
+    def close_receive_stream(self, tag: bytes) -> None:
         """Its handler has ended."""
-        inflow = self.inflows.pop(tag)
-        self.assembler.forget(tag)  # an item of it, in parts
-        self._stream_bytes -= inflow.window_bytes
-        self.overdraft.release(inflow)
+        receive_stream = self.receive_streams.pop(tag)
+        self.reassembler.forget(tag)  # an item of it, in parts
+        self._stream_bytes -= receive_stream.window_bytes
+        self.oversize_limit.release(receive_stream)
 
     def _break_streams(self) -> None:
         """The connection has ended: data that came piece by piece ends with it, results wait for the next one."""
-        for tag, inflow in self.inflows.items():
-            failure = inflow.break_off(ConnectionLost, f"the connection to engine {self.name!r} was lost")
+        for tag, receive_stream in self.receive_streams.items():
+            failure = receive_stream.abort(ConnectionLost, f"the connection to engine {self.name!r} was lost")
             if failure is not None:
-                self._bells.append(inflow.bell)
-                self.overdraft.release(inflow)
-                self.outflows.fail(tag, failure)
-        self.outflows.pause()
+                self._bells.append(receive_stream.waker)
+                self.oversize_limit.release(receive_stream)
+                self.send_streams.fail(tag, failure)
+        self.send_streams.on_connection_lost()
 
     def tell_started(self, tag: bytes) -> None:
         """Tells the engine that a request is at work: if the connection breaks, it knows that it has run."""
         self.control([Kind.STARTED], tag)
 
-    def sent(self, outgoing: Outgoing) -> None:
+    def sent(self, outgoing: OutgoingMessage) -> None:
         """The transport has taken a message."""
         self._given += outgoing.size
         if outgoing.part:
-            self.outbox.left(outgoing)
+            self.outbox.on_sent(outgoing)
         if self.stalled_since is not None and not (self._is_held_back or self.outbox.parts.is_held_back):
             self.stalled_since = None
         if outgoing.items:
@@ -315,7 +315,7 @@ class Peer:
 
     def taken(self, size: int) -> None:
         """The engine has read so many bytes of parts."""
-        if self.outbox.parts.taken(size):
+        if self.outbox.parts.on_taken(size):
             self.stalled_since = None
 
     def echoed(self, mark: int) -> bool:
@@ -351,28 +351,28 @@ class Peer:
         """Whether the engine has so much to read that it gets no more: libzmq would take 1,000 messages of any size."""
         return self._given - self._read > self._limits.queued_bytes
 
-    def refuse(self, outgoing: Outgoing) -> None:
+    def refuse(self, outgoing: OutgoingMessage) -> None:
         """The transport did not take a message: it goes first next time."""
         if self.caller is not None and self.caller.take_back(outgoing):
             return
         if outgoing.items or outgoing.control or outgoing.part:
-            self.outbox.take_back(outgoing)
+            self.outbox.requeue(outgoing)
         else:
-            self.outflows.take_back(outgoing)
+            self.send_streams.requeue(outgoing)
 
     def detach(self) -> None:
         """The connection is gone: what has not left is in ``replies``, if it has to be kept at all."""
         self.signal(PeerSignal.UNREACHABLE)
         self.outbox.clear()
         self._break_streams()
-        self.assembler.restart()
+        self.reassembler.restart()
 
-    def next_outgoing(self, now: float) -> Outgoing | None:
+    def next_outgoing(self, now: float) -> OutgoingMessage | None:
         """The next message for the engine; None: nothing waits, or there is no connection."""
         if self.state is not PeerState.CONNECTED:
             return None
         if self._reads.is_report_due:
-            self._reads.reported()
+            self._reads.on_reported()
             self.control([Kind.ACK, self._reads.messages, self._reads.bytes])
         if self._is_mark_due:
             # No engine can echo what it has not read, since it cannot guess it. Always five bytes, as MessagePack.
@@ -383,12 +383,12 @@ class Peer:
         if self._is_held_back:
             if self.stalled_since is None and len(self.outbox):
                 self.stalled_since = now
-            return self.outbox.cut(now, most=0)
-        outgoing = self.outbox.cut(now)
+            return self.outbox.next_message(now, most=0)
+        outgoing = self.outbox.next_message(now)
         if outgoing is None and self.caller is not None:
             outgoing = self.caller.next_outgoing(now)
-        if outgoing is None and self.outflows:
-            outgoing = self.outflows.cut(now)
+        if outgoing is None and self.send_streams:
+            outgoing = self.send_streams.next_message(now)
         if outgoing is None and self.stalled_since is None and self.outbox.parts.is_held_back:
             self.stalled_since = now
         return outgoing

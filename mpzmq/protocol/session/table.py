@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from ...models import Executed, Status
 from .. import wire
-from ..flow.outbox import Item
-from ..flow.reassembler import Outcome
+from ..flow.outbox import QueuedRecord
+from ..flow.reassembler import FragmentResult
 from ..responder.reply_cache import Room
 from ..responder.session_state import PeerSignal, PeerState
 from ..wire.encoder import Encoder
@@ -129,18 +129,18 @@ class Sessions:
             elif kind == Kind.RECEIVED:
                 inbox.receipts.append((len(requests), peer, record[1], record[2]))
             elif kind == Kind.CANCEL:
-                peer.overdraft.release(peer.inflows.get(tag))
+                peer.oversize_limit.release(peer.receive_streams.get(tag))
                 inbox.cancel(peer, tag)
                 self.uploads.cancel(peer, tag)
             elif kind == Kind.PART:
                 outcome = self.uploads.part(peer, tag, record, now, requests, inbox.refused)
-                self.ignored += outcome is Outcome.DROPPED
+                self.ignored += outcome is FragmentResult.DROPPED
                 self.dirty[peer] = None
                 whole, self.uploads.chunk = self.uploads.chunk, None
                 if whole is not None and not self._chunk(peer, tag, whole.records[0][1], whole, inbox):
                     self.cut(route, BAD_CHUNK, now)
                     return
-                if outcome in REFUSED and tag in peer.inflows:  # its handler waits for the rest
+                if outcome in REFUSED and tag in peer.receive_streams:  # its handler waits for the rest
                     self.cut(route, REFUSED_ITEM, now)
                     return
             elif kind == Kind.TAKEN:
@@ -169,7 +169,7 @@ class Sessions:
                     self.cut(route, BAD_CHUNK, now)
                     return
             elif kind == Kind.CREDIT:
-                if peer.outflows.credit(tag, *record[1:]):
+                if peer.send_streams.on_credit(tag, *record[1:]):
                     self.dirty[peer] = None
             elif peer.caller is None or not peer.caller.receive(tag, record, share):
                 self.ignored += 1
@@ -184,17 +184,19 @@ class Sessions:
 
     def _chunk(self, peer: Peer, tag: bytes, record: Record, message: Message, inbox: Inbox) -> bool:
         """Items of a stream have come; False: they may not."""
-        inflow = peer.inflows.get(tag)
-        if inflow is None:
+        receive_stream = peer.receive_streams.get(tag)
+        if receive_stream is None:
             # Its handler has ended; or it has not begun, and nobody has asked for items yet.
             if inbox.withdraw(peer, tag):
-                inbox.refused.append((peer, Item(tag, self.encoder.pack(self._too_early()))))
+                inbox.refused.append((peer, QueuedRecord(tag, self.encoder.pack(self._too_early()))))
             return True
-        if not (message.has_declared_size and inflow.arrive(record) and peer.overdraft.allows(inflow)):
+        if not (
+            message.has_declared_size and receive_stream.on_chunk(record) and peer.oversize_limit.allows(receive_stream)
+        ):
             return False
-        self.bells.append(inflow.bell)
-        if inflow.is_end_news:
-            peer.control(inflow.credit(), tag)
+        self.bells.append(receive_stream.waker)
+        if receive_stream.end_unacknowledged:
+            peer.control(receive_stream.credit_record(), tag)
             self.dirty[peer] = None
         return True
 
@@ -325,7 +327,7 @@ class Sessions:
         """Ends a session."""
         peer.signal(why)
         self.presence.ended(peer, why.value)
-        peer.assembler.restart()
+        peer.reassembler.restart()
         if peer.caller is not None:
             peer.caller.closed(why.value)
         self.undeliverable += peer.replies.clear()
@@ -350,7 +352,7 @@ class Sessions:
             peer = self._peers[session] = Peer(session, self._limits, self.encoder, self._room, self.bells)
             peer.user, peer.calls = user, self.calls
             peer.replies.now = now
-            peer.assembler.room = self.uploads.room
+            peer.reassembler.room = self.uploads.room
         elif number <= peer.number:
             self.ignored += 1
             return

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ...models import Executed
-from ..flow.outbox import Item
-from ..flow.reassembler import Outcome, Room
+from ..flow.outbox import QueuedRecord
+from ..flow.reassembler import FragmentResult, ReassemblyBudget
 from ..responder.reply_cache import SESSIONS_WORTH
 from ..wire.kinds import Code, Kind
 from ..wire.messages import Message, MessageDecoder
@@ -29,7 +29,7 @@ RETRY_AFTER = 1.0
 """Seconds after which an engine may try again for which there was no room."""
 
 
-REFUSED = frozenset({Outcome.MALFORMED, Outcome.TOO_LARGE, Outcome.CROWDED})
+REFUSED = frozenset({FragmentResult.MALFORMED, FragmentResult.TOO_LARGE, FragmentResult.CROWDED})
 """What is not put together, and answered with an ERROR."""
 
 
@@ -47,7 +47,7 @@ class Uploads:
     """
 
     def __init__(self, limits: Limits, error: Callable[[int, Executed, str, dict[str, object] | None], bytes]) -> None:
-        self.room = Room(SESSIONS_WORTH * limits.queued_bytes)
+        self.room = ReassemblyBudget(SESSIONS_WORTH * limits.queued_bytes)
         self.is_running: Callable[[Peer, bytes], bool] = lambda peer, tag: False
         self.chunk: Message | None = None
         self._limits = limits
@@ -61,8 +61,8 @@ class Uploads:
         record: Record,
         now: float,
         requests: list[Any],
-        refused: list[tuple[Peer, Item]],
-    ) -> Outcome:
+        refused: list[tuple[Peer, QueuedRecord]],
+    ) -> FragmentResult:
         """A part has come.
 
         Args:
@@ -77,48 +77,48 @@ class Uploads:
             What became of it; DROPPED: it meant nothing.
         """
         _, offset, sizes, pieces = record
-        assembler = peer.assembler
-        if assembler.count(record):
-            peer.control([Kind.TAKEN, assembler.read()])
+        reassembler = peer.reassembler
+        if reassembler.count(record):
+            peer.control([Kind.TAKEN, reassembler.read()])
         if tag == LINK_TAG:
-            return Outcome.DROPPED
-        outcome = Outcome.TAKEN
+            return FragmentResult.DROPPED
+        outcome = FragmentResult.TAKEN
         if sizes is not None:
-            if assembler.tag:  # which is not over, and was not cancelled
-                refused.append((peer, self._refusal(peer, assembler.tag, Outcome.MALFORMED)))
-            outcome = assembler.begin(tag, sizes, now)
-            if outcome is Outcome.TAKEN and not self._has_room(peer, tag):
-                assembler.refuse(tag)
-                outcome = Outcome.CROWDED
-        if outcome is Outcome.TAKEN:
-            outcome = assembler.put(tag, offset, pieces, now)
-        if outcome is Outcome.WHOLE and not self._whole(peer, now, requests):
-            outcome = Outcome.MALFORMED
+            if reassembler.tag:  # which is not over, and was not cancelled
+                refused.append((peer, self._refusal(peer, reassembler.tag, FragmentResult.MALFORMED)))
+            outcome = reassembler.begin(tag, sizes, now)
+            if outcome is FragmentResult.TAKEN and not self._has_room(peer, tag):
+                reassembler.refuse(tag)
+                outcome = FragmentResult.CROWDED
+        if outcome is FragmentResult.TAKEN:
+            outcome = reassembler.on_fragment(tag, offset, pieces, now)
+        if outcome is FragmentResult.WHOLE and not self._whole(peer, now, requests):
+            outcome = FragmentResult.MALFORMED
         if outcome in REFUSED:
             refused.append((peer, self._refusal(peer, tag, outcome)))
         return outcome
 
     def cancel(self, peer: Peer, tag: bytes) -> None:
         """The engine does not wait for a request, and so neither for the rest of its reply."""
-        peer.assembler.forget(tag)
-        peer.outbox.drop_large(tag)
+        peer.reassembler.forget(tag)
+        peer.outbox.drop_fragmented(tag)
 
     def take_care(self, peer: Peer, now: float) -> bool:
         """Whether a request was given up whose parts do not come: its engine is to be told."""
-        assembler = peer.assembler
-        if not assembler.tag or now - assembler.came_at <= PATIENCE:
+        reassembler = peer.reassembler
+        if not reassembler.tag or now - reassembler.came_at <= PATIENCE:
             return False
         text = f"for {PATIENCE:.0f} s none of its parts has come"
-        peer.outbox.put(self._error(peer, assembler.tag, Code.OVERLOADED, text))
-        assembler.drop()
+        peer.outbox.put(self._error(peer, reassembler.tag, Code.OVERLOADED, text))
+        reassembler.drop()
         return True
 
     def _whole(self, peer: Peer, now: float, requests: list[Any]) -> bool:
         """The last part was there; False: together they are no request."""
-        assembler = peer.assembler
-        peer.control([Kind.TAKEN, assembler.read()])
-        tag, under_way = assembler.tag, now - assembler.began_at
-        message = self._reader.decode(assembler.take_whole())
+        reassembler = peer.reassembler
+        peer.control([Kind.TAKEN, reassembler.read()])
+        tag, under_way = reassembler.tag, now - reassembler.began_at
+        message = self._reader.decode(reassembler.take_whole())
         kinds = [record[0] for _, record in message.records]
         if kinds == [Kind.CHUNK]:
             self.chunk = message
@@ -135,19 +135,19 @@ class Uploads:
     def _has_room(self, peer: Peer, tag: bytes) -> bool:
         """Whether the request may run beside those that do; if it is one of them, it has come again."""
         large = peer.large_in_flight
-        full = large > 0 and large + peer.assembler.total > self._limits.queued_bytes
+        full = large > 0 and large + peer.reassembler.total > self._limits.queued_bytes
         return not full or self._is_known(peer, tag)
 
     def _is_known(self, peer: Peer, tag: bytes) -> bool:
         replies = peer.replies
         return tag in replies.entries or tag in replies.stones or self.is_running(peer, tag)
 
-    def _refusal(self, peer: Peer, tag: bytes, outcome: Outcome) -> Item:
-        if outcome is Outcome.TOO_LARGE:
+    def _refusal(self, peer: Peer, tag: bytes, outcome: FragmentResult) -> QueuedRecord:
+        if outcome is FragmentResult.TOO_LARGE:
             most = self._limits.message_bytes
             text = f"the request is larger than the {most} bytes that the container accepts (Limits.message_bytes)"
             return self._error(peer, tag, Code.MALFORMED, text)
-        if outcome is Outcome.MALFORMED:
+        if outcome is FragmentResult.MALFORMED:
             text = (
                 "the parts of the request are not those of one, or it is beyond the container's Limits (depth, items)"
             )
@@ -155,8 +155,8 @@ class Uploads:
         text = "there is no room for a request of this size beside the others (Limits.queued_bytes)"
         return self._error(peer, tag, Code.OVERLOADED, text)
 
-    def _error(self, peer: Peer, tag: bytes, code: int, text: str) -> Item:
+    def _error(self, peer: Peer, tag: bytes, code: int, text: str) -> QueuedRecord:
         # What comes again may have run, whatever becomes of the rest of it.
         executed = Executed.UNKNOWN if self._is_known(peer, tag) else Executed.NO
         detail: dict[str, object] | None = {"retry_after": RETRY_AFTER} if code == Code.OVERLOADED else None
-        return Item(tag, self._pack_error(code, executed, text, detail))
+        return QueuedRecord(tag, self._pack_error(code, executed, text, detail))

@@ -126,7 +126,7 @@ class Decoder:
         """Holds decoded values (a list or a dict of them) against the limits.
 
         Raises:
-            HostileData: nested too deep, too many elements, or a key that is no str, int or bytes.
+            MalformedData: nested too deep, too many elements, or a key that is no str, int or bytes.
         """
         if isinstance(values, dict):
             if not KEYS.issuperset(map(type, values)):

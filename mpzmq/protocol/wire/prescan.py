@@ -66,7 +66,7 @@ def prescan(data: bytes | memoryview, items: int, depth: int, values: int | None
         values: how many values there may be; None: any number. Those behind are not looked at (8 MiB of nil: 4 s).
 
     Raises:
-        HostileData: it is beyond a limit, or ends in the middle of a value.
+        MalformedData: it is beyond a limit, or ends in the middle of a value.
     """
     position = 0
     end = len(data)

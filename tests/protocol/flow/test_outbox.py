@@ -5,18 +5,18 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpzmq.protocol.flow.outbox import Item, Outbox
+from mpzmq.protocol.flow.outbox import Outbox, QueuedRecord
 from mpzmq.protocol.wire.records import BATCH_BYTES, LINK_TAG
 from tests.support.protocol import tag
 
 
-def item(number: int, size: int = 10, buffers: tuple[bytes, ...] = ()) -> Item:
-    return Item(tag(number), b"%d," % number + b"x" * (size - len(b"%d," % number)), buffers)
+def item(number: int, size: int = 10, buffers: tuple[bytes, ...] = ()) -> QueuedRecord:
+    return QueuedRecord(tag(number), b"%d," % number + b"x" * (size - len(b"%d," % number)), buffers)
 
 
 def cut(outbox: Outbox) -> list[int]:
     """The numbers of the next message."""
-    outgoing = outbox.cut(0.0)
+    outgoing = outbox.next_message(0.0)
     if outgoing is None:
         return []
     tags = bytes(outgoing.frames[0])
@@ -26,8 +26,8 @@ def cut(outbox: Outbox) -> list[int]:
 def test_nothing_waits() -> None:
     outbox = Outbox(10)
     assert not outbox and len(outbox) == 0 and outbox.bytes == 0
-    assert outbox.cut(0.0) is None
-    assert outbox.cut(0.0, most=0) is None
+    assert outbox.next_message(0.0) is None
+    assert outbox.next_message(0.0, most=0) is None
 
 
 def test_items_leave_in_order_in_one_message() -> None:
@@ -37,7 +37,7 @@ def test_items_leave_in_order_in_one_message() -> None:
         outbox.put(one)
     assert outbox and len(outbox) == 3 and tag(2) in outbox
     assert outbox.bytes == sum(one.size for one in items) == 78
-    outgoing = outbox.cut(0.0)
+    outgoing = outbox.next_message(0.0)
     assert outgoing is not None
     assert outgoing.frames == [tag(1) + tag(2) + tag(3), b"".join(one.body for one in items)]
     assert (outgoing.items, outgoing.size) == (items, 78)
@@ -50,7 +50,7 @@ def test_control_goes_before_items() -> None:
     outbox.put_control(b"ping")
     outbox.put_control(b"cancel", tag(7))
     assert len(outbox) == 1
-    outgoing = outbox.cut(0.0)
+    outgoing = outbox.next_message(0.0)
     assert outgoing is not None
     assert outgoing.frames == [LINK_TAG + tag(7) + tag(1), b"pingcancel" + item(1).body]
     assert [one.tag for one in outgoing.items] == [tag(1)]
@@ -63,7 +63,7 @@ def test_control_of_one_kind_and_tag_is_replaced() -> None:
     assert outbox.put_control(b"\x92\x07\x01")
     assert not outbox.put_control(b"\x92\x08\x02")
     assert outbox.put_control(b"\x91\x06", tag(7)) and outbox.put_control(b"\x91\x06", tag(8))
-    outgoing = outbox.cut(0.0)
+    outgoing = outbox.next_message(0.0)
     assert outgoing is not None
     assert outgoing.frames[1] == b"\x92\x07\x01" + b"\x92\x08\x02" + 2 * b"\x91\x06"
 
@@ -72,12 +72,12 @@ def test_what_the_transport_did_not_take_waits_in_front() -> None:
     outbox = Outbox(10)
     outbox.put(item(1))
     outbox.put_control(b"\x92\x07\x01")
-    outgoing = outbox.cut(0.0)
+    outgoing = outbox.next_message(0.0)
     assert outgoing is not None and not outbox
     outbox.put(item(2))
     outbox.put_control(b"\x92\x08\x01")
-    outbox.take_back(outgoing)
-    again = outbox.cut(0.0)
+    outbox.requeue(outgoing)
+    again = outbox.next_message(0.0)
     assert again is not None
     assert again.frames[1] == b"\x92\x07\x01" + b"\x92\x08\x01" + item(1).body + item(2).body
     assert outbox.bytes == 0
@@ -87,9 +87,9 @@ def test_control_may_leave_alone() -> None:
     outbox = Outbox(10)
     outbox.put(item(1))
     outbox.put_control(b"ping")
-    outgoing = outbox.cut(0.0, most=0)
+    outgoing = outbox.next_message(0.0, most=0)
     assert outgoing is not None and outgoing.frames == [LINK_TAG, b"ping"] and not outgoing.items
-    assert outbox.cut(0.0, most=0) is None
+    assert outbox.next_message(0.0, most=0) is None
     assert cut(outbox) == [1]
 
 
@@ -120,7 +120,7 @@ def test_an_item_with_buffers_travels_alone() -> None:
         outbox.put(one)
     assert large.size == 10 + 16 + 21
     assert cut(outbox) == [1]
-    outgoing = outbox.cut(0.0)
+    outgoing = outbox.next_message(0.0)
     assert outgoing is not None
     assert outgoing.frames == [tag(2), large.body, b"a" * 20, b"b"]
     assert outgoing.frames[2] is large.buffers[0]
@@ -152,7 +152,7 @@ def test_what_did_not_leave_after_all_goes_first() -> None:
     outbox = Outbox(2)
     for number in (1, 2, 3):
         outbox.put(item(number))
-    outgoing = outbox.cut(0.0)
+    outgoing = outbox.next_message(0.0)
     assert outgoing is not None
     outbox.restore(outgoing.items)
     assert outbox.bytes == 3 * item(1).size
@@ -173,7 +173,7 @@ def test_clearing() -> None:
 
 
 def test_a_stale_item_is_refreshed_just_before_it_leaves() -> None:
-    class Clock(Item):
+    class Clock(QueuedRecord):
         def refresh(self, now: float) -> None:
             self.body = b"%d" % now
 
@@ -182,7 +182,7 @@ def test_a_stale_item_is_refreshed_just_before_it_leaves() -> None:
         stale = Clock(tag(number), b"?")
         stale.stale_at = stale_at
         outbox.put(stale)
-    outgoing = outbox.cut(7.0)
+    outgoing = outbox.next_message(7.0)
     assert outgoing is not None and outgoing.frames[1] == b"77?"
 
 
@@ -208,8 +208,8 @@ def test_a_second_item_of_one_tag_replaces_the_first() -> None:
 )
 def test_bytes_are_those_of_the_items_that_wait(limit: int, steps: list[tuple[str, int, int, bool]]) -> None:
     outbox = Outbox(limit)
-    waiting: dict[bytes, Item] = {}
-    last: list[Item] = []
+    waiting: dict[bytes, QueuedRecord] = {}
+    last: list[QueuedRecord] = []
     for what, number, size, buffered in steps:
         if what == "put" and tag(number) not in waiting and tag(number) not in {one.tag for one in last}:
             waiting[tag(number)] = one = item(number, size, (b"buffer",) if buffered else ())
@@ -219,7 +219,7 @@ def test_bytes_are_those_of_the_items_that_wait(limit: int, steps: list[tuple[st
         elif what == "remove":
             assert outbox.remove(tag(number)) is waiting.pop(tag(number), None)
         elif what in ("cut", "controls only"):
-            outgoing = outbox.cut(0.0, most=None if what == "cut" else 0)
+            outgoing = outbox.next_message(0.0, most=None if what == "cut" else 0)
             last = []
             if outgoing is not None:
                 last = list(outgoing.items)
@@ -241,13 +241,13 @@ def test_bytes_are_those_of_the_items_that_wait(limit: int, steps: list[tuple[st
 MIB = 1024 * 1024
 
 
-class Turned(Item):
-    """An item that keeps its order among those of its turn."""
+class Turned(QueuedRecord):
+    """An item that keeps its order among those with the same key."""
 
     __slots__ = ("wanted",)
 
     @property
-    def turn(self) -> str:
+    def order_key(self) -> str:
         return self.wanted  # type: ignore[attr-defined, no-any-return]
 
 
@@ -259,17 +259,17 @@ def turned(number: int, turn: str, mib: int = 0) -> Turned:
 
 def leave(outbox: Outbox, most: int | None = None) -> str:
     """Sends the next message. Returns the numbers of its items, or that of the one it is a part of in brackets."""
-    outgoing = outbox.cut(0.0, most=most)
+    outgoing = outbox.next_message(0.0, most=most)
     if outgoing is None:
         return ""
-    outbox.left(outgoing)
+    outbox.on_sent(outgoing)
     tags = bytes(outgoing.frames[0])
     names = "+".join(str(int.from_bytes(tags[start : start + 16], "big")) for start in range(0, len(tags), 16))
     return f"({names})" if outgoing.part else names
 
 
 def read(outbox: Outbox) -> None:
-    outbox.parts.taken(1 << 60)
+    outbox.parts.on_taken(1 << 60)
 
 
 def test_others_pass_between_parts_but_not_those_of_the_same_turn() -> None:
@@ -313,17 +313,17 @@ def test_only_so_many_parts_are_under_way() -> None:
     assert leave(outbox) == ""
     outbox.put(turned(3, "g"))
     assert leave(outbox) == "3"
-    outbox.parts.taken(MIB)
+    outbox.parts.on_taken(MIB)
     assert [leave(outbox) for _ in range(2)] == ["(1)", ""]
 
 
 def test_a_part_that_the_transport_did_not_take_leaves_again() -> None:
     outbox = Outbox(10)
     outbox.put(turned(1, "f", 2))
-    outgoing = outbox.cut(0.0)
+    outgoing = outbox.next_message(0.0)
     assert outgoing is not None and outgoing.part == MIB and outgoing.items == ()
-    outbox.take_back(outgoing)
-    again = outbox.cut(0.0)
+    outbox.requeue(outgoing)
+    again = outbox.next_message(0.0)
     assert again is not None and again.frames[1] == outgoing.frames[1]
     assert [leave(outbox) for _ in range(4)] == ["(1)", "(1)", "(1)", ""]
 
@@ -333,9 +333,9 @@ def test_with_the_last_part_the_item_has_left() -> None:
     large = turned(1, "f", 2)
     outbox.put(large)
     items = []
-    while (outgoing := outbox.cut(0.0)) is not None:
+    while (outgoing := outbox.next_message(0.0)) is not None:
         items.append(list(outgoing.items))
-        outbox.left(outgoing)
+        outbox.on_sent(outgoing)
     assert items == [[], [], [large]]
 
 
@@ -347,7 +347,7 @@ def test_one_that_is_taken_back_in_the_middle_is_cancelled() -> None:
     assert not outbox.has_controls, "nothing of it had left"
     leave(outbox)
     assert outbox.remove(tag(1)) is not None
-    outgoing = outbox.cut(0.0)
+    outgoing = outbox.next_message(0.0)
     assert outgoing is not None and outgoing.frames == [tag(1), b"\x91\x06"]
     assert not outbox and (outbox.bytes, outbox.large_bytes) == (0, 0)
     outbox.put(turned(3, "f"))
@@ -359,10 +359,10 @@ def test_one_that_the_other_side_does_not_want() -> None:
     for number in (1, 2, 3):
         outbox.put(turned(number, "f", 2 if number < 3 else 0))
     leave(outbox)
-    outbox.drop_large(tag(1))
-    outbox.drop_large(tag(2))
-    outbox.drop_large(tag(3))
-    outbox.drop_large(tag(4))
+    outbox.drop_fragmented(tag(1))
+    outbox.drop_fragmented(tag(2))
+    outbox.drop_fragmented(tag(3))
+    outbox.drop_fragmented(tag(4))
     assert leave(outbox) == "3" and not outbox.has_controls and outbox.large_bytes == 0
 
 

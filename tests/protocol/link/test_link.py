@@ -17,9 +17,9 @@ from mpzmq.config import HeartbeatPolicy, Limits, ReconnectPolicy
 from mpzmq.events import LinkBusy, LinkDown, LinkFailed, LinkRetry, LinkUp, StatusChanged
 from mpzmq.failure import Failure, FailureKind
 from mpzmq.models import Executed, LinkState, Status
-from mpzmq.protocol.flow.fragmenter import PART_BYTES
-from mpzmq.protocol.flow.receive_stream import Inflow
-from mpzmq.protocol.flow.send_stream import Outflow
+from mpzmq.protocol.flow.fragmenter import FRAGMENT_BYTES
+from mpzmq.protocol.flow.receive_stream import ReceiveStream
+from mpzmq.protocol.flow.send_stream import SendStream
 from mpzmq.protocol.flow.window import CONTROL_RESERVE
 from mpzmq.protocol.link.states import TRANSITIONS, Signal
 from mpzmq.protocol.requester.reply_acks import SPARE, max_unanswered
@@ -496,7 +496,7 @@ def refused_send() -> Pair:
     pair.issue(1, timeout=1.0)
     outgoing = pair.link.next_outgoing(pair.now)
     assert outgoing is not None
-    pair.link.ledger.outbox.take_back(outgoing)
+    pair.link.ledger.outbox.requeue(outgoing)
     return pair
 
 
@@ -1059,30 +1059,30 @@ def test_how_many_requests_may_be_unanswered(announced: dict[str, int], most: in
 def test_large_items_of_uploads_pass_requests_that_may_not_leave(begun: bool) -> None:
     pair = Pair()
     entry = pair.entry(1)
-    entry.outflow = Outflow()
+    entry.send_stream = SendStream()
     pair.link.ledger.issued += 1
     pair.link.ledger.submit(entry)
     pair.issue(2, 3)
-    pair.issue(4, data=b"x" * (4 * PART_BYTES), function="large")
+    pair.issue(4, data=b"x" * (4 * FRAGMENT_BYTES), function="large")
     pair.up(limits=Limits(reply_entries=2))
     assert numbers(pair.flush()) == [1, 2]
-    pair.tell([Kind.CREDIT, 0, 100, 100 * PART_BYTES], tag=tag(1))
-    body = pair.encoder.pack(b"x" * (2 * PART_BYTES))
-    entry.outflow.put(body, (), len(body))
-    pair.link.ledger.outflows.stir(tag(1))
+    pair.tell([Kind.CREDIT, 0, 100, 100 * FRAGMENT_BYTES], tag=tag(1))
+    body = pair.encoder.pack(b"x" * (2 * FRAGMENT_BYTES))
+    entry.send_stream.write(body, (), len(body))
+    pair.link.ledger.send_streams.mark_ready(tag(1))
     if begun:
         assert numbers(pair.flush(1), Kind.PART) == [1]
         pair.reply(2)
     left = pair.flush()
     assert numbers(left) == [3] * begun
     assert numbers(left, Kind.PART) == [1] * (3 - begun), "an item of two parts and a little"
-    assert entry.outflow.sent == 1 and tag(4) in pair.link.ledger.outbox
+    assert entry.send_stream.sent == 1 and tag(4) in pair.link.ledger.outbox
 
 
 def test_a_request_in_parts_goes_on_though_no_other_may_leave() -> None:
     """It holds up large items behind it, and so those of who would make room."""
     pair = Pair().up(limits=Limits(reply_entries=3))
-    pair.issue(1, data=b"x" * (3 * PART_BYTES))
+    pair.issue(1, data=b"x" * (3 * FRAGMENT_BYTES))
     pair.flush(1)
     pair.issue(2, 3, function="others")
     assert numbers(pair.flush(1)) == [2, 3]
@@ -1102,12 +1102,12 @@ def test_replies_are_acknowledged_before_the_container_has_no_room_for_more() ->
 def test_a_container_is_told_of_who_waits_when_too_much_lies_unread_and_it_knows_of_the_request() -> None:
     pair = Pair(limits=Limits(queued_bytes=100, stream_bytes=1000)).up()
 
-    def stream(number: int) -> Inflow:
+    def stream(number: int) -> ReceiveStream:
         entry = pair.entry(number)
-        entry.inflow = Inflow(10, 1000)
+        entry.receive_stream = ReceiveStream(10, 1000)
         pair.link.ledger.issued += 1
         pair.link.ledger.submit(entry)
-        return entry.inflow
+        return entry.receive_stream
 
     unread = stream(1)
     pair.link.wait(tag(1), unread)
@@ -1118,12 +1118,12 @@ def test_a_container_is_told_of_who_waits_when_too_much_lies_unread_and_it_knows
     left = pair.flush()
     assert kinds(left) == [Kind.REQUEST, Kind.CREDIT] and left[1] == (tag(2), [Kind.CREDIT, 0, 10, 1001])
     pair.tell([Kind.CHUNK, 0, 50, False, [b"x" * 48]], tag=tag(2))
-    assert read.take()
+    assert read.pop_chunk()
     pair.link.wait(tag(2), read)
     assert pair.flush() == [(tag(2), [Kind.CREDIT, 1, 11, 1051])]
     pair.link.cancel(tag(1))
     pair.flush()
-    assert pair.link.ledger.arrivals.unread == 0, "what is not waited for any more is not counted"
+    assert pair.link.ledger.receive_budget.unread == 0, "what is not waited for any more is not counted"
 
 
 def test_the_window_in_bytes() -> None:
@@ -1441,7 +1441,7 @@ def test_a_stream_ends_at_its_deadline_whoever_says_so_first(by: str) -> None:
     """Nobody gets an item after it, though it had come before."""
     pair = Pair().up()
     entry = pair.entry(1, timeout=30.0)
-    entry.inflow = Inflow(10, 1000)
+    entry.receive_stream = ReceiveStream(10, 1000)
     pair.link.ledger.issued += 1
     pair.link.ledger.submit(entry)
     pair.flush()
@@ -1451,4 +1451,4 @@ def test_a_stream_ends_at_its_deadline_whoever_says_so_first(by: str) -> None:
     else:
         pair.error(1, Code.EXPIRED, 2)
     assert isinstance(pair.ended()[1], errors.RequestTimeout)
-    assert not entry.inflow.take() and not entry.inflow.items
+    assert not entry.receive_stream.pop_chunk() and not entry.receive_stream.items

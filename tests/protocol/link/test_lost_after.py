@@ -10,7 +10,7 @@ import pytest
 from mpzmq import errors
 from mpzmq.config import ReconnectPolicy
 from mpzmq.models import Executed, LinkState
-from mpzmq.protocol.flow.receive_stream import Inflow
+from mpzmq.protocol.flow.receive_stream import ReceiveStream
 from mpzmq.protocol.wire.kinds import Goodbye, Kind
 from tests.support.protocol import LOST, REFUSED, Pair, kinds, numbers, tag
 
@@ -193,7 +193,7 @@ def test_a_late_reply_is_counted_and_acknowledged() -> None:
 def test_a_stream_tells_how_far_it_got_and_gives_what_had_come() -> None:
     pair = Pair().up()
     entry = pair.entry(1, lost_after=1.0)
-    entry.inflow = Inflow(10, 1000)
+    entry.receive_stream = ReceiveStream(10, 1000)
     pair.link.ledger.issued += 1
     pair.link.ledger.submit(entry)
     pair.flush()
@@ -204,7 +204,7 @@ def test_a_stream_tells_how_far_it_got_and_gives_what_had_come() -> None:
     error = pair.ended()[1]
     assert isinstance(error, errors.ConnectionLost) and error.progress is not None
     assert (error.progress.received, error.executed) == (2, Executed.YES)
-    assert entry.inflow.take() and entry.inflow.items == ["two", "one"]
+    assert entry.receive_stream.pop_chunk() and entry.receive_stream.items == ["two", "one"]
 
 
 def test_a_drained_container_that_does_not_come_back() -> None:

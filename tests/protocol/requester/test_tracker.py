@@ -9,8 +9,8 @@ import pytest
 from mpzmq import errors
 from mpzmq.config import Limits
 from mpzmq.models import Executed, LinkState
-from mpzmq.protocol.flow.receive_stream import Inflow
-from mpzmq.protocol.flow.send_stream import Outflow
+from mpzmq.protocol.flow.receive_stream import ReceiveStream
+from mpzmq.protocol.flow.send_stream import SendStream
 from mpzmq.protocol.requester.error_factory import Verdicts
 from mpzmq.protocol.requester.request_ids import MOST_IDS, UsedIds
 from mpzmq.protocol.requester.tracker import Ledger
@@ -51,7 +51,7 @@ class Books:
         return entries
 
     def send(self) -> list[int]:
-        outgoing = self._ledger.in_order().cut(0.0)
+        outgoing = self._ledger.in_order().next_message(0.0)
         items: Any = outgoing.items if outgoing is not None else ()
         for entry in items:
             entry.sent = True
@@ -152,9 +152,9 @@ def test_draining_waits_for_the_successor_or_ends() -> None:
 def test_no_session_for_the_items_of_an_upload_does_not_say_that_its_request_has_not_run() -> None:
     books = Books()
     upload, other = books.issue(1, 2)
-    upload.outflow, other.outflow = Outflow(), Outflow()
+    upload.send_stream, other.send_stream = SendStream(), SendStream()
     books.send()
-    upload.outflow.credit(0, 10, 1000)
+    upload.send_stream.on_credit(0, 10, 1000)
     for number in (1, 2):
         books.ledger.errored(tag(number), error(Code.NO_SESSION))
     assert tag(1) not in books.ledger.outbox and upload.sent, "the container had taken it, and asked for data"
@@ -334,12 +334,12 @@ def test_a_deadline_that_the_container_tells_leaves_no_items() -> None:
     """As one that is seen here: deadlines are swept together, so the other side's word may come first."""
     books = Books()
     (entry,) = books.issue(1, deadline=5.0)
-    entry.inflow = inflow = Inflow(10, 100)
+    entry.receive_stream = receive_stream = ReceiveStream(10, 100)
     books.send()
-    inflow.arrive([Kind.CHUNK, 0, 2, False, [1, 2]])
+    receive_stream.on_chunk([Kind.CHUNK, 0, 2, False, [1, 2]])
     books.ledger.errored(tag(1), error(Code.EXPIRED, 2))
     assert isinstance(books.ended()[1], errors.RequestTimeout)
-    assert not inflow.take()
+    assert not receive_stream.pop_chunk()
 
 
 def test_room() -> None:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from mpzmq.config import Limits
 from mpzmq.protocol import wire
-from mpzmq.protocol.flow.outbox import Item
-from mpzmq.protocol.flow.window import CONTROL_RESERVE, Window
+from mpzmq.protocol.flow.outbox import QueuedRecord
+from mpzmq.protocol.flow.window import CONTROL_RESERVE, SendWindow
 from mpzmq.protocol.responder.reply_cache import Reply, Room
 from mpzmq.protocol.responder.session_state import PEER_TRANSITIONS, SLOW_FACTOR, PeerSignal, PeerState
 from mpzmq.protocol.session.session import OLD_ROUTES, Peer
@@ -36,8 +36,8 @@ def peer(limits: Limits | None = None, *, greeted: bool = True, interval: float 
     return made
 
 
-def reply(number: int, size: int = 10) -> Item:
-    return Item(tag(number), msgpack.packb([Kind.RESPONSE, 1, b"x" * size]))
+def reply(number: int, size: int = 10) -> QueuedRecord:
+    return QueuedRecord(tag(number), msgpack.packb([Kind.RESPONSE, 1, b"x" * size]))
 
 
 def cut(peer: Peer, now: float = 0.0) -> list[list[Any]]:
@@ -287,7 +287,7 @@ def test_an_engine_that_asks_and_does_not_read_costs_no_memory() -> None:
 def test_an_engine_that_keeps_to_its_window_is_never_heedless(window: int, steps: list[int], greedy: bool) -> None:
     """Whatever the delays are: each side reads what the other has sent in order, when chance lets it."""
     limits = Limits(window=window)
-    one, engine = peer(limits), Window()
+    one, engine = peer(limits), SendWindow()
     engine.open(window, limits.queued_bytes)
     to_container: deque[list[Any] | None] = deque()
     to_engine: deque[list[Any]] = deque()
@@ -298,7 +298,7 @@ def test_an_engine_that_keeps_to_its_window_is_never_heedless(window: int, steps
         while engine.has_room() or engine.has_control_room():
             to_container.append(echo)
             echo = None
-            engine.sent(10)
+            engine.on_sent(10)
             if not greedy:
                 break
 
@@ -320,7 +320,7 @@ def test_an_engine_that_keeps_to_its_window_is_never_heedless(window: int, steps
         elif step == 4 and to_engine:
             record = to_engine.popleft()
             if record[0] == Kind.ACK:
-                engine.read(record[1], record[2])
+                engine.on_read(record[1], record[2])
             else:
                 echo = [Kind.ECHO, record[1]]
 
@@ -328,11 +328,11 @@ def test_an_engine_that_keeps_to_its_window_is_never_heedless(window: int, steps
 def test_an_engine_that_was_busy_with_a_full_window_under_way_is_not_heedless() -> None:
     """The worst that one of ours can do: all that it may send is read before it has seen the first MARK."""
     limits = Limits(window=40)
-    one, engine = peer(limits), Window()
+    one, engine = peer(limits), SendWindow()
     engine.open(limits.window, limits.queued_bytes)
     sent = 0
     while engine.has_control_room():
-        engine.sent(10)
+        engine.on_sent(10)
         sent += 1
     marks = 0
     for _ in range(sent):

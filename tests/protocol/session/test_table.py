@@ -12,8 +12,8 @@ from mpzmq.config import Limits
 from mpzmq.errors import ConnectionLost
 from mpzmq.models import Executed, Status
 from mpzmq.protocol import wire
-from mpzmq.protocol.flow.outbox import Item
-from mpzmq.protocol.flow.send_stream import Outflow
+from mpzmq.protocol.flow.outbox import QueuedRecord
+from mpzmq.protocol.flow.send_stream import SendStream
 from mpzmq.protocol.flow.window import CONTROL_RESERVE
 from mpzmq.protocol.responder.batch import Inbox
 from mpzmq.protocol.responder.reply_cache import Reply
@@ -239,11 +239,11 @@ def test_credit_of_a_connection_that_is_gone_does_not_tell_where_a_stream_goes_o
     container = Container()
     peer = container.greet(b"r1", 1)
     assert peer is not None
-    flow = Outflow(100, 1000)
-    peer.outflows.open(tag(1), flow)
+    flow = SendStream(100, 1000)
+    peer.send_streams.open(tag(1), flow)
     for _ in range(5):
-        flow.put(b"\x01", (), 1)
-    peer.outflows.stir(tag(1))
+        flow.write(b"\x01", (), 1)
+    peer.send_streams.mark_ready(tag(1))
     container.replies()
     assert flow.sent == 5
     container.sessions.detach(peer, "gone", container.now)
@@ -258,13 +258,13 @@ def test_data_of_a_connection_that_is_gone_does_not_come_behind_its_loss() -> No
     container = Container()
     peer = container.greet(b"r1", 1)
     assert peer is not None
-    peer.open_inflow(tag(1))
-    inflow = peer.inflows[tag(1)]
+    peer.open_receive_stream(tag(1))
+    receive_stream = peer.receive_streams[tag(1)]
     container.tell(b"r1", [Kind.CHUNK, 0, 1, False, [1]], tag=tag(1))
     container.sessions.detach(peer, "gone", container.now)
     container.tell(b"r1", [Kind.CHUNK, 1, 1, False, [2]], tag=tag(1))
-    assert isinstance(inflow.failure, ConnectionLost) and inflow.failure.progress is not None
-    assert inflow.received == inflow.failure.progress.received == 1
+    assert isinstance(receive_stream.failure, ConnectionLost) and receive_stream.failure.progress is not None
+    assert receive_stream.received == receive_stream.failure.progress.received == 1
     assert peer.state is PeerState.DETACHED and container.sessions.ignored == 1
 
 
@@ -313,7 +313,7 @@ def test_replies_go_to_the_newest_connection() -> None:
     (request,) = container.tell(b"r1", REQUEST, tag=tag(1)).requests
     container.greet(b"r2", 2)
     assert request is not None
-    request[0].outbox.put(Item(tag(1), msgpack.packb([Kind.RESPONSE, 1, "x"])))
+    request[0].outbox.put(QueuedRecord(tag(1), msgpack.packb([Kind.RESPONSE, 1, "x"])))
     assert [record[0] for record in container.replies()[b"r2"]] == [Kind.WELCOME, Kind.RESPONSE]
 
 

@@ -25,7 +25,7 @@ import pytest
 from mpzmq.config import Limits
 from mpzmq.models import Status
 from mpzmq.protocol import wire
-from mpzmq.protocol.flow.outbox import Item, Outbox
+from mpzmq.protocol.flow.outbox import Outbox, QueuedRecord
 from mpzmq.protocol.wire.encoder import Encoder
 from mpzmq.protocol.wire.kinds import Code, Goodbye, Kind, Op
 from mpzmq.protocol.wire.messages import MessageDecoder
@@ -104,10 +104,10 @@ def frames_of(records: list[tuple[bytes, list[Any]]]) -> list[bytes]:
         if record[0] in (Kind.REQUEST, Kind.RESPONSE, Kind.ERROR, Kind.CHUNK, Kind.PART):
             buffers: list[Any] = []
             body = encoder.pack([encoder.prepare(value, "value", buffers) for value in record])
-            outbox.put(Item(tag, body, buffers))
+            outbox.put(QueuedRecord(tag, body, buffers))
         else:
             outbox.put_control(encoder.pack(record), tag)
-    outgoing = outbox.cut(0.0)
+    outgoing = outbox.next_message(0.0)
     assert outgoing is not None and not outbox, "these records do not fit into one message"
     assert outgoing.size == sum(map(len, outgoing.frames))
     return [bytes(frame) for frame in outgoing.frames]
