@@ -100,14 +100,14 @@ class Absences:
         sweeps = self._orphans.deadlines.next(), self._calls.ends.next()
         when = min(self._presence.next_question(), *(sweep for sweep in sweeps if sweep is not None), math.inf)
         if when < math.inf:
-            self._timer = self._loop.call_at(when, self._look)
+            self._timer = self._loop.call_at(when, self._look, when)
 
-    def _look(self) -> None:
+    def _look(self, due: float) -> None:
         orphans, presence = self._orphans, self._presence
-        if min(orphans.deadlines.bound, self._calls.ends.bound) <= self._loop.time():
+        if min(orphans.deadlines.bound, self._calls.ends.bound) <= max(due, self._loop.time()):
             # If this loop was blocked, who came back meanwhile has to be heard before what runs for it is ended.
             self._router.drain(len(presence.here) + len(presence.away) + FEW)
-        now = self._loop.time()
+        now = max(due, self._loop.time())  # a timer may be early by a tick of the clock
         self._sessions.ask_again(now)
         self._calls.end_lost(now)
         self._dispatcher.end_orphans(orphans, now)
