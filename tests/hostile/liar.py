@@ -69,6 +69,14 @@ class LyingEngine:
                 if record[0] in (Kind.WELCOME, Kind.GOODBYE):
                     return record
 
+    async def greet_anew(self) -> list[Any]:
+        """The same for a new session, maybe on the next connection: what is sent to one that is cut is lost."""
+        async with asyncio.timeout(scaled(60)):
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(2):
+                        return await self.greet(uuid4())
+
     async def receive(self, seconds: float = SECONDS) -> list[tuple[bytes, list[Any]]]:
         """The records of the next message, each with its tag."""
         async with asyncio.timeout(seconds):

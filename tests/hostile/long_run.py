@@ -112,7 +112,7 @@ def _lie_as_engine(endpoint: str, seed: int, messages: int, told: Queue[Any]) ->
         target: Any = SimpleNamespace(endpoint=endpoint, allowed=set())
         with zmq.Context() as context, LyingEngine(context, target) as liar:
             for start in range(0, messages, CHUNK):
-                await liar.greet(uuid4())
+                await liar.greet_anew()
                 for number in range(start, min(start + CHUNK, messages)):
                     await liar.send(*mutant(seed, number, ENGINE))
                     if number % 50 == 0:

@@ -73,7 +73,7 @@ async def test_every_kind_is_mutated_on_a_greeted_connection(target: Target, kin
         liar = make()
         async with target.watched():
             for start in range(0, 300, 100):
-                await liar.greet(uuid4())  # a GOODBYE among them has ended the one before
+                await liar.greet_anew()  # a GOODBYE among them has ended the one before
                 await liar.lie(SEED + kind, range(start, start + 100), kind)
                 await liar.until_read_by_tag()
         facts = await target.unharmed(grown=24)
@@ -90,7 +90,7 @@ async def test_what_is_well_formed_among_them_does_run(target: Target) -> None:
         assert (await liar.answer_to(tag))[0] == Kind.RESPONSE
         for start in range(0, 1000, 100):
             # All at once would be a flood to a container that is slow, and cut off.
-            await liar.greet(uuid4())
+            await liar.greet_anew()
             await liar.lie(SEED, range(start, start + 100), Kind.REQUEST)
             await liar.until_read_by_tag()
         await target.unharmed(grown=24)
