@@ -47,7 +47,7 @@ class SendBudget:
     Attributes:
         cost: bytes that all of them keep.
         max_cost: how many they should, at most.
-        max_waiting, most_waiting_bytes: items, and their bytes, of one stream that may wait to leave.
+        max_waiting, max_waiting_bytes: items, and their bytes, of one stream that may wait to leave.
         unread: bytes that were sent, and that the readers have not taken as far as they have told.
         max_unread: how many that should be, at most, by what the other side has announced.
         is_tight: whether there were so many, and have not become an eighth fewer since.

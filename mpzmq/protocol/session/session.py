@@ -67,11 +67,11 @@ class Peer:
         in_flight: how many of its requests run.
         bytes_in_flight: the size of those, without the large ones.
         large_in_flight: the size of the large ones.
-        assembler: what comes from it in parts.
+        reassembler: what comes from it in parts.
         replies: what it was answered and has not acknowledged.
         send_streams: the streams of results that it gets.
         receive_streams: the streams of data that come from it.
-        overdraft: which of them holds an item beyond its credit.
+        oversize_limit: which of them holds an item beyond its credit.
         heard_at: when it was last heard.
         stalled_since: when its connection took no message for the first time since it took one; None: it takes them.
         most_calls: so many calls of the container's handlers it takes at once; 0: it knows no calls.

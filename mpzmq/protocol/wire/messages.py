@@ -84,7 +84,7 @@ class MessageDecoder:
         self._most_bytes = limits.message_bytes
         is_engine = answered == Kind.RESPONSE
         self._answered = (_REPLIES if is_engine else _REQUESTS) | {Kind.PART}
-        self._misread_kind = _REQUESTS if is_engine else _REPLIES
+        self._misread_kinds = _REQUESTS if is_engine else _REPLIES
         self._shapes = {**SCHEMAS, Kind.REQUEST: NESTED_CALL_SCHEMA} if is_engine else SCHEMAS
         self._greeting = Kind.WELCOME if is_engine else Kind.HELLO
         self._usual = answered
@@ -153,7 +153,7 @@ class MessageDecoder:
             message.records.append((tag, value))
         elif kind in self._answered:
             message.malformed.append(tag)
-        elif kind in self._misread_kind and tag != LINK_TAG:
+        elif kind in self._misread_kinds and tag != LINK_TAG:
             message.malformed_calls.append(tag)
         elif kind == self._greeting:
             message.ignored += 1
