@@ -44,21 +44,23 @@ def pages() -> list[Path]:
 
 
 def test_it_builds_without_warnings(tmp_path: Path) -> None:
+    """As XML, in half the time: all names and links are looked up; `.ci/run` also builds the pages that people read."""
     for module in ("furo", "sphinx_copybutton"):
         pytest.importorskip(module, reason="the extra docs is not installed")
     result = subprocess.run(
-        [sys.executable, "-m", "sphinx", "-q", "-W", "-n", "--keep-going", "-b", "html", str(DOCS), str(tmp_path)],
+        [sys.executable, "-m", "sphinx", "-q", "-W", "-n", "--keep-going", "-b", "xml", str(DOCS), str(tmp_path)],
         capture_output=True,
         text=True,
         timeout=scaled(55),
         check=False,
     )
     assert (result.returncode, result.stderr) == (0, "")
-    built = (tmp_path / "reference" / "errors.html").read_text("utf-8")
+    built = (tmp_path / "reference" / "errors.xml").read_text("utf-8")
+    anchors = set(" ".join(re.findall(r'ids="([^"]*)"', built)).split())
     for name in errors():
-        assert f'id="{name.lower()}"' in built, f"{name} has no anchor"
-        assert f'id="mpzmq.{name}"' in built, f"{name} is not described"
-    assert "_U" not in (tmp_path / "reference" / "api.html").read_text("utf-8")
+        assert name.lower() in anchors, f"{name} has no anchor"
+        assert f"mpzmq.{name}" in anchors, f"{name} is not described"
+    assert "_U" not in (tmp_path / "reference" / "api.xml").read_text("utf-8")
 
 
 def test_every_page_is_in_a_list() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from .soak import FragmentResult
+    from .soak import SoakResult
 
 __all__ = ["seconds", "soak_report", "some", "table"]
 
@@ -33,7 +33,7 @@ def some(samples: Sequence[int], count: int = 12) -> Sequence[int]:
     return samples[:: max(1, len(samples) // count)]
 
 
-def soak_report(outcome: FragmentResult) -> str:
+def soak_report(outcome: SoakResult) -> str:
     """Faults with their times, then what was counted, then what is wrong."""
     rows = [
         (name, str(count), seconds(outcome.detected.get(name, [])), seconds(outcome.recovered.get(name, [])))

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from .faults import Fault
     from .history import Request
 
-__all__ = ["FragmentResult", "Plan", "Soak"]
+__all__ = ["Plan", "Soak", "SoakResult"]
 
 RECOVERY = 30.0
 """Seconds after the end of a fault in which a container has to answer again: this is no promise, but no hang either."""
@@ -76,7 +76,7 @@ class Plan:
 
 
 @dataclass(slots=True)
-class FragmentResult:
+class SoakResult:
     """What came of it.
 
     Attributes:
@@ -112,11 +112,11 @@ class Soak:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._rng = Random(plan.seed)
-        self._outcome = FragmentResult()
+        self._outcome = SoakResult()
         self._logs: dict[UUID, EngineLog] = {}
         self._ending = asyncio.Event()
 
-    async def run(self) -> FragmentResult:
+    async def run(self) -> SoakResult:
         """Makes faults for as long as the plan says, and compares."""
         plan, outcome = self._plan, self._outcome
         worker = ComputerEngineWorker(reconnect=plan.reconnect, heartbeat=plan.heartbeat)

@@ -62,7 +62,7 @@ GOOD = {
     "without a deadline": (asked(timeout=None, ended=500.0), [ran()]),
     "a little late": (failed("UNKNOWN", "RequestTimeout", ended=11.2), []),
     "a flipped answer": (asked(right=False, tainted=True), []),
-    "an idempotent one whose HELLO was flipped": (asked(idempotent=True, tainted=True), [ran(), ran()]),
+    "one whose number was flipped": (asked(tainted=True), [ran(), ran()]),
 }
 
 BAD = {
@@ -95,7 +95,6 @@ def test_more_bad_histories() -> None:
     assert kinds(check([asked()], [ran(how=None)])) == ["acknowledged but not executed"]
     assert kinds(check([asked()], [ran(how="cancelled")])) == ["acknowledged but not executed"]
     assert kinds(check([asked(outcome="cancelled")], [ran(), ran()])) == ["ran twice in one instance"]
-    assert kinds(check([asked(tainted=True)], [ran(), ran()])) == ["ran twice in one instance"]
     assert kinds(check([asked(tainted=True, ended=None)], [])) == ["never ended"]
     both = check([failed("NO")], [ran(), ran()])
     assert kinds(both) == ["ran twice in one instance", "NO, but it ran"]

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
     from multiprocessing.queues import Queue
 
-__all__ = ["FragmentResult", "Plan", "run"]
+__all__ = ["Plan", "RunResult", "run"]
 
 _SPAWN = multiprocessing.get_context("spawn")
 CHUNK = 2000
@@ -54,7 +54,7 @@ class Plan:
 
 
 @dataclass
-class FragmentResult:
+class RunResult:
     """What was seen."""
 
     latencies: dict[str, list[float]] = field(default_factory=dict)
@@ -159,7 +159,7 @@ class LongRun:
         self._target = target
         self._other = other
         self._say = say
-        self.outcome = FragmentResult()
+        self.outcome = RunResult()
 
     async def run(self) -> None:
         """All phases, one after the other."""
@@ -270,7 +270,7 @@ class LongRun:
             told.join_thread()
 
 
-async def run(plan: Plan, say: Callable[[str], None]) -> FragmentResult:
+async def run(plan: Plan, say: Callable[[str], None]) -> RunResult:
     """Carries a plan out."""
     server = f"tests.hostile.container:{'keyed' if plan.keys else 'small'}"
     security = Security.client(HEALTHY, SERVER.public) if plan.keys else None

@@ -54,10 +54,9 @@ class Process:
             lifespan=self._lifespan,
             heartbeat=schedule.heartbeat,
             limits=schedule.container_limits,
-            orphan_after=schedule.orphan_after,
         )
         server._transport = self.host
-        server._registry = _registry(schedule.orphan_after)
+        server._registry = _registry(schedule.orphan_after, schedule.orphans_by_function)
         self._loop = asyncio.get_running_loop()
 
     @contextlib.asynccontextmanager
@@ -337,7 +336,7 @@ async def _call(start: Start, seconds: float) -> None:
 
 
 @functools.cache
-def _registry(orphan_after: float | None) -> Registry:
+def _registry(orphan_after: float | None, by_function: bool) -> Registry:
     """One for all containers: looking at the signatures takes as long as a fifth of a simulation."""
     server = ContainerServer(orphan_after=orphan_after)
     functions = (
@@ -362,4 +361,6 @@ def _registry(orphan_after: float | None) -> Registry:
     server.on_state_change(_changes_state)
     server.on_engine_change(_engine_changed)
     server.function(_nap, name="narrow", max_concurrency=1)
+    if by_function:
+        server._registry.orphan_after = None  # each function has taken it over by now
     return server._registry

@@ -18,16 +18,20 @@ __all__ = [
     "changes_take_turns",
     "crash_of",
     "handlers_do_not_outlive_their_engines",
+    "is_late",
     "known_at",
     "nobody_is_given_up_who_is_back_in_time",
     "orphan_after",
     "settled_at",
     "who_crashed_has_left",
-    "with_endless",
+    "with_crash",
 ]
 
 ENDLESS = 1000.0
 """Seconds that some naps of an engine take that will crash: only its end ends them."""
+
+LATE = 2.0
+"""Seconds that a change of the run state takes, for which an engine that crashes has a request waiting."""
 
 TOLD = 0.2
 """Seconds within which an end that can be seen is known: it is told late, and messages are taken a little longer."""
@@ -48,14 +52,46 @@ def orphan_after(seed: int) -> float | None:
     return random.Random(f"{seed} orphans").choice((None, 30.0, 30.0, 1.0, 0.3, 0.1))
 
 
-def with_endless(seed: int, asks: Iterable[Ask], crash: tuple[int, float, bool] | None) -> Iterator[Ask]:
+def with_crash(seed: int, asks: Iterable[Ask], crash: tuple[int, float, bool] | None) -> Iterable[Ask]:
+    """What an engine that crashes asks in place of something else, and besides."""
+    return asks if crash is None else _with_late(seed, _with_endless(seed, asks, crash[0]), crash)
+
+
+def _with_endless(seed: int, asks: Iterable[Ask], worker: int) -> Iterator[Ask]:
     """Some naps of an engine that crashes do not end by themselves."""
     chance = random.Random(f"{seed} endless")
     for ask in asks:
-        if crash is not None and ask.worker == crash[0] and ask.function == "nap" and chance.random() < 0.5:
+        if ask.worker == worker and ask.function == "nap" and chance.random() < 0.5:
             yield dataclasses.replace(ask, extra=ENDLESS)
         else:
             yield ask
+
+
+def is_late(seed: int, crash: tuple[int, float, bool] | None) -> bool:
+    """Whether a request of the engine that crashes begins when the engine has been away for long.
+
+    It stands behind a change of the run state. Only functions have an ``orphan_after`` then: before a request has been
+    judged, none is its own.
+    """
+    return crash is not None and random.Random(f"{seed} late").random() < 0.35
+
+
+def _with_late(seed: int, asks: Iterable[Ask], crash: tuple[int, float, bool]) -> Iterator[Ask]:
+    """A change of the run state takes from before the crash until long after it; an endless nap stands behind it."""
+    asks = list(asks)
+    yield from asks
+    if not is_late(seed, crash):
+        return
+    worker, at, _ = crash
+    first = len(asks) + (len(asks) % 3 == 0)  # a number that makes it RUNNING
+    attempt = dataclasses.replace(
+        asks[0].attempts[0], delay=max(0.0, at - 0.1), body=0, timeout=None, cancel_after=None, wait=True
+    )
+    plain = dataclasses.replace(
+        asks[0], worker=worker, container=0, idempotent=False, chosen=False, lost_after=None, attempts=(attempt,)
+    )
+    yield dataclasses.replace(plain, number=first, function="state", extra=LATE)
+    yield dataclasses.replace(plain, number=first + 1, function="nap", extra=ENDLESS)
 
 
 def known_at(schedule: Schedule, fault: Fault) -> float:
@@ -69,7 +105,9 @@ def known_at(schedule: Schedule, fault: Fault) -> float:
 def settled_at(schedule: Schedule, history: History) -> float:
     """When nothing runs any more for an engine that has crashed, counted from the begin of the traffic."""
     known = max(known_at(schedule, fault) for fault in schedule.faults if fault.kind == "crash")
-    return known + _held_up(schedule, history) + (schedule.orphan_after or 0.0) + schedule.heartbeat.interval
+    waited = LATE if schedule.orphans_by_function else 0.0
+    after = schedule.orphan_after or 0.0
+    return known + _held_up(schedule, history) + waited + after + schedule.heartbeat.interval
 
 
 def _held_up(schedule: Schedule, history: History) -> float:
@@ -85,13 +123,14 @@ def handlers_do_not_outlive_their_engines(schedule: Schedule, history: History) 
     if after is None:
         return
     asks = {ask.number: ask for ask in schedule.asks}
+    without = {"stubborn", "state"} if schedule.orphans_by_function else {"stubborn"}
     for at, fault in history.applied:
         if fault.kind != "crash":
             continue
         due = at - fault.at + known_at(schedule, fault) + _held_up(schedule, history) + after
         for start in history.starts:
             ask = asks[start.number]
-            if ask.worker != fault.worker or ask.function == "stubborn" or start.ended is None:
+            if ask.worker != fault.worker or ask.function in without or start.ended is None:
                 continue
             # One that was begun later still, since its request was read late, is found at the next look.
             latest = max(due, start.at + schedule.heartbeat.interval) + TOLERANCE

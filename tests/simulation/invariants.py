@@ -11,6 +11,7 @@ from mpzmq.events import LinkBusy, LinkClosed, LinkDown, LinkFailed, LinkRetry, 
 
 from . import crashes
 from .odd import ODD
+from .parts import UNREAD_PARTS
 from .schedule import LONGEST_NAP, STREAMED
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ TOLERANCE = 0.05
 
 LARGEST = 7200
 """Bytes of the largest reply: one alone may be larger than all that may wait."""
+
+ROUNDING = 1e-6
+"""Seconds by which two times that are equal may differ."""
 
 OWN_WORDS = {"refuses"}
 """Functions whose NO is the handler's own word."""
@@ -399,6 +403,18 @@ def no_speaks_of_the_id(case: Case) -> Iterator[str]:
             if (start.body, start.generation) == mine and start.at < min(again, default=float("inf")):
                 yield f"{issue} ended with {issue.outcome}, executed NO, but there is {start} at {start.at:.3f}"
                 break
+
+
+def what_cannot_have_left_is_told_no(case: Case) -> Iterator[str]:
+    """A request in more parts than may be unread has not left whole before word has come that some were read."""
+    if case.schedule.part_bytes is None:
+        return
+    for issue in case.history.issues:
+        is_long = issue.ask.function == "large" and issue.ask.extra > UNREAD_PARTS * case.schedule.part_bytes
+        if not is_long or issue.index or issue.ended is None or issue.executed in (None, Executed.NO):
+            continue
+        if issue.ended - issue.at < 2 * case.schedule.latency - ROUNDING:
+            yield f"{issue} ended with {issue.outcome}, executed {issue.executed}, before it can have left"
 
 
 def yes_means_yes(case: Case) -> Iterator[str]:
@@ -867,6 +883,7 @@ INVARIANTS: list[Callable[[Case], Iterator[str]]] = [
     no_more_is_unanswered_than_replies_are_kept,
     no_means_no,
     no_speaks_of_the_id,
+    what_cannot_have_left_is_told_no,
     yes_means_yes,
     a_reply_has_run,
     streams_have_no_gap_and_nothing_twice,

@@ -15,7 +15,10 @@ from mpzmq.protocol.responder import nested_calls as called
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["parts_of"]
+__all__ = ["UNREAD_PARTS", "parts_of"]
+
+UNREAD_PARTS = 4
+"""How many may be on their way at once."""
 
 
 @contextlib.contextmanager
@@ -28,7 +31,7 @@ def parts_of(size: int | None) -> Iterator[None]:
         *((module, "FRAGMENT_BYTES", size) for module in (parts, outbox, ledger, admission, calls, called)),
         (parts, "TAKEN_EVERY", size),
         (reassembler, "TAKEN_EVERY", size),
-        (parts, "UNREAD_BYTES", 4 * size),
+        (parts, "UNREAD_BYTES", UNREAD_PARTS * size),
         (reassembler, "MIN_PART_BYTES", size // 2),
     ]
     before = [(module, name, getattr(module, name)) for module, name, _ in changed]

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from mpzmq import HeartbeatPolicy, Limits, ReconnectPolicy
 
-from .crashes import crash_of, orphan_after, with_endless
+from .crashes import crash_of, is_late, orphan_after, with_crash
 
 __all__ = ["LONGEST_NAP", "STREAMED", "Ask", "Attempt", "Fault", "Schedule", "make_schedule"]
 
@@ -137,6 +137,7 @@ class Schedule:
     Attributes:
         part_bytes: the size of the parts that large messages are cut into; None: too large for any here.
         orphan_after: of the containers.
+        orphans_by_function: whether it is that of each function instead.
     """
 
     seed: int
@@ -155,6 +156,7 @@ class Schedule:
     faults: tuple[Fault, ...]
     part_bytes: int | None
     orphan_after: float | None
+    orphans_by_function: bool
 
     @property
     def changes_state(self) -> bool:
@@ -218,7 +220,7 @@ def make_schedule(seed: int) -> Schedule:
         length=length,
         close_timeout=pick((0.0, 0.0, 0.5)),
         asks=tuple(
-            with_endless(seed, _varied(seed, _asks(chance, chance.randint(10, 60), workers, containers, length)), crash)
+            with_crash(seed, _varied(seed, _asks(chance, chance.randint(10, 60), workers, containers, length)), crash)
         ),
         faults=(
             *(_fault(chance, kinds, chance.random() * length, workers, containers) for _ in range(faults)),
@@ -227,6 +229,7 @@ def make_schedule(seed: int) -> Schedule:
         # Of a chance of its own: the other half of the seeds are what they were before there were parts.
         part_bytes=random.Random(f"{seed} parts").choice((None, None, 300, 1000)),
         orphan_after=orphan_after(seed),
+        orphans_by_function=is_late(seed, crash),
     )
 
 

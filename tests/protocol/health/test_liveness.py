@@ -280,4 +280,4 @@ class LivenessMachine(RuleBasedStateMachine):
 
 
 TestHeartbeatInAnyOrder = LivenessMachine.TestCase
-TestHeartbeatInAnyOrder.settings = settings(max_examples=200, stateful_step_count=50)
+TestHeartbeatInAnyOrder.settings = settings(max_examples=75, stateful_step_count=50)

@@ -154,4 +154,4 @@ class AttemptsMachine(RuleBasedStateMachine):
 
 
 TestDialsInAnyOrder = AttemptsMachine.TestCase
-TestDialsInAnyOrder.settings = settings(max_examples=150, stateful_step_count=40)
+TestDialsInAnyOrder.settings = settings(max_examples=75, stateful_step_count=40)

@@ -1413,7 +1413,7 @@ class LinkMachine(RuleBasedStateMachine):
 
 
 TestAnyOrder = LinkMachine.TestCase
-TestAnyOrder.settings = settings(max_examples=150, stateful_step_count=60)
+TestAnyOrder.settings = settings(max_examples=75, stateful_step_count=60)
 
 
 def test_what_is_acknowledged_fits_into_the_containers_messages() -> None:

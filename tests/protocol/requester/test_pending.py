@@ -210,4 +210,4 @@ class PendingMachine(RuleBasedStateMachine):
 
 
 TestDeadlinesInAnyOrder = PendingMachine.TestCase
-TestDeadlinesInAnyOrder.settings = settings(max_examples=150, stateful_step_count=50)
+TestDeadlinesInAnyOrder.settings = settings(max_examples=75, stateful_step_count=50)

@@ -265,4 +265,4 @@ class CacheMachine(RuleBasedStateMachine):
 
 
 TestCacheInAnyOrder = CacheMachine.TestCase
-TestCacheInAnyOrder.settings = settings(max_examples=100, stateful_step_count=40)
+TestCacheInAnyOrder.settings = settings(max_examples=50, stateful_step_count=40)
