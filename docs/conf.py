@@ -29,7 +29,7 @@ maximum_signature_line_length = 100
 # What a signature names and no page of ours describes: Python's own types, and those that nobody imports.
 nitpick_ignore_regex = [
     ("py:class", r"(.*\.)?(UUID|timedelta|Path|PathLike|Iterable|Mapping|AbstractAsyncContextManager)"),
-    ("py:class", r"(.*\.)?(EventStream|Opening|_H|_T)"),
+    ("py:class", r"(.*\.)?(_H|_T)"),
 ]
 
 

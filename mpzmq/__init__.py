@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from . import blocking as blocking
+    from . import errors as errors
     from . import keys as keys
     from . import testing as testing
     from ._version import __version__ as __version__
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from .context import RequestContext as RequestContext
     from .context import current_request as current_request
     from .context import detached as detached
+    from .engine.event_stream import EventStream as EventStream
+    from .engine.options import Unset as Unset
     from .engine.options_view import OptionsView as OptionsView
     from .engine.reader import ComputerEngineReader as ComputerEngineReader
     from .engine.service import EngineService as EngineService
@@ -73,6 +76,7 @@ if TYPE_CHECKING:
     from .models import Progress as Progress
     from .models import Status as Status
     from .models import StreamProgress as StreamProgress
+    from .runtime.opening import Opening as Opening
     from .security.credentials import Security as Security
     from .statistics import ServerStatistics as ServerStatistics
     from .statistics import Statistics as Statistics
@@ -100,6 +104,7 @@ else:
         "EngineJoined": "events",
         "EngineLeft": "events",
         "EngineService": "engine.service",
+        "EventStream": "engine.event_stream",
         "EventsDropped": "events",
         "Evidence": "events",
         "Executed": "models",
@@ -122,6 +127,7 @@ else:
         "MpzmqError": "errors",
         "NotConnected": "errors",
         "NotPermitted": "errors",
+        "Opening": "runtime.opening",
         "OptionsView": "engine.options_view",
         "Overloaded": "errors",
         "Params": "models",
@@ -143,11 +149,13 @@ else:
         "Status": "models",
         "StatusChanged": "events",
         "StreamProgress": "models",
+        "Unset": "engine.options",
         "Unsupported": "errors",
         "__version__": "_version",
         "current_request": "context",
         "detached": "context",
         "blocking": None,
+        "errors": None,
         "keys": None,
         "testing": None,
     }
@@ -174,6 +182,7 @@ __all__ = [
     "EngineJoined",
     "EngineLeft",
     "EngineService",
+    "EventStream",
     "EventsDropped",
     "Evidence",
     "Executed",
@@ -196,6 +205,7 @@ __all__ = [
     "MpzmqError",
     "NotConnected",
     "NotPermitted",
+    "Opening",
     "OptionsView",
     "Overloaded",
     "Params",
@@ -217,6 +227,7 @@ __all__ = [
     "Status",
     "StatusChanged",
     "StreamProgress",
+    "Unset",
     "Unsupported",
     "__version__",
     "current_request",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from .common.durations import checked_after, checked_seconds
+from .common.set_module import set_module
 
 __all__ = [
     "DEFAULT_HEARTBEAT",
@@ -23,6 +24,7 @@ MAX_COUNT = 1 << 30
 """libzmq counts messages in 32 bits."""
 
 
+@set_module("mpzmq")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReconnectPolicy:
     """How a link dials again after a loss.
@@ -61,6 +63,7 @@ class ReconnectPolicy:
             )
 
 
+@set_module("mpzmq")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeartbeatPolicy:
     """How the life of the other side is judged.
@@ -93,6 +96,7 @@ class HeartbeatPolicy:
                 )
 
 
+@set_module("mpzmq")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """Bounds on everything that could grow.

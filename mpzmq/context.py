@@ -7,12 +7,15 @@ import contextvars
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from .common.set_module import set_module
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Mapping
 
 __all__ = ["RequestContext", "current_request", "detached"]
 
 
+@set_module("mpzmq")
 class RequestContext:
     """The request that a handler works for.
 
@@ -108,11 +111,13 @@ class RequestContext:
 current: contextvars.ContextVar[RequestContext | None] = contextvars.ContextVar("mpzmq_request", default=None)
 
 
+@set_module("mpzmq")
 def current_request() -> RequestContext | None:
     """The request that the running code works for; None outside a handler."""
     return current.get()
 
 
+@set_module("mpzmq")
 @contextlib.contextmanager
 def detached() -> Iterator[None]:
     """Calls made inside do not belong to the request that the handler works for: they do not inherit its deadline.

@@ -37,6 +37,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
+from .common.set_module import set_module
 from .common.text import repr_of, text_of, type_name
 from .models import Executed, StreamProgress
 
@@ -86,6 +87,7 @@ def _message(given: object) -> str:
     return given if type(given) is str else text_of(given)
 
 
+@set_module("mpzmq")
 class MpzmqError(Exception):
     """The root of every error of this library.
 
@@ -108,6 +110,7 @@ class MpzmqError(Exception):
         return _restore(type(self), self.args, self.__dict__)  # type: ignore[return-value]
 
 
+@set_module("mpzmq")
 class ConnectError(MpzmqError, ConnectionError):
     """``connect()`` could not reach the container, or its link has failed for good.
 
@@ -124,26 +127,32 @@ class ConnectError(MpzmqError, ConnectionError):
         self.attempts = attempts
 
 
+@set_module("mpzmq")
 class ConnectRefused(ConnectError, ConnectionRefusedError):
     """Nothing listens at the address."""
 
 
+@set_module("mpzmq")
 class AddressNotFound(ConnectError):
     """The host name has no address."""
 
 
+@set_module("mpzmq")
 class ConnectTimeout(ConnectError, TimeoutError):
     """The container did not answer in time."""
 
 
+@set_module("mpzmq")
 class HandshakeFailed(ConnectError):
     """Something answered, but not as an mpzmq container: another protocol, version or socket type."""
 
 
+@set_module("mpzmq")
 class AuthenticationFailed(ConnectError, PermissionError):
     """The container refused this engine."""
 
 
+@set_module("mpzmq")
 class InsecureBind(MpzmqError, ValueError):
     """A bind beyond loopback and ipc without security.
 
@@ -156,6 +165,7 @@ class InsecureBind(MpzmqError, ValueError):
         self.endpoint = endpoint
 
 
+@set_module("mpzmq")
 class RequestError(MpzmqError):
     """One request failed.
 
@@ -190,10 +200,12 @@ class RequestError(MpzmqError):
             self.executed = executed
 
 
+@set_module("mpzmq")
 class NotConnected(RequestError, ConnectionError):
     """There is no link to that container, or none that can be used now."""
 
 
+@set_module("mpzmq")
 class ConnectionLost(RequestError, ConnectionResetError):
     """The connection broke while the request was under way.
 
@@ -208,16 +220,19 @@ class ConnectionLost(RequestError, ConnectionResetError):
     progress: StreamProgress | None = None
 
 
+@set_module("mpzmq")
 class ConnectionClosed(ConnectionLost, BrokenPipeError):
     """The connection was ended on purpose: GOODBYE, ``disconnect()`` or ``close()``."""
 
 
+@set_module("mpzmq")
 class RequestTimeout(RequestError, TimeoutError):
     """No reply came by the deadline. ``executed`` is NO when the request never left this process."""
 
     executed = Executed.UNKNOWN
 
 
+@set_module("mpzmq")
 class RequestCancelled(RequestError):
     """The container ended the handler: a drain or close ran out, or the handler cancelled itself.
 
@@ -227,6 +242,7 @@ class RequestCancelled(RequestError):
     executed = Executed.YES
 
 
+@set_module("mpzmq")
 class Overloaded(RequestError):
     """There is no room for the request.
 
@@ -237,22 +253,27 @@ class Overloaded(RequestError):
     retry_after: float = 0.1
 
 
+@set_module("mpzmq")
 class Unsupported(RequestError):
     """The container has no such function, or no handler for plain INVOKE."""
 
 
+@set_module("mpzmq")
 class InvalidArguments(RequestError):
     """The function does not take these arguments; its handler was not called."""
 
 
+@set_module("mpzmq")
 class ContainerStopped(RequestError):
     """The container's status is STOP: it refuses INVOKE and functions."""
 
 
+@set_module("mpzmq")
 class ContainerDraining(RequestError):
     """The container is going away and takes no new work."""
 
 
+@set_module("mpzmq")
 class Refused(RequestError):
     """A handler refused, by ``raise Refused("why")``: it has done nothing.
 
@@ -261,14 +282,17 @@ class Refused(RequestError):
     """
 
 
+@set_module("mpzmq")
 class NotPermitted(Refused, PermissionError):
     """The container's allow-list does not let this engine ask for that."""
 
 
+@set_module("mpzmq")
 class RequestIdReused(RequestError, ValueError):
     """The request id is in use for another body."""
 
 
+@set_module("mpzmq")
 class RemoteError(RequestError):
     """The handler raised. Handlers may raise it themselves, to choose what the caller sees.
 
@@ -322,12 +346,14 @@ def _word(name: str, value: str, message: object) -> str:
     )
 
 
+@set_module("mpzmq")
 class ProtocolError(RequestError):
     """The reply could not be decoded."""
 
     executed = Executed.UNKNOWN
 
 
+@set_module("mpzmq")
 class MessageTooLarge(MpzmqError, ValueError):
     """The message is larger than this side or the other accepts. Nothing was sent.
 
@@ -342,6 +368,7 @@ class MessageTooLarge(MpzmqError, ValueError):
         self.limit = limit
 
 
+@set_module("mpzmq")
 class EncodeError(MpzmqError, TypeError):
     """A value that a message cannot carry. Nothing was sent.
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .common.set_module import set_module
+
 if TYPE_CHECKING:
     from uuid import UUID
 
@@ -28,6 +30,7 @@ __all__ = [
 ]
 
 
+@set_module("mpzmq")
 @dataclass(frozen=True, slots=True)
 class LinkEvent:
     """Something happened to one link.
@@ -45,6 +48,7 @@ class LinkEvent:
     reason: str
 
 
+@set_module("mpzmq")
 @dataclass(frozen=True, slots=True)
 class LinkUp(LinkEvent):
     """The container can be talked to: it has greeted on a new connection, or answers again after BUSY.
@@ -58,6 +62,7 @@ class LinkUp(LinkEvent):
     reconnected: bool
 
 
+@set_module("mpzmq")
 @dataclass(frozen=True, slots=True)
 class LinkBusy(LinkEvent):
     """The container's process lives, but its event loop does not answer.
@@ -69,6 +74,7 @@ class LinkBusy(LinkEvent):
     evidence: Evidence
 
 
+@set_module("mpzmq")
 @dataclass(frozen=True, slots=True)
 class LinkDown(LinkEvent):
     """The connection is lost.
@@ -80,6 +86,7 @@ class LinkDown(LinkEvent):
     evidence: Evidence
 
 
+@set_module("mpzmq")
 @dataclass(frozen=True, slots=True)
 class LinkRetry(LinkEvent):
     """One redial failed, and another one will follow.
@@ -91,6 +98,7 @@ class LinkRetry(LinkEvent):
     attempt: int
 
 
+@set_module("mpzmq")
 @dataclass(frozen=True, slots=True)
 class LinkFailed(LinkEvent):
     """The link has given up.
@@ -102,11 +110,13 @@ class LinkFailed(LinkEvent):
     attempts: int
 
 
+@set_module("mpzmq")
 @dataclass(frozen=True, slots=True)
 class LinkClosed(LinkEvent):
     """The link was ended by this side."""
 
 
+@set_module("mpzmq")
 @dataclass(frozen=True, slots=True)
 class StatusChanged(LinkEvent):
     """The container's run state is another one than before.
@@ -120,6 +130,7 @@ class StatusChanged(LinkEvent):
     previous: Status | None
 
 
+@set_module("mpzmq")
 @dataclass(frozen=True, slots=True)
 class EventsDropped:
     """The listener was too slow: ``count`` events, the oldest, are lost to it."""
@@ -127,6 +138,7 @@ class EventsDropped:
     count: int
 
 
+@set_module("mpzmq")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineInfo:
     """An engine, as its container knows it.
@@ -144,16 +156,19 @@ class EngineInfo:
     reason: str
 
 
+@set_module("mpzmq")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineJoined(EngineInfo):
     """An engine has connected: with a new session, or again after :class:`EngineLeft`."""
 
 
+@set_module("mpzmq")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineLeft(EngineInfo):
     """An engine is not connected any more. It may come back with the same session."""
 
 
+@set_module("mpzmq")
 @dataclass(frozen=True, slots=True)
 class StateChange:
     """One change of a link's state.
@@ -169,6 +184,7 @@ class StateChange:
     reason: str
 
 
+@set_module("mpzmq")
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """What a link knew, for whoever has to judge what it said: of ``LinkBusy``, ``LinkDown`` and failed requests.

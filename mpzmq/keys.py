@@ -14,8 +14,7 @@ from pathlib import Path
 from .security.allow_list import PUBLIC_SUFFIX
 from .security.files import read_toml
 from .security.keypair import KeyPair, check_key
-from .transport.libzmq.curve import fingerprint, new_keys, public_of
-from .transport.libzmq.curve import to_z85 as z85
+from .transport.libzmq.curve import fingerprint, new_keys, public_of, z85
 
 __all__ = ["KeyPair", "fingerprint", "generate", "load", "load_public", "public_path", "save", "z85"]
 

@@ -6,6 +6,8 @@ import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from .common.set_module import set_module
+
 if TYPE_CHECKING:
     from uuid import UUID
 
@@ -22,6 +24,7 @@ __all__ = [
 ]
 
 
+@set_module("mpzmq")
 class Method(enum.StrEnum):
     """What a message asks for."""
 
@@ -30,6 +33,7 @@ class Method(enum.StrEnum):
     GETSTATE = "GETSTATE"
 
 
+@set_module("mpzmq")
 class Status(enum.StrEnum):
     """The run state of a container, carried in every reply. It is not a result code."""
 
@@ -37,6 +41,7 @@ class Status(enum.StrEnum):
     STOP = "STOP"
 
 
+@set_module("mpzmq")
 class Executed(enum.StrEnum):
     """Whether a handler has worked for a failed request.
 
@@ -49,6 +54,7 @@ class Executed(enum.StrEnum):
     YES = "YES"
 
 
+@set_module("mpzmq")
 class LinkState(enum.StrEnum):
     """The state of the link to one container."""
 
@@ -68,6 +74,7 @@ class LinkState(enum.StrEnum):
     """The link was ended by this side."""
 
 
+@set_module("mpzmq")
 @dataclass(frozen=True, slots=True)
 class Params:
     """One message as the application sees it.
@@ -85,6 +92,7 @@ class Params:
     data: Any = None
 
 
+@set_module("mpzmq")
 @dataclass(frozen=True, slots=True)
 class StreamProgress:
     """How far a stream, an upload or a channel got, in items.
@@ -100,6 +108,7 @@ class StreamProgress:
     received: int = 0
 
 
+@set_module("mpzmq")
 @dataclass(frozen=True, slots=True)
 class Progress:
     """How far a large request and its reply have come, in bytes.
@@ -122,6 +131,7 @@ class Progress:
     to_receive: int
 
 
+@set_module("mpzmq")
 @dataclass(frozen=True, slots=True)
 class FunctionDescription:
     """One function of a container: its name, its signature as text, and the first line of its docstring."""
@@ -131,6 +141,7 @@ class FunctionDescription:
     doc: str
 
 
+@set_module("mpzmq")
 @dataclass(frozen=True, slots=True)
 class Description:
     """What a container says of itself.

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .common.set_module import set_module
+
 __all__ = ["ServerStatistics", "Statistics"]
 
 
+@set_module("mpzmq")
 @dataclass(frozen=True, slots=True)
 class Statistics:
     """What has become of the requests of one link, or of all links of a worker.
@@ -54,6 +57,7 @@ class Statistics:
         )
 
 
+@set_module("mpzmq")
 @dataclass(frozen=True, slots=True)
 class ServerStatistics:
     """What has become of the requests that a container read.

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
+import pickle
+import re
 import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import mpzmq
 from tests.support.waiting import scaled
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PACKAGES = ("mpzmq", "mpzmq.blocking", "mpzmq.keys", "mpzmq.testing")
+"""Where public names are imported from."""
 
 PUBLIC = {
     # the engine
     *("ComputerEngineReader", "ComputerEngineWorker", "ComputerEngineWriter", "EngineService"),
-    *("Channel", "OptionsView", "ReplyStream", "StreamProgress"),
+    *("Channel", "EventStream", "Opening", "OptionsView", "ReplyStream", "StreamProgress", "Unset"),
     # the container
     *("ContainerServer", "RequestContext", "current_request", "detached"),
     # messages and values
@@ -102,6 +113,67 @@ def test_import_needs_no_extra() -> None:
         [sys.executable, "-c", source], capture_output=True, text=True, check=True, timeout=scaled(30)
     )
     assert result.stdout == "[]\n"
+
+
+def test_an_error_is_imported_without_the_rest() -> None:
+    source = "import sys, mpzmq; mpzmq.errors.RemoteError; from mpzmq import LinkUp, Limits, RequestTimeout;"
+    source += "print('zmq' in sys.modules, 'msgpack' in sys.modules, 'asyncio' in sys.modules)"
+    result = subprocess.run(
+        [sys.executable, "-c", source], capture_output=True, text=True, check=True, timeout=scaled(30)
+    )
+    assert result.stdout == "False False False\n"
+
+
+def exported() -> Iterator[tuple[str, str, Any]]:
+    """The package, name and value of everything that is public."""
+    for package in PACKAGES:
+        module = importlib.import_module(package)
+        yield from ((package, name, getattr(module, name)) for name in module.__all__ if name != "__version__")
+
+
+def test_everything_is_known_by_the_name_that_it_is_imported_by() -> None:
+    for package, name, value in exported():
+        assert (value.__module__, value.__qualname__) == (package, name)
+        if isinstance(value, type):
+            assert pickle.loads(pickle.dumps(value)) is value
+
+
+MADE_BY_OTHERS = {
+    *("ComputerEngineReader", "ComputerEngineWriter", "EngineService", "EventStream", "OptionsView", "ReplyStream"),
+    *("Channel", "RequestContext", "BlockingContainer", "BlockingOptionsView", "BlockingStream", "ContainerFactory"),
+    *("ProxyFactory",),
+}
+"""Classes whose instances a worker, a server or a handle makes: their constructors are none of the interface."""
+
+
+def annotations_of(thing: Any) -> Iterator[str]:
+    """Those of a function, or of the public methods and properties of a class."""
+    if not isinstance(thing, type):
+        yield from getattr(thing, "__annotations__", {}).values()
+        return
+    for name, member in vars(thing).items():
+        if not name.startswith("_") or (name == "__init__" and thing.__name__ not in MADE_BY_OTHERS):
+            function = member.fget if isinstance(member, property) else getattr(member, "__func__", member)
+            yield from map(str, getattr(function, "__annotations__", {}).values())
+
+
+def test_every_type_in_a_signature_is_exported() -> None:
+    ours = {
+        node.name
+        for path in Path(mpzmq.__file__).parent.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.ClassDef)
+    }
+    public = {name for _, name, _ in exported()}
+    found = {
+        f"{package}.{name}: {word}"
+        for package, name, value in exported()
+        if name != "ComputerEngineReader"  # a name of the seed; the link alone calls it
+        for annotation in annotations_of(value)
+        for word in re.findall(r"\w+", annotation)
+        if word in ours - public
+    }
+    assert not found
 
 
 class Bare:

@@ -11,6 +11,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from ..common.durations import checked_wait
+from ..common.set_module import set_module
 from ..config import DEFAULT_HEARTBEAT, DEFAULT_LIMITS, DEFAULT_RECONNECT
 from ..engine.options import UNSET
 from ..engine.streams import checked_items
@@ -39,6 +40,7 @@ __all__ = ["BlockingContainer", "BlockingOptionsView", "BlockingStream", "connec
 _T = TypeVar("_T")
 
 
+@set_module("mpzmq.blocking")
 def connect(
     address: str | tuple[str, int],
     *,
@@ -77,6 +79,7 @@ def connect(
         raise
 
 
+@set_module("mpzmq.blocking")
 class BlockingContainer:
     """The handle of one container; :func:`connect` returns it. Any thread may use it, several at a time.
 
@@ -171,8 +174,12 @@ class BlockingContainer:
         idempotent: bool | _U = UNSET,
         wait: bool | _U = UNSET,
         metadata: Mapping[str, Any] | _U | None = UNSET,
+        progress: Callable[[Progress], object] | _U | None = UNSET,
     ) -> Any:
-        """Sends data to the container's handler for plain requests; see :meth:`EngineService.request`."""
+        """Sends data to the container's handler for plain requests; see :meth:`EngineService.request`.
+
+        ``progress`` is called on the handle's own thread.
+        """
         return self._do(
             lambda: self._writer.request(
                 data,
@@ -183,6 +190,7 @@ class BlockingContainer:
                 idempotent=idempotent,
                 wait=wait,
                 metadata=metadata,
+                progress=progress,
             )
         )
 
@@ -212,25 +220,70 @@ class BlockingContainer:
             )
         )
 
-    def function(self, name: str, /, **options: Any) -> Callable[..., Any]:
-        """A named function of the container, to be called with any arguments: ``options(**options).function(name)``."""
-        return self.options(**options).function(name)
+    def function(
+        self,
+        name: str,
+        /,
+        *,
+        request_id: UUID | None = None,
+        timeout: float | _U | None = UNSET,
+        idempotent: bool | _U = UNSET,
+        wait: bool | _U = UNSET,
+        metadata: Mapping[str, Any] | _U | None = UNSET,
+        lost_after: float | _U | None = UNSET,
+        progress: Callable[[Progress], object] | _U | None = UNSET,
+    ) -> Callable[..., Any]:
+        """A named function of the container, to be called with any arguments: options are given here.
 
-    def stream(self, function: str, /, *args: Any, **kwargs: Any) -> BlockingStream:
+        The same as ``options(...).function(name)``.
+        """
+        return self.options(
+            timeout=timeout,
+            idempotent=idempotent,
+            wait=wait,
+            metadata=metadata,
+            request_id=request_id,
+            lost_after=lost_after,
+            progress=progress,
+        ).function(name)
+
+    def stream(
+        self,
+        function: str,
+        /,
+        *args: Any,
+        timeout: float | None = None,
+        idle_timeout: float | None = None,
+        wait: bool | _U = UNSET,
+        metadata: Mapping[str, Any] | _U | None = UNSET,
+        **kwargs: Any,
+    ) -> BlockingStream:
         """Calls a function that yields: ``for item in container.stream("count", 10)``.
 
         Arguments, options and errors are those of :meth:`EngineService.stream`.
         """
+        view = self.options(timeout=timeout, idle_timeout=idle_timeout, wait=wait, metadata=metadata)
+        return view.stream(function, *args, **kwargs)
 
-        return self._stream(lambda: self._writer.stream(function, *args, **kwargs))
-
-    def upload(self, function: str, items: Iterable[Any], /, *args: Any, **kwargs: Any) -> Any:
+    def upload(
+        self,
+        function: str,
+        items: Iterable[Any],
+        /,
+        *args: Any,
+        timeout: float | None = None,
+        idle_timeout: float | None = None,
+        wait: bool | _U = UNSET,
+        metadata: Mapping[str, Any] | _U | None = UNSET,
+        **kwargs: Any,
+    ) -> Any:
         """Sends items to a function that takes a stream, and returns what it returns.
 
         The calling thread takes them from ``items``, and is told of an early end with the next one. Arguments, options
         and errors are those of :meth:`EngineService.upload`.
         """
-        return self._upload(lambda taken: self._writer.upload(function, taken, *args, **kwargs), items)
+        view = self.options(timeout=timeout, idle_timeout=idle_timeout, wait=wait, metadata=metadata)
+        return view.upload(function, items, *args, **kwargs)
 
     def options(
         self,
@@ -301,6 +354,7 @@ class BlockingContainer:
             raise NotConnected(text, remote_id=self.remote_id, name=self.name) from None
 
 
+@set_module("mpzmq.blocking")
 class BlockingOptionsView:
     """One container, asked with options of its own; ``container.options(...)`` makes it.
 
@@ -348,6 +402,7 @@ class BlockingOptionsView:
 _END = object()
 
 
+@set_module("mpzmq.blocking")
 class BlockingStream:
     """The items of a function that yields: an iterator that ends as the function does.
 

@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 from ..address import parse_address
 from ..common.durations import checked_after, checked_wait
 from ..common.logs import Log
+from ..common.set_module import set_module
 from ..config import DEFAULT_HEARTBEAT, DEFAULT_LIMITS
 from ..handlers.registration import Registration
 from ..handlers.registry import Function
@@ -45,6 +46,7 @@ log = Log(__name__)
 _H = TypeVar("_H", bound="Callable[..., Any]")
 
 
+@set_module("mpzmq")
 class ContainerServer(Registration):
     """Serves functions and plain requests to any number of engines.
 

@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Self
 
+from ..common.set_module import set_module
 from ..events import EventsDropped, LinkEvent
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["EventStream"]
 
 
+@set_module("mpzmq")
 class EventStream:
     """Events as an async iterator; from its making on, to the worker's close.
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ..common.durations import checked_after, checked_timeout
+from ..common.set_module import set_module
 from ..protocol.requester.request import remaining_ms
 
 if TYPE_CHECKING:
@@ -17,10 +18,15 @@ if TYPE_CHECKING:
 __all__ = ["UNSET", "Options", "Unset"]
 
 
+@set_module("mpzmq")
 class Unset(enum.Enum):
-    """Marks an option that the caller left to the service's default."""
+    """The type of an option that was left out: the service's default holds, or the handle's.
+
+    None is a value of some options, so that it cannot say that.
+    """
 
     UNSET = "unset"
+    """Its only member, the default of such options."""
 
 
 UNSET: Final = Unset.UNSET
@@ -75,8 +81,8 @@ class Options:
         self,
         timeout: float | _U | None,
         wait: bool | _U,
-        idempotent: bool | _U,
-        metadata: Mapping[str, Any] | _U | None,
+        idempotent: bool | _U = UNSET,
+        metadata: Mapping[str, Any] | _U | None = UNSET,
         progress: Callable[[Progress], object] | _U | None = UNSET,
         lost_after: float | _U | None = UNSET,
     ) -> Options:

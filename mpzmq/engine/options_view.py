@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..common.durations import checked_seconds
+from ..common.set_module import set_module
 from ..models import Method
-from ..protocol.wire.kinds import Op
-from .arguments import asked, checked_function, checked_id
+from .arguments import checked_function, checked_id
 from .options import UNSET
 from .streams import Asked, Channel, ReplyStream, upload
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["OptionsView", "options_view"]
 
 
+@set_module("mpzmq")
 class OptionsView:
     """One container, asked with options of its own; ``handle.options(...)`` and ``service.options(...)`` make it.
 
@@ -60,8 +61,7 @@ class OptionsView:
     async def request(self, data: Any, fallback: Any = None, *, method: Method = Method.INVOKE) -> Any:
         """Sends data to the container's handler for plain requests; see :meth:`EngineService.request`."""
         self._check_reply("request")
-        op, args = asked(method, data)
-        return (await self._door(self._tag).send(op, None, args, None, self._options, self._tag, fallback)).pop()
+        return await self._door(self._tag).request(method, data, fallback, self._options, self._tag)
 
     async def call(self, function: str, /, *args: Any, **kwargs: Any) -> Any:
         """Calls a named function of the container, with any keywords, and returns what it returns."""
@@ -91,9 +91,7 @@ class OptionsView:
 
     async def _call(self, way: str, function: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         self._check_reply(way)
-        door = self._door(self._tag)
-        record = await door.send(Op.CALL, checked_function(function), args, kwargs or None, self._options, self._tag)
-        return record.pop()
+        return await self._door(self._tag).call(function, args, kwargs, self._options, self._tag)
 
     def _asked(self, way: str, function: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Asked:
         if self._is_idempotent or self._tag is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..common.logs import Log
+from ..common.set_module import set_module
 from ..common.text import text_of, type_name
 from ..failure import Failure, FailureKind
 
@@ -26,6 +27,7 @@ WORDS = 4
 """Messages on one request, at most: STARTED, its reply, and both again if the connection was lost in between."""
 
 
+@set_module("mpzmq")
 class ComputerEngineReader:
     """Reads what one container sends, and no more than it owes. A link makes its own; users have nothing to call.
 

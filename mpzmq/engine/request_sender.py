@@ -13,21 +13,25 @@ from ..errors import (
     InvalidArguments,
     MessageTooLarge,
     NotPermitted,
+    ProtocolError,
     Refused,
     RequestError,
     RequestIdReused,
     RequestTimeout,
     Unsupported,
 )
-from ..models import Executed, LinkState
+from ..models import Executed, LinkState, Status
 from ..protocol.requester.request import Entry, encode_request, remaining_ms
 from ..protocol.requester.request_ids import request_tags
 from ..protocol.wire.digest import digest_of
 from ..protocol.wire.kinds import Flag, Op
+from ..protocol.wire.records import STATUSES
+from .arguments import asked, checked_function, description
 from .options import UNSET, Options
 
 if TYPE_CHECKING:
     from ..config import Limits
+    from ..models import Description, Method
     from ..protocol.flow.receive_stream import ReceiveStream
     from ..protocol.flow.send_stream import SendStream
     from ..protocol.wire.encoder import Encoder
@@ -58,6 +62,35 @@ class RequestDoor:
         self._home = home
         self._new_tag = request_tags()
         self._lost_after = connection.link.attempts.policy.lost_after
+
+    async def request(self, method: Method, data: Any, fallback: Any, options: Options, tag: bytes | None) -> Any:
+        """Sends data to the container's handler for plain requests; returns the data of the reply."""
+        op, args = asked(method, data)
+        return (await self.send(op, None, args, None, options, tag, fallback)).pop()
+
+    async def call(
+        self, function: str, args: tuple[Any, ...], kwargs: dict[str, Any], options: Options, tag: bytes | None
+    ) -> Any:
+        """Calls a named function of the container; returns what it returns."""
+        return (await self.send(Op.CALL, checked_function(function), args, kwargs or None, options, tag)).pop()
+
+    async def get_state(self, options: Options) -> Status:
+        """Asks the container for its run state."""
+        return STATUSES[(await self.send(Op.GETSTATE, None, (), None, options))[1]]
+
+    async def set_state(self, status: Status, options: Options) -> Status:
+        """Sets the container's run state, and returns it."""
+        return STATUSES[(await self.send(Op.SETSTATE, None, (Status(status),), None, options))[1]]
+
+    async def describe(self, options: Options) -> Description:
+        """Asks the container what it offers."""
+        record = await self.send(Op.DESCRIBE, None, (), None, options)
+        try:
+            return description(record)
+        except (TypeError, KeyError, ValueError) as error:
+            verdicts = self._link.verdicts
+            text = f"{verdicts.whom} sent a description that this version cannot read ({error!r}); update it"
+            raise ProtocolError(text, remote_id=verdicts.remote_id, name=verdicts.name) from None
 
     async def send(
         self,

@@ -6,19 +6,19 @@ import functools
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
-from ..errors import NotConnected, ProtocolError
-from ..models import Description, Executed, Method, Params, Progress, Status
-from ..protocol.wire.kinds import Op
+from ..common.set_module import set_module
+from ..errors import NotConnected
+from ..models import Executed, Method, Params
 from ..protocol.wire.records import STATUSES
-from .arguments import asked, checked_function, checked_id, checked_remote, description
+from .arguments import asked, checked_id, checked_remote
 from .options import UNSET, Options
 from .options_view import options_view
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Mapping
 
+    from ..models import Description, Progress, Status
     from ..protocol.requester.request_ids import UsedIds
-    from ..protocol.wire.records import Record
     from ..runtime.loop_bound import Home
     from ..statistics import Statistics
     from .event_stream import EventStream
@@ -54,6 +54,7 @@ class Requests(Protocol):
         """The counters of all links."""
 
 
+@set_module("mpzmq")
 class EngineService:
     """Requests to any container of a worker, with defaults of its own. ``worker.service()`` makes it."""
 
@@ -101,8 +102,7 @@ class EngineService:
         """
         options = self.defaults.but(timeout, wait, idempotent, metadata, progress)
         tag = checked_id(request_id)
-        op, args = asked(method, data)
-        return (await self._door(remote_id, tag).send(op, None, args, None, options, tag, fallback)).pop()
+        return await self._door(remote_id, tag).request(method, data, fallback, options, tag)
 
     async def exchange(
         self,
@@ -151,7 +151,8 @@ class EngineService:
         keyword on. No other keyword will ever become an option. Options and errors are those of :meth:`request`.
         """
         options = self.defaults.but(timeout, wait, idempotent, metadata)
-        return await self._call(remote_id, function, args, kwargs, request_id, options)
+        tag = None if request_id is None else checked_id(request_id)
+        return await self._door(remote_id, tag).call(function, args, kwargs, options, tag)
 
     def function(
         self,
@@ -164,6 +165,7 @@ class EngineService:
         idempotent: bool | _U = UNSET,
         wait: bool | _U = UNSET,
         metadata: Mapping[str, Any] | _U | None = UNSET,
+        lost_after: float | _U | None = UNSET,
         progress: Callable[[Progress], object] | _U | None = UNSET,
     ) -> Callable[..., Coroutine[Any, Any, Any]]:
         """A named function of a container, to be called with any arguments: options are given here.
@@ -177,6 +179,7 @@ class EngineService:
             wait=wait,
             metadata=metadata,
             request_id=request_id,
+            lost_after=lost_after,
             progress=progress,
         ).function(name)
 
@@ -330,8 +333,7 @@ class EngineService:
         self, remote_id: UUID, *, timeout: float | _U | None = UNSET, wait: bool | _U = UNSET
     ) -> Status:
         """Asks a container for its run state."""
-        record = await self._simply(remote_id, Op.GETSTATE, (), timeout, wait)
-        return STATUSES[record[1]]
+        return await self._door(remote_id, None).get_state(self.defaults.but(timeout, wait).repeatable())
 
     async def set_state(
         self, remote_id: UUID, status: Status, *, timeout: float | _U | None = UNSET, wait: bool | _U = UNSET
@@ -341,19 +343,13 @@ class EngineService:
         Raises:
             Refused: the container's ``on_state_change`` said no.
         """
-        record = await self._simply(remote_id, Op.SETSTATE, (Status(status),), timeout, wait)
-        return STATUSES[record[1]]
+        return await self._door(remote_id, None).set_state(status, self.defaults.but(timeout, wait).repeatable())
 
     async def describe(
         self, remote_id: UUID, *, timeout: float | _U | None = UNSET, wait: bool | _U = UNSET
     ) -> Description:
         """Asks a container what it offers: its functions with their signatures, its status, its version."""
-        record = await self._simply(remote_id, Op.DESCRIBE, (), timeout, wait)
-        try:
-            return description(record)
-        except (TypeError, KeyError, ValueError) as error:
-            text = f"container {remote_id} sent a description that this version cannot read ({error!r}); update it"
-            raise ProtocolError(text, remote_id=remote_id) from None
+        return await self._door(remote_id, None).describe(self.defaults.but(timeout, wait).repeatable())
 
     def events(self, remote_id: UUID | None = None) -> EventStream:
         """What happens to the links, as an async iterator that listens from now on and ends at close.
@@ -366,25 +362,6 @@ class EngineService:
     def statistics(self) -> Statistics:
         """The counters of all the worker's links, added up."""
         return self._worker.statistics()
-
-    async def _call(
-        self,
-        remote_id: UUID,
-        function: str,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        request_id: UUID | None,
-        options: Options,
-    ) -> Any:
-        tag = None if request_id is None else checked_id(request_id)
-        door = self._door(remote_id, tag)
-        return (await door.send(Op.CALL, checked_function(function), args, kwargs or None, options, tag)).pop()
-
-    async def _simply(
-        self, remote_id: UUID, op: int, args: tuple[Any, ...], timeout: float | _U | None, wait: bool | _U
-    ) -> Record:
-        options = self.defaults.but(timeout, wait, UNSET, UNSET).repeatable()
-        return await self._door(remote_id, None).send(op, None, args, None, options)
 
     def _door(self, remote_id: UUID, tag: bytes | None) -> RequestDoor:
         writer = self._worker.get_engine(checked_remote(remote_id))

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterable, Generator, Iterable
 from typing import TYPE_CHECKING, Any, Self
 
 from ..common.durations import checked_seconds
+from ..common.set_module import set_module
 from ..errors import RequestError, RequestTimeout
 from ..protocol.flow.receive_stream import ReceiveStream
 from ..protocol.flow.send_stream import SendStream
@@ -87,6 +88,7 @@ class Asked:
             raise copy.copy(error) from None
 
 
+@set_module("mpzmq")
 class ReplyStream:
     """The items of a function that yields: an async iterator that ends as the function does.
 
@@ -204,6 +206,7 @@ class ReplyStream:
             self._receive_stream.clear()
 
 
+@set_module("mpzmq")
 class Channel(ReplyStream):
     """Items in both directions: ``async with service.channel(...) as channel``, then ``send()``, and iterate.
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, overload
 from uuid import UUID, uuid4
 
 from ..common.durations import checked_timeout, checked_wait
+from ..common.set_module import set_module
 from ..config import DEFAULT_HEARTBEAT, DEFAULT_LIMITS, DEFAULT_RECONNECT
 from ..errors import ConnectError, ConnectTimeout
 from ..handlers.registration import Registration
@@ -54,6 +55,7 @@ LINKS_AT_ONCE = 16
 _CLOSED = "the worker was closed"
 
 
+@set_module("mpzmq")
 class ComputerEngineWorker(Registration):
     """The engine's side: connects to containers and talks to them.
 
@@ -314,8 +316,7 @@ class ComputerEngineWorker(Registration):
             publish=self._publish,
             once=wait,
         )
-        service = EngineService(self, Options())
-        writer = ComputerEngineWriter(connection, self.home, service, self.disconnect)
+        writer = ComputerEngineWriter(connection, self.home, Options(), self.disconnect)
         self._connections[remote_id] = connection
         self._writers[remote_id] = writer
         try:

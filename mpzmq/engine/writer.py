@@ -6,10 +6,10 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from ..common.durations import checked_timeout
+from ..common.set_module import set_module
 from ..errors import ConnectError, ConnectTimeout
-from ..models import LinkState, Method, Progress, Status
-from ..protocol.wire.kinds import Op
-from .arguments import asked, checked_function, checked_id
+from ..models import LinkState, Method
+from .arguments import checked_id
 from .options import UNSET
 from .options_view import options_view
 from .request_sender import RequestDoor
@@ -18,26 +18,26 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Mapping
     from uuid import UUID
 
-    from ..models import Description
+    from ..models import Description, Progress, Status
     from ..runtime.loop_bound import Home
     from ..statistics import Statistics
     from .link_driver import Connection
-    from .options import _U
+    from .options import _U, Options
     from .options_view import OptionsView
-    from .service import EngineService
     from .streams import Channel, ReplyStream
 
 __all__ = ["ComputerEngineWriter"]
 
 
+@set_module("mpzmq")
 class ComputerEngineWriter:
     """The handle of one container. ``worker.connect()`` returns it; users make none."""
 
-    def __init__(self, connection: Connection, home: Home, service: EngineService, drop: Callable[..., Any]) -> None:
+    def __init__(self, connection: Connection, home: Home, defaults: Options, drop: Callable[..., Any]) -> None:
         self._connection = connection
         self._link = connection.link
         self._home = home
-        self._service = service
+        self._defaults = defaults
         self._drop = drop
         self.door = RequestDoor(connection, home)
         """The one way out for requests."""
@@ -136,10 +136,9 @@ class ComputerEngineWriter:
         progress: Callable[[Progress], object] | _U | None = UNSET,
     ) -> Any:
         """Sends data to the container's handler for plain requests; see :meth:`EngineService.request`."""
-        options = self._service.defaults.but(timeout, wait, idempotent, metadata, progress)
+        options = self._defaults.but(timeout, wait, idempotent, metadata, progress)
         tag = None if request_id is None else checked_id(request_id)
-        op, args = asked(method, data)
-        return (await self.door.send(op, None, args, None, options, tag, fallback)).pop()
+        return await self.door.request(method, data, fallback, options, tag)
 
     async def call(
         self,
@@ -154,13 +153,36 @@ class ComputerEngineWriter:
         **kwargs: Any,
     ) -> Any:
         """Calls a named function of the container; see :meth:`EngineService.call`."""
-        options = self._service.defaults.but(timeout, wait, idempotent, metadata)
+        options = self._defaults.but(timeout, wait, idempotent, metadata)
         tag = None if request_id is None else checked_id(request_id)
-        return (await self.door.send(Op.CALL, checked_function(function), args, kwargs or None, options, tag)).pop()
+        return await self.door.call(function, args, kwargs, options, tag)
 
-    def function(self, name: str, /, **options: Any) -> Callable[..., Coroutine[Any, Any, Any]]:
-        """A named function of the container, to be called with any arguments: ``options(**options).function(name)``."""
-        return self.options(**options).function(name)
+    def function(
+        self,
+        name: str,
+        /,
+        *,
+        request_id: UUID | None = None,
+        timeout: float | _U | None = UNSET,
+        idempotent: bool | _U = UNSET,
+        wait: bool | _U = UNSET,
+        metadata: Mapping[str, Any] | _U | None = UNSET,
+        lost_after: float | _U | None = UNSET,
+        progress: Callable[[Progress], object] | _U | None = UNSET,
+    ) -> Callable[..., Coroutine[Any, Any, Any]]:
+        """A named function of the container, to be called with any arguments: options are given here.
+
+        The same as ``options(...).function(name)``.
+        """
+        return self.options(
+            timeout=timeout,
+            idempotent=idempotent,
+            wait=wait,
+            metadata=metadata,
+            request_id=request_id,
+            lost_after=lost_after,
+            progress=progress,
+        ).function(name)
 
     def options(
         self,
@@ -180,7 +202,7 @@ class ComputerEngineWriter:
         """
         return options_view(
             lambda tag: self.door,
-            self._service.defaults,
+            self._defaults,
             timeout=timeout,
             wait=wait,
             idempotent=idempotent,
@@ -191,31 +213,63 @@ class ComputerEngineWriter:
             progress=progress,
         )
 
-    def stream(self, function: str, /, *args: Any, **kwargs: Any) -> ReplyStream:
-        """Calls a function that yields; arguments, options and errors are those of :meth:`EngineService.stream`."""
-        return self._service.stream(self.remote_id, function, *args, **kwargs)
+    def stream(
+        self,
+        function: str,
+        /,
+        *args: Any,
+        timeout: float | None = None,
+        idle_timeout: float | None = None,
+        wait: bool | _U = UNSET,
+        metadata: Mapping[str, Any] | _U | None = UNSET,
+        **kwargs: Any,
+    ) -> ReplyStream:
+        """Calls a function that yields; see :meth:`EngineService.stream`."""
+        view = self.options(timeout=timeout, idle_timeout=idle_timeout, wait=wait, metadata=metadata)
+        return view.stream(function, *args, **kwargs)
 
     async def upload(
-        self, function: str, items: AsyncIterable[Any] | Iterable[Any], /, *args: Any, **kwargs: Any
+        self,
+        function: str,
+        items: AsyncIterable[Any] | Iterable[Any],
+        /,
+        *args: Any,
+        timeout: float | None = None,
+        idle_timeout: float | None = None,
+        wait: bool | _U = UNSET,
+        metadata: Mapping[str, Any] | _U | None = UNSET,
+        **kwargs: Any,
     ) -> Any:
-        """Sends items to a function; arguments, options and errors are those of :meth:`EngineService.upload`."""
-        return await self._service.upload(self.remote_id, function, items, *args, **kwargs)
+        """Sends items to a function, and returns what it returns; see :meth:`EngineService.upload`."""
+        view = self.options(timeout=timeout, idle_timeout=idle_timeout, wait=wait, metadata=metadata)
+        return await view.upload(function, items, *args, **kwargs)
 
-    def channel(self, function: str, /, *args: Any, **kwargs: Any) -> Channel:
-        """Talks with a function; arguments and options are those of :meth:`EngineService.channel`."""
-        return self._service.channel(self.remote_id, function, *args, **kwargs)
+    def channel(
+        self,
+        function: str,
+        /,
+        *args: Any,
+        timeout: float | None = None,
+        idle_timeout: float | None = None,
+        wait: bool | _U = UNSET,
+        metadata: Mapping[str, Any] | _U | None = UNSET,
+        **kwargs: Any,
+    ) -> Channel:
+        """Talks with a function; see :meth:`EngineService.channel`."""
+        view = self.options(timeout=timeout, idle_timeout=idle_timeout, wait=wait, metadata=metadata)
+        return view.channel(function, *args, **kwargs)
 
     async def get_state(self, *, timeout: float | _U | None = UNSET, wait: bool | _U = UNSET) -> Status:
         """Asks the container for its run state."""
-        return await self._service.get_state(self.remote_id, timeout=timeout, wait=wait)
+        return await self.door.get_state(self._defaults.but(timeout, wait).repeatable())
 
     async def set_state(self, status: Status, *, timeout: float | _U | None = UNSET, wait: bool | _U = UNSET) -> Status:
         """Sets the container's run state; see :meth:`EngineService.set_state`."""
-        return await self._service.set_state(self.remote_id, status, timeout=timeout, wait=wait)
+        return await self.door.set_state(status, self._defaults.but(timeout, wait).repeatable())
 
     async def describe(self, *, timeout: float | _U | None = UNSET, wait: bool | _U = UNSET) -> Description:
         """Asks the container what it offers."""
-        return await self._service.describe(self.remote_id, timeout=timeout, wait=wait)
+        return await self.door.describe(self._defaults.but(timeout, wait).repeatable())
 
     def _not_ready(self, why: str) -> ConnectTimeout:
         verdicts = self._link.verdicts

@@ -67,6 +67,7 @@ def _look_up(host: str, port: int) -> Addresses:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except UnicodeError as error:  # IDNA cannot encode it: a label is empty, or too long, or ...
-        reason = error.__cause__ or error
+        # Python 3.11 wraps the error that says why; since 3.13 it is a field.
+        reason = error.reason if isinstance(error, UnicodeEncodeError) else error.__cause__ or error
         raise socket.gaierror(socket.EAI_NONAME, f"it is not a host name: {reason}") from None
     return list(dict.fromkeys((socket.AddressFamily(entry[0]), str(entry[4][0])) for entry in found))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ..common.set_module import set_module
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator
     from types import TracebackType
@@ -14,6 +16,7 @@ __all__ = ["Opening"]
 _T = TypeVar("_T")
 
 
+@set_module("mpzmq")
 class Opening(Coroutine[Any, Any, _T]):
     """Opens something when it is awaited, or when it is entered with ``async with``, whose end then closes it.
 

@@ -7,12 +7,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Self
 
+from ..common.set_module import set_module
 from .allow_list import Allow, read_users
 from .keypair import KeyPair, check_key
 
 __all__ = ["Security", "of_container", "of_engine"]
 
 
+@set_module("mpzmq")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Security:
     """The keys of one side, and those that it accepts. Made by :meth:`server` or :meth:`client`.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import string
 from dataclasses import dataclass, field
 
+from ..common.set_module import set_module
+
 __all__ = ["KEY_SIZE", "KeyPair", "check_key"]
 
 KEY_SIZE = 40
@@ -33,6 +35,7 @@ def check_key(value: object, what: str) -> str:
     return value
 
 
+@set_module("mpzmq.keys")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyPair:
     """The keys of one engine or container; :func:`mpzmq.keys.generate` makes them.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, overload
 
+from ..common.set_module import set_module
 from ..container.server import ContainerServer
 from .in_process import ANY_PORT
 from .process import ContainerProcess
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["ContainerFactory", "ProxyFactory", "ServedHere", "ServedProcess"]
 
 
+@set_module("mpzmq.testing")
 class ServedHere:
     """A server that is served in the event loop of the test.
 
@@ -40,6 +42,7 @@ class ServedHere:
         await self.server.close()
 
 
+@set_module("mpzmq.testing")
 class ServedProcess:
     """A container in a process of its own: :class:`ContainerProcess` for coroutines."""
 
@@ -95,6 +98,7 @@ class ServedProcess:
         await asyncio.to_thread(self._process.stop)
 
 
+@set_module("mpzmq.testing")
 class ContainerFactory:
     """Serves containers: ``served = await mpzmq_container(server)``, or with ``"module:server"`` in place of a server.
 
@@ -152,6 +156,7 @@ class ContainerFactory:
         return served
 
 
+@set_module("mpzmq.testing")
 class ProxyFactory:
     """Opens proxies: ``proxy = await mpzmq_proxy(served.endpoint)``.
 

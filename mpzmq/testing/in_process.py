@@ -6,6 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from ..common.set_module import set_module
 from ..config import ReconnectPolicy
 from ..engine.worker import ComputerEngineWorker
 
@@ -26,6 +27,7 @@ def quick_worker(security: Security | None = None) -> ComputerEngineWorker:
     return ComputerEngineWorker(reconnect=ReconnectPolicy(interval=0.05), security=security)
 
 
+@set_module("mpzmq.testing")
 @contextlib.asynccontextmanager
 async def connected(
     server: ContainerServer, *, name: str | None = None, security: Security | None = None

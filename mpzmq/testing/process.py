@@ -13,6 +13,7 @@ import time
 from typing import IO, TYPE_CHECKING, Self
 
 from ..common.durations import checked_wait
+from ..common.set_module import set_module
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,10 +22,12 @@ if TYPE_CHECKING:
 __all__ = ["ContainerProcess", "StartFailed"]
 
 
+@set_module("mpzmq.testing")
 class StartFailed(Exception):
     """A container process did not serve; the text says why, and what the process wrote."""
 
 
+@set_module("mpzmq.testing")
 class ContainerProcess:
     """A server of some module, served by a process of its own: it can be killed, frozen and started again.
 

@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 
 from ..address import parse_address
 from ..common.durations import checked_wait
+from ..common.set_module import set_module
 
 __all__ = ["Proxy"]
 
@@ -67,6 +68,7 @@ class _Direction:
         return True
 
 
+@set_module("mpzmq.testing")
 class Proxy:
     """Stands between a worker and a container: ``async with Proxy(endpoint) as proxy``, then dial ``proxy.endpoint``.
 

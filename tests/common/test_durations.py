@@ -16,6 +16,7 @@ from mpzmq import (
     ComputerEngineWorker,
     ComputerEngineWriter,
     ContainerServer,
+    EngineService,
     HeartbeatPolicy,
     Limits,
     ReconnectPolicy,
@@ -24,6 +25,7 @@ from mpzmq import (
 )
 from mpzmq.common.durations import MAX_SECONDS, checked_seconds, checked_timeout, checked_wait
 from mpzmq.testing import ContainerProcess, Proxy, connected
+from tests.support.scene import worker_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -39,8 +41,16 @@ NOT_FINITE = [math.nan, math.inf, -math.inf, MAX_SECONDS + 1, 10**400]
 POSITIVE, WAIT, TIMEOUT = checked_seconds, checked_wait, checked_timeout
 
 
+def service_of(container: ComputerEngineWriter) -> EngineService:
+    return worker_of(container).service()
+
+
 def at_service(method: str, *args: Any) -> Way:
-    return lambda container, value: getattr(container._service, method)(container.remote_id, *args, timeout=value)
+    return lambda container, value: getattr(service_of(container), method)(container.remote_id, *args, timeout=value)
+
+
+def at_handle(method: str, items: tuple[Any, ...], parameter: str) -> Way:
+    return lambda container, value: getattr(container, method)("f", *items, **{parameter: value})
 
 
 async def read(stream: AsyncIterator[Any]) -> list[Any]:
@@ -59,7 +69,7 @@ WAYS: dict[str, tuple[Callable[..., Any], Way]] = {
         TIMEOUT, lambda _, value: ComputerEngineWorker().connect(uuid.uuid4(), "127.0.0.1:1", timeout=value),
     ),
     "ComputerEngineWorker.disconnect.timeout": (
-        WAIT, lambda container, value: container._service._worker.disconnect(uuid.uuid4(), value),  # type: ignore[attr-defined]
+        WAIT, lambda container, value: worker_of(container).disconnect(uuid.uuid4(), value),
     ),
     "ComputerEngineWorker.service.timeout": (TIMEOUT, lambda _, value: ComputerEngineWorker().service(timeout=value)),
     "ComputerEngineWriter.call.timeout": (TIMEOUT, lambda container, value: container.call("f", timeout=value)),
@@ -71,37 +81,46 @@ WAYS: dict[str, tuple[Callable[..., Any], Way]] = {
     ),
     "ComputerEngineWriter.options.timeout": (TIMEOUT, lambda container, value: container.options(timeout=value)),
     "ComputerEngineWriter.request.timeout": (TIMEOUT, lambda container, value: container.request(1, timeout=value)),
+    **{
+        f"ComputerEngineWriter.{method}.{parameter}": (kind, at_handle(method, items, parameter))
+        for method, items in (("stream", ()), ("upload", ([],)), ("channel", ()), ("function", ()))
+        for parameter, kind in (("timeout", TIMEOUT), ("idle_timeout", POSITIVE))
+        if (method, parameter) != ("function", "idle_timeout")
+    },
     "ComputerEngineWriter.set_state.timeout": (
         TIMEOUT, lambda container, value: container.set_state(mpzmq.Status.STOP, timeout=value),
     ),
     "ComputerEngineWriter.wait_ready.timeout": (TIMEOUT, lambda container, value: container.wait_ready(value)),
     "EngineService.call.timeout": (TIMEOUT, at_service("call", "f")),
     "EngineService.channel.idle_timeout": (
-        POSITIVE, lambda container, value: container.channel("f", idle_timeout=value),
+        POSITIVE, lambda container, value: service_of(container).channel(container.remote_id, "f", idle_timeout=value),
     ),
     "EngineService.channel.timeout": (TIMEOUT, at_service("channel", "f")),
     "EngineService.describe.timeout": (TIMEOUT, at_service("describe")),
     "EngineService.exchange.timeout": (
         TIMEOUT,
-        lambda container, value: container._service.exchange(
+        lambda container, value: service_of(container).exchange(
             mpzmq.Params(uuid.uuid4(), mpzmq.Method.INVOKE, mpzmq.Status.RUNNING), container.remote_id, timeout=value
         ),
     ),
     "EngineService.function.timeout": (TIMEOUT, at_service("function", "f")),
     "EngineService.get_state.timeout": (TIMEOUT, at_service("get_state")),
     "EngineService.options.idle_timeout": (
-        POSITIVE, lambda container, value: container._service.options(container.remote_id, idle_timeout=value),
+        POSITIVE, lambda container, value: service_of(container).options(container.remote_id, idle_timeout=value),
     ),
     "EngineService.options.timeout": (TIMEOUT, at_service("options")),
     "EngineService.request.timeout": (
         TIMEOUT,
-        lambda container, value: container._service.request(uuid.uuid4(), container.remote_id, 1, timeout=value),
+        lambda container, value: service_of(container).request(uuid.uuid4(), container.remote_id, 1, timeout=value),
     ),
     "EngineService.set_state.timeout": (TIMEOUT, at_service("set_state", mpzmq.Status.STOP)),
-    "EngineService.stream.idle_timeout": (POSITIVE, lambda container, value: container.stream("f", idle_timeout=value)),
+    "EngineService.stream.idle_timeout": (
+        POSITIVE, lambda container, value: service_of(container).stream(container.remote_id, "f", idle_timeout=value),
+    ),
     "EngineService.stream.timeout": (TIMEOUT, at_service("stream", "f")),
     "EngineService.upload.idle_timeout": (
-        POSITIVE, lambda container, value: container.upload("f", [], idle_timeout=value),
+        POSITIVE,
+        lambda container, value: service_of(container).upload(container.remote_id, "f", [], idle_timeout=value),
     ),
     "EngineService.upload.timeout": (TIMEOUT, at_service("upload", "f", [])),
     "ContainerServer.drain.timeout": (WAIT, lambda _, value: ContainerServer().drain(value)),
@@ -119,7 +138,8 @@ WAYS: dict[str, tuple[Callable[..., Any], Way]] = {
 ELSEWHERE = {
     # By options that are handed on.
     *(f"BlockingContainer.{method}.timeout" for method in ("call", "describe", "get_state", "options", "request")),
-    *("BlockingContainer.options.idle_timeout", "BlockingContainer.set_state.timeout"),
+    *(f"BlockingContainer.{method}.timeout" for method in ("function", "set_state", "stream", "upload")),
+    *(f"BlockingContainer.{method}.idle_timeout" for method in ("options", "stream", "upload")),
     "BlockingContainer.close.timeout",  # test_a_blocking_handle
     "BlockingContainer.wait_ready.timeout",
     "ComputerEngineWorker.with_reconnect_interval.interval",  # an int in milliseconds, or a timedelta

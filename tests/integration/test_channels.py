@@ -247,7 +247,7 @@ async def test_the_block_raises_what_nobody_was_told(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("bound", [{"timeout": 0.2}, {"idle_timeout": 0.2}], ids=["timeout", "idle_timeout"])
-async def test_leaving_a_function_that_does_not_read_is_bounded(stage: Stage, bound: dict[str, float]) -> None:
+async def test_leaving_a_function_that_does_not_read_is_bounded(stage: Stage, bound: dict[str, Any]) -> None:
     @stage.server.function
     async def deaf(items: AsyncIterator[Any]) -> AsyncIterator[int]:
         with stage.noted("deaf"):

@@ -23,7 +23,7 @@ from mpzmq import (
 from mpzmq.protocol import wire
 from mpzmq.protocol.wire.kinds import Code, Kind, Op
 from tests.support.raw import LINK_TAG
-from tests.support.scene import QUICK, REDIAL
+from tests.support.scene import QUICK, REDIAL, worker_of
 from tests.support.waiting import event_of, soon, until
 
 if TYPE_CHECKING:
@@ -58,12 +58,6 @@ def functions(worker: ComputerEngineWorker) -> tuple[list[Any], list[Any]]:
             ended.append(word)
 
     return ran, ended
-
-
-def worker_of(container: ComputerEngineWriter) -> ComputerEngineWorker:
-    worker: Any = container._service._worker
-    assert isinstance(worker, ComputerEngineWorker)
-    return worker
 
 
 async def answers(liar: Liar, *kinds: int) -> list[tuple[bytes, list[Any]]]:
@@ -222,7 +216,7 @@ async def test_a_flood_of_calls_is_cut(lied: Lied, inside: str) -> None:
     ran, _ = functions(worker_of(container))
     request = asyncio.ensure_future(container.call("anything"))
     parent = await liar.request()
-    events = container._service.events()
+    events = worker_of(container).service().events()
     tags = [(b"%16d" % number) for number in range(250)]
     down = asyncio.ensure_future(event_of(events, LinkDown, 60.0))
     sequence = 0

@@ -169,7 +169,11 @@ async def test_what_was_asked_behind_it_finds_the_new_state(stage: Stage, form: 
         assert (outcomes[3], outcomes[4]) == (RUNNING, 3)
         assert isinstance(stopped, ContainerStopped)
         assert stopped.executed is Executed.NO
-    assert stage.ran == 5 * [1, 3]
+    if form == "threaded":
+        stage.ran.sort()  # of two threads, the one that was started first may be given the processor later
+        assert stage.ran == 5 * [1] + 5 * [3]
+    else:
+        assert stage.ran == 5 * [1, 3]
 
 
 async def test_replies_carry_the_state_in_which_they_were_given(stage: Stage) -> None:

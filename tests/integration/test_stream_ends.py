@@ -197,7 +197,7 @@ async def test_idle_timeout_is_between_items(stage: Stage) -> None:
     await until(lambda: stage.server.statistics().cancelled)
     for wrong in (0, -1, "x", True):
         with pytest.raises((ValueError, TypeError), match="idle_timeout"):
-            stage.container.stream("count", 1, idle_timeout=wrong)
+            stage.container.stream("count", 1, idle_timeout=wrong)  # type: ignore[arg-type]
 
 
 async def test_stopped_and_draining(stage: Stage) -> None:

@@ -24,6 +24,13 @@ def adds_up(counted: Any) -> bool:
     return bool(counted.issued == counted.replied + counted.failed + counted.cancelled + counted.in_flight)
 
 
+def worker_of(container: ComputerEngineWriter) -> ComputerEngineWorker:
+    """The worker that a handle comes from."""
+    worker: Any = getattr(container._drop, "__self__", None)
+    assert isinstance(worker, ComputerEngineWorker)
+    return worker
+
+
 @dataclass
 class Scene:
     """A server in this process and a worker that is connected to it."""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import zmq
 
 from ...common.logs import Log
-from .curve import fingerprint, to_z85
+from .curve import fingerprint, z85
 from .monitor import EVENT, HANDSHAKE_FAILED
 from .places import Places
 
@@ -241,7 +241,7 @@ class Doorman(threading.Thread):
     def _answer(self, question: list[bytes]) -> list[bytes]:
         """The reply to a question about a key: 200 with the key as user id, or 400."""
         _version, number, domain, address, _identity, mechanism, *credentials = question
-        key = to_z85(credentials[0]) if mechanism == b"CURVE" and len(credentials[0]) == 32 else None
+        key = z85(credentials[0]) if mechanism == b"CURVE" and len(credentials[0]) == 32 else None
         door = next((door for door in self._doors.values() if door.domain.encode() == domain), None)
         keeper = None if door is None else door.doorkeeper
         admitted = key is not None and keeper is not None and keeper.admits(key)

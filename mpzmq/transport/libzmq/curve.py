@@ -7,7 +7,9 @@ import hashlib
 from typing import TYPE_CHECKING
 
 import zmq
-from zmq.utils import z85
+from zmq.utils.z85 import decode, encode
+
+from ...common.set_module import set_module
 
 if TYPE_CHECKING:
     from ..interface import Curve
@@ -26,14 +28,16 @@ def public_of(secret: str) -> str:
     return zmq.curve_public(secret.encode()).decode()
 
 
-def to_z85(data: bytes) -> str:
+@set_module("mpzmq.keys")
+def z85(data: bytes) -> str:
     """32 bytes as text."""
-    return z85.encode(data).decode()
+    return encode(data).decode()
 
 
+@set_module("mpzmq.keys")
 def fingerprint(public: str) -> str:
     """A public key, short enough to be compared by eye: the beginning of its SHA-256, as ssh shows it."""
-    digest = hashlib.sha256(z85.decode(public)).digest()
+    digest = hashlib.sha256(decode(public)).digest()
     return "SHA256:" + base64.b64encode(digest[:15]).decode()
 
 
