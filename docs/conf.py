@@ -2,6 +2,11 @@
 
 import mpzmq
 
+# autodoc looks for the order of methods, and for what annotations mean, where a class says that it is defined.
+for _name, _home in mpzmq._HOMES.items():
+    if _home not in (None, "_version"):
+        getattr(mpzmq, _name).__module__ = f"mpzmq.{_home}"
+
 project = "mpzmq"
 author = "the mpzmq authors"
 release = mpzmq.__version__

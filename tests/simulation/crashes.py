@@ -88,7 +88,7 @@ def _with_late(seed: int, asks: Iterable[Ask], crash: tuple[int, float, bool]) -
         asks[0].attempts[0], delay=max(0.0, at - 0.1), body=0, timeout=None, cancel_after=None, wait=True
     )
     plain = dataclasses.replace(
-        asks[0], worker=worker, container=0, idempotent=False, chosen=False, lost_after=None, attempts=(attempt,)
+        asks[0], worker=worker, container=0, idempotent=False, chosen=False, attempts=(attempt,)
     )
     yield dataclasses.replace(plain, number=first, function="state", extra=LATE)
     yield dataclasses.replace(plain, number=first + 1, function="nap", extra=ENDLESS)

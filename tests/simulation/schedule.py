@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 import random
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from mpzmq import HeartbeatPolicy, Limits, ReconnectPolicy
 
 from .crashes import crash_of, is_late, orphan_after, with_crash
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = ["LONGEST_NAP", "STREAMED", "Ask", "Attempt", "Fault", "Schedule", "make_schedule"]
 
@@ -219,9 +222,7 @@ def make_schedule(seed: int) -> Schedule:
         capacity=pick((1000, 1000, 3, 20)),
         length=length,
         close_timeout=pick((0.0, 0.0, 0.5)),
-        asks=tuple(
-            with_crash(seed, _varied(seed, _asks(chance, chance.randint(10, 60), workers, containers, length)), crash)
-        ),
+        asks=tuple(_varied(seed, _asks(chance, chance.randint(10, 60), workers, containers, length), crash)),
         faults=(
             *(_fault(chance, kinds, chance.random() * length, workers, containers) for _ in range(faults)),
             *(() if crash is None else [Fault(crash[1], "crash", crash[0], 0, 0.0, crash[2], 0.0)]),
@@ -286,12 +287,12 @@ def _asks(chance: random.Random, count: int, workers: int, containers: int, leng
     return asks
 
 
-def _varied(seed: int, asks: list[Ask]) -> list[Ask]:
+def _varied(seed: int, asks: list[Ask], crash: tuple[int, float, bool] | None) -> list[Ask]:
     """What came later: each draws from a chance of its own, so that other seeds are what they were."""
-    return _with_patience(seed, _with_odd(seed, _with_changes(seed, asks)))
+    return _with_patience(seed, with_crash(seed, _with_odd(seed, _with_changes(seed, asks)), crash))
 
 
-def _with_patience(seed: int, asks: list[Ask]) -> list[Ask]:
+def _with_patience(seed: int, asks: Iterable[Ask]) -> list[Ask]:
     """Some requests have a ``lost_after`` of their own, which that of the run state has not."""
     chance = random.Random(f"{seed} lost by request")
     return [
