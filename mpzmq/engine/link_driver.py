@@ -174,7 +174,7 @@ class Connection:
     def on_messages(self, messages: Sequence[Frames]) -> None:
         """Messages have arrived."""
         self._first_left = self._gathering
-        self.link.liveness.reading = finer_time(self.loop)
+        self.link.heartbeat.reading = finer_time(self.loop)
         flood = self._reader.feed(messages, self.loop.time())
         if flood is not None:
             self._give_up(flood)
@@ -323,12 +323,12 @@ class Connection:
 
     def _tick(self) -> None:
         self._timer = None
-        self.link.witness.now = now = self.loop.time()
-        self.link.witness.late(now - self._armed_for)
+        self.link.diagnostics.now = now = self.loop.time()
+        self.link.diagnostics.record_lag(now - self._armed_for)
         self._armed_for = math.inf
         # If this loop was blocked, what it missed has to be heard before anybody is judged.
         self._drain()
-        self.link.liveness.reading = finer_time(self.loop)
+        self.link.heartbeat.reading = finer_time(self.loop)
         failure = self.link.tick(self.loop.time())
         if failure is not None:
             self._give_up(failure)

@@ -119,14 +119,14 @@ class Engine:
 
     def _watch(self, link: Link, container: int, generation: int) -> None:
         """Writes down each state of a link: its events do not tell that a redial has reached a busy process."""
-        told = link.witness.changed
+        told = link.diagnostics.on_state_changed
 
         def changed(state: LinkState, reason: str) -> None:
             now = self._loop.time()
             self._history.changed.append(Changed(now, self.number, container, generation, state))
             told(state, reason)
 
-        setattr(link.witness, "changed", changed)  # noqa: B010  (a method, as far as mypy knows)
+        setattr(link.diagnostics, "on_state_changed", changed)  # noqa: B010  (a method, as far as mypy knows)
 
     async def disconnect(self, container: int, timeout: float) -> None:
         """Ends the link to a container."""

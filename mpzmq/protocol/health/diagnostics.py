@@ -9,10 +9,10 @@ from ...events import Evidence, StateChange
 
 if TYPE_CHECKING:
     from ...models import LinkState
-    from .liveness import Liveness
-    from .redials import Attempts
+    from .liveness import Heartbeat
+    from .redials import RedialCounter
 
-__all__ = ["Witness"]
+__all__ = ["LinkDiagnostics"]
 
 CHANGES = 8
 """How many changes of state are remembered."""
@@ -24,25 +24,25 @@ LAG_TOLD = 0.5
 """Seconds from which on the own event loop's lag is mentioned in words: it may explain a silence."""
 
 
-class Witness:
+class LinkDiagnostics:
     """Sees the states of a link, and the lag of the event loop that serves it."""
 
-    def __init__(self, liveness: Liveness, attempts: Attempts, state: LinkState, now: float) -> None:
+    def __init__(self, heartbeat: Heartbeat, attempts: RedialCounter, state: LinkState, now: float) -> None:
         self.now = now
         """The time, as far as it is known."""
-        self._liveness = liveness
+        self._heartbeat = heartbeat
         self._attempts = attempts
         self._changes: deque[tuple[LinkState, float, str]] = deque([(state, now, "the first dial")], CHANGES)
         self._lags: deque[tuple[float, float]] = deque(maxlen=CHANGES)
         self._said: Evidence | None = None
         self._said_at = now
 
-    def changed(self, state: LinkState, reason: str) -> None:
+    def on_state_changed(self, state: LinkState, reason: str) -> None:
         """The link is in another state."""
         self._changes.append((state, self.now, reason))
         self._said = None
 
-    def late(self, seconds: float) -> None:
+    def record_lag(self, seconds: float) -> None:
         """A timer fired so much later than it should have: this side's own event loop was blocked."""
         if seconds >= LAG_TOLD:
             self._lags.append((self.now, seconds))
@@ -53,21 +53,21 @@ class Witness:
         """Seconds by which the own event loop was late lately, at most."""
         return max((seconds for at, seconds in self._lags if self.now - at < LAG_KEPT), default=0.0)
 
-    def own_fault(self) -> str:
+    def local_lag_note(self) -> str:
         """What has to be said before the container is accused; nothing, if the own event loop was never late."""
         lag = self.lag
         return f"; this worker's own event loop was blocked for {lag:.1f} s shortly before" if lag else ""
 
-    def evidence(self) -> Evidence:
+    def snapshot(self) -> Evidence:
         """What is known now. Many requests fail in the same moment, and share it."""
-        liveness = self._liveness
-        now = max(self.now, liveness.last_heard)
+        heartbeat = self._heartbeat
+        now = max(self.now, heartbeat.last_heard)
         if self._said is None or self._said_at != now:
             self._said_at = now
             self._said = Evidence(
-                last_heard=now - liveness.last_heard,
-                missed=liveness.missed(now),
-                rtt=liveness.rtt,
+                last_heard=now - heartbeat.last_heard,
+                missed=heartbeat.missed(now),
+                rtt=heartbeat.rtt,
                 lag=self.lag,
                 attempts=self._attempts.failed,
                 history=tuple(StateChange(state, now - at, reason) for state, at, reason in self._changes),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ...config import HeartbeatPolicy
 
-__all__ = ["Liveness"]
+__all__ = ["Heartbeat"]
 
 _STEP = 0.1
 """Of an interval, between two moments at which links look."""
@@ -16,7 +16,7 @@ _STEP = 0.1
 _SMOOTHING = 0.125  # RFC 6298's weight of a new round-trip sample
 
 
-class Liveness:
+class Heartbeat:
     """The heartbeat of one connection, seen from the engine.
 
     Whatever arrives counts as life. A PING leaves an interval after the last one was answered, also while replies come:
@@ -38,7 +38,7 @@ class Liveness:
         self._pinged_at: float | None = None
         self._left_at = now
 
-    def connected(self, now: float) -> None:
+    def on_connected(self, now: float) -> None:
         """A new connection begins: what was sent on the old one will not be answered."""
         self.last_heard = self._answered_at = now
         self._pinged_at = None
@@ -47,16 +47,16 @@ class Liveness:
         """HELLO has been answered: from here on there are PINGs."""
         self._answered_at = now
 
-    def heard(self, now: float) -> None:
+    def on_received(self, now: float) -> None:
         """Something has arrived."""
         self.last_heard = now
 
-    def pinged(self, now: float) -> None:
+    def on_ping_sent(self, now: float) -> None:
         """A PING has left."""
         self._pinged_at = now
         self._left_at = now if self.reading is None else self.reading
 
-    def ponged(self, now: float) -> None:
+    def on_pong(self, now: float) -> None:
         """The PING has been answered."""
         if self._pinged_at is not None:
             sample = (now if self.reading is None else self.reading) - self._left_at

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ...config import ReconnectPolicy
 
-__all__ = ["Attempts"]
+__all__ = ["RedialCounter"]
 
 
-class Attempts:
+class RedialCounter:
     """Counts the redials of one link and says when the policy is used up.
 
     The first dial of a link is no redial; neither is a dial that reached a process which is busy.
@@ -35,7 +35,7 @@ class Attempts:
             return True
         return policy.max_attempts is not None and self.failed >= policy.max_attempts
 
-    def dial_failed(self) -> None:
+    def on_dial_failed(self) -> None:
         """One dial has failed."""
         if self._dialled:
             self.failed += 1
@@ -43,7 +43,7 @@ class Attempts:
         self._dialled = True
         self._was_greeted = False
 
-    def greeted(self) -> None:
+    def on_welcome(self) -> None:
         """The container has said WELCOME: only this resets the count."""
         self._dialled = self._was_greeted = True
         self.failed = 0

@@ -13,9 +13,9 @@ from ...failure import Failure, FailureKind
 from ...models import LinkState, Status
 from .. import wire
 from ..flow.window import SendWindow
-from ..health.diagnostics import Witness
-from ..health.liveness import Liveness
-from ..health.redials import Attempts
+from ..health.diagnostics import LinkDiagnostics
+from ..health.liveness import Heartbeat
+from ..health.redials import RedialCounter
 from ..requester.recovery import Recovery
 from ..requester.tracker import Ledger
 from ..responder.nested_calls import ASKED
@@ -88,14 +88,14 @@ class Link:
         self.encoder = encoder
         self.ledger = Ledger(verdicts, limits, used_ids)
         self.downloads = Downloads(self.ledger, encoder, limits)
-        self.attempts = Attempts(reconnect)
-        self.liveness = Liveness(heartbeat, now)
+        self.attempts = RedialCounter(reconnect)
+        self.heartbeat = Heartbeat(heartbeat, now)
         self.state = LinkState.CONNECTING
-        self.witness = verdicts.witness = Witness(self.liveness, self.attempts, self.state, now)
+        self.diagnostics = verdicts.diagnostics = LinkDiagnostics(self.heartbeat, self.attempts, self.state, now)
         self.status: Status | None = None
         self.instance: UUID | None = None
         self.failure: Failure | None = None
-        self.news = News(verdicts, self.witness)
+        self.news = News(verdicts, self.diagnostics)
         self.welcomed = self.is_handshaken = self.is_running = self.is_over = False
         self.goodbye: str | None = None
         self._is_farewell = False  # whether nothing follows it
@@ -134,7 +134,7 @@ class Link:
 
     def close(self, why: str, now: float) -> None:
         """Ends the link from this side: CANCEL and GOODBYE are queued, what is pending ends."""
-        self.witness.now = now
+        self.diagnostics.now = now
         if self.state is LinkState.CLOSED:
             return
         # One GOODBYE says it all: the container cancels whatever the session still runs.
@@ -151,11 +151,11 @@ class Link:
 
     def handshaken(self, now: float) -> None:
         """A connection's ZMTP handshake is done: greet."""
-        self.witness.now = now
+        self.diagnostics.now = now
         self._connection += 1
         self.is_handshaken, self.welcomed, self._busy_told = True, False, False
         self.goodbye = self.turned_away = None
-        self.liveness.connected(now)
+        self.heartbeat.on_connected(now)
         self._recovery.outage.pause(now)
         self._window.open(1, 1)
         self.ledger.outbox.clear_control()
@@ -166,7 +166,7 @@ class Link:
 
     def connection_ended(self, failure: Failure, now: float) -> None:
         """A dial has failed or a connection is lost. :meth:`judge` then says whether the link goes on."""
-        self.witness.now = now
+        self.diagnostics.now = now
         if self.is_over:
             return
         self.failure = failure
@@ -180,7 +180,7 @@ class Link:
             for tag in self.ledger.lost(goodbye or failure.detail, on_purpose=goodbye is not None):
                 self._recovery.cancels.add(tag)
         else:
-            self.attempts.dial_failed()
+            self.attempts.on_dial_failed()
             if self._signal(Signal.LOST) and self._was_up:
                 self.news.down(self.failure, now)
         self._recovery.outage.begin(now)
@@ -188,7 +188,7 @@ class Link:
 
     def judge(self, now: float) -> None:
         """After one or more dials have ended: does the link go on?"""
-        self.witness.now = now
+        self.diagnostics.now = now
         if self.is_over or self.is_handshaken or self.failure is None:
             return
         if not (self.failure.fatal or (self._once and not self._was_up) or self.attempts.exhausted):
@@ -203,8 +203,8 @@ class Link:
 
     def receive(self, message: Message, now: float) -> None:
         """One message of the container, decoded."""
-        self.liveness.heard(now)
-        self.witness.now = now
+        self.heartbeat.on_received(now)
+        self.diagnostics.now = now
         if self.state is _BUSY and self.welcomed:
             self._signal(Signal.HEARD)
             self._busy_told = False
@@ -253,7 +253,7 @@ class Link:
         Returns:
             Why the connection has to be given up, None if it has not.
         """
-        self.witness.now = now
+        self.diagnostics.now = now
         full = self.is_running and not self._window.has_room()
         for tag in self.ledger.expire(now, lambda entry, cut: self.verdicts.timed_out(entry, self.state, full, cut)):
             self._send_cancel(tag)
@@ -261,18 +261,18 @@ class Link:
             self._recovery.expire(now, self.failure.detail)
         if not self.is_handshaken:
             return None
-        if self.welcomed and self.liveness.is_ping_due(now):
-            self.liveness.pinged(now)
+        if self.welcomed and self.heartbeat.is_ping_due(now):
+            self.heartbeat.on_ping_sent(now)
             self.ledger.outbox.put_control(self.encoder.pack([Kind.PING, self._connection]))
             self._acknowledge()
-        if self.liveness.is_stuck(now):
-            detail = f"nothing heard for {now - self.liveness.last_heard:.1f} s, which is HeartbeatPolicy.stuck_after"
+        if self.heartbeat.is_stuck(now):
+            detail = f"nothing heard for {now - self.heartbeat.last_heard:.1f} s, which is HeartbeatPolicy.stuck_after"
             return Failure(FailureKind.STUCK, detail, was_up=True)
-        if self.liveness.is_silent(now):
+        if self.heartbeat.is_silent(now):
             self._signal(Signal.SILENT)
             if self.state is LinkState.BUSY and not self._busy_told:
                 self._busy_told = True
-                self.news.busy(now - self.liveness.last_heard, now)
+                self.news.busy(now - self.heartbeat.last_heard, now)
         return None
 
     def next_tick(self, now: float) -> float | None:
@@ -280,7 +280,7 @@ class Link:
         recovery = self._recovery
         times = [self.ledger.pending.next_deadline(), recovery.next_try(now), recovery.outage.next_end()]
         if self.is_handshaken:
-            times.append(self.liveness.next_check(now))
+            times.append(self.heartbeat.next_check(now))
         return min((time for time in times if time is not None), default=None)
 
     # What leaves
@@ -307,7 +307,7 @@ class Link:
 
     def statistics(self) -> Statistics:
         """The counters of this link."""
-        return self.ledger.statistics(reconnects=self._reconnects, attempts=self.attempts.total, rtt=self.liveness.rtt)
+        return self.ledger.statistics(reconnects=self._reconnects, attempts=self.attempts.total, rtt=self.heartbeat.rtt)
 
     # The rest decides
 
@@ -319,7 +319,7 @@ class Link:
         if self.is_over or not self.welcomed:
             self.downloads.restart()
         if self.state is not before:
-            self.witness.changed(self.state, signal.value)
+            self.diagnostics.on_state_changed(self.state, signal.value)
         return self.state is not before
 
     def _status(self, number: int, now: float) -> None:
@@ -363,7 +363,7 @@ class Link:
             self._welcome(record, now)
         elif kind == Kind.PONG:
             if record[1] == self._connection:
-                self.liveness.ponged(now)
+                self.heartbeat.on_pong(now)
                 self._window.on_read(record[2], record[3])
                 if self._window.is_read and not self.ledger.outbox.has_controls:
                     self._recovery.cancels.clear()
@@ -392,7 +392,7 @@ class Link:
             self.turned_away = Failure(FailureKind.VERSION, text, was_up=True)
             return
         self.welcomed = True
-        self.liveness.greeted(now)
+        self.heartbeat.greeted(now)
         self._window.open(*window)
         self.ledger.limit_messages(limits.get("message_bytes", self._limits.message_bytes))
         self.ledger.limit_unanswered(limits)
@@ -401,7 +401,7 @@ class Link:
         reconnected, self._was_up = self._was_up, True
         self._reconnects += reconnected
         previous, self.instance = self.instance, instance
-        self.attempts.greeted()
+        self.attempts.on_welcome()
         self._recovery.outage.end()
         self._status(status, now)
         self._signal(Signal.WELCOMED)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from ...failure import Failure
-    from ..health.diagnostics import Witness
+    from ..health.diagnostics import LinkDiagnostics
     from ..requester.error_factory import Verdicts
 
 __all__ = ["News"]
@@ -23,10 +23,10 @@ class News:
         events: those that were made since this was last emptied.
     """
 
-    def __init__(self, verdicts: Verdicts, witness: Witness) -> None:
+    def __init__(self, verdicts: Verdicts, diagnostics: LinkDiagnostics) -> None:
         self.events: list[LinkEvent] = []
         self._verdicts = verdicts
-        self._witness = witness
+        self._witness = diagnostics
 
     def tell(self, event: type[LinkEvent], reason: str, now: float, **facts: Any) -> None:
         """One more."""
@@ -38,10 +38,10 @@ class News:
 
     def busy(self, silence: float, now: float) -> None:
         """Nothing was heard of the container for so many seconds."""
-        reason = f"no answer for {silence:.1f} s, but its process may still live{self._witness.own_fault()}"
-        self.tell(LinkBusy, reason, now, evidence=self._witness.evidence())
+        reason = f"no answer for {silence:.1f} s, but its process may still live{self._witness.local_lag_note()}"
+        self.tell(LinkBusy, reason, now, evidence=self._witness.snapshot())
 
     def down(self, failure: Failure, now: float) -> None:
         """The connection is lost."""
-        reason = failure.detail + self._witness.own_fault()
-        self.tell(LinkDown, reason, now, evidence=self._witness.evidence())
+        reason = failure.detail + self._witness.local_lag_note()
+        self.tell(LinkDown, reason, now, evidence=self._witness.snapshot())

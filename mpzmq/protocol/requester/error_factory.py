@@ -31,7 +31,7 @@ from ..wire.kinds import Code
 from ..wire.records import EXECUTED
 
 if TYPE_CHECKING:
-    from ..health.diagnostics import Witness
+    from ..health.diagnostics import LinkDiagnostics
     from ..wire.records import Record
     from .request import Entry
 
@@ -101,7 +101,7 @@ class Verdicts:
     def __init__(self, remote_id: UUID, name: str, address: str) -> None:
         self.remote_id = remote_id
         self.name = name
-        self.witness: Witness | None = None
+        self.diagnostics: LinkDiagnostics | None = None
         """What the link has seen, once there is one."""
         self.whom = f"container {name!r}" if name == address else f"container {name!r} at {address}"
 
@@ -114,8 +114,8 @@ class Verdicts:
             name=self.name,
             executed=executed,
         )
-        if self.witness is not None:
-            error.evidence = self.witness.evidence()
+        if self.diagnostics is not None:
+            error.evidence = self.diagnostics.snapshot()
         return error
 
     def timed_out(self, entry: Entry, state: LinkState, window_full: bool, cut: bool = False) -> RequestTimeout:
@@ -138,7 +138,7 @@ class Verdicts:
         return self.make(RequestTimeout, entry.tag, text, entry.executed)
 
     def _own_fault(self) -> str:
-        return "" if self.witness is None else self.witness.own_fault()
+        return "" if self.diagnostics is None else self.diagnostics.local_lag_note()
 
     def lost(self, entry: Entry, why: str, *, instance_changed: bool | None = None, over: bool = False) -> RequestError:
         """The connection broke, and did not come back to what it was. What left may have run; what did not, has not."""

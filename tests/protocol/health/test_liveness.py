@@ -8,77 +8,77 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from mpzmq.config import HeartbeatPolicy
-from mpzmq.protocol.health.liveness import Liveness
+from mpzmq.protocol.health.liveness import Heartbeat
 
 POLICY = HeartbeatPolicy(interval=2.0, down_after=5.0, stuck_after=9.0)
 
 
 def test_a_ping_is_due_an_interval_after_the_last_answer() -> None:
-    liveness = Liveness(POLICY, 100.0)
+    liveness = Heartbeat(POLICY, 100.0)
     assert not liveness.is_ping_due(101.999)
     assert liveness.is_ping_due(102.0)
-    liveness.heard(101.0)
+    liveness.on_received(101.0)
     assert liveness.is_ping_due(102.0), "what else is heard says nothing of the round trip"
-    liveness.pinged(102.5)
-    liveness.ponged(102.6)
+    liveness.on_ping_sent(102.5)
+    liveness.on_pong(102.6)
     assert not liveness.is_ping_due(104.5)
     assert liveness.is_ping_due(104.6)
 
 
 def test_a_finer_clock_measures_the_round_trip() -> None:
-    liveness = Liveness(POLICY, 0.0)
+    liveness = Heartbeat(POLICY, 0.0)
     liveness.reading = 7000.0001
-    liveness.pinged(2.0)
+    liveness.on_ping_sent(2.0)
     liveness.reading = 7000.0004
-    liveness.ponged(2.0)
+    liveness.on_pong(2.0)
     assert liveness.rtt == pytest.approx(0.0003)
     assert not liveness.is_ping_due(3.9) and liveness.is_ping_due(4.0)
 
 
 def test_at_most_one_ping_is_unanswered() -> None:
-    liveness = Liveness(POLICY, 0.0)
-    liveness.pinged(2.0)
+    liveness = Heartbeat(POLICY, 0.0)
+    liveness.on_ping_sent(2.0)
     assert not liveness.is_ping_due(1000.0)
-    liveness.heard(500.0)  # whatever it is, it does not answer the PING
+    liveness.on_received(500.0)  # whatever it is, it does not answer the PING
     assert not liveness.is_ping_due(1000.0)
-    liveness.ponged(1000.0)
-    liveness.heard(1000.0)
+    liveness.on_pong(1000.0)
+    liveness.on_received(1000.0)
     assert not liveness.is_ping_due(1001.0)
     assert liveness.is_ping_due(1002.0)
 
 
 def test_a_new_connection_forgets_the_ping_of_the_old_one() -> None:
-    liveness = Liveness(POLICY, 0.0)
-    liveness.pinged(2.0)
-    liveness.connected(10.0)
+    liveness = Heartbeat(POLICY, 0.0)
+    liveness.on_ping_sent(2.0)
+    liveness.on_connected(10.0)
     assert liveness.last_heard == 10.0
     assert liveness.is_ping_due(12.0)
-    liveness.ponged(13.0)
+    liveness.on_pong(13.0)
     assert liveness.rtt is None, "the answer of an old PING says nothing"
 
 
 def test_silence_and_being_stuck() -> None:
-    liveness = Liveness(POLICY, 0.0)
+    liveness = Heartbeat(POLICY, 0.0)
     assert not liveness.is_silent(3.999) and liveness.is_silent(4.0)
     assert not liveness.is_stuck(8.999) and liveness.is_stuck(9.0)
-    liveness.heard(9.0)
+    liveness.on_received(9.0)
     assert not liveness.is_silent(12.0) and not liveness.is_stuck(17.9)
 
 
 def test_without_stuck_after_nothing_is_ever_stuck() -> None:
-    assert not Liveness(HeartbeatPolicy(), 0.0).is_stuck(1e9)
+    assert not Heartbeat(HeartbeatPolicy(), 0.0).is_stuck(1e9)
 
 
 def test_round_trips_are_smoothed() -> None:
-    liveness = Liveness(POLICY, 0.0)
+    liveness = Heartbeat(POLICY, 0.0)
     assert liveness.rtt is None
-    liveness.pinged(2.0)
-    liveness.ponged(2.8)
+    liveness.on_ping_sent(2.0)
+    liveness.on_pong(2.8)
     assert liveness.rtt == pytest.approx(0.8)
-    liveness.pinged(4.0)
-    liveness.ponged(5.6)
+    liveness.on_ping_sent(4.0)
+    liveness.on_pong(5.6)
     assert liveness.rtt == pytest.approx(0.8 + 0.125 * 0.8)
-    liveness.ponged(9.0)
+    liveness.on_pong(9.0)
     assert liveness.rtt == pytest.approx(0.9), "a PONG that nobody asked for"
 
 
@@ -87,10 +87,10 @@ def test_round_trips_are_smoothed() -> None:
     [(None, [2.0, 4.0, None]), (9.0, [2.0, 4.0, 9.0])],
 )
 def test_when_the_next_verdict_may_change(stuck_after: float | None, expected: list[float | None]) -> None:
-    liveness = Liveness(HeartbeatPolicy(stuck_after=stuck_after), 0.0)
+    liveness = Heartbeat(HeartbeatPolicy(stuck_after=stuck_after), 0.0)
     assert liveness.next_check(0.0) == expected[0]
     assert liveness.next_check(1.9) == expected[0]
-    liveness.pinged(2.0)
+    liveness.on_ping_sent(2.0)
     assert liveness.next_check(2.0) == expected[1]
     assert liveness.next_check(3.9) == expected[1]
     assert liveness.next_check(4.0) == expected[2]
@@ -98,14 +98,14 @@ def test_when_the_next_verdict_may_change(stuck_after: float | None, expected: l
 
 def test_a_check_without_a_ping_does_not_come_at_once_again() -> None:
     """Before WELCOME no PING leaves: the next check must not be in the past."""
-    liveness = Liveness(HeartbeatPolicy(), 0.0)
+    liveness = Heartbeat(HeartbeatPolicy(), 0.0)
     assert liveness.next_check(2.0) == 4.0
     assert liveness.next_check(4.0) is None
 
 
 @given(st.floats(0.01, 100.0), st.floats(0.0, 1e6))
 def test_what_is_due_is_never_looked_at_too_early(interval: float, heard: float) -> None:
-    liveness = Liveness(HeartbeatPolicy(interval=interval, down_after=3 * interval), heard)
+    liveness = Heartbeat(HeartbeatPolicy(interval=interval, down_after=3 * interval), heard)
     when = liveness.next_check(heard)
     assert when is not None
     assert liveness.is_ping_due(when) or when < heard + interval * (1 + 1e-9)
@@ -125,7 +125,7 @@ class LivenessMachine(RuleBasedStateMachine):
         super().__init__()
         self.policy = POLICY
         self.now = self.heard_at = self.answered_at = 100.0
-        self.liveness = Liveness(self.policy, self.now)
+        self.liveness = Heartbeat(self.policy, self.now)
         self.asked_at: float | None = None
         self.welcomed = self.silent_told = False
         self.samples: list[float] = []
@@ -139,7 +139,7 @@ class LivenessMachine(RuleBasedStateMachine):
         stuck_after = None if stuck is None else stuck * interval
         self.policy = HeartbeatPolicy(interval=interval, down_after=3 * interval, stuck_after=stuck_after)
         self.now = self.heard_at = self.answered_at = start
-        self.liveness = Liveness(self.policy, start)
+        self.liveness = Heartbeat(self.policy, start)
 
     # What the model knows
 
@@ -170,7 +170,7 @@ class LivenessMachine(RuleBasedStateMachine):
             due = self.answered_at + self.policy.interval
             assert self.asked_at is None, "one PING is unanswered already"
             assert due - self.rounding <= now and (late or now <= due + bearable)
-            liveness.pinged(now)
+            liveness.on_ping_sent(now)
             self.asked_at = now
         if liveness.is_stuck(now):
             assert self.stuck_from is not None and self.stuck_from - self.rounding <= now
@@ -214,7 +214,7 @@ class LivenessMachine(RuleBasedStateMachine):
     @rule()
     def connect(self) -> None:
         """Another connection: nothing of the old one counts."""
-        self.liveness.connected(self.now)
+        self.liveness.on_connected(self.now)
         self.heard_at = self.answered_at = self.now
         self.asked_at = None
         self.welcomed = self.silent_told = False
@@ -222,7 +222,7 @@ class LivenessMachine(RuleBasedStateMachine):
     @rule()
     def hear(self) -> None:
         """Whatever it is; the first thing is WELCOME."""
-        self.liveness.heard(self.now)
+        self.liveness.on_received(self.now)
         if not self.welcomed:
             self.liveness.greeted(self.now)
             self.answered_at = self.now
@@ -238,7 +238,7 @@ class LivenessMachine(RuleBasedStateMachine):
             self.samples.append(self.now - self.asked_at)
             self.answered_at = self.now
         self.asked_at = None
-        self.liveness.ponged(self.now)
+        self.liveness.on_pong(self.now)
 
     # What is always so
 

@@ -8,67 +8,67 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from mpzmq.config import ReconnectPolicy
-from mpzmq.protocol.health.redials import Attempts
+from mpzmq.protocol.health.redials import RedialCounter
 
 
-def redials_until_exhausted(attempts: Attempts, most: int = 50) -> int:
+def redials_until_exhausted(attempts: RedialCounter, most: int = 50) -> int:
     count = 0
     while not attempts.exhausted and count < most:
-        attempts.dial_failed()
+        attempts.on_dial_failed()
         count += 1
     return count
 
 
 @pytest.mark.parametrize("allowed", [0, 1, 3, 10])
 def test_exactly_so_many_redials_after_a_loss(allowed: int) -> None:
-    attempts = Attempts(ReconnectPolicy(max_attempts=allowed))
-    attempts.greeted()
+    attempts = RedialCounter(ReconnectPolicy(max_attempts=allowed))
+    attempts.on_welcome()
     assert redials_until_exhausted(attempts) == attempts.failed == attempts.total == allowed
 
 
 @pytest.mark.parametrize("allowed", [0, 1, 3])
 def test_the_first_dial_is_no_redial(allowed: int) -> None:
-    attempts = Attempts(ReconnectPolicy(max_attempts=allowed))
-    attempts.dial_failed()
+    attempts = RedialCounter(ReconnectPolicy(max_attempts=allowed))
+    attempts.on_dial_failed()
     assert (attempts.failed, attempts.total) == (0, 0)
     assert redials_until_exhausted(attempts) == allowed
 
 
 def test_none_redials_for_ever() -> None:
-    attempts = Attempts(ReconnectPolicy(max_attempts=None))
+    attempts = RedialCounter(ReconnectPolicy(max_attempts=None))
     assert redials_until_exhausted(attempts, 1000) == 1000
     assert not attempts.exhausted
 
 
 @pytest.mark.parametrize("allowed", [None, 0, 5])
 def test_a_policy_that_is_switched_off(allowed: int | None) -> None:
-    assert Attempts(ReconnectPolicy(enabled=False, max_attempts=allowed)).exhausted
+    assert RedialCounter(ReconnectPolicy(enabled=False, max_attempts=allowed)).exhausted
 
 
 def test_only_welcome_resets_the_count() -> None:
-    attempts = Attempts(ReconnectPolicy(max_attempts=3))
-    attempts.greeted()
-    attempts.dial_failed()
-    attempts.dial_failed()
+    attempts = RedialCounter(ReconnectPolicy(max_attempts=3))
+    attempts.on_welcome()
+    attempts.on_dial_failed()
+    attempts.on_dial_failed()
     assert (attempts.failed, attempts.total) == (2, 2)
-    attempts.greeted()
+    attempts.on_welcome()
     assert (attempts.failed, attempts.total) == (0, 2)
     assert redials_until_exhausted(attempts) == 3
     assert attempts.total == 5
 
 
 def test_the_first_redial_behind_a_greeted_connection_is_prompt_once_an_interval() -> None:
-    attempts = Attempts(ReconnectPolicy(interval=2.0))
+    attempts = RedialCounter(ReconnectPolicy(interval=2.0))
     assert not attempts.redial(0.0)  # a connection that was never greeted
-    attempts.greeted()
+    attempts.on_welcome()
     assert attempts.redial(10.0)
-    attempts.dial_failed()
+    attempts.on_dial_failed()
     assert not attempts.redial(15.0)
-    attempts.greeted()
+    attempts.on_welcome()
     assert attempts.redial(15.0)
-    attempts.greeted()
+    attempts.on_welcome()
     assert not attempts.redial(16.9)
-    attempts.greeted()
+    attempts.on_welcome()
     assert attempts.redial(17.0)
 
 
@@ -81,7 +81,7 @@ class AttemptsMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.policy = ReconnectPolicy()
-        self.attempts = Attempts(self.policy)
+        self.attempts = RedialCounter(self.policy)
         self.dials = self.redials = self.all_redials = 0
         """Dials that failed before there was a WELCOME; redials that failed since the last loss, and ever."""
         self.up, self.over = False, True
@@ -91,7 +91,7 @@ class AttemptsMachine(RuleBasedStateMachine):
     def begin(self, enabled: bool, most: int | None) -> None:
         """A new link; the old one has given up."""
         self.policy = ReconnectPolicy(enabled=enabled, max_attempts=most)
-        self.attempts = Attempts(self.policy)
+        self.attempts = RedialCounter(self.policy)
         self.dials = self.redials = self.all_redials = 0
         self.over = False
 
@@ -109,7 +109,7 @@ class AttemptsMachine(RuleBasedStateMachine):
             self.redials += 1
             self.all_redials += 1
         self.dials += 1
-        self.attempts.dial_failed()
+        self.attempts.on_dial_failed()
         self.judge()
 
     @precondition(lambda self: not (self.up or self.over))
@@ -123,7 +123,7 @@ class AttemptsMachine(RuleBasedStateMachine):
         self.up = True
         self.dials += 1
         self.redials = 0
-        self.attempts.greeted()
+        self.attempts.on_welcome()
 
     @precondition(lambda self: self.up)
     @rule()
@@ -147,7 +147,7 @@ class AttemptsMachine(RuleBasedStateMachine):
         """From wherever it stands, exactly what is left of the policy is redialled before it is used up."""
         if self.over or self.policy.max_attempts is None or not self.policy.enabled:
             return
-        self.attempts.dial_failed()
+        self.attempts.on_dial_failed()
         first = not self.dials
         left = self.policy.max_attempts - self.redials - (not first)
         assert redials_until_exhausted(self.attempts) == max(0, left)

@@ -862,8 +862,8 @@ def test_who_was_blocked_itself_asks_before_it_accuses() -> None:
     pair = Pair(heartbeat=HeartbeatPolicy(stuck_after=9.0)).up()
     pair.told()
     pair.now += 20.0
-    pair.link.witness.now = pair.now
-    pair.link.witness.late(18.0)
+    pair.link.diagnostics.now = pair.now
+    pair.link.diagnostics.record_lag(18.0)
     assert pair.link.tick(pair.now) is None and pair.state() is S.ALIVE
     assert kinds(pair.flush()) == [Kind.PING]
     wake = pair.link.next_tick(pair.now)
