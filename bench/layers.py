@@ -17,10 +17,10 @@ from mpzmq.handlers.admission import Admission
 from mpzmq.handlers.dispatcher import Dispatcher
 from mpzmq.handlers.registry import Function, Registry
 from mpzmq.protocol.flow.outbox import Outbox, QueuedRecord
-from mpzmq.protocol.requester.error_factory import Verdicts
-from mpzmq.protocol.requester.request import Entry, encode_request, remaining_ms
-from mpzmq.protocol.requester.request_ids import UsedIds, request_tags
-from mpzmq.protocol.requester.tracker import Ledger
+from mpzmq.protocol.requester.error_factory import RequestErrors
+from mpzmq.protocol.requester.request import PendingRequest, encode_request, remaining_ms
+from mpzmq.protocol.requester.request_ids import EndedIds, request_tags
+from mpzmq.protocol.requester.tracker import RequestTracker
 from mpzmq.protocol.responder.batch import Inbox
 from mpzmq.protocol.session.table import Sessions
 from mpzmq.protocol.wire.encoder import Encoder
@@ -63,7 +63,7 @@ async def _one_round() -> dict[str, float]:
     limits = Limits()
     encoder = Encoder(limits)
     payload = bytes(64)
-    ledger = Ledger(Verdicts(uuid4(), "container", "tcp://127.0.0.1:1"), limits, UsedIds())
+    tracker = RequestTracker(RequestErrors(uuid4(), "container", "tcp://127.0.0.1:1"), limits, EndedIds())
     to_container = MessageDecoder(limits, answered=Kind.REQUEST)
     to_engine = MessageDecoder(limits, answered=Kind.RESPONSE)
     tags = request_tags()
@@ -87,16 +87,16 @@ async def _one_round() -> dict[str, float]:
     entries = []
     for _ in range(BATCH):
         data = encoder.prepare(payload, "data", [])
-        sequence = ledger.next_sequence()
+        sequence = tracker.next_sequence()
         body = encode_request(encoder, sequence, remaining_ms(DEADLINE, NOW), 0, Op.INVOKE, None, (data,), None, None)
-        entry = Entry(tags(sequence), sequence, Op.INVOKE, None, body, (), NOW, DEADLINE, True, False, None)
+        entry = PendingRequest(tags(sequence), sequence, Op.INVOKE, None, body, (), NOW, DEADLINE, True, False, None)
         entries.append(entry)
     lap("engine: encode the request")
     for entry in entries:
         entry.waiter = loop.create_future()
-        ledger.issued += 1
-        ledger.submit(entry)
-    outgoing = ledger.outbox.next_message(NOW)
+        tracker.issued += 1
+        tracker.submit(entry)
+    outgoing = tracker.outbox.next_message(NOW)
     lap("engine: register and batch it")
     assert outgoing is not None
     for entry in entries:
@@ -118,7 +118,7 @@ async def _one_round() -> dict[str, float]:
     message = to_engine.decode(answer.frames)
     lap("engine: decode and check the reply")
     for tag, reply in message.records:
-        ledger.replied(tag, reply)
+        tracker.on_response(tag, reply)
     lap("engine: correlate it")
 
     async def caller(future: asyncio.Future[Any]) -> Any:
@@ -127,7 +127,7 @@ async def _one_round() -> dict[str, float]:
     tasks = [asyncio.create_task(caller(entry.waiter)) for entry in entries]
     await asyncio.sleep(0)
     began = time.perf_counter()
-    for waiter, outcome in ledger.take_ended():
+    for waiter, outcome in tracker.take_ended():
         waiter.set_result(outcome)
     await asyncio.gather(*tasks)
     lap("engine: wake the caller")

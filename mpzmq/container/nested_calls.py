@@ -7,8 +7,8 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 from ..common.durations import checked_after, checked_timeout
-from ..protocol.requester.nested_calls import Caller
-from ..protocol.requester.pending import Deadlines
+from ..protocol.requester.nested_calls import NestedCalls
+from ..protocol.requester.pending import DeadlineSweep
 from ..protocol.responder.session_state import PeerState
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Calls:
         self._loop = asyncio.get_running_loop()
         self.is_closed = False
         """Whether nothing leaves any more."""
-        self.ends = Deadlines()
+        self.ends = DeadlineSweep()
         """When calls end that wait for engines which are away."""
 
     async def call(
@@ -59,23 +59,25 @@ class Calls:
             deadline = now + timeout if deadline is None else min(deadline, now + timeout)  # type: ignore[operator]
         caller = peer.caller
         if caller is None:
-            caller = peer.caller = Caller(peer, self._limits, self._sessions.encoder, self._sessions.answered)
+            caller = peer.caller = NestedCalls(peer, self._limits, self._sessions.encoder, self._sessions.answered)
         parent = running.tag
         entry = caller.encode(parent, function, args, kwargs, deadline, now)
         entry.lost_after = lost_after
-        verdicts, ledger = caller.verdicts, caller.ledger
+        error_factory, tracker = caller.error_factory, caller.tracker
         if not running.record or running.ending is not None:
-            raise verdicts.parent_over(entry)
+            raise error_factory.parent_over(entry)
         if self.is_closed or peer.state is PeerState.CLOSED:
-            raise verdicts.closed(entry, "the container was closed" if self.is_closed else "it is not there any more")
+            raise error_factory.closed(
+                entry, "the container was closed" if self.is_closed else "it is not there any more"
+            )
         if not peer.most_calls:
-            raise verdicts.unable(entry)
+            raise error_factory.unable(entry)
         if deadline is not None and deadline <= now:
-            raise verdicts.expired(entry)
-        if entry.size > ledger.message_bytes:
-            raise ledger.too_large(entry)
-        if not ledger.has_room(entry.size):
-            raise verdicts.overloaded(entry, len(ledger.pending))
+            raise error_factory.expired(entry)
+        if entry.size > tracker.message_bytes:
+            raise tracker.too_large(entry)
+        if not tracker.has_room(entry.size):
+            raise error_factory.overloaded(entry, len(tracker.pending))
         entry.waiter = waiter = self._loop.create_future()
         caller.submit(entry, parent)
         self._leave(peer)
@@ -98,9 +100,9 @@ class Calls:
             entry.waiter = None  # it keeps the error that is raised, whose traceback keeps this frame
             del waiter
 
-    def parent_ended(self, peer: Peer, parent: bytes) -> None:
+    def on_parent_ended(self, peer: Peer, parent: bytes) -> None:
         """A request has ended: so have the calls inside it."""
-        if peer.caller is not None and peer.caller.parent_ended(parent):
+        if peer.caller is not None and peer.caller.on_parent_ended(parent):
             self.settle()
             self._leave(peer)
 
@@ -124,7 +126,7 @@ class Calls:
         answered = self._sessions.answered
         while answered:
             caller, _ = answered.popitem()
-            for waiter, outcome in caller.ledger.take_ended():
+            for waiter, outcome in caller.tracker.take_ended():
                 if waiter.done():
                     continue
                 if isinstance(outcome, Exception):

@@ -311,8 +311,8 @@ class Hub:
             # To a connection that is gone or does not read, nothing is owed.
             self.router.send(route, frames)
         self._flush_peers(sessions)
-        if sessions.bells:
-            ring_all(sessions.bells)
+        if sessions.wakers:
+            ring_all(sessions.wakers)
         if sessions.presence.changed:
             changed, sessions.presence.changed = sessions.presence.changed, {}
             self._absences.on_change(changed)

@@ -59,9 +59,9 @@ _ADVICE: dict[FailureKind, str] = {
 def connect_error(failure: Failure, link: Link, address: str) -> ConnectError:
     """The error that tells of a dial or connection that ended."""
     advice = _ADVICE.get(failure.kind)
-    text = f"cannot connect to {link.verdicts.whom}: {failure.detail}" + (f"; {advice}" if advice else "")
+    text = f"cannot connect to {link.error_factory.whom}: {failure.detail}" + (f"; {advice}" if advice else "")
     cls = _CONNECT_ERRORS.get(failure.kind, ConnectError)
-    return cls(text, address=address, name=link.verdicts.name, attempts=link.attempts.failed)
+    return cls(text, address=address, name=link.error_factory.name, attempts=link.attempts.failed)
 
 
 def how_far(link: Link, dealer: Dealer | None, settings: SocketSettings) -> str:

@@ -13,7 +13,7 @@ from ..common.logs import Log
 from ..failure import Failure, FailureKind
 from ..protocol.flow.outbox import ENOUGH_BYTES
 from ..protocol.link.link import Link
-from ..protocol.requester.error_factory import Verdicts
+from ..protocol.requester.error_factory import RequestErrors
 from ..runtime.clock import finer_time
 from ..runtime.item_streams import ring_all
 from ..runtime.waiters import Turns
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ..config import HeartbeatPolicy, Limits, ReconnectPolicy
     from ..errors import ConnectError
     from ..events import LinkEvent
-    from ..protocol.requester.request_ids import UsedIds
+    from ..protocol.requester.request_ids import EndedIds
     from ..protocol.wire.encoder import Encoder
     from ..protocol.wire.messages import MessageDecoder
     from ..security.credentials import Security
@@ -63,7 +63,7 @@ class Connection:
         session: the id of the link's session.
         engine_name: what the worker calls itself.
         codec: writes and reads records; all links of a worker share one (16 KiB of memory a link).
-        used_ids: what all links of a worker remember together.
+        ended_ids: what all links of a worker remember together.
         functions: what the container may call.
         security: the engine's keys, and the container's.
         transport: makes the socket.
@@ -83,7 +83,7 @@ class Connection:
         heartbeat: HeartbeatPolicy,
         limits: Limits,
         codec: tuple[Encoder, MessageDecoder],
-        used_ids: UsedIds,
+        ended_ids: EndedIds,
         functions: EngineFunctions,
         security: Security | None,
         transport: Transport,
@@ -95,13 +95,13 @@ class Connection:
         self.limits = limits
         encoder, messages = codec
         now = self.loop.time()
-        verdicts = Verdicts(remote_id, name, address.text)
+        error_factory = RequestErrors(remote_id, name, address.text)
         policies = reconnect, heartbeat, limits
         self._functions = functions
         self._callee = callee = functions.callee(name, remote_id, self)
-        given = *policies, encoder, used_ids
-        self.link = Link(verdicts, session, engine_name, *given, once=once, now=now, callee=callee)
-        self.watchers = Watchers(self.link.ledger.progress)
+        given = *policies, encoder, ended_ids
+        self.link = Link(error_factory, session, engine_name, *given, once=once, now=now, callee=callee)
+        self.watchers = Watchers(self.link.tracker.progress)
         self._reader = ComputerEngineReader(self.link, messages, limits.in_flight)
         self._settings = SocketSettings(
             redial_interval=reconnect.interval,
@@ -143,7 +143,7 @@ class Connection:
             self._flush()
         elif not self._gathering:
             self._gather()
-        elif self.link.ledger.outbox.bytes >= ENOUGH_BYTES and not self._refused:
+        elif self.link.tracker.outbox.bytes >= ENOUGH_BYTES and not self._refused:
             self._flush()
         if deadline is not None and deadline < self._armed_for:
             self._arm()
@@ -219,17 +219,17 @@ class Connection:
             if not link.welcomed:
                 self._flush()  # its last word, and no request can go along
             self._give_up(link.turned_away)
-        if link.ledger.progress.changed:
+        if link.tracker.progress.changed:
             self.watchers.tell()
         if self._callee.has_asked:
             self._serve()
-        if link.ledger.ended:
-            self._end(link.ledger.take_ended())
-        if link.ledger.bells:
-            ring_all(link.ledger.bells)
+        if link.tracker.ended:
+            self._end(link.tracker.take_ended())
+        if link.tracker.wakers:
+            ring_all(link.tracker.wakers)
         if link.news.events:
             self._tell()
-        if link.ledger.outbox or link.ledger.send_streams or self._callee.outbox:
+        if link.tracker.outbox or link.tracker.send_streams or self._callee.outbox:
             self._flush()
         if self._timer is None:
             self._arm()
@@ -262,7 +262,7 @@ class Connection:
         told, link.news.events = link.news.events, []
         now = time.time()
         for event in told:
-            log.info("%s: %s (%s)", link.verdicts.whom, type(event).__name__, event.reason)
+            log.info("%s: %s (%s)", link.error_factory.whom, type(event).__name__, event.reason)
             self._publish(dataclasses.replace(event, time=now))
         self._arm()
         self._wake()
@@ -295,8 +295,8 @@ class Connection:
                 return
             link.sent(outgoing, now)
             self._reader.sent(len(outgoing.items))
-        if link.ledger.bells:
-            ring_all(link.ledger.bells)
+        if link.tracker.wakers:
+            ring_all(link.tracker.wakers)
 
     def _gather(self) -> None:
         self._first_left = self._gathering = True
@@ -337,7 +337,7 @@ class Connection:
     def _drain(self) -> None:
         # All that may matter: a container has a word or two on each request, and little else to say. What was asked for
         # comes on top, items of streams and parts of replies: no more of them than there was credit for.
-        most, asked_for = 2 * len(self.link.ledger.pending) + FEW, self._reader.asked_for
+        most, asked_for = 2 * len(self.link.tracker.pending) + FEW, self._reader.asked_for
         while most > 0 and self._dealer is not None:
             self._dealer.drain(most)
             most, asked_for = self._reader.asked_for - asked_for, self._reader.asked_for

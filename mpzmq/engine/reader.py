@@ -73,14 +73,14 @@ class ComputerEngineReader:
             try:
                 self._link.receive(self._messages.decode(frames), now)
             except Exception as error:  # over this message: what else has come is not to be lost with it
-                log.error("%s: a message could not be processed", self._link.verdicts.whom, exc_info=error)
+                log.error("%s: a message could not be processed", self._link.error_factory.whom, exc_info=error)
                 detail = f"this engine failed over a message of it ({type_name(error)}: {text_of(error)})"
                 failure = Failure(FailureKind.LOST, detail, was_up=True)
-        ledger, downloads = self._link.ledger, self._link.downloads
-        if asked_for := ledger.receive_budget.fed + downloads.in_place:
+        tracker, downloads = self._link.tracker, self._link.downloads
+        if asked_for := tracker.receive_budget.chunks_received + downloads.in_place:
             # What came on a stream had been asked for: each chunk is within the credit, or ends the stream. So had the
             # parts of a reply that somebody waits for: no more of them come than its announced size has.
             self._owed = min(self._most, self._owed + asked_for)
             self.asked_for += asked_for
-            ledger.receive_budget.fed = downloads.in_place = 0
+            tracker.receive_budget.chunks_received = downloads.in_place = 0
         return failure

@@ -21,7 +21,7 @@ from ..errors import (
     Unsupported,
 )
 from ..models import Executed, LinkState, Status
-from ..protocol.requester.request import Entry, encode_request, remaining_ms
+from ..protocol.requester.request import PendingRequest, encode_request, remaining_ms
 from ..protocol.requester.request_ids import request_tags
 from ..protocol.wire.digest import digest_of
 from ..protocol.wire.kinds import Flag, Op
@@ -88,9 +88,9 @@ class RequestDoor:
         try:
             return description(record)
         except (TypeError, KeyError, ValueError) as error:
-            verdicts = self._link.verdicts
-            text = f"{verdicts.whom} sent a description that this version cannot read ({error!r}); update it"
-            raise ProtocolError(text, remote_id=verdicts.remote_id, name=verdicts.name) from None
+            error_factory = self._link.error_factory
+            text = f"{error_factory.whom} sent a description that this version cannot read ({error!r}); update it"
+            raise ProtocolError(text, remote_id=error_factory.remote_id, name=error_factory.name) from None
 
     async def send(
         self,
@@ -148,7 +148,7 @@ class RequestDoor:
         options: Options,
         receive_stream: ReceiveStream | None,
         send_stream: SendStream | None,
-    ) -> Entry:
+    ) -> PendingRequest:
         """Sends a request whose results or data go piece by piece. Its ``waiter`` is told of the end.
 
         Args:
@@ -167,45 +167,45 @@ class RequestDoor:
         self._submit(entry, options)
         return entry
 
-    def drop(self, entry: Entry) -> None:
+    def drop(self, entry: PendingRequest) -> None:
         """Nobody waits for a request any more: the container is told."""
         link = self._link
-        if link.ledger.pending.get(entry.tag) is entry:  # another may have been issued under its id since it ended
+        if link.tracker.pending.get(entry.tag) is entry:  # another may have been issued under its id since it ended
             link.cancel(entry.tag)
             self._connection.turns.ring()
             self._connection.leave()
 
-    def credit(self, entry: Entry) -> None:
+    def credit(self, entry: PendingRequest) -> None:
         """What had come of a stream was read: the container may send more."""
-        if entry.receive_stream is not None and self._link.ledger.pending.get(entry.tag) is entry:
+        if entry.receive_stream is not None and self._link.tracker.pending.get(entry.tag) is entry:
             self._link.credit(entry.tag, entry.receive_stream)
             self._connection.leave()
 
-    def wait(self, entry: Entry) -> None:
+    def wait(self, entry: PendingRequest) -> None:
         """What had come of a stream was read, and its reader waits for more."""
-        if entry.receive_stream is not None and self._link.ledger.pending.get(entry.tag) is entry:
+        if entry.receive_stream is not None and self._link.tracker.pending.get(entry.tag) is entry:
             self._link.wait(entry.tag, entry.receive_stream)
-            if self._link.ledger.outbox.has_controls:
+            if self._link.tracker.outbox.has_controls:
                 self._connection.leave()
 
-    def stir(self, entry: Entry) -> None:
+    def stir(self, entry: PendingRequest) -> None:
         """Items of an upload or a channel wait: they leave as soon as the container has given credit for them."""
-        self._link.ledger.send_streams.mark_ready(entry.tag)
+        self._link.tracker.send_streams.mark_ready(entry.tag)
         self._connection.leave()
 
-    def idle(self, entry: Entry, seconds: float) -> RequestTimeout:
+    def idle(self, entry: PendingRequest, seconds: float) -> RequestTimeout:
         """The error for a stream on which nothing came for so long; it ends."""
         self.drop(entry)
-        verdicts = self._link.verdicts
-        text = f"{entry.what} to {verdicts.whom} was ended: nothing came on it for {seconds} s (idle_timeout)"
-        return verdicts.make(RequestTimeout, entry.tag, text, entry.executed)
+        error_factory = self._link.error_factory
+        text = f"{entry.what} to {error_factory.whom} was ended: nothing came on it for {seconds} s (idle_timeout)"
+        return error_factory.build(RequestTimeout, entry.tag, text, entry.executed)
 
-    def ended(self, entry: Entry, *, here: bool = False) -> ConnectionClosed:
+    def ended(self, entry: PendingRequest, *, here: bool = False) -> ConnectionClosed:
         """The error for who puts items into a stream whose handler has ended, or that was closed on this side."""
-        verdicts = self._link.verdicts
+        error_factory = self._link.error_factory
         why = "it was closed on this side" if here else "its handler has ended"
-        text = f"{entry.what} to {verdicts.whom} takes no more: {why}"
-        error = verdicts.make(ConnectionClosed, entry.tag, text, entry.executed if here else Executed.YES)
+        text = f"{entry.what} to {error_factory.whom} takes no more: {why}"
+        error = error_factory.build(ConnectionClosed, entry.tag, text, entry.executed if here else Executed.YES)
         error.progress = entry.progress
         return error
 
@@ -222,7 +222,7 @@ class RequestDoor:
     @property
     def message_bytes(self) -> int:
         """The largest message that both sides accept."""
-        return self._link.ledger.message_bytes
+        return self._link.tracker.message_bytes
 
     def _issue(
         self,
@@ -232,7 +232,7 @@ class RequestDoor:
         kwargs: dict[str, Any] | None,
         options: Options,
         tag: bytes | None,
-    ) -> Entry:
+    ) -> PendingRequest:
         """Encodes a request, and counts it."""
         loop = self._home.check()
         link = self._link
@@ -242,47 +242,47 @@ class RequestDoor:
             self._check_id(entry)
         if link.state is _CLOSED:
             # Its counters have been added to those of the worker, and nobody would see another.
-            raise link.verdicts.not_connected(entry, "its link is CLOSED", over=True)
-        link.ledger.issued += 1
+            raise link.error_factory.not_connected(entry, "its link is CLOSED", over=True)
+        link.tracker.issued += 1
         if entry.deadline is not None and entry.deadline <= now:
-            link.ledger.count_ended(cancelled=False)
+            link.tracker.count_ended(cancelled=False)
             raise self._expired(entry, "its deadline had passed before it was sent")
         return entry
 
-    def _must_wait(self, entry: Entry) -> bool:
+    def _must_wait(self, entry: PendingRequest) -> bool:
         link = self._link
-        if link.is_running and link.ledger.has_room(entry.size, entry.buffers):
+        if link.is_running and link.tracker.has_room(entry.size, entry.buffers):
             return bool(self._connection.turns.waiting)
         return True
 
-    def _submit(self, entry: Entry, options: Options) -> None:
+    def _submit(self, entry: PendingRequest, options: Options) -> None:
         """From here on the link knows it, and ends it."""
-        ledger = self._link.ledger
-        if entry.size > ledger.message_bytes:
-            ledger.count_ended(cancelled=False)
-            raise ledger.too_large(entry)
+        tracker = self._link.tracker
+        if entry.size > tracker.message_bytes:
+            tracker.count_ended(cancelled=False)
+            raise tracker.too_large(entry)
         entry.waiter = self._connection.loop.create_future()
         if options.progress is not None:
             self._connection.watchers.watch(entry.tag, options.progress, entry.waiter)
         if entry.digest is not None:
             self._link.reissued(entry.tag)
-        ledger.submit(entry)
+        tracker.submit(entry)
         self._connection.leave(entry.deadline)
 
-    def _check_id(self, entry: Entry) -> None:
+    def _check_id(self, entry: PendingRequest) -> None:
         """Holds an id that the caller chose against those in use and those used up."""
         link = self._link
-        ledger = link.ledger
-        entry.doubtful = entry.tag in ledger.used_ids
-        if entry.tag in ledger.spent_ids:
+        tracker = link.tracker
+        entry.may_have_run_elsewhere = entry.tag in tracker.ended_ids
+        if entry.tag in tracker.answered_ids:
             raise ValueError("a reply was received under this request id already: every request needs an id of its own")
-        other = ledger.pending.get(entry.tag)
-        if other is None and not ledger.used_ids.is_taken(entry):
+        other = tracker.pending.get(entry.tag)
+        if other is None and not tracker.ended_ids.is_taken(entry):
             return
         if other is not None and entry.digest == other.digest:
             raise ValueError("a request with this id and body is in flight already: await that one")
-        text = f"{entry.what} to {link.verdicts.whom} was not sent: its id is in use for another request"
-        raise link.verdicts.make(RequestIdReused, entry.tag, f"{text}; every request needs an id of its own")
+        text = f"{entry.what} to {link.error_factory.whom} was not sent: its id is in use for another request"
+        raise link.error_factory.build(RequestIdReused, entry.tag, f"{text}; every request needs an id of its own")
 
     def _encode(
         self,
@@ -293,7 +293,7 @@ class RequestDoor:
         options: Options,
         tag: bytes | None,
         now: float,
-    ) -> Entry:
+    ) -> PendingRequest:
         remaining = options.milliseconds
         deadline = None if options.timeout is None else now + options.timeout
         context = current.get()
@@ -315,10 +315,10 @@ class RequestDoor:
         if kwargs is not None:
             kwargs = encoder.prepare_all(kwargs, "kwargs", buffers)
         metadata = encoder.prepare_all(dict(options.metadata), "metadata", buffers) if options.metadata else None
-        sequence = link.ledger.next_sequence()
+        sequence = link.tracker.next_sequence()
         flags = (_IDEMPOTENT if options.idempotent else 0) | (0 if tag is None else _CHOSEN)
         body = encode_request(encoder, sequence, remaining, flags, op, function, args, kwargs, metadata)
-        entry = Entry(
+        entry = PendingRequest(
             self._new_tag(sequence) if tag is None else tag,
             sequence,
             op,
@@ -334,7 +334,7 @@ class RequestDoor:
         entry.lost_after = self._lost_after if options.effective_lost_after is UNSET else options.effective_lost_after
         return entry
 
-    async def _wait_for_room(self, entry: Entry) -> None:
+    async def _wait_for_room(self, entry: PendingRequest) -> None:
         """Waits until the link takes one more request.
 
         A link that is not up takes requests too, as long as they may wait.
@@ -344,16 +344,16 @@ class RequestDoor:
             async with asyncio.timeout_at(entry.deadline):
                 if self._refusal(entry) is None:
                     await self._connection.turns.wait(
-                        lambda: link.ledger.has_room(entry.size, entry.buffers) or self._refusal(entry) is not None
+                        lambda: link.tracker.has_room(entry.size, entry.buffers) or self._refusal(entry) is not None
                     )
             refusal = self._refusal(entry)
         except asyncio.CancelledError:
-            link.ledger.count_ended(cancelled=True)
+            link.tracker.count_ended(cancelled=True)
             raise
         except TimeoutError:
             refusal = self._expired(entry, "the link had no room for it, so it never left")
         if refusal is not None:
-            link.ledger.count_ended(cancelled=False)
+            link.tracker.count_ended(cancelled=False)
             try:
                 raise refusal
             finally:
@@ -362,28 +362,28 @@ class RequestDoor:
             try:
                 self._check_id(entry)
             except ValueError:
-                link.ledger.count_ended(cancelled=False)
+                link.tracker.count_ended(cancelled=False)
                 raise
-        entry.renumber(link.ledger.next_sequence())
+        entry.renumber(link.tracker.next_sequence())
 
-    def _refusal(self, entry: Entry) -> RequestError | None:
+    def _refusal(self, entry: PendingRequest) -> RequestError | None:
         """Why the link will not take a request, however long it waits; None: it may."""
         link = self._link
         if link.is_over:
             failed = link.failure is not None and link.state is LinkState.FAILED
             why = f"its link is {link.state}" + (f" ({link.failure.detail})" if failed and link.failure else "")
-            return link.verdicts.not_connected(entry, why, over=True)
-        if entry.wait:
+            return link.error_factory.not_connected(entry, why, over=True)
+        if entry.may_wait:
             return None
         if link.state is LinkState.DRAINING:
-            return link.verdicts.draining(entry)
+            return link.error_factory.draining(entry)
         if not link.is_running:
-            return link.verdicts.not_connected(entry, f"its link is {link.state}")
-        if not link.ledger.has_room(entry.size, entry.buffers):
-            return link.verdicts.overloaded(entry, len(link.ledger.pending))
+            return link.error_factory.not_connected(entry, f"its link is {link.state}")
+        if not link.tracker.has_room(entry.size, entry.buffers):
+            return link.error_factory.overloaded(entry, len(link.tracker.pending))
         return None
 
-    def _expired(self, entry: Entry, why: str) -> RequestTimeout:
-        verdicts = self._link.verdicts
-        text = f"{entry.what} to {verdicts.whom} timed out: {why}"
-        return verdicts.make(RequestTimeout, entry.tag, text, entry.executed)
+    def _expired(self, entry: PendingRequest, why: str) -> RequestTimeout:
+        error_factory = self._link.error_factory
+        text = f"{entry.what} to {error_factory.whom} timed out: {why}"
+        return error_factory.build(RequestTimeout, entry.tag, text, entry.executed)

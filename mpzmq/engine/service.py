@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Mapping
 
     from ..models import Description, Progress, Status
-    from ..protocol.requester.request_ids import UsedIds
+    from ..protocol.requester.request_ids import EndedIds
     from ..runtime.loop_bound import Home
     from ..statistics import Statistics
     from .event_stream import EventStream
@@ -42,7 +42,7 @@ class Requests(Protocol):
     """What a service needs of its worker."""
 
     home: Home
-    used_ids: UsedIds
+    ended_ids: EndedIds
 
     def get_engine(self, remote_id: UUID) -> Handle | None:
         """The handle of a container."""
@@ -372,6 +372,6 @@ class EngineService:
                 remote_id=remote_id,
                 name=str(remote_id),
                 # Under this id it may have run when there was such a container.
-                executed=Executed.UNKNOWN if tag in self._worker.used_ids else Executed.NO,
+                executed=Executed.UNKNOWN if tag in self._worker.ended_ids else Executed.NO,
             )
         return writer.door

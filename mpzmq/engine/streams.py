@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from types import TracebackType
 
-    from ..protocol.requester.request import Entry
+    from ..protocol.requester.request import PendingRequest
     from .options import Options
     from .request_sender import RequestDoor
 
@@ -62,19 +62,21 @@ class Asked:
         limits = self.door.limits
         return ReceiveStream(limits.stream_items, limits.stream_bytes)
 
-    async def open(self, op: int, receive_stream: ReceiveStream | None, send_stream: SendStream | None) -> Entry:
+    async def open(
+        self, op: int, receive_stream: ReceiveStream | None, send_stream: SendStream | None
+    ) -> PendingRequest:
         """Sends the request."""
         return await self.door.open(
             op, self.function, self._args, self._kwargs, self._options, receive_stream, send_stream
         )
 
-    def leaving(self, entry: Entry) -> Leaving:
+    def leaving(self, entry: PendingRequest) -> Leaving:
         """The end at which data is put in."""
         door = self.door
         assert entry.send_stream is not None
         return Leaving(entry.send_stream, door.encoder, door.message_bytes, lambda: door.stir(entry))
 
-    async def patiently(self, entry: Entry, wait: Callable[[float | None], Awaitable[None]]) -> None:
+    async def patiently(self, entry: PendingRequest, wait: Callable[[float | None], Awaitable[None]]) -> None:
         """Waits for the other side, as long as it may stand still."""
         try:
             await wait(self.idle_timeout)
@@ -107,7 +109,7 @@ class ReplyStream:
         self._receive_stream = asked.receive_stream()
         self._send_stream: SendStream | None = None
         self._bell = self._receive_stream.waker = Bell()
-        self._entry: Entry | None = None
+        self._entry: PendingRequest | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._reader: weakref.ref[asyncio.Task[Any]] | None = None  # the task that has read last
         self._opening = self._over = self._closed = False
@@ -171,7 +173,7 @@ class ReplyStream:
             with contextlib.suppress(RuntimeError):  # the event loop has ended
                 self._loop.call_soon_threadsafe(_drop, self._asked.door, self._entry)
 
-    async def _open(self) -> Entry:
+    async def _open(self) -> PendingRequest:
         if self._opening:
             raise RuntimeError("another task opens this stream already: one at a time")
         if self._entry is not None or self._over:
@@ -236,7 +238,7 @@ class Channel(ReplyStream):
         finally:
             self._end(keep=kind is None and self._read_elsewhere() is not None)
 
-    async def _open(self) -> Entry:
+    async def _open(self) -> PendingRequest:
         entry = await super()._open()
         self._leaving = self._asked.leaving(entry)
         entry.waiter.add_done_callback(functools.partial(_sender_over, self._asked.door, entry))
@@ -287,7 +289,7 @@ class Channel(ReplyStream):
         reader = None if self._reader is None else self._reader()
         return None if reader is None or reader.done() or reader is asyncio.current_task() else reader
 
-    def _drop_items(self, entry: Entry) -> None:
+    def _drop_items(self, entry: PendingRequest) -> None:
         """Takes what has come, so that the function can go on, for nobody."""
         receive_stream = self._receive_stream
         receive_stream.items.clear()
@@ -355,7 +357,7 @@ async def upload(asked: Asked, items: AsyncIterable[Any] | Iterable[Any]) -> Any
         del pump
 
 
-async def _pump(asked: Asked, entry: Entry, iterator: AsyncIterator[Any]) -> None:
+async def _pump(asked: Asked, entry: PendingRequest, iterator: AsyncIterator[Any]) -> None:
     leaving = asked.leaving(entry)
     flow = entry.send_stream
     assert flow is not None
@@ -395,7 +397,7 @@ async def _plain(items: Iterable[Any]) -> AsyncIterator[Any]:
             items.close()
 
 
-def _sender_over(door: RequestDoor, entry: Entry, waiter: asyncio.Future[Any]) -> None:
+def _sender_over(door: RequestDoor, entry: PendingRequest, waiter: asyncio.Future[Any]) -> None:
     """Tells whoever sends on a channel that it has ended. No method: a channel that was dropped must not live on."""
     flow = entry.send_stream
     assert flow is not None
@@ -413,7 +415,7 @@ def _noticed(waiter: asyncio.Future[Any]) -> None:
         waiter.exception()
 
 
-def _drop(door: RequestDoor, entry: Entry) -> None:
+def _drop(door: RequestDoor, entry: PendingRequest) -> None:
     """Ends a request that nobody waits for."""
     door.drop(entry)
     entry.waiter.cancel()

@@ -18,7 +18,7 @@ from ..config import DEFAULT_HEARTBEAT, DEFAULT_LIMITS, DEFAULT_RECONNECT
 from ..errors import ConnectError, ConnectTimeout
 from ..handlers.registration import Registration
 from ..models import LinkState, Progress
-from ..protocol.requester.request_ids import UsedIds
+from ..protocol.requester.request_ids import EndedIds
 from ..protocol.wire.encoder import Encoder
 from ..protocol.wire.kinds import Kind
 from ..protocol.wire.messages import MessageDecoder
@@ -91,7 +91,7 @@ class ComputerEngineWorker(Registration):
         self.limits = limits
         self._codec = Encoder(limits), MessageDecoder(limits, answered=Kind.RESPONSE)
         self._functions = EngineFunctions(self._registry, limits, self._codec[0])
-        self.used_ids = UsedIds()
+        self.ended_ids = EndedIds()
         self._transport: Transport = ZmqTransport()
         self.home = Home("worker")
         self._connections: dict[UUID, Connection] = {}
@@ -196,7 +196,7 @@ class ComputerEngineWorker(Registration):
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(timeout):
                         for connection in list(self._connections.values()):
-                            while len(connection.link.ledger.pending):
+                            while len(connection.link.tracker.pending):
                                 await connection.changed()
             self._closed = True
             for number, remote_id in enumerate(list(self._connections), 1):
@@ -309,7 +309,7 @@ class ComputerEngineWorker(Registration):
             heartbeat=self._heartbeat,
             limits=self.limits,
             codec=self._codec,
-            used_ids=self.used_ids,
+            ended_ids=self.ended_ids,
             functions=self._functions,
             security=of_engine(security) or self._security,
             transport=self._transport,
@@ -341,18 +341,18 @@ class ComputerEngineWorker(Registration):
                 while not link.welcomed:
                     if link.is_over:
                         raise connection.connect_error() or ConnectError(
-                            f"the link to {link.verdicts.whom} was closed while it was being connected",
+                            f"the link to {link.error_factory.whom} was closed while it was being connected",
                             address=connection.address.text,
-                            name=link.verdicts.name,
+                            name=link.error_factory.name,
                         )
                     await connection.changed()
         except TimeoutError as error:
             if isinstance(error, ConnectError):
                 raise
             raise ConnectTimeout(
-                f"cannot connect to {link.verdicts.whom} within {timeout} s: {connection.how_far()}",
+                f"cannot connect to {link.error_factory.whom} within {timeout} s: {connection.how_far()}",
                 address=connection.address.text,
-                name=link.verdicts.name,
+                name=link.error_factory.name,
             ) from None
 
     async def disconnect(self, remote_id: UUID, timeout: float = 0.0) -> None:
@@ -370,7 +370,7 @@ class ComputerEngineWorker(Registration):
         if timeout > 0:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(timeout):
-                    while len(connection.link.ledger.pending):
+                    while len(connection.link.tracker.pending):
                         await connection.changed()
         if self._connections.get(remote_id) is connection:
             self._end(remote_id, "it was disconnected")

@@ -48,12 +48,12 @@ class ComputerEngineWriter:
     @property
     def remote_id(self) -> UUID:
         """The id under which the worker knows the container."""
-        return self._link.verdicts.remote_id
+        return self._link.error_factory.remote_id
 
     @property
     def name(self) -> str:
         """What the container is called in errors, events and logs."""
-        return self._link.verdicts.name
+        return self._link.error_factory.name
 
     @property
     def address(self) -> str:
@@ -105,7 +105,8 @@ class ComputerEngineWriter:
                 while not self.is_running():
                     if self._link.is_over:
                         raise self.last_error or ConnectError(
-                            f"{self._link.verdicts.whom} cannot be talked to: its link is {self.state}; connect() it",
+                            f"{self._link.error_factory.whom} cannot be talked to: its link is {self.state};"
+                            " connect() it",
                             address=self.address,
                             name=self.name,
                         )
@@ -272,5 +273,5 @@ class ComputerEngineWriter:
         return await self.door.describe(self._defaults.but(timeout, wait).repeatable())
 
     def _not_ready(self, why: str) -> ConnectTimeout:
-        verdicts = self._link.verdicts
-        return ConnectTimeout(f"{verdicts.whom} cannot be talked to: {why}", address=self.address, name=self.name)
+        error_factory = self._link.error_factory
+        return ConnectTimeout(f"{error_factory.whom} cannot be talked to: {why}", address=self.address, name=self.name)

@@ -12,7 +12,7 @@ from ..common.logs import Log
 from ..common.text import text_of
 from ..context import current
 from ..models import Executed
-from ..protocol.requester.pending import Deadlines
+from ..protocol.requester.pending import DeadlineSweep
 from ..protocol.responder.reply_cache import Reply
 from ..protocol.responder.session_state import PeerState
 from ..protocol.wire.kinds import STREAMED, Code, Flag, Op
@@ -81,7 +81,7 @@ class Dispatcher:
         self.state: Any = None
         """The value of the server's lifespan."""
         self.received = self.replied = self.failed = self.refused = self.cancelled = 0
-        self.deadlines = Deadlines()
+        self.deadlines = DeadlineSweep()
         self._sessions = sessions
         self._admission = admission
         self._answers = Answers(sessions)
@@ -409,7 +409,7 @@ class Dispatcher:
     def _cancel(self, running: Running, ending: Ending) -> None:
         """Nobody waits for this request any more."""
         if (calls := running.engine.calls) is not None:
-            calls.parent_ended(running.engine, running.tag)
+            calls.on_parent_ended(running.engine, running.tag)
         if running.way is not None and running.way.is_waiting:
             self._answer_cancelled(running, ending)
             return
@@ -437,7 +437,7 @@ class Dispatcher:
         if running.op == _SETSTATE:
             self._change_ended(running)
         if running.engine.caller is not None and (calls := running.engine.calls) is not None:
-            calls.parent_ended(running.engine, running.tag)
+            calls.on_parent_ended(running.engine, running.tag)
         if running.kept:
             del self._running[running.engine, running.tag]
             self._admission.gave_back(running)

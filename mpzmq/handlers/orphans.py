@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..protocol.requester.pending import Deadlines
+from ..protocol.requester.pending import DeadlineSweep
 from .state_changes import BEHIND
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Orphans:
     """
 
     def __init__(self, registry: Registry, away: Mapping[Any, float]) -> None:
-        self.deadlines = Deadlines(SWEEP_INTERVAL)
+        self.deadlines = DeadlineSweep(SWEEP_INTERVAL)
         self._registry = registry
         self._away = away
 

@@ -14,7 +14,7 @@ from ..common.logs import Log
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..protocol.requester.pending import Deadlines
+    from ..protocol.requester.pending import DeadlineSweep
     from .concurrency import Way
     from .invocation import Running
 
@@ -45,7 +45,7 @@ class HandlerThreads:
         let_pass: called when who waits behind a request may pass.
     """
 
-    def __init__(self, size: int, name: str, deadlines: Deadlines, let_pass: Callable[[Way], None]) -> None:
+    def __init__(self, size: int, name: str, deadlines: DeadlineSweep, let_pass: Callable[[Way], None]) -> None:
         self._threads = DaemonThreads(size, name)
         self._most_given_up = GIVEN_UP_WORTH * size
         self._given_up = 0

@@ -73,10 +73,10 @@ class Bell:
             self._future = None
 
 
-def ring_all(bells: list[Bell | Turns | None]) -> None:
-    """Rings the bells that streams have left, and empties the list. None: nobody has waited for that one yet."""
-    rung = bells.copy()
-    bells.clear()
+def ring_all(wakers: list[Bell | Turns | None]) -> None:
+    """Rings the wakers that streams have left, and empties the list. None: nobody has waited for that one yet."""
+    rung = wakers.copy()
+    wakers.clear()
     for bell in rung:
         if bell is not None:
             bell.ring()

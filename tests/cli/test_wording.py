@@ -35,7 +35,7 @@ def test_the_library_says_so(theirs: str) -> None:
         *error_factory._ADVICE.values(),
         *connect_errors._ADVICE.values(),
         *wording._WORDS,
-        error_factory.Verdicts.if_too_large,
+        error_factory.RequestErrors.if_too_large,
     ],
 )
 def test_no_advice_is_for_python(advice: str) -> None:

@@ -180,21 +180,21 @@ class Door:
         ):
             entry = pair.entry(number)
             entry.receive_stream, entry.send_stream = receive_stream, send_stream
-            pair.link.ledger.issued += 1
-            pair.link.ledger.submit(entry)
+            pair.link.tracker.issued += 1
+            pair.link.tracker.submit(entry)
             if send_stream is not None:
-                _fill(pair.link.ledger.send_streams, entry.tag, send_stream)
+                _fill(pair.link.tracker.send_streams, entry.tag, send_stream)
         pair.flush()
         ended: set[Any] = set()
         for message in messages:
             pair.link.receive(message, pair.now)
             assert pair.adds_up()
-            ledger = pair.link.ledger
-            self._is_bounded(ledger.send_streams, [])
-            for _, receive_stream in ledger.receive_streams():
+            tracker = pair.link.tracker
+            self._is_bounded(tracker.send_streams, [])
+            for _, receive_stream in tracker.receive_streams():
                 assert receive_stream.received <= 8
             self._called(pair.link.callee)
-            for waiter, outcome in pair.link.ledger.take_ended():
+            for waiter, outcome in pair.link.tracker.take_ended():
                 assert waiter not in ended, "a request ended twice"
                 ended.add(waiter)
                 assert not isinstance(outcome, Exception) or str(outcome)
@@ -209,9 +209,9 @@ class Door:
                 pair.link.sent(outgoing, pair.now)
             pair.now += 0.5
         pair.link.close("the end", pair.now)
-        ended |= {waiter for waiter, _ in pair.link.ledger.take_ended()}
+        ended |= {waiter for waiter, _ in pair.link.tracker.take_ended()}
         assert len(ended) == 8, "a request never ended"
-        assert not len(pair.link.ledger.send_streams) and not pair.link.ledger.send_streams.budget.cost
+        assert not len(pair.link.tracker.send_streams) and not pair.link.tracker.send_streams.budget.cost
         assert pair.state() is LinkState.CLOSED or pair.link.is_over
         assert pair.adds_up()
 

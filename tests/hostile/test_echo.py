@@ -10,7 +10,7 @@ import pytest
 from mpzmq import errors
 from mpzmq.config import Limits
 from mpzmq.protocol import wire
-from mpzmq.protocol.requester.reply_acks import MOST_UNTOLD
+from mpzmq.protocol.requester.reply_acks import MAX_UNREPORTED
 from mpzmq.protocol.responder.batch import Inbox
 from mpzmq.protocol.session.table import Sessions
 from mpzmq.protocol.wire.kinds import Code, Goodbye, Kind, Op
@@ -90,10 +90,10 @@ def test_replies_to_nobody_do_not_pile_up_where_the_container_reads_nothing() ->
     for _ in range(2000):
         pair.tell([Kind.PING, pair.connection])
         pair.flush()
-    for number in range(3 * MOST_UNTOLD):
+    for number in range(3 * MAX_UNREPORTED):
         pair.tell([Kind.RESPONSE, 1, None], tag=tag(number + 1))
-    assert len(pair.link.ledger.receipts.tags) <= MOST_UNTOLD
+    assert len(pair.link.tracker.reply_acks.tags) <= MAX_UNREPORTED
     # Those that somebody waited for are told, sooner or later.
     pair.issue(10_000_000)
     pair.reply(10_000_000)
-    assert tag(10_000_000) in pair.link.ledger.receipts.tags
+    assert tag(10_000_000) in pair.link.tracker.reply_acks.tags

@@ -262,7 +262,7 @@ async def test_an_upload_to_a_container_that_takes_everything_and_reads_nothing(
     with pytest.raises(TimeoutError):
         await soon(uploading)
     assert given * 100_000 < 70 * MEBIBYTE
-    assert adds_up(container.statistics()) and not len(container._link.ledger.send_streams)
+    assert adds_up(container.statistics()) and not len(container._link.tracker.send_streams)
 
 
 async def test_credit_that_claims_what_was_never_sent(lied: Lied) -> None:

@@ -66,7 +66,7 @@ async def test_one_that_was_answered_alone_asks_at_once(lied: tuple[ComputerEngi
     waiting: list[int] = []
     for _ in range(3):
         call = asyncio.create_task(container.request("alone"))
-        loop.call_soon(lambda: waiting.append(len(container._link.ledger.outbox)))  # right behind it, in its pass
+        loop.call_soon(lambda: waiting.append(len(container._link.tracker.outbox)))  # right behind it, in its pass
         ((tag,),) = await messages(liar, 1)
         liar.say(tag, RESPONSE)
         assert await soon(call) == "done"

@@ -81,8 +81,8 @@ class Stage:
         return (
             (dispatcher is None or not dispatcher.in_flight)
             and not (callee._parents or callee._open or len(callee.replies) or callee.in_flight)
-            and all(not (caller.ledger.pending or caller._inside) for caller in callers)
-            and all(adds_up(caller.ledger.statistics(reconnects=0, attempts=0, rtt=None)) for caller in callers)
+            and all(not (caller.tracker.pending or caller._inside) for caller in callers)
+            and all(adds_up(caller.tracker.statistics(reconnects=0, attempts=0, rtt=None)) for caller in callers)
             and adds_up(self.worker.service().statistics())
         )
 

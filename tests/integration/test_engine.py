@@ -981,12 +981,12 @@ async def test_a_late_cancellation_does_not_touch_another_request_of_the_same_id
     request_id = uuid.uuid4()
     first = asyncio.create_task(container.request("one", request_id=request_id))
     await liar.request()
-    ledger = container._link.ledger
+    tracker = container._link.tracker
     liar.say(request_id.bytes, [Kind.ERROR, Code.STOPPED, 0, 1, "not now", None])
 
     async def supervisor() -> Any:
         # It runs in the pass in which the error has arrived, before the one that waits for it.
-        while ledger.pending:  # noqa: ASYNC110  (a moment that sets no event)
+        while tracker.pending:  # noqa: ASYNC110  (a moment that sets no event)
             await asyncio.sleep(0)
         assert not first.done()
         first.cancel()

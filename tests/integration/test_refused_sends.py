@@ -19,7 +19,7 @@ from mpzmq.failure import Failure, FailureKind
 from mpzmq.handlers.registry import Function, Registry
 from mpzmq.models import Executed, Status
 from mpzmq.protocol.flow.receive_stream import ReceiveStream
-from mpzmq.protocol.requester.request_ids import UsedIds
+from mpzmq.protocol.requester.request_ids import EndedIds
 from mpzmq.protocol.wire.encoder import Encoder
 from mpzmq.protocol.wire.kinds import Code, Kind, Op
 from mpzmq.protocol.wire.messages import MessageDecoder
@@ -180,7 +180,7 @@ def connected(full: Full) -> Connection:
     connection = Connection(
         uuid.uuid4(), parse_address("127.0.0.1:1"), "full", uuid.uuid4(), "engine",
         reconnect=ReconnectPolicy(), heartbeat=HeartbeatPolicy(), limits=LIMITS,
-        codec=(ENCODER, MessageDecoder(LIMITS, answered=Kind.RESPONSE)), used_ids=UsedIds(), security=None,
+        codec=(ENCODER, MessageDecoder(LIMITS, answered=Kind.RESPONSE)), ended_ids=EndedIds(), security=None,
         functions=EngineFunctions(Registry(), LIMITS, ENCODER), transport=full,
         publish=lambda event: None, once=True,
     )  # fmt: skip
@@ -193,10 +193,10 @@ def connected(full: Full) -> Connection:
 
 def ask(connection: Connection, number: int, size: int = 10) -> asyncio.Future[Any]:
     """One request more; returns what its caller waits for."""
-    connection.link.ledger.issued += 1
+    connection.link.tracker.issued += 1
     entry = make_entry(ENCODER, number, number, data=bytes(size))
     entry.waiter = waiter = connection.loop.create_future()
-    connection.link.ledger.submit(entry)
+    connection.link.tracker.submit(entry)
     connection.leave()
     return waiter
 
@@ -218,7 +218,7 @@ async def test_all_that_a_connection_brought_of_a_stream_comes_before_the_news_o
     full = Full()
     connection = connected(full)
     waiter = ask(connection, 1)
-    receive_stream = connection.link.ledger.pending[tag(1)].receive_stream = ReceiveStream(10_000, 1 << 20)
+    receive_stream = connection.link.tracker.pending[tag(1)].receive_stream = ReceiveStream(10_000, 1 << 20)
     count = 5 * FEW
     full.unread = [
         [tag(1), ENCODER.pack([Kind.CHUNK, items * number, items, number == count - 1, [None] * items])]
@@ -251,8 +251,8 @@ async def test_an_engine_asks_a_full_connection_once_in_a_while() -> None:
     assert full.attempts <= 3
     full.takes = True
     connection.on_writable()
-    assert full.attempts > 3 and not connection.link.ledger.outbox
-    waiters = [entry.waiter for entry in connection.link.ledger.pending.values()]
+    assert full.attempts > 3 and not connection.link.tracker.outbox
+    waiters = [entry.waiter for entry in connection.link.tracker.pending.values()]
     connection.close("the test was over")
     ended = await asyncio.gather(*waiters, return_exceptions=True)
     assert len(ended) == 500 and all(isinstance(error, ConnectionClosed) for error in ended)

@@ -173,7 +173,7 @@ def test_a_handler_that_swallows_its_end_keeps_nothing() -> None:
 
 def held(container: ComputerEngineWriter) -> int:
     """Bytes that lie unread in all streams of a link."""
-    return container._connection.link.ledger.receive_budget.unread
+    return container._connection.link.tracker.receive_budget.unread
 
 
 def test_what_lies_unread_in_all_streams_of_a_link_is_bounded_and_each_goes_on_when_it_is_read() -> None:

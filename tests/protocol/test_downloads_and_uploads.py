@@ -63,7 +63,7 @@ def test_a_reply_in_parts() -> None:
     *first, last = reply(pair, 1)
     for message in first:
         pair.link.receive(message, pair.now)
-        pair.reply(2) if pair.link.ledger.pending.get(tag(2)) else None
+        pair.reply(2) if pair.link.tracker.pending.get(tag(2)) else None
     assert list(pair.ended()) == [2], "a small one passes"
     pair.link.receive(last, pair.now)
     assert pair.ended()[1][2] == LARGE
@@ -155,7 +155,7 @@ def parts(pair: Pair, most: int = 1000) -> list[int]:
 def test_a_request_in_parts_has_left_with_its_last() -> None:
     pair = Pair().up()
     pair.issue(1, data=LARGE)
-    entry = pair.link.ledger.pending[tag(1)]
+    entry = pair.link.tracker.pending[tag(1)]
     for _ in range(3):
         assert parts(pair, 1) == [-1]
         assert not entry.sent
@@ -238,19 +238,19 @@ def test_small_requests_pass_but_those_of_the_same_function() -> None:
 def test_a_large_request_leaves_room_for_others() -> None:
     pair = Pair(limits=Limits(queued_bytes=MIB)).up()
     pair.issue(1, data=LARGE)
-    ledger = pair.link.ledger
-    assert ledger.has_room(100) and not ledger.has_room(2 * MIB)
+    tracker = pair.link.tracker
+    assert tracker.has_room(100) and not tracker.has_room(2 * MIB)
     parts(pair, 1)
-    assert ledger.has_room(100) and ledger.has_room(2 * MIB)
+    assert tracker.has_room(100) and tracker.has_room(2 * MIB)
 
 
 def test_what_has_too_many_buffers_for_parts_takes_the_room_of_others() -> None:
     pair = Pair(limits=Limits(queued_bytes=3 * MIB)).up()
     pair.issue(1, data=[memoryview(bytes(512)) for _ in range(MAX_FRAMES)])
-    ledger = pair.link.ledger
-    (entry,) = ledger.pending.values()
-    assert ledger.outbox.bytes == entry.size > 2 * MIB and not ledger.outbox.large_bytes
-    assert not ledger.has_room(entry.size, entry.buffers)
+    tracker = pair.link.tracker
+    (entry,) = tracker.pending.values()
+    assert tracker.outbox.bytes == entry.size > 2 * MIB and not tracker.outbox.large_bytes
+    assert not tracker.has_room(entry.size, entry.buffers)
 
 
 @pytest.mark.parametrize("resent", [False, True])
@@ -282,14 +282,14 @@ def test_a_container_that_drains_gets_the_large_items_of_the_uploads_that_it_has
     pair = Pair().up()
     entry = pair.entry(1)
     entry.send_stream = SendStream()
-    pair.link.ledger.issued += 1
-    pair.link.ledger.submit(entry)
+    pair.link.tracker.issued += 1
+    pair.link.tracker.submit(entry)
     pair.flush()
     pair.tell([Kind.CREDIT, 0, 100, 100 * MIB], tag=tag(1))
     for _ in range(2):
         body = pair.encoder.pack(b"x" * 2 * MIB)
         entry.send_stream.write(body, (), len(body))
-    pair.link.ledger.send_streams.mark_ready(tag(1))
+    pair.link.tracker.send_streams.mark_ready(tag(1))
     if begun:
         assert parts(pair, 1) == [-1]
     pair.tell([Kind.GOODBYE, Goodbye.DRAINING, "SIGTERM"])

@@ -23,8 +23,8 @@ from mpzmq.errors import (
 from mpzmq.models import Executed
 from mpzmq.protocol import wire
 from mpzmq.protocol.flow.outbox import QueuedRecord
-from mpzmq.protocol.requester.nested_calls import Caller
-from mpzmq.protocol.requester.request import Entry
+from mpzmq.protocol.requester.nested_calls import NestedCalls
+from mpzmq.protocol.requester.request import PendingRequest
 from mpzmq.protocol.responder.nested_calls import Callee
 from mpzmq.protocol.responder.reply_cache import Reply, Room
 from mpzmq.protocol.responder.session_state import PeerState
@@ -52,16 +52,16 @@ class Container:
         self.peer = Peer((None, SESSION), self.limits, Encoder(self.limits), Room(self.limits), [])
         self.calls = calls
         self.number = 0
-        self.answered: dict[Caller, None] = {}
+        self.answered: dict[NestedCalls, None] = {}
         self.hello()
-        self.caller = self.peer.caller = Caller(self.peer, self.limits, Encoder(self.limits), self.answered)
+        self.caller = self.peer.caller = NestedCalls(self.peer, self.limits, Encoder(self.limits), self.answered)
 
     def hello(self) -> None:
         self.number += 1
         hello = wire.hello(SESSION, self.number, "engine-1", 2.0, self.limits, self.calls)
         self.peer.greet(b"%d" % self.number, hello, 0.0)
 
-    def make(self, parent: bytes = PARENT, *, deadline: float | None = None, waiter: Any = None) -> Entry:
+    def make(self, parent: bytes = PARENT, *, deadline: float | None = None, waiter: Any = None) -> PendingRequest:
         entry = self.caller.encode(parent, "progress", (0.5,), {}, deadline, 0.0)
         entry.waiter = waiter or entry.tag
         self.caller.submit(entry, parent)
@@ -75,12 +75,12 @@ class Container:
         return [(one, record) for one, record in found if record[0] not in (Kind.MARK, Kind.ACK)]
 
     def ended(self) -> list[tuple[Any, Any]]:
-        assert bool(self.caller.ledger.ended) == (self.caller in self.answered)
+        assert bool(self.caller.tracker.ended) == (self.caller in self.answered)
         self.answered.clear()
-        counted = self.caller.ledger.statistics(reconnects=0, attempts=0, rtt=None)
+        counted = self.caller.tracker.statistics(reconnects=0, attempts=0, rtt=None)
         assert counted.issued == counted.replied + counted.failed + counted.cancelled + counted.in_flight
-        assert counted.in_flight == len(self.caller.ledger.pending)
-        return self.caller.ledger.take_ended()
+        assert counted.in_flight == len(self.caller.tracker.pending)
+        return self.caller.tracker.take_ended()
 
 
 def error_of(container: Container) -> Any:
@@ -101,7 +101,7 @@ def test_a_call_is_a_request_with_its_parent() -> None:
     assert read.records[0][1][9] == UUID(bytes=PARENT)
     assert container.caller.receive(entry.tag, [Kind.RESPONSE, 1, "fine"], 100)
     assert container.ended() == [(entry.tag, [Kind.RESPONSE, 1, "fine"])]
-    assert not container.caller.undecodable(entry.tag)
+    assert not container.caller.on_malformed(entry.tag)
 
 
 def test_the_remaining_time_is_written_anew() -> None:
@@ -162,16 +162,16 @@ def test_calls_end_with_their_request() -> None:
     mine, other = container.make(), container.make(OTHER)
     container.flush()
     late = container.make()
-    assert container.caller.parent_ended(PARENT)
+    assert container.caller.on_parent_ended(PARENT)
     errors = dict(container.ended())
     assert set(errors) == {mine.tag, late.tag}
     assert all(isinstance(error, RequestCancelled) for error in errors.values())
     assert (errors[mine.tag].executed, errors[late.tag].executed) == (Executed.UNKNOWN, Executed.NO)
     assert container.flush() == [(mine.tag, [Kind.CANCEL])]
-    assert not container.caller.parent_ended(PARENT)
+    assert not container.caller.on_parent_ended(PARENT)
     container.caller.discard(mine.tag, PARENT)
     container.caller.discard(other.tag, OTHER)
-    assert not container.caller.parent_ended(OTHER)
+    assert not container.caller.on_parent_ended(OTHER)
 
 
 def test_after_a_loss_they_are_sent_again_in_order() -> None:
@@ -188,7 +188,7 @@ def test_after_a_loss_they_are_sent_again_in_order() -> None:
     assert found[0] == (given_up.tag, [Kind.CANCEL])
     assert [one for one, _ in found[1:]] == [first.tag, second.tag, third.tag]
     assert [record[1] for _, record in found[1:]] == [1, 2, 4]
-    assert container.caller.ledger.resent == 2
+    assert container.caller.tracker.resent == 2
 
 
 def test_the_end_of_the_session_ends_them() -> None:
@@ -196,7 +196,7 @@ def test_the_end_of_the_session_ends_them() -> None:
     left = container.make()
     container.flush()
     kept = container.make()
-    container.caller.closed("the engine said GOODBYE")
+    container.caller.on_session_ended("the engine said GOODBYE")
     errors = dict(container.ended())
     assert all(isinstance(error, ConnectionClosed) for error in errors.values())
     assert (errors[left.tag].executed, errors[kept.tag].executed) == (Executed.UNKNOWN, Executed.NO)
@@ -212,7 +212,7 @@ def test_what_was_answered_is_acknowledged_with_later_calls() -> None:
     last = container.make()
     kinds = [(one, record[0]) for one, record in container.flush()]
     assert (last.tag, Kind.REQUEST) in kinds
-    assert len(container.caller.ledger.receipts.tags) < 40
+    assert len(container.caller.tracker.reply_acks.tags) < 40
 
 
 def test_no_acknowledgement_takes_the_place_of_another() -> None:
@@ -223,7 +223,7 @@ def test_no_acknowledgement_takes_the_place_of_another() -> None:
         container.caller.receive(entry.tag, [Kind.RESPONSE, 1, None], 10)
     container.ended()
     told = b"".join(record[2] for _, record in container.flush() if record[0] == Kind.RECEIVED)
-    told += b"".join(container.caller.ledger.receipts.tags)  # these are told later
+    told += b"".join(container.caller.tracker.reply_acks.tags)  # these are told later
     assert sorted(told[place : place + 16] for place in range(0, len(told), 16)) == sorted(e.tag for e in entries)
 
 
@@ -247,16 +247,16 @@ def test_an_engine_without_calls() -> None:
     container = Container(calls=0)
     entry = container.caller.encode(PARENT, "f", (), {}, None, 0.0)
     assert container.peer.most_calls == 0
-    assert isinstance(container.caller.verdicts.unable(entry), Unsupported)
+    assert isinstance(container.caller.error_factory.unable(entry), Unsupported)
 
 
 def test_no_more_than_the_engine_takes() -> None:
     container = Container(calls=3)
     for _ in range(3):
-        assert container.caller.ledger.has_room(10)
+        assert container.caller.tracker.has_room(10)
         container.make()
     container.flush()
-    assert not container.caller.ledger.has_room(10)
+    assert not container.caller.tracker.has_room(10)
 
 
 # The engine's half
@@ -268,14 +268,14 @@ class Engine:
     def __init__(self, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
         self.callee = Callee("box", REMOTE, self.limits, Encoder(self.limits), Room(self.limits))
-        self.pending: dict[bytes, Entry] = {}
+        self.pending: dict[bytes, PendingRequest] = {}
         self.callee.pending = self.pending
         self.callee.window.open(512, 1 << 20)
         self.callee.greeted({"batch_records": 256}, known=False)
         self.open(PARENT)
 
     def open(self, parent: bytes, *, sent: bool = True) -> None:
-        self.pending[parent] = Entry(parent, 1, Op.CALL, "work", b"", (), 0.0, None, True, False, None)
+        self.pending[parent] = PendingRequest(parent, 1, Op.CALL, "work", b"", (), 0.0, None, True, False, None)
         self.pending[parent].sent = sent
 
     def says(self, one: bytes, *record: Any) -> bool:
@@ -500,7 +500,7 @@ def test_sessions_give_answers_to_calls() -> None:
     (peer,) = sessions.all()
     sessions.receive(b"r", Message([(tag(1), [Kind.RESPONSE, 1, 1])]), Inbox(), 0.0)
     assert sessions.ignored == 1
-    peer.caller = caller = Caller(peer, Limits(), sessions.encoder, sessions.answered)
+    peer.caller = caller = NestedCalls(peer, Limits(), sessions.encoder, sessions.answered)
     tags = []
     for _ in range(3):
         entry = caller.encode(PARENT, "f", (), {}, None, 0.0)
@@ -511,7 +511,7 @@ def test_sessions_give_answers_to_calls() -> None:
     message.malformed_calls = [tags[2], tag(8)]
     inbox = Inbox()
     sessions.receive(b"r", message, inbox, 0.0)
-    assert [type(outcome) for _, outcome in caller.ledger.take_ended()] == [list, ProtocolError, ProtocolError]
+    assert [type(outcome) for _, outcome in caller.tracker.take_ended()] == [list, ProtocolError, ProtocolError]
     assert inbox.malformed == [(peer, tag(9))] and sessions.ignored == 2
     assert caller in sessions.answered
 
@@ -526,12 +526,12 @@ def test_an_engine_that_does_not_come_back_is_not_waited_for() -> None:
     sessions.receive(b"r", Message([(LINK_TAG, hello)]), Inbox(), 0.0)
     (peer,) = sessions.all()
     peer.in_flight = 1
-    peer.caller = caller = Caller(peer, limits, sessions.encoder, sessions.answered)
+    peer.caller = caller = NestedCalls(peer, limits, sessions.encoder, sessions.answered)
     entry = caller.encode(PARENT, "f", (), {}, None, 0.0)
     caller.submit(entry, PARENT)
     peer.detach()
     sessions.take_care(59.0)
-    assert not caller.ledger.ended
+    assert not caller.tracker.ended
     sessions.take_care(61.0)
-    ((_, error),) = caller.ledger.take_ended()
+    ((_, error),) = caller.tracker.take_ended()
     assert isinstance(error, ConnectionClosed) and error.executed is Executed.NO

@@ -136,8 +136,8 @@ MUTATIONS = [
     Mutation(
         "executed NO for what was sent",
         "protocol/requester/request.py",
-        "Executed.UNKNOWN if self.sent or self.doubtful else Executed.NO",
-        "Executed.UNKNOWN if self.doubtful else Executed.NO",
+        "Executed.UNKNOWN if self.sent or self.may_have_run_elsewhere else Executed.NO",
+        "Executed.UNKNOWN if self.may_have_run_elsewhere else Executed.NO",
         "executed never lies",
     ),
     Mutation(
@@ -416,7 +416,7 @@ MUTATIONS = [
     Mutation(
         "late replies are acknowledged",
         "protocol/requester/tracker.py",
-        "            if tag not in self.used_ids and len",
+        "            if tag not in self.ended_ids and len",
         "            if len",
         "an id that ended without its reply may be issued again, and does not run again",
     ),
@@ -507,7 +507,7 @@ MUTATIONS = [
     Mutation(
         "what has come of a stream is not told after WELCOME",
         "protocol/link/link.py",
-        "            for tag, receive_stream in self.ledger.receive_streams():\n",
+        "            for tag, receive_stream in self.tracker.receive_streams():\n",
         "            for tag, receive_stream in ():\n",
         "a stream goes on after a lost connection",
     ),
@@ -570,7 +570,7 @@ MUTATIONS = [
     Mutation(
         "calls are not sent again after a loss",
         "protocol/requester/nested_calls.py",
-        "        self.ledger.resume(None, instance_changed=False)\n",
+        "        self.tracker.on_reconnected(None, instance_changed=False)\n",
         "",
         "every call ends",
     ),

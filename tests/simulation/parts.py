@@ -9,7 +9,7 @@ from mpzmq.handlers import admission
 from mpzmq.protocol.flow import fragmenter as parts
 from mpzmq.protocol.flow import outbox, reassembler
 from mpzmq.protocol.requester import nested_calls as calls
-from mpzmq.protocol.requester import tracker as ledger
+from mpzmq.protocol.requester import tracker as tracker
 from mpzmq.protocol.responder import nested_calls as called
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def parts_of(size: int | None) -> Iterator[None]:
         yield
         return
     changed: list[tuple[Any, str, int]] = [
-        *((module, "FRAGMENT_BYTES", size) for module in (parts, outbox, ledger, admission, calls, called)),
+        *((module, "FRAGMENT_BYTES", size) for module in (parts, outbox, tracker, admission, calls, called)),
         (parts, "TAKEN_EVERY", size),
         (reassembler, "TAKEN_EVERY", size),
         (parts, "UNREAD_BYTES", UNREAD_PARTS * size),

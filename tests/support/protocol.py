@@ -13,9 +13,9 @@ from mpzmq.failure import Failure, FailureKind
 from mpzmq.models import LinkState, Status
 from mpzmq.protocol import wire
 from mpzmq.protocol.link.link import Link
-from mpzmq.protocol.requester.error_factory import Verdicts
-from mpzmq.protocol.requester.request import Entry, encode_request, remaining_ms
-from mpzmq.protocol.requester.request_ids import UsedIds
+from mpzmq.protocol.requester.error_factory import RequestErrors
+from mpzmq.protocol.requester.request import PendingRequest, encode_request, remaining_ms
+from mpzmq.protocol.requester.request_ids import EndedIds
 from mpzmq.protocol.responder.nested_calls import Callee
 from mpzmq.protocol.responder.reply_cache import Room
 from mpzmq.protocol.wire.digest import digest_of
@@ -92,14 +92,14 @@ class Pair:
         self._issued = 0
         self._decoder = MessageDecoder(Limits(), Kind.REQUEST)
         self.link = Link(
-            Verdicts(REMOTE, "worker-7", "worker-7"),
+            RequestErrors(REMOTE, "worker-7", "worker-7"),
             SESSION,
             "engine-1",
             reconnect or ReconnectPolicy(),
             heartbeat or HeartbeatPolicy(),
             self.limits,
             self.encoder,
-            UsedIds(),
+            EndedIds(),
             once=once,
             now=self.now,
             callee=Callee("worker-7", REMOTE, self.limits, self.encoder, Room(self.limits)),
@@ -176,11 +176,11 @@ class Pair:
 
     def entry(self, number: int, *, wait: bool = True, idempotent: bool = False, timeout: float | None = 30.0,
               chosen: bool = False, data: Any = None, function: str = "work",
-              lost_after: float | None = None) -> Entry:  # fmt: skip
+              lost_after: float | None = None) -> PendingRequest:  # fmt: skip
         """A request, made as the engine makes it."""
         deadline = None if timeout is None else self.now + timeout
         entry = make_entry(
-            self.encoder, number, self.link.ledger.next_sequence(), now=self.now, deadline=deadline, wait=wait,
+            self.encoder, number, self.link.tracker.next_sequence(), now=self.now, deadline=deadline, wait=wait,
             idempotent=idempotent, chosen=chosen, data=data, function=function,
         )  # fmt: skip
         entry.lost_after = lost_after
@@ -190,14 +190,14 @@ class Pair:
         """The application makes requests."""
         for number in numbers:
             entry = self.entry(number, **options)
-            self.link.ledger.issued += 1
+            self.link.tracker.issued += 1
             if entry.digest is not None:
                 self.link.reissued(entry.tag)
-            self.link.ledger.submit(entry)
+            self.link.tracker.submit(entry)
 
     def ended(self) -> dict[int, Any]:
         """What became of the requests that ended since the last look, by number."""
-        ended = self.link.ledger.take_ended()
+        ended = self.link.tracker.take_ended()
         assert len(dict(ended)) == len(ended), "a request ended twice"
         return dict(ended)
 
@@ -210,7 +210,7 @@ class Pair:
         """Whether the counters do."""
         counts = self.link.statistics()
         return counts.issued == counts.replied + counts.failed + counts.cancelled + counts.in_flight and (
-            counts.in_flight == len(self.link.ledger.pending)
+            counts.in_flight == len(self.link.tracker.pending)
         )
 
 
@@ -226,7 +226,7 @@ def make_entry(
     chosen: bool = False,
     data: Any = None,
     function: str = "work",
-) -> Entry:
+) -> PendingRequest:
     """One call as an engine encodes it."""
     buffers: list[Buffer] = []
     args = [encoder.prepare(data, "args[0]", buffers)]
@@ -234,9 +234,9 @@ def make_entry(
     remaining = None if deadline is None else remaining_ms(deadline, now)
     body = encode_request(encoder, sequence, remaining, flags, Op.CALL, function, args, None, None)
     digest = digest_of(encoder, Op.CALL, function, [data], None) if chosen else None
-    entry = Entry(
+    entry = PendingRequest(
         tag(number), sequence, Op.CALL, function, body, buffers, now=now, deadline=deadline,
-        wait=wait, idempotent=idempotent, digest=digest,
+        may_wait=wait, idempotent=idempotent, digest=digest,
     )  # fmt: skip
     entry.waiter = number  # who is told of the end, as the tests name it
     return entry

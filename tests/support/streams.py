@@ -79,7 +79,7 @@ class Stage:
             adds_up(here)
             and not (here.in_flight or there.in_flight or left)
             and there.received == ended
-            and not len(self.container._link.ledger.send_streams)
+            and not len(self.container._link.tracker.send_streams)
             and len(self.ran) == len(self.ended)
         )
 

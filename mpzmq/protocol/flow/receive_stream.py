@@ -29,12 +29,12 @@ class ReceiveBudget:
         most: bytes that may be unread.
 
     Attributes:
-        fed: chunks that have come since this was last emptied.
+        chunks_received: chunks that have come since this was last emptied.
         unread: bytes that have come and were not taken, as far as the other side knows.
     """
 
     def __init__(self, most: int) -> None:
-        self.fed = self.unread = 0
+        self.chunks_received = self.unread = 0
         self._most = most
         self._waiting: dict[bytes, ReceiveStream] = {}  # whose readers wait, and that is not told
 

@@ -40,7 +40,7 @@ class StreamScheduler:
 
     Args:
         limits: this side's.
-        bells: takes the bells of streams that may go on, or will not.
+        wakers: takes the wakers of streams that may go on, or will not.
         outbox: takes chunks that are so large that they leave in parts.
         in_turn: whether only one at a time may send an item far beyond its credit: data, which strangers send. Results
             were asked for, and one who waits for those of one stream may never read on in another.
@@ -50,7 +50,7 @@ class StreamScheduler:
         credit_at_first: items and bytes of one stream that may leave before its first CREDIT.
     """
 
-    def __init__(self, limits: Limits, bells: list[Any], outbox: Outbox, *, in_turn: bool) -> None:
+    def __init__(self, limits: Limits, wakers: list[Any], outbox: Outbox, *, in_turn: bool) -> None:
         self._in_turn = in_turn
         self.budget = SendBudget(limits)
         self.credit_at_first = 0, 0
@@ -58,7 +58,7 @@ class StreamScheduler:
         self._max_early = limits.in_flight
         self._batch_bytes = BATCH_BYTES
         self._most_items = limits.items
-        self._bells = bells
+        self._wakers = wakers
         self._outbox = outbox
         self._in_parts: set[bytes] = set()  # streams whose next chunk is in the outbox
         self._flows: dict[bytes, SendStream] = {}
@@ -142,7 +142,7 @@ class StreamScheduler:
         if flow is not None:
             flow.failure = failure
             self.close(tag)
-            self._bells.append(flow.waker)
+            self._wakers.append(flow.waker)
 
     def mark_ready(self, tag: bytes) -> None:
         """Something may leave that could not before."""
@@ -172,7 +172,7 @@ class StreamScheduler:
         elif flow is self._overdrawn:
             self._release()
         self.mark_ready(tag)
-        self._bells.append(flow.waker)
+        self._wakers.append(flow.waker)
         return True
 
     def on_connection_lost(self) -> None:
@@ -224,7 +224,7 @@ class StreamScheduler:
             if flow.exceeds_credit and self._in_turn:
                 self._overdrawn = flow
             if not had_room and flow.has_room:
-                self._bells.append(flow.waker)
+                self._wakers.append(flow.waker)
             del ready[tag]
             flow.is_ready = False
             record, buffers = chunk
@@ -253,7 +253,7 @@ class StreamScheduler:
     def _loosen(self) -> None:
         """Whoever was not to make more items, since too much lay unread, may."""
         if not self.budget.is_tight:
-            self._bells += [flow.waker for flow in self._flows.values()]
+            self._wakers += [flow.waker for flow in self._flows.values()]
 
     def _next_kept_back(self) -> bool:
         """Whether another stream may go on, since less is unread of all than may be."""

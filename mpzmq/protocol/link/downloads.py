@@ -11,7 +11,7 @@ from ..wire.records import LINK_TAG
 
 if TYPE_CHECKING:
     from ...config import Limits
-    from ..requester.tracker import Ledger
+    from ..requester.tracker import RequestTracker
     from ..wire.encoder import Encoder
     from ..wire.records import Record
 
@@ -22,7 +22,7 @@ class Downloads:
     """Replies in parts, of one link.
 
     Args:
-        ledger: the requests.
+        tracker: the requests.
         encoder: packs what the container is told.
         limits: this side's.
 
@@ -30,10 +30,10 @@ class Downloads:
         in_place: parts that belong to replies somebody waits for, since this was last set to 0.
     """
 
-    def __init__(self, ledger: Ledger, encoder: Encoder, limits: Limits) -> None:
+    def __init__(self, tracker: RequestTracker, encoder: Encoder, limits: Limits) -> None:
         self.in_place = 0
         self._stops = 0  # replies that the container may break off, since it was told that nobody waits for them
-        self._ledger = ledger
+        self._ledger = tracker
         self._encoder = encoder
         self._assembler = Reassembler(limits.message_bytes)
         self._reader = MessageDecoder(limits, Kind.RESPONSE)
@@ -45,30 +45,30 @@ class Downloads:
             The message whose last part it was.
         """
         _, offset, sizes, pieces = record
-        ledger, reassembler = self._ledger, self._assembler
+        tracker, reassembler = self._ledger, self._assembler
         if reassembler.count(record):
             self._tell()
-        if tag not in ledger.pending:
+        if tag not in tracker.pending:
             if sizes is not None or tag == reassembler.tag:
                 # Its caller is gone: the container need not send the rest.
                 reassembler.refuse(tag)
-                ledger.replied(tag, record)
+                tracker.on_response(tag, record)
                 self._cancel(tag)
             return None
         outcome = FragmentResult.TAKEN
         if sizes is not None:
             if reassembler.tag:
                 self._broken_off()
-            outcome = reassembler.begin(tag, sizes, now) if tag in ledger.pending else FragmentResult.MALFORMED
+            outcome = reassembler.begin(tag, sizes, now) if tag in tracker.pending else FragmentResult.MALFORMED
         if outcome is FragmentResult.TAKEN:
             outcome = reassembler.on_fragment(tag, offset, pieces, now)
         if outcome is FragmentResult.DROPPED:
             return None
         if outcome is FragmentResult.TAKEN or outcome is FragmentResult.WHOLE:
             self.in_place += 1
-            ledger.progress.on_received(tag, reassembler.received, reassembler.total)
+            tracker.progress.on_received(tag, reassembler.received, reassembler.total)
             return self._whole() if outcome is FragmentResult.WHOLE else None
-        ledger.undecodable(tag)
+        tracker.on_malformed(tag)
         self._cancel(tag)
         return None
 
@@ -89,7 +89,7 @@ class Downloads:
             self._stops -= 1
             self._assembler.drop()
         else:
-            self._ledger.undecodable(self._assembler.tag)
+            self._ledger.on_malformed(self._assembler.tag)
 
     def _whole(self) -> Message:
         self._tell()

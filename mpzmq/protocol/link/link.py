@@ -16,8 +16,8 @@ from ..flow.window import SendWindow
 from ..health.diagnostics import LinkDiagnostics
 from ..health.liveness import Heartbeat
 from ..health.redials import RedialCounter
-from ..requester.recovery import Recovery
-from ..requester.tracker import Ledger
+from ..requester.recovery import Resender
+from ..requester.tracker import RequestTracker
 from ..responder.nested_calls import ASKED
 from ..wire.kinds import Code, Goodbye, Kind
 from ..wire.records import LINK_TAG, STATUSES, Record
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from ...statistics import Statistics
     from ..flow.outbox import OutgoingMessage
     from ..flow.receive_stream import ReceiveStream
-    from ..requester.error_factory import Verdicts
-    from ..requester.request_ids import UsedIds
+    from ..requester.error_factory import RequestErrors
+    from ..requester.request_ids import EndedIds
     from ..responder.nested_calls import Callee
     from ..wire.encoder import Encoder
     from ..wire.messages import Message
@@ -48,11 +48,11 @@ class Link:
     """One link to one container.
 
     Args:
-        verdicts: builds the errors of the link.
+        error_factory: builds the errors of the link.
         session: the id of the link's session, one for all its connections.
         engine_name: what the worker calls itself.
         encoder: writes the records; links may share one.
-        used_ids: what the links of one worker remember together.
+        ended_ids: what the links of one worker remember together.
         once: give up when the first dial fails, whatever the policy.
         now: the time.
         callee: takes the calls of the container.
@@ -71,31 +71,31 @@ class Link:
 
     def __init__(
         self,
-        verdicts: Verdicts,
+        error_factory: RequestErrors,
         session: UUID,
         engine_name: str,
         reconnect: ReconnectPolicy,
         heartbeat: HeartbeatPolicy,
         limits: Limits,
         encoder: Encoder,
-        used_ids: UsedIds,
+        ended_ids: EndedIds,
         *,
         once: bool,
         now: float,
         callee: Callee,
     ) -> None:
-        self.verdicts = verdicts
+        self.error_factory = error_factory
         self.encoder = encoder
-        self.ledger = Ledger(verdicts, limits, used_ids)
-        self.downloads = Downloads(self.ledger, encoder, limits)
+        self.tracker = RequestTracker(error_factory, limits, ended_ids)
+        self.downloads = Downloads(self.tracker, encoder, limits)
         self.attempts = RedialCounter(reconnect)
         self.heartbeat = Heartbeat(heartbeat, now)
         self.state = LinkState.CONNECTING
-        self.diagnostics = verdicts.diagnostics = LinkDiagnostics(self.heartbeat, self.attempts, self.state, now)
+        self.diagnostics = error_factory.diagnostics = LinkDiagnostics(self.heartbeat, self.attempts, self.state, now)
         self.status: Status | None = None
         self.instance: UUID | None = None
         self.failure: Failure | None = None
-        self.news = News(verdicts, self.diagnostics)
+        self.news = News(error_factory, self.diagnostics)
         self.welcomed = self.is_handshaken = self.is_running = self.is_over = False
         self.goodbye: str | None = None
         self._is_farewell = False  # whether nothing follows it
@@ -105,27 +105,27 @@ class Link:
         self._greeting = engine_name, heartbeat.interval, limits, callee.most
         self._connection, self._was_up, self._busy_told, self._window = 0, False, False, SendWindow()
         self.callee = callee
-        callee.pending, callee.window = self.ledger.pending, self._window
-        self._recovery = Recovery(self.ledger, limits.in_flight, now)
-        self._departures = Departures(self.ledger, self._window, self._recovery)
+        callee.pending, callee.window = self.tracker.pending, self._window
+        self._recovery = Resender(self.tracker, limits.in_flight, now)
+        self._departures = Departures(self.tracker, self._window, self._recovery)
         self._reconnects = self.ignored = 0
 
     # What the application does
 
     def cancel(self, tag: bytes) -> None:
         """The caller waits no more: the request has ended, and the container is told if it may know of it."""
-        if self.ledger.cancel(tag):
+        if self.tracker.cancel(tag):
             self._recovery.cancels.add(tag)
             self._send_cancel(tag)
 
     def credit(self, tag: bytes, receive_stream: ReceiveStream) -> None:
         """What had come of a stream was read: the container may send more."""
         if self.welcomed:  # else it is told after the next WELCOME
-            self.ledger.outbox.put_control(self.encoder.pack(receive_stream.credit_record()), tag)
+            self.tracker.outbox.put_control(self.encoder.pack(receive_stream.credit_record()), tag)
 
     def wait(self, tag: bytes, receive_stream: ReceiveStream) -> None:
         """All that had come of a stream was read, and its reader waits for more."""
-        self.ledger.receive_budget.wait(tag, receive_stream)
+        self.tracker.receive_budget.wait(tag, receive_stream)
         self._tell_who_waits()
 
     def reissued(self, tag: bytes) -> None:
@@ -138,12 +138,12 @@ class Link:
         if self.state is LinkState.CLOSED:
             return
         # One GOODBYE says it all: the container cancels whatever the session still runs.
-        self.ledger.end_all(lambda entry: self.verdicts.closed(entry, why))
-        self.ledger.outbox.clear()
+        self.tracker.end_all(lambda entry: self.error_factory.closed(entry, why))
+        self.tracker.outbox.clear()
         if self.welcomed:
-            if self.ledger.receipts.tags:
+            if self.tracker.reply_acks.tags:
                 self._acknowledge()
-            self.ledger.outbox.put_control(self.encoder.pack([Kind.GOODBYE, Goodbye.CLOSED, why]))
+            self.tracker.outbox.put_control(self.encoder.pack([Kind.GOODBYE, Goodbye.CLOSED, why]))
         self._signal(Signal.CLOSED)
         self.news.tell(LinkClosed, why, now)
 
@@ -158,9 +158,9 @@ class Link:
         self.heartbeat.on_connected(now)
         self._recovery.outage.pause(now)
         self._window.open(1, 1)
-        self.ledger.outbox.clear_control()
+        self.tracker.outbox.clear_control()
         hello = wire.hello(self._session, self._connection, *self._greeting)
-        self.ledger.outbox.put_control(self.encoder.pack(hello))
+        self.tracker.outbox.put_control(self.encoder.pack(hello))
         # BUSY for the moment until WELCOME comes; an event would be noise before it has taken two intervals.
         self._signal(Signal.HANDSHAKEN)
 
@@ -173,11 +173,11 @@ class Link:
         lost = self.welcomed
         goodbye, self.goodbye = self.goodbye if self._is_farewell else None, None
         self.is_handshaken = self.welcomed = False
-        self.ledger.outbox.clear_control()
+        self.tracker.outbox.clear_control()
         if lost:
             self._signal(Signal.LOST)
             self.news.down(self.failure, now)
-            for tag in self.ledger.lost(goodbye or failure.detail, on_purpose=goodbye is not None):
+            for tag in self.tracker.on_connection_lost(goodbye or failure.detail, on_purpose=goodbye is not None):
                 self._recovery.cancels.add(tag)
         else:
             self.attempts.on_dial_failed()
@@ -198,8 +198,8 @@ class Link:
         self._signal(Signal.GAVE_UP)
         self.news.tell(LinkFailed, self.failure.detail, now, attempts=self.attempts.failed)
         why = f"its link has FAILED ({self.failure.detail})"
-        self.ledger.end_all(lambda entry: self.verdicts.lost(entry, why, over=True))
-        self.ledger.outbox.clear()
+        self.tracker.end_all(lambda entry: self.error_factory.lost(entry, why, over=True))
+        self.tracker.outbox.clear()
 
     def receive(self, message: Message, now: float) -> None:
         """One message of the container, decoded."""
@@ -212,7 +212,7 @@ class Link:
         self.ignored += message.ignored
         if message.fault and self.is_handshaken and not self.welcomed:
             self._reject(message.fault)
-        replied = self.ledger.replied
+        replied = self.tracker.on_response
         for tag, record in message.records:
             kind = record[0]
             if kind == _RESPONSE:
@@ -220,15 +220,15 @@ class Link:
                 if STATUSES[record[1]] is not self.status:
                     self._status(record[1], now)
             elif kind == Kind.CHUNK:
-                if (answer := self.ledger.chunk(tag, record, message)) is not None:
-                    self.ledger.outbox.put_control(self.encoder.pack(answer), tag)
+                if (answer := self.tracker.on_chunk(tag, record, message)) is not None:
+                    self.tracker.outbox.put_control(self.encoder.pack(answer), tag)
             elif kind == Kind.CREDIT:
-                self.ledger.send_streams.on_credit(tag, *record[1:])
+                self.tracker.send_streams.on_credit(tag, *record[1:])
             elif kind == Kind.STARTED:
-                self.ledger.started(tag)
+                self.tracker.on_started(tag)
             elif kind == Kind.ERROR:
                 if tag != LINK_TAG:
-                    self.ledger.errored(tag, record)
+                    self.tracker.on_error(tag, record)
                 self._heed(record)
                 if STATUSES[record[3]] is not self.status and record[1] != Code.NO_SESSION:
                     self._status(record[3], now)
@@ -237,15 +237,15 @@ class Link:
             else:
                 self._control(tag, record, now)
         for tag in message.malformed:
-            self.ledger.undecodable(tag)
+            self.tracker.on_malformed(tag)
         if message.malformed_calls and self.welcomed:
             self.callee.misread(message.malformed_calls)
-        if self.ledger.receipts.tags and self.ledger.receipts.came(message.size):
+        if self.tracker.reply_acks.tags and self.tracker.reply_acks.on_message(message.size):
             self._acknowledge()
         self._tell_who_waits()
 
     def tick(self, now: float) -> Failure | None:
-        """Acts on the time: deadlines, heartbeat, verdicts.
+        """Acts on the time: deadlines, heartbeat, silence.
 
         Call it only after everything that has arrived was given to :meth:`receive`: a worker whose own loop was
         blocked must hear before it judges.
@@ -255,7 +255,9 @@ class Link:
         """
         self.diagnostics.now = now
         full = self.is_running and not self._window.has_room()
-        for tag in self.ledger.expire(now, lambda entry, cut: self.verdicts.timed_out(entry, self.state, full, cut)):
+        for tag in self.tracker.expire(
+            now, lambda entry, cut: self.error_factory.timed_out(entry, self.state, full, cut)
+        ):
             self._send_cancel(tag)
         if self.failure is not None:
             self._recovery.expire(now, self.failure.detail)
@@ -263,7 +265,7 @@ class Link:
             return None
         if self.welcomed and self.heartbeat.is_ping_due(now):
             self.heartbeat.on_ping_sent(now)
-            self.ledger.outbox.put_control(self.encoder.pack([Kind.PING, self._connection]))
+            self.tracker.outbox.put_control(self.encoder.pack([Kind.PING, self._connection]))
             self._acknowledge()
         if self.heartbeat.is_stuck(now):
             detail = f"nothing heard for {now - self.heartbeat.last_heard:.1f} s, which is HeartbeatPolicy.stuck_after"
@@ -278,7 +280,7 @@ class Link:
     def next_tick(self, now: float) -> float | None:
         """When :meth:`tick` has something to do next; None: not before something else happens."""
         recovery = self._recovery
-        times = [self.ledger.pending.next_deadline(), recovery.next_try(now), recovery.outage.next_end()]
+        times = [self.tracker.pending.next_deadline(), recovery.next_try(now), recovery.outage.next_end()]
         if self.is_handshaken:
             times.append(self.heartbeat.next_check(now))
         return min((time for time in times if time is not None), default=None)
@@ -287,10 +289,10 @@ class Link:
 
     def next_outgoing(self, now: float) -> OutgoingMessage | None:
         """The next message, marked as sent by :meth:`sent`; None: nothing may leave now."""
-        ledger = self.ledger
-        if not self.is_handshaken or not (ledger.outbox or ledger.send_streams):
+        tracker = self.tracker
+        if not self.is_handshaken or not (tracker.outbox or tracker.send_streams):
             return None
-        if self.is_running and ledger.receipts.may_go_along and self._window.has_room():
+        if self.is_running and tracker.reply_acks.should_piggyback and self._window.has_room():
             self._acknowledge()
         return self._departures.next(self.state, self.is_running, now)
 
@@ -307,7 +309,9 @@ class Link:
 
     def statistics(self) -> Statistics:
         """The counters of this link."""
-        return self.ledger.statistics(reconnects=self._reconnects, attempts=self.attempts.total, rtt=self.heartbeat.rtt)
+        return self.tracker.statistics(
+            reconnects=self._reconnects, attempts=self.attempts.total, rtt=self.heartbeat.rtt
+        )
 
     # The rest decides
 
@@ -330,19 +334,19 @@ class Link:
     def _send_cancel(self, tag: bytes) -> None:
         self.downloads.drop(tag)
         if self.welcomed:
-            self.ledger.outbox.put_control(self.encoder.pack([Kind.CANCEL]), tag)
+            self.tracker.outbox.put_control(self.encoder.pack([Kind.CANCEL]), tag)
 
     def _tell_who_waits(self) -> None:
         """Where too much lies unread, a container only sends on to readers of which it knows that they wait."""
-        receive_budget = self.ledger.receive_budget
+        receive_budget = self.tracker.receive_budget
         if receive_budget.has_news and self.welcomed:
-            for tag, receive_stream in receive_budget.wanted(self.ledger.is_known):
-                self.ledger.outbox.put_control(self.encoder.pack(receive_stream.credit_record(waits=True)), tag)
+            for tag, receive_stream in receive_budget.wanted(self.tracker.is_known):
+                self.tracker.outbox.put_control(self.encoder.pack(receive_stream.credit_record(waits=True)), tag)
 
     def _acknowledge(self) -> None:
         """Tells the container which replies it need not keep any longer."""
-        if self.welcomed and (record := self.ledger.receipt()) is not None:
-            self.ledger.outbox.put_control(self.encoder.pack(record))
+        if self.welcomed and (record := self.tracker.next_ack()) is not None:
+            self.tracker.outbox.put_control(self.encoder.pack(record))
 
     def _heed(self, record: Record) -> None:
         """What an ERROR says of the whole link. Without it, what it sends back would leave again at once."""
@@ -358,14 +362,14 @@ class Link:
             if (message := self.downloads.part(tag, record, now)) is not None:
                 self.receive(message, now)
         elif kind == Kind.TAKEN:
-            self.ledger.outbox.parts.on_taken(record[1])
+            self.tracker.outbox.parts.on_taken(record[1])
         elif kind == Kind.WELCOME:
             self._welcome(record, now)
         elif kind == Kind.PONG:
             if record[1] == self._connection:
                 self.heartbeat.on_pong(now)
                 self._window.on_read(record[2], record[3])
-                if self._window.is_read and not self.ledger.outbox.has_controls:
+                if self._window.is_read and not self.tracker.outbox.has_controls:
                     self._recovery.cancels.clear()
         elif kind == Kind.ACK:
             if self.welcomed:
@@ -373,10 +377,10 @@ class Link:
         elif kind == Kind.PING:
             if record[1] == self._connection:
                 # Zero, zero: replies have no window, they are bounded by the requests in flight.
-                self.ledger.outbox.put_control(self.encoder.pack([Kind.PONG, self._connection, 0, 0]))
+                self.tracker.outbox.put_control(self.encoder.pack([Kind.PONG, self._connection, 0, 0]))
                 self._acknowledge()
         elif kind == Kind.MARK:
-            self.ledger.outbox.put_control(self.encoder.pack([Kind.ECHO, record[1]]))
+            self.tracker.outbox.put_control(self.encoder.pack([Kind.ECHO, record[1]]))
         elif kind == Kind.GOODBYE:
             self._goodbye(record[1], record[2])
         else:
@@ -394,10 +398,10 @@ class Link:
         self.welcomed = True
         self.heartbeat.greeted(now)
         self._window.open(*window)
-        self.ledger.limit_messages(limits.get("message_bytes", self._limits.message_bytes))
-        self.ledger.limit_unanswered(limits)
-        self.ledger.outbox.accept(limits, self._limits.batch_records)
-        self.ledger.send_streams.accept(limits, self._limits.batch_records)
+        self.tracker.limit_messages(limits.get("message_bytes", self._limits.message_bytes))
+        self.tracker.limit_unanswered(limits)
+        self.tracker.outbox.accept(limits, self._limits.batch_records)
+        self.tracker.send_streams.accept(limits, self._limits.batch_records)
         reconnected, self._was_up = self._was_up, True
         self._reconnects += reconnected
         previous, self.instance = self.instance, instance
@@ -411,14 +415,14 @@ class Link:
             self._recovery.begin(previous != instance, resumed, now)
             for tag in self._recovery.cancels:
                 self._send_cancel(tag)
-            for tag, receive_stream in self.ledger.receive_streams():
+            for tag, receive_stream in self.tracker.receive_streams():
                 self.credit(tag, receive_stream)
             self._tell_who_waits()
 
     def _reject(self, fault: str) -> None:
         """A WELCOME has come that cannot be accepted: the container is told, and its connection is of no use."""
         text = f"the WELCOME is not accepted: {fault}"
-        self.ledger.outbox.put_control(self.encoder.pack([Kind.GOODBYE, Goodbye.MALFORMED, text]))
+        self.tracker.outbox.put_control(self.encoder.pack([Kind.GOODBYE, Goodbye.MALFORMED, text]))
         self.turned_away = Failure(FailureKind.MALFORMED, text, was_up=True)
 
     def _goodbye(self, code: int, text: str) -> None:
@@ -432,5 +436,5 @@ class Link:
             return
         self.goodbye = text
         self._is_farewell = code != Goodbye.DRAINING
-        self.ledger.hold_back()
+        self.tracker.hold_back()
         self._signal(Signal.GOODBYE)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from ...failure import Failure
     from ..health.diagnostics import LinkDiagnostics
-    from ..requester.error_factory import Verdicts
+    from ..requester.error_factory import RequestErrors
 
 __all__ = ["News"]
 
@@ -23,14 +23,14 @@ class News:
         events: those that were made since this was last emptied.
     """
 
-    def __init__(self, verdicts: Verdicts, diagnostics: LinkDiagnostics) -> None:
+    def __init__(self, error_factory: RequestErrors, diagnostics: LinkDiagnostics) -> None:
         self.events: list[LinkEvent] = []
-        self._verdicts = verdicts
+        self._error_factory = error_factory
         self._witness = diagnostics
 
     def tell(self, event: type[LinkEvent], reason: str, now: float, **facts: Any) -> None:
         """One more."""
-        self.events.append(event(self._verdicts.remote_id, self._verdicts.name, now, reason, **facts))
+        self.events.append(event(self._error_factory.remote_id, self._error_factory.name, now, reason, **facts))
 
     def up(self, reason: str, now: float, instance: UUID | None, *, reconnected: bool) -> None:
         """The container can be talked to."""

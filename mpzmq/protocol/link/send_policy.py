@@ -9,8 +9,8 @@ from ...models import LinkState
 if TYPE_CHECKING:
     from ..flow.outbox import OutgoingMessage
     from ..flow.window import SendWindow
-    from ..requester.recovery import Recovery
-    from ..requester.tracker import Ledger
+    from ..requester.recovery import Resender
+    from ..requester.tracker import RequestTracker
 
 __all__ = ["Departures"]
 
@@ -21,13 +21,13 @@ class Departures:
     """Chooses between control records, requests, and the data of streams.
 
     Args:
-        ledger: holds what waits to leave.
+        tracker: holds what waits to leave.
         window: how much the container can take.
         recovery: how much may be sent again.
     """
 
-    def __init__(self, ledger: Ledger, window: SendWindow, recovery: Recovery) -> None:
-        self._ledger = ledger
+    def __init__(self, tracker: RequestTracker, window: SendWindow, recovery: Resender) -> None:
+        self._ledger = tracker
         self._window = window
         self._recovery = recovery
 
@@ -39,21 +39,21 @@ class Departures:
             running: whether requests can leave.
             now: the time.
         """
-        ledger = self._ledger
+        tracker = self._ledger
         if self._window.has_room() and now >= self._recovery.not_before:
-            most = ledger.may_leave if running else 0
+            most = tracker.may_leave if running else 0
             if most != 0:
-                return ledger.in_order().next_message(now, most=most) or ledger.send_streams.next_message(
+                return tracker.in_order().next_message(now, most=most) or tracker.send_streams.next_message(
                     now, most=most
                 )
             if running or state is _DRAINING:
                 # What the container had taken before it said GOODBYE, or before it had enough, goes on.
                 old = self._begun if running else self._old
-                outgoing = old(now) or ledger.send_streams.next_message(now, most=0) or old(now)
+                outgoing = old(now) or tracker.send_streams.next_message(now, most=0) or old(now)
                 if outgoing is not None:
                     return outgoing
         if state is _CLOSED or self._window.has_control_room():
-            return ledger.outbox.next_message(now, most=0)
+            return tracker.outbox.next_message(now, most=0)
         return None
 
     def _old(self, now: float) -> OutgoingMessage | None:
@@ -87,4 +87,4 @@ class Departures:
                 entry.sent = True  # type: ignore[attr-defined]
         if again:
             self._ledger.resent += again
-            self._recovery.left(again, now)
+            self._recovery.on_sent(again, now)

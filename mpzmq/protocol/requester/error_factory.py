@@ -33,9 +33,9 @@ from ..wire.records import EXECUTED
 if TYPE_CHECKING:
     from ..health.diagnostics import LinkDiagnostics
     from ..wire.records import Record
-    from .request import Entry
+    from .request import PendingRequest
 
-__all__ = ["Verdicts"]
+__all__ = ["RequestErrors"]
 
 _E = TypeVar("_E", bound=RequestError)
 
@@ -70,12 +70,12 @@ _WITHOUT_TRACEBACK = {"EncodeError", "MessageTooLarge"}
 """What is raised behind the handler, by the library: its log has a line that says so, and no traceback."""
 
 
-def _safe(entry: Entry) -> str:
+def _safe(entry: PendingRequest) -> str:
     """What may be done, if nothing is known to have run under the id."""
     return "; it is safe to send again" if entry.executed is Executed.NO else ""
 
 
-def _how_far(entry: Entry) -> str:
+def _how_far(entry: PendingRequest) -> str:
     """How far a stream got, in words; nothing for a request with one result."""
     progress = entry.progress
     if progress is None:
@@ -88,7 +88,7 @@ def _how_far(entry: Entry) -> str:
     return ", ".join(parts) + ", as .progress tells"
 
 
-class Verdicts:
+class RequestErrors:
     """Builds the errors of one link."""
 
     side = "container"
@@ -105,7 +105,7 @@ class Verdicts:
         """What the link has seen, once there is one."""
         self.whom = f"container {name!r}" if name == address else f"container {name!r} at {address}"
 
-    def make(self, cls: type[_E], tag: bytes, text: str, executed: Executed | None = None) -> _E:
+    def build(self, cls: type[_E], tag: bytes, text: str, executed: Executed | None = None) -> _E:
         """An error of this link."""
         error = cls(
             text,
@@ -118,7 +118,9 @@ class Verdicts:
             error.evidence = self.diagnostics.snapshot()
         return error
 
-    def timed_out(self, entry: Entry, state: LinkState, window_full: bool, cut: bool = False) -> RequestTimeout:
+    def timed_out(
+        self, entry: PendingRequest, state: LinkState, window_full: bool, cut: bool = False
+    ) -> RequestTimeout:
         """The deadline has come; ``cut``: when some parts of it had left."""
         if entry.sent:
             why = f"it was sent, and no reply came (the link is {state})"
@@ -127,7 +129,7 @@ class Verdicts:
             request = UUID(bytes=entry.tag)
             then = f"look at the {self.side}'s log under request {request}, or give it more time with timeout="
             text = f"{entry.what} to {self.whom} timed out: {why}; {then}{self._own_fault()}"
-            return self.make(RequestTimeout, entry.tag, text, entry.executed)
+            return self.build(RequestTimeout, entry.tag, text, entry.executed)
         if cut:
             why = f"not all of its {entry.size} bytes had left"
         elif window_full:
@@ -135,12 +137,14 @@ class Verdicts:
         else:
             why = f"it never left (the link is {state})"
         text = f"{entry.what} to {self.whom} timed out: {why}{_safe(entry)}{self._own_fault()}"
-        return self.make(RequestTimeout, entry.tag, text, entry.executed)
+        return self.build(RequestTimeout, entry.tag, text, entry.executed)
 
     def _own_fault(self) -> str:
         return "" if self.diagnostics is None else self.diagnostics.local_lag_note()
 
-    def lost(self, entry: Entry, why: str, *, instance_changed: bool | None = None, over: bool = False) -> RequestError:
+    def lost(
+        self, entry: PendingRequest, why: str, *, instance_changed: bool | None = None, over: bool = False
+    ) -> RequestError:
         """The connection broke, and did not come back to what it was. What left may have run; what did not, has not."""
         if not entry.sent:
             return self.not_connected(entry, why, over=over)
@@ -149,19 +153,19 @@ class Verdicts:
         error.instance_changed = instance_changed
         return error
 
-    def away(self, entry: Entry, why: str) -> RequestError:
+    def away(self, entry: PendingRequest, why: str) -> RequestError:
         """The other side has been away for longer than a request waits that had left."""
         return self._lost(entry, f"for more than {entry.lost_after:g} s, which is lost_after ({why})", self.if_away)
 
-    def _lost(self, entry: Entry, how: str, then: str) -> ConnectionLost:
+    def _lost(self, entry: PendingRequest, how: str, then: str) -> ConnectionLost:
         ran = "its handler had begun" if entry.started else "it may or may not have run"
         then = _how_far(entry) or then
         text = f"{entry.what} to {self.whom} was sent, and then the connection was lost {how}; {ran}: {then}"
-        error = self.make(ConnectionLost, entry.tag, text, entry.executed)
+        error = self.build(ConnectionLost, entry.tag, text, entry.executed)
         error.progress = entry.progress
         return error
 
-    def closed(self, entry: Entry, why: str) -> ConnectionClosed:
+    def closed(self, entry: PendingRequest, why: str) -> ConnectionClosed:
         """The connection was ended on purpose, by either side."""
         text = f"{entry.what} to {self.whom} got no reply before {why}"
         if not entry.sent:
@@ -170,50 +174,50 @@ class Verdicts:
             text += "; its handler had begun" if entry.started else "; it may or may not have run"
             how_far = _how_far(entry)
             text += f": {how_far}" if how_far else ""
-        error = self.make(ConnectionClosed, entry.tag, text, entry.executed)
+        error = self.build(ConnectionClosed, entry.tag, text, entry.executed)
         error.progress = entry.progress
         return error
 
-    def not_connected(self, entry: Entry, why: str, *, over: bool = False) -> NotConnected:
+    def not_connected(self, entry: PendingRequest, why: str, *, over: bool = False) -> NotConnected:
         """The link cannot be used; ``over``: nor will it ever be."""
         then = "connect() it again, and use the new handle" if over else "pass wait=True to wait for it"
         text = f"{entry.what} to {self.whom} was not sent: {why}; {then}"
         if entry.executed is not Executed.NO:
             text += "; an earlier one under this id may have run"
-        return self.make(NotConnected, entry.tag, text, entry.executed)
+        return self.build(NotConnected, entry.tag, text, entry.executed)
 
-    def draining(self, entry: Entry) -> ContainerDraining:
+    def draining(self, entry: PendingRequest) -> ContainerDraining:
         """The container goes away, and the caller does not wait."""
         text = f"{entry.what} to {self.whom} was not sent: the container is draining; {_ADVICE[Code.DRAINING]}"
-        return self.make(ContainerDraining, entry.tag, text, entry.executed)
+        return self.build(ContainerDraining, entry.tag, text, entry.executed)
 
-    def overloaded(self, entry: Entry, in_flight: int) -> Overloaded:
+    def overloaded(self, entry: PendingRequest, in_flight: int) -> Overloaded:
         """The link is full, and the caller does not wait."""
         text = (
             f"{entry.what} to {self.whom} was not sent: the link is full ({in_flight} requests have not ended);"
             " pass wait=True to wait for room, or raise Limits.in_flight or queued_bytes here, or Limits.in_flight,"
             " reply_entries or reply_bytes of the container"
         )
-        return self.make(Overloaded, entry.tag, text, entry.executed)
+        return self.build(Overloaded, entry.tag, text, entry.executed)
 
-    def undecodable(self, entry: Entry) -> ProtocolError:
+    def malformed_reply(self, entry: PendingRequest) -> ProtocolError:
         """Something came under the request's id that is no reply."""
         text = (
             f"{entry.what} to {self.whom} ran, perhaps, but its reply cannot be decoded: it is malformed or beyond"
             " this side's Limits (depth, items); the two sides may run different versions of mpzmq"
         )
-        return self.make(ProtocolError, entry.tag, text)
+        return self.build(ProtocolError, entry.tag, text)
 
-    def unasked(self, entry: Entry) -> ProtocolError:
+    def stream_violation(self, entry: PendingRequest) -> ProtocolError:
         """The container sends items that the stream may not have now."""
         text = (
             f"{entry.what} to {self.whom} ended: it sent items out of order, too few of them, or more than it was given"
             " credit for;"
             " the two sides may run different versions of mpzmq"
         )
-        return self.make(ProtocolError, entry.tag, text, Executed.YES)
+        return self.build(ProtocolError, entry.tag, text, Executed.YES)
 
-    def from_record(self, entry: Entry, record: Record) -> RequestError:
+    def from_record(self, entry: PendingRequest, record: Record) -> RequestError:
         """What an ERROR record says."""
         _, code, executed, _, message, detail = record
         detail = detail or {}
@@ -223,17 +227,17 @@ class Verdicts:
         advice = self.advice.get(code)
         text = f"{entry.what} to {self.whom}: {message}" + (f"; {advice}" if advice else "")
         truth = EXECUTED[executed]
-        if truth is Executed.NO and entry.doubtful:
+        if truth is Executed.NO and entry.may_have_run_elsewhere:
             # It may have run before, where this container does not know of it.
             truth = entry.executed
-        error = self.make(cls, entry.tag, text, truth)
+        error = self.build(cls, entry.tag, text, truth)
         if isinstance(error, ConnectionLost):
             error.instance_changed = False
         if isinstance(error, Overloaded) and isinstance(retry_after := detail.get("retry_after"), int | float):
             error.retry_after = float(retry_after)
         return error
 
-    def _remote(self, entry: Entry, message: str, detail: dict[Any, Any], executed: Executed) -> RemoteError:
+    def _remote(self, entry: PendingRequest, message: str, detail: dict[Any, Any], executed: Executed) -> RemoteError:
         error_type = str(detail.get("type", "Exception"))
         code = detail.get("code")
         shown = "RemoteError" if error_type == "RemoteError" else error_type
@@ -242,7 +246,7 @@ class Verdicts:
             f"{entry.what} to {self.whom} raised {shown}: {message}"
             f" ({what} is in the {self.side}'s log, under request {UUID(bytes=entry.tag)})"
         )
-        error = self.make(RemoteError, entry.tag, text, executed)
+        error = self.build(RemoteError, entry.tag, text, executed)
         error.error_type = error_type
         error.error_message = message
         error.code = code if isinstance(code, str) else None

@@ -10,12 +10,12 @@ from ..flow.fragmenter import FRAGMENT_BYTES
 from ..wire.kinds import Code, Kind, Op
 from ..wire.records import LINK_TAG
 from ..wire.values import EXT_UUID
-from .error_factory import Verdicts
+from .error_factory import RequestErrors
 from .outage import Outage
-from .recovery import Cancels
-from .request import Entry, encode_request, remaining_ms
-from .request_ids import UsedIds, request_tags
-from .tracker import Ledger
+from .recovery import UnconfirmedCancels
+from .request import PendingRequest, encode_request, remaining_ms
+from .request_ids import EndedIds, request_tags
+from .tracker import RequestTracker
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ..wire.records import Record
     from ..wire.values import Buffer
 
-__all__ = ["CallVerdicts", "Caller", "Carrier"]
+__all__ = ["NestedCallDriver", "NestedCallErrors", "NestedCalls"]
 
 _TEN = b"\x9a"
 """The front of an array of ten in MessagePack: a REQUEST has nine fields, and the parent stands behind them."""
@@ -41,7 +41,7 @@ _NEVER = (Code.NO_SESSION, Code.DRAINING)
 """What a container says of itself: no engine does."""
 
 
-class Carrier(Protocol):
+class NestedCallDriver(Protocol):
     """Carries out the calls that handlers make to whoever has asked for them."""
 
     def call(
@@ -55,7 +55,7 @@ class Carrier(Protocol):
     ) -> Coroutine[Any, Any, Any]:
         """A call, made inside a request."""
 
-    def parent_ended(self, asker: Any, parent: bytes) -> None:
+    def on_parent_ended(self, asker: Any, parent: bytes) -> None:
         """A request has ended, and with it all calls inside it."""
 
 
@@ -72,7 +72,7 @@ class _Engine(Protocol):
         """Queues a record of the link, or of a call."""
 
 
-class CallVerdicts(Verdicts):
+class NestedCallErrors(RequestErrors):
     """Builds the errors of calls to one engine."""
 
     side = "engine"
@@ -87,53 +87,57 @@ class CallVerdicts(Verdicts):
         super().__init__(session, name, name)
         self.whom = f"engine {name!r}"
 
-    def make(self, cls: Any, tag: bytes, text: str, executed: Any = None) -> Any:
+    def build(self, cls: Any, tag: bytes, text: str, executed: Any = None) -> Any:
         """An error of a call: it is for no container."""
-        error = super().make(cls, tag, text, executed)
+        error = super().build(cls, tag, text, executed)
         error.remote_id = None
         return error
 
-    def timed_out(self, entry: Entry, state: LinkState, window_full: bool, cut: bool = False) -> RequestTimeout:
+    def timed_out(
+        self, entry: PendingRequest, state: LinkState, window_full: bool, cut: bool = False
+    ) -> RequestTimeout:
         """The deadline has come."""
         return self.expired(entry)
 
-    def expired(self, entry: Entry) -> RequestTimeout:
+    def expired(self, entry: PendingRequest) -> RequestTimeout:
         """The deadline has come: that of the call, or of the request inside which it is made."""
         if entry.started:
             why = "its function began, and no reply came"
         else:
             why = "it was sent, and no reply came" if entry.sent else "it never left"
         text = f"{entry.what} to {self.whom} timed out: {why}; give it more time with timeout=, or its request"
-        return self.make(RequestTimeout, entry.tag, text, entry.executed)  # type: ignore[no-any-return]
+        return self.build(RequestTimeout, entry.tag, text, entry.executed)  # type: ignore[no-any-return]
 
-    def lost(self, entry: Entry, why: str, *, instance_changed: bool | None = None, over: bool = False) -> RequestError:
+    def lost(
+        self, entry: PendingRequest, why: str, *, instance_changed: bool | None = None, over: bool = False
+    ) -> RequestError:
         """The engine did not come back."""
         return self.closed(entry, why)
 
-    def closed(self, entry: Entry, why: str) -> ConnectionClosed:
+    def closed(self, entry: PendingRequest, why: str) -> ConnectionClosed:
         """The session of the engine has ended."""
         return super().closed(entry, f"its session ended ({why})")
 
-    def parent_over(self, entry: Entry) -> RequestCancelled:
+    def parent_over(self, entry: PendingRequest) -> RequestCancelled:
         """The request inside which it is made has ended."""
         text = f"{entry.what} to {self.whom} was ended: so has the request inside which it is made"
-        return self.make(RequestCancelled, entry.tag, text, entry.executed)  # type: ignore[no-any-return]
+        return self.build(RequestCancelled, entry.tag, text, entry.executed)  # type: ignore[no-any-return]
 
-    def overloaded(self, entry: Entry, in_flight: int) -> Overloaded:
+    def overloaded(self, entry: PendingRequest, in_flight: int) -> Overloaded:
         """There is no room for one more."""
         text = (
             f"{entry.what} to {self.whom} was not sent: {in_flight} calls to it have not ended; await some of them"
             " first, or raise Limits.in_flight or Limits.queued_bytes on both sides"
         )
-        return self.make(Overloaded, entry.tag, text, entry.executed)  # type: ignore[no-any-return]
+        return self.build(Overloaded, entry.tag, text, entry.executed)  # type: ignore[no-any-return]
 
-    def unable(self, entry: Entry) -> Unsupported:
+    def unable(self, entry: PendingRequest) -> Unsupported:
         """The engine knows no calls."""
         text = f"{entry.what} to {self.whom} was not sent: it runs a version of mpzmq that takes no calls; update it"
-        return self.make(Unsupported, entry.tag, text, entry.executed)  # type: ignore[no-any-return]
+        return self.build(Unsupported, entry.tag, text, entry.executed)  # type: ignore[no-any-return]
 
 
-class Caller:
+class NestedCalls:
     """The calls to one engine that have not ended, and what the engine is still to be told of others.
 
     They wait while it has no connection, are sent again with their old ids on the next one, and end with its session.
@@ -145,27 +149,27 @@ class Caller:
         answered: takes this caller when calls have ended, so that those who made them are told.
 
     Attributes:
-        ledger: the books.
+        tracker: the books.
         outage: for how long the engine has been away.
-        verdicts: the errors.
+        error_factory: the errors.
     """
 
-    def __init__(self, peer: _Engine, limits: Limits, encoder: Encoder, answered: dict[Caller, None]) -> None:
+    def __init__(self, peer: _Engine, limits: Limits, encoder: Encoder, answered: dict[NestedCalls, None]) -> None:
         limits = dataclasses.replace(limits, in_flight=max(1, min(limits.in_flight, peer.most_calls)))
-        self.verdicts = CallVerdicts(peer.session[1], peer.name)
-        self.ledger = Ledger(self.verdicts, limits, UsedIds())
-        self.outage = Outage(self.ledger)
+        self.error_factory = NestedCallErrors(peer.session[1], peer.name)
+        self.tracker = RequestTracker(self.error_factory, limits, EndedIds())
+        self.outage = Outage(self.tracker)
         self._peer = peer
         self._encoder = encoder
         self._answered = answered
         self._batch_records = limits.batch_records
         self._new_tag = request_tags()
-        self._cancels = Cancels(limits.in_flight)
+        self._cancels = UnconfirmedCancels(limits.in_flight)
         self._inside: dict[bytes, set[bytes]] = {}  # the calls of each request that have not ended
-        self.ledger.message_bytes = min(peer.message_bytes, FRAGMENT_BYTES)
+        self.tracker.message_bytes = min(peer.message_bytes, FRAGMENT_BYTES)
         # The same object takes what the engine accepts: it has told it in HELLO.
-        self.ledger.outbox.batch_records = peer.outbox.batch_records
-        self.ledger.outbox.batch_bytes = peer.outbox.batch_bytes
+        self.tracker.outbox.batch_records = peer.outbox.batch_records
+        self.tracker.outbox.batch_bytes = peer.outbox.batch_bytes
 
     # From handlers
 
@@ -177,7 +181,7 @@ class Caller:
         kwargs: dict[str, Any],
         deadline: float | None,
         now: float,
-    ) -> Entry:
+    ) -> PendingRequest:
         """A call that is not sent yet.
 
         Raises:
@@ -188,17 +192,17 @@ class Caller:
         given = encoder.prepare_all(args, "args", buffers)
         named = encoder.prepare_all(kwargs, "kwargs", buffers) if kwargs else None
         remaining = None if deadline is None else remaining_ms(deadline, now)
-        sequence = self.ledger.next_sequence()
+        sequence = self.tracker.next_sequence()
         body = encode_request(encoder, sequence, remaining, 0, Op.CALL, function, given, named, None)
         body = _TEN + body[1:] + _PARENT + parent
         tag = self._new_tag(sequence)
-        return Entry(tag, sequence, Op.CALL, function, body, buffers, now, deadline, True, False, None)
+        return PendingRequest(tag, sequence, Op.CALL, function, body, buffers, now, deadline, True, False, None)
 
-    def submit(self, entry: Entry, parent: bytes) -> None:
+    def submit(self, entry: PendingRequest, parent: bytes) -> None:
         """Takes a call, made inside a request; it leaves when the engine can take it."""
         self._inside.setdefault(parent, set()).add(entry.tag)
-        self.ledger.issued += 1
-        self.ledger.submit(entry)
+        self.tracker.issued += 1
+        self.tracker.submit(entry)
 
     def discard(self, tag: bytes, parent: bytes) -> None:
         """A call has ended, and whoever made it knows."""
@@ -210,25 +214,25 @@ class Caller:
 
     def cancel(self, tag: bytes) -> None:
         """Whoever made a call waits no more."""
-        if self.ledger.cancel(tag):
+        if self.tracker.cancel(tag):
             self._tell_cancelled(tag)
 
     def expire(self, now: float) -> None:
         """Ends the calls whose deadline has come."""
-        for tag in self.ledger.expire(now, lambda entry, _: self.verdicts.expired(entry)):
+        for tag in self.tracker.expire(now, lambda entry, _: self.error_factory.expired(entry)):
             self._tell_cancelled(tag)
         self._note()
 
-    def parent_ended(self, parent: bytes) -> bool:
+    def on_parent_ended(self, parent: bytes) -> bool:
         """A request has ended; True: calls inside it had not, and have now."""
         tags = self._inside.pop(parent, None)
         if tags is None:
             return False
-        ledger = self.ledger
+        tracker = self.tracker
         for tag in tags:
-            entry = ledger.pending.get(tag)
+            entry = tracker.pending.get(tag)
             if entry is not None:
-                ledger.ended.append((entry.waiter, self.verdicts.parent_over(entry)))
+                tracker.ended.append((entry.waiter, self.error_factory.parent_over(entry)))
                 self.cancel(tag)
         self._note()
         if not self._inside:
@@ -239,38 +243,38 @@ class Caller:
 
     def receive(self, tag: bytes, record: Record, size: int) -> bool:
         """A record came under the tag of a call; False: it means nothing to this side."""
-        kind, ledger = record[0], self.ledger
+        kind, tracker = record[0], self.tracker
         if kind == Kind.RESPONSE:
-            ledger.replied(tag, record)
+            tracker.on_response(tag, record)
         elif kind == Kind.ERROR:
             if record[1] in _NEVER:
-                return self.undecodable(tag)
-            ledger.errored(tag, record)
+                return self.on_malformed(tag)
+            tracker.on_error(tag, record)
         elif kind == Kind.STARTED:
-            ledger.started(tag)
+            tracker.on_started(tag)
         else:
             return False
         self._note()
-        if ledger.receipts.tags and ledger.receipts.came(size):
+        if tracker.reply_acks.tags and tracker.reply_acks.on_message(size):
             self._acknowledge()
         return True
 
-    def undecodable(self, tag: bytes) -> bool:
+    def on_malformed(self, tag: bytes) -> bool:
         """Something that is no record came under a tag; False: it is that of no call."""
-        if tag not in self.ledger.pending:
+        if tag not in self.tracker.pending:
             return False
-        self.ledger.undecodable(tag)
+        self.tracker.on_malformed(tag)
         self._note()
         return True
 
     # From the session
 
-    def greeted(self, message_bytes: int, limits: Mapping[str, int]) -> None:
+    def on_hello(self, message_bytes: int, limits: Mapping[str, int]) -> None:
         """The engine has said HELLO on a new connection: what was sent on earlier ones is sent again."""
         self.outage.end()
-        self.ledger.limit_messages(min(message_bytes, FRAGMENT_BYTES))
-        self.ledger.outbox.accept(limits, self._batch_records)
-        self.ledger.resume(None, instance_changed=False)
+        self.tracker.limit_messages(min(message_bytes, FRAGMENT_BYTES))
+        self.tracker.outbox.accept(limits, self._batch_records)
+        self.tracker.on_reconnected(None, instance_changed=False)
         for tag in self._cancels:
             self._peer.control([Kind.CANCEL], tag)
         self._note()
@@ -281,37 +285,37 @@ class Caller:
             self._cancels.add(tag)
         self._note()
 
-    def lost(self, why: str) -> None:
+    def on_engine_lost(self, why: str) -> None:
         """The engine was away for too long."""
-        self.ledger.end_all(lambda entry: self.verdicts.lost(entry, why))
+        self.tracker.end_all(lambda entry: self.error_factory.lost(entry, why))
         self._note()
 
-    def closed(self, why: str) -> None:
+    def on_session_ended(self, why: str) -> None:
         """The session has ended."""
-        self.ledger.end_all(lambda entry: self.verdicts.closed(entry, why))
+        self.tracker.end_all(lambda entry: self.error_factory.closed(entry, why))
         self._note()
 
     def next_outgoing(self, now: float) -> OutgoingMessage | None:
         """The next message with calls; None: none waits."""
-        if not self.ledger.outbox:
+        if not self.tracker.outbox:
             return None
-        if self.ledger.receipts.may_go_along:
+        if self.tracker.reply_acks.should_piggyback:
             self._acknowledge()
-        return self.ledger.in_order().next_message(now)
+        return self.tracker.in_order().next_message(now)
 
-    def sent(self, outgoing: OutgoingMessage) -> None:
+    def on_sent(self, outgoing: OutgoingMessage) -> None:
         """The transport has taken a message, of this caller or not."""
         for entry in outgoing.items:
-            if not isinstance(entry, Entry):
+            if not isinstance(entry, PendingRequest):
                 return  # all are of one sort
-            self.ledger.resent += entry.sent
+            self.tracker.resent += entry.sent
             entry.sent = True
 
-    def take_back(self, outgoing: OutgoingMessage) -> bool:
+    def requeue(self, outgoing: OutgoingMessage) -> bool:
         """The transport did not take a message; False: it is none of this caller."""
-        if not (outgoing.items and isinstance(outgoing.items[0], Entry)):
+        if not (outgoing.items and isinstance(outgoing.items[0], PendingRequest)):
             return False
-        self.ledger.outbox.requeue(outgoing)
+        self.tracker.outbox.requeue(outgoing)
         return True
 
     def _tell_cancelled(self, tag: bytes) -> None:
@@ -319,10 +323,10 @@ class Caller:
         self._peer.control([Kind.CANCEL], tag)
 
     def _acknowledge(self) -> None:
-        ledger = self.ledger
+        tracker = self.tracker
         if not self._peer.outbox.has_control(Kind.RECEIVED):  # whose place it would take: what it names would be lost
-            self._peer.control(ledger.receipts.record(ledger.low_water, ledger.message_bytes))
+            self._peer.control(tracker.reply_acks.record(tracker.low_water, tracker.message_bytes))
 
     def _note(self) -> None:
-        if self.ledger.ended:
+        if self.tracker.ended:
             self._answered[self] = None

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .pending import Deadlines
+from .pending import DeadlineSweep
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .tracker import Ledger
+    from .tracker import RequestTracker
 
 __all__ = ["Outage"]
 
@@ -21,20 +21,20 @@ class Outage:
     count begins, and a request that is issued or answered costs nothing here.
 
     Args:
-        ledger: the requests.
+        tracker: the requests.
     """
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, tracker: RequestTracker) -> None:
+        self._ledger = tracker
         self._counted = 0.0  # before the count was paused
         self._since: float | None = None  # when it would have begun without a pause; None: it does not run
-        self._ends = Deadlines()
+        self._ends = DeadlineSweep()
 
     def begin(self, now: float) -> None:
         """The link is DOWN: the count begins, or goes on."""
         if self._since is None:
             self._since = now - self._counted
-            self._ends = Deadlines()
+            self._ends = DeadlineSweep()
             for end in self._each_end():
                 self._ends.add(end)
 
@@ -64,10 +64,10 @@ class Outage:
         since = self._since
         if since is None or not self._ends.sweep(now, self._each_end):
             return []
-        verdicts = self._ledger.verdicts
+        error_factory = self._ledger.error_factory
         return self._ledger.end_those(
             lambda entry: entry.sent and entry.lost_after is not None and since + entry.lost_after <= now,
-            lambda entry: verdicts.away(entry, why),
+            lambda entry: error_factory.away(entry, why),
         )
 
     def _each_end(self) -> Iterator[float]:

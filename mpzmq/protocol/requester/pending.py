@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from .request import Entry
+from .request import PendingRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["Deadlines", "PendingTable"]
+__all__ = ["DeadlineSweep", "PendingRequests"]
 
 SWEEP_INTERVAL = 0.005
 """Seconds between two sweeps at least."""
 
 
-class Deadlines:
+class DeadlineSweep:
     """The earliest of many deadlines, at no cost per request that ends in time.
 
     Most deadlines are never reached, so none is kept in order: only a bound below all of them is, and a sweep that
@@ -56,28 +56,28 @@ class Deadlines:
         return any(deadline <= now for deadline in left)
 
 
-class PendingTable(dict[bytes, Entry]):
+class PendingRequests(dict[bytes, PendingRequest]):
     """All requests of one link that have not ended, by tag, in the order in which they were issued."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._deadlines = Deadlines()
+        self._deadlines = DeadlineSweep()
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: PendingRequest) -> None:
         """A request more."""
         self[entry.tag] = entry
         deadline = entry.deadline
         if deadline is not None and deadline < self._deadlines.bound:
             self._deadlines.add(deadline)
 
-    def take(self, which: Callable[[Entry], bool]) -> list[Entry]:
+    def take(self, which: Callable[[PendingRequest], bool]) -> list[PendingRequest]:
         """Takes out all requests of a kind."""
         taken = [entry for entry in self.values() if which(entry)]
         for entry in taken:
             del self[entry.tag]
         return taken
 
-    def expired(self, now: float) -> list[Entry]:
+    def expired(self, now: float) -> list[PendingRequest]:
         """Takes out the requests whose deadline has come."""
         if not self._deadlines.sweep(now, lambda: (entry.deadline for entry in self.values())):
             return []

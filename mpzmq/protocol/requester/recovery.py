@@ -10,16 +10,16 @@ from .outage import Outage
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .tracker import Ledger
+    from .tracker import RequestTracker
 
-__all__ = ["Cancels", "Recovery", "RetryBudget"]
+__all__ = ["ResendBudget", "Resender", "UnconfirmedCancels"]
 
 
-class Recovery:
+class Resender:
     """Sends again what the container may not have got, or whose answer may not have come.
 
     Args:
-        ledger: the requests.
+        tracker: the requests.
         in_flight: how many of them there may be.
         now: the time.
 
@@ -29,12 +29,12 @@ class Recovery:
         not_before: when requests may leave, if there was too much to send again.
     """
 
-    def __init__(self, ledger: Ledger, in_flight: int, now: float) -> None:
-        self.cancels = Cancels(in_flight)
-        self.outage = Outage(ledger)
+    def __init__(self, tracker: RequestTracker, in_flight: int, now: float) -> None:
+        self.cancels = UnconfirmedCancels(in_flight)
+        self.outage = Outage(tracker)
         self.not_before = now
-        self._ledger = ledger
-        self._budget = RetryBudget(in_flight, now)
+        self._ledger = tracker
+        self._budget = ResendBudget(in_flight, now)
         self._resending = False
 
     def expire(self, now: float, why: str) -> None:
@@ -57,8 +57,8 @@ class Recovery:
             why = "the container is the same, but has forgotten this session"
         if why is not None:
             self.cancels.clear()
-            self._ledger.receipts.clear()
-        self._resending = self._ledger.resume(why, instance_changed=instance_changed) > 0
+            self._ledger.reply_acks.clear()
+        self._resending = self._ledger.on_reconnected(why, instance_changed=instance_changed) > 0
 
     def waiting(self) -> int:
         """How many items stand in front that a container that drains takes: it takes no new requests."""
@@ -70,12 +70,12 @@ class Recovery:
         """When requests may leave that may not now; None: they may."""
         return self.not_before if self.not_before > now else None
 
-    def left(self, count: int, now: float) -> None:
+    def on_sent(self, count: int, now: float) -> None:
         """So many requests have left that had been sent before."""
         self.not_before = self._budget.spend(count, now)
 
 
-class RetryBudget:
+class ResendBudget:
     """Requests that may be sent again: ``burst`` at once, and as many a second after that.
 
     It delays, by a second at most, and never refuses: what waits is bounded by the requests in flight.
@@ -98,7 +98,7 @@ class RetryBudget:
         return now if self._left >= 0 else now - self._left / self._burst
 
 
-class Cancels:
+class UnconfirmedCancels:
     """The last of them, to be said again on the next connection. Said twice, a CANCEL does no harm.
 
     Args:

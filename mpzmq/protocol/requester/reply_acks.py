@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from ..wire.records import Record
 
-__all__ = ["MOST_UNTOLD", "REPLY_COST", "Receipts", "max_kept", "max_unanswered"]
+__all__ = ["MAX_UNREPORTED", "REPLY_COST", "ReplyAcks", "max_kept", "max_unanswered"]
 
 REPLY_COST = 256
 """Bytes that a kept reply takes beside its own (a reply of 80 bytes: 303 in all)."""
@@ -32,7 +32,7 @@ ALONG = 32
 ALONE, ALONE_BYTES = 256, 1024 * 1024
 """Replies, and their bytes, from which on it is told even if nothing else leaves."""
 
-MOST_UNTOLD = 8 * MAX_TAGS
+MAX_UNREPORTED = 8 * MAX_TAGS
 """Up to so many that wait to be told, replies that nobody has waited for are noted, too: who sends those without end
 may never read what it is told, and what is not told is forgotten with the low-water mark."""
 
@@ -52,7 +52,7 @@ def max_unanswered(limits: Mapping[str, int]) -> int:
     return min(max_kept(limits.get("in_flight", entries + 1), entries), max(small, SPARE))
 
 
-class Receipts:
+class ReplyAcks:
     """The tags of replies of which the container has not been told."""
 
     def __init__(self) -> None:
@@ -65,17 +65,17 @@ class Receipts:
         """The container has announced how much it keeps: it is told before half of that is of no use."""
         self._max_bytes = min(ALONE_BYTES, limits.get("reply_bytes", FORMER_BYTES) // 2)
 
-    def came(self, size: int) -> bool:
+    def on_message(self, size: int) -> bool:
         """A message of ``size`` bytes has come while there are some; True: the container should be told now."""
         self._bytes += size
         return len(self.tags) >= ALONE or self._bytes >= self._max_bytes
 
     @property
-    def may_go_along(self) -> bool:
+    def should_piggyback(self) -> bool:
         """Whether they are worth a record in a message that leaves anyway."""
         return len(self.tags) >= ALONG
 
-    def are_news(self, low_water: int) -> bool:
+    def has_news(self, low_water: int) -> bool:
         """Whether the container does not know all that it may."""
         return bool(self.tags) or low_water > self._low_water
 

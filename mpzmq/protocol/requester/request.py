@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..wire.encoder import Encoder
     from ..wire.values import Buffer
 
-__all__ = ["Entry", "encode_request", "remaining_ms", "request_in_words"]
+__all__ = ["PendingRequest", "encode_request", "remaining_ms", "request_in_words"]
 
 _STALE_AFTER = 0.05
 _STALE_SHARE = 0.1
@@ -38,7 +38,7 @@ _INT_WIDTHS = {0xCC: 2, 0xCD: 3, 0xCE: 5, 0xCF: 9}
 """Bytes of a MessagePack int or nil by its first byte; 1 for all others."""
 
 
-class Entry(QueuedRecord):
+class PendingRequest(QueuedRecord):
     """One request that has not ended.
 
     Attributes:
@@ -47,14 +47,14 @@ class Entry(QueuedRecord):
         function: its name, in a CALL.
         deadline: when it ends without a reply; None: never.
         waiter: whoever is told of the end; the protocol only keeps it.
-        wait: whether it may wait for a link that cannot take it now.
+        may_wait: whether it may wait for a link that cannot take it now.
         idempotent: whether it may be sent again after it was lost.
         lost_after: seconds for which it waits, once it has left, for a container that is away; None: any time.
         sent: whether it has left this process, so that a handler may have seen it.
         started: whether the container has told that a handler has begun.
         resent: whether it was lost with a connection and queued again.
-        doubtful: whether it may have run before: it was sent to another instance, or to a session that is forgotten, or
-            under the same id. What is found out of it now does not speak of then.
+        may_have_run_elsewhere: whether it may have run before: it was sent to another instance, or to a session that
+            is forgotten, or under the same id. What is found out of it now does not speak of then.
         digest: what it asks for, if the caller chose its id; else None.
         receive_stream: its results that come piece by piece; None: it has one result.
         send_stream: its data that goes piece by piece; None: it has none.
@@ -63,10 +63,11 @@ class Entry(QueuedRecord):
     __slots__ = (
         "deadline",
         "digest",
-        "doubtful",
         "function",
         "idempotent",
         "lost_after",
+        "may_have_run_elsewhere",
+        "may_wait",
         "op",
         "receive_stream",
         "resent",
@@ -74,7 +75,6 @@ class Entry(QueuedRecord):
         "sent",
         "sequence",
         "started",
-        "wait",
         "waiter",
     )  # fmt: skip
 
@@ -89,7 +89,7 @@ class Entry(QueuedRecord):
         buffers: Sequence[Buffer],
         now: float,
         deadline: float | None,
-        wait: bool,
+        may_wait: bool,
         idempotent: bool,
         digest: bytes | None,
     ) -> None:
@@ -105,10 +105,10 @@ class Entry(QueuedRecord):
         self.function = function
         self.deadline = deadline
         self.waiter: Any = None
-        self.wait = wait
+        self.may_wait = may_wait
         self.idempotent = idempotent
         self.lost_after: float | None = None
-        self.sent = self.started = self.resent = self.doubtful = False
+        self.sent = self.started = self.resent = self.may_have_run_elsewhere = False
         self.digest = digest
         self.receive_stream: ReceiveStream | None = None
         self.send_stream: SendStream | None = None
@@ -137,7 +137,7 @@ class Entry(QueuedRecord):
         """Whether it has run, as far as this side knows."""
         if self.started:
             return Executed.YES
-        return Executed.UNKNOWN if self.sent or self.doubtful else Executed.NO
+        return Executed.UNKNOWN if self.sent or self.may_have_run_elsewhere else Executed.NO
 
     @property
     def order_key(self) -> str | int:

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .request import Entry
+    from .request import PendingRequest
 
-__all__ = ["MOST_IDS", "SpentIds", "UsedIds", "request_tags"]
+__all__ = ["MAX_IDS", "AnsweredIds", "EndedIds", "request_tags"]
 
-MOST_IDS = 10_000
+MAX_IDS = 10_000
 """How many of each kind are remembered."""
 
 
-class SpentIds:
+class AnsweredIds:
     """Those under which a reply was received: of one link, since another container may be asked for the same."""
 
     def __init__(self) -> None:
@@ -29,11 +29,11 @@ class SpentIds:
     def add(self, tag: bytes) -> None:
         """A reply was received."""
         self._tags[tag] = None
-        if len(self._tags) > MOST_IDS:
+        if len(self._tags) > MAX_IDS:
             self._tags.popitem(last=False)
 
 
-class UsedIds:
+class EndedIds:
     """Those whose requests have left and ended: of a whole worker.
 
     If a caller issues one again, what is found out then does not say that nothing has run before; and a reply that is
@@ -46,19 +46,19 @@ class UsedIds:
     def __contains__(self, tag: bytes | None) -> bool:
         return tag in self._digests
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: PendingRequest) -> None:
         """A request has ended."""
-        if entry.digest is not None and (entry.sent or entry.doubtful):
+        if entry.digest is not None and (entry.sent or entry.may_have_run_elsewhere):
             self._digests[entry.tag] = entry.digest
             self._digests.move_to_end(entry.tag)
-            if len(self._digests) > MOST_IDS:
+            if len(self._digests) > MAX_IDS:
                 self._digests.popitem(last=False)
 
     def discard(self, tag: bytes) -> None:
         """The container has not run it, and knows nothing of it."""
         self._digests.pop(tag, None)
 
-    def is_taken(self, entry: Entry) -> bool:
+    def is_taken(self, entry: PendingRequest) -> bool:
         """Whether something else was asked under this id."""
         return self._digests.get(entry.tag, entry.digest) != entry.digest
 

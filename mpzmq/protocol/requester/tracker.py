@@ -16,9 +16,9 @@ from ..flow.receive_stream import ReceiveBudget
 from ..flow.stream_scheduler import StreamScheduler
 from ..wire.kinds import Code, Kind
 from ..wire.records import EXECUTED_NUMBER
-from .pending import PendingTable
-from .reply_acks import MOST_UNTOLD, Receipts, max_unanswered
-from .request_ids import MOST_IDS, SpentIds
+from .pending import PendingRequests
+from .reply_acks import MAX_UNREPORTED, ReplyAcks, max_unanswered
+from .request_ids import MAX_IDS, AnsweredIds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from ..wire.messages import Message
     from ..wire.records import Record
     from ..wire.values import Buffer
-    from .error_factory import Verdicts
-    from .request import Entry
-    from .request_ids import UsedIds
+    from .error_factory import RequestErrors
+    from .request import PendingRequest
+    from .request_ids import EndedIds
 
-__all__ = ["Ledger"]
+__all__ = ["RequestTracker"]
 
 _NO = EXECUTED_NUMBER[Executed.NO]
 
@@ -45,7 +45,7 @@ def _is_old(item: Any) -> bool:
     return bool(item.sent or item.sequence == 0)
 
 
-class Ledger:
+class RequestTracker:
     """Requests from issue to end. It knows nothing of connections: the link tells it what became of them.
 
     ``issued == replied + failed + cancelled + in_flight`` holds after every method.
@@ -57,29 +57,29 @@ class Ledger:
         ended: who waited for the requests that have ended since this was last taken, each with the outcome: the
             RESPONSE record, or the error to raise.
         send_streams: the data of uploads and channels that wait to leave.
-        bells: of streams that have got something: items, or credit.
+        wakers: of streams that have got something: items, or credit.
         receive_budget: the results of streams that have come.
         issued: requests that the application made; whoever issues one counts it here, and it is in flight.
         message_bytes: the largest message that both sides accept.
     """
 
-    def __init__(self, verdicts: Verdicts, limits: Limits, used_ids: UsedIds) -> None:
-        self.verdicts = verdicts
-        self.pending = PendingTable()
+    def __init__(self, error_factory: RequestErrors, limits: Limits, ended_ids: EndedIds) -> None:
+        self.error_factory = error_factory
+        self.pending = PendingRequests()
         self.progress = ProgressTracker()
         self.outbox = Outbox(limits.batch_records, self.progress)
-        self.bells: list[Any] = []
-        self.send_streams = StreamScheduler(limits, self.bells, self.outbox, in_turn=True)
+        self.wakers: list[Any] = []
+        self.send_streams = StreamScheduler(limits, self.wakers, self.outbox, in_turn=True)
         self.receive_budget = ReceiveBudget(limits.queued_bytes)
         self.ended: list[tuple[Any, Any]] = []
         self.issued = 0
         self.message_bytes = limits.message_bytes
         self._limits = limits
         self._in_flight = limits.in_flight  # and no more than the container keeps replies
-        self.spent_ids = SpentIds()
-        self.used_ids = used_ids
+        self.answered_ids = AnsweredIds()
+        self.ended_ids = ended_ids
         self._open_ids: OrderedDict[bytes, None] = OrderedDict()  # of this link, without a reply
-        self.receipts = Receipts()
+        self.reply_acks = ReplyAcks()
         self.next_sequence: Callable[[], int] = itertools.count(1).__next__
         """The sequence number of the next request; they rise in the order in which requests are submitted."""
         self._sequence = 0  # of the last one that was submitted
@@ -119,7 +119,7 @@ class Ledger:
         else:
             self._failed += 1
 
-    def submit(self, entry: Entry) -> None:
+    def submit(self, entry: PendingRequest) -> None:
         """Takes a request; it leaves when the link can take it."""
         self._sequence = entry.sequence
         self.pending.add(entry)
@@ -147,29 +147,29 @@ class Ledger:
 
     # From the container
 
-    def replied(self, tag: bytes, record: Record) -> None:
+    def on_response(self, tag: bytes, record: Record) -> None:
         """A RESPONSE has come."""
         entry = self.pending.pop(tag, None)
         if entry is None:
             self._late += 1
-            if tag not in self.used_ids and len(self.receipts.tags) < MOST_UNTOLD:
-                self.receipts.tags.append(tag)  # nobody will ask for it again
+            if tag not in self.ended_ids and len(self.reply_acks.tags) < MAX_UNREPORTED:
+                self.reply_acks.tags.append(tag)  # nobody will ask for it again
             return
         if entry.receive_stream is not None and not entry.receive_stream.has_ended:
-            self._end([entry], self.verdicts.unasked)  # items are missing
+            self._end([entry], self.error_factory.stream_violation)  # items are missing
             return
         self._replied += 1
-        self.receipts.tags.append(tag)
+        self.reply_acks.tags.append(tag)
         if entry.resent or not entry.sent:
             self.outbox.remove(tag)
         if entry.send_stream is not None or entry.receive_stream is not None:
             self._close_streams(entry)
         if entry.digest is not None:
-            self.spent_ids.add(tag)
-            self.used_ids.add(entry)
+            self.answered_ids.add(tag)
+            self.ended_ids.add(entry)
         self.ended.append((entry.waiter, record))
 
-    def errored(self, tag: bytes, record: Record) -> None:
+    def on_error(self, tag: bytes, record: Record) -> None:
         """An ERROR has come."""
         code = record[1]
         entry = self.pending.get(tag)
@@ -177,7 +177,7 @@ class Ledger:
             self._late += 1
         elif code == Code.NO_SESSION and entry.send_stream is not None and entry.send_stream.has_credit:
             pass  # of an item of its data: the container had taken the request, which ends with this connection
-        elif code == Code.NO_SESSION or (code == Code.DRAINING and entry.wait):
+        elif code == Code.NO_SESSION or (code == Code.DRAINING and entry.may_wait):
             # It has not run: it waits for WELCOME, on this connection or on the successor's.
             if tag not in self.outbox:
                 # What was sent on an earlier connection may be known to the container from there. A container that
@@ -187,18 +187,18 @@ class Ledger:
         else:
             if code in _ANSWERS or entry.digest is None:
                 # As a reply, this is what the handler said: the id has had its answer. Any other may be issued again.
-                self.receipts.tags.append(tag)
+                self.reply_acks.tags.append(tag)
             if code == Code.EXPIRED and entry.receive_stream is not None:
                 # The container's word of the deadline came first: it ends the stream at once, too.
                 entry.receive_stream.clear()
-            self._end([entry], lambda entry: self.verdicts.from_record(entry, record))
+            self._end([entry], lambda entry: self.error_factory.from_record(entry, record))
             if entry.digest is not None:
                 if code in _ANSWERS:
-                    self.spent_ids.add(tag)
-                elif record[2] == _NO and not entry.doubtful and code != Code.ID_REUSED:
-                    self.used_ids.discard(tag)
+                    self.answered_ids.add(tag)
+                elif record[2] == _NO and not entry.may_have_run_elsewhere and code != Code.ID_REUSED:
+                    self.ended_ids.discard(tag)
 
-    def chunk(self, tag: bytes, record: Record, message: Message) -> Record | None:
+    def on_chunk(self, tag: bytes, record: Record, message: Message) -> Record | None:
         """A CHUNK has come.
 
         Args:
@@ -217,12 +217,14 @@ class Ledger:
         receive_stream = entry.receive_stream
         had, had_ended = receive_stream.received, receive_stream.has_ended
         if not (message.has_declared_size and receive_stream.on_chunk(record)):
-            self._end([entry], self.verdicts.unasked)
+            self._end([entry], self.error_factory.stream_violation)
             return [Kind.CANCEL]
         # What comes again has not been asked for: it is no news, and may be a flood.
-        self.receive_budget.fed += receive_stream.received > had or receive_stream.has_ended is not had_ended
+        self.receive_budget.chunks_received += (
+            receive_stream.received > had or receive_stream.has_ended is not had_ended
+        )
         self.receive_budget.came(tag)
-        self.bells.append(receive_stream.waker)
+        self.wakers.append(receive_stream.waker)
         return receive_stream.credit_record() if receive_stream.end_unacknowledged else None
 
     def receive_streams(self) -> list[tuple[bytes, ReceiveStream]]:
@@ -238,23 +240,23 @@ class Ledger:
         entry = self.pending.get(tag)
         return entry is not None and entry.sent
 
-    def started(self, tag: bytes) -> None:
+    def on_started(self, tag: bytes) -> None:
         """The container has told that a handler has begun."""
         entry = self.pending.get(tag)
         if entry is not None:
             entry.started = True
 
-    def undecodable(self, tag: bytes) -> None:
+    def on_malformed(self, tag: bytes) -> None:
         """Something that is no record has come under this id."""
         entry = self.pending.get(tag)
         if entry is None:
             self._late += 1
         else:
-            self._end([entry], self.verdicts.undecodable)
+            self._end([entry], self.error_factory.malformed_reply)
 
     # From the link
 
-    def lost(self, why: str, *, on_purpose: bool) -> list[bytes]:
+    def on_connection_lost(self, why: str, *, on_purpose: bool) -> list[bytes]:
         """The connection is gone. What was sent waits for the next one: only the container knows what became of it.
 
         But data that goes piece by piece does not go on: nobody could tell which of it was taken.
@@ -266,24 +268,26 @@ class Ledger:
         Returns:
             The tags of those that are to be cancelled, should the container be found again.
         """
-        verdict = self.verdicts.closed if on_purpose else self.verdicts.lost
+        verdict = self.error_factory.closed if on_purpose else self.error_factory.lost
         self.send_streams.on_connection_lost()
         return self.end_those(
             lambda entry: (
                 ((on_purpose and not entry.idempotent) or entry.send_stream is not None)
                 if entry.sent
-                else not entry.wait
+                else not entry.may_wait
             ),
             lambda entry: verdict(entry, why),
         )
 
-    def end_those(self, which: Callable[[Entry], bool], verdict: Callable[[Entry], Exception]) -> list[bytes]:
+    def end_those(
+        self, which: Callable[[PendingRequest], bool], verdict: Callable[[PendingRequest], Exception]
+    ) -> list[bytes]:
         """Ends requests of a kind. Returns the tags of those that have left."""
         gone = [entry for entry in self.pending.values() if which(entry)]
         self._end(gone, verdict)
         return [entry.tag for entry in gone if entry.sent]
 
-    def resume(self, why: str | None, *, instance_changed: bool) -> int:
+    def on_reconnected(self, why: str | None, *, instance_changed: bool) -> int:
         """A container has said WELCOME: what was sent on earlier connections is sent again.
 
         Args:
@@ -297,10 +301,10 @@ class Ledger:
         again = [entry for entry in self.pending.values() if entry.sent]
         if why is not None:
             gone = [entry for entry in again if not entry.idempotent]
-            self._end(gone, lambda entry: self.verdicts.lost(entry, why, instance_changed=instance_changed))
+            self._end(gone, lambda entry: self.error_factory.lost(entry, why, instance_changed=instance_changed))
             again = [entry for entry in again if entry.idempotent]
             for entry in again:
-                entry.doubtful = True
+                entry.may_have_run_elsewhere = True
         for entry in again:
             entry.resent = True
         self._put_back([entry for entry in again if entry.tag not in outbox])
@@ -312,11 +316,11 @@ class Ledger:
         if under_way is not None and not _is_old(under_way):
             self.outbox.stop_parts()
 
-    def receipt(self) -> Record | None:
+    def next_ack(self) -> Record | None:
         """A RECEIVED, if there is something that the container need not keep; None: not now."""
-        if self.outbox.has_control(Kind.RECEIVED) or not self.receipts.are_news(self.low_water):
+        if self.outbox.has_control(Kind.RECEIVED) or not self.reply_acks.has_news(self.low_water):
             return None
-        return self.receipts.record(self.low_water, self.message_bytes)
+        return self.reply_acks.record(self.low_water, self.message_bytes)
 
     def in_order(self) -> Outbox:
         """The outbox, what was put back into it in the order in which it was issued."""
@@ -335,11 +339,11 @@ class Ledger:
         """Puts what the container may have taken in front: if it drains it takes nothing else. Returns how many."""
         return self._first(_is_old)
 
-    def end_all(self, verdict: Callable[[Entry], Exception]) -> None:
+    def end_all(self, verdict: Callable[[PendingRequest], Exception]) -> None:
         """The link has ended: so has every request."""
         self._end(list(self.pending.values()), verdict)
 
-    def expire(self, now: float, verdict: Callable[[Entry, bool], Exception]) -> list[bytes]:
+    def expire(self, now: float, verdict: Callable[[PendingRequest, bool], Exception]) -> list[bytes]:
         """Ends the requests whose deadline has come.
 
         Args:
@@ -361,20 +365,20 @@ class Ledger:
     def limit_unanswered(self, limits: Mapping[str, int]) -> None:
         """The container has announced how many replies it keeps: no more requests than that are unanswered."""
         self._in_flight = min(self._limits.in_flight, max_unanswered(limits))
-        self.receipts.accept(limits)
+        self.reply_acks.accept(limits)
 
     def limit_messages(self, size: int) -> None:
         """The container's limit has become known; requests that were queued before may exceed it."""
         self.message_bytes = min(self._limits.message_bytes, size)
-        new = [entry for entry in self.pending.values() if not (entry.sent or entry.doubtful)]
+        new = [entry for entry in self.pending.values() if not (entry.sent or entry.may_have_run_elsewhere)]
         self._end([entry for entry in new if entry.size > self.message_bytes], self.too_large)
 
-    def too_large(self, entry: Entry) -> MessageTooLarge:
+    def too_large(self, entry: PendingRequest) -> MessageTooLarge:
         """The error for a request that one of the sides does not accept."""
-        limit = self.message_bytes
+        limit, errors = self.message_bytes, self.error_factory
         text = (
-            f"{entry.what} to {self.verdicts.whom} was not sent: it has {entry.size} bytes, and at most {limit} are"
-            f" accepted; {self.verdicts.if_too_large}"
+            f"{entry.what} to {errors.whom} was not sent: it has {entry.size} bytes, and at most {limit} are"
+            f" accepted; {errors.if_too_large}"
         )
         return MessageTooLarge(text, size=entry.size, limit=limit)
 
@@ -398,12 +402,12 @@ class Ledger:
         self.outbox.sort(lambda item: (not which(item), item.sequence))
         return self.outbox.count_leading(which)
 
-    def _put_back(self, entries: list[Entry]) -> None:
+    def _put_back(self, entries: list[PendingRequest]) -> None:
         for entry in entries:
             self.outbox.put(entry)
         self._disordered = True
 
-    def _end(self, entries: list[Entry], verdict: Callable[[Entry], Exception]) -> None:
+    def _end(self, entries: list[PendingRequest], verdict: Callable[[PendingRequest], Exception]) -> None:
         for entry in entries:
             self.pending.pop(entry.tag, None)
             self.outbox.remove(entry.tag)
@@ -412,20 +416,20 @@ class Ledger:
             self._leave_open(entry)
             self.ended.append((entry.waiter, verdict(entry)))
 
-    def _close_streams(self, entry: Entry) -> None:
+    def _close_streams(self, entry: PendingRequest) -> None:
         self.send_streams.close(entry.tag)
         if entry.receive_stream is not None:
             self.receive_budget.end(entry.tag, entry.receive_stream)
 
-    def _leave_open(self, entry: Entry) -> None:
+    def _leave_open(self, entry: PendingRequest) -> None:
         """A request has ended without its reply. If its caller chose the id, it may be issued again."""
         if entry.digest is None:
             return
-        self.used_ids.add(entry)
+        self.ended_ids.add(entry)
         self._open_ids[entry.tag] = None
         self._open_ids.move_to_end(entry.tag)
-        if len(self._open_ids) > MOST_IDS:
+        if len(self._open_ids) > MAX_IDS:
             oldest, _ = self._open_ids.popitem(last=False)
             if oldest not in self.pending:
                 # It is forgotten here, and need not be remembered there any longer.
-                self.receipts.tags.append(oldest)
+                self.reply_acks.tags.append(oldest)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from ...models import Executed, Status
     from ...security.allow_list import User
     from ..flow.outbox import Outbox
-    from ..requester.nested_calls import Caller, Carrier
+    from ..requester.nested_calls import NestedCallDriver, NestedCalls
     from ..wire.encoder import Encoder
     from ..wire.records import Record
     from .reply_cache import ReplyCache
@@ -45,8 +45,8 @@ class Asker(Protocol):
     message_bytes: int
     replies: ReplyCache
     outbox: Outbox
-    caller: Caller | None
-    calls: Carrier | None
+    caller: NestedCalls | None
+    calls: NestedCallDriver | None
 
     @property
     def connected(self) -> bool:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from ...config import Limits
     from ...security.allow_list import User
     from ..flow.outbox import OutgoingMessage
-    from ..requester.nested_calls import Caller, Carrier
-    from ..requester.request import Entry
+    from ..requester.nested_calls import NestedCallDriver, NestedCalls
+    from ..requester.request import PendingRequest
     from ..wire.encoder import Encoder
     from ..wire.records import Record
     from .interface import Asker
@@ -66,15 +66,15 @@ class Callee:
         self.name = name
         self.remote_id: UUID | None = remote_id
         self.user: User | None = None  # allow-lists are for engines
-        self.caller: Caller | None = None
-        self.calls: Carrier | None = None
+        self.caller: NestedCalls | None = None
+        self.calls: NestedCallDriver | None = None
         self.state = PeerState.CONNECTED
         self.in_flight = self.bytes_in_flight = self.large_in_flight = 0
         self.message_bytes = min(limits.message_bytes, FRAGMENT_BYTES)
         self.outbox = Outbox(limits.batch_records)
         self.replies = ReplyCache(limits, room)
         self.owner: Any = None
-        self.pending: Mapping[bytes, Entry] = {}
+        self.pending: Mapping[bytes, PendingRequest] = {}
         self.window = SendWindow()
         self.inbox = Inbox()
         self.has_asked = False
@@ -116,12 +116,12 @@ class Callee:
             text = "the call is malformed, or beyond the engine's Limits (depth, items, batch_records)"
             self._refuse(tag, Code.MALFORMED, Executed.NO, text)
 
-    def asked(self) -> tuple[Inbox, list[Entry]]:
+    def asked(self) -> tuple[Inbox, list[PendingRequest]]:
         """What is to be run and ended now, and the requests inside which a call was made for the first time."""
         inbox, self.inbox = self.inbox, Inbox()
         inside, self._inside = self._inside, []
         self.has_asked = False
-        parents: list[Entry] = []
+        parents: list[PendingRequest] = []
         receipts, inbox.receipts = deque(inbox.receipts), []
         for place, (request, parent) in enumerate(zip(inbox.requests, inside, strict=True)):
             while receipts and receipts[0][0] <= place:

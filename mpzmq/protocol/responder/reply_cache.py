@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..flow.outbox import QueuedRecord
 from ..requester.reply_acks import REPLY_COST, max_kept
-from ..requester.request_ids import MOST_IDS
+from ..requester.request_ids import MAX_IDS
 from ..wire.records import TAG
 from ..wire.schema import MAX_TAGS
 from ..wire.values import unchanging
@@ -28,7 +28,7 @@ SESSIONS_WORTH = 8
 """How many times what one session may take all sessions of a container may take together: of replies that are kept,
 of requests that run, and of requests in parts."""
 
-UNTOLD = MAX_TAGS + MOST_IDS
+UNTOLD = MAX_TAGS + MAX_IDS
 """Replies of which an engine may say nothing: some it has received and not told yet, and some of requests that ended
 without them, under ids that their callers may issue again."""
 

@@ -21,7 +21,7 @@ from ..wire.records import BATCH_BYTES, LINK_TAG
 if TYPE_CHECKING:
     from ...config import Limits
     from ...security.allow_list import User
-    from ..requester.nested_calls import Caller, Carrier
+    from ..requester.nested_calls import NestedCallDriver, NestedCalls
     from ..responder.reply_cache import Room
     from ..wire.encoder import Encoder
     from ..wire.records import Record
@@ -82,7 +82,7 @@ class Peer:
 
     remote_id: UUID | None = None  # an engine has a session, and no id of that kind
 
-    def __init__(self, session: Session, limits: Limits, encoder: Encoder, room: Room, bells: list[Any]) -> None:
+    def __init__(self, session: Session, limits: Limits, encoder: Encoder, room: Room, wakers: list[Any]) -> None:
         self.session = session
         self.user: User | None = None
         self.state = PeerState.DETACHED
@@ -92,12 +92,12 @@ class Peer:
         self.in_flight = self.bytes_in_flight = self.large_in_flight = self.most_calls = 0
         self.reassembler = Reassembler(limits.message_bytes)
         self.replies = ReplyCache(limits, room)
-        self._bells = bells
+        self._wakers = wakers
         self.receive_streams: dict[bytes, ReceiveStream] = {}
         self.oversize_limit = OversizeItemLimit()
         self._stream_bytes = 0  # that its receive streams may hold
-        self.caller: Caller | None = None
-        self.calls: Carrier | None = None
+        self.caller: NestedCalls | None = None
+        self.calls: NestedCallDriver | None = None
         self.has_sent = False
         self.stalled_since: float | None = None
         self.message_bytes = limits.message_bytes
@@ -112,7 +112,7 @@ class Peer:
         self._encoder = encoder
         self._old_routes: deque[bytes] = deque()
         self.outbox = Outbox(limits.batch_records)
-        self.send_streams = StreamScheduler(limits, bells, self.outbox, in_turn=False)
+        self.send_streams = StreamScheduler(limits, wakers, self.outbox, in_turn=False)
         self._reads = ReceiveWindow(limits.window, limits.queued_bytes)
 
     def signal(self, signal: PeerSignal) -> None:
@@ -149,7 +149,7 @@ class Peer:
         self.has_sent = True
         self.most_calls = limits.get("calls", 0)
         if self.caller is not None:
-            self.caller.greeted(self.message_bytes, limits)
+            self.caller.on_hello(self.message_bytes, limits)
         self.signal(PeerSignal.HELLO)
         return [self._old_routes.popleft() for _ in range(len(self._old_routes) - OLD_ROUTES)]
 
@@ -214,13 +214,13 @@ class Peer:
     @property
     def waiting(self) -> int:
         """Bytes that wait for the engine: replies, calls, and items of streams."""
-        calls = 0 if self.caller is None else self.caller.ledger.outbox.bytes
+        calls = 0 if self.caller is None else self.caller.tracker.outbox.bytes
         return self.outbox.waiting + self.send_streams.budget.cost + calls
 
     @property
     def waits_for_much(self) -> bool:
         """Whether that is more than one thing, which may be of any size."""
-        calls = 0 if self.caller is None else len(self.caller.ledger.outbox)
+        calls = 0 if self.caller is None else len(self.caller.tracker.outbox)
         return len(self.outbox) + self.send_streams.kept_items + calls > 1
 
     def growth(self) -> int:
@@ -288,7 +288,7 @@ class Peer:
         for tag, receive_stream in self.receive_streams.items():
             failure = receive_stream.abort(ConnectionLost, f"the connection to engine {self.name!r} was lost")
             if failure is not None:
-                self._bells.append(receive_stream.waker)
+                self._wakers.append(receive_stream.waker)
                 self.oversize_limit.release(receive_stream)
                 self.send_streams.fail(tag, failure)
         self.send_streams.on_connection_lost()
@@ -307,7 +307,7 @@ class Peer:
         if outgoing.items:
             self.has_sent = True
             if self.caller is not None:
-                self.caller.sent(outgoing)
+                self.caller.on_sent(outgoing)
 
     def parent_of(self, tag: bytes) -> UUID | None:
         """The request inside which another was made: an engine's stands by itself."""
@@ -353,7 +353,7 @@ class Peer:
 
     def refuse(self, outgoing: OutgoingMessage) -> None:
         """The transport did not take a message: it goes first next time."""
-        if self.caller is not None and self.caller.take_back(outgoing):
+        if self.caller is not None and self.caller.requeue(outgoing):
             return
         if outgoing.items or outgoing.control or outgoing.part:
             self.outbox.requeue(outgoing)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from ...config import Limits
     from ...security.allow_list import User
-    from ..requester.nested_calls import Caller, Carrier
+    from ..requester.nested_calls import NestedCallDriver, NestedCalls
     from ..responder.batch import Inbox
     from ..wire.messages import Message
 
@@ -49,7 +49,7 @@ class Sessions:
         violations: connections that break the rules.
         given_up: connections that do not take messages, and what each is to be told once it does.
         dirty: peers that have something to send.
-        bells: of streams that have got something: items, credit, or their end.
+        wakers: of streams that have got something: items, credit, or their end.
         answered: whose calls to their engines have ended, until those who made them are told.
         calls: carries out the calls of handlers to their engines; the protocol only keeps it.
         ignored: messages and records that meant nothing.
@@ -64,9 +64,9 @@ class Sessions:
         self.violations = Violations()
         self.given_up: dict[bytes, Frames] = {}
         self.dirty: dict[Peer, None] = {}
-        self.bells: list[Any] = []
-        self.answered: dict[Caller, None] = {}
-        self.calls: Carrier | None = None
+        self.wakers: list[Any] = []
+        self.answered: dict[NestedCalls, None] = {}
+        self.calls: NestedCallDriver | None = None
         self.ignored = self.undeliverable = 0
         self.encoder = Encoder(limits)
         self._name = name
@@ -194,7 +194,7 @@ class Sessions:
             message.has_declared_size and receive_stream.on_chunk(record) and peer.oversize_limit.allows(receive_stream)
         ):
             return False
-        self.bells.append(receive_stream.waker)
+        self.wakers.append(receive_stream.waker)
         if receive_stream.end_unacknowledged:
             peer.control(receive_stream.credit_record(), tag)
             self.dirty[peer] = None
@@ -203,10 +203,10 @@ class Sessions:
     def _undecodable(self, peer: Peer | None, message: Message) -> None:
         """Something is no record that may be the reply to a call."""
         for tag in message.malformed_calls:
-            if peer is None or peer.caller is None or not peer.caller.undecodable(tag):
+            if peer is None or peer.caller is None or not peer.caller.on_malformed(tag):
                 self.ignored += 1
         if peer is not None and peer.caller is not None:
-            message.malformed = [tag for tag in message.malformed if not peer.caller.undecodable(tag)]
+            message.malformed = [tag for tag in message.malformed if not peer.caller.on_malformed(tag)]
 
     def _too_early(self) -> Record:
         text = "items came before the first CREDIT: data begins when the container has taken the request"
@@ -238,7 +238,7 @@ class Sessions:
                 self.forget(peer, PeerSignal.FORGOTTEN)
             elif peer.caller is not None and peer.state is PeerState.DETACHED and peer.heard_at < before:
                 # What runs for it may go on, but not wait for it for ever.
-                peer.caller.lost("the engine was not heard for Limits.reply_ttl")
+                peer.caller.on_engine_lost("the engine was not heard for Limits.reply_ttl")
 
     def farewell(self, code: int, text: str) -> None:
         """Says GOODBYE to everybody, now and to whoever still comes."""
@@ -329,7 +329,7 @@ class Sessions:
         self.presence.ended(peer, why.value)
         peer.reassembler.restart()
         if peer.caller is not None:
-            peer.caller.closed(why.value)
+            peer.caller.on_session_ended(why.value)
         self.undeliverable += peer.replies.clear()
         self._peers.pop(peer.session, None)
         self.dirty.pop(peer, None)
@@ -349,7 +349,7 @@ class Sessions:
                 text = f"this container serves {self._limits.sessions} engines already (Limits.sessions)"
                 self.turn_away(route, Goodbye.TOO_MANY_SESSIONS, text)
                 return
-            peer = self._peers[session] = Peer(session, self._limits, self.encoder, self._room, self.bells)
+            peer = self._peers[session] = Peer(session, self._limits, self.encoder, self._room, self.wakers)
             peer.user, peer.calls = user, self.calls
             peer.replies.now = now
             peer.reassembler.room = self.uploads.room

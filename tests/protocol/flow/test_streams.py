@@ -259,27 +259,27 @@ def test_what_all_streams_keep_is_bounded_whatever_credit_is_given() -> None:
 
 
 def test_whoever_waits_for_room_is_woken_by_what_leaves() -> None:
-    bells: list[Any] = []
-    flows = StreamScheduler(Limits(), bells, Outbox(256), in_turn=True)
+    wakers: list[Any] = []
+    flows = StreamScheduler(Limits(), wakers, Outbox(256), in_turn=True)
     flow = SendStream(10_000, 1 << 30)
     flow.waker = "bell"
     put(flow, *range(MAX_WAITING))
     flows.open(TAG, flow)
     flows.mark_ready(TAG)
     sent(flows)
-    assert bells == ["bell"]
+    assert wakers == ["bell"]
 
 
 def test_a_failed_stream_takes_nothing_more_and_says_why() -> None:
-    bells: list[Any] = []
-    flows = StreamScheduler(Limits(), bells, Outbox(256), in_turn=True)
+    wakers: list[Any] = []
+    flows = StreamScheduler(Limits(), wakers, Outbox(256), in_turn=True)
     flow = SendStream(10, 1000)
     flow.waker = "bell"
     flows.open(TAG, flow)
     put(flow, 1)
     flows.mark_ready(TAG)
     flows.fail(TAG, ValueError("why"))
-    assert str(flow.failure) == "why" and bells == ["bell"] and not flows and not len(flows)
+    assert str(flow.failure) == "why" and wakers == ["bell"] and not flows and not len(flows)
     flows.fail(TAG, ValueError("again"))
     assert not flows.on_credit(TAG, 0, 1, 1)
 

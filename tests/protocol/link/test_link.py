@@ -496,7 +496,7 @@ def refused_send() -> Pair:
     pair.issue(1, timeout=1.0)
     outgoing = pair.link.next_outgoing(pair.now)
     assert outgoing is not None
-    pair.link.ledger.outbox.requeue(outgoing)
+    pair.link.tracker.outbox.requeue(outgoing)
     return pair
 
 
@@ -1020,7 +1020,7 @@ def test_no_more_requests_are_unanswered_than_the_container_keeps_replies() -> N
     pair.reply(2)
     pair.link.cancel(tag(1))
     assert numbers(pair.flush()) == [4, 5]
-    assert not pair.link.ledger.has_room(1), "those that wait already are more than may leave"
+    assert not pair.link.tracker.has_room(1), "those that wait already are more than may leave"
     pair.lost()
     pair.dialled()
     pair.flush()
@@ -1028,9 +1028,9 @@ def test_no_more_requests_are_unanswered_than_the_container_keeps_replies() -> N
     assert numbers(pair.flush()) == [3, 4, 5], "what has left before, and nothing new"
     for number in (3, 4, 5):
         pair.reply(number)
-    assert numbers(pair.flush()) == [6, 7] and pair.link.ledger.has_room(1)
+    assert numbers(pair.flush()) == [6, 7] and pair.link.tracker.has_room(1)
     pair.issue(8)
-    assert not pair.link.ledger.has_room(1)
+    assert not pair.link.tracker.has_room(1)
 
 
 def test_what_a_container_refuses_needs_no_place_among_its_replies() -> None:
@@ -1060,8 +1060,8 @@ def test_large_items_of_uploads_pass_requests_that_may_not_leave(begun: bool) ->
     pair = Pair()
     entry = pair.entry(1)
     entry.send_stream = SendStream()
-    pair.link.ledger.issued += 1
-    pair.link.ledger.submit(entry)
+    pair.link.tracker.issued += 1
+    pair.link.tracker.submit(entry)
     pair.issue(2, 3)
     pair.issue(4, data=b"x" * (4 * FRAGMENT_BYTES), function="large")
     pair.up(limits=Limits(reply_entries=2))
@@ -1069,14 +1069,14 @@ def test_large_items_of_uploads_pass_requests_that_may_not_leave(begun: bool) ->
     pair.tell([Kind.CREDIT, 0, 100, 100 * FRAGMENT_BYTES], tag=tag(1))
     body = pair.encoder.pack(b"x" * (2 * FRAGMENT_BYTES))
     entry.send_stream.write(body, (), len(body))
-    pair.link.ledger.send_streams.mark_ready(tag(1))
+    pair.link.tracker.send_streams.mark_ready(tag(1))
     if begun:
         assert numbers(pair.flush(1), Kind.PART) == [1]
         pair.reply(2)
     left = pair.flush()
     assert numbers(left) == [3] * begun
     assert numbers(left, Kind.PART) == [1] * (3 - begun), "an item of two parts and a little"
-    assert entry.send_stream.sent == 1 and tag(4) in pair.link.ledger.outbox
+    assert entry.send_stream.sent == 1 and tag(4) in pair.link.tracker.outbox
 
 
 def test_a_request_in_parts_goes_on_though_no_other_may_leave() -> None:
@@ -1086,7 +1086,7 @@ def test_a_request_in_parts_goes_on_though_no_other_may_leave() -> None:
     pair.flush(1)
     pair.issue(2, 3, function="others")
     assert numbers(pair.flush(1)) == [2, 3]
-    pair.link.ledger.limit_unanswered({"reply_entries": 2})
+    pair.link.tracker.limit_unanswered({"reply_entries": 2})
     assert numbers(pair.flush(), Kind.PART) == [1, 1, 1]
 
 
@@ -1105,8 +1105,8 @@ def test_a_container_is_told_of_who_waits_when_too_much_lies_unread_and_it_knows
     def stream(number: int) -> ReceiveStream:
         entry = pair.entry(number)
         entry.receive_stream = ReceiveStream(10, 1000)
-        pair.link.ledger.issued += 1
-        pair.link.ledger.submit(entry)
+        pair.link.tracker.issued += 1
+        pair.link.tracker.submit(entry)
         return entry.receive_stream
 
     unread = stream(1)
@@ -1123,7 +1123,7 @@ def test_a_container_is_told_of_who_waits_when_too_much_lies_unread_and_it_knows
     assert pair.flush() == [(tag(2), [Kind.CREDIT, 1, 11, 1051])]
     pair.link.cancel(tag(1))
     pair.flush()
-    assert pair.link.ledger.receive_budget.unread == 0, "what is not waited for any more is not counted"
+    assert pair.link.tracker.receive_budget.unread == 0, "what is not waited for any more is not counted"
 
 
 def test_the_window_in_bytes() -> None:
@@ -1147,7 +1147,7 @@ def test_control_passes_a_full_window() -> None:
         pair.tell([Kind.PING, 1])
         left += len(pair.flush())
     assert left == CONTROL_RESERVE - 2
-    while pair.link.ledger.outbox._control:
+    while pair.link.tracker.outbox._control:
         pair.tell([Kind.ACK, 10**6, 10**6])
         pair.flush()
     pair.tell([Kind.ACK, 10**6, 10**6])
@@ -1159,7 +1159,7 @@ def test_a_container_that_asks_and_does_not_read_costs_no_memory() -> None:
     for _ in range(10_000):
         pair.tell([Kind.PING, 1])
         pair.flush()
-    assert len(pair.link.ledger.outbox._control) < 1000
+    assert len(pair.link.tracker.outbox._control) < 1000
 
 
 def test_goodbye_leaves_a_full_window_behind() -> None:
@@ -1309,7 +1309,7 @@ class LinkMachine(RuleBasedStateMachine):
         self.absorb()
         if failure is not None:
             self.end(failure)
-        for entry in self.pair.link.ledger.pending.values():
+        for entry in self.pair.link.tracker.pending.values():
             assert entry.deadline is None or entry.deadline > self.pair.now, "it should have expired"
 
     @precondition(lambda self: not self.link_up and not self.pair.link.is_over)
@@ -1384,18 +1384,20 @@ class LinkMachine(RuleBasedStateMachine):
 
     @invariant()
     def exactly_the_open_requests_are_pending(self) -> None:
-        ledger = self.pair.link.ledger
-        assert {int.from_bytes(entry.tag, "big") for entry in ledger.pending.values()} == self.open
+        tracker = self.pair.link.tracker
+        assert {int.from_bytes(entry.tag, "big") for entry in tracker.pending.values()} == self.open
         for number in self.open:
-            places = (tag(number) in ledger.outbox) + (number in self.on_wire) + (number in self.limbo)
+            places = (tag(number) in tracker.outbox) + (number in self.on_wire) + (number in self.limbo)
             assert places == 1, "it waits to leave, for its reply, or for the next connection"
-        assert len(ledger.outbox) + len(self.on_wire | self.limbo) == len(self.open), "what has ended does not wait"
-        assert ledger.outbox.bytes == sum(entry.size for entry in ledger.pending.values() if entry.tag in ledger.outbox)
+        assert len(tracker.outbox) + len(self.on_wire | self.limbo) == len(self.open), "what has ended does not wait"
+        assert tracker.outbox.bytes == sum(
+            entry.size for entry in tracker.pending.values() if entry.tag in tracker.outbox
+        )
 
     @invariant()
     def what_has_left_does_not_wait_longer_than_it_may(self) -> None:
         if self.pair.link.state is LinkState.DOWN:
-            for entry in self.pair.link.ledger.pending.values():
+            for entry in self.pair.link.tracker.pending.values():
                 assert not entry.sent or entry.lost_after is None or self.down < entry.lost_after
 
     @invariant()
@@ -1442,8 +1444,8 @@ def test_a_stream_ends_at_its_deadline_whoever_says_so_first(by: str) -> None:
     pair = Pair().up()
     entry = pair.entry(1, timeout=30.0)
     entry.receive_stream = ReceiveStream(10, 1000)
-    pair.link.ledger.issued += 1
-    pair.link.ledger.submit(entry)
+    pair.link.tracker.issued += 1
+    pair.link.tracker.submit(entry)
     pair.flush()
     pair.tell([Kind.CHUNK, 0, 8, False, ["one", "two"]], tag=tag(1))
     if by == "its own clock":

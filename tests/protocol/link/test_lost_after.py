@@ -134,7 +134,7 @@ def test_many_that_end_close_together_cost_few_looks() -> None:
     pair.flush()
     pair.lost()
     looks = 0
-    while (when := pair.link.next_tick(pair.now)) is not None and pair.link.ledger.pending:
+    while (when := pair.link.next_tick(pair.now)) is not None and pair.link.tracker.pending:
         looks += 1
         pair.now = when
         pair.link.tick(pair.now)
@@ -149,7 +149,7 @@ def test_what_was_lost_before_is_lost_when_it_has_left_again() -> None:
     pair.up(resumed=True)
     pair.lost()
     assert after(pair, 1.0) == {1: UNKNOWN}
-    assert not pair.link.ledger.outbox
+    assert not pair.link.tracker.outbox
 
 
 def test_a_container_that_comes_back_is_told_to_end_it() -> None:
@@ -194,8 +194,8 @@ def test_a_stream_tells_how_far_it_got_and_gives_what_had_come() -> None:
     pair = Pair().up()
     entry = pair.entry(1, lost_after=1.0)
     entry.receive_stream = ReceiveStream(10, 1000)
-    pair.link.ledger.issued += 1
-    pair.link.ledger.submit(entry)
+    pair.link.tracker.issued += 1
+    pair.link.tracker.submit(entry)
     pair.flush()
     pair.tell([Kind.CHUNK, 0, 8, False, ["one", "two"]], tag=tag(1))
     pair.lost()

@@ -10,27 +10,27 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from mpzmq.config import Limits
-from mpzmq.protocol.requester.pending import SWEEP_INTERVAL, Deadlines, PendingTable
+from mpzmq.protocol.requester.pending import SWEEP_INTERVAL, DeadlineSweep, PendingRequests
 from mpzmq.protocol.wire.encoder import Encoder
 from tests.support.protocol import make_entry, tag
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mpzmq.protocol.requester.request import Entry
+    from mpzmq.protocol.requester.request import PendingRequest
 
 ENCODER = Encoder(Limits())
 
 
-def table(*deadlines: float | None) -> PendingTable:
+def table(*deadlines: float | None) -> PendingRequests:
     """Requests numbered from 1, with these deadlines."""
-    pending = PendingTable()
+    pending = PendingRequests()
     for number, deadline in enumerate(deadlines, 1):
         pending.add(make_entry(ENCODER, number, deadline=deadline))
     return pending
 
 
-def tags(entries: list[Entry]) -> list[int]:
+def tags(entries: list[PendingRequest]) -> list[int]:
     return [int.from_bytes(entry.tag, "big") for entry in entries]
 
 
@@ -71,7 +71,7 @@ def test_a_request_that_ended_does_not_expire() -> None:
 
 
 def test_deadlines_close_together_cost_one_sweep() -> None:
-    deadlines = Deadlines()
+    deadlines = DeadlineSweep()
     values: list[float | None] = [1.0, 1.001, 1.002]
     for value in values:
         deadlines.add(value)
@@ -94,7 +94,7 @@ def test_deadlines_close_together_cost_one_sweep() -> None:
 @given(st.lists(st.tuples(st.integers(0, 40), st.booleans()), max_size=40))
 def test_nothing_expires_early_and_nothing_is_forgotten(steps: list[tuple[int, bool]]) -> None:
     """Each step is a pause; then a request is added (with the pause doubled as its time), or the time is looked at."""
-    pending = PendingTable()
+    pending = PendingRequests()
     now, number = 0.0, 0
     alive: dict[int, float] = {}
     for pause, adds in steps:
@@ -130,7 +130,7 @@ class PendingMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.pending = PendingTable()
+        self.pending = PendingRequests()
         self.open: dict[int, float | None] = {}
         self.now = 100.0
         self.issued = 0
