@@ -25,7 +25,7 @@ from .peers.base import absent
 from .processes import PeerFailed, measure_here, serve_here
 from .report import as_document, row_lines, target_lines, targets, write_json
 from .scenarios import ROWS, SCENARIOS, STREAMS
-from .transfer import MOST_MIB, compare_transfer, transfer_lines, transfer_targets
+from .transfer import MAX_MIB, compare_transfer, transfer_lines, transfer_targets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -92,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     streams.add_argument("--rounds", type=_whole(1, 1000), default=5, help="how often each is measured (default 5)")
     streams.add_argument("--seconds", type=float, default=1.0, help="how long a stream is, about (default 1.0)")
     transfer = commands.add_parser("transfer", help="one large payload one way, beside plain pyzmq")
-    transfer.add_argument("--mib", type=_whole(1, MOST_MIB), default=1024, help="MiB of the payload (default 1024)")
+    transfer.add_argument("--mib", type=_whole(1, MAX_MIB), default=1024, help="MiB of the payload (default 1024)")
     transfer.add_argument("--loops", type=_names(LOOPS, "loop"), default=list(LOOPS))
     transfer.add_argument("--rounds", type=_whole(1, 1000), default=5, help="how often each is measured (default 5)")
     profile = commands.add_parser("layers", help="where the time of one small request goes, in microseconds")

@@ -21,7 +21,7 @@ from mpzmq.protocol.requester.error_factory import RequestErrors
 from mpzmq.protocol.requester.request import PendingRequest, encode_request, remaining_ms
 from mpzmq.protocol.requester.request_ids import EndedIds, request_tags
 from mpzmq.protocol.requester.tracker import RequestTracker
-from mpzmq.protocol.responder.batch import Inbox
+from mpzmq.protocol.responder.batch import RequestBatch
 from mpzmq.protocol.session.table import Sessions
 from mpzmq.protocol.wire.encoder import Encoder
 from mpzmq.protocol.wire.kinds import Kind, Op
@@ -73,7 +73,7 @@ async def _one_round() -> dict[str, float]:
     registry.invoke = Function(None, lambda data: data, thread=False, cancellable=True)
     sessions = Sessions(uuid4(), "container", 2.0, limits)
     greeting = [LINK_TAG, encoder.pack(hello(uuid4(), 1, "engine", 2.0, limits))]
-    sessions.receive(b"route", to_container.decode(greeting), Inbox(), NOW)
+    sessions.receive(b"route", to_container.decode(greeting), RequestBatch(), NOW)
     replies: list[QueuedRecord] = []
 
     def keep(peer: Peer, item: QueuedRecord) -> None:
@@ -104,10 +104,10 @@ async def _one_round() -> dict[str, float]:
     began = time.perf_counter()
     message = to_container.decode(outgoing.frames)
     lap("container: decode and check it")
-    inbox = Inbox()
-    sessions.receive(b"route", message, inbox, NOW)
+    batch = RequestBatch()
+    sessions.receive(b"route", message, batch, NOW)
     lap("container: find its session")
-    dispatcher.start(inbox, loop.time())
+    dispatcher.start(batch, loop.time())
     lap("container: admit it, call the handler, encode the reply")
     outbox = Outbox(BATCH)
     for item in replies:

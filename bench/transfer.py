@@ -19,9 +19,9 @@ from .report import target
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["MOST_MIB", "Transfer", "compare_transfer", "transfer_lines", "transfer_targets"]
+__all__ = ["MAX_MIB", "Transfer", "compare_transfer", "transfer_lines", "transfer_targets"]
 
-MOST_MIB = MESSAGE_BYTES // MIB - 1
+MAX_MIB = MESSAGE_BYTES // MIB - 1
 """A message is the payload and a few bytes more."""
 
 LIMIT = 60.0

@@ -17,7 +17,7 @@ from mpzmq import ComputerEngineWorker, ContainerServer
 from mpzmq.engine.link_driver import Connection
 from mpzmq.models import LinkState
 from mpzmq.protocol.link.states import TRANSITIONS, Signal
-from mpzmq.protocol.responder.session_state import PEER_TRANSITIONS, PeerSignal, PeerState
+from mpzmq.protocol.responder.session_state import SESSION_TRANSITIONS, SessionSignal, SessionState
 from mpzmq.transport.libzmq.dealer import ZmqDealer
 from mpzmq.transport.libzmq.router import ZmqRouter
 from tests.test_layers import FLOORS, LEVELS
@@ -77,11 +77,11 @@ def test_the_states_of_a_link() -> None:
 
 
 def test_the_states_of_a_peer() -> None:
-    expected = state_table(PeerState, PeerSignal, PEER_TRANSITIONS)
+    expected = state_table(SessionState, SessionSignal, SESSION_TRANSITIONS)
     assert expected in section("The session"), f"the table should be:\n{expected}"
 
 
-@pytest.mark.parametrize(("title", "signals"), [("The link", Signal), ("The session", PeerSignal)])
+@pytest.mark.parametrize(("title", "signals"), [("The link", Signal), ("The session", SessionSignal)])
 def test_every_signal_is_explained(title: str, signals: type[enum.Enum]) -> None:
     told = {row[0]: row[1] for row in rows(section(title)) if len(row) == 2}
     assert told == {f"`{signal.name}`": signal.value for signal in signals}

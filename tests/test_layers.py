@@ -77,7 +77,7 @@ KNOWN_LARGE: dict[str, int] = {
     "mpzmq.protocol.link.link.Link: parameters": 11,
     "mpzmq.protocol.requester.request.PendingRequest: parameters": 11,
     "mpzmq.protocol.requester.tracker.RequestTracker: attributes": 24,
-    "mpzmq.protocol.responder.nested_calls.Callee: attributes": 26,
+    "mpzmq.protocol.responder.nested_calls.NestedCallReceiver: attributes": 26,
     "mpzmq.protocol.session.session.Peer: attributes": 37,
     "mpzmq.protocol.session.table.Sessions: attributes": 21,
 }

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Log", "traceback_text"]
 
-MOST_ERRORS = 20
+MAX_ERRORS = 20
 """Of a chain or a group, in one traceback: the last ones."""
 
 _CAUSE = "The above exception was the direct cause of the following exception:"
@@ -109,7 +109,7 @@ def _lines(error: BaseException, seen: set[int]) -> Iterator[str]:
     earlier, link = error.__cause__, _CAUSE
     if earlier is None and not error.__suppress_context__:
         earlier, link = error.__context__, _CONTEXT
-    if earlier is not None and id(earlier) not in seen and len(seen) < MOST_ERRORS:
+    if earlier is not None and id(earlier) not in seen and len(seen) < MAX_ERRORS:
         yield from (*_lines(earlier, seen), "", link, "")
     if error.__traceback__ is not None:
         yield "Traceback (most recent call last):"
@@ -122,6 +122,6 @@ def _lines(error: BaseException, seen: set[int]) -> Iterator[str]:
         yield printable(text_of(note))
     if isinstance(error, BaseExceptionGroup):
         for number, inner in enumerate(error.exceptions, 1):
-            if len(seen) < MOST_ERRORS:
+            if len(seen) < MAX_ERRORS:
                 yield f"  {number} of {len(error.exceptions)}:"
                 yield from (f"    {line}" for line in _lines(inner, seen))

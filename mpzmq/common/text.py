@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["LONGEST", "LONGEST_NAME", "clean", "printable", "repr_of", "text_of", "type_name"]
+__all__ = ["LONGEST", "MAX_NAME", "clean", "printable", "repr_of", "text_of", "type_name"]
 
 LONGEST = 4096
 """Characters of a text that are kept: one of the size of a traceback helps nobody."""
 
-LONGEST_NAME = 256
+MAX_NAME = 256
 """The same of a name."""
 
 _CUT = " [cut]"
@@ -51,7 +51,7 @@ def printable(text: str) -> str:
 
 def type_name(value: object) -> str:
     """The name of its class, and not what it says of it."""
-    return clean(_name_of(type(value)), LONGEST_NAME)
+    return clean(_name_of(type(value)), MAX_NAME)
 
 
 def _rendered(render: Callable[[object], str], value: object, most: int) -> str:

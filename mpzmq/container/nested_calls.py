@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..common.durations import checked_after, checked_timeout
 from ..protocol.requester.nested_calls import NestedCalls
 from ..protocol.requester.pending import DeadlineSweep
-from ..protocol.responder.session_state import PeerState
+from ..protocol.responder.session_state import SessionState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -66,11 +66,11 @@ class Calls:
         error_factory, tracker = caller.error_factory, caller.tracker
         if not running.record or running.ending is not None:
             raise error_factory.parent_over(entry)
-        if self.is_closed or peer.state is PeerState.CLOSED:
+        if self.is_closed or peer.state is SessionState.CLOSED:
             raise error_factory.closed(
                 entry, "the container was closed" if self.is_closed else "it is not there any more"
             )
-        if not peer.most_calls:
+        if not peer.max_calls:
             raise error_factory.unable(entry)
         if deadline is not None and deadline <= now:
             raise error_factory.expired(entry)

@@ -12,9 +12,9 @@ from ..handlers.dispatcher import Dispatcher
 from ..handlers.timers import Timers
 from ..models import Executed
 from ..protocol.flow.outbox import ENOUGH_BYTES, QueuedRecord
-from ..protocol.responder.batch import Inbox
+from ..protocol.responder.batch import RequestBatch
 from ..protocol.responder.reply_cache import NOT_KEPT_TEXT, Reply
-from ..protocol.responder.session_state import PeerState
+from ..protocol.responder.session_state import SessionState
 from ..protocol.session.backlog import Backlog
 from ..protocol.session.table import Sessions
 from ..protocol.session.violations import Violations
@@ -41,7 +41,7 @@ __all__ = ["Hub"]
 
 log = Log(__name__)
 
-_CONNECTED, _CLOSED, _SENT = PeerState.CONNECTED, PeerState.CLOSED, Delivery.SENT
+_CONNECTED, _CLOSED, _SENT = SessionState.CONNECTED, SessionState.CLOSED, Delivery.SENT
 """Names of the module: looking a member up in its enum takes 0.1 us (Python 3.11), and every reply asks."""
 
 FULL_RETRY = 0.01
@@ -114,11 +114,11 @@ class Hub:
     def on_messages(self, messages: Sequence[Frames]) -> None:
         """Messages have arrived: the whole burst is decoded before any of it is started."""
         now = self._loop.time()
-        inbox = Inbox()
+        batch = RequestBatch()
         for frames in messages:
             route = bytes(frames[0])
             try:
-                self._receive(route, frames[1:], inbox, now)
+                self._receive(route, frames[1:], batch, now)
             except Exception as failure:  # over this message: those of others are not to be lost with it
                 log.error("the container failed over a message", exc_info=failure)
                 self.sessions.cut(route, FAILED_OVER, now)
@@ -129,29 +129,29 @@ class Hub:
         # The replies of handlers that end at once leave together.
         gathering, self._gathering = self._gathering, True
         try:
-            if inbox.malformed:
+            if batch.malformed:
                 error = self.sessions.malformed()
-                for peer, tag in inbox.malformed:
+                for peer, tag in batch.malformed:
                     self._reply(peer, QueuedRecord(tag, error))
-            for peer, item in inbox.refused:
+            for peer, item in batch.refused:
                 self._reply(peer, item)
-            self.dispatcher.start(inbox, now)
+            self.dispatcher.start(batch, now)
         finally:
             self._gathering = gathering
             self._flush()
-        if len(inbox.requests) > 1 and not gathering:
+        if len(batch.requests) > 1 and not gathering:
             # Their tasks run in the next pass: the first reply alone would wake the engine for it.
             self._gather()
         self._timers.arm()
 
-    def _receive(self, route: bytes, frames: Frames, inbox: Inbox, now: float) -> None:
+    def _receive(self, route: bytes, frames: Frames, batch: RequestBatch, now: float) -> None:
         user = None
         if self._guard is not None:
             user = self._guard.user(self.router.key_of(route))
             if user is None:
                 self._turn_away(route)
                 return
-        self.sessions.receive(route, self._reader.decode(frames), inbox, now, user)
+        self.sessions.receive(route, self._reader.decode(frames), batch, now, user)
 
     def on_disconnected(self, routes: Sequence[bytes]) -> None:
         """Connections may have ended."""
@@ -176,7 +176,7 @@ class Hub:
         assert self._guard is not None
         if self._closed:
             return
-        inbox = Inbox()
+        batch = RequestBatch()
         for peer in self.sessions.all():
             user = self._guard.user(peer.session[0])
             if user is not None:
@@ -185,9 +185,9 @@ class Hub:
             name = "" if peer.user is None else peer.user.name
             log.warning("engine %r is cut off: the key of %r is not on the allow-list any more", peer.name, name)
             self.sessions.cut_off(peer, NOT_ALLOWED)
-            inbox.departed.add(peer)
+            batch.closed_sessions.add(peer)
         self._calls.settle()
-        self.dispatcher.start(inbox, self._loop.time())
+        self.dispatcher.start(batch, self._loop.time())
         self._tell_given_up()
         self._flush()
 
@@ -264,7 +264,7 @@ class Hub:
                 self._give_up(peer, UNREAD)
                 return
         peer.outbox.put(item)
-        self.sessions.dirty[peer] = None
+        self.sessions.writable[peer] = None
         if not self._gathering:
             # As for requests: the first of a pass of the event loop leaves at once, the others at the pass's end.
             self._gather()
@@ -274,7 +274,7 @@ class Hub:
 
     def _stir(self, peer: Peer) -> None:
         """Items of a stream, a call, or word of one may leave: the first of a pass at once, and much."""
-        self.sessions.dirty[peer] = None
+        self.sessions.writable[peer] = None
         if not self._gathering:
             self._gather()
             self._flush()
@@ -319,8 +319,8 @@ class Hub:
 
     def _flush_peers(self, sessions: Sessions) -> None:
         now = self._loop.time()
-        while sessions.dirty:
-            peer, _ = sessions.dirty.popitem()
+        while sessions.writable:
+            peer, _ = sessions.writable.popitem()
             if peer in self._full:
                 self.backlog.count(peer)
                 continue
@@ -345,7 +345,7 @@ class Hub:
 
     def _try_again(self) -> None:
         self._retry = None
-        self.sessions.dirty.update(self._full)
+        self.sessions.writable.update(self._full)
         self._full.clear()
         self._flush()
 

@@ -11,9 +11,9 @@ from ..handlers.dispatcher import Dispatcher
 from ..handlers.timers import Timers
 from ..models import Executed, Status
 from ..protocol import wire
-from ..protocol.responder.nested_calls import Callee
-from ..protocol.responder.reply_cache import Reply, Room
-from ..protocol.responder.session_state import PeerState
+from ..protocol.responder.nested_calls import NestedCallReceiver
+from ..protocol.responder.reply_cache import Reply, ReplyBudget
+from ..protocol.responder.session_state import SessionState
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -41,30 +41,30 @@ class EngineFunctions:
 
     def __init__(self, registry: Registry, limits: Limits, encoder: Encoder) -> None:
         self.encoder = encoder
-        self.dirty: dict[Any, None] = {}
+        self.writable: dict[Any, None] = {}
         self._registry = registry
         self._limits = limits
-        self._room = Room(limits)
+        self._room = ReplyBudget(limits)
         self.dispatcher: Dispatcher | None = None
         """Runs them; None: nothing was called yet."""
         self._timers: Timers | None = None
         self._context: contextvars.Context | None = None
         self._serving = False
 
-    def callee(self, name: str, remote_id: UUID, owner: Any) -> Callee:
+    def nested_calls(self, name: str, remote_id: UUID, owner: Any) -> NestedCallReceiver:
         """What one link needs to take calls, and whoever carries its answers."""
         if self._context is None:
             # That of the worker's first connect(): which container calls first is chance.
             self._context = contextvars.copy_context()
-        callee = Callee(name, remote_id, self._limits, self.encoder, self._room)
-        callee.owner = owner
-        return callee
+        nested_calls = NestedCallReceiver(name, remote_id, self._limits, self.encoder, self._room)
+        nested_calls.owner = owner
+        return nested_calls
 
     def error_record(self, code: int, executed: Executed, text: str, detail: dict[str, object] | None = None) -> Record:
         """An ERROR record."""
         return wire.error(code, executed, self.status, text, detail)
 
-    def serve(self, callee: Callee) -> None:
+    def serve(self, nested_calls: NestedCallReceiver) -> None:
         """Starts and ends what a container has asked; the answers that are there at once wait in its outbox."""
         loop = asyncio.get_running_loop()
         if self.dispatcher is None or self._timers is None:
@@ -73,22 +73,22 @@ class EngineFunctions:
             given = admission, self, self._limits, self._reply, self._stir, "mpzmq-worker"
             self.dispatcher = self._context.run(Dispatcher, *given)
             self._timers = Timers(self.dispatcher, loop, self._flush)
-        inbox, parents = callee.asked()
+        batch, parents = nested_calls.take()
         for entry in parents:
             # Nothing is asked of the many requests inside which nothing is called.
-            entry.waiter.add_done_callback(lambda _, tag=entry.tag: self._parent_ended(callee, tag))
+            entry.waiter.add_done_callback(lambda _, tag=entry.tag: self._on_parent_ended(nested_calls, tag))
         serving, self._serving = self._serving, True
         try:
-            self.dispatcher.start(inbox, loop.time())
+            self.dispatcher.start(batch, loop.time())
         finally:
             self._serving = serving
         self._timers.arm()
 
-    def depart(self, callee: Callee) -> None:
+    def depart(self, nested_calls: NestedCallReceiver) -> None:
         """A link has ended: so has what runs for its container."""
-        callee.end()
+        nested_calls.end()
         if self.dispatcher is not None:
-            self.serve(callee)
+            self.serve(nested_calls)
 
     async def close(self) -> None:
         """Ends what runs."""
@@ -99,26 +99,26 @@ class EngineFunctions:
         if dispatcher is not None:
             await dispatcher.close()
 
-    def _parent_ended(self, callee: Callee, parent: bytes) -> None:
-        callee.close(parent)
-        if callee.has_asked and self.dispatcher is not None:
-            self.serve(callee)
+    def _on_parent_ended(self, nested_calls: NestedCallReceiver, parent: bytes) -> None:
+        nested_calls.close(parent)
+        if nested_calls.has_asked and self.dispatcher is not None:
+            self.serve(nested_calls)
 
-    def _reply(self, callee: Callee, item: QueuedRecord) -> None:
-        if callee.state is PeerState.CLOSED or callee.parent_of(item.tag) is None:
+    def _reply(self, nested_calls: NestedCallReceiver, item: QueuedRecord) -> None:
+        if nested_calls.state is SessionState.CLOSED or nested_calls.parent_of(item.tag) is None:
             return  # nobody waits
         if isinstance(item, Reply):
-            callee.replies.keep(item)
-        if callee.owner.link.welcomed:  # else it asks again
-            callee.outbox.put(item)
+            nested_calls.replies.keep(item)
+        if nested_calls.owner.link.welcomed:  # else it asks again
+            nested_calls.outbox.put(item)
             if not self._serving:
-                callee.owner.leave()
+                nested_calls.owner.leave()
 
-    def _stir(self, callee: Callee) -> None:
+    def _stir(self, nested_calls: NestedCallReceiver) -> None:
         """A stream has something to send: a worker has none."""
 
     def _flush(self) -> None:
         """What was noted for several containers leaves."""
-        dirty, self.dirty = self.dirty, {}
-        for callee in dirty:
-            callee.owner.leave()
+        dirty, self.writable = self.writable, {}
+        for nested_calls in dirty:
+            nested_calls.owner.leave()

@@ -98,9 +98,9 @@ class Connection:
         error_factory = RequestErrors(remote_id, name, address.text)
         policies = reconnect, heartbeat, limits
         self._functions = functions
-        self._callee = callee = functions.callee(name, remote_id, self)
+        self._callee = nested_calls = functions.nested_calls(name, remote_id, self)
         given = *policies, encoder, ended_ids
-        self.link = Link(error_factory, session, engine_name, *given, once=once, now=now, callee=callee)
+        self.link = Link(error_factory, session, engine_name, *given, once=once, now=now, nested_calls=nested_calls)
         self.watchers = Watchers(self.link.tracker.progress)
         self._reader = ComputerEngineReader(self.link, messages, limits.in_flight)
         self._settings = SocketSettings(
@@ -287,7 +287,7 @@ class Connection:
             if self._refused:
                 self._callee.outbox.requeue(outgoing)
                 return
-            self._callee.sent(outgoing)
+            self._callee.on_sent(outgoing)
         while (outgoing := link.next_outgoing(now)) is not None:
             self._refused = not dealer.send(outgoing.frames)
             if self._refused:

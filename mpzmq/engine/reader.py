@@ -64,7 +64,7 @@ class ComputerEngineReader:
         self._owed -= len(messages)
         if self._owed < 0:
             # Each call that is made inside a request that is open may have a few messages, too.
-            credit, self._link.callee.credit = self._link.callee.credit, 0
+            credit, self._link.nested_calls.credit = self._link.nested_calls.credit, 0
             self._owed = min(self._most, self._owed + WORDS * credit)
         if self._owed < 0:
             return Failure(FailureKind.LOST, "it floods this engine with what was not asked for", was_up=True)

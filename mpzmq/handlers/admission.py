@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from ..common.text import text_of
 from ..models import Status
 from ..protocol.flow.fragmenter import FRAGMENT_BYTES
-from ..protocol.responder.reply_cache import SESSIONS_WORTH
+from ..protocol.responder.reply_cache import SESSIONS_FACTOR
 from ..protocol.wire.kinds import GIVES, NAMED, STREAMED, TAKES, Code, Op
 from .state_changes import BEHIND, PASSING, StateChanges
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ..config import Limits
-    from ..protocol.responder.interface import Asker, Host
+    from ..protocol.responder.interface import HandlerHost, Responder
     from ..protocol.responder.reply_cache import ReplyCache
     from ..protocol.session.session import Peer
     from ..protocol.wire.records import Record
@@ -32,7 +32,7 @@ RETRY_AFTER = 0.1
 RETRY_CRAMMED = 1.0
 """The same where it has to forget first."""
 
-LONGEST_NAME, SIMILAR_OF = 32, 64
+MAX_NAME, SIMILAR_OF = 32, 64
 """How much of a mistyped name is compared with how many functions: a stranger must not buy much work with one frame."""
 
 PERMISSIONS = {
@@ -46,7 +46,7 @@ PERMISSIONS = {
 _STOP, _INVOKE = Status.STOP, Op.INVOKE
 """Names of the module: looking a member up in its enum takes 0.1 us (Python 3.11), and every request asks."""
 
-LONGEST_SHOWN = 256
+MAX_SHOWN = 256
 """How much of it is said again: as a literal it may be four times as long as it came."""
 
 
@@ -89,18 +89,23 @@ class Admission:
         sessions: whose they are, for status and draining.
         limits: bounds.
         builtin: what is answered without a handler of the user's, by operation.
-        asker: who asks, in a word.
+        requester: who asks, in a word.
     """
 
     def __init__(
-        self, registry: Registry, sessions: Host, limits: Limits, builtin: Mapping[int, Function], asker: str = "engine"
+        self,
+        registry: Registry,
+        sessions: HandlerHost,
+        limits: Limits,
+        builtin: Mapping[int, Function],
+        requester: str = "engine",
     ) -> None:
-        self._asker = asker
+        self._requester = requester
         self._registry = registry
         self._functions = registry.functions
         self._sessions = sessions
-        self._most, self._most_bytes = limits.in_flight, limits.queued_bytes
-        self._most_of_all = SESSIONS_WORTH * limits.in_flight
+        self._most, self._max_bytes = limits.in_flight, limits.queued_bytes
+        self._max_of_all = SESSIONS_FACTOR * limits.in_flight
         self.is_closing = False
         """Whether not even the container itself answers any more."""
         self.changes = StateChanges()
@@ -108,7 +113,7 @@ class Admission:
         self._count = self._bytes = self._large = 0
         self._builtin = builtin
 
-    def judge(self, peer: Asker, record: Record, size: int, *, has_waited: bool = False) -> Function | Refusal:
+    def judge(self, peer: Responder, record: Record, size: int, *, has_waited: bool = False) -> Function | Refusal:
         """What is to be called for a REQUEST, or why it is not.
 
         Args:
@@ -145,12 +150,12 @@ class Admission:
                 self._count
                 and (
                     peer.in_flight >= self._most
-                    or self._count >= self._most_of_all
-                    or self._bytes + size > self._most_bytes
+                    or self._count >= self._max_of_all
+                    or self._bytes + size > self._max_bytes
                     or size > FRAGMENT_BYTES
                 )
             )
-            or len(replies.entries) + len(replies.stones) >= replies.most_entries
+            or len(replies.entries) + len(replies.tombstones) >= replies.max_entries
         ):
             refusal = self._judge_count(peer, size)
             if refusal is not None:
@@ -173,28 +178,28 @@ class Admission:
                 return Refusal(Code.INVALID_ARGUMENTS, f"{text_of(error)}; it is {what}")
         return function
 
-    def _judge_room(self, peer: Asker, op: int, size: int) -> Refusal | None:
+    def _judge_room(self, peer: Responder, op: int, size: int) -> Refusal | None:
         """Why there is no room for a REQUEST that has to wait before it is judged; None: there is."""
         if op in TAKES and not cast("Peer", peer).stream_room:
             return _NO_STREAM_ROOM
         return self._judge_count(peer, size)
 
-    def _judge_count(self, peer: Asker, size: int) -> Refusal | None:
+    def _judge_count(self, peer: Responder, size: int) -> Refusal | None:
         full = self._full(peer, size)
         if full is not None:
             return Refusal(Code.OVERLOADED, full, {"retry_after": RETRY_AFTER})
         replies = peer.replies
-        if len(replies) >= replies.most_entries and self._is_crammed(replies):
+        if len(replies) >= replies.max_entries and self._is_crammed(replies):
             text = (
-                f"{len(replies)} of this {self._asker}'s requests ended without their replies being acknowledged, and"
-                " no more can be remembered (Limits.in_flight, reply_entries, reply_ttl)"
+                f"{len(replies)} of this {self._requester}'s requests ended without their replies being acknowledged,"
+                " and no more can be remembered (Limits.in_flight, reply_entries, reply_ttl)"
             )
             return Refusal(Code.OVERLOADED, text, {"retry_after": RETRY_CRAMMED})
         return None
 
     def _is_crammed(self, replies: ReplyCache) -> bool:
         replies.settle()
-        return len(replies) >= replies.most_entries
+        return len(replies) >= replies.max_entries
 
     def took(self, running: Running) -> None:
         """A request runs, or waits to."""
@@ -214,7 +219,7 @@ class Admission:
         self._count -= 1
         self._weigh(peer, size, -size)
 
-    def _weigh(self, peer: Asker, size: int, change: int) -> None:
+    def _weigh(self, peer: Responder, size: int, change: int) -> None:
         # Large ones, which may be larger than all that the others may have, do not stand in the way of those.
         if size > FRAGMENT_BYTES:
             peer.large_in_flight += change
@@ -223,18 +228,20 @@ class Admission:
             peer.bytes_in_flight += change
             self._bytes += change
 
-    def _full(self, peer: Asker, size: int) -> str | None:
+    def _full(self, peer: Responder, size: int) -> str | None:
         if peer.in_flight >= self._most:
-            return f"this {self._asker} has {peer.in_flight} requests running already (Limits.in_flight)"
+            return f"this {self._requester} has {peer.in_flight} requests running already (Limits.in_flight)"
         own, all_ = (
             (peer.large_in_flight, self._large) if size > FRAGMENT_BYTES else (peer.bytes_in_flight, self._bytes)
         )
-        if own and own + size > self._most_bytes:
-            return f"the requests of this {self._asker} that run have {own} bytes (Limits.queued_bytes)"
-        if self._count >= self._most_of_all:
-            return f"{self._count} requests of all {self._asker}s run already ({SESSIONS_WORTH} x Limits.in_flight)"
-        if all_ and all_ + size > SESSIONS_WORTH * self._most_bytes:
-            return f"the requests that run have {all_} bytes ({SESSIONS_WORTH} x Limits.queued_bytes)"
+        if own and own + size > self._max_bytes:
+            return f"the requests of this {self._requester} that run have {own} bytes (Limits.queued_bytes)"
+        if self._count >= self._max_of_all:
+            return (
+                f"{self._count} requests of all {self._requester}s run already ({SESSIONS_FACTOR} x Limits.in_flight)"
+            )
+        if all_ and all_ + size > SESSIONS_FACTOR * self._max_bytes:
+            return f"the requests that run have {all_} bytes ({SESSIONS_FACTOR} x Limits.queued_bytes)"
         return None
 
     def _unsupported(self, op: int, name: str | None, user: User | None) -> str:
@@ -244,8 +251,8 @@ class Admission:
             return "it has no handler for plain requests: call one of its functions, or add @server.on_invoke"
         functions = sorted(known for known in self._registry.functions if user is None or user.may(known))
         shown = ", ".join(functions[:8]) + (", ..." if len(functions) > 8 else "")
-        close = difflib.get_close_matches(str(name)[:LONGEST_NAME], functions[:SIMILAR_OF], n=1)
+        close = difflib.get_close_matches(str(name)[:MAX_NAME], functions[:SIMILAR_OF], n=1)
         meant = f"; did you mean {close[0]!r}?" if close else ";"
-        return f"it has no function {str(name)[:LONGEST_SHOWN]!r}{meant} " + (
+        return f"it has no function {str(name)[:MAX_SHOWN]!r}{meant} " + (
             f"it has {shown}" if functions else "it has none at all"
         )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ..config import MAX_COUNT, Limits
 from ..models import Executed
 from ..protocol.responder.reply_cache import NOT_KEPT_TEXT, Reply
-from ..protocol.responder.session_state import PeerState
+from ..protocol.responder.session_state import SessionState
 from ..protocol.wire.digest import digest_of
 from ..protocol.wire.encoder import Encoder
 from ..protocol.wire.kinds import Code, Flag
@@ -15,7 +15,7 @@ from .invocation import Ending
 
 if TYPE_CHECKING:
     from ..protocol.flow.outbox import QueuedRecord
-    from ..protocol.responder.interface import Asker, Host
+    from ..protocol.responder.interface import HandlerHost, Responder
     from ..protocol.wire.records import Record
     from .invocation import Running
     from .responses import Answers
@@ -35,7 +35,7 @@ class Repeats:
         count: how many came again, and did not run again.
     """
 
-    def __init__(self, answers: Answers, sessions: Host) -> None:
+    def __init__(self, answers: Answers, sessions: HandlerHost) -> None:
         self.count = 0
         self._answers = answers
         self._sessions = sessions
@@ -62,9 +62,9 @@ class Repeats:
             running.ending = Ending.REISSUED
         if running.started:
             running.engine.tell_started(running.tag)
-            self._sessions.dirty[running.engine] = None
+            self._sessions.writable[running.engine] = None
 
-    def recall(self, peer: Asker, tag: bytes, reply: Reply | None) -> QueuedRecord | None:
+    def recall(self, peer: Responder, tag: bytes, reply: Reply | None) -> QueuedRecord | None:
         """The answer to a request that had one; None: it still waits to leave.
 
         Args:
@@ -75,7 +75,7 @@ class Repeats:
         self.count += 1
         if tag in peer.outbox:
             return None  # and it may be larger than what is kept
-        if reply is not None and tag not in peer.replies.stones:
+        if reply is not None and tag not in peer.replies.tombstones:
             return self._answers.again(reply)
         if reply is None:
             text = "it came again, when what became of it was forgotten (Limits.reply_ttl)"
@@ -90,7 +90,7 @@ class Repeats:
 
     def abandoned(self, running: Running) -> None:
         """A handler was ended because nobody waits: nothing is sent, but its caller may issue the id again."""
-        if running.started and running.digest is not None and running.engine.state is not PeerState.CLOSED:
+        if running.started and running.digest is not None and running.engine.state is not SessionState.CLOSED:
             code, why = Code.CANCELLED, Ending.ENGINE.value
             item = self._answers.error(running.engine, running.tag, code, Executed.YES, why)
             running.engine.replies.keep(self.final(running, item))

@@ -14,7 +14,7 @@ from ..context import current
 from ..models import Executed
 from ..protocol.requester.pending import DeadlineSweep
 from ..protocol.responder.reply_cache import Reply
-from ..protocol.responder.session_state import PeerState
+from ..protocol.responder.session_state import SessionState
 from ..protocol.wire.kinds import STREAMED, Code, Flag, Op
 from ..runtime.tracebacks import let_go_of_frames
 from .admission import Refusal
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
     from ..config import Limits
     from ..protocol.flow.outbox import QueuedRecord
-    from ..protocol.responder.batch import Inbox, Request
-    from ..protocol.responder.interface import Asker, Host
+    from ..protocol.responder.batch import Request, RequestBatch
+    from ..protocol.responder.interface import HandlerHost, Responder
     from ..protocol.wire.records import Record
     from .admission import Admission
     from .concurrency import Way
@@ -49,7 +49,7 @@ log = Log(__name__)
 CLOSE_TIMEOUT = 1.0
 """Seconds that cancelled handlers have to end in when the server closes."""
 
-_ENGINE_ENDED, _AWAY, _CHOSEN, _CLOSED = Ending.ENGINE, Ending.AWAY, Flag.CHOSEN, PeerState.CLOSED
+_ENGINE_ENDED, _AWAY, _CHOSEN, _CLOSED = Ending.ENGINE, Ending.AWAY, Flag.CHOSEN, SessionState.CLOSED
 _SETSTATE = Op.SETSTATE
 """Names of the module: looking a member up in its enum takes 0.1 us (Python 3.11), and every request asks."""
 
@@ -72,7 +72,7 @@ class Dispatcher:
     def __init__(
         self,
         admission: Admission,
-        sessions: Host,
+        sessions: HandlerHost,
         limits: Limits,
         reply: Callable[[Any, QueuedRecord], None],
         stir: Callable[[Any], None],
@@ -94,7 +94,7 @@ class Dispatcher:
         self._clock = self._loop.time
         self._new_context = context_factory()
         self._tasks = Tasks(self._loop)
-        self._running: dict[tuple[Asker, bytes], Running] = {}
+        self._running: dict[tuple[Responder, bytes], Running] = {}
         self._slow = SlowHandlers()
         self._emptied = asyncio.Event()
 
@@ -103,31 +103,31 @@ class Dispatcher:
         """How many handlers have not ended."""
         return self.received - self.replied - self.failed - self.refused - self.cancelled
 
-    def is_running(self, peer: Asker, tag: bytes) -> bool:
+    def is_running(self, peer: Responder, tag: bytes) -> bool:
         """Whether a request has begun, or waits to, and has not ended."""
         return (peer, tag) in self._running
 
-    def start(self, inbox: Inbox, now: float) -> None:
+    def start(self, batch: RequestBatch, now: float) -> None:
         """Starts what one burst of messages asks for, in order; a CANCEL in it stops its request before it starts."""
-        for peer, tag, was_there in inbox.cancels:
+        for peer, tag, was_there in batch.cancels:
             running = self._running.get((peer, tag))
             if running is not None:
                 self._cancel(running, Ending.ENGINE)
-            if was_there and running is None and tag not in peer.replies.entries and tag not in peer.replies.stones:
+            if was_there and running is None and tag not in peer.replies.entries and tag not in peer.replies.tombstones:
                 self.received += 1
                 self.cancelled += 1
-        if inbox.departed:
-            for running in [running for key, running in self._running.items() if key[0] in inbox.departed]:
+        if batch.closed_sessions:
+            for running in [running for key, running in self._running.items() if key[0] in batch.closed_sessions]:
                 self._cancel(running, Ending.ENGINE)
                 if running.handler.orphan_after is not None:
                     self._threads.give_up_after(running, running.handler.orphan_after)
         self._tasks.on_burst()
         started = 0
-        for before, peer, low_water, tags in inbox.receipts:
-            self._start_all(inbox.requests[started:before], now)
+        for before, peer, low_water, tags in batch.acks:
+            self._start_all(batch.requests[started:before], now)
             peer.replies.acknowledge(low_water, tags)
             started = before
-        self._start_all(inbox.requests[started:] if started else inbox.requests, now)
+        self._start_all(batch.requests[started:] if started else batch.requests, now)
 
     def _start_all(self, requests: Sequence[Request | None], now: float) -> None:
         for request in requests:
@@ -193,8 +193,8 @@ class Dispatcher:
         known: Running | Reply | None = self._running.get((peer, tag)) if peer.in_flight else None
         if known is None:
             known = replies.entries.get(tag)
-            if known is None and replies.stones:
-                known = replies.stones.get(tag)
+            if known is None and replies.tombstones:
+                known = replies.tombstones.get(tag)
         if known is not None or record[1] < replies.stale_below:
             self._come_again(peer, tag, record, known)
             return
@@ -229,7 +229,7 @@ class Dispatcher:
             self._keep(running)
         self._start(running)
 
-    def _judge_those_behind(self, peer: Asker) -> None:
+    def _judge_those_behind(self, peer: Responder) -> None:
         """A change of state has ended: what the same engine has asked behind it is judged, up to the next one."""
         self._tasks.on_burst()
         while (way := self._admission.changes.next(peer)) is not None:
@@ -258,7 +258,7 @@ class Dispatcher:
             # Not at once: whoever ends it may be in the middle of what it does for this or another request.
             self._loop.call_soon(self._judge_those_behind, running.engine)
 
-    def _come_again(self, peer: Asker, tag: bytes, record: Record, known: Running | Reply | None) -> None:
+    def _come_again(self, peer: Responder, tag: bytes, record: Record, known: Running | Reply | None) -> None:
         """A request that is running, or was answered, comes again."""
         if known is not None and not self.repeats.is_same(known, record):
             self.received += 1
@@ -305,7 +305,7 @@ class Dispatcher:
             item = self._answers.failed(peer, tag, error)
             self._reply(peer, Reply(tag, item.body, (), record[1], None))
 
-    def _refuse(self, peer: Asker, tag: bytes, refusal: Refusal) -> None:
+    def _refuse(self, peer: Responder, tag: bytes, refusal: Refusal) -> None:
         self.refused += 1
         code, text, detail = refusal
         self._reply(peer, self._answers.error(peer, tag, code, Executed.NO, text, detail))
@@ -399,9 +399,9 @@ class Dispatcher:
 
     def mark_started(self) -> bool:
         """Tells engines which requests are at work, and were the last time, too; True: there are others."""
-        return mark_started(self._running.values(), self._sessions.dirty)
+        return mark_started(self._running.values(), self._sessions.writable)
 
-    def end_unread(self, streams: Sequence[tuple[Asker, bytes]]) -> None:
+    def end_unread(self, streams: Sequence[tuple[Responder, bytes]]) -> None:
         """Ends the handlers of streams that nobody reads."""
         for key in self._running.keys() & streams:  # others did not end when they were cancelled
             self._cancel(self._running[key], Ending.UNREAD)  # which is kept as its answer: it must not run again

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
     from uuid import UUID
 
-    from ..protocol.responder.interface import Asker
+    from ..protocol.responder.interface import Responder
     from ..protocol.wire.records import Record
     from .concurrency import Way
     from .registry import Function
@@ -65,7 +65,7 @@ class Running(RequestContext):
 
     def __init__(
         self,
-        engine: Asker,
+        engine: Responder,
         tag: bytes,
         record: Record,
         size: int,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from ..common.text import LONGEST_NAME, repr_of, type_name
+from ..common.text import MAX_NAME, repr_of, type_name
 from .registry import Function, Registry
 
 if TYPE_CHECKING:
@@ -127,8 +127,8 @@ def _checked(name: object) -> str:
     if not issubclass(type(name), str):
         raise TypeError(f"the name of a function is a str, and not {type_name(name)}: {repr_of(name)}")
     name = str.__str__(name)
-    if not 0 < len(name) <= LONGEST_NAME:
-        raise ValueError(f"the name of a function has 1 to {LONGEST_NAME} characters, and not {len(name)}")
+    if not 0 < len(name) <= MAX_NAME:
+        raise ValueError(f"the name of a function has 1 to {MAX_NAME} characters, and not {len(name)}")
     try:
         name.encode()
     except UnicodeEncodeError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import AsyncGeneratorType
 from typing import TYPE_CHECKING, Any
 
-from ..common.text import LONGEST, LONGEST_NAME, clean, repr_of, text_of, type_name
+from ..common.text import LONGEST, MAX_NAME, clean, repr_of, text_of, type_name
 from ..errors import EncodeError, Refused, RemoteError, RequestError
 from ..models import Executed
 from ..protocol.flow.outbox import QueuedRecord
@@ -15,7 +15,7 @@ from ..protocol.wire.records import STATUS_NUMBER
 from .invocation import Ending
 
 if TYPE_CHECKING:
-    from ..protocol.responder.interface import Asker, Host
+    from ..protocol.responder.interface import HandlerHost, Responder
     from ..protocol.wire.values import Buffer
     from .invocation import Running
 
@@ -40,7 +40,7 @@ allows."""
 class Answers:
     """Builds the replies of one container, or of one worker."""
 
-    def __init__(self, sessions: Host) -> None:
+    def __init__(self, sessions: HandlerHost) -> None:
         self._sessions = sessions
         self._encoder = sessions.encoder
 
@@ -76,7 +76,13 @@ class Answers:
         return QueuedRecord(reply.tag, body[:place] + status + body[place + 1 :], reply.buffers)
 
     def error(
-        self, engine: Asker, tag: bytes, code: int, executed: Executed, text: str, detail: dict[str, Any] | None = None
+        self,
+        engine: Responder,
+        tag: bytes,
+        code: int,
+        executed: Executed,
+        text: str,
+        detail: dict[str, Any] | None = None,
     ) -> QueuedRecord:
         """An error that the container found; its text may repeat what the engine has sent, but not at any length."""
         for most in (LONGEST, _SHORT_TEXT):
@@ -112,16 +118,16 @@ class Answers:
             kind, text = type_name(error), f"reading it raised {type_name(failed)}: {text_of(failed)}"
         return self._remote(engine, tag, text, kind), False
 
-    def failed(self, engine: Asker, tag: bytes, error: BaseException) -> QueuedRecord:
+    def failed(self, engine: Responder, tag: bytes, error: BaseException) -> QueuedRecord:
         """This side has failed over a request: whether a handler has begun is not known."""
         text = f"the container failed over it: {type_name(error)}: {text_of(error)}"
         return self.error(engine, tag, Code.REMOTE, Executed.UNKNOWN, text, {"type": type_name(error)})
 
-    def _chosen(self, engine: Asker, tag: bytes, error: Any) -> QueuedRecord:
+    def _chosen(self, engine: Responder, tag: bytes, error: Any) -> QueuedRecord:
         """A RemoteError, with what the handler chose. What cannot be sent of it does not take the rest along."""
         text = clean(error.error_message)
-        code = None if error.code is None else clean(error.code, LONGEST_NAME)
-        chosen = {"type": clean(error.error_type, LONGEST_NAME), "code": code, "data": error.data}
+        code = None if error.code is None else clean(error.code, MAX_NAME)
+        chosen = {"type": clean(error.error_type, MAX_NAME), "code": code, "data": error.data}
         buffers: list[Buffer] = []
         try:
             detail = self._encoder.prepare(chosen, "RemoteError", buffers)
@@ -135,7 +141,7 @@ class Answers:
         why = f"its data is larger than the engine accepts; it was raised with {repr_of(text)}"
         return self._remote(engine, tag, why, "MessageTooLarge", code)
 
-    def _remote(self, engine: Asker, tag: bytes, text: str, kind: str, code: str | None = None) -> QueuedRecord:
+    def _remote(self, engine: Responder, tag: bytes, text: str, kind: str, code: str | None = None) -> QueuedRecord:
         return self.error(engine, tag, Code.REMOTE, Executed.YES, text, {"type": kind, "code": code})
 
 

@@ -9,7 +9,7 @@ from .concurrency import Gate, Way
 from .registry import Function
 
 if TYPE_CHECKING:
-    from ..protocol.responder.interface import Asker
+    from ..protocol.responder.interface import Responder
     from .invocation import Running
 
 __all__ = ["BEHIND", "PASSING", "StateChanges", "WayBehind"]
@@ -48,8 +48,8 @@ class StateChanges:
     """
 
     def __init__(self) -> None:
-        self.closed: dict[Asker, Gate] = {}
-        self._under_way: dict[Asker, Running] = {}
+        self.closed: dict[Responder, Gate] = {}
+        self._under_way: dict[Responder, Running] = {}
 
     def begin(self, change: Running) -> None:
         """A change of state is about to be made."""
@@ -67,7 +67,7 @@ class StateChanges:
         del self._under_way[change.engine]
         return True
 
-    def next(self, peer: Asker) -> WayBehind | None:
+    def next(self, peer: Responder) -> WayBehind | None:
         """The way of the next that may be judged; None: there is none, or another change has begun."""
         if peer in self._under_way or (gate := self.closed.get(peer)) is None:
             return None

@@ -28,7 +28,7 @@ THREAD_GRACE = 1.0
 NO_ROOM_RETRY = 60.0
 """Seconds until that is tried again, where too many were given up already."""
 
-GIVEN_UP_WORTH = 8
+GIVEN_UP_FACTOR = 8
 """How many times as many threads as may work may have been given up and not have returned. Each holds its memory."""
 
 
@@ -47,7 +47,7 @@ class HandlerThreads:
 
     def __init__(self, size: int, name: str, deadlines: DeadlineSweep, let_pass: Callable[[Way], None]) -> None:
         self._threads = DaemonThreads(size, name)
-        self._most_given_up = GIVEN_UP_WORTH * size
+        self._most_given_up = GIVEN_UP_FACTOR * size
         self._given_up = 0
         self._deadlines = deadlines
         self._let_pass = let_pass

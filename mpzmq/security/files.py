@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["MOST_BYTES", "read_toml"]
+__all__ = ["MAX_BYTES", "read_toml"]
 
-MOST_BYTES = 4 * 1024 * 1024
+MAX_BYTES = 4 * 1024 * 1024
 """Of one file."""
 
 
@@ -38,12 +38,12 @@ def read_toml(path: Path, what: str) -> tuple[dict[str, Any], int]:
         if not stat.S_ISREG(mode):
             raise refused("is no regular file" + (", but a directory" if stat.S_ISDIR(mode) else ""))
         data = b""
-        while len(data) <= MOST_BYTES and (more := os.read(descriptor, MOST_BYTES + 1 - len(data))):
+        while len(data) <= MAX_BYTES and (more := os.read(descriptor, MAX_BYTES + 1 - len(data))):
             data += more
     finally:
         os.close(descriptor)
-    if len(data) > MOST_BYTES:
-        raise refused(f"has more than {MOST_BYTES} bytes")
+    if len(data) > MAX_BYTES:
+        raise refused(f"has more than {MAX_BYTES} bytes")
     try:
         return tomllib.loads(data.decode("utf-8-sig")), mode  # as some editors save it
     except (ValueError, RecursionError) as error:  # no UTF-8, no TOML, nested without end

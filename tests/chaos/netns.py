@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Net", "why_not"]
 
-Host = Literal["engine", "container"]
+HandlerHost = Literal["engine", "container"]
 
-ADDRESS: dict[Host, str] = {"engine": "10.213.77.1", "container": "10.213.77.2"}
-HARDWARE: dict[Host, str] = {"engine": "02:00:00:00:77:01", "container": "02:00:00:00:77:02"}
+ADDRESS: dict[HandlerHost, str] = {"engine": "10.213.77.1", "container": "10.213.77.2"}
+HARDWARE: dict[HandlerHost, str] = {"engine": "02:00:00:00:77:01", "container": "02:00:00:00:77:02"}
 NOBODY = "02:00:00:00:77:99"
-OTHER: dict[Host, Host] = {"engine": "container", "container": "engine"}
+OTHER: dict[HandlerHost, HandlerHost] = {"engine": "container", "container": "engine"}
 
 CLONE_NEWNET = 0x40000000
 
@@ -66,7 +66,7 @@ class Net:
         Net._made += 1
         prefix = f"mpzmq{os.getpid()}n{Net._made}"
         self._switch = f"{prefix}switch"
-        self._hosts: dict[Host, str] = {host: f"{prefix}{host}" for host in ADDRESS}
+        self._hosts: dict[HandlerHost, str] = {host: f"{prefix}{host}" for host in ADDRESS}
         self._stack = contextlib.ExitStack()
 
     @property
@@ -96,7 +96,7 @@ class Net:
     def __exit__(self, *exc_info: object) -> None:
         self._stack.close()
 
-    def _aim(self, host: Host, hardware: str) -> None:
+    def _aim(self, host: HandlerHost, hardware: str) -> None:
         """Where the packets of one host to the other one go. Permanent: no question, so no answer to wait for."""
         to = ("to", ADDRESS[OTHER[host]], "lladdr", hardware, "nud", "permanent", "dev", "eth0")
         _ip("-n", self._hosts[host], "neighbour", "replace", *to)
@@ -105,7 +105,7 @@ class Net:
         """Drops all packets between the hosts, until :meth:`heal`."""
         _ip("-n", self._switch, "link", "set", "container", "nomaster")
 
-    def deafen(self, host: Host) -> None:
+    def deafen(self, host: HandlerHost) -> None:
         """Drops the packets to one host, until :meth:`heal`; those that it sends arrive."""
         self._aim(OTHER[host], NOBODY)
 
@@ -116,7 +116,7 @@ class Net:
             self._aim(host, HARDWARE[OTHER[host]])
 
     @contextlib.contextmanager
-    def inside(self, host: Host) -> Iterator[None]:
+    def inside(self, host: HandlerHost) -> Iterator[None]:
         """This thread, and the threads and processes that it starts, live on that host.
 
         A zmq context belongs to the namespace of the thread that makes its first socket.
@@ -128,7 +128,7 @@ class Net:
             finally:
                 _enter(home.fileno())
 
-    def started_on(self, host: Host, start: Callable[[], _T]) -> _T:
+    def started_on(self, host: HandlerHost, start: Callable[[], _T]) -> _T:
         """Calls ``start`` on that host, in a thread of its own; what processes it starts stay there."""
         results: list[_T] = []
         errors: list[BaseException] = []

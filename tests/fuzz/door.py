@@ -16,7 +16,7 @@ from mpzmq.models import LinkState
 from mpzmq.protocol import wire
 from mpzmq.protocol.flow.receive_stream import ReceiveStream
 from mpzmq.protocol.flow.send_stream import CROWDED, SendStream
-from mpzmq.protocol.responder.batch import Inbox
+from mpzmq.protocol.responder.batch import RequestBatch
 from mpzmq.protocol.session.table import Sessions
 from mpzmq.protocol.wire.encoder import Encoder
 from mpzmq.protocol.wire.kinds import GIVES, TAKES, Kind, Op
@@ -27,7 +27,7 @@ from tests.support.protocol import Pair, same, tag
 
 if TYPE_CHECKING:
     from mpzmq.protocol.flow.stream_scheduler import StreamScheduler
-    from mpzmq.protocol.responder.nested_calls import Callee
+    from mpzmq.protocol.responder.nested_calls import NestedCallReceiver
     from mpzmq.protocol.wire.values import Buffer
 
 __all__ = ["LIMITS", "Door", "packed_input", "unpacked_input"]
@@ -115,27 +115,27 @@ class Door:
         sessions = Sessions(UUID(int=1), "fuzz", 2.0, LIMITS)
         now = 0.0
         for number, message in enumerate(messages):
-            inbox = Inbox()
+            batch = RequestBatch()
             # The first connection has greeted; the second is a stranger unless it greets by itself.
             if number == 0:
                 hello = wire.hello(UUID(int=7), 1, "engine", 2.0, LIMITS)
-                sessions.receive(_ROUTES[0], Message([(LINK_TAG, hello)]), Inbox(), now)
-            sessions.receive(_ROUTES[number % 2], message, inbox, now)
-            for request in inbox.requests:
+                sessions.receive(_ROUTES[0], Message([(LINK_TAG, hello)]), RequestBatch(), now)
+            sessions.receive(_ROUTES[number % 2], message, batch, now)
+            for request in batch.requests:
                 assert request is None or (request[1] != LINK_TAG and request[2][0] == Kind.REQUEST)
                 if request is not None:
                     self._begin(*request[:3])
-            for _, peer, low_water, tags in inbox.receipts:
+            for _, peer, low_water, tags in batch.acks:
                 peer.replies.acknowledge(low_water, tags)
                 peer.replies.settle()
             now += 3.0
             sessions.take_care(now)
             assert len(sessions._peers) <= LIMITS.sessions
-            for peer in list(sessions.dirty):
+            for peer in list(sessions.writable):
                 self._is_bounded(peer.send_streams, list(peer.receive_streams.values()))
                 while (outgoing := peer.next_outgoing(now)) is not None:
                     assert max(map(len, outgoing.frames)) <= max(peer.message_bytes, 4096)
-            sessions.dirty.clear()
+            sessions.writable.clear()
             sessions.strays.take()
 
     @staticmethod
@@ -157,15 +157,15 @@ class Door:
             while receive_stream.pop_chunk():
                 receive_stream.items.clear()
 
-    def _called(self, callee: Callee) -> None:
+    def _called(self, nested_calls: NestedCallReceiver) -> None:
         """What a container has asked is for requests that are open."""
-        inbox, parents = callee.asked()
-        assert all(entry.tag in callee.pending for entry in parents)
-        for request in inbox.requests:
-            assert request is None or callee.parent_of(request[1]) is None or request[2][4] == Op.CALL
-        while (outgoing := callee.next_outgoing(0.0)) is not None:
-            assert max(map(len, outgoing.frames)) <= max(callee.message_bytes, 4096)
-            callee.sent(outgoing)
+        batch, parents = nested_calls.take()
+        assert all(entry.tag in nested_calls.pending for entry in parents)
+        for request in batch.requests:
+            assert request is None or nested_calls.parent_of(request[1]) is None or request[2][4] == Op.CALL
+        while (outgoing := nested_calls.next_outgoing(0.0)) is not None:
+            assert max(map(len, outgoing.frames)) <= max(nested_calls.message_bytes, 4096)
+            nested_calls.on_sent(outgoing)
 
     def _to_engine(self, messages: list[Message]) -> None:
         pair = Pair(reconnect=ReconnectPolicy(), heartbeat=HeartbeatPolicy(), limits=LIMITS)
@@ -193,7 +193,7 @@ class Door:
             self._is_bounded(tracker.send_streams, [])
             for _, receive_stream in tracker.receive_streams():
                 assert receive_stream.received <= 8
-            self._called(pair.link.callee)
+            self._called(pair.link.nested_calls)
             for waiter, outcome in pair.link.tracker.take_ended():
                 assert waiter not in ended, "a request ended twice"
                 ended.add(waiter)

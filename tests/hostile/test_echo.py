@@ -11,7 +11,7 @@ from mpzmq import errors
 from mpzmq.config import Limits
 from mpzmq.protocol import wire
 from mpzmq.protocol.requester.reply_acks import MAX_UNREPORTED
-from mpzmq.protocol.responder.batch import Inbox
+from mpzmq.protocol.responder.batch import RequestBatch
 from mpzmq.protocol.session.table import Sessions
 from mpzmq.protocol.wire.kinds import Code, Goodbye, Kind, Op
 from mpzmq.protocol.wire.messages import Message
@@ -63,7 +63,7 @@ def test_a_container_keeps_no_long_names_of_engines() -> None:
     sessions = Sessions(UUID(int=1), "x", 2.0, Limits())
     for number in range(3):
         hello = wire.hello(UUID(int=number), 1, str(number) * LONG, 60.0, Limits())
-        sessions.receive(b"route", Message([(LINK_TAG, hello)]), Inbox(), 0.0)
+        sessions.receive(b"route", Message([(LINK_TAG, hello)]), RequestBatch(), 0.0)
     assert all(len(peer.name) < 1000 for peer in sessions._peers.values())
 
 

@@ -33,7 +33,7 @@ from mpzmq import (
     RequestContext,
     RequestTimeout,
 )
-from mpzmq.protocol.responder.reply_cache import SESSIONS_WORTH
+from mpzmq.protocol.responder.reply_cache import SESSIONS_FACTOR
 from mpzmq.protocol.wire.kinds import Code, Kind, Op
 from mpzmq.testing import connected
 from tests.support import ROOT
@@ -533,19 +533,19 @@ async def test_a_container_that_is_full_turns_away_and_lets_go_again(stage: Stag
 @pytest.mark.parametrize("most", [None, 1])
 async def test_all_engines_together_may_have_so_many_running(stage: Stage, most: int | None) -> None:
     endpoint = stage.proxies[0].endpoint
-    while len(stage.containers) < SESSIONS_WORTH + 1:
+    while len(stage.containers) < SESSIONS_FACTOR + 1:
         stage.containers.append(await stage.worker.connect(uuid.uuid4(), endpoint))
-    for engine in range(SESSIONS_WORTH):
+    for engine in range(SESSIONS_FACTOR):
         stage.call(engine, engine)
-    await stage.arrived(SESSIONS_WORTH)
+    await stage.arrived(SESSIONS_FACTOR)
     with pytest.raises(Overloaded, match="all engines") as full:
-        await stage.call("too many", SESSIONS_WORTH)
+        await stage.call("too many", SESSIONS_FACTOR)
     assert full.value.executed is Executed.NO and full.value.retry_after > 0
     stage.work.let_go()
     await until(lambda: stage.server.statistics().replied)
-    stage.work.let_go(SESSIONS_WORTH)
-    assert await soon(stage.call("next", SESSIONS_WORTH)) == "next"
-    await soon(asyncio.gather(*stage.calls[:SESSIONS_WORTH]))
+    stage.work.let_go(SESSIONS_FACTOR)
+    assert await soon(stage.call("next", SESSIONS_FACTOR)) == "next"
+    await soon(asyncio.gather(*stage.calls[:SESSIONS_FACTOR]))
 
 
 @pytest.mark.parametrize("limits", [Limits(queued_bytes=100_000)])

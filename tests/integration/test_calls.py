@@ -75,12 +75,12 @@ class Stage:
     def is_empty(self) -> bool:
         """Whether nothing is known of any call, on either side, and the books of both add up."""
         dispatcher = self.worker._functions.dispatcher
-        callee = self.container._connection._callee
+        nested_calls = self.container._connection._callee
         peers = self.server._hub.sessions.all() if self.server._hub is not None else []
         callers = [peer.caller for peer in peers if peer.caller is not None]
         return (
             (dispatcher is None or not dispatcher.in_flight)
-            and not (callee._parents or callee._open or len(callee.replies) or callee.in_flight)
+            and not (nested_calls._parents or nested_calls._open or len(nested_calls.replies) or nested_calls.in_flight)
             and all(not (caller.tracker.pending or caller._inside) for caller in callers)
             and all(adds_up(caller.tracker.statistics(reconnects=0, attempts=0, rtt=None)) for caller in callers)
             and adds_up(self.worker.service().statistics())

@@ -214,7 +214,7 @@ async def behind_proxy(
 async def test_there_is_an_end_to_the_threads_that_are_given_up(
     mpzmq_proxy: ProxyFactory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(threads, "GIVEN_UP_WORTH", 2)
+    monkeypatch.setattr(threads, "GIVEN_UP_FACTOR", 2)
     monkeypatch.setattr(threads, "NO_ROOM_RETRY", 0.05)
     async with behind_proxy(mpzmq_proxy, orphan_after=0.0, limits=Limits(threads=1)) as (stage, proxy, container):
         for crash in range(1, 4):

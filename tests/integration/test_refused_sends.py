@@ -116,7 +116,7 @@ async def test_a_reply_that_still_waits_is_not_replaced_by_what_is_kept_of_it() 
     hub.on_messages([[b"other", LINK_TAG, ENCODER.pack(hello(session, 2, "engine", 60.0, LIMITS))]])
     hub.on_messages([[b"other", tag, request]])
     (peer,) = hub.sessions.connected()
-    assert tag in peer.replies.stones and peer.outbox.bytes > 1000
+    assert tag in peer.replies.tombstones and peer.outbox.bytes > 1000
     assert (hub.dispatcher.replied, hub.dispatcher.repeats.count) == (1, 1)
     full.takes = True
     await hub.close()

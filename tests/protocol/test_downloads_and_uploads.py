@@ -15,7 +15,7 @@ from mpzmq.protocol import wire
 from mpzmq.protocol.flow.fragmenter import FRAGMENT_BYTES, MAX_FRAMES, UNREAD_BYTES, Fragmenter
 from mpzmq.protocol.flow.outbox import QueuedRecord
 from mpzmq.protocol.flow.send_stream import SendStream
-from mpzmq.protocol.responder.batch import Inbox
+from mpzmq.protocol.responder.batch import RequestBatch
 from mpzmq.protocol.session import uploads as intake
 from mpzmq.protocol.session.table import Sessions
 from mpzmq.protocol.session.violations import REFUSED_ITEM
@@ -336,10 +336,10 @@ class Container:
         self.heard(peer := self.sessions.connected()[-1])
         return peer
 
-    def receive(self, frames: list[Any], route: bytes = b"r") -> Inbox:
-        inbox = Inbox()
-        self.sessions.receive(route, self.reader.decode(frames), inbox, self.now)
-        return inbox
+    def receive(self, frames: list[Any], route: bytes = b"r") -> RequestBatch:
+        batch = RequestBatch()
+        self.sessions.receive(route, self.reader.decode(frames), batch, self.now)
+        return batch
 
     def parts(self, number: int, timeout: float | None = 30.0, data: Any = LARGE) -> list[list[Any]]:
         deadline = None if timeout is None else timeout
@@ -354,11 +354,11 @@ class Container:
             records += reader.decode(outgoing.frames).records
         return records
 
-    def refused(self, inbox: Inbox) -> list[tuple[int, int, int]]:
+    def refused(self, batch: RequestBatch) -> list[tuple[int, int, int]]:
         """Number, code and executed of each refusal."""
         reader = MessageDecoder(self.limits, Kind.RESPONSE)
         told = []
-        for _, item in inbox.refused:
+        for _, item in batch.refused:
             ((name, record),) = reader.decode([item.tag, item.body]).records
             told.append((int.from_bytes(name, "big"), record[1], record[2]))
         return told
@@ -368,11 +368,11 @@ def test_a_request_in_parts() -> None:
     container = Container()
     *first, last = container.parts(1)
     for frames in first:
-        inbox = container.receive(frames)
-        assert not inbox.requests and not inbox.refused
+        batch = container.receive(frames)
+        assert not batch.requests and not batch.refused
     container.now = 2.5
-    inbox = container.receive(last)
-    ((peer, name, record, size),) = filter(None, inbox.requests)
+    batch = container.receive(last)
+    ((peer, name, record, size),) = filter(None, batch.requests)
     assert (peer, name, record[6]) == (container.peer, tag(1), [LARGE])
     assert size > 3 * MIB
     assert record[2] == 30_001 - 2500, "its time counts from its first part"
@@ -386,15 +386,15 @@ def test_a_cancel_in_the_middle() -> None:
     first, *rest = container.parts(1)
     container.receive(first)
     assert container.sessions.uploads.room.bytes > 3 * MIB
-    inbox = container.receive([tag(1), b"\x91\x06"])
-    assert inbox.cancels == [(container.peer, tag(1), False)]
+    batch = container.receive([tag(1), b"\x91\x06"])
+    assert batch.cancels == [(container.peer, tag(1), False)]
     assert container.sessions.uploads.room.bytes == 0
     for frames in rest:
-        inbox = container.receive(frames)
-        assert not inbox.requests and not inbox.refused and not inbox.malformed
+        batch = container.receive(frames)
+        assert not batch.requests and not batch.refused and not batch.malformed
     for frames in container.parts(1):
-        inbox = container.receive(frames)
-    assert len(inbox.requests) == 1, "the id may be issued again"
+        batch = container.receive(frames)
+    assert len(batch.requests) == 1, "the id may be issued again"
 
 
 @pytest.mark.parametrize("way", ["superseded", "goodbye", "given up"])
@@ -410,8 +410,8 @@ def test_what_has_come_is_dropped_with_the_connection(way: str) -> None:
         container.sessions.give_up(container.peer, "did not read", container.now)
     assert container.sessions.uploads.room.bytes == 0
     for frames in rest:
-        inbox = container.receive(frames)
-        assert not inbox.requests and not inbox.refused
+        batch = container.receive(frames)
+        assert not batch.requests and not batch.refused
 
 
 def test_a_request_larger_than_any() -> None:
@@ -464,10 +464,10 @@ def test_parts_of_a_request_that_do_not_fit(fault: str) -> None:
         messages = cut(QueuedRecord(tag(1), container.sessions.encoder.pack([Kind.RESPONSE, 1, "x" * 2 * MIB])))
     refused, requests = [], []
     for frames in messages:
-        inbox = container.receive(frames)
-        refused += container.refused(inbox)
-        requests += inbox.requests
-        assert not inbox.malformed
+        batch = container.receive(frames)
+        refused += container.refused(batch)
+        requests += batch.requests
+        assert not batch.malformed
     assert set(refused) == {(1, Code.MALFORMED, 0)}
     assert len(requests) == (fault == "another begins")
     assert container.sessions.uploads.room.bytes == 0
@@ -476,8 +476,8 @@ def test_parts_of_a_request_that_do_not_fit(fault: str) -> None:
 def test_parts_under_the_tag_of_the_link() -> None:
     container = Container()
     first = container.parts(1)[0]
-    inbox = container.receive([LINK_TAG, *first[1:]])
-    assert not inbox.refused and container.sessions.ignored == 1
+    batch = container.receive([LINK_TAG, *first[1:]])
+    assert not batch.refused and container.sessions.ignored == 1
 
 
 def test_a_request_whose_parts_stop_is_given_up() -> None:
@@ -587,8 +587,8 @@ def test_an_item_in_parts_of_an_upload_whose_function_ends_meanwhile() -> None:
     container.receive(first)
     peer.close_receive_stream(tag(1))
     assert peer.reassembler.tag == b""
-    inbox = container.receive(second)
-    assert not inbox.refused and not container.sessions.violations.to_cut, "what still comes is no error"
+    batch = container.receive(second)
+    assert not batch.refused and not container.sessions.violations.to_cut, "what still comes is no error"
 
 
 def test_an_item_whose_parts_do_not_fit_ends_the_connection() -> None:

@@ -11,7 +11,7 @@ from mpzmq.config import Limits
 from mpzmq.failure import FailureKind
 from mpzmq.models import Status
 from mpzmq.protocol import wire
-from mpzmq.protocol.responder.batch import Inbox
+from mpzmq.protocol.responder.batch import RequestBatch
 from mpzmq.protocol.session.table import Sessions
 from mpzmq.protocol.wire.encoder import Encoder
 from mpzmq.protocol.wire.kinds import Code, Goodbye, Kind, Op
@@ -88,7 +88,7 @@ def test_what_cannot_be_read_in_place_of_hello_is_answered() -> None:
         sessions = Sessions(INSTANCE, "container", 2.0, Limits())
         message = MessageDecoder(Limits(), Kind.REQUEST).decode(frames)
         assert (message.records, message.malformed, message.ignored) == ([], [], 1), frames
-        sessions.receive(b"r", message, Inbox(), 0.0)
+        sessions.receive(b"r", message, RequestBatch(), 0.0)
         ((_, answer),) = sessions.strays.take()
         ((_, goodbye),) = MessageDecoder(Limits(), Kind.RESPONSE).decode(answer).records
         assert goodbye[:2] == [Kind.GOODBYE, Goodbye.MALFORMED]
@@ -128,7 +128,7 @@ def test_a_goodbye_in_place_of_welcome_ends_the_dial(code: int) -> None:
 
 def test_the_engine_of_a_wrong_hello_is_turned_away() -> None:
     sessions = Sessions(INSTANCE, "container", 2.0, Limits())
-    sessions.receive(b"r", read([*HELLO[:5], 0, HELLO[6]]), Inbox(), 0.0)
+    sessions.receive(b"r", read([*HELLO[:5], 0, HELLO[6]]), RequestBatch(), 0.0)
     ((route, frames),) = sessions.strays.take()
     ((_, goodbye),) = MessageDecoder(Limits(), Kind.RESPONSE).decode(frames).records
     assert (route, goodbye[:2]) == (b"r", [Kind.GOODBYE, Goodbye.MALFORMED])
@@ -139,8 +139,8 @@ def test_the_engine_of_a_wrong_hello_is_turned_away() -> None:
 
 def test_a_wrong_hello_on_a_connection_that_has_greeted_changes_nothing() -> None:
     sessions = Sessions(INSTANCE, "container", 2.0, Limits())
-    sessions.receive(b"r", read(HELLO), Inbox(), 0.0)
-    sessions.receive(b"r", read([Kind.HELLO]), Inbox(), 0.0)
+    sessions.receive(b"r", read(HELLO), RequestBatch(), 0.0)
+    sessions.receive(b"r", read([Kind.HELLO]), RequestBatch(), 0.0)
     assert len(sessions.connected()) == 1
     assert not sessions.strays.take()
 
@@ -160,9 +160,9 @@ def test_the_container_of_a_wrong_welcome_is_left_and_told() -> None:
 
 def test_an_engine_that_rejects_the_welcome_is_logged() -> None:
     sessions = Sessions(INSTANCE, "container", 2.0, Limits())
-    sessions.receive(b"r", read(HELLO), Inbox(), 0.0)
+    sessions.receive(b"r", read(HELLO), RequestBatch(), 0.0)
     goodbye = [Kind.GOODBYE, Goodbye.MALFORMED, "the field 'window'\n"]
-    sessions.receive(b"r", Message([(LINK_TAG, goodbye)]), Inbox(), 0.0)
+    sessions.receive(b"r", Message([(LINK_TAG, goodbye)]), RequestBatch(), 0.0)
     assert "the field 'window'" in sessions.violations.greeting
     assert "\n" not in sessions.violations.greeting
     assert not sessions.all()
@@ -171,14 +171,14 @@ def test_an_engine_that_rejects_the_welcome_is_logged() -> None:
 def test_items_behind_their_request_are_refused_before_it_runs() -> None:
     """Nobody has given credit for them: they were dropped, and the function waited for them."""
     sessions = Sessions(INSTANCE, "container", 2.0, Limits())
-    sessions.receive(b"r", read(HELLO), Inbox(), 0.0)
-    inbox = Inbox()
+    sessions.receive(b"r", read(HELLO), RequestBatch(), 0.0)
+    batch = RequestBatch()
     request: list[Any] = [Kind.REQUEST, 1, None, 0, Op.UPLOAD, "total", [], None, None]
     chunk = [Kind.CHUNK, 0, 0, True, []]
-    sessions.receive(b"r", Message([(tag(1), request), (tag(2), list(request))], size=100), inbox, 0.0)
-    sessions.receive(b"r", Message([(tag(1), chunk)], size=10), inbox, 0.0)
-    assert [entry and entry[1] for entry in inbox.requests] == [None, tag(2)]
-    ((_, item),) = inbox.refused
+    sessions.receive(b"r", Message([(tag(1), request), (tag(2), list(request))], size=100), batch, 0.0)
+    sessions.receive(b"r", Message([(tag(1), chunk)], size=10), batch, 0.0)
+    assert [entry and entry[1] for entry in batch.requests] == [None, tag(2)]
+    ((_, item),) = batch.refused
     ((name, error),) = MessageDecoder(Limits(), Kind.RESPONSE).decode([item.tag, item.body]).records
     assert (name, error[1], error[2]) == (tag(1), Code.MALFORMED, 0)
     assert "before the first CREDIT" in error[4]

@@ -25,9 +25,9 @@ from mpzmq.protocol import wire
 from mpzmq.protocol.flow.outbox import QueuedRecord
 from mpzmq.protocol.requester.nested_calls import NestedCalls
 from mpzmq.protocol.requester.request import PendingRequest
-from mpzmq.protocol.responder.nested_calls import Callee
-from mpzmq.protocol.responder.reply_cache import Reply, Room
-from mpzmq.protocol.responder.session_state import PeerState
+from mpzmq.protocol.responder.nested_calls import NestedCallReceiver
+from mpzmq.protocol.responder.reply_cache import Reply, ReplyBudget
+from mpzmq.protocol.responder.session_state import SessionState
 from mpzmq.protocol.session.session import Peer
 from mpzmq.protocol.wire.encoder import Encoder
 from mpzmq.protocol.wire.kinds import Code, Kind, Op
@@ -49,7 +49,7 @@ class Container:
 
     def __init__(self, limits: Limits | None = None, calls: int = 100) -> None:
         self.limits = limits or Limits()
-        self.peer = Peer((None, SESSION), self.limits, Encoder(self.limits), Room(self.limits), [])
+        self.peer = Peer((None, SESSION), self.limits, Encoder(self.limits), ReplyBudget(self.limits), [])
         self.calls = calls
         self.number = 0
         self.answered: dict[NestedCalls, None] = {}
@@ -246,7 +246,7 @@ def test_a_message_that_was_not_taken_leaves_next_time() -> None:
 def test_an_engine_without_calls() -> None:
     container = Container(calls=0)
     entry = container.caller.encode(PARENT, "f", (), {}, None, 0.0)
-    assert container.peer.most_calls == 0
+    assert container.peer.max_calls == 0
     assert isinstance(container.caller.error_factory.unable(entry), Unsupported)
 
 
@@ -267,11 +267,13 @@ class Engine:
 
     def __init__(self, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
-        self.callee = Callee("box", REMOTE, self.limits, Encoder(self.limits), Room(self.limits))
+        self.nested_calls = NestedCallReceiver(
+            "box", REMOTE, self.limits, Encoder(self.limits), ReplyBudget(self.limits)
+        )
         self.pending: dict[bytes, PendingRequest] = {}
-        self.callee.pending = self.pending
-        self.callee.window.open(512, 1 << 20)
-        self.callee.greeted({"batch_records": 256}, known=False)
+        self.nested_calls.pending = self.pending
+        self.nested_calls.window.open(512, 1 << 20)
+        self.nested_calls.on_welcome({"batch_records": 256}, known=False)
         self.open(PARENT)
 
     def open(self, parent: bytes, *, sent: bool = True) -> None:
@@ -279,7 +281,7 @@ class Engine:
         self.pending[parent].sent = sent
 
     def says(self, one: bytes, *record: Any) -> bool:
-        return self.callee.receive(one, list(record), 100)
+        return self.nested_calls.receive(one, list(record), 100)
 
     def calls(self, number: int, parent: bytes = PARENT, sequence: int | None = None) -> bool:
         number_ = number if sequence is None else sequence
@@ -289,15 +291,15 @@ class Engine:
 
     def told(self) -> list[tuple[bytes, list[Any]]]:
         found = []
-        while (outgoing := self.callee.next_outgoing(0.0)) is not None:
-            self.callee.sent(outgoing)
+        while (outgoing := self.nested_calls.next_outgoing(0.0)) is not None:
+            self.nested_calls.on_sent(outgoing)
             found += unpacked(outgoing.frames)
         return found
 
     def answer(self, number: int) -> None:
         reply = Reply(tag(number), msgpack.packb([Kind.RESPONSE, 1, None]), (), number, None)
-        self.callee.replies.keep(reply)
-        self.callee.outbox.put(reply)
+        self.nested_calls.replies.keep(reply)
+        self.nested_calls.outbox.put(reply)
 
 
 def test_only_inside_a_request_that_has_left_and_is_open() -> None:
@@ -306,27 +308,27 @@ def test_only_inside_a_request_that_has_left_and_is_open() -> None:
     engine.calls(1)
     engine.calls(2, OTHER)
     engine.calls(3, tag(9))
-    inbox, parents = engine.callee.asked()
-    assert [request and request[1] for request in inbox.requests] == [tag(1), None, None]
-    assert inbox.requests[0] is not None and len(inbox.requests[0][2]) == 9
+    batch, parents = engine.nested_calls.take()
+    assert [request and request[1] for request in batch.requests] == [tag(1), None, None]
+    assert batch.requests[0] is not None and len(batch.requests[0][2]) == 9
     assert [entry.tag for entry in parents] == [PARENT]
     assert [(one, record[:3]) for one, record in engine.told()] == [
         (tag(2), [Kind.ERROR, Code.CANCELLED, 0]),
         (tag(3), [Kind.ERROR, Code.CANCELLED, 0]),
     ]
-    assert engine.callee.credit == 1
-    assert engine.callee.parent_of(tag(1)) == UUID(bytes=PARENT) and engine.callee.parent_of(tag(2)) is None
+    assert engine.nested_calls.credit == 1
+    assert engine.nested_calls.parent_of(tag(1)) == UUID(bytes=PARENT) and engine.nested_calls.parent_of(tag(2)) is None
 
 
 def test_what_may_have_run_before_its_request_ended_is_unknown() -> None:
     engine = Engine()
     engine.calls(5)
-    engine.callee.asked()
+    engine.nested_calls.take()
     del engine.pending[PARENT]
-    engine.callee.close(PARENT)
+    engine.nested_calls.close(PARENT)
     engine.calls(5)
     engine.calls(6)
-    engine.callee.asked()
+    engine.nested_calls.take()
     assert [record[2] for _, record in engine.told()] == [1, 0]
 
 
@@ -336,68 +338,68 @@ def test_the_end_of_a_request_ends_what_is_inside() -> None:
     for number in (1, 2):
         engine.calls(number)
     engine.calls(3, OTHER)
-    assert len(engine.callee.asked()[1]) == 2
+    assert len(engine.nested_calls.take()[1]) == 2
     engine.answer(1)
     engine.answer(3)
-    engine.callee.close(PARENT)
-    inbox, _ = engine.callee.asked()
-    assert [one for _, one, _ in inbox.cancels] == [tag(1), tag(2)]
-    assert set(engine.callee.replies.entries) == {tag(3)}
+    engine.nested_calls.close(PARENT)
+    batch, _ = engine.nested_calls.take()
+    assert [one for _, one, _ in batch.cancels] == [tag(1), tag(2)]
+    assert set(engine.nested_calls.replies.entries) == {tag(3)}
     assert [one for one, _ in engine.told()] == [tag(3)]
-    engine.callee.close(PARENT)
-    assert not engine.callee.has_asked
+    engine.nested_calls.close(PARENT)
+    assert not engine.nested_calls.has_asked
 
 
 def test_a_request_that_is_issued_again_does_not_make_old_calls_new() -> None:
     engine = Engine()
     engine.calls(5)
-    engine.callee.asked()
+    engine.nested_calls.take()
     del engine.pending[PARENT]
-    engine.callee.close(PARENT)
+    engine.nested_calls.close(PARENT)
     engine.open(PARENT)
-    assert engine.callee.replies.stale_below == 6  # what runs them looks at it
-    engine.callee.greeted({}, known=False)
-    assert engine.callee.replies.stale_below == 0
+    assert engine.nested_calls.replies.stale_below == 6  # what runs them looks at it
+    engine.nested_calls.on_welcome({}, known=False)
+    assert engine.nested_calls.replies.stale_below == 0
 
 
 def test_what_is_acknowledged_or_cancelled_is_forgotten() -> None:
     engine = Engine()
     for number in (1, 2, 3):
         engine.calls(number)
-    engine.callee.asked()
+    engine.nested_calls.take()
     engine.answer(2)
     engine.says(LINK_TAG, Kind.RECEIVED, 1, tag(1))
     engine.says(tag(2), Kind.CANCEL)
-    inbox, parents = engine.callee.asked()
-    assert parents == [] and [receipt[2:] for receipt in inbox.receipts] == [(1, tag(1))]
-    assert engine.callee.parent_of(tag(1)) is engine.callee.parent_of(tag(2)) is None
-    assert engine.callee.parent_of(tag(3)) is not None
-    assert len(engine.callee.replies) == 0 and engine.told() == []
+    batch, parents = engine.nested_calls.take()
+    assert parents == [] and [receipt[2:] for receipt in batch.acks] == [(1, tag(1))]
+    assert engine.nested_calls.parent_of(tag(1)) is engine.nested_calls.parent_of(tag(2)) is None
+    assert engine.nested_calls.parent_of(tag(3)) is not None
+    assert len(engine.nested_calls.replies) == 0 and engine.told() == []
 
 
 def test_what_was_acknowledged_on_a_connection_that_broke_is_forgotten_later() -> None:
     engine = Engine()
     for number in (1, 2, 3):
         engine.calls(number)
-    engine.callee.asked()
+    engine.nested_calls.take()
     engine.says(LINK_TAG, Kind.RECEIVED, 3, b"")  # the one that named the first two was lost
-    inbox, _ = engine.callee.asked()
-    assert [receipt[2:] for receipt in inbox.receipts] == [(3, tag(1) + tag(2))], "nor are their answers kept"
-    assert [engine.callee.parent_of(tag(number)) is not None for number in (1, 2, 3)] == [False, False, True]
+    batch, _ = engine.nested_calls.take()
+    assert [receipt[2:] for receipt in batch.acks] == [(3, tag(1) + tag(2))], "nor are their answers kept"
+    assert [engine.nested_calls.parent_of(tag(number)) is not None for number in (1, 2, 3)] == [False, False, True]
 
 
 @pytest.mark.parametrize(("known", "left"), [(True, 1), (False, 0)])
 def test_another_instance_begins_anew(known: bool, left: int) -> None:
     engine = Engine()
     engine.calls(7)
-    engine.callee.asked()
+    engine.nested_calls.take()
     engine.answer(7)
-    engine.callee.greeted({}, known=known)
+    engine.nested_calls.on_welcome({}, known=known)
     assert engine.told() == []  # it asks again
-    assert len(engine.callee.replies) == left
-    assert len(engine.callee.asked()[0].cancels) == 1 - left
+    assert len(engine.nested_calls.replies) == left
+    assert len(engine.nested_calls.take()[0].cancels) == 1 - left
     engine.calls(1, tag(9))
-    engine.callee.asked()
+    engine.nested_calls.take()
     assert engine.told()[0][1][2] == (1 if known else 0)
 
 
@@ -406,47 +408,47 @@ def test_records_that_mean_nothing() -> None:
     assert not engine.calls(0)  # the tag of the link
     assert not engine.says(LINK_TAG, Kind.CANCEL)
     assert not engine.says(tag(1), Kind.RECEIVED, 1, b"")
-    assert not engine.callee.has_asked
+    assert not engine.nested_calls.has_asked
 
 
 def test_answers_count_against_the_window() -> None:
     engine = Engine()
-    engine.callee.window.open(2, 1 << 20)
+    engine.nested_calls.window.open(2, 1 << 20)
     for number in range(1, 4):
-        engine.callee.misread([tag(number)])
-        if (outgoing := engine.callee.next_outgoing(0.0)) is not None:
-            engine.callee.sent(outgoing)
-    assert engine.callee.next_outgoing(0.0) is None and len(engine.callee.outbox) == 1
-    engine.callee.window.on_read(1, 0)
+        engine.nested_calls.on_malformed([tag(number)])
+        if (outgoing := engine.nested_calls.next_outgoing(0.0)) is not None:
+            engine.nested_calls.on_sent(outgoing)
+    assert engine.nested_calls.next_outgoing(0.0) is None and len(engine.nested_calls.outbox) == 1
+    engine.nested_calls.window.on_read(1, 0)
     assert engine.told()[0][0] == tag(3)
 
 
 def test_a_container_that_does_not_read_is_a_flood() -> None:
     engine = Engine(Limits(in_flight=5, reply_entries=5))
     number = 0
-    while not engine.callee.is_flooded:
+    while not engine.nested_calls.is_flooded:
         number += 1
         engine.calls(number, tag(9))
-        engine.callee.asked()
+        engine.nested_calls.take()
         assert number < 20_000
     engine = Engine(Limits(in_flight=5, reply_entries=5))
     number = 0
-    while not engine.callee.is_flooded:
+    while not engine.nested_calls.is_flooded:
         number += 1
         engine.calls(number)
-        engine.callee.asked()
+        engine.nested_calls.take()
         assert number < 20_000
 
 
 def test_the_end_of_the_link() -> None:
     engine = Engine()
     engine.calls(1)
-    engine.callee.asked()
+    engine.nested_calls.take()
     engine.calls(2)
-    engine.callee.end()
-    inbox, _ = engine.callee.asked()
-    assert inbox.departed == {engine.callee} and inbox.requests == []
-    assert engine.callee.state is PeerState.CLOSED and engine.callee.parent_of(tag(1)) is None
+    engine.nested_calls.end()
+    batch, _ = engine.nested_calls.take()
+    assert batch.closed_sessions == {engine.nested_calls} and batch.requests == []
+    assert engine.nested_calls.state is SessionState.CLOSED and engine.nested_calls.parent_of(tag(1)) is None
 
 
 ACTIONS = st.lists(
@@ -459,7 +461,7 @@ ACTIONS = st.lists(
 @given(ACTIONS)
 def test_whatever_is_said_the_books_of_an_engine_fit(actions: list[tuple[str, int, int]]) -> None:
     engine = Engine()
-    callee = engine.callee
+    nested_calls = engine.nested_calls
     parents = [PARENT, OTHER, tag(102)]
     for what, number, which in actions:
         parent = parents[which]
@@ -471,34 +473,36 @@ def test_whatever_is_said_the_books_of_an_engine_fit(actions: list[tuple[str, in
             engine.says(LINK_TAG, Kind.RECEIVED, number, tag(number))
         elif what == "close":
             engine.pending.pop(parent, None)
-            callee.close(parent)
+            nested_calls.close(parent)
         elif what == "open":
             engine.open(parent)
-        elif what == "answer" and callee.parent_of(tag(number)) is not None:
-            if tag(number) not in callee.replies.entries:
+        elif what == "answer" and nested_calls.parent_of(tag(number)) is not None:
+            if tag(number) not in nested_calls.replies.entries:
                 engine.answer(number)
         elif what == "asked":
-            callee.asked()
+            nested_calls.take()
         elif what in ("lost", "restarted"):
-            callee.greeted({}, known=what == "lost")
-        assert set(callee._parents) == {one for tags in callee._open.values() for one in tags}
-        assert all(callee._parents[one][0] == parent for parent, tags in callee._open.items() for one in tags)
-    callee.asked()
+            nested_calls.on_welcome({}, known=what == "lost")
+        assert set(nested_calls._parents) == {one for tags in nested_calls._open.values() for one in tags}
+        assert all(
+            nested_calls._parents[one][0] == parent for parent, tags in nested_calls._open.items() for one in tags
+        )
+    nested_calls.take()
     for parent in parents:
-        callee.close(parent)
-    callee.asked()
-    assert not callee._parents and not callee._open
+        nested_calls.close(parent)
+    nested_calls.take()
+    assert not nested_calls._parents and not nested_calls._open
 
 
 def test_sessions_give_answers_to_calls() -> None:
-    from mpzmq.protocol.responder.batch import Inbox
+    from mpzmq.protocol.responder.batch import RequestBatch
     from mpzmq.protocol.session.table import Sessions
 
     sessions = Sessions(UUID(int=1), "box", 2.0, Limits())
     hello = wire.hello(SESSION, 1, "engine-1", 2.0, Limits(), 10)
-    sessions.receive(b"r", Message([(LINK_TAG, hello)]), Inbox(), 0.0)
+    sessions.receive(b"r", Message([(LINK_TAG, hello)]), RequestBatch(), 0.0)
     (peer,) = sessions.all()
-    sessions.receive(b"r", Message([(tag(1), [Kind.RESPONSE, 1, 1])]), Inbox(), 0.0)
+    sessions.receive(b"r", Message([(tag(1), [Kind.RESPONSE, 1, 1])]), RequestBatch(), 0.0)
     assert sessions.ignored == 1
     peer.caller = caller = NestedCalls(peer, Limits(), sessions.encoder, sessions.answered)
     tags = []
@@ -509,21 +513,21 @@ def test_sessions_give_answers_to_calls() -> None:
         tags.append(entry.tag)
     message = Message([(tags[0], [Kind.RESPONSE, 1, 1])], malformed=[tags[1], tag(9)])
     message.malformed_calls = [tags[2], tag(8)]
-    inbox = Inbox()
-    sessions.receive(b"r", message, inbox, 0.0)
+    batch = RequestBatch()
+    sessions.receive(b"r", message, batch, 0.0)
     assert [type(outcome) for _, outcome in caller.tracker.take_ended()] == [list, ProtocolError, ProtocolError]
-    assert inbox.malformed == [(peer, tag(9))] and sessions.ignored == 2
+    assert batch.malformed == [(peer, tag(9))] and sessions.ignored == 2
     assert caller in sessions.answered
 
 
 def test_an_engine_that_does_not_come_back_is_not_waited_for() -> None:
-    from mpzmq.protocol.responder.batch import Inbox
+    from mpzmq.protocol.responder.batch import RequestBatch
     from mpzmq.protocol.session.table import Sessions
 
     limits = Limits(reply_ttl=60.0)
     sessions = Sessions(UUID(int=1), "box", 2.0, limits)
     hello = wire.hello(SESSION, 1, "engine-1", 2.0, limits, 10)
-    sessions.receive(b"r", Message([(LINK_TAG, hello)]), Inbox(), 0.0)
+    sessions.receive(b"r", Message([(LINK_TAG, hello)]), RequestBatch(), 0.0)
     (peer,) = sessions.all()
     peer.in_flight = 1
     peer.caller = caller = NestedCalls(peer, limits, sessions.encoder, sessions.answered)

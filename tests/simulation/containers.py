@@ -66,7 +66,7 @@ class Process:
     def waiting(self) -> int:
         """Bytes that wait for its engines, added up, but for those to whom something leaves in this very pass."""
         hub = self.server._hub
-        return 0 if hub is None else sum(p.waiting for p in hub.sessions.all() if p not in hub.sessions.dirty)
+        return 0 if hub is None else sum(p.waiting for p in hub.sessions.all() if p not in hub.sessions.writable)
 
     async def open(self) -> None:
         """Begins to serve."""

@@ -213,14 +213,14 @@ MUTATIONS = [
     Mutation(
         "CANCEL is swallowed",
         "protocol/session/table.py",
-        "                inbox.cancel(peer, tag)",
+        "                batch.cancel(peer, tag)",
         "                pass",
         "cancelling the caller cancels the handler",
     ),
     Mutation(
         "an engine's GOODBYE is swallowed",
         "protocol/session/table.py",
-        "                inbox.departed.add(peer)",
+        "                batch.closed_sessions.add(peer)",
         "                pass",
         "a worker that closes leaves no handler running",
     ),
@@ -402,7 +402,7 @@ MUTATIONS = [
     Mutation(
         "receipts count before the requests in front of them",
         "protocol/session/table.py",
-        "                inbox.receipts.append((len(requests), peer, record[1], record[2]))\n",
+        "                batch.acks.append((len(requests), peer, record[1], record[2]))\n",
         "                peer.replies.acknowledge(record[1], record[2])\n",
         "a request that comes again in front of its receipt does not run again",
     ),
@@ -549,14 +549,14 @@ MUTATIONS = [
     Mutation(
         "an engine does not keep what it has answered to calls",
         "engine/callbacks.py",
-        "            callee.replies.keep(item)",
+        "            nested_calls.replies.keep(item)",
         "            pass",
         "a call runs at most once",
     ),
     Mutation(
         "what was called inside a request goes on after it",
         "engine/callbacks.py",
-        "        callee.close(parent)",
+        "        nested_calls.close(parent)",
         "        pass",
         "calls end with their request",
     ),

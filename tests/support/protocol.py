@@ -16,8 +16,8 @@ from mpzmq.protocol.link.link import Link
 from mpzmq.protocol.requester.error_factory import RequestErrors
 from mpzmq.protocol.requester.request import PendingRequest, encode_request, remaining_ms
 from mpzmq.protocol.requester.request_ids import EndedIds
-from mpzmq.protocol.responder.nested_calls import Callee
-from mpzmq.protocol.responder.reply_cache import Room
+from mpzmq.protocol.responder.nested_calls import NestedCallReceiver
+from mpzmq.protocol.responder.reply_cache import ReplyBudget
 from mpzmq.protocol.wire.digest import digest_of
 from mpzmq.protocol.wire.encoder import Encoder
 from mpzmq.protocol.wire.kinds import Flag, Kind, Op
@@ -102,7 +102,7 @@ class Pair:
             EndedIds(),
             once=once,
             now=self.now,
-            callee=Callee("worker-7", REMOTE, self.limits, self.encoder, Room(self.limits)),
+            nested_calls=NestedCallReceiver("worker-7", REMOTE, self.limits, self.encoder, ReplyBudget(self.limits)),
         )
 
     # The transport

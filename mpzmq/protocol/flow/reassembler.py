@@ -62,7 +62,7 @@ class Reassembler:
     Memory for the whole is set aside at its first part, but taken by the system page by page, as bytes come.
 
     Args:
-        most_bytes: the largest message, its tag included.
+        max_bytes: the largest message, its tag included.
 
     Attributes:
         tag: of what is put together; empty: nothing.
@@ -73,11 +73,11 @@ class Reassembler:
         room: shared with others; None: there is no bound beyond the largest message.
     """
 
-    def __init__(self, most_bytes: int) -> None:
+    def __init__(self, max_bytes: int) -> None:
         self.tag = b""
         self.began_at = self.came_at = 0.0
         self.received = self.total = 0
-        self._most_bytes = most_bytes
+        self._max_bytes = max_bytes
         self.room: ReassemblyBudget | None = None
         self._whole = memoryview(b"")
         self._sizes: list[int] = []
@@ -108,7 +108,7 @@ class Reassembler:
             return FragmentResult.MALFORMED
         self._sizes = [size for (size,) in _SIZE.iter_unpack(sizes)]
         total = sum(self._sizes)
-        if total + len(tag) > self._most_bytes:
+        if total + len(tag) > self._max_bytes:
             return FragmentResult.TOO_LARGE
         if total == 0:
             return FragmentResult.MALFORMED

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from ..flow.receive_stream import ReceiveStream
     from ..requester.error_factory import RequestErrors
     from ..requester.request_ids import EndedIds
-    from ..responder.nested_calls import Callee
+    from ..responder.nested_calls import NestedCallReceiver
     from ..wire.encoder import Encoder
     from ..wire.messages import Message
 
@@ -55,7 +55,7 @@ class Link:
         ended_ids: what the links of one worker remember together.
         once: give up when the first dial fails, whatever the policy.
         now: the time.
-        callee: takes the calls of the container.
+        nested_calls: takes the calls of the container.
 
     Attributes:
         downloads: replies that come in parts.
@@ -82,7 +82,7 @@ class Link:
         *,
         once: bool,
         now: float,
-        callee: Callee,
+        nested_calls: NestedCallReceiver,
     ) -> None:
         self.error_factory = error_factory
         self.encoder = encoder
@@ -102,10 +102,10 @@ class Link:
         self.turned_away: Failure | None = None
 
         self._session, self._limits, self._once = session, limits, once
-        self._greeting = engine_name, heartbeat.interval, limits, callee.most
+        self._greeting = engine_name, heartbeat.interval, limits, nested_calls.limit
         self._connection, self._was_up, self._busy_told, self._window = 0, False, False, SendWindow()
-        self.callee = callee
-        callee.pending, callee.window = self.tracker.pending, self._window
+        self.nested_calls = nested_calls
+        nested_calls.pending, nested_calls.window = self.tracker.pending, self._window
         self._recovery = Resender(self.tracker, limits.in_flight, now)
         self._departures = Departures(self.tracker, self._window, self._recovery)
         self._reconnects = self.ignored = 0
@@ -233,13 +233,13 @@ class Link:
                 if STATUSES[record[3]] is not self.status and record[1] != Code.NO_SESSION:
                     self._status(record[3], now)
             elif kind in ASKED and self.welcomed:
-                self.ignored += not self.callee.receive(tag, record, message.size // len(message.records))
+                self.ignored += not self.nested_calls.receive(tag, record, message.size // len(message.records))
             else:
                 self._control(tag, record, now)
         for tag in message.malformed:
             self.tracker.on_malformed(tag)
         if message.malformed_calls and self.welcomed:
-            self.callee.misread(message.malformed_calls)
+            self.nested_calls.on_malformed(message.malformed_calls)
         if self.tracker.reply_acks.tags and self.tracker.reply_acks.on_message(message.size):
             self._acknowledge()
         self._tell_who_waits()
@@ -410,7 +410,7 @@ class Link:
         self._status(status, now)
         self._signal(Signal.WELCOMED)
         self.news.up("the container said WELCOME", now, instance, reconnected=reconnected)
-        self.callee.greeted(limits, known=resumed and previous == instance)
+        self.nested_calls.on_welcome(limits, known=resumed and previous == instance)
         if reconnected:
             self._recovery.begin(previous != instance, resumed, now)
             for tag in self._recovery.cancels:

@@ -55,7 +55,7 @@ class NestedCallDriver(Protocol):
     ) -> Coroutine[Any, Any, Any]:
         """A call, made inside a request."""
 
-    def on_parent_ended(self, asker: Any, parent: bytes) -> None:
+    def on_parent_ended(self, session: Any, parent: bytes) -> None:
         """A request has ended, and with it all calls inside it."""
 
 
@@ -64,7 +64,7 @@ class _Engine(Protocol):
 
     session: tuple[str | None, UUID]
     name: str
-    most_calls: int
+    max_calls: int
     message_bytes: int
     outbox: Outbox
 
@@ -155,7 +155,7 @@ class NestedCalls:
     """
 
     def __init__(self, peer: _Engine, limits: Limits, encoder: Encoder, answered: dict[NestedCalls, None]) -> None:
-        limits = dataclasses.replace(limits, in_flight=max(1, min(limits.in_flight, peer.most_calls)))
+        limits = dataclasses.replace(limits, in_flight=max(1, min(limits.in_flight, peer.max_calls)))
         self.error_factory = NestedCallErrors(peer.session[1], peer.name)
         self.tracker = RequestTracker(self.error_factory, limits, EndedIds())
         self.outage = Outage(self.tracker)

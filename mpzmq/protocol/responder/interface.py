@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from ..wire.encoder import Encoder
     from ..wire.records import Record
     from .reply_cache import ReplyCache
-    from .session_state import PeerState
+    from .session_state import SessionState
 
-__all__ = ["Asker", "Host"]
+__all__ = ["HandlerHost", "Responder"]
 
 
-class Asker(Protocol):
+class Responder(Protocol):
     """Who asks: the session of an engine, or the container of a link, which calls its engine.
 
     Attributes:
@@ -38,7 +38,7 @@ class Asker(Protocol):
     name: str
     remote_id: UUID | None
     user: User | None
-    state: PeerState
+    state: SessionState
     in_flight: int
     bytes_in_flight: int
     large_in_flight: int
@@ -63,20 +63,20 @@ class Asker(Protocol):
         """The request inside which another was made; None: it stands by itself."""
 
 
-class Host(Protocol):
+class HandlerHost(Protocol):
     """Whose handlers they are: a container, or a worker.
 
     Attributes:
         status: its run state.
         draining: why it takes no new work; None while it does.
         encoder: writes its records.
-        dirty: who has something to be sent.
+        writable: who has something to be sent.
     """
 
     status: Status
     draining: str | None
     encoder: Encoder
-    dirty: dict[Any, None]
+    writable: dict[Any, None]
 
     def error_record(self, code: int, executed: Executed, text: str, detail: dict[str, object] | None = None) -> Record:
         """An ERROR record."""

@@ -14,9 +14,9 @@ from ..flow.outbox import Outbox, QueuedRecord
 from ..flow.window import SendWindow
 from ..wire.kinds import Code, Kind
 from ..wire.records import LINK_TAG
-from .batch import Inbox
+from .batch import RequestBatch
 from .reply_cache import ReplyCache
-from .session_state import SLOW_FACTOR, PeerState
+from .session_state import SLOW_FACTOR, SessionState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from ..requester.request import PendingRequest
     from ..wire.encoder import Encoder
     from ..wire.records import Record
-    from .interface import Asker
-    from .reply_cache import Room
+    from .interface import Responder
+    from .reply_cache import ReplyBudget
 
-__all__ = ["ASKED", "Callee"]
+__all__ = ["ASKED", "NestedCallReceiver"]
 
 ASKED = frozenset({Kind.REQUEST, Kind.CANCEL, Kind.RECEIVED})
 """What a container says of its calls."""
@@ -39,7 +39,7 @@ ASKED = frozenset({Kind.REQUEST, Kind.CANCEL, Kind.RECEIVED})
 _NO_PARENT = "the request inside which it is made is not open any more, or never was"
 
 
-class Callee:
+class NestedCallReceiver:
     """The container of one link, as what runs the engine's functions sees it.
 
     A call is only run inside a request of this link that has not ended. With that its calls end, and what was answered
@@ -57,18 +57,18 @@ class Callee:
         owner: whoever carries what waits in the outbox; the protocol only keeps it.
         pending: the requests of the link that have not ended.
         window: how much the container lets its engine send: answers count against it, as requests do.
-        inbox: what the container has asked since this was last emptied.
+        batch: what the container has asked since this was last emptied.
         has_asked: whether it has asked anything.
         credit: calls that were taken, and not yet counted against a flood.
     """
 
-    def __init__(self, name: str, remote_id: UUID, limits: Limits, encoder: Encoder, room: Room) -> None:
+    def __init__(self, name: str, remote_id: UUID, limits: Limits, encoder: Encoder, room: ReplyBudget) -> None:
         self.name = name
         self.remote_id: UUID | None = remote_id
         self.user: User | None = None  # allow-lists are for engines
         self.caller: NestedCalls | None = None
         self.calls: NestedCallDriver | None = None
-        self.state = PeerState.CONNECTED
+        self.state = SessionState.CONNECTED
         self.in_flight = self.bytes_in_flight = self.large_in_flight = 0
         self.message_bytes = min(limits.message_bytes, FRAGMENT_BYTES)
         self.outbox = Outbox(limits.batch_records)
@@ -76,15 +76,15 @@ class Callee:
         self.owner: Any = None
         self.pending: Mapping[bytes, PendingRequest] = {}
         self.window = SendWindow()
-        self.inbox = Inbox()
+        self.batch = RequestBatch()
         self.has_asked = False
         self.credit = 0
-        self.most = min(limits.in_flight, limits.reply_entries)
+        self.limit = min(limits.in_flight, limits.reply_entries)
         """So many calls may run at once, and be unanswered."""
         self._limits = limits
         self._encoder = encoder
         self._room = room
-        self._inside: list[bytes] = []  # the parent of each request in the inbox
+        self._inside: list[bytes] = []  # the parent of each request in the batch
         self._parents: dict[bytes, tuple[bytes, int]] = {}  # that of each call that is known, and the call's number
         self._open: dict[bytes, dict[bytes, None]] = {}  # parents, and their calls that are known
         self._highest = 0
@@ -93,45 +93,45 @@ class Callee:
 
     def receive(self, tag: bytes, record: Record, share: int) -> bool:
         """One record of a call, with its share of the message in bytes; False: it means nothing to this side."""
-        kind, inbox = record[0], self.inbox
+        kind, batch = record[0], self.batch
         if (kind == Kind.RECEIVED) != (tag == LINK_TAG):
             return False
         self.has_asked = True
         if kind == Kind.REQUEST:
             self._inside.append(record.pop().bytes)
-            inbox.requests.append((self, tag, record, share))
+            batch.requests.append((self, tag, record, share))
         elif kind == Kind.CANCEL:
-            inbox.cancel(self, tag)
+            batch.cancel(self, tag)
             self._forget(tag)
             self.outbox.remove(tag)
             self.replies.acknowledge(0, tag)
         else:
-            inbox.receipts.append((len(inbox.requests), self, record[1], record[2]))
+            batch.acks.append((len(batch.requests), self, record[1], record[2]))
         return True
 
-    def misread(self, tags: Sequence[bytes]) -> None:
+    def on_malformed(self, tags: Sequence[bytes]) -> None:
         """Calls could not be read."""
         for tag in tags:
             self.has_asked = True  # so that somebody looks whether it is a flood
             text = "the call is malformed, or beyond the engine's Limits (depth, items, batch_records)"
             self._refuse(tag, Code.MALFORMED, Executed.NO, text)
 
-    def asked(self) -> tuple[Inbox, list[PendingRequest]]:
+    def take(self) -> tuple[RequestBatch, list[PendingRequest]]:
         """What is to be run and ended now, and the requests inside which a call was made for the first time."""
-        inbox, self.inbox = self.inbox, Inbox()
+        batch, self.batch = self.batch, RequestBatch()
         inside, self._inside = self._inside, []
         self.has_asked = False
         parents: list[PendingRequest] = []
-        receipts, inbox.receipts = deque(inbox.receipts), []
-        for place, (request, parent) in enumerate(zip(inbox.requests, inside, strict=True)):
+        receipts, batch.acks = deque(batch.acks), []
+        for place, (request, parent) in enumerate(zip(batch.requests, inside, strict=True)):
             while receipts and receipts[0][0] <= place:
-                inbox.receipts.append(self._received(*receipts.popleft()))
+                batch.acks.append(self._received(*receipts.popleft()))
             if request is None:
                 continue  # its CANCEL stood behind it
             _, tag, record, _ = request
             entry = self.pending.get(parent)
             if entry is None or not entry.sent:
-                inbox.requests[place] = None
+                batch.requests[place] = None
                 # What comes again may have run before its parent ended, and has been forgotten since.
                 executed = Executed.NO if record[1] > self._highest else Executed.UNKNOWN
                 self._refuse(tag, Code.CANCELLED, executed, _NO_PARENT)
@@ -145,14 +145,14 @@ class Callee:
                 parents.append(entry)
             self._open[parent][tag] = None
             self._parents[tag] = parent, record[1]
-        inbox.receipts += [self._received(*receipt) for receipt in receipts]
-        return inbox, parents
+        batch.acks += [self._received(*receipt) for receipt in receipts]
+        return batch, parents
 
     def next_outgoing(self, now: float) -> OutgoingMessage | None:
-        """The next message with answers, marked as sent by :meth:`sent`; None: nothing may leave now."""
+        """The next message with answers, marked as sent by :meth:`on_sent`; None: nothing may leave now."""
         return self.outbox.next_message(now) if self.outbox and self.window.has_room() else None
 
-    def sent(self, outgoing: OutgoingMessage) -> None:
+    def on_sent(self, outgoing: OutgoingMessage) -> None:
         """The transport has taken a message with answers."""
         self.window.on_sent(outgoing.size)
 
@@ -174,7 +174,7 @@ class Callee:
     @property
     def is_flooded(self) -> bool:
         """Whether more is asked than any container does that reads its answers, and acknowledges them."""
-        most = self.replies.most_of_its_own
+        most = self.replies.max_own
         return (
             len(self._parents) > most
             or len(self.outbox) > most
@@ -189,13 +189,13 @@ class Callee:
         for tag in tags:
             del self._parents[tag]
             self.outbox.remove(tag)
-            self.inbox.cancels.append((self, tag, False))
+            self.batch.cancels.append((self, tag, False))
             self.has_asked = True
         self.replies.acknowledge(0, b"".join(tags))
         # If its caller issues the request again under its id, what is not known of its calls is no reason to run them.
         self.replies.stale_below = max(self.replies.stale_below, self._highest + 1)
 
-    def greeted(self, limits: Mapping[str, int], *, known: bool) -> None:
+    def on_welcome(self, limits: Mapping[str, int], *, known: bool) -> None:
         """The container has said WELCOME: it asks again for what it has not got.
 
         Args:
@@ -217,9 +217,9 @@ class Callee:
 
     def end(self) -> None:
         """The link has ended."""
-        self.state = PeerState.CLOSED
-        self.inbox, self._inside = Inbox(), []
-        self.inbox.departed.add(self)
+        self.state = SessionState.CLOSED
+        self.batch, self._inside = RequestBatch(), []
+        self.batch.closed_sessions.add(self)
         self.has_asked = True
         self._open.clear()
         self._parents.clear()
@@ -231,14 +231,16 @@ class Callee:
         if tag in self._parents:
             self.outbox.put_control(self._encoder.pack([Kind.STARTED]), tag)
 
-    def _received(self, place: int, asker: Asker, low_water: int, tags: bytes) -> tuple[int, Asker, int, bytes]:
-        """A RECEIVED of the inbox; returns it with all that the container needs no more."""
+    def _received(
+        self, place: int, responder: Responder, low_water: int, tags: bytes
+    ) -> tuple[int, Responder, int, bytes]:
+        """A RECEIVED of the batch; returns it with all that the container needs no more."""
         # A broken connection may have taken one along, and the requests inside which it was called may go on for ever.
         gone = itertools.takewhile(lambda known: known[1][1] < low_water, self._parents.items())
         tags += b"".join(tag for tag, _ in gone)
         for (tag,) in wire.TAG.iter_unpack(tags):
             self._forget(tag)
-        return place, asker, low_water, tags
+        return place, responder, low_water, tags
 
     def _forget(self, tag: bytes) -> None:
         """A call has been answered, or cancelled: nobody asks for it again."""

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from ...config import Limits
     from ..wire.values import Buffer
 
-__all__ = ["NOT_KEPT_TEXT", "SESSIONS_WORTH", "Reply", "ReplyCache", "Room"]
+__all__ = ["NOT_KEPT_TEXT", "SESSIONS_FACTOR", "Reply", "ReplyBudget", "ReplyCache"]
 
 NOT_KEPT_TEXT = "it has run, but its reply is not kept: too large, or no room (Limits.reply_bytes, reply_entries)"
 """What is said of a request whose reply cannot be given."""
 
-SESSIONS_WORTH = 8
+SESSIONS_FACTOR = 8
 """How many times what one session may take all sessions of a container may take together: of replies that are kept,
 of requests that run, and of requests in parts."""
 
@@ -66,27 +66,27 @@ class Reply(QueuedRecord):
         self.digest = digest
 
 
-class Room:
+class ReplyBudget:
     """What all sessions of one container keep together."""
 
     def __init__(self, limits: Limits) -> None:
         self.bytes = 0
-        self.most_bytes = SESSIONS_WORTH * limits.reply_bytes
+        self.max_bytes = SESSIONS_FACTOR * limits.reply_bytes
         self.caches: set[ReplyCache] = set()
 
     def share(self) -> None:
         """Looked at now and then: what all sessions remember together is bounded, too."""
-        most = max((cache.most_of_its_own for cache in self.caches), default=0)
-        crammed = sum(map(len, self.caches)) > SESSIONS_WORTH * most
+        most = max((cache.max_own for cache in self.caches), default=0)
+        crammed = sum(map(len, self.caches)) > SESSIONS_FACTOR * most
         for cache in self.caches:
-            cache.most_entries = cache.most_of_its_own // SESSIONS_WORTH if crammed else cache.most_of_its_own
+            cache.max_entries = cache.max_own // SESSIONS_FACTOR if crammed else cache.max_own
 
     def make(self) -> None:
         """Those who keep the most lose it: a session that keeps little has no part in it."""
         for cache in sorted(self.caches, key=lambda cache: -cache.bytes):
-            if self.bytes <= self.most_bytes - self.most_bytes // _SLACK:
+            if self.bytes <= self.max_bytes - self.max_bytes // _SLACK:
                 break
-            cache.bury_all()
+            cache.drop_bodies()
 
 
 class ReplyCache:
@@ -99,38 +99,38 @@ class ReplyCache:
 
     Attributes:
         entries: the answers, by tag, in the order in which they were given.
-        stones: those of which only is known that they were given.
-        most_entries: how many of both can be remembered; an engine that acknowledges has fewer.
-        most_of_its_own: the same, while all sessions together have room.
+        tombstones: those of which only is known that they were given.
+        max_entries: how many of both can be remembered; an engine that acknowledges has fewer.
+        max_own: the same, while all sessions together have room.
         bytes: what all answers cost that are there whole.
         now: the time, as far as it matters here: set every now and then.
         stale_below: a request with a lower sequence number that is not known is not run: it had its answer, and
             that is forgotten.
     """
 
-    def __init__(self, limits: Limits, room: Room) -> None:
+    def __init__(self, limits: Limits, room: ReplyBudget) -> None:
         self.now = 0.0
         self.stale_below = 0
         self.entries: dict[bytes, Reply] = {}
-        self.stones: dict[bytes, Reply] = {}
+        self.tombstones: dict[bytes, Reply] = {}
         self.bytes = 0
-        self.most_entries = self.most_of_its_own = limits.in_flight + limits.reply_entries + UNTOLD
+        self.max_entries = self.max_own = limits.in_flight + limits.reply_entries + UNTOLD
         self._low_water = self._settled_below = 0
         self._kept = max_kept(limits.in_flight, limits.reply_entries)
         self._max_kept = self._kept + self._kept // _SLACK
-        self._most_bytes = limits.reply_bytes
+        self._max_bytes = limits.reply_bytes
         self._room = room
         room.caches.add(self)
 
     def __len__(self) -> int:
-        return len(self.entries) + len(self.stones)
+        return len(self.entries) + len(self.tombstones)
 
     def keep(self, reply: Reply) -> None:
         """An answer more. There is none under its tag: its request would not have run."""
         reply.kept_at = self.now
         cost = reply.size + REPLY_COST
-        if cost > self._most_bytes:
-            self._bury(reply)
+        if cost > self._max_bytes:
+            self._drop_body(reply)
             return
         if reply.buffers:
             # What the handler may still write to is not what it answered; and a small part must not hold a large whole.
@@ -139,9 +139,9 @@ class ReplyCache:
         entries[reply.tag] = reply
         self.bytes = total = self.bytes + cost
         room.bytes += cost
-        if len(entries) > self._max_kept or total > self._most_bytes:
+        if len(entries) > self._max_kept or total > self._max_bytes:
             self._make_room()
-        if room.bytes > room.most_bytes:
+        if room.bytes > room.max_bytes:
             room.make()
 
     def acknowledge(self, low_water: int, tags: bytes) -> None:
@@ -154,14 +154,14 @@ class ReplyCache:
         if low_water > self._low_water:
             self._low_water = low_water
             self.stale_below = max(self.stale_below, low_water)
-        entries, stones = self.entries, self.stones
+        entries, tombstones = self.entries, self.tombstones
         cost = 0
         for (tag,) in TAG.iter_unpack(tags):
             reply = entries.pop(tag, None)
             if reply is not None:
                 cost += reply.size + REPLY_COST
-            elif stones:
-                stones.pop(tag, None)
+            elif tombstones:
+                tombstones.pop(tag, None)
         self.bytes -= cost
         self._room.bytes -= cost
 
@@ -171,7 +171,7 @@ class ReplyCache:
         if low_water - self._settled_below <= len(self) // _SETTLE_SHARE:
             return
         self._settled_below = low_water
-        for replies in (self.entries, self.stones):
+        for replies in (self.entries, self.tombstones):
             for reply in [r for r in replies.values() if r.sequence < low_water and r.digest is None]:
                 self._drop(reply)
 
@@ -179,36 +179,37 @@ class ReplyCache:
     def has_unsettled(self) -> bool:
         """Whether the engine may still ask again for one of them."""
         return len(self) > 0 and any(
-            reply.sequence >= self._low_water for reply in itertools.chain(self.entries.values(), self.stones.values())
+            reply.sequence >= self._low_water
+            for reply in itertools.chain(self.entries.values(), self.tombstones.values())
         )
 
     def expire(self, before: float) -> None:
         """Forgets what was answered before a time. If the engine asks again all the same, it is told so."""
         expired = list(itertools.takewhile(lambda reply: reply.kept_at < before, self.entries.values()))
         # Those stand in the order in which they were buried, and not in that in which they were given.
-        expired += [stone for stone in self.stones.values() if stone.kept_at < before]
+        expired += [stone for stone in self.tombstones.values() if stone.kept_at < before]
         for reply in expired:
             self.stale_below = max(self.stale_below, reply.sequence + 1)
             self._drop(reply)
 
-    def bury_all(self) -> None:
+    def drop_bodies(self) -> None:
         """Keeps of all answers only that they were given."""
         for reply in list(self.entries.values()):
-            self._bury(reply)
+            self._drop_body(reply)
 
     def clear(self) -> int:
         """Forgets everything; returns how many answers nobody has acknowledged."""
-        unacknowledged = itertools.chain(self.entries.values(), self.stones.values())
+        unacknowledged = itertools.chain(self.entries.values(), self.tombstones.values())
         count = sum(reply.sequence >= self._low_water for reply in unacknowledged)
         self._room.bytes -= self.bytes
         self._room.caches.discard(self)
         self.entries.clear()
-        self.stones.clear()
+        self.tombstones.clear()
         self.bytes = 0
         return count
 
     def _drop(self, reply: Reply) -> None:
-        if self.stones.pop(reply.tag, None) is None:
+        if self.tombstones.pop(reply.tag, None) is None:
             self._let_go(reply)
 
     def _let_go(self, reply: Reply) -> None:
@@ -216,21 +217,21 @@ class ReplyCache:
             self.bytes -= reply.size + REPLY_COST
             self._room.bytes -= reply.size + REPLY_COST
 
-    def _bury(self, reply: Reply) -> None:
+    def _drop_body(self, reply: Reply) -> None:
         """Of an answer only stays that it was given. The answer itself may still be on its way out."""
         self._let_go(reply)
         stone = Reply(reply.tag, b"", (), reply.sequence, reply.digest)
         stone.kept_at = reply.kept_at
-        self.stones[reply.tag] = stone
+        self.tombstones[reply.tag] = stone
 
     def _make_room(self) -> None:
         self.settle()
-        most_entries, most_bytes = len(self.entries), self.bytes
-        if most_entries > self._max_kept:
-            most_entries = self._kept
-        if most_bytes > self._most_bytes:
-            most_bytes = self._most_bytes - self._most_bytes // _SLACK
+        max_entries, max_bytes = len(self.entries), self.bytes
+        if max_entries > self._max_kept:
+            max_entries = self._kept
+        if max_bytes > self._max_bytes:
+            max_bytes = self._max_bytes - self._max_bytes // _SLACK
         for reply in list(self.entries.values()):
-            if len(self.entries) <= most_entries and self.bytes <= most_bytes:
+            if len(self.entries) <= max_entries and self.bytes <= max_bytes:
                 break
-            self._bury(reply)
+            self._drop_body(reply)

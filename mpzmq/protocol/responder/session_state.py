@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import enum
 
-__all__ = ["PEER_TRANSITIONS", "PeerSignal", "PeerState"]
+__all__ = ["SESSION_TRANSITIONS", "SessionSignal", "SessionState"]
 
 SLOW_FACTOR = 8
 """How many times ``Limits.queued_bytes`` may wait for an engine that takes its replies slowly."""
 
 
-class PeerState(enum.Enum):
+class SessionState(enum.Enum):
     """The state of an engine's session."""
 
     CONNECTED = "the engine has greeted on a connection that stands"
@@ -18,7 +18,7 @@ class PeerState(enum.Enum):
     CLOSED = "the engine said GOODBYE, or was away for too long"
 
 
-class PeerSignal(enum.Enum):
+class SessionSignal(enum.Enum):
     """What can happen to an engine's session."""
 
     HELLO = "HELLO on a newer connection"
@@ -28,14 +28,14 @@ class PeerSignal(enum.Enum):
     NOT_ALLOWED = "its key is not allowed any more"
 
 
-PEER_TRANSITIONS: dict[tuple[PeerState, PeerSignal], PeerState] = {
-    (PeerState.CONNECTED, PeerSignal.HELLO): PeerState.CONNECTED,
-    (PeerState.CONNECTED, PeerSignal.UNREACHABLE): PeerState.DETACHED,
-    (PeerState.CONNECTED, PeerSignal.GOODBYE): PeerState.CLOSED,
-    (PeerState.DETACHED, PeerSignal.HELLO): PeerState.CONNECTED,
-    (PeerState.DETACHED, PeerSignal.GOODBYE): PeerState.CLOSED,
-    (PeerState.DETACHED, PeerSignal.FORGOTTEN): PeerState.CLOSED,
-    (PeerState.CONNECTED, PeerSignal.NOT_ALLOWED): PeerState.CLOSED,
-    (PeerState.DETACHED, PeerSignal.NOT_ALLOWED): PeerState.CLOSED,
+SESSION_TRANSITIONS: dict[tuple[SessionState, SessionSignal], SessionState] = {
+    (SessionState.CONNECTED, SessionSignal.HELLO): SessionState.CONNECTED,
+    (SessionState.CONNECTED, SessionSignal.UNREACHABLE): SessionState.DETACHED,
+    (SessionState.CONNECTED, SessionSignal.GOODBYE): SessionState.CLOSED,
+    (SessionState.DETACHED, SessionSignal.HELLO): SessionState.CONNECTED,
+    (SessionState.DETACHED, SessionSignal.GOODBYE): SessionState.CLOSED,
+    (SessionState.DETACHED, SessionSignal.FORGOTTEN): SessionState.CLOSED,
+    (SessionState.CONNECTED, SessionSignal.NOT_ALLOWED): SessionState.CLOSED,
+    (SessionState.DETACHED, SessionSignal.NOT_ALLOWED): SessionState.CLOSED,
 }
 """Where a signal leads. A pair that is not here changes nothing."""

@@ -7,7 +7,7 @@ import math
 from typing import TYPE_CHECKING
 
 from ...events import EngineInfo
-from ..responder.session_state import PeerState
+from ..responder.session_state import SessionState
 
 if TYPE_CHECKING:
     from .session import Peer
@@ -93,7 +93,7 @@ class Presence:
                 if not self._forgettable:
                     return None
             peer, heard_at = self._forgettable.pop()
-            if peer.heard_at == heard_at and peer.state is PeerState.DETACHED and not peer.in_flight:
+            if peer.heard_at == heard_at and peer.state is SessionState.DETACHED and not peer.in_flight:
                 return peer
 
     def _look_for_forgettable(self) -> None:

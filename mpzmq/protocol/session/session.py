@@ -14,7 +14,7 @@ from ..flow.receive_stream import OversizeItemLimit, ReceiveStream
 from ..flow.stream_scheduler import StreamScheduler
 from ..flow.window import CONTROL_RESERVE, ReceiveWindow
 from ..responder.reply_cache import ReplyCache
-from ..responder.session_state import PEER_TRANSITIONS, SLOW_FACTOR, PeerSignal, PeerState
+from ..responder.session_state import SESSION_TRANSITIONS, SLOW_FACTOR, SessionSignal, SessionState
 from ..wire.kinds import Kind
 from ..wire.records import BATCH_BYTES, LINK_TAG
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ...config import Limits
     from ...security.allow_list import User
     from ..requester.nested_calls import NestedCallDriver, NestedCalls
-    from ..responder.reply_cache import Room
+    from ..responder.reply_cache import ReplyBudget
     from ..wire.encoder import Encoder
     from ..wire.records import Record
 
@@ -36,14 +36,14 @@ ASK_SHARE = 4
 """The part of ``Limits.queued_bytes`` after which the engine is asked for a sign that it has read so far."""
 
 
-FEWEST_BETWEEN_MARKS = 16
+MIN_MESSAGES_BETWEEN_MARKS = 16
 """Messages: ECHO is one, too, and with a small window it would make the next MARK due."""
 
 
 STREAM_SHARE = 64
 
 
-FEWEST_STREAM_BYTES = 16 * 1024
+MIN_STREAM_BYTES = 16 * 1024
 """The part of what is left of ``Limits.queued_bytes`` that one more stream of data gets, and the least of it."""
 
 
@@ -51,7 +51,7 @@ OLD_ROUTES = 8
 """How many connections that were superseded are remembered, to drop what still arrives from them."""
 
 
-LONGEST_NAME = 256
+MAX_NAME = 256
 """Characters of what an engine calls itself that are kept: sessions outlive their connections, and may be many."""
 
 
@@ -74,7 +74,7 @@ class Peer:
         oversize_limit: which of them holds an item beyond its credit.
         heard_at: when it was last heard.
         stalled_since: when its connection took no message for the first time since it took one; None: it takes them.
-        most_calls: so many calls of the container's handlers it takes at once; 0: it knows no calls.
+        max_calls: so many calls of the container's handlers it takes at once; 0: it knows no calls.
         caller: those that were made; None: none was yet.
         calls: carries them out; the protocol only keeps it.
         has_sent: whether a reply, or word of a drain, has left since the last PING: only a PONG shows that it was read.
@@ -82,14 +82,16 @@ class Peer:
 
     remote_id: UUID | None = None  # an engine has a session, and no id of that kind
 
-    def __init__(self, session: Session, limits: Limits, encoder: Encoder, room: Room, wakers: list[Any]) -> None:
+    def __init__(
+        self, session: Session, limits: Limits, encoder: Encoder, room: ReplyBudget, wakers: list[Any]
+    ) -> None:
         self.session = session
         self.user: User | None = None
-        self.state = PeerState.DETACHED
+        self.state = SessionState.DETACHED
         self.route = b""
         self.number = -1
         self.name = ""
-        self.in_flight = self.bytes_in_flight = self.large_in_flight = self.most_calls = 0
+        self.in_flight = self.bytes_in_flight = self.large_in_flight = self.max_calls = 0
         self.reassembler = Reassembler(limits.message_bytes)
         self.replies = ReplyCache(limits, room)
         self._wakers = wakers
@@ -115,9 +117,9 @@ class Peer:
         self.send_streams = StreamScheduler(limits, wakers, self.outbox, in_turn=False)
         self._reads = ReceiveWindow(limits.window, limits.queued_bytes)
 
-    def signal(self, signal: PeerSignal) -> None:
+    def signal(self, signal: SessionSignal) -> None:
         """Something has happened to the session."""
-        self.state = PEER_TRANSITIONS.get((self.state, signal), self.state)
+        self.state = SESSION_TRANSITIONS.get((self.state, signal), self.state)
 
     def greet(self, route: bytes, hello: Record, now: float) -> list[bytes]:
         """A HELLO with a newer connection number: this connection supersedes the older ones.
@@ -126,7 +128,7 @@ class Peer:
             Routes too old to be remembered any longer.
         """
         _, _, _, self.number, name, interval, limits = hello
-        self.name = name[:LONGEST_NAME]
+        self.name = name[:MAX_NAME]
         # A connection that is gone is only found by asking: nobody is left alone for ever, whatever it says.
         self._interval = min(interval, self._limits.reply_ttl)
         if self.route and self.route != route:
@@ -147,16 +149,16 @@ class Peer:
         self.stalled_since = None
         # It will ask again for what it has not got.
         self.has_sent = True
-        self.most_calls = limits.get("calls", 0)
+        self.max_calls = limits.get("calls", 0)
         if self.caller is not None:
             self.caller.on_hello(self.message_bytes, limits)
-        self.signal(PeerSignal.HELLO)
+        self.signal(SessionSignal.HELLO)
         return [self._old_routes.popleft() for _ in range(len(self._old_routes) - OLD_ROUTES)]
 
     @property
     def connected(self) -> bool:
         """Whether it has a connection now."""
-        return self.state is PeerState.CONNECTED
+        return self.state is SessionState.CONNECTED
 
     @property
     def routes(self) -> list[bytes]:
@@ -237,11 +239,11 @@ class Peer:
 
     def is_ping_due(self, now: float) -> bool:
         """Whether the engine was silent for two of its own intervals: it should have sent a PING."""
-        return self.state is PeerState.CONNECTED and now - max(self.heard_at, self._pinged_at) >= 2 * self._interval
+        return self.state is SessionState.CONNECTED and now - max(self.heard_at, self._pinged_at) >= 2 * self._interval
 
     def is_over(self, before: float) -> bool:
         """Whether the connection is gone, nothing runs or is kept, and the engine was not heard since a time."""
-        return self.state is PeerState.DETACHED and not (self.in_flight or self.replies) and self.heard_at < before
+        return self.state is SessionState.DETACHED and not (self.in_flight or self.replies) and self.heard_at < before
 
     def ping(self, now: float) -> None:
         """Asks for a sign of life; a connection that is gone does not take it."""
@@ -256,20 +258,20 @@ class Peer:
     @property
     def has_read_all(self) -> bool:
         """Whether the engine is known to have every reply that it may ask for."""
-        if self.state is PeerState.DETACHED:
+        if self.state is SessionState.DETACHED:
             return not self.replies.has_unsettled
         return not (self.outbox or self._unanswered or self.has_sent)
 
     @property
     def should_be_asked(self) -> bool:
         """Whether only a PING can show that the engine has every reply."""
-        return self.state is PeerState.CONNECTED and self.has_sent and not (self.outbox or self._unanswered)
+        return self.state is SessionState.CONNECTED and self.has_sent and not (self.outbox or self._unanswered)
 
     @property
     def stream_room(self) -> int:
         """Bytes that one more stream of data may hold: a part of what all those of the engine have left."""
         left = self._limits.queued_bytes - self._stream_bytes
-        return min(self._limits.stream_bytes, max(left // STREAM_SHARE, min(left, FEWEST_STREAM_BYTES)))
+        return min(self._limits.stream_bytes, max(left // STREAM_SHARE, min(left, MIN_STREAM_BYTES)))
 
     def open_receive_stream(self, tag: bytes) -> None:
         """A stream of data is to come, under the tag of its request: its room is set aside."""
@@ -334,7 +336,7 @@ class Peer:
         """Whether a quarter of the window was read since the last MARK, so that the next shows who heeds it."""
         messages, size = self._marked_at
         reads, limits = self._reads, self._limits
-        enough = max(FEWEST_BETWEEN_MARKS, limits.window // 4)
+        enough = max(MIN_MESSAGES_BETWEEN_MARKS, limits.window // 4)
         return reads.messages - messages >= enough or reads.bytes - size >= max(BATCH_BYTES, limits.queued_bytes // 4)
 
     @property
@@ -362,14 +364,14 @@ class Peer:
 
     def detach(self) -> None:
         """The connection is gone: what has not left is in ``replies``, if it has to be kept at all."""
-        self.signal(PeerSignal.UNREACHABLE)
+        self.signal(SessionSignal.UNREACHABLE)
         self.outbox.clear()
         self._break_streams()
         self.reassembler.restart()
 
     def next_outgoing(self, now: float) -> OutgoingMessage | None:
         """The next message for the engine; None: nothing waits, or there is no connection."""
-        if self.state is not PeerState.CONNECTED:
+        if self.state is not SessionState.CONNECTED:
             return None
         if self._reads.is_report_due:
             self._reads.on_reported()

@@ -10,10 +10,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Strays"]
 
-MOST_MESSAGES = 64
+MAX_MESSAGES = 64
 """From one connection: an engine says HELLO there and waits, or was given up and has to dial again in any case."""
 
-MOST_ROUTES = 1024
+MAX_ROUTES = 1024
 """Connections of which it is remembered how much they have said."""
 
 
@@ -29,10 +29,10 @@ class Strays:
         """One more message has come from a connection; True: it is to be cut."""
         messages = self._messages
         count = messages.pop(route, 0) + 1
-        if len(messages) >= MOST_ROUTES:
+        if len(messages) >= MAX_ROUTES:
             del messages[next(iter(messages))]
         messages[route] = count
-        return count > MOST_MESSAGES
+        return count > MAX_MESSAGES
 
     def answer(self, route: bytes, tag: bytes, record: bytes) -> None:
         """Queues a record for a connection; there is one for each tag.

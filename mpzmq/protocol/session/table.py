@@ -8,8 +8,8 @@ from ...models import Executed, Status
 from .. import wire
 from ..flow.outbox import QueuedRecord
 from ..flow.reassembler import FragmentResult
-from ..responder.reply_cache import Room
-from ..responder.session_state import PeerSignal, PeerState
+from ..responder.reply_cache import ReplyBudget
+from ..responder.session_state import SessionSignal, SessionState
 from ..wire.encoder import Encoder
 from ..wire.kinds import Code, Goodbye, Kind
 from ..wire.records import LINK_TAG, Frames, Record
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ...config import Limits
     from ...security.allow_list import User
     from ..requester.nested_calls import NestedCallDriver, NestedCalls
-    from ..responder.batch import Inbox
+    from ..responder.batch import RequestBatch
     from ..wire.messages import Message
 
 __all__ = ["Sessions"]
@@ -48,7 +48,7 @@ class Sessions:
         strays: connections that have no session, and what they are told.
         violations: connections that break the rules.
         given_up: connections that do not take messages, and what each is to be told once it does.
-        dirty: peers that have something to send.
+        writable: peers that have something to send.
         wakers: of streams that have got something: items, credit, or their end.
         answered: whose calls to their engines have ended, until those who made them are told.
         calls: carries out the calls of handlers to their engines; the protocol only keeps it.
@@ -63,7 +63,7 @@ class Sessions:
         self.strays = Strays(limits)
         self.violations = Violations()
         self.given_up: dict[bytes, Frames] = {}
-        self.dirty: dict[Peer, None] = {}
+        self.writable: dict[Peer, None] = {}
         self.wakers: list[Any] = []
         self.answered: dict[NestedCalls, None] = {}
         self.calls: NestedCallDriver | None = None
@@ -72,7 +72,7 @@ class Sessions:
         self._name = name
         self._interval = interval
         self._limits = limits
-        self._room = Room(limits)
+        self._room = ReplyBudget(limits)
         self.uploads = Uploads(limits, lambda *facts: self.encoder.pack(self.error_record(*facts)))
         self._peers: dict[Session, Peer] = {}
         self._by_route: dict[bytes, Peer] = {}
@@ -84,26 +84,28 @@ class Sessions:
 
     def connected(self) -> list[Peer]:
         """The engines that are connected now."""
-        return [peer for peer in self._peers.values() if peer.state is PeerState.CONNECTED]
+        return [peer for peer in self._peers.values() if peer.state is SessionState.CONNECTED]
 
-    def receive(self, route: bytes, message: Message, inbox: Inbox, now: float, user: User | None = None) -> None:
-        """One message from one connection, decoded; what has to be run goes into ``inbox``.
+    def receive(
+        self, route: bytes, message: Message, batch: RequestBatch, now: float, user: User | None = None
+    ) -> None:
+        """One message from one connection, decoded; what has to be run goes into ``batch``.
 
         Args:
             route: the connection.
             message: what came.
-            inbox: takes what has to be run.
+            batch: takes what has to be run.
             now: the time.
             user: who was authenticated on the connection; None: there is no security.
         """
         self.ignored += message.ignored
         peer = self._by_route.get(route)
-        request, requests = Kind.REQUEST, inbox.requests
+        request, requests = Kind.REQUEST, batch.requests
         known = peer is not None and peer.route == route
         if known:
             assert peer is not None
             if peer.heard(message.size, now):
-                self.dirty[peer] = None
+                self.writable[peer] = None
                 if peer.is_heedless:
                     self.cut(route, HEEDLESS, now)
                     return
@@ -124,20 +126,20 @@ class Sessions:
                 known = peer is not None and peer.route == route
             elif peer is None:
                 self._stray(route, tag, kind)
-            elif not known or (kind in _OF_ITS_CONNECTION and peer.state is PeerState.DETACHED):
+            elif not known or (kind in _OF_ITS_CONNECTION and peer.state is SessionState.DETACHED):
                 self.ignored += 1
             elif kind == Kind.RECEIVED:
-                inbox.receipts.append((len(requests), peer, record[1], record[2]))
+                batch.acks.append((len(requests), peer, record[1], record[2]))
             elif kind == Kind.CANCEL:
                 peer.oversize_limit.release(peer.receive_streams.get(tag))
-                inbox.cancel(peer, tag)
+                batch.cancel(peer, tag)
                 self.uploads.cancel(peer, tag)
             elif kind == Kind.PART:
-                outcome = self.uploads.part(peer, tag, record, now, requests, inbox.refused)
+                outcome = self.uploads.part(peer, tag, record, now, requests, batch.refused)
                 self.ignored += outcome is FragmentResult.DROPPED
-                self.dirty[peer] = None
+                self.writable[peer] = None
                 whole, self.uploads.chunk = self.uploads.chunk, None
-                if whole is not None and not self._chunk(peer, tag, whole.records[0][1], whole, inbox):
+                if whole is not None and not self._chunk(peer, tag, whole.records[0][1], whole, batch):
                     self.cut(route, BAD_CHUNK, now)
                     return
                 if outcome in REFUSED and tag in peer.receive_streams:  # its handler waits for the rest
@@ -145,32 +147,32 @@ class Sessions:
                     return
             elif kind == Kind.TAKEN:
                 peer.taken(record[1])
-                self.dirty[peer] = None
+                self.writable[peer] = None
             elif kind == Kind.PING:
                 if record[1] == peer.number:
                     peer.pong()
-                    self.dirty[peer] = None
+                    self.writable[peer] = None
             elif kind == Kind.GOODBYE:
                 if record[1] == Goodbye.MALFORMED:
                     self.violations.greeting = (
                         f"engine {peer.name!r} has ended its session: {record[2][: wire.MAX_TEXT]!r}"
                     )
-                self.forget(peer, PeerSignal.GOODBYE)
-                inbox.departed.add(peer)
+                self.forget(peer, SessionSignal.GOODBYE)
+                batch.closed_sessions.add(peer)
                 peer, known = None, False
             elif kind == Kind.PONG:
                 if record[1] == peer.number:
                     peer.ponged()
             elif kind == Kind.ECHO:
                 if peer.echoed(record[1]):
-                    self.dirty[peer] = None
+                    self.writable[peer] = None
             elif kind == Kind.CHUNK:
-                if not self._chunk(peer, tag, record, message, inbox):
+                if not self._chunk(peer, tag, record, message, batch):
                     self.cut(route, BAD_CHUNK, now)
                     return
             elif kind == Kind.CREDIT:
                 if peer.send_streams.on_credit(tag, *record[1:]):
-                    self.dirty[peer] = None
+                    self.writable[peer] = None
             elif peer.caller is None or not peer.caller.receive(tag, record, share):
                 self.ignored += 1
         if message.malformed_calls or (message.malformed and known and peer.caller is not None):  # type: ignore[union-attr]
@@ -180,15 +182,15 @@ class Sessions:
             for tag in message.malformed:
                 self.strays.answer(route, tag, error)
         elif message.malformed:
-            inbox.malformed += [(peer, tag) for tag in message.malformed]
+            batch.malformed += [(peer, tag) for tag in message.malformed]
 
-    def _chunk(self, peer: Peer, tag: bytes, record: Record, message: Message, inbox: Inbox) -> bool:
+    def _chunk(self, peer: Peer, tag: bytes, record: Record, message: Message, batch: RequestBatch) -> bool:
         """Items of a stream have come; False: they may not."""
         receive_stream = peer.receive_streams.get(tag)
         if receive_stream is None:
             # Its handler has ended; or it has not begun, and nobody has asked for items yet.
-            if inbox.withdraw(peer, tag):
-                inbox.refused.append((peer, QueuedRecord(tag, self.encoder.pack(self._too_early()))))
+            if batch.withdraw(peer, tag):
+                batch.refused.append((peer, QueuedRecord(tag, self.encoder.pack(self._too_early()))))
             return True
         if not (
             message.has_declared_size and receive_stream.on_chunk(record) and peer.oversize_limit.allows(receive_stream)
@@ -197,7 +199,7 @@ class Sessions:
         self.wakers.append(receive_stream.waker)
         if receive_stream.end_unacknowledged:
             peer.control(receive_stream.credit_record(), tag)
-            self.dirty[peer] = None
+            self.writable[peer] = None
         return True
 
     def _undecodable(self, peer: Peer | None, message: Message) -> None:
@@ -230,13 +232,13 @@ class Sessions:
             if len(peer.replies):
                 peer.replies.expire(before)
             if self.uploads.take_care(peer, now):
-                self.dirty[peer] = None
+                self.writable[peer] = None
             if peer.is_ping_due(now):
                 peer.ping(now)
-                self.dirty[peer] = None
+                self.writable[peer] = None
             elif peer.is_over(before):
-                self.forget(peer, PeerSignal.FORGOTTEN)
-            elif peer.caller is not None and peer.state is PeerState.DETACHED and peer.heard_at < before:
+                self.forget(peer, SessionSignal.FORGOTTEN)
+            elif peer.caller is not None and peer.state is SessionState.DETACHED and peer.heard_at < before:
                 # What runs for it may go on, but not wait for it for ever.
                 peer.caller.on_engine_lost("the engine was not heard for Limits.reply_ttl")
 
@@ -247,7 +249,7 @@ class Sessions:
             peer.control([Kind.GOODBYE, code, text])
             # What it sent before it read this is under way: only a PONG behind it shows that nothing more comes.
             peer.has_sent = peer.has_sent or code == Goodbye.DRAINING
-            self.dirty[peer] = None
+            self.writable[peer] = None
 
     def confirm(self, now: float, patience: float) -> bool:
         """Asks engines for a sign that they have read everything.
@@ -262,7 +264,7 @@ class Sessions:
         for peer in self._peers.values():
             if peer.should_be_asked:
                 peer.ping(now)
-                self.dirty[peer] = None
+                self.writable[peer] = None
         given_up = self.presence.away_since(now - patience)
         return all(peer.has_read_all or peer in given_up for peer in self._peers.values())
 
@@ -274,23 +276,23 @@ class Sessions:
         """Connections may have ended: only a message that cannot be sent to one any more shows that it has."""
         for route in routes:
             peer = self._by_route.get(route)
-            if peer is not None and peer.route == route and peer.state is PeerState.CONNECTED:
+            if peer is not None and peer.route == route and peer.state is SessionState.CONNECTED:
                 self.presence.doubt(peer, now)
                 peer.ping(now)
-                self.dirty[peer] = None
+                self.writable[peer] = None
 
     def ask_again(self, now: float) -> None:
         """Asks those once more whose connections may have ended."""
         for peer in self.presence.questions(now):
             peer.ping(now)
-            self.dirty[peer] = None
+            self.writable[peer] = None
 
     def detach(self, peer: Peer, why: str, now: float) -> None:
         """An engine has no connection any more."""
         peer.detach()
         if peer.caller is not None:
             peer.caller.outage.begin(now)
-        self.dirty[peer] = None  # nothing leaves for it, and less waits
+        self.writable[peer] = None  # nothing leaves for it, and less waits
         self.presence.lost(peer, why, now)
 
     def cut(self, route: bytes, why: str, now: float) -> None:
@@ -311,19 +313,19 @@ class Sessions:
         error = self.error_record(Code.NO_SESSION, Executed.NO, f"the engine {why}")
         self.given_up[peer.route] = [LINK_TAG, self.encoder.pack(error)]
         self.detach(peer, f"its connection was given up: it {why}", now)
-        peer.replies.bury_all()
+        peer.replies.drop_bodies()
         self._leave_routes(peer, peer.routes)
 
     def cut_off(self, peer: Peer, text: str) -> None:
         """An engine may not talk to the container any more: it is told, as soon as its connection takes it."""
         self.given_up[peer.route] = self.not_allowed(text)
-        self.forget(peer, PeerSignal.NOT_ALLOWED)
+        self.forget(peer, SessionSignal.NOT_ALLOWED)
 
     def not_allowed(self, text: str) -> Frames:
         """What an engine is told that may not talk to the container."""
         return [LINK_TAG, self.encoder.pack([Kind.GOODBYE, Goodbye.NOT_ALLOWED, text])]
 
-    def forget(self, peer: Peer, why: PeerSignal) -> None:
+    def forget(self, peer: Peer, why: SessionSignal) -> None:
         """Ends a session."""
         peer.signal(why)
         self.presence.ended(peer, why.value)
@@ -332,7 +334,7 @@ class Sessions:
             peer.caller.on_session_ended(why.value)
         self.undeliverable += peer.replies.clear()
         self._peers.pop(peer.session, None)
-        self.dirty.pop(peer, None)
+        self.writable.pop(peer, None)
         self._leave_routes(peer, peer.routes)
 
     def _hello(self, route: bytes, record: Record, now: float, user: User | None) -> None:
@@ -367,7 +369,7 @@ class Sessions:
         )
         if self.draining is not None:
             peer.control([Kind.GOODBYE, Goodbye.DRAINING, self.draining])
-        self.dirty[peer] = None
+        self.writable[peer] = None
 
     def _leave_routes(self, peer: Peer, routes: list[bytes]) -> None:
         for route in routes:
@@ -379,7 +381,7 @@ class Sessions:
         peer = self.presence.forgettable()
         if peer is None:
             return False
-        self.forget(peer, PeerSignal.FORGOTTEN)
+        self.forget(peer, SessionSignal.FORGOTTEN)
         return True
 
     def _stray(self, route: bytes, tag: bytes, kind: int) -> None:

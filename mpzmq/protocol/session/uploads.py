@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ...models import Executed
 from ..flow.outbox import QueuedRecord
 from ..flow.reassembler import FragmentResult, ReassemblyBudget
-from ..responder.reply_cache import SESSIONS_WORTH
+from ..responder.reply_cache import SESSIONS_FACTOR
 from ..wire.kinds import Code, Kind
 from ..wire.messages import Message, MessageDecoder
 from ..wire.records import LINK_TAG
@@ -47,7 +47,7 @@ class Uploads:
     """
 
     def __init__(self, limits: Limits, error: Callable[[int, Executed, str, dict[str, object] | None], bytes]) -> None:
-        self.room = ReassemblyBudget(SESSIONS_WORTH * limits.queued_bytes)
+        self.room = ReassemblyBudget(SESSIONS_FACTOR * limits.queued_bytes)
         self.is_running: Callable[[Peer, bytes], bool] = lambda peer, tag: False
         self.chunk: Message | None = None
         self._limits = limits
@@ -140,7 +140,7 @@ class Uploads:
 
     def _is_known(self, peer: Peer, tag: bytes) -> bool:
         replies = peer.replies
-        return tag in replies.entries or tag in replies.stones or self.is_running(peer, tag)
+        return tag in replies.entries or tag in replies.tombstones or self.is_running(peer, tag)
 
     def _refusal(self, peer: Peer, tag: bytes, outcome: FragmentResult) -> QueuedRecord:
         if outcome is FragmentResult.TOO_LARGE:

@@ -81,7 +81,7 @@ class MessageDecoder:
     def __init__(self, limits: Limits, answered: int) -> None:
         self._decoder = Decoder(limits)
         self._most_tags = 16 * limits.batch_records
-        self._most_bytes = limits.message_bytes
+        self._max_bytes = limits.message_bytes
         is_engine = answered == Kind.RESPONSE
         self._answered = (_REPLIES if is_engine else _REQUESTS) | {Kind.PART}
         self._misread_kinds = _REQUESTS if is_engine else _REPLIES
@@ -106,7 +106,7 @@ class MessageDecoder:
         if (
             len(tags) > self._most_tags
             or (count > 1 and len(frames[1]) > BATCH_BYTES)
-            or (len(frames) > 2 and message.size > self._most_bytes)
+            or (len(frames) > 2 and message.size > self._max_bytes)
         ):
             # No peer of ours sends it: what decoding may take of time and memory is bounded for one batch, or one large
             # record, at a time; and libzmq holds each frame against the limit by itself.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ...transport.interface import Frames
 
-__all__ = ["Connection", "Host", "Lane", "LaneKey", "Weather"]
+__all__ = ["Connection", "HandlerHost", "Lane", "LaneKey", "Weather"]
 
 _ROUNDING = 1e-6
 """Seconds by which a timer may fire before its time."""
@@ -25,7 +25,7 @@ LaneKey = tuple[str, bool]
 """An endpoint, and whether towards it: faults are set for one direction of all connections to one endpoint."""
 
 
-class Host:
+class HandlerHost:
     """One process: what runs in it stops together."""
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class Weather:
 class End(Protocol):
     """The socket at one end of a connection."""
 
-    host: Host
+    host: HandlerHost
 
     def arrived(self, connection: Connection, messages: list[Frames]) -> None:
         """Messages have come."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ...failure import Failure, FailureKind
 from ...transport.interface import Delivery
 from .clock import VirtualClockLoop
-from .connection import Connection, Host, Weather
+from .connection import Connection, HandlerHost, Weather
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -167,7 +167,7 @@ class MemoryNetwork:
         self._connections.append(connection)
         return connection
 
-    def touching(self, host: Host) -> Iterable[Connection]:
+    def touching(self, host: HandlerHost) -> Iterable[Connection]:
         """The connections with an end in a host."""
         return [c for c in self._connections if host in (c.inward.receiver.host, c.outward.receiver.host)]
 
@@ -179,7 +179,7 @@ class MemoryNetwork:
         return settings.down_after + settings.heartbeat_interval * self.chance.random()
 
 
-class MemoryHost(Host):
+class MemoryHost(HandlerHost):
     """The transport of one process of the simulated network."""
 
     def __init__(self, network: MemoryNetwork) -> None:
@@ -243,7 +243,7 @@ class MemoryDealer:
     """The dealer's face, over the simulated network."""
 
     def __init__(
-        self, network: MemoryNetwork, host: Host, endpoint: str, settings: SocketSettings, handler: DealerHandler
+        self, network: MemoryNetwork, host: HandlerHost, endpoint: str, settings: SocketSettings, handler: DealerHandler
     ) -> None:
         self.host = host
         self.endpoint = endpoint
@@ -371,7 +371,9 @@ class MemoryDealer:
 class MemoryRouter:
     """The router's face, over the simulated network."""
 
-    def __init__(self, network: MemoryNetwork, host: Host, settings: SocketSettings, handler: RouterHandler) -> None:
+    def __init__(
+        self, network: MemoryNetwork, host: HandlerHost, settings: SocketSettings, handler: RouterHandler
+    ) -> None:
         self.host = host
         self.settings = settings
         self.routes: dict[bytes, Connection] = {}

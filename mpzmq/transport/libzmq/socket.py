@@ -30,7 +30,7 @@ READ_BYTES = 64 * 1024
 DROP_BURST = 512
 """The same for those of connections that were cut: dropping one takes 2 us, and the others stand behind them."""
 
-MOST_UNWANTED = 1024
+MAX_UNWANTED = 1024
 """Connections that were cut and are remembered: what has arrived from them is dropped."""
 
 ZERO_COPY = 64 * 1024
@@ -165,7 +165,7 @@ class ZmqSocket:
 
     def cut(self, route: bytes) -> None:
         """Reads no more from a route: the next message of it ends its connection, and none of them is told."""
-        while len(self._unwanted) >= MOST_UNWANTED:
+        while len(self._unwanted) >= MAX_UNWANTED:
             del self._unwanted[next(iter(self._unwanted))]
         self._unwanted[route] = False
 

@@ -127,13 +127,13 @@ def test_nobody_calls_before_welcome() -> None:
     message = Message([(tag(7), call)])
     message.malformed_calls = [tag(8)]
     pair.link.receive(message, pair.now)
-    assert not pair.link.callee.has_asked and not pair.link.callee.outbox
+    assert not pair.link.nested_calls.has_asked and not pair.link.nested_calls.outbox
     assert pair.link.ignored == 1
     pair.flush()
     pair.welcome(resumed=True)
     pair.link.receive(message, pair.now)
-    pair.link.callee.asked()
-    assert len(pair.link.callee.outbox) == 2
+    pair.link.nested_calls.take()
+    assert len(pair.link.nested_calls.outbox) == 2
 
 
 def test_each_connection_has_a_number_of_its_own() -> None:

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from mpzmq.config import Limits
 from mpzmq.protocol.requester.reply_acks import REPLY_COST, SPARE, max_kept
-from mpzmq.protocol.responder.reply_cache import SESSIONS_WORTH, Reply, ReplyCache, Room
+from mpzmq.protocol.responder.reply_cache import SESSIONS_FACTOR, Reply, ReplyBudget, ReplyCache
 from tests.support.protocol import tag
 
 LIMITS = Limits(reply_entries=4, reply_bytes=2000, in_flight=6)
@@ -22,7 +22,7 @@ def reply(number: int, size: int = 10, sequence: int | None = None, chosen: byte
 
 
 def cache(limits: Limits = LIMITS) -> ReplyCache:
-    return ReplyCache(limits, Room(limits))
+    return ReplyCache(limits, ReplyBudget(limits))
 
 
 def kept(replies: ReplyCache) -> list[int]:
@@ -63,8 +63,8 @@ def test_the_oldest_lose_what_they_said_and_not_that_they_were_given() -> None:
     replies = cache()
     for number in range(1, 6):
         replies.keep(reply(number))
-    assert kept(replies) == [2, 3, 4, 5] and list(replies.stones) == [tag(1)]
-    stone = replies.stones[tag(1)]
+    assert kept(replies) == [2, 3, 4, 5] and list(replies.tombstones) == [tag(1)]
+    stone = replies.tombstones[tag(1)]
     assert (stone.sequence, stone.body) == (1, b"")
 
 
@@ -81,9 +81,9 @@ def test_each_reply_counts_what_it_takes_beside_its_own() -> None:
     replies = cache(Limits(reply_bytes=10 * (REPLY_COST + 26), in_flight=100))
     for number in range(1, 11):
         replies.keep(reply(number, 10))
-    assert replies.bytes == replies._room.bytes == 10 * (REPLY_COST + 26) and not replies.stones
+    assert replies.bytes == replies._room.bytes == 10 * (REPLY_COST + 26) and not replies.tombstones
     replies.keep(reply(11, 10))
-    assert kept(replies) == list(range(4, 12)) and len(replies.stones) == 3, "an eighth goes at once"
+    assert kept(replies) == list(range(4, 12)) and len(replies.tombstones) == 3, "an eighth goes at once"
 
 
 def test_the_newest_stay_that_an_engine_counts_on_whatever_was_received_before_them() -> None:
@@ -128,12 +128,12 @@ def test_looking_for_room_does_not_cost_more_the_more_is_kept() -> None:
 
 
 def test_all_sessions_share_one_room() -> None:
-    room = Room(LIMITS)
-    sessions = [ReplyCache(LIMITS, room) for _ in range(SESSIONS_WORTH + 4)]
+    room = ReplyBudget(LIMITS)
+    sessions = [ReplyCache(LIMITS, room) for _ in range(SESSIONS_FACTOR + 4)]
     for replies in sessions:
         replies.keep(reply(1, 1600))
-        assert room.bytes <= SESSIONS_WORTH * LIMITS.reply_bytes
-    assert SESSIONS_WORTH // 2 <= sum(len(kept(replies)) for replies in sessions) <= SESSIONS_WORTH
+        assert room.bytes <= SESSIONS_FACTOR * LIMITS.reply_bytes
+    assert SESSIONS_FACTOR // 2 <= sum(len(kept(replies)) for replies in sessions) <= SESSIONS_FACTOR
     for replies in sessions:
         replies.clear()
     assert room.bytes == 0
@@ -155,9 +155,9 @@ def test_what_is_buried_late_is_forgotten_in_its_time() -> None:
     replies.keep(reply(2, 3000))
     for number in (3, 4, 5, 6):
         replies.keep(reply(number))
-    assert list(replies.stones) == [tag(2), tag(1)]
+    assert list(replies.tombstones) == [tag(2), tag(1)]
     replies.expire(50.0)
-    assert list(replies.stones) == [tag(2)] and replies.stale_below == 2
+    assert list(replies.tombstones) == [tag(2)] and replies.stale_below == 2
 
 
 def test_a_session_that_ends_tells_what_nobody_has_acknowledged() -> None:
@@ -185,10 +185,10 @@ def test_what_the_handler_can_still_change_is_copied() -> None:
 
 
 def test_a_session_that_keeps_little_loses_nothing_to_those_that_keep_much() -> None:
-    room = Room(LIMITS)
+    room = ReplyBudget(LIMITS)
     little = ReplyCache(LIMITS, room)
     little.keep(reply(1, 10))
-    for _ in range(SESSIONS_WORTH + 4):
+    for _ in range(SESSIONS_FACTOR + 4):
         ReplyCache(LIMITS, room).keep(reply(1, 1600))
     assert kept(little) == [1]
 
@@ -201,7 +201,7 @@ class CacheMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.room = Room(LIMITS)
+        self.room = ReplyBudget(LIMITS)
         self.replies = ReplyCache(LIMITS, self.room)
         self.other = ReplyCache(LIMITS, self.room)
         self.sequence = 0
@@ -210,7 +210,7 @@ class CacheMachine(RuleBasedStateMachine):
 
     @rule(size=st.sampled_from([0, 10, 300, 990, 3000]), chosen=st.booleans())
     def keep(self, size: int, chosen: bool) -> None:
-        if len(self.replies) >= self.replies.most_entries:
+        if len(self.replies) >= self.replies.max_entries:
             return  # the container refuses new work
         self.sequence += 1
         self.replies.keep(reply(self.sequence, size, chosen=b"digest" if chosen else None))
@@ -242,12 +242,14 @@ class CacheMachine(RuleBasedStateMachine):
     @invariant()
     def what_may_come_again_is_known(self) -> None:
         for number, (_, chosen) in self.answered.items():
-            known = tag(number) in self.replies.entries or tag(number) in self.replies.stones
+            known = tag(number) in self.replies.entries or tag(number) in self.replies.tombstones
             # The engine will not send what is below its own mark, unless its caller issues the id again.
             assert known or (number < self.low_water and not chosen)
             assert known or number < self.replies.stale_below
-        whole, stones = set(self.replies.entries), set(self.replies.stones)
-        assert not whole & stones and {int.from_bytes(key, "big") for key in whole | stones} <= set(self.answered)
+        whole, tombstones = set(self.replies.entries), set(self.replies.tombstones)
+        assert not whole & tombstones and {int.from_bytes(key, "big") for key in whole | tombstones} <= set(
+            self.answered
+        )
 
     @invariant()
     def the_bounds_hold(self) -> None:
@@ -256,7 +258,7 @@ class CacheMachine(RuleBasedStateMachine):
         cost = sum(one.size + REPLY_COST for one in whole)
         assert cost == self.replies.bytes <= LIMITS.reply_bytes
         others = sum(one.size + REPLY_COST for one in self.other.entries.values())
-        assert self.room.bytes == cost + others <= SESSIONS_WORTH * LIMITS.reply_bytes
+        assert self.room.bytes == cost + others <= SESSIONS_FACTOR * LIMITS.reply_bytes
 
     def teardown(self) -> None:
         self.replies.clear()

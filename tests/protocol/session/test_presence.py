@@ -7,9 +7,9 @@ from uuid import UUID
 
 from mpzmq.config import Limits
 from mpzmq.protocol import wire
-from mpzmq.protocol.responder.batch import Inbox
+from mpzmq.protocol.responder.batch import RequestBatch
 from mpzmq.protocol.responder.reply_cache import Reply
-from mpzmq.protocol.responder.session_state import PeerState
+from mpzmq.protocol.responder.session_state import SessionState
 from mpzmq.protocol.session.presence import FIRST_WAIT, LAST_WAIT
 from mpzmq.protocol.session.table import Sessions
 from mpzmq.protocol.wire.kinds import Goodbye, Kind
@@ -36,17 +36,17 @@ class Container:
         self.asked()
         return next(peer for peer in self.sessions.all() if peer.session[1] == session)
 
-    def tell(self, route: bytes, *records: list[Any]) -> Inbox:
-        inbox = Inbox()
+    def tell(self, route: bytes, *records: list[Any]) -> RequestBatch:
+        batch = RequestBatch()
         body = b"".join(self.sessions.encoder.pack(record) for record in records)
-        self.sessions.receive(route, self._reader.decode([LINK_TAG * len(records), body]), inbox, self.now)
-        return inbox
+        self.sessions.receive(route, self._reader.decode([LINK_TAG * len(records), body]), batch, self.now)
+        return batch
 
     def asked(self) -> list[bytes]:
         """The routes that get something to read now, as a transport takes it that says of none that it is gone."""
         routes = []
-        for peer in list(self.sessions.dirty):
-            del self.sessions.dirty[peer]
+        for peer in list(self.sessions.writable):
+            del self.sessions.writable[peer]
             while (outgoing := peer.next_outgoing(self.now)) is not None:
                 peer.sent(outgoing)
                 routes.append(peer.route)
@@ -68,7 +68,7 @@ def test_a_connection_that_may_have_ended_is_asked_at_once_and_again() -> None:
     assert container.after(0.2 * FIRST_WAIT) == [b"r1"], "the first was perhaps taken and lost"
     assert container.after(1.9 * FIRST_WAIT) == [], "each wait is twice as long"
     assert container.after(0.2 * FIRST_WAIT) == [b"r1"]
-    assert peer.state is PeerState.CONNECTED and not container.presence.away
+    assert peer.state is SessionState.CONNECTED and not container.presence.away
 
 
 def test_who_is_not_heard_is_left_to_the_pings_of_silent_engines_in_the_end() -> None:
@@ -136,7 +136,7 @@ def test_changes_are_told_once_each_and_the_latest_reason_counts() -> None:
     container.sessions.detach(peer, "lost", container.now)
     container.presence.changed.clear()
     container.tell(b"r3", [Kind.GOODBYE, Goodbye.CLOSED, ""])
-    assert peer.state is PeerState.CLOSED, "also if its GOODBYE was read behind the end of its connection"
+    assert peer.state is SessionState.CLOSED, "also if its GOODBYE was read behind the end of its connection"
     assert not container.presence.changed and not container.presence.away
 
 

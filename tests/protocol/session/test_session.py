@@ -15,8 +15,8 @@ from mpzmq.config import Limits
 from mpzmq.protocol import wire
 from mpzmq.protocol.flow.outbox import QueuedRecord
 from mpzmq.protocol.flow.window import CONTROL_RESERVE, SendWindow
-from mpzmq.protocol.responder.reply_cache import Reply, Room
-from mpzmq.protocol.responder.session_state import PEER_TRANSITIONS, SLOW_FACTOR, PeerSignal, PeerState
+from mpzmq.protocol.responder.reply_cache import Reply, ReplyBudget
+from mpzmq.protocol.responder.session_state import SESSION_TRANSITIONS, SLOW_FACTOR, SessionSignal, SessionState
 from mpzmq.protocol.session.session import OLD_ROUTES, Peer
 from mpzmq.protocol.wire.encoder import Encoder
 from mpzmq.protocol.wire.kinds import Kind
@@ -30,7 +30,7 @@ def hello(number: int, limits: Limits | None = None, interval: float = 2.0) -> l
 
 def peer(limits: Limits | None = None, *, greeted: bool = True, interval: float = 2.0) -> Peer:
     limits = limits or Limits()
-    made = Peer((None, SESSION), limits, Encoder(limits), Room(limits), [])
+    made = Peer((None, SESSION), limits, Encoder(limits), ReplyBudget(limits), [])
     if greeted:
         made.greet(b"route-1", hello(1, interval=interval), 0.0)
     return made
@@ -50,30 +50,30 @@ def cut(peer: Peer, now: float = 0.0) -> list[list[Any]]:
     return list(unpacker)
 
 
-@pytest.mark.parametrize(("state", "signal"), list(itertools.product(PeerState, PeerSignal)))
-def test_every_pair_leads_where_the_table_says(state: PeerState, signal: PeerSignal) -> None:
+@pytest.mark.parametrize(("state", "signal"), list(itertools.product(SessionState, SessionSignal)))
+def test_every_pair_leads_where_the_table_says(state: SessionState, signal: SessionSignal) -> None:
     one = peer()
     one.state = state
     one.signal(signal)
-    assert one.state is PEER_TRANSITIONS.get((state, signal), state)
+    assert one.state is SESSION_TRANSITIONS.get((state, signal), state)
 
 
 def test_the_table() -> None:
-    assert set(itertools.product(PeerState, PeerSignal)) - set(PEER_TRANSITIONS) == {
-        (PeerState.CONNECTED, PeerSignal.FORGOTTEN),
-        (PeerState.DETACHED, PeerSignal.UNREACHABLE),
-        *((PeerState.CLOSED, signal) for signal in PeerSignal),
+    assert set(itertools.product(SessionState, SessionSignal)) - set(SESSION_TRANSITIONS) == {
+        (SessionState.CONNECTED, SessionSignal.FORGOTTEN),
+        (SessionState.DETACHED, SessionSignal.UNREACHABLE),
+        *((SessionState.CLOSED, signal) for signal in SessionSignal),
     }
-    assert not any(state is PeerState.CLOSED for state, _ in PEER_TRANSITIONS), "CLOSED is the end"
+    assert not any(state is SessionState.CLOSED for state, _ in SESSION_TRANSITIONS), "CLOSED is the end"
 
 
 def test_greeting() -> None:
     one = peer(Limits(message_bytes=10_000, batch_records=20), greeted=False)
-    assert (one.state, one.number, one.routes) == (PeerState.DETACHED, -1, [b""])
+    assert (one.state, one.number, one.routes) == (SessionState.DETACHED, -1, [b""])
     assert cut(one) == [], "nothing leaves without a connection"
     theirs = Limits(message_bytes=5000, batch_records=7)
     assert one.greet(b"route-1", hello(3, theirs), 5.0) == []
-    assert (one.state, one.number, one.name, one.route) == (PeerState.CONNECTED, 3, "engine-3", b"route-1")
+    assert (one.state, one.number, one.name, one.route) == (SessionState.CONNECTED, 3, "engine-3", b"route-1")
     assert (one.message_bytes, one.outbox.batch_records) == (5000, 7)
     one.greet(b"route-2", hello(4, Limits()), 6.0)
     assert (one.message_bytes, one.outbox.batch_records) == (10_000, 20)
@@ -174,7 +174,7 @@ def test_a_connection_that_is_gone_leaves_its_replies_with_those_that_are_kept()
     one.refuse(outgoing)
     one.outbox.put(reply(3))
     one.detach()
-    assert (one.state, one.has_read_all, one.should_be_asked) == (PeerState.DETACHED, False, False)
+    assert (one.state, one.has_read_all, one.should_be_asked) == (SessionState.DETACHED, False, False)
     assert list(one.replies.entries) == [tag(1)]
     one.replies.acknowledge(2, tag(1))
     assert one.has_read_all
@@ -182,13 +182,13 @@ def test_a_connection_that_is_gone_leaves_its_replies_with_those_that_are_kept()
     one.outbox.put(reply(4))
     assert one.next_outgoing(0.0) is None
     one.greet(b"route-2", hello(2), 0.0)
-    assert (one.state, len(cut(one))) == (PeerState.CONNECTED, 1)
+    assert (one.state, len(cut(one))) == (SessionState.CONNECTED, 1)
 
 
 def test_a_closed_session_sends_nothing() -> None:
     one = peer()
     one.outbox.put(reply(1))
-    one.signal(PeerSignal.GOODBYE)
+    one.signal(SessionSignal.GOODBYE)
     assert one.next_outgoing(0.0) is None
 
 

@@ -15,12 +15,12 @@ from mpzmq.protocol import wire
 from mpzmq.protocol.flow.outbox import QueuedRecord
 from mpzmq.protocol.flow.send_stream import SendStream
 from mpzmq.protocol.flow.window import CONTROL_RESERVE
-from mpzmq.protocol.responder.batch import Inbox
+from mpzmq.protocol.responder.batch import RequestBatch
 from mpzmq.protocol.responder.reply_cache import Reply
-from mpzmq.protocol.responder.session_state import PeerState
+from mpzmq.protocol.responder.session_state import SessionState
 from mpzmq.protocol.session.presence import Presence
 from mpzmq.protocol.session.session import OLD_ROUTES, Peer
-from mpzmq.protocol.session.sessionless import MOST_MESSAGES, MOST_ROUTES, Strays
+from mpzmq.protocol.session.sessionless import MAX_MESSAGES, MAX_ROUTES, Strays
 from mpzmq.protocol.session.table import Sessions
 from mpzmq.protocol.session.violations import HEEDLESS, WITHOUT_SESSION
 from mpzmq.protocol.wire.kinds import Code, Goodbye, Kind, Op
@@ -41,11 +41,11 @@ class Container:
         self.reader = MessageDecoder(Limits(), Kind.RESPONSE)
         self.now = 0.0
 
-    def tell(self, route: bytes, *records: list[Any], tag: bytes = LINK_TAG, size: int = 10) -> Inbox:
-        inbox = Inbox()
+    def tell(self, route: bytes, *records: list[Any], tag: bytes = LINK_TAG, size: int = 10) -> RequestBatch:
+        batch = RequestBatch()
         message = Message(records=[(tag, list(record)) for record in records], size=size)
-        self.sessions.receive(route, message, inbox, self.now)
-        return inbox
+        self.sessions.receive(route, message, batch, self.now)
+        return batch
 
     def greet(
         self, route: bytes, number: int = 1, session: UUID = SESSION, versions: list[int] | None = None
@@ -58,15 +58,15 @@ class Container:
     @staticmethod
     def is_closed(peer: Peer) -> bool:
         """Whether its session has ended. (A type checker takes an attribute for what it was when it was compared.)"""
-        return peer.state is PeerState.CLOSED
+        return peer.state is SessionState.CLOSED
 
     def replies(self) -> dict[bytes, list[list[Any]]]:
         """What leaves now, by route."""
         found: dict[bytes, list[list[Any]]] = {}
         for route, frames in self.sessions.strays.take():
             found.setdefault(route, []).extend(self._records(frames))
-        while self.sessions.dirty:
-            peer, _ = self.sessions.dirty.popitem()
+        while self.sessions.writable:
+            peer, _ = self.sessions.writable.popitem()
             while (outgoing := peer.next_outgoing(self.now)) is not None:
                 found.setdefault(peer.route, []).extend(self._records(outgoing.frames))
         return found
@@ -81,7 +81,7 @@ def test_hello_is_answered() -> None:
     container = Container()
     container.sessions.status = Status.STOP
     peer = container.greet(b"r1", 3)
-    assert peer is not None and peer.state is PeerState.CONNECTED
+    assert peer is not None and peer.state is SessionState.CONNECTED
     expected = wire.welcome(INSTANCE, 3, False, Status.STOP, "worker-7", 2.0, Limits())
     assert container.replies() == {b"r1": [expected]}
     assert container.sessions.connected() == [peer]
@@ -132,7 +132,7 @@ def test_a_session_without_a_connection_makes_room() -> None:
     assert container.greet(b"r2", 1, OTHER) is None, "but not while something runs for it"
     first.in_flight = 0
     assert container.greet(b"r2", 1, OTHER) is not None
-    assert first.state is PeerState.CLOSED
+    assert first.state is SessionState.CLOSED
 
 
 def test_the_one_that_was_silent_the_longest_makes_room_rather_without_replies() -> None:
@@ -152,7 +152,7 @@ def test_the_one_that_was_silent_the_longest_makes_room_rather_without_replies()
         assert container.greet(b"r%d" % number, 1, UUID(int=number)) is not None
         assert container.is_closed(forgotten)
     assert container.greet(b"last", 1, UUID(int=99)) is None
-    assert peers[1].state is PeerState.CONNECTED
+    assert peers[1].state is SessionState.CONNECTED
 
 
 def test_a_flood_of_greetings_looks_for_room_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,8 +180,8 @@ def test_a_connection_that_greets_for_many_sessions_holds_one_place() -> None:
         assert container.greet(b"route", 1, UUID(int=number + 1)) is not None
         assert len(container.sessions.connected()) == 1
     assert container.greet(b"another", 1, OTHER) is not None
-    inbox = container.tell(b"route", REQUEST, tag=tag(1))
-    assert len(inbox.requests) == 1
+    batch = container.tell(b"route", REQUEST, tag=tag(1))
+    assert len(batch.requests) == 1
 
 
 # Nothing runs before HELLO
@@ -189,8 +189,8 @@ def test_a_connection_that_greets_for_many_sessions_holds_one_place() -> None:
 
 def test_a_request_before_hello_has_not_run() -> None:
     container = Container()
-    inbox = container.tell(b"r1", REQUEST, tag=tag(1))
-    assert not inbox.requests
+    batch = container.tell(b"r1", REQUEST, tag=tag(1))
+    assert not batch.requests
     assert container.replies() == {
         b"r1": [[Kind.ERROR, Code.NO_SESSION, 0, 1, "no HELLO on this connection yet", None]]
     }
@@ -205,16 +205,16 @@ def test_an_engine_whose_session_was_given_up_hears_of_it() -> None:
 @pytest.mark.parametrize("record", [[Kind.CANCEL], [Kind.PONG, 1, 0, 0], [Kind.GOODBYE, 2, ""], [Kind.ACK, 1, 1]])
 def test_other_records_before_hello_are_ignored(record: list[Any]) -> None:
     container = Container()
-    inbox = container.tell(b"r1", record)
-    assert container.replies() == {} and not inbox.cancels and not inbox.departed
+    batch = container.tell(b"r1", record)
+    assert container.replies() == {} and not batch.cancels and not batch.closed_sessions
     assert container.sessions.ignored == 1
 
 
 def test_hello_and_request_in_one_message() -> None:
     container = Container()
     hello = wire.hello(SESSION, 1, "engine", 2.0, Limits())
-    inbox = container.tell(b"r1", hello, REQUEST, tag=tag(1))
-    assert numbers_of(inbox) == [1]
+    batch = container.tell(b"r1", hello, REQUEST, tag=tag(1))
+    assert numbers_of(batch) == [1]
 
 
 # Supersession
@@ -227,11 +227,11 @@ def test_what_still_arrives_from_an_old_connection_is_dropped_and_counted() -> N
     assert peer is not None
     container.replies()
     for record in (REQUEST, [Kind.CANCEL], [Kind.PING, 2], [Kind.PONG, 2, 0, 0], [Kind.GOODBYE, 2, "bye"]):
-        inbox = container.tell(b"r1", record, tag=tag(1))
-        assert not inbox.requests and not inbox.cancels and not inbox.departed
+        batch = container.tell(b"r1", record, tag=tag(1))
+        assert not batch.requests and not batch.cancels and not batch.closed_sessions
     assert container.replies() == {}
     assert container.sessions.ignored == 5
-    assert peer.state is PeerState.CONNECTED
+    assert peer.state is SessionState.CONNECTED
     assert len(container.tell(b"r2", REQUEST, tag=tag(1)).requests) == 1
 
 
@@ -265,7 +265,7 @@ def test_data_of_a_connection_that_is_gone_does_not_come_behind_its_loss() -> No
     container.tell(b"r1", [Kind.CHUNK, 1, 1, False, [2]], tag=tag(1))
     assert isinstance(receive_stream.failure, ConnectionLost) and receive_stream.failure.progress is not None
     assert receive_stream.received == receive_stream.failure.progress.received == 1
-    assert peer.state is PeerState.DETACHED and container.sessions.ignored == 1
+    assert peer.state is SessionState.DETACHED and container.sessions.ignored == 1
 
 
 @pytest.mark.parametrize(
@@ -278,8 +278,8 @@ def test_what_speaks_of_a_connection_that_is_gone_means_nothing(record: list[Any
     assert peer is not None
     container.replies()
     container.sessions.detach(peer, "gone", container.now)
-    inbox = container.tell(b"r1", record, tag=tag(1) if record[0] == Kind.PART else LINK_TAG)
-    assert container.sessions.ignored == 1 and not inbox.refused and not peer.outbox
+    batch = container.tell(b"r1", record, tag=tag(1) if record[0] == Kind.PART else LINK_TAG)
+    assert container.sessions.ignored == 1 and not batch.refused and not peer.outbox
 
 
 def test_a_message_of_an_old_connection_is_no_sign_of_life() -> None:
@@ -302,8 +302,8 @@ def test_a_hello_that_is_not_newer_is_ignored(number: int) -> None:
     assert container.greet(b"late", number) is peer
     assert peer is not None and (peer.route, peer.number) == (b"r5", 5)
     assert container.replies() == {} and container.sessions.ignored == 1
-    inbox = container.tell(b"late", REQUEST, tag=tag(1))
-    assert not inbox.requests
+    batch = container.tell(b"late", REQUEST, tag=tag(1))
+    assert not batch.requests
     assert container.replies()[b"late"][0][1] == Code.NO_SESSION
 
 
@@ -322,10 +322,10 @@ def test_receipts_count_when_the_requests_before_them_have_been_started() -> Non
     peer = container.greet(b"r1", 1)
     assert peer is not None
     peer.replies.keep(Reply(tag(1), b"body", (), 1, None))
-    inbox = container.tell(b"r1", REQUEST, tag=tag(1))
-    inbox.receipts += container.tell(b"r1", [Kind.RECEIVED, 2, tag(1)]).receipts
+    batch = container.tell(b"r1", REQUEST, tag=tag(1))
+    batch.acks += container.tell(b"r1", [Kind.RECEIVED, 2, tag(1)]).acks
     assert tag(1) in peer.replies.entries, "the request that came again must be known until it was looked at"
-    assert inbox.receipts == [(0, peer, 2, tag(1))]
+    assert batch.acks == [(0, peer, 2, tag(1))]
 
 
 def test_connections_too_old_are_forgotten() -> None:
@@ -342,40 +342,40 @@ def test_connections_too_old_are_forgotten() -> None:
 # Records of an engine that has greeted
 
 
-def numbers_of(inbox: Inbox) -> list[int | None]:
-    return [None if request is None else int.from_bytes(request[1], "big") for request in inbox.requests]
+def numbers_of(batch: RequestBatch) -> list[int | None]:
+    return [None if request is None else int.from_bytes(request[1], "big") for request in batch.requests]
 
 
 def test_a_cancel_stops_what_came_before_it() -> None:
     container = Container()
     peer = container.greet(b"r1")
     cancel: list[Any] = [Kind.CANCEL]
-    inbox = Inbox()
+    batch = RequestBatch()
     for records in (
         [(tag(9), cancel), (tag(1), REQUEST), (tag(2), REQUEST)],
         [(tag(1), cancel), (tag(1), REQUEST), (tag(3), cancel), (tag(3), REQUEST)],
     ):
-        container.sessions.receive(b"r1", Message(records=records), inbox, 0.0)
-    assert numbers_of(inbox) == [None, 2, 1, 3]
-    assert inbox.cancels == [(peer, tag(9), False), (peer, tag(1), True), (peer, tag(3), False)]
+        container.sessions.receive(b"r1", Message(records=records), batch, 0.0)
+    assert numbers_of(batch) == [None, 2, 1, 3]
+    assert batch.cancels == [(peer, tag(9), False), (peer, tag(1), True), (peer, tag(3), False)]
 
 
 def test_goodbye_stops_what_came_before_it() -> None:
     container = Container()
     peer = container.greet(b"r1")
-    inbox = Inbox()
+    batch = RequestBatch()
     message = Message(records=[(tag(1), REQUEST), (tag(2), REQUEST), (LINK_TAG, [Kind.GOODBYE, 2, ""])])
-    container.sessions.receive(b"r1", message, inbox, 0.0)
-    assert inbox.departed == {peer}
-    assert [request[0].state for request in inbox.requests if request] == [PeerState.CLOSED] * 2
+    container.sessions.receive(b"r1", message, batch, 0.0)
+    assert batch.closed_sessions == {peer}
+    assert [request[0].state for request in batch.requests if request] == [SessionState.CLOSED] * 2
 
 
 def test_goodbye_ends_the_session() -> None:
     container = Container()
     peer = container.greet(b"r1", 7)
-    inbox = container.tell(b"r1", [Kind.GOODBYE, Goodbye.CLOSED, "closed"])
-    assert inbox.departed == {peer}
-    assert peer is not None and peer.state is PeerState.CLOSED and container.sessions.connected() == []
+    batch = container.tell(b"r1", [Kind.GOODBYE, Goodbye.CLOSED, "closed"])
+    assert batch.closed_sessions == {peer}
+    assert peer is not None and peer.state is SessionState.CLOSED and container.sessions.connected() == []
     assert container.replies() == {}
     assert not container.tell(b"r1", REQUEST, tag=tag(1)).requests
     again = container.greet(b"r2", 1)
@@ -386,8 +386,8 @@ def test_goodbye_ends_the_session() -> None:
 def test_what_stands_behind_goodbye_does_not_run() -> None:
     container = Container()
     container.greet(b"r1")
-    inbox = container.tell(b"r1", [Kind.GOODBYE, 2, ""], REQUEST, tag=tag(1))
-    assert not inbox.requests
+    batch = container.tell(b"r1", [Kind.GOODBYE, 2, ""], REQUEST, tag=tag(1))
+    assert not batch.requests
 
 
 def test_ping_is_answered_with_what_was_read() -> None:
@@ -429,8 +429,8 @@ def test_records_that_no_engine_sends_are_ignored(record: list[Any]) -> None:
     container = Container()
     container.greet(b"r1")
     container.replies()
-    inbox = container.tell(b"r1", record)
-    assert not inbox.requests and container.replies() == {}
+    batch = container.tell(b"r1", record)
+    assert not batch.requests and container.replies() == {}
     assert container.sessions.ignored == 1
 
 
@@ -441,10 +441,10 @@ def test_malformed_requests_are_answered(greeted: bool) -> None:
         container.greet(b"r1")
         container.replies()
     message = Message([], malformed=[tag(1), tag(2)], ignored=3)
-    inbox = Inbox()
-    container.sessions.receive(b"r1", message, inbox, 0.0)
+    batch = RequestBatch()
+    container.sessions.receive(b"r1", message, batch, 0.0)
     if greeted:
-        assert [tag for _, tag in inbox.malformed] == [tag(1), tag(2)], "answered as requests are"
+        assert [tag for _, tag in batch.malformed] == [tag(1), tag(2)], "answered as requests are"
         assert container.replies() == {}
     else:
         replies = container.replies()[b"r1"]
@@ -464,7 +464,7 @@ def test_what_answers_one_message_of_a_stranger_is_one_message() -> None:
 
 def test_a_stranger_that_floods_is_cut() -> None:
     container = Container()
-    for _ in range(MOST_MESSAGES):
+    for _ in range(MAX_MESSAGES):
         container.tell(b"r1", REQUEST, tag=tag(1))
     container.tell(b"r2", REQUEST, tag=tag(1))
     assert container.sessions.violations.to_cut == {}
@@ -474,12 +474,12 @@ def test_a_stranger_that_floods_is_cut() -> None:
 
 def test_of_how_many_strangers_it_is_remembered_what_they_said() -> None:
     strays = Strays(Limits())
-    for _ in range(MOST_MESSAGES):
+    for _ in range(MAX_MESSAGES):
         assert not strays.is_too_much(b"first")
-    for number in range(MOST_ROUTES - 1):
+    for number in range(MAX_ROUTES - 1):
         assert not strays.is_too_much(b"%d" % number)
     assert strays.is_too_much(b"first")
-    for number in range(MOST_ROUTES):
+    for number in range(MAX_ROUTES):
         strays.is_too_much(b"%d" % number)
     assert not strays.is_too_much(b"first"), "forgotten for others"
 
@@ -496,7 +496,7 @@ def test_an_engine_that_sends_on_and_reads_nothing_is_cut_and_keeps_its_session(
         container.replies()
     assert container.sessions.violations.to_cut == {b"r1": HEEDLESS}
     assert sent > 8 + CONTROL_RESERVE, "so many may be under way"
-    assert peer.state is PeerState.DETACHED
+    assert peer.state is SessionState.DETACHED
     container.sessions.violations.to_cut.clear()
     assert container.greet(b"r2", 2) is peer
     container.tell(b"r2", [Kind.PING, 2])
@@ -529,13 +529,13 @@ def test_silent_engines_are_asked_and_those_that_are_gone_forgotten() -> None:
     assert container.replies() == {}
     container.sessions.take_care(4.0)
     assert container.replies() == {b"\1": [[Kind.PING, 1]]}
-    assert gone.state is PeerState.DETACHED, "it may come back, and ask"
+    assert gone.state is SessionState.DETACHED, "it may come back, and ask"
     ttl = Limits().reply_ttl
     container.sessions.take_care(ttl)
-    assert gone.state is PeerState.DETACHED
+    assert gone.state is SessionState.DETACHED
     container.sessions.take_care(ttl + 0.1)
-    assert str(gone.state) == str(PeerState.CLOSED)
-    assert busy.state is PeerState.DETACHED, "what runs for it goes on"
+    assert str(gone.state) == str(SessionState.CLOSED)
+    assert busy.state is SessionState.DETACHED, "what runs for it goes on"
 
 
 def test_farewell_is_said_to_all_and_to_whoever_still_comes() -> None:
@@ -559,8 +559,8 @@ def test_a_session_that_is_given_up() -> None:
     assert peer is not None
     peer.replies.keep(Reply(tag(7), b"body", (), 7, None))
     container.sessions.give_up(peer, "did not read", container.now)
-    assert peer.state is PeerState.DETACHED and container.replies() == {}
-    assert not peer.replies.entries and list(peer.replies.stones) == [tag(7)]
+    assert peer.state is SessionState.DETACHED and container.replies() == {}
+    assert not peer.replies.entries and list(peer.replies.tombstones) == [tag(7)]
     for route in (b"r1", b"r2"):
         container.tell(route, REQUEST, tag=tag(1))
         assert container.replies()[route][0][1] == Code.NO_SESSION
@@ -576,8 +576,8 @@ def test_errors_carry_the_status() -> None:
 def test_two_engines_do_not_know_of_each_other() -> None:
     container = Container()
     one, other = container.greet(b"r1"), container.greet(b"r2", 1, OTHER)
-    inbox = container.tell(b"r1", [Kind.CANCEL], tag=tag(1))
-    assert inbox.cancels == [(one, tag(1), False)]
+    batch = container.tell(b"r1", [Kind.CANCEL], tag=tag(1))
+    assert batch.cancels == [(one, tag(1), False)]
     container.tell(b"r2", [Kind.GOODBYE, 2, ""])
     assert one is not None and other is not None
-    assert (one.state, other.state) == (PeerState.CONNECTED, PeerState.CLOSED)
+    assert (one.state, other.state) == (SessionState.CONNECTED, SessionState.CLOSED)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import zmq
 
-from mpzmq.transport.libzmq.socket import DROP_BURST, MOST_UNWANTED, READ_BURST, READ_BYTES, Routed, ZmqSocket
+from mpzmq.transport.libzmq.socket import DROP_BURST, MAX_UNWANTED, READ_BURST, READ_BYTES, Routed, ZmqSocket
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,9 +47,9 @@ async def test_nothing_of_a_route_that_was_cut_is_told(endpoint: str) -> None:
             await asyncio.wait_for(arrived.wait(), 10)
             assert [frames[1:] for frames in told] == [[b"others", b"are", b"heard"]]
             assert len(ended) == (endpoint[:3] == "tcp")
-            for number in range(MOST_UNWANTED):
+            for number in range(MAX_UNWANTED):
                 socket.cut(b"%d" % number)
-            assert len(socket._unwanted) == MOST_UNWANTED
+            assert len(socket._unwanted) == MAX_UNWANTED
         finally:
             socket.close()
             one.set(zmq.LINGER, 0)
