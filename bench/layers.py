@@ -22,14 +22,14 @@ from mpzmq.protocol.requester.request import PendingRequest, encode_request, rem
 from mpzmq.protocol.requester.request_ids import EndedIds, request_tags
 from mpzmq.protocol.requester.tracker import RequestTracker
 from mpzmq.protocol.responder.batch import RequestBatch
-from mpzmq.protocol.session.table import Sessions
+from mpzmq.protocol.session.table import SessionTable
 from mpzmq.protocol.wire.encoder import Encoder
 from mpzmq.protocol.wire.kinds import Kind, Op
 from mpzmq.protocol.wire.messages import MessageDecoder
 from mpzmq.protocol.wire.records import LINK_TAG, hello
 
 if TYPE_CHECKING:
-    from mpzmq.protocol.session.session import Peer
+    from mpzmq.protocol.session.session import EngineSession
 
 __all__ = ["layers"]
 
@@ -71,12 +71,12 @@ async def _one_round() -> dict[str, float]:
 
     registry = Registry()
     registry.invoke = Function(None, lambda data: data, thread=False, cancellable=True)
-    sessions = Sessions(uuid4(), "container", 2.0, limits)
+    sessions = SessionTable(uuid4(), "container", 2.0, limits)
     greeting = [LINK_TAG, encoder.pack(hello(uuid4(), 1, "engine", 2.0, limits))]
     sessions.receive(b"route", to_container.decode(greeting), RequestBatch(), NOW)
     replies: list[QueuedRecord] = []
 
-    def keep(peer: Peer, item: QueuedRecord) -> None:
+    def keep(peer: EngineSession, item: QueuedRecord) -> None:
         replies.append(item)
 
     dispatcher = Dispatcher(

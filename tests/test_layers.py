@@ -78,8 +78,8 @@ KNOWN_LARGE: dict[str, int] = {
     "mpzmq.protocol.requester.request.PendingRequest: parameters": 11,
     "mpzmq.protocol.requester.tracker.RequestTracker: attributes": 24,
     "mpzmq.protocol.responder.nested_calls.NestedCallReceiver: attributes": 26,
-    "mpzmq.protocol.session.session.Peer: attributes": 37,
-    "mpzmq.protocol.session.table.Sessions: attributes": 21,
+    "mpzmq.protocol.session.session.EngineSession: attributes": 37,
+    "mpzmq.protocol.session.table.SessionTable: attributes": 21,
 }
 
 Sources = dict[str, str]

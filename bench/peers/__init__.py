@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .base import Peer
+    from .base import EngineSession
 
 __all__ = ["PEERS", "load"]
 
@@ -26,7 +26,7 @@ PEERS = {
 """The names on the command line, and the modules."""
 
 
-def load(name: str) -> Peer:
+def load(name: str) -> EngineSession:
     """The peer of a name."""
-    peer: Peer = importlib.import_module(f".{PEERS[name]}", __name__).PEER
+    peer: EngineSession = importlib.import_module(f".{PEERS[name]}", __name__).PEER
     return peer

@@ -25,7 +25,7 @@ __all__ = [
     "WARM_UP",
     "AsyncPeer",
     "Count",
-    "Peer",
+    "EngineSession",
     "Stopwatch",
     "absent",
     "cpu_and_memory",
@@ -63,7 +63,7 @@ class Count:
         return self.requests / self.seconds
 
 
-class Peer(Protocol):
+class EngineSession(Protocol):
     """One way to call a function of another process.
 
     Attributes:

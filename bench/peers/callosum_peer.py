@@ -21,9 +21,9 @@ TIMEOUT = 30.0
 
 def _peer(concurrency: int, **where: Any) -> Any:
     from callosum.lower.zeromq import ZeroMQRPCTransport
-    from callosum.rpc import Peer
+    from callosum.rpc import EngineSession
 
-    return Peer(
+    return EngineSession(
         transport=ZeroMQRPCTransport,
         serializer=msgpack.packb,
         deserializer=msgpack.unpackb,
@@ -36,7 +36,7 @@ def _peer(concurrency: int, **where: Any) -> Any:
 
 
 class Callosum(AsyncPeer):
-    """``Peer.handle_function`` and ``Peer.invoke``."""
+    """``EngineSession.handle_function`` and ``EngineSession.invoke``."""
 
     name = "callosum"
     title = "callosum"

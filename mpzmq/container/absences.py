@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from ..handlers.dispatcher import Dispatcher
     from ..handlers.registry import Registry
     from ..handlers.timers import Timers
-    from ..protocol.session.session import Peer
-    from ..protocol.session.table import Sessions
+    from ..protocol.session.session import EngineSession
+    from ..protocol.session.table import SessionTable
     from ..transport.interface import Router
     from .nested_calls import Calls
 
@@ -42,7 +42,7 @@ class Absences:
     def __init__(
         self,
         registry: Registry,
-        sessions: Sessions,
+        sessions: SessionTable,
         dispatcher: Dispatcher,
         calls: Calls,
         timers: Timers,
@@ -68,7 +68,7 @@ class Absences:
         self._flush()
         self._arm()
 
-    def on_change(self, changed: Mapping[Peer, str]) -> None:
+    def on_change(self, changed: Mapping[EngineSession, str]) -> None:
         """Engines have come or gone, and why."""
         lost = self._presence.away.keys() & changed
         if lost:

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
     from ..context import RequestContext
     from ..handlers.registry import Registry
-    from ..protocol.session.table import Sessions
+    from ..protocol.session.table import SessionTable
 
 __all__ = ["builtin"]
 
 
-def builtin(registry: Registry, sessions: Sessions, name: str) -> dict[int, Function]:
+def builtin(registry: Registry, sessions: SessionTable, name: str) -> dict[int, Function]:
     """What a container answers by itself, by operation.
 
     Args:
@@ -40,7 +40,7 @@ def get_state() -> None:
     """Every reply carries the status: there is nothing to add."""
 
 
-def set_state(registry: Registry, sessions: Sessions) -> Callable[[str, RequestContext], Any]:
+def set_state(registry: Registry, sessions: SessionTable) -> Callable[[str, RequestContext], Any]:
     """The handler of SETSTATE."""
 
     async def set_status(status: str, context: RequestContext) -> None:
@@ -59,7 +59,7 @@ def set_state(registry: Registry, sessions: Sessions) -> Callable[[str, RequestC
     return set_status
 
 
-def describe(registry: Registry, sessions: Sessions, name: str) -> Callable[[], dict[str, Any]]:
+def describe(registry: Registry, sessions: SessionTable, name: str) -> Callable[[], dict[str, Any]]:
     """The handler of describe."""
 
     def described() -> dict[str, Any]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ..handlers.registry import Registry
     from ..protocol.session.presence import Presence
-    from ..protocol.session.session import Peer
+    from ..protocol.session.session import EngineSession
 
 __all__ = ["EngineChanges"]
 
@@ -41,14 +41,14 @@ class EngineChanges:
     def __init__(self, registry: Registry, presence: Presence) -> None:
         self._registry = registry
         self._presence = presence
-        self._told: dict[Peer, EngineInfo] = {}  # that are there, as the handler knows
-        self._waiting: dict[Peer, str] = {}  # that have changed, and why
+        self._told: dict[EngineSession, EngineInfo] = {}  # that are there, as the handler knows
+        self._waiting: dict[EngineSession, str] = {}  # that have changed, and why
         self._task: asyncio.Task[None] | None = None
         self._is_closing = False
         self._new_context = context_factory()
         self._loop = asyncio.get_running_loop()
 
-    def on_change(self, changed: Mapping[Peer, str]) -> None:
+    def on_change(self, changed: Mapping[EngineSession, str]) -> None:
         """Engines have come or gone, and why."""
         if self._registry.engine_change is None:
             return
@@ -80,7 +80,7 @@ class EngineChanges:
         finally:
             self._task = None
 
-    def _event(self, peer: Peer, why: str) -> _Change:
+    def _event(self, peer: EngineSession, why: str) -> _Change:
         info = self._presence.here.get(peer)
         if info is None:
             info = self._told.pop(peer)

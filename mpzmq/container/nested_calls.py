@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from ..config import Limits
     from ..handlers.invocation import Running
-    from ..protocol.session.session import Peer
-    from ..protocol.session.table import Sessions
+    from ..protocol.session.session import EngineSession
+    from ..protocol.session.table import SessionTable
 
 __all__ = ["Calls"]
 
@@ -31,7 +31,7 @@ class Calls:
         leave: something waits to leave for an engine.
     """
 
-    def __init__(self, sessions: Sessions, limits: Limits, leave: Callable[[Peer], None]) -> None:
+    def __init__(self, sessions: SessionTable, limits: Limits, leave: Callable[[EngineSession], None]) -> None:
         self._sessions = sessions
         self._limits = limits
         self._leave = leave
@@ -51,7 +51,7 @@ class Calls:
         lost_after: float | None,
     ) -> Any:
         """Calls a function of the engine that asked; see :meth:`RequestContext.call`."""
-        peer: Peer = running.engine  # type: ignore[assignment]
+        peer: EngineSession = running.engine  # type: ignore[assignment]
         now = self._loop.time()
         deadline = running.deadline
         checked_after(lost_after, "lost_after")
@@ -100,13 +100,13 @@ class Calls:
             entry.waiter = None  # it keeps the error that is raised, whose traceback keeps this frame
             del waiter
 
-    def on_parent_ended(self, peer: Peer, parent: bytes) -> None:
+    def on_parent_ended(self, peer: EngineSession, parent: bytes) -> None:
         """A request has ended: so have the calls inside it."""
         if peer.caller is not None and peer.caller.on_parent_ended(parent):
             self.settle()
             self._leave(peer)
 
-    def on_loss(self, peers: Iterable[Peer]) -> None:
+    def on_loss(self, peers: Iterable[EngineSession]) -> None:
         """Engines were lost."""
         for peer in peers:
             if peer.caller is not None:
@@ -134,7 +134,7 @@ class Calls:
                 else:
                     waiter.set_result(outcome)
 
-    def _expire(self, peer: Peer, deadline: float) -> None:
+    def _expire(self, peer: EngineSession, deadline: float) -> None:
         assert peer.caller is not None
         peer.caller.expire(max(deadline, self._loop.time()))  # a timer may be early by a tick of the clock
         self.settle()

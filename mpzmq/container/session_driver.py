@@ -16,7 +16,7 @@ from ..protocol.responder.batch import RequestBatch
 from ..protocol.responder.reply_cache import NOT_KEPT_TEXT, Reply
 from ..protocol.responder.session_state import SessionState
 from ..protocol.session.backlog import Backlog
-from ..protocol.session.table import Sessions
+from ..protocol.session.table import SessionTable
 from ..protocol.session.violations import Violations
 from ..protocol.wire.kinds import Code, Goodbye, Kind
 from ..protocol.wire.messages import MessageDecoder
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from ..config import HeartbeatPolicy, Limits
     from ..handlers.registry import Registry
-    from ..protocol.session.session import Peer
+    from ..protocol.session.session import EngineSession
     from ..security.credentials import Security
     from ..transport.interface import Frames, Transport
 
@@ -64,7 +64,7 @@ NOT_ALLOWED = "the key of this engine is not on the container's allow-list any m
 
 
 class Hub:
-    """Carries out what :class:`~mpzmq.protocol.session.table.Sessions` decides, from the first bind to the close."""
+    """Carries out what a :class:`~mpzmq.protocol.session.table.SessionTable` decides, from first bind to close."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class Hub:
         transport: Transport,
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self.sessions = Sessions(instance, name, heartbeat.interval, limits)
+        self.sessions = SessionTable(instance, name, heartbeat.interval, limits)
         admission = Admission(registry, self.sessions, limits, builtin(registry, self.sessions, name))
         self.dispatcher = Dispatcher(admission, self.sessions, limits, self._reply, self._stir, name)
         self.sessions.uploads.is_running = self.dispatcher.is_running
@@ -106,7 +106,9 @@ class Hub:
         self._warned_at = -WARNING_INTERVAL
         self._gathering = False
         self._progress = asyncio.Event()
-        self._full: dict[Peer, None] = {}  # whose connections did not take a message; each attempt costs what waits
+        self._full: dict[
+            EngineSession, None
+        ] = {}  # whose connections did not take a message; each attempt costs what waits
         self._retry: asyncio.TimerHandle | None = None
         self._care_interval = heartbeat.interval / 2
         self._care = self._loop.call_later(self._care_interval, self._take_care)
@@ -194,7 +196,7 @@ class Hub:
     def _turn_away(self, route: bytes) -> None:
         """A message of a key that was removed after it had connected: it is not read."""
         self.sessions.ignored += 1
-        if self.sessions.strays.is_too_much(route):
+        if self.sessions.sessionless.is_over_limit(route):
             self.sessions.violations.to_cut[route] = NOT_ALLOWED
         else:
             self.sessions.turn_away(route, Goodbye.NOT_ALLOWED, NOT_ALLOWED)
@@ -215,7 +217,7 @@ class Hub:
 
     def farewell(self, code: int, text: str) -> None:
         """Says GOODBYE to all engines."""
-        self.sessions.farewell(code, text)
+        self.sessions.broadcast_goodbye(code, text)
         self._flush()
 
     async def drained(self) -> None:
@@ -225,7 +227,7 @@ class Hub:
 
     async def _all_read(self) -> None:
         """Waits until every engine has answered a PING: linger is no acknowledgement (seen: 99 of 300 arrived)."""
-        while not self.sessions.confirm(self._loop.time(), self._patience):
+        while not self.sessions.all_acknowledged(self._loop.time(), self._patience):
             self._flush()
             self._progress.clear()
             await self._progress.wait()  # which is set every now and then at least, see _take_care
@@ -248,7 +250,7 @@ class Hub:
         self._closed = self._calls.is_closed = True
         await self.router.close(LINGER)
 
-    def _reply(self, peer: Peer, item: QueuedRecord) -> None:
+    def _reply(self, peer: EngineSession, item: QueuedRecord) -> None:
         state = peer.state
         if state is _CLOSED:
             self.sessions.undeliverable += 1
@@ -260,7 +262,7 @@ class Hub:
         if peer.stalled_since is not None and not peer.has_room(item.size):
             error = self.sessions.error_record(Code.NOT_KEPT, Executed.YES, NOT_KEPT_TEXT)
             item = QueuedRecord(item.tag, self.sessions.encoder.pack(error))
-            if peer.is_flooded:
+            if peer.is_overflowing:
                 self._give_up(peer, UNREAD)
                 return
         peer.outbox.put(item)
@@ -272,7 +274,7 @@ class Hub:
         elif peer.outbox.bytes >= ENOUGH_BYTES:
             self._flush()
 
-    def _stir(self, peer: Peer) -> None:
+    def _stir(self, peer: EngineSession) -> None:
         """Items of a stream, a call, or word of one may leave: the first of a pass at once, and much."""
         self.sessions.writable[peer] = None
         if not self._gathering:
@@ -281,7 +283,7 @@ class Hub:
         elif peer.send_streams.budget.has_grown:
             self._flush()
 
-    def _give_up(self, peer: Peer, why: str) -> None:
+    def _give_up(self, peer: EngineSession, why: str) -> None:
         log.warning("the connection of engine %r is given up: it %s", peer.name, why)
         self._full.pop(peer, None)
         self.sessions.give_up(peer, why, self._loop.time())
@@ -307,7 +309,7 @@ class Hub:
         """The one door: everything that leaves, leaves here."""
         self._progress.set()
         sessions = self.sessions
-        for route, frames in sessions.strays.take():
+        for route, frames in sessions.sessionless.take():
             # To a connection that is gone or does not read, nothing is owed.
             self.router.send(route, frames)
         self._flush_peers(sessions)
@@ -317,7 +319,7 @@ class Hub:
             changed, sessions.presence.changed = sessions.presence.changed, {}
             self._absences.on_change(changed)
 
-    def _flush_peers(self, sessions: Sessions) -> None:
+    def _flush_peers(self, sessions: SessionTable) -> None:
         now = self._loop.time()
         while sessions.writable:
             peer, _ = sessions.writable.popitem()
@@ -327,7 +329,7 @@ class Hub:
             while (outgoing := peer.next_outgoing(now)) is not None:
                 delivery = self.router.send(peer.route, outgoing.frames)
                 if delivery is _SENT:
-                    peer.sent(outgoing)
+                    peer.on_sent(outgoing)
                     continue
                 peer.refuse(outgoing)
                 if delivery is Delivery.GONE:
@@ -352,15 +354,15 @@ class Hub:
     def _take_care(self) -> None:
         self._care = self._loop.call_later(self._care_interval, self._take_care)
         now = self._loop.time()
-        self.sessions.take_care(now)
+        self.sessions.tick(now)
         self._calls.settle()
-        for peer in [peer for peer in self.sessions.connected() if peer.is_deaf(now - self._patience)]:
+        for peer in [peer for peer in self.sessions.connected() if peer.is_unresponsive(now - self._patience)]:
             self._give_up(peer, UNREAD)
         self._tell_given_up()
         self._absences.look_again()
         self._flush()
 
     def _tell_given_up(self) -> None:
-        for route, frames in list(self.sessions.given_up.items()):
+        for route, frames in list(self.sessions.to_notify.items()):
             if self.router.send(route, frames) is not Delivery.FULL:
-                del self.sessions.given_up[route]
+                del self.sessions.to_notify[route]

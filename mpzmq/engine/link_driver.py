@@ -98,7 +98,7 @@ class Connection:
         error_factory = RequestErrors(remote_id, name, address.text)
         policies = reconnect, heartbeat, limits
         self._functions = functions
-        self._callee = nested_calls = functions.nested_calls(name, remote_id, self)
+        self._nested_calls = nested_calls = functions.nested_calls(name, remote_id, self)
         given = *policies, encoder, ended_ids
         self.link = Link(error_factory, session, engine_name, *given, once=once, now=now, nested_calls=nested_calls)
         self.watchers = Watchers(self.link.tracker.progress)
@@ -221,7 +221,7 @@ class Connection:
             self._give_up(link.turned_away)
         if link.tracker.progress.changed:
             self.watchers.tell()
-        if self._callee.has_asked:
+        if self._nested_calls.has_asked:
             self._serve()
         if link.tracker.ended:
             self._end(link.tracker.take_ended())
@@ -229,7 +229,7 @@ class Connection:
             ring_all(link.tracker.wakers)
         if link.news.events:
             self._tell()
-        if link.tracker.outbox or link.tracker.send_streams or self._callee.outbox:
+        if link.tracker.outbox or link.tracker.send_streams or self._nested_calls.outbox:
             self._flush()
         if self._timer is None:
             self._arm()
@@ -238,8 +238,8 @@ class Connection:
 
     def _serve(self) -> None:
         """Starts and ends what the container has asked."""
-        self._functions.serve(self._callee)
-        if self._callee.is_flooded:
+        self._functions.serve(self._nested_calls)
+        if self._nested_calls.is_overflowing:
             detail = "it asks more of this engine than it takes answers for"
             self._give_up(Failure(FailureKind.LOST, detail, was_up=True))
 
@@ -282,12 +282,12 @@ class Connection:
             return
         link = self.link
         now = self.loop.time()
-        while link.welcomed and (outgoing := self._callee.next_outgoing(now)) is not None:
+        while link.welcomed and (outgoing := self._nested_calls.next_outgoing(now)) is not None:
             self._refused = not dealer.send(outgoing.frames)
             if self._refused:
-                self._callee.outbox.requeue(outgoing)
+                self._nested_calls.outbox.requeue(outgoing)
                 return
-            self._callee.on_sent(outgoing)
+            self._nested_calls.on_sent(outgoing)
         while (outgoing := link.next_outgoing(now)) is not None:
             self._refused = not dealer.send(outgoing.frames)
             if self._refused:
@@ -359,7 +359,7 @@ class Connection:
         if self._dealer is not None:
             dealer, self._dealer = self._dealer, None
             dealer.close(linger)
-            self._functions.depart(self._callee)
+            self._functions.depart(self._nested_calls)
         self._wake()
 
     # Names

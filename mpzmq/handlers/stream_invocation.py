@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..protocol.flow.receive_stream import ReceiveStream
-    from ..protocol.session.session import Peer
+    from ..protocol.session.session import EngineSession
     from ..protocol.wire.encoder import Encoder
     from .invocation import Running
 
@@ -34,7 +34,7 @@ class Streaming:
         stir: called with an engine for which something may leave that could not before.
     """
 
-    def __init__(self, encoder: Encoder, stir: Callable[[Peer], None]) -> None:
+    def __init__(self, encoder: Encoder, stir: Callable[[EngineSession], None]) -> None:
         self._encoder = encoder
         self._stir = stir
 
@@ -47,7 +47,7 @@ class Streaming:
         _, _, _, _, op, _, args, kwargs, _ = running.record
         if op not in TAKES:
             return await self._give(running, running.handler.call(running, args, kwargs))
-        peer, tag = cast("Peer", running.engine), running.tag  # a container has no streams to give
+        peer, tag = cast("EngineSession", running.engine), running.tag  # a container has no streams to give
         receive_stream = peer.receive_streams[tag]
         arriving = Arriving(receive_stream, lambda: self._acknowledge(peer, tag, receive_stream))
         self._acknowledge(peer, tag, receive_stream)  # it may begin
@@ -67,19 +67,19 @@ class Streaming:
         if running.handler.cancellable:
             return False
         if running.op in TAKES:
-            peer = cast("Peer", running.engine)
+            peer = cast("EngineSession", running.engine)
             receive_stream = peer.receive_streams[running.tag]
             receive_stream.abort(ConnectionClosed, f"engine {peer.name!r} does not wait for it any more")
             ring_all([receive_stream.waker])
         return True
 
-    def _acknowledge(self, peer: Peer, tag: bytes, receive_stream: ReceiveStream) -> None:
+    def _acknowledge(self, peer: EngineSession, tag: bytes, receive_stream: ReceiveStream) -> None:
         if receive_stream.failure is None:
             peer.control(receive_stream.credit_record(), tag)
             self._stir(peer)
 
     async def _give(self, running: Running, generator: Any, receive_stream: ReceiveStream | None = None) -> int:
-        peer, tag = cast("Peer", running.engine), running.tag  # a container has no streams to give
+        peer, tag = cast("EngineSession", running.engine), running.tag  # a container has no streams to give
         flow = SendStream(*peer.send_streams.credit_at_first)
 
         def stir() -> None:

@@ -47,7 +47,7 @@ class HandlerThreads:
 
     def __init__(self, size: int, name: str, deadlines: DeadlineSweep, let_pass: Callable[[Way], None]) -> None:
         self._threads = DaemonThreads(size, name)
-        self._most_given_up = GIVEN_UP_FACTOR * size
+        self._max_given_up = GIVEN_UP_FACTOR * size
         self._given_up = 0
         self._deadlines = deadlines
         self._let_pass = let_pass
@@ -67,7 +67,7 @@ class HandlerThreads:
 
         Of its own ``max_concurrency`` it still takes its part: so many run, whoever waits for them.
         """
-        if self._given_up >= self._most_given_up:
+        if self._given_up >= self._max_given_up:
             log.error("%r goes on though it was cancelled, and too many threads were given up already", running)
             self._look_again(running, NO_ROOM_RETRY)
             return

@@ -17,7 +17,7 @@ from mpzmq.protocol import wire
 from mpzmq.protocol.flow.receive_stream import ReceiveStream
 from mpzmq.protocol.flow.send_stream import CROWDED, SendStream
 from mpzmq.protocol.responder.batch import RequestBatch
-from mpzmq.protocol.session.table import Sessions
+from mpzmq.protocol.session.table import SessionTable
 from mpzmq.protocol.wire.encoder import Encoder
 from mpzmq.protocol.wire.kinds import GIVES, TAKES, Kind, Op
 from mpzmq.protocol.wire.messages import Message, MessageDecoder
@@ -112,7 +112,7 @@ class Door:
         assert same(values[0], record), "it is not the same when it comes again"
 
     def _to_container(self, messages: list[Message]) -> None:
-        sessions = Sessions(UUID(int=1), "fuzz", 2.0, LIMITS)
+        sessions = SessionTable(UUID(int=1), "fuzz", 2.0, LIMITS)
         now = 0.0
         for number, message in enumerate(messages):
             batch = RequestBatch()
@@ -129,14 +129,14 @@ class Door:
                 peer.replies.acknowledge(low_water, tags)
                 peer.replies.settle()
             now += 3.0
-            sessions.take_care(now)
+            sessions.tick(now)
             assert len(sessions._peers) <= LIMITS.sessions
             for peer in list(sessions.writable):
                 self._is_bounded(peer.send_streams, list(peer.receive_streams.values()))
                 while (outgoing := peer.next_outgoing(now)) is not None:
                     assert max(map(len, outgoing.frames)) <= max(peer.message_bytes, 4096)
             sessions.writable.clear()
-            sessions.strays.take()
+            sessions.sessionless.take()
 
     @staticmethod
     def _begin(peer: Any, tag: bytes, record: list[Any]) -> None:

@@ -12,7 +12,7 @@ from mpzmq.config import Limits
 from mpzmq.protocol import wire
 from mpzmq.protocol.requester.reply_acks import MAX_UNREPORTED
 from mpzmq.protocol.responder.batch import RequestBatch
-from mpzmq.protocol.session.table import Sessions
+from mpzmq.protocol.session.table import SessionTable
 from mpzmq.protocol.wire.kinds import Code, Goodbye, Kind, Op
 from mpzmq.protocol.wire.messages import Message
 from mpzmq.protocol.wire.records import LINK_TAG
@@ -60,7 +60,7 @@ async def test_a_status_that_does_not_exist_is_refused_and_nothing_is_logged(tar
 
 
 def test_a_container_keeps_no_long_names_of_engines() -> None:
-    sessions = Sessions(UUID(int=1), "x", 2.0, Limits())
+    sessions = SessionTable(UUID(int=1), "x", 2.0, Limits())
     for number in range(3):
         hello = wire.hello(UUID(int=number), 1, str(number) * LONG, 60.0, Limits())
         sessions.receive(b"route", Message([(LINK_TAG, hello)]), RequestBatch(), 0.0)

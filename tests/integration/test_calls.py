@@ -75,7 +75,7 @@ class Stage:
     def is_empty(self) -> bool:
         """Whether nothing is known of any call, on either side, and the books of both add up."""
         dispatcher = self.worker._functions.dispatcher
-        nested_calls = self.container._connection._callee
+        nested_calls = self.container._connection._nested_calls
         peers = self.server._hub.sessions.all() if self.server._hub is not None else []
         callers = [peer.caller for peer in peers if peer.caller is not None]
         return (
@@ -522,7 +522,7 @@ async def test_answers_are_not_kept_for_ever(stage: Stage) -> None:
             with_timeout = asyncio.ensure_future(context.call("wait", -1))
             await asyncio.sleep(0)
             with_timeout.cancel()
-        known.append(len(stage.container._connection._callee._parents))
+        known.append(len(stage.container._connection._nested_calls._parents))
 
     stage.handler(body)
     await stage.work()

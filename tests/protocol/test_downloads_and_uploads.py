@@ -17,7 +17,7 @@ from mpzmq.protocol.flow.outbox import QueuedRecord
 from mpzmq.protocol.flow.send_stream import SendStream
 from mpzmq.protocol.responder.batch import RequestBatch
 from mpzmq.protocol.session import uploads as intake
-from mpzmq.protocol.session.table import Sessions
+from mpzmq.protocol.session.table import SessionTable
 from mpzmq.protocol.session.violations import REFUSED_ITEM
 from mpzmq.protocol.wire.kinds import Code, Goodbye, Kind, Op
 from mpzmq.protocol.wire.messages import MessageDecoder
@@ -25,7 +25,7 @@ from mpzmq.protocol.wire.records import LINK_TAG
 from tests.support.protocol import Pair, kinds, make_entry, numbers, tag
 
 if TYPE_CHECKING:
-    from mpzmq.protocol.session.session import Peer
+    from mpzmq.protocol.session.session import EngineSession
     from mpzmq.protocol.wire.messages import Message
 
 MIB = 1024 * 1024
@@ -325,12 +325,12 @@ class Container:
 
     def __init__(self, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
-        self.sessions = Sessions(INSTANCE, "worker-7", 2.0, self.limits)
+        self.sessions = SessionTable(INSTANCE, "worker-7", 2.0, self.limits)
         self.reader = MessageDecoder(self.limits, Kind.REQUEST)
         self.now = 0.0
         self.peer = self.greet(b"r")
 
-    def greet(self, route: bytes, session: UUID = SESSION, number: int = 1) -> Peer:
+    def greet(self, route: bytes, session: UUID = SESSION, number: int = 1) -> EngineSession:
         hello = wire.hello(session, number, "engine-1", 2.0, self.limits)
         self.receive([LINK_TAG, self.sessions.encoder.pack(hello)], route)
         self.heard(peer := self.sessions.connected()[-1])
@@ -345,12 +345,12 @@ class Container:
         deadline = None if timeout is None else timeout
         return cut(make_entry(self.sessions.encoder, number, number, deadline=deadline, data=data))
 
-    def heard(self, peer: Peer) -> list[tuple[bytes, list[Any]]]:
+    def heard(self, peer: EngineSession) -> list[tuple[bytes, list[Any]]]:
         """Everything that the engine hears now."""
         reader = MessageDecoder(self.limits, Kind.RESPONSE)
         records = []
         while (outgoing := peer.next_outgoing(self.now)) is not None:
-            peer.sent(outgoing)
+            peer.on_sent(outgoing)
             records += reader.decode(outgoing.frames).records
         return records
 
@@ -484,7 +484,7 @@ def test_a_request_whose_parts_stop_is_given_up() -> None:
     container = Container()
     container.receive(container.parts(1)[0])
     container.now = intake.PATIENCE + 1
-    container.sessions.take_care(container.now)
+    container.sessions.tick(container.now)
     told = [record for name, record in container.heard(container.peer) if name == tag(1)]
     assert [record[:3] for record in told] == [[Kind.ERROR, Code.OVERLOADED, 0]]
     assert container.sessions.uploads.room.bytes == 0
@@ -493,7 +493,7 @@ def test_a_request_whose_parts_stop_is_given_up() -> None:
 def test_a_part_before_hello() -> None:
     container = Container()
     container.receive(container.parts(1)[0], b"x")
-    ((route, frames),) = container.sessions.strays.take()
+    ((route, frames),) = container.sessions.sessionless.take()
     assert route == b"x" and frames[0] == tag(1)
 
 
@@ -514,7 +514,7 @@ def test_an_engine_that_does_not_say_what_it_has_read_is_deaf_in_the_end() -> No
     peer = container.peer
     peer.outbox.put(QueuedRecord(tag(1), b"body", [bytes(9 * MIB)]))
     container.heard(peer)
-    assert peer.stalled_since == 0.0 and peer.is_deaf(0.0)
+    assert peer.stalled_since == 0.0 and peer.is_unresponsive(0.0)
     mark = next(iter(peer._marks))
     container.receive([LINK_TAG, container.sessions.encoder.pack([Kind.TAKEN, 4 * MIB])])
     assert peer.stalled_since is None and not peer.is_deaf(0.0)

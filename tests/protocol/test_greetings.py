@@ -12,7 +12,7 @@ from mpzmq.failure import FailureKind
 from mpzmq.models import Status
 from mpzmq.protocol import wire
 from mpzmq.protocol.responder.batch import RequestBatch
-from mpzmq.protocol.session.table import Sessions
+from mpzmq.protocol.session.table import SessionTable
 from mpzmq.protocol.wire.encoder import Encoder
 from mpzmq.protocol.wire.kinds import Code, Goodbye, Kind, Op
 from mpzmq.protocol.wire.messages import Message, MessageDecoder
@@ -85,11 +85,11 @@ def unreadable(record: list[Any]) -> list[list[bytes]]:
 
 def test_what_cannot_be_read_in_place_of_hello_is_answered() -> None:
     for frames in unreadable(HELLO):
-        sessions = Sessions(INSTANCE, "container", 2.0, Limits())
+        sessions = SessionTable(INSTANCE, "container", 2.0, Limits())
         message = MessageDecoder(Limits(), Kind.REQUEST).decode(frames)
         assert (message.records, message.malformed, message.ignored) == ([], [], 1), frames
         sessions.receive(b"r", message, RequestBatch(), 0.0)
-        ((_, answer),) = sessions.strays.take()
+        ((_, answer),) = sessions.sessionless.take()
         ((_, goodbye),) = MessageDecoder(Limits(), Kind.RESPONSE).decode(answer).records
         assert goodbye[:2] == [Kind.GOODBYE, Goodbye.MALFORMED]
         assert "cannot be read" in goodbye[2]
@@ -127,9 +127,9 @@ def test_a_goodbye_in_place_of_welcome_ends_the_dial(code: int) -> None:
 
 
 def test_the_engine_of_a_wrong_hello_is_turned_away() -> None:
-    sessions = Sessions(INSTANCE, "container", 2.0, Limits())
+    sessions = SessionTable(INSTANCE, "container", 2.0, Limits())
     sessions.receive(b"r", read([*HELLO[:5], 0, HELLO[6]]), RequestBatch(), 0.0)
-    ((route, frames),) = sessions.strays.take()
+    ((route, frames),) = sessions.sessionless.take()
     ((_, goodbye),) = MessageDecoder(Limits(), Kind.RESPONSE).decode(frames).records
     assert (route, goodbye[:2]) == (b"r", [Kind.GOODBYE, Goodbye.MALFORMED])
     assert "'interval' of HELLO" in goodbye[2]
@@ -138,11 +138,11 @@ def test_the_engine_of_a_wrong_hello_is_turned_away() -> None:
 
 
 def test_a_wrong_hello_on_a_connection_that_has_greeted_changes_nothing() -> None:
-    sessions = Sessions(INSTANCE, "container", 2.0, Limits())
+    sessions = SessionTable(INSTANCE, "container", 2.0, Limits())
     sessions.receive(b"r", read(HELLO), RequestBatch(), 0.0)
     sessions.receive(b"r", read([Kind.HELLO]), RequestBatch(), 0.0)
     assert len(sessions.connected()) == 1
-    assert not sessions.strays.take()
+    assert not sessions.sessionless.take()
 
 
 def test_the_container_of_a_wrong_welcome_is_left_and_told() -> None:
@@ -159,7 +159,7 @@ def test_the_container_of_a_wrong_welcome_is_left_and_told() -> None:
 
 
 def test_an_engine_that_rejects_the_welcome_is_logged() -> None:
-    sessions = Sessions(INSTANCE, "container", 2.0, Limits())
+    sessions = SessionTable(INSTANCE, "container", 2.0, Limits())
     sessions.receive(b"r", read(HELLO), RequestBatch(), 0.0)
     goodbye = [Kind.GOODBYE, Goodbye.MALFORMED, "the field 'window'\n"]
     sessions.receive(b"r", Message([(LINK_TAG, goodbye)]), RequestBatch(), 0.0)
@@ -170,7 +170,7 @@ def test_an_engine_that_rejects_the_welcome_is_logged() -> None:
 
 def test_items_behind_their_request_are_refused_before_it_runs() -> None:
     """Nobody has given credit for them: they were dropped, and the function waited for them."""
-    sessions = Sessions(INSTANCE, "container", 2.0, Limits())
+    sessions = SessionTable(INSTANCE, "container", 2.0, Limits())
     sessions.receive(b"r", read(HELLO), RequestBatch(), 0.0)
     batch = RequestBatch()
     request: list[Any] = [Kind.REQUEST, 1, None, 0, Op.UPLOAD, "total", [], None, None]

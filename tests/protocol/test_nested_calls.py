@@ -28,7 +28,7 @@ from mpzmq.protocol.requester.request import PendingRequest
 from mpzmq.protocol.responder.nested_calls import NestedCallReceiver
 from mpzmq.protocol.responder.reply_cache import Reply, ReplyBudget
 from mpzmq.protocol.responder.session_state import SessionState
-from mpzmq.protocol.session.session import Peer
+from mpzmq.protocol.session.session import EngineSession
 from mpzmq.protocol.wire.encoder import Encoder
 from mpzmq.protocol.wire.kinds import Code, Kind, Op
 from mpzmq.protocol.wire.messages import Message, MessageDecoder
@@ -49,7 +49,7 @@ class Container:
 
     def __init__(self, limits: Limits | None = None, calls: int = 100) -> None:
         self.limits = limits or Limits()
-        self.peer = Peer((None, SESSION), self.limits, Encoder(self.limits), ReplyBudget(self.limits), [])
+        self.peer = EngineSession((None, SESSION), self.limits, Encoder(self.limits), ReplyBudget(self.limits), [])
         self.calls = calls
         self.number = 0
         self.answered: dict[NestedCalls, None] = {}
@@ -59,7 +59,7 @@ class Container:
     def hello(self) -> None:
         self.number += 1
         hello = wire.hello(SESSION, self.number, "engine-1", 2.0, self.limits, self.calls)
-        self.peer.greet(b"%d" % self.number, hello, 0.0)
+        self.peer.on_hello(b"%d" % self.number, hello, 0.0)
 
     def make(self, parent: bytes = PARENT, *, deadline: float | None = None, waiter: Any = None) -> PendingRequest:
         entry = self.caller.encode(parent, "progress", (0.5,), {}, deadline, 0.0)
@@ -70,7 +70,7 @@ class Container:
     def flush(self) -> list[tuple[bytes, list[Any]]]:
         found = []
         while (outgoing := self.peer.next_outgoing(0.0)) is not None:
-            self.peer.sent(outgoing)
+            self.peer.on_sent(outgoing)
             found += unpacked(outgoing.frames)
         return [(one, record) for one, record in found if record[0] not in (Kind.MARK, Kind.ACK)]
 
@@ -235,7 +235,7 @@ def test_a_message_that_was_not_taken_leaves_next_time() -> None:
         outgoing = container.peer.next_outgoing(0.0)
         assert outgoing is not None
         while outgoing is not None and outgoing.items[0].tag != entry.tag:
-            container.peer.sent(outgoing)
+            container.peer.on_sent(outgoing)
             outgoing = container.peer.next_outgoing(0.0)
         assert outgoing is not None
         container.peer.refuse(outgoing)
@@ -426,14 +426,14 @@ def test_answers_count_against_the_window() -> None:
 def test_a_container_that_does_not_read_is_a_flood() -> None:
     engine = Engine(Limits(in_flight=5, reply_entries=5))
     number = 0
-    while not engine.nested_calls.is_flooded:
+    while not engine.nested_calls.is_overflowing:
         number += 1
         engine.calls(number, tag(9))
         engine.nested_calls.take()
         assert number < 20_000
     engine = Engine(Limits(in_flight=5, reply_entries=5))
     number = 0
-    while not engine.nested_calls.is_flooded:
+    while not engine.nested_calls.is_overflowing:
         number += 1
         engine.calls(number)
         engine.nested_calls.take()
@@ -496,9 +496,9 @@ def test_whatever_is_said_the_books_of_an_engine_fit(actions: list[tuple[str, in
 
 def test_sessions_give_answers_to_calls() -> None:
     from mpzmq.protocol.responder.batch import RequestBatch
-    from mpzmq.protocol.session.table import Sessions
+    from mpzmq.protocol.session.table import SessionTable
 
-    sessions = Sessions(UUID(int=1), "box", 2.0, Limits())
+    sessions = SessionTable(UUID(int=1), "box", 2.0, Limits())
     hello = wire.hello(SESSION, 1, "engine-1", 2.0, Limits(), 10)
     sessions.receive(b"r", Message([(LINK_TAG, hello)]), RequestBatch(), 0.0)
     (peer,) = sessions.all()
@@ -522,10 +522,10 @@ def test_sessions_give_answers_to_calls() -> None:
 
 def test_an_engine_that_does_not_come_back_is_not_waited_for() -> None:
     from mpzmq.protocol.responder.batch import RequestBatch
-    from mpzmq.protocol.session.table import Sessions
+    from mpzmq.protocol.session.table import SessionTable
 
     limits = Limits(reply_ttl=60.0)
-    sessions = Sessions(UUID(int=1), "box", 2.0, limits)
+    sessions = SessionTable(UUID(int=1), "box", 2.0, limits)
     hello = wire.hello(SESSION, 1, "engine-1", 2.0, limits, 10)
     sessions.receive(b"r", Message([(LINK_TAG, hello)]), RequestBatch(), 0.0)
     (peer,) = sessions.all()
@@ -534,8 +534,8 @@ def test_an_engine_that_does_not_come_back_is_not_waited_for() -> None:
     entry = caller.encode(PARENT, "f", (), {}, None, 0.0)
     caller.submit(entry, PARENT)
     peer.detach()
-    sessions.take_care(59.0)
+    sessions.tick(59.0)
     assert not caller.tracker.ended
-    sessions.take_care(61.0)
+    sessions.tick(61.0)
     ((_, error),) = caller.tracker.take_ended()
     assert isinstance(error, ConnectionClosed) and error.executed is Executed.NO

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from mpzmq.handlers.registry import Registry
     from mpzmq.protocol.session.presence import Presence
-    from mpzmq.protocol.session.session import Peer
+    from mpzmq.protocol.session.session import EngineSession
     from mpzmq.testing.simnet.network import MemoryHost, MemoryNetwork
 
     from .history import History
@@ -77,23 +77,23 @@ class Process:
 
     def _watch(self, presence: Presence) -> None:
         """Writes down who is away, and for how long, as far as the container knows."""
-        away: dict[Peer, Absence] = {}
+        away: dict[EngineSession, Absence] = {}
 
-        def lost(peer: Peer, *rest: Any) -> None:
+        def lost(peer: EngineSession, *rest: Any) -> None:
             if peer not in away:
                 away[peer] = Absence(peer, self._loop.time())
                 self.history.absences.append(away[peer])
             was_lost(peer, *rest)
 
-        def is_back(told: Callable[..., None], peer: Peer, *rest: Any) -> None:
+        def is_back(told: Callable[..., None], peer: EngineSession, *rest: Any) -> None:
             if peer in away:
                 away.pop(peer).ended = self._loop.time()
             told(peer, *rest)
 
-        was_lost = presence.lost
-        for name in ("came", "ended"):
+        was_lost = presence.on_lost
+        for name in ("on_joined", "on_ended"):
             setattr(presence, name, functools.partial(is_back, getattr(presence, name)))
-        setattr(presence, "lost", lost)  # noqa: B010  (a method, as far as mypy knows)
+        setattr(presence, "on_lost", lost)  # noqa: B010  (a method, as far as mypy knows)
 
     def kill(self, *, loses: bool) -> None:
         """Ends the process without a word."""

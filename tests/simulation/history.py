@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mpzmq import Executed, LinkState, ServerStatistics, Statistics, StreamProgress
     from mpzmq.events import LinkEvent
-    from mpzmq.protocol.session.session import Peer
+    from mpzmq.protocol.session.session import EngineSession
 
     from .schedule import Ask, Attempt, Fault
 
@@ -150,7 +150,7 @@ class Call:
 class Absence:
     """A time in which an engine had no connection, as far as its container knew."""
 
-    engine: Peer
+    engine: EngineSession
     began: float
     ended: float = math.inf
 

@@ -598,7 +598,7 @@ MUTATIONS = [
     Mutation(
         "the end of a connection is believed unseen",
         "protocol/session/table.py",
-        "                self.presence.doubt(peer, now)\n                peer.ping(now)\n",
+        "                self.presence.suspect(peer, now)\n                peer.send_ping(now)\n",
         "                self.detach(peer, '', now)\n",
         "a connection that stands is not taken for lost",
     ),

@@ -172,7 +172,7 @@ class NestedCallReceiver:
         return 0
 
     @property
-    def is_flooded(self) -> bool:
+    def is_overflowing(self) -> bool:
         """Whether more is asked than any container does that reads its answers, and acknowledges them."""
         most = self.replies.max_own
         return (

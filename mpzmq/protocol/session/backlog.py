@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .session import Peer
-    from .table import Sessions
+    from .session import EngineSession
+    from .table import SessionTable
 
 __all__ = ["Backlog"]
 
@@ -28,13 +28,13 @@ class Backlog:
         bytes: how many wait, or more.
     """
 
-    def __init__(self, sessions: Sessions, most: int) -> None:
+    def __init__(self, sessions: SessionTable, most: int) -> None:
         self.bytes = 0
         self._sessions = sessions
         self._most = most
         self._look_at = most  # for who holds most
 
-    def count(self, peer: Peer) -> None:
+    def count(self, peer: EngineSession) -> None:
         """What waits for an engine may have changed."""
         self.bytes += peer.growth()
 
@@ -43,7 +43,7 @@ class Backlog:
         """Whether more waits than may, and somebody is to be found who loses it."""
         return self.bytes > self._look_at
 
-    def heaviest(self) -> list[Peer]:
+    def heaviest(self) -> list[EngineSession]:
         """Those for whom the most waits, and without whom there is room again; one large thing alone is no reason."""
         peers = self._sessions.all()
         for peer in peers:

@@ -10,7 +10,7 @@ from ...events import EngineInfo
 from ..responder.session_state import SessionState
 
 if TYPE_CHECKING:
-    from .session import Peer
+    from .session import EngineSession
 
 __all__ = ["Presence"]
 
@@ -30,13 +30,15 @@ class Presence:
     """
 
     def __init__(self) -> None:
-        self.here: dict[Peer, EngineInfo] = {}
-        self.away: dict[Peer, float] = {}
-        self.changed: dict[Peer, str] = {}
-        self._doubts: dict[Peer, tuple[float, float]] = {}  # when it was asked last, and until it is asked again
-        self._forgettable: list[tuple[Peer, float]] = []
+        self.here: dict[EngineSession, EngineInfo] = {}
+        self.away: dict[EngineSession, float] = {}
+        self.changed: dict[EngineSession, str] = {}
+        self._doubts: dict[
+            EngineSession, tuple[float, float]
+        ] = {}  # when it was asked last, and until it is asked again
+        self._forgettable: list[tuple[EngineSession, float]] = []
 
-    def came(self, peer: Peer, why: str) -> None:
+    def on_joined(self, peer: EngineSession, why: str) -> None:
         """An engine has greeted on a new connection."""
         self._doubts.pop(peer, None)
         self.away.pop(peer, None)
@@ -45,26 +47,26 @@ class Presence:
         user = None if peer.user is None else peer.user.name
         self.here[peer] = EngineInfo(session=peer.session[1], name=peer.name, user=user, reason=why)
 
-    def lost(self, peer: Peer, why: str, now: float) -> None:
+    def on_lost(self, peer: EngineSession, why: str, now: float) -> None:
         """Its connection has ended, as is known since now."""
         self.away.setdefault(peer, now)
         self._gone(peer, why)
 
-    def ended(self, peer: Peer, why: str) -> None:
+    def on_ended(self, peer: EngineSession, why: str) -> None:
         """Its session has."""
         self.away.pop(peer, None)
         self._gone(peer, why)
 
-    def away_since(self, time: float) -> set[Peer]:
+    def away_since(self, time: float) -> set[EngineSession]:
         """Those who have been away since a time, or for longer."""
         return set(itertools.takewhile(lambda peer: self.away[peer] <= time, self.away))
 
     def close(self, why: str) -> None:
         """The sessions of all who are connected end."""
         for peer in list(self.here):
-            self.ended(peer, why)
+            self.on_ended(peer, why)
 
-    def doubt(self, peer: Peer, now: float) -> None:
+    def suspect(self, peer: EngineSession, now: float) -> None:
         """Its connection may have ended: it is asked now, and again, until it is heard or shown to be gone."""
         self._doubts[peer] = now, FIRST_WAIT
 
@@ -72,7 +74,7 @@ class Presence:
         """When those in doubt are to be asked again; infinity: there are none."""
         return min((asked_at + wait for asked_at, wait in self._doubts.values()), default=math.inf)
 
-    def questions(self, now: float) -> list[Peer]:
+    def questions(self, now: float) -> list[EngineSession]:
         """Those who are to be asked again now."""
         asked = []
         for peer, (asked_at, wait) in list(self._doubts.items()):
@@ -85,7 +87,7 @@ class Presence:
             asked.append(peer)
         return asked
 
-    def forgettable(self) -> Peer | None:
+    def forgettable(self) -> EngineSession | None:
         """Whose session may be forgotten for another's: rather one without replies, and that was silent the longest."""
         while True:
             if not self._forgettable:
@@ -102,7 +104,7 @@ class Presence:
         idle.sort(key=lambda peer: (bool(peer.replies), peer.heard_at), reverse=True)
         self._forgettable = [(peer, peer.heard_at) for peer in idle]
 
-    def _gone(self, peer: Peer, why: str) -> None:
+    def _gone(self, peer: EngineSession, why: str) -> None:
         self._doubts.pop(peer, None)
         if self.here.pop(peer, None) is not None:
             self.changed[peer] = why

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ..wire.encoder import Encoder
     from ..wire.records import Record
 
-__all__ = ["Peer", "Session"]
+__all__ = ["EngineSession", "Session"]
 
 Session = tuple[str | None, UUID]
 """The public key of an engine (None: there is no security), and the id that it has chosen for its session."""
@@ -47,7 +47,7 @@ MIN_STREAM_BYTES = 16 * 1024
 """The part of what is left of ``Limits.queued_bytes`` that one more stream of data gets, and the least of it."""
 
 
-OLD_ROUTES = 8
+MAX_OLD_ROUTES = 8
 """How many connections that were superseded are remembered, to drop what still arrives from them."""
 
 
@@ -55,7 +55,7 @@ MAX_NAME = 256
 """Characters of what an engine calls itself that are kept: sessions outlive their connections, and may be many."""
 
 
-class Peer:
+class EngineSession:
     """One engine, as the container knows it.
 
     Attributes:
@@ -121,7 +121,7 @@ class Peer:
         """Something has happened to the session."""
         self.state = SESSION_TRANSITIONS.get((self.state, signal), self.state)
 
-    def greet(self, route: bytes, hello: Record, now: float) -> list[bytes]:
+    def on_hello(self, route: bytes, hello: Record, now: float) -> list[bytes]:
         """A HELLO with a newer connection number: this connection supersedes the older ones.
 
         Returns:
@@ -153,7 +153,7 @@ class Peer:
         if self.caller is not None:
             self.caller.on_hello(self.message_bytes, limits)
         self.signal(SessionSignal.HELLO)
-        return [self._old_routes.popleft() for _ in range(len(self._old_routes) - OLD_ROUTES)]
+        return [self._old_routes.popleft() for _ in range(len(self._old_routes) - MAX_OLD_ROUTES)]
 
     @property
     def connected(self) -> bool:
@@ -165,7 +165,7 @@ class Peer:
         """All routes that are remembered."""
         return [*self._old_routes, self.route]
 
-    def heard(self, size: int, now: float) -> bool:
+    def on_received(self, size: int, now: float) -> bool:
         """A message of ``size`` bytes was read from the engine's connection.
 
         Returns:
@@ -177,7 +177,7 @@ class Peer:
         return reads.is_report_due or self._has_read_much
 
     @property
-    def is_heedless(self) -> bool:
+    def violates_window(self) -> bool:
         """Whether the engine sends more than its window allows: it does not read what it is told.
 
         Whoever has not read a MARK can have sent no more than was open to it before, and a few messages behind.
@@ -190,7 +190,7 @@ class Peer:
             return True
         return reads.bytes - size > limits.queued_bytes + limits.message_bytes + 2 * CONTROL_RESERVE * BATCH_BYTES
 
-    def pong(self) -> None:
+    def send_pong(self) -> None:
         """Answers a PING."""
         self._reads.on_reported()
         self.control([Kind.PONG, self.number, self._reads.messages, self._reads.bytes])
@@ -204,11 +204,11 @@ class Peer:
         return not len(self.outbox) or self._waiting + size <= SLOW_FACTOR * self._limits.queued_bytes
 
     @property
-    def is_flooded(self) -> bool:
+    def is_overflowing(self) -> bool:
         """Whether even the small answers, in place of those that had no room, have become too many."""
         return self._waiting > (SLOW_FACTOR + 1) * self._limits.queued_bytes
 
-    def is_deaf(self, since: float) -> bool:
+    def is_unresponsive(self, since: float) -> bool:
         """Whether too much waits, and the connection has taken nothing since a time. A slow engine is no deaf one."""
         stalled = self.stalled_since is not None and self.stalled_since <= since
         return stalled and self.outbox.waiting > self._limits.queued_bytes
@@ -245,13 +245,13 @@ class Peer:
         """Whether the connection is gone, nothing runs or is kept, and the engine was not heard since a time."""
         return self.state is SessionState.DETACHED and not (self.in_flight or self.replies) and self.heard_at < before
 
-    def ping(self, now: float) -> None:
+    def send_ping(self, now: float) -> None:
         """Asks for a sign of life; a connection that is gone does not take it."""
         self._pinged_at = now
         self.has_sent = False
         self._unanswered += self.control([Kind.PING, self.number])
 
-    def ponged(self) -> None:
+    def on_pong(self) -> None:
         """The engine has answered a PING, and so has read everything that was sent before it."""
         self._unanswered = max(0, self._unanswered - 1)
 
@@ -299,7 +299,7 @@ class Peer:
         """Tells the engine that a request is at work: if the connection breaks, it knows that it has run."""
         self.control([Kind.STARTED], tag)
 
-    def sent(self, outgoing: OutgoingMessage) -> None:
+    def on_sent(self, outgoing: OutgoingMessage) -> None:
         """The transport has taken a message."""
         self._given += outgoing.size
         if outgoing.part:
@@ -315,12 +315,12 @@ class Peer:
         """The request inside which another was made: an engine's stands by itself."""
         return None
 
-    def taken(self, size: int) -> None:
+    def on_taken(self, size: int) -> None:
         """The engine has read so many bytes of parts."""
         if self.outbox.parts.on_taken(size):
             self.stalled_since = None
 
-    def echoed(self, mark: int) -> bool:
+    def on_echo(self, mark: int) -> bool:
         """The engine has read everything that was sent before a MARK; False: it knows no such mark."""
         if mark not in self._marks:
             return False

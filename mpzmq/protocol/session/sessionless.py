@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from ...config import Limits
     from ..wire.records import Frames
 
-__all__ = ["Strays"]
+__all__ = ["SessionlessConnections"]
 
 MAX_MESSAGES = 64
 """From one connection: an engine says HELLO there and waits, or was given up and has to dial again in any case."""
@@ -17,7 +17,7 @@ MAX_ROUTES = 1024
 """Connections of which it is remembered how much they have said."""
 
 
-class Strays:
+class SessionlessConnections:
     """What comes from connections that have not greeted, were turned away, given up or superseded."""
 
     def __init__(self, limits: Limits) -> None:
@@ -25,7 +25,7 @@ class Strays:
         self._messages: dict[bytes, int] = {}
         self._answers: dict[tuple[bytes, int], dict[bytes, bytes]] = {}
 
-    def is_too_much(self, route: bytes) -> bool:
+    def is_over_limit(self, route: bytes) -> bool:
         """One more message has come from a connection; True: it is to be cut."""
         messages = self._messages
         count = messages.pop(route, 0) + 1

@@ -14,9 +14,9 @@ from ..wire.encoder import Encoder
 from ..wire.kinds import Code, Goodbye, Kind
 from ..wire.records import LINK_TAG, Frames, Record
 from .presence import Presence
-from .session import Peer, Session
-from .sessionless import Strays
-from .uploads import REFUSED, Uploads
+from .session import EngineSession, Session
+from .sessionless import SessionlessConnections
+from .uploads import REFUSED, RequestReassembly
 from .violations import BAD_CHUNK, HEEDLESS, REFUSED_ITEM, WITHOUT_SESSION, Violations
 
 if TYPE_CHECKING:
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
     from ..responder.batch import RequestBatch
     from ..wire.messages import Message
 
-__all__ = ["Sessions"]
+__all__ = ["SessionTable"]
 
 _OF_ITS_CONNECTION = frozenset({Kind.CHUNK, Kind.CREDIT, Kind.PART, Kind.TAKEN, Kind.PING, Kind.PONG, Kind.ECHO})
 """What speaks of the connection that it has come on. Where that is gone, it is old when it is read: a CREDIT would let
 a stream go on where the engine was then, and the next connection begins anew with all of them."""
 
 
-class Sessions:
+class SessionTable:
     """All engines that a container knows.
 
     Attributes:
@@ -45,9 +45,9 @@ class Sessions:
         draining: why it takes no new work; None while it does.
         presence: which of them are connected, and since when the others are not.
         uploads: requests that come in parts.
-        strays: connections that have no session, and what they are told.
+        sessionless: connections that have no session, and what they are told.
         violations: connections that break the rules.
-        given_up: connections that do not take messages, and what each is to be told once it does.
+        to_notify: connections that do not take messages, and what each is to be told once it does.
         writable: peers that have something to send.
         wakers: of streams that have got something: items, credit, or their end.
         answered: whose calls to their engines have ended, until those who made them are told.
@@ -60,10 +60,10 @@ class Sessions:
         self.instance = instance
         self.status = Status.RUNNING
         self.draining: str | None = None
-        self.strays = Strays(limits)
+        self.sessionless = SessionlessConnections(limits)
         self.violations = Violations()
-        self.given_up: dict[bytes, Frames] = {}
-        self.writable: dict[Peer, None] = {}
+        self.to_notify: dict[bytes, Frames] = {}
+        self.writable: dict[EngineSession, None] = {}
         self.wakers: list[Any] = []
         self.answered: dict[NestedCalls, None] = {}
         self.calls: NestedCallDriver | None = None
@@ -73,16 +73,16 @@ class Sessions:
         self._interval = interval
         self._limits = limits
         self._room = ReplyBudget(limits)
-        self.uploads = Uploads(limits, lambda *facts: self.encoder.pack(self.error_record(*facts)))
-        self._peers: dict[Session, Peer] = {}
-        self._by_route: dict[bytes, Peer] = {}
+        self.uploads = RequestReassembly(limits, lambda *facts: self.encoder.pack(self.error_record(*facts)))
+        self._peers: dict[Session, EngineSession] = {}
+        self._by_route: dict[bytes, EngineSession] = {}
         self.presence = Presence()
 
-    def all(self) -> list[Peer]:
+    def all(self) -> list[EngineSession]:
         """The engines that are known, connected or not."""
         return list(self._peers.values())
 
-    def connected(self) -> list[Peer]:
+    def connected(self) -> list[EngineSession]:
         """The engines that are connected now."""
         return [peer for peer in self._peers.values() if peer.state is SessionState.CONNECTED]
 
@@ -104,12 +104,12 @@ class Sessions:
         known = peer is not None and peer.route == route
         if known:
             assert peer is not None
-            if peer.heard(message.size, now):
+            if peer.on_received(message.size, now):
                 self.writable[peer] = None
-                if peer.is_heedless:
+                if peer.violates_window:
                     self.cut(route, HEEDLESS, now)
                     return
-        elif self.strays.is_too_much(route):
+        elif self.sessionless.is_over_limit(route):
             self.cut(route, WITHOUT_SESSION, now)
             return
         if message.fault and not known:
@@ -121,11 +121,11 @@ class Sessions:
             if kind == request and known and tag != LINK_TAG:
                 requests.append((peer, tag, record, share))  # type: ignore[arg-type]
             elif kind == Kind.HELLO:
-                self._hello(route, record, now, user)
+                self._on_hello(route, record, now, user)
                 peer = self._by_route.get(route)
                 known = peer is not None and peer.route == route
             elif peer is None:
-                self._stray(route, tag, kind)
+                self._on_sessionless(route, tag, kind)
             elif not known or (kind in _OF_ITS_CONNECTION and peer.state is SessionState.DETACHED):
                 self.ignored += 1
             elif kind == Kind.RECEIVED:
@@ -133,24 +133,24 @@ class Sessions:
             elif kind == Kind.CANCEL:
                 peer.oversize_limit.release(peer.receive_streams.get(tag))
                 batch.cancel(peer, tag)
-                self.uploads.cancel(peer, tag)
+                self.uploads.on_cancel(peer, tag)
             elif kind == Kind.PART:
-                outcome = self.uploads.part(peer, tag, record, now, requests, batch.refused)
+                outcome = self.uploads.on_part(peer, tag, record, now, requests, batch.refused)
                 self.ignored += outcome is FragmentResult.DROPPED
                 self.writable[peer] = None
                 whole, self.uploads.chunk = self.uploads.chunk, None
-                if whole is not None and not self._chunk(peer, tag, whole.records[0][1], whole, batch):
+                if whole is not None and not self._on_chunk(peer, tag, whole.records[0][1], whole, batch):
                     self.cut(route, BAD_CHUNK, now)
                     return
                 if outcome in REFUSED and tag in peer.receive_streams:  # its handler waits for the rest
                     self.cut(route, REFUSED_ITEM, now)
                     return
             elif kind == Kind.TAKEN:
-                peer.taken(record[1])
+                peer.on_taken(record[1])
                 self.writable[peer] = None
             elif kind == Kind.PING:
                 if record[1] == peer.number:
-                    peer.pong()
+                    peer.send_pong()
                     self.writable[peer] = None
             elif kind == Kind.GOODBYE:
                 if record[1] == Goodbye.MALFORMED:
@@ -162,12 +162,12 @@ class Sessions:
                 peer, known = None, False
             elif kind == Kind.PONG:
                 if record[1] == peer.number:
-                    peer.ponged()
+                    peer.on_pong()
             elif kind == Kind.ECHO:
-                if peer.echoed(record[1]):
+                if peer.on_echo(record[1]):
                     self.writable[peer] = None
             elif kind == Kind.CHUNK:
-                if not self._chunk(peer, tag, record, message, batch):
+                if not self._on_chunk(peer, tag, record, message, batch):
                     self.cut(route, BAD_CHUNK, now)
                     return
             elif kind == Kind.CREDIT:
@@ -176,15 +176,15 @@ class Sessions:
             elif peer.caller is None or not peer.caller.receive(tag, record, share):
                 self.ignored += 1
         if message.malformed_calls or (message.malformed and known and peer.caller is not None):  # type: ignore[union-attr]
-            self._undecodable(peer if known else None, message)
+            self._on_malformed(peer if known else None, message)
         if message.malformed and not known:
             error = self.malformed()
             for tag in message.malformed:
-                self.strays.answer(route, tag, error)
+                self.sessionless.answer(route, tag, error)
         elif message.malformed:
             batch.malformed += [(peer, tag) for tag in message.malformed]
 
-    def _chunk(self, peer: Peer, tag: bytes, record: Record, message: Message, batch: RequestBatch) -> bool:
+    def _on_chunk(self, peer: EngineSession, tag: bytes, record: Record, message: Message, batch: RequestBatch) -> bool:
         """Items of a stream have come; False: they may not."""
         receive_stream = peer.receive_streams.get(tag)
         if receive_stream is None:
@@ -202,7 +202,7 @@ class Sessions:
             self.writable[peer] = None
         return True
 
-    def _undecodable(self, peer: Peer | None, message: Message) -> None:
+    def _on_malformed(self, peer: EngineSession | None, message: Message) -> None:
         """Something is no record that may be the reply to a call."""
         for tag in message.malformed_calls:
             if peer is None or peer.caller is None or not peer.caller.on_malformed(tag):
@@ -223,7 +223,7 @@ class Sessions:
         """An ERROR record."""
         return wire.error(code, executed, self.status, text, detail)
 
-    def take_care(self, now: float) -> None:
+    def tick(self, now: float) -> None:
         """What is due every now and then: asks silent engines for a sign of life, forgets what is old."""
         before = now - self._limits.reply_ttl
         self._room.share()
@@ -231,10 +231,10 @@ class Sessions:
             peer.replies.now = now
             if len(peer.replies):
                 peer.replies.expire(before)
-            if self.uploads.take_care(peer, now):
+            if self.uploads.tick(peer, now):
                 self.writable[peer] = None
             if peer.is_ping_due(now):
-                peer.ping(now)
+                peer.send_ping(now)
                 self.writable[peer] = None
             elif peer.is_over(before):
                 self.forget(peer, SessionSignal.FORGOTTEN)
@@ -242,7 +242,7 @@ class Sessions:
                 # What runs for it may go on, but not wait for it for ever.
                 peer.caller.on_engine_lost("the engine was not heard for Limits.reply_ttl")
 
-    def farewell(self, code: int, text: str) -> None:
+    def broadcast_goodbye(self, code: int, text: str) -> None:
         """Says GOODBYE to everybody, now and to whoever still comes."""
         self.draining = text
         for peer in self.connected():
@@ -251,7 +251,7 @@ class Sessions:
             peer.has_sent = peer.has_sent or code == Goodbye.DRAINING
             self.writable[peer] = None
 
-    def confirm(self, now: float, patience: float) -> bool:
+    def all_acknowledged(self, now: float, patience: float) -> bool:
         """Asks engines for a sign that they have read everything.
 
         Args:
@@ -263,37 +263,37 @@ class Sessions:
         """
         for peer in self._peers.values():
             if peer.should_be_asked:
-                peer.ping(now)
+                peer.send_ping(now)
                 self.writable[peer] = None
         given_up = self.presence.away_since(now - patience)
         return all(peer.has_read_all or peer in given_up for peer in self._peers.values())
 
     def turn_away(self, route: bytes, code: int, text: str) -> None:
         """A connection gets no session, and is told why."""
-        self.strays.answer(route, LINK_TAG, self.encoder.pack([Kind.GOODBYE, code, text]))
+        self.sessionless.answer(route, LINK_TAG, self.encoder.pack([Kind.GOODBYE, code, text]))
 
     def on_disconnected(self, routes: Iterable[bytes], now: float) -> None:
         """Connections may have ended: only a message that cannot be sent to one any more shows that it has."""
         for route in routes:
             peer = self._by_route.get(route)
             if peer is not None and peer.route == route and peer.state is SessionState.CONNECTED:
-                self.presence.doubt(peer, now)
-                peer.ping(now)
+                self.presence.suspect(peer, now)
+                peer.send_ping(now)
                 self.writable[peer] = None
 
     def ask_again(self, now: float) -> None:
         """Asks those once more whose connections may have ended."""
         for peer in self.presence.questions(now):
-            peer.ping(now)
+            peer.send_ping(now)
             self.writable[peer] = None
 
-    def detach(self, peer: Peer, why: str, now: float) -> None:
+    def detach(self, peer: EngineSession, why: str, now: float) -> None:
         """An engine has no connection any more."""
         peer.detach()
         if peer.caller is not None:
             peer.caller.outage.begin(now)
         self.writable[peer] = None  # nothing leaves for it, and less waits
-        self.presence.lost(peer, why, now)
+        self.presence.on_lost(peer, why, now)
 
     def cut(self, route: bytes, why: str, now: float) -> None:
         """A connection breaks a rule. It loses no more than that: what its engine has asked goes on, if it has one."""
@@ -304,31 +304,31 @@ class Sessions:
             self.detach(peer, f"its connection was cut: {why}", now)
             self._leave_routes(peer, [route])
 
-    def give_up(self, peer: Peer, why: str, now: float) -> None:
+    def give_up(self, peer: EngineSession, why: str, now: float) -> None:
         """An engine does not read what it is sent: it loses it, and its connection, but not what it has asked.
 
         Whatever it sends next is answered with NO_SESSION. It dials again, and asks again: nothing runs twice. But it
         may have nothing to send, and wait for a PONG that was lost with the replies: so it is told in any case.
         """
         error = self.error_record(Code.NO_SESSION, Executed.NO, f"the engine {why}")
-        self.given_up[peer.route] = [LINK_TAG, self.encoder.pack(error)]
+        self.to_notify[peer.route] = [LINK_TAG, self.encoder.pack(error)]
         self.detach(peer, f"its connection was given up: it {why}", now)
         peer.replies.drop_bodies()
         self._leave_routes(peer, peer.routes)
 
-    def cut_off(self, peer: Peer, text: str) -> None:
+    def cut_off(self, peer: EngineSession, text: str) -> None:
         """An engine may not talk to the container any more: it is told, as soon as its connection takes it."""
-        self.given_up[peer.route] = self.not_allowed(text)
+        self.to_notify[peer.route] = self.not_allowed(text)
         self.forget(peer, SessionSignal.NOT_ALLOWED)
 
     def not_allowed(self, text: str) -> Frames:
         """What an engine is told that may not talk to the container."""
         return [LINK_TAG, self.encoder.pack([Kind.GOODBYE, Goodbye.NOT_ALLOWED, text])]
 
-    def forget(self, peer: Peer, why: SessionSignal) -> None:
+    def forget(self, peer: EngineSession, why: SessionSignal) -> None:
         """Ends a session."""
         peer.signal(why)
-        self.presence.ended(peer, why.value)
+        self.presence.on_ended(peer, why.value)
         peer.reassembler.restart()
         if peer.caller is not None:
             peer.caller.on_session_ended(why.value)
@@ -337,7 +337,7 @@ class Sessions:
         self.writable.pop(peer, None)
         self._leave_routes(peer, peer.routes)
 
-    def _hello(self, route: bytes, record: Record, now: float, user: User | None) -> None:
+    def _on_hello(self, route: bytes, record: Record, now: float, user: User | None) -> None:
         _, versions, chosen, number, *_ = record
         session = (None if user is None else user.key, chosen)
         if wire.VERSION not in versions:
@@ -351,7 +351,7 @@ class Sessions:
                 text = f"this container serves {self._limits.sessions} engines already (Limits.sessions)"
                 self.turn_away(route, Goodbye.TOO_MANY_SESSIONS, text)
                 return
-            peer = self._peers[session] = Peer(session, self._limits, self.encoder, self._room, self.wakers)
+            peer = self._peers[session] = EngineSession(session, self._limits, self.encoder, self._room, self.wakers)
             peer.user, peer.calls = user, self.calls
             peer.replies.now = now
             peer.reassembler.room = self.uploads.room
@@ -361,9 +361,9 @@ class Sessions:
         former = self._by_route.get(route)
         if former is not None and former is not peer and former.route == route:
             self.detach(former, "its connection has greeted for another session", now)  # it speaks for one
-        self._leave_routes(peer, peer.greet(route, record, now))
+        self._leave_routes(peer, peer.on_hello(route, record, now))
         self._by_route[route] = peer
-        self.presence.came(peer, "it is back on a new connection" if resumed else "it has begun a session")
+        self.presence.on_joined(peer, "it is back on a new connection" if resumed else "it has begun a session")
         peer.control(
             wire.welcome(self.instance, number, resumed, self.status, self._name, self._interval, self._limits)
         )
@@ -371,7 +371,7 @@ class Sessions:
             peer.control([Kind.GOODBYE, Goodbye.DRAINING, self.draining])
         self.writable[peer] = None
 
-    def _leave_routes(self, peer: Peer, routes: list[bytes]) -> None:
+    def _leave_routes(self, peer: EngineSession, routes: list[bytes]) -> None:
         for route in routes:
             if self._by_route.get(route) is peer:  # else the connection has greeted for another session since
                 del self._by_route[route]
@@ -384,9 +384,9 @@ class Sessions:
         self.forget(peer, SessionSignal.FORGOTTEN)
         return True
 
-    def _stray(self, route: bytes, tag: bytes, kind: int) -> None:
+    def _on_sessionless(self, route: bytes, tag: bytes, kind: int) -> None:
         if kind in (Kind.REQUEST, Kind.PART, Kind.PING):
             error = self.error_record(Code.NO_SESSION, Executed.NO, "no HELLO on this connection yet")
-            self.strays.answer(route, tag, self.encoder.pack(error))
+            self.sessionless.answer(route, tag, self.encoder.pack(error))
         else:
             self.ignored += 1

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from ...config import Limits
     from ..wire.records import Record
-    from .session import Peer
+    from .session import EngineSession
 
-__all__ = ["REFUSED", "Uploads"]
+__all__ = ["REFUSED", "RequestReassembly"]
 
 PATIENCE = 60.0
 """Seconds without a part after which a container gives up a request in parts: it holds room that others want."""
@@ -33,7 +33,7 @@ REFUSED = frozenset({FragmentResult.MALFORMED, FragmentResult.TOO_LARGE, Fragmen
 """What is not put together, and answered with an ERROR."""
 
 
-class Uploads:
+class RequestReassembly:
     """Requests in parts, of all engines of one container.
 
     Args:
@@ -48,20 +48,20 @@ class Uploads:
 
     def __init__(self, limits: Limits, error: Callable[[int, Executed, str, dict[str, object] | None], bytes]) -> None:
         self.room = ReassemblyBudget(SESSIONS_FACTOR * limits.queued_bytes)
-        self.is_running: Callable[[Peer, bytes], bool] = lambda peer, tag: False
+        self.is_running: Callable[[EngineSession, bytes], bool] = lambda peer, tag: False
         self.chunk: Message | None = None
         self._limits = limits
         self._pack_error = error
         self._reader = MessageDecoder(limits, Kind.REQUEST)
 
-    def part(
+    def on_part(
         self,
-        peer: Peer,
+        peer: EngineSession,
         tag: bytes,
         record: Record,
         now: float,
         requests: list[Any],
-        refused: list[tuple[Peer, QueuedRecord]],
+        refused: list[tuple[EngineSession, QueuedRecord]],
     ) -> FragmentResult:
         """A part has come.
 
@@ -98,12 +98,12 @@ class Uploads:
             refused.append((peer, self._refusal(peer, tag, outcome)))
         return outcome
 
-    def cancel(self, peer: Peer, tag: bytes) -> None:
+    def on_cancel(self, peer: EngineSession, tag: bytes) -> None:
         """The engine does not wait for a request, and so neither for the rest of its reply."""
         peer.reassembler.forget(tag)
         peer.outbox.drop_fragmented(tag)
 
-    def take_care(self, peer: Peer, now: float) -> bool:
+    def tick(self, peer: EngineSession, now: float) -> bool:
         """Whether a request was given up whose parts do not come: its engine is to be told."""
         reassembler = peer.reassembler
         if not reassembler.tag or now - reassembler.came_at <= PATIENCE:
@@ -113,7 +113,7 @@ class Uploads:
         reassembler.drop()
         return True
 
-    def _whole(self, peer: Peer, now: float, requests: list[Any]) -> bool:
+    def _whole(self, peer: EngineSession, now: float, requests: list[Any]) -> bool:
         """The last part was there; False: together they are no request."""
         reassembler = peer.reassembler
         peer.control([Kind.TAKEN, reassembler.read()])
@@ -132,17 +132,17 @@ class Uploads:
         requests.append((peer, tag, record, message.size))
         return True
 
-    def _has_room(self, peer: Peer, tag: bytes) -> bool:
+    def _has_room(self, peer: EngineSession, tag: bytes) -> bool:
         """Whether the request may run beside those that do; if it is one of them, it has come again."""
         large = peer.large_in_flight
         full = large > 0 and large + peer.reassembler.total > self._limits.queued_bytes
         return not full or self._is_known(peer, tag)
 
-    def _is_known(self, peer: Peer, tag: bytes) -> bool:
+    def _is_known(self, peer: EngineSession, tag: bytes) -> bool:
         replies = peer.replies
         return tag in replies.entries or tag in replies.tombstones or self.is_running(peer, tag)
 
-    def _refusal(self, peer: Peer, tag: bytes, outcome: FragmentResult) -> QueuedRecord:
+    def _refusal(self, peer: EngineSession, tag: bytes, outcome: FragmentResult) -> QueuedRecord:
         if outcome is FragmentResult.TOO_LARGE:
             most = self._limits.message_bytes
             text = f"the request is larger than the {most} bytes that the container accepts (Limits.message_bytes)"
@@ -155,7 +155,7 @@ class Uploads:
         text = "there is no room for a request of this size beside the others (Limits.queued_bytes)"
         return self._error(peer, tag, Code.OVERLOADED, text)
 
-    def _error(self, peer: Peer, tag: bytes, code: int, text: str) -> QueuedRecord:
+    def _error(self, peer: EngineSession, tag: bytes, code: int, text: str) -> QueuedRecord:
         # What comes again may have run, whatever becomes of the rest of it.
         executed = Executed.UNKNOWN if self._is_known(peer, tag) else Executed.NO
         detail: dict[str, object] | None = {"retry_after": RETRY_AFTER} if code == Code.OVERLOADED else None

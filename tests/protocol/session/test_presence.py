@@ -11,13 +11,13 @@ from mpzmq.protocol.responder.batch import RequestBatch
 from mpzmq.protocol.responder.reply_cache import Reply
 from mpzmq.protocol.responder.session_state import SessionState
 from mpzmq.protocol.session.presence import FIRST_WAIT, LAST_WAIT
-from mpzmq.protocol.session.table import Sessions
+from mpzmq.protocol.session.table import SessionTable
 from mpzmq.protocol.wire.kinds import Goodbye, Kind
 from mpzmq.protocol.wire.messages import MessageDecoder
 from mpzmq.protocol.wire.records import LINK_TAG
 
 if TYPE_CHECKING:
-    from mpzmq.protocol.session.session import Peer
+    from mpzmq.protocol.session.session import EngineSession
 
 ONE, OTHER = UUID(int=1), UUID(int=2)
 
@@ -27,11 +27,11 @@ class Container:
 
     def __init__(self) -> None:
         self.now = 100.0
-        self.sessions = Sessions(UUID(int=9), "box", 2.0, Limits())
+        self.sessions = SessionTable(UUID(int=9), "box", 2.0, Limits())
         self.presence = self.sessions.presence
         self._reader = MessageDecoder(Limits(), Kind.REQUEST)
 
-    def greet(self, route: bytes, session: UUID = ONE, number: int = 1) -> Peer:
+    def greet(self, route: bytes, session: UUID = ONE, number: int = 1) -> EngineSession:
         self.tell(route, wire.hello(session, number, "engine", 2.0, Limits()))
         self.asked()
         return next(peer for peer in self.sessions.all() if peer.session[1] == session)
@@ -48,7 +48,7 @@ class Container:
         for peer in list(self.sessions.writable):
             del self.sessions.writable[peer]
             while (outgoing := peer.next_outgoing(self.now)) is not None:
-                peer.sent(outgoing)
+                peer.on_sent(outgoing)
                 routes.append(peer.route)
         return routes
 
@@ -145,11 +145,11 @@ def test_a_drain_waits_for_those_who_are_away_for_a_time_only() -> None:
     peer = container.greet(b"r1")
     peer.replies.keep(Reply(b"t" * 16, b"\x93\x04\x01\xc0", (), 1, None))
     container.sessions.detach(peer, "lost", container.now)
-    assert not container.sessions.confirm(container.now + 4.9, 5.0), "it may come back, and ask for its reply"
-    assert container.sessions.confirm(container.now + 5.0, 5.0)
+    assert not container.sessions.all_acknowledged(container.now + 4.9, 5.0), "it may come back, and ask for its reply"
+    assert container.sessions.all_acknowledged(container.now + 5.0, 5.0)
     container.now += 5.0
     container.greet(b"r2", number=2)
-    assert not container.sessions.confirm(container.now, 5.0), "it is back"
+    assert not container.sessions.all_acknowledged(container.now, 5.0), "it is back"
 
 
 def test_a_session_outlives_what_is_kept_for_it() -> None:
@@ -159,10 +159,10 @@ def test_a_session_outlives_what_is_kept_for_it() -> None:
     container.sessions.detach(peer, "lost", container.now)
     container.now += 2 * Limits().reply_ttl
     peer.in_flight = 1
-    container.sessions.take_care(container.now)
+    container.sessions.tick(container.now)
     peer.replies.keep(Reply(b"t" * 16, b"\x93\x04\x01\xc0", (), 1, None))
     peer.in_flight = 0
-    container.sessions.take_care(container.now + 1)
+    container.sessions.tick(container.now + 1)
     assert container.sessions.all() == [peer]
-    container.sessions.take_care(container.now + Limits().reply_ttl + 1)
+    container.sessions.tick(container.now + Limits().reply_ttl + 1)
     assert container.sessions.all() == []

@@ -17,7 +17,7 @@ from mpzmq.protocol.flow.outbox import QueuedRecord
 from mpzmq.protocol.flow.window import CONTROL_RESERVE, SendWindow
 from mpzmq.protocol.responder.reply_cache import Reply, ReplyBudget
 from mpzmq.protocol.responder.session_state import SESSION_TRANSITIONS, SLOW_FACTOR, SessionSignal, SessionState
-from mpzmq.protocol.session.session import OLD_ROUTES, Peer
+from mpzmq.protocol.session.session import MAX_OLD_ROUTES, EngineSession
 from mpzmq.protocol.wire.encoder import Encoder
 from mpzmq.protocol.wire.kinds import Kind
 from mpzmq.protocol.wire.records import BATCH_BYTES, LINK_TAG
@@ -28,11 +28,11 @@ def hello(number: int, limits: Limits | None = None, interval: float = 2.0) -> l
     return wire.hello(SESSION, number, f"engine-{number}", interval, limits or Limits())
 
 
-def peer(limits: Limits | None = None, *, greeted: bool = True, interval: float = 2.0) -> Peer:
+def peer(limits: Limits | None = None, *, greeted: bool = True, interval: float = 2.0) -> EngineSession:
     limits = limits or Limits()
-    made = Peer((None, SESSION), limits, Encoder(limits), ReplyBudget(limits), [])
+    made = EngineSession((None, SESSION), limits, Encoder(limits), ReplyBudget(limits), [])
     if greeted:
-        made.greet(b"route-1", hello(1, interval=interval), 0.0)
+        made.on_hello(b"route-1", hello(1, interval=interval), 0.0)
     return made
 
 
@@ -40,7 +40,7 @@ def reply(number: int, size: int = 10) -> QueuedRecord:
     return QueuedRecord(tag(number), msgpack.packb([Kind.RESPONSE, 1, b"x" * size]))
 
 
-def cut(peer: Peer, now: float = 0.0) -> list[list[Any]]:
+def cut(peer: EngineSession, now: float = 0.0) -> list[list[Any]]:
     """The records of the next message."""
     outgoing = peer.next_outgoing(now)
     if outgoing is None:
@@ -72,10 +72,10 @@ def test_greeting() -> None:
     assert (one.state, one.number, one.routes) == (SessionState.DETACHED, -1, [b""])
     assert cut(one) == [], "nothing leaves without a connection"
     theirs = Limits(message_bytes=5000, batch_records=7)
-    assert one.greet(b"route-1", hello(3, theirs), 5.0) == []
+    assert one.on_hello(b"route-1", hello(3, theirs), 5.0) == []
     assert (one.state, one.number, one.name, one.route) == (SessionState.CONNECTED, 3, "engine-3", b"route-1")
     assert (one.message_bytes, one.outbox.batch_records) == (5000, 7)
-    one.greet(b"route-2", hello(4, Limits()), 6.0)
+    one.on_hello(b"route-2", hello(4, Limits()), 6.0)
     assert (one.message_bytes, one.outbox.batch_records) == (10_000, 20)
 
 
@@ -83,7 +83,7 @@ def test_limits_that_were_not_announced() -> None:
     one = peer(Limits(message_bytes=10_000), greeted=False)
     record = hello(1)
     record[6] = {"a later version's": 1}
-    one.greet(b"r", record, 0.0)
+    one.on_hello(b"r", record, 0.0)
     assert (one.message_bytes, one.outbox.batch_records) == (10_000, 1)
 
 
@@ -91,15 +91,15 @@ def test_superseded_connections_are_remembered_for_a_while() -> None:
     one = peer()
     forgotten: list[bytes] = []
     for number in range(2, 14):
-        forgotten += one.greet(b"route-%d" % number, hello(number), 0.0)
+        forgotten += one.on_hello(b"route-%d" % number, hello(number), 0.0)
     assert one.route == b"route-13"
-    assert one.routes == [b"route-%d" % number for number in range(13 - OLD_ROUTES, 14)]
-    assert forgotten == [b"route-%d" % number for number in range(1, 13 - OLD_ROUTES)]
+    assert one.routes == [b"route-%d" % number for number in range(13 - MAX_OLD_ROUTES, 14)]
+    assert forgotten == [b"route-%d" % number for number in range(1, 13 - MAX_OLD_ROUTES)]
 
 
 def test_a_second_hello_on_the_same_connection() -> None:
     one = peer()
-    assert one.greet(b"route-1", hello(2), 0.0) == []
+    assert one.on_hello(b"route-1", hello(2), 0.0) == []
     assert one.routes == [b"route-1"]
 
 
@@ -107,7 +107,7 @@ def test_control_of_an_old_connection_is_dropped_and_replies_are_kept() -> None:
     one = peer()
     one.control([Kind.PONG, 1, 0, 0])
     one.outbox.put(reply(1))
-    one.greet(b"route-2", hello(2), 0.0)
+    one.on_hello(b"route-2", hello(2), 0.0)
     assert [record[0] for record in cut(one)] == [Kind.RESPONSE]
 
 
@@ -118,16 +118,16 @@ def test_who_takes_nothing_is_deaf_and_who_is_slow_is_not() -> None:
     one.outbox.put(reply(2, 50))
     assert one.has_room(SLOW_FACTOR * 100 - one.outbox.bytes)
     assert not one.has_room(SLOW_FACTOR * 100 - one.outbox.bytes + 1)
-    assert not one.is_deaf(1e9), "its connection takes messages"
-    assert not one.is_flooded
+    assert not one.is_unresponsive(1e9), "its connection takes messages"
+    assert not one.is_overflowing
     one.outbox.put(reply(3, SLOW_FACTOR * 100 + 100))
-    assert one.is_flooded
+    assert one.is_overflowing
     one.outbox.remove(tag(3))
     one.stalled_since = 5.0
-    assert one.is_deaf(5.0) and not one.is_deaf(4.9)
+    assert one.is_unresponsive(5.0) and not one.is_deaf(4.9)
     one.outbox.remove(tag(2))
-    assert not one.is_deaf(1e9), "what waits is little"
-    one.greet(b"route-2", hello(2), 6.0)
+    assert not one.is_unresponsive(1e9), "what waits is little"
+    one.on_hello(b"route-2", hello(2), 6.0)
     assert one.stalled_since is None
 
 
@@ -143,9 +143,9 @@ def test_a_message_that_the_transport_did_not_take_goes_first() -> None:
     assert again is not None and again.items[0] is outgoing.items[0] and len(again.items) == 2
     one.has_sent = True  # as the hub says
     assert not one.has_read_all and one.should_be_asked
-    one.ping(1.0)
+    one.send_ping(1.0)
     cut(one)
-    one.ponged()
+    one.on_pong()
     assert one.has_read_all
 
 
@@ -157,7 +157,7 @@ def test_a_refused_message_waits_for_the_next_connection() -> None:
     assert outgoing is not None
     one.refuse(outgoing)
     one.outbox.put(reply(3))
-    one.greet(b"route-2", hello(2), 0.0)
+    one.on_hello(b"route-2", hello(2), 0.0)
     again = one.next_outgoing(0.0)
     assert again is not None
     assert [item.tag for item in again.items] == [tag(1), tag(2), tag(3)]
@@ -181,7 +181,7 @@ def test_a_connection_that_is_gone_leaves_its_replies_with_those_that_are_kept()
     one.detach()
     one.outbox.put(reply(4))
     assert one.next_outgoing(0.0) is None
-    one.greet(b"route-2", hello(2), 0.0)
+    one.on_hello(b"route-2", hello(2), 0.0)
     assert (one.state, len(cut(one))) == (SessionState.CONNECTED, 1)
 
 
@@ -194,9 +194,9 @@ def test_a_closed_session_sends_nothing() -> None:
 
 def test_pong_tells_what_was_read() -> None:
     one = peer()
-    one.heard(100, 1.0)
-    one.heard(50, 1.0)
-    one.pong()
+    one.on_received(100, 1.0)
+    one.on_received(50, 1.0)
+    one.send_pong()
     assert cut(one) == [[Kind.PONG, 1, 2, 150]]
 
 
@@ -204,16 +204,16 @@ def test_ack_leaves_when_a_quarter_of_the_window_was_read() -> None:
     one = peer(Limits(window=80))
     for _ in range(20):
         assert cut(one) == []
-        one.heard(10, 1.0)
+        one.on_received(10, 1.0)
     one.outbox.put(reply(1))
     records = cut(one)
     assert records[0] == [Kind.ACK, 20, 200] and [record[0] for record in records[1:]] == [Kind.MARK, Kind.RESPONSE]
     assert cut(one) == []
-    one.pong()
+    one.send_pong()
     assert cut(one) == [[Kind.PONG, 1, 20, 200]]
     for _ in range(20):
-        one.heard(10, 1.0)
-    one.pong()
+        one.on_received(10, 1.0)
+    one.send_pong()
     pong, mark = cut(one)
     assert pong == [Kind.PONG, 1, 40, 400] and mark[0] == Kind.MARK, "PONG has told already"
 
@@ -223,29 +223,29 @@ def test_with_a_small_window_marks_do_not_call_for_marks() -> None:
     one = peer(Limits(window=1))
     marks = 0
     for _ in range(100):
-        one.heard(10, 1.0)
+        one.on_received(10, 1.0)
         for record in cut(one):
             if record[0] == Kind.MARK:
                 marks += 1
-                assert one.echoed(record[1])
+                assert one.on_echo(record[1])
     assert marks < 10
 
 
 def test_a_new_connection_counts_anew() -> None:
     one = peer()
-    one.heard(10, 1.0)
-    one.greet(b"route-2", hello(2), 2.0)
-    one.heard(5, 3.0)
-    one.pong()
+    one.on_received(10, 1.0)
+    one.on_hello(b"route-2", hello(2), 2.0)
+    one.on_received(5, 3.0)
+    one.send_pong()
     assert cut(one) == [[Kind.PONG, 2, 1, 5]]
 
 
 def test_an_engine_that_is_silent_for_two_of_its_own_intervals_is_asked() -> None:
     one = peer(interval=3.0)
     assert not one.is_ping_due(5.9) and one.is_ping_due(6.0)
-    one.heard(1, 4.0)
+    one.on_received(1, 4.0)
     assert not one.is_ping_due(9.9) and one.is_ping_due(10.0)
-    one.ping(10.0)
+    one.send_ping(10.0)
     assert cut(one) == [[Kind.PING, 1]]
     assert not one.is_ping_due(15.9) and one.is_ping_due(16.0)
     one.detach()
@@ -255,15 +255,15 @@ def test_an_engine_that_is_silent_for_two_of_its_own_intervals_is_asked() -> Non
 def test_all_is_read_when_every_ping_is_answered() -> None:
     one = peer()
     assert not one.has_read_all and one.should_be_asked, "it may ask again for what it has not got"
-    one.ping(1.0)
+    one.send_ping(1.0)
     assert not one.has_read_all, "it waits"
     cut(one)
-    one.ping(2.0)
+    one.send_ping(2.0)
     cut(one)
     assert not one.has_read_all, "it is unanswered"
-    one.ponged()
+    one.on_pong()
     assert not one.has_read_all
-    one.ponged()
+    one.on_pong()
     assert one.has_read_all
     one.ponged()
     one.ping(3.0)
@@ -276,7 +276,7 @@ def test_all_is_read_when_every_ping_is_answered() -> None:
 def test_an_engine_that_asks_and_does_not_read_costs_no_memory() -> None:
     one = peer()
     for _ in range(10_000):
-        one.pong()
+        one.send_pong()
     records = 0
     while found := cut(one):
         records += len(found)
@@ -307,13 +307,13 @@ def test_an_engine_that_keeps_to_its_window_is_never_heedless(window: int, steps
             engine_sends()
         elif step == 2 and to_container:
             record = to_container.popleft()
-            one.heard(10, 1.0)
-            assert not one.is_heedless
+            one.on_received(10, 1.0)
+            assert not one.violates_window
             if record is not None:
-                assert one.echoed(record[1])
+                assert one.on_echo(record[1])
         elif step == 3:
             while (outgoing := one.next_outgoing(1.0)) is not None:
-                one.sent(outgoing)
+                one.on_sent(outgoing)
                 unpacker = msgpack.Unpacker()
                 unpacker.feed(outgoing.frames[1])
                 to_engine.extend(unpacker)
@@ -336,8 +336,8 @@ def test_an_engine_that_was_busy_with_a_full_window_under_way_is_not_heedless() 
         sent += 1
     marks = 0
     for _ in range(sent):
-        one.heard(10, 1.0)
-        assert not one.is_heedless
+        one.on_received(10, 1.0)
+        assert not one.violates_window
         marks += sum(record[0] == Kind.MARK for record in cut(one))
     assert marks and sent == limits.window + CONTROL_RESERVE
 
@@ -347,9 +347,9 @@ def test_whoever_sends_on_and_echoes_nothing_is_heedless(size: int) -> None:
     limits = Limits(message_bytes=1 << 20, queued_bytes=4 << 20)
     one = peer(limits)
     count = 0
-    while not one.is_heedless:
+    while not one.violates_window:
         cut(one)
-        one.heard(size, 1.0)
+        one.on_received(size, 1.0)
         count += 1
     if size == 10:
         assert limits.window < count < 2 * limits.window + 2 * CONTROL_RESERVE
@@ -370,7 +370,7 @@ def test_no_more_is_handed_over_than_the_engine_has_shown_to_read() -> None:
     def hand_over() -> None:
         nonlocal handed
         while (outgoing := one.next_outgoing(5.0)) is not None:
-            one.sent(outgoing)
+            one.on_sent(outgoing)
             handed += outgoing.size
             unpacker = msgpack.Unpacker()
             unpacker.feed(outgoing.frames[1])
@@ -384,19 +384,19 @@ def test_no_more_is_handed_over_than_the_engine_has_shown_to_read() -> None:
     before = handed
     assert 2 <= len(marks) <= 8 and len(set(marks)) == len(marks)
     # Nothing that it cannot have read moves it: a guess, and what only shows that it lives.
-    assert not one.echoed(marks[0] ^ 1)
-    one.ponged()
+    assert not one.on_echo(marks[0] ^ 1)
+    one.on_pong()
     hand_over()
     assert handed == before
-    assert one.echoed(marks[0]), "what was sent before the first mark has been read"
-    assert not one.echoed(marks[0]), "it counts once"
+    assert one.on_echo(marks[0]), "what was sent before the first mark has been read"
+    assert not one.on_echo(marks[0]), "it counts once"
     hand_over()
     assert 0 < handed - before <= limit + message
     assert len(one.outbox) > 60
     while one.outbox:
-        assert one.echoed(marks[-1]), "the last one speaks for all in front of it"
+        assert one.on_echo(marks[-1]), "the last one speaks for all in front of it"
         hand_over()
-    assert one.stalled_since is None or one.echoed(marks[-1])
+    assert one.stalled_since is None or one.on_echo(marks[-1])
     assert one.stalled_since is None
     # Another connection begins with nothing unread.
     one.outbox.put(reply(1, 2 * limit))

@@ -19,9 +19,9 @@ from mpzmq.protocol.responder.batch import RequestBatch
 from mpzmq.protocol.responder.reply_cache import Reply
 from mpzmq.protocol.responder.session_state import SessionState
 from mpzmq.protocol.session.presence import Presence
-from mpzmq.protocol.session.session import OLD_ROUTES, Peer
-from mpzmq.protocol.session.sessionless import MAX_MESSAGES, MAX_ROUTES, Strays
-from mpzmq.protocol.session.table import Sessions
+from mpzmq.protocol.session.session import MAX_OLD_ROUTES, EngineSession
+from mpzmq.protocol.session.sessionless import MAX_MESSAGES, MAX_ROUTES, SessionlessConnections
+from mpzmq.protocol.session.table import SessionTable
 from mpzmq.protocol.session.violations import HEEDLESS, WITHOUT_SESSION
 from mpzmq.protocol.wire.kinds import Code, Goodbye, Kind, Op
 from mpzmq.protocol.wire.messages import Message, MessageDecoder
@@ -37,7 +37,7 @@ class Container:
 
     def __init__(self, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
-        self.sessions = Sessions(INSTANCE, "worker-7", 2.0, self.limits)
+        self.sessions = SessionTable(INSTANCE, "worker-7", 2.0, self.limits)
         self.reader = MessageDecoder(Limits(), Kind.RESPONSE)
         self.now = 0.0
 
@@ -49,21 +49,21 @@ class Container:
 
     def greet(
         self, route: bytes, number: int = 1, session: UUID = SESSION, versions: list[int] | None = None
-    ) -> Peer | None:
+    ) -> EngineSession | None:
         record = wire.hello(session, number, "engine", 2.0, Limits())
         record[1] = [1] if versions is None else versions
         self.tell(route, record)
         return self.sessions._peers.get((None, session))
 
     @staticmethod
-    def is_closed(peer: Peer) -> bool:
+    def is_closed(peer: EngineSession) -> bool:
         """Whether its session has ended. (A type checker takes an attribute for what it was when it was compared.)"""
         return peer.state is SessionState.CLOSED
 
     def replies(self) -> dict[bytes, list[list[Any]]]:
         """What leaves now, by route."""
         found: dict[bytes, list[list[Any]]] = {}
-        for route, frames in self.sessions.strays.take():
+        for route, frames in self.sessions.sessionless.take():
             found.setdefault(route, []).extend(self._records(frames))
         while self.sessions.writable:
             peer, _ = self.sessions.writable.popitem()
@@ -330,12 +330,12 @@ def test_receipts_count_when_the_requests_before_them_have_been_started() -> Non
 
 def test_connections_too_old_are_forgotten() -> None:
     container = Container()
-    for number in range(1, OLD_ROUTES + 4):
+    for number in range(1, MAX_OLD_ROUTES + 4):
         container.greet(b"r%d" % number, number)
     container.replies()
     container.tell(b"r1", REQUEST, tag=tag(1))
     assert container.replies()[b"r1"][0][1] == Code.NO_SESSION, "not run either way"
-    container.tell(b"r%d" % (OLD_ROUTES + 2), REQUEST, tag=tag(1))
+    container.tell(b"r%d" % (MAX_OLD_ROUTES + 2), REQUEST, tag=tag(1))
     assert container.replies() == {}
 
 
@@ -405,14 +405,14 @@ def test_pong_of_this_connection_only() -> None:
     container = Container()
     peer = container.greet(b"r1", 4)
     assert peer is not None
-    assert not container.sessions.confirm(1.0, 5.0)
+    assert not container.sessions.all_acknowledged(1.0, 5.0)
     container.replies()
-    assert not container.sessions.confirm(1.0, 5.0)
+    assert not container.sessions.all_acknowledged(1.0, 5.0)
     assert [record[0] for record in container.replies()[b"r1"]] == [Kind.PING]
     container.tell(b"r1", [Kind.PONG, 3, 0, 0])
-    assert not container.sessions.confirm(2.0, 5.0)
+    assert not container.sessions.all_acknowledged(2.0, 5.0)
     container.tell(b"r1", [Kind.PONG, 4, 0, 0])
-    assert container.sessions.confirm(3.0, 5.0) and container.replies() == {}
+    assert container.sessions.all_acknowledged(3.0, 5.0) and container.replies() == {}
 
 
 @pytest.mark.parametrize(
@@ -457,7 +457,7 @@ def test_what_answers_one_message_of_a_stranger_is_one_message() -> None:
     container = Container(Limits(batch_records=4))
     for number in range(1, 10):
         container.tell(b"r1", REQUEST, tag=tag(number))
-    answers = container.sessions.strays.take()
+    answers = container.sessions.sessionless.take()
     assert [(route, frames[0]) for route, frames in answers] == [(b"r1", tag(number)) for number in range(1, 10)]
     assert container.replies() == {}
 
@@ -473,15 +473,15 @@ def test_a_stranger_that_floods_is_cut() -> None:
 
 
 def test_of_how_many_strangers_it_is_remembered_what_they_said() -> None:
-    strays = Strays(Limits())
+    sessionless = SessionlessConnections(Limits())
     for _ in range(MAX_MESSAGES):
-        assert not strays.is_too_much(b"first")
+        assert not sessionless.is_over_limit(b"first")
     for number in range(MAX_ROUTES - 1):
-        assert not strays.is_too_much(b"%d" % number)
-    assert strays.is_too_much(b"first")
+        assert not sessionless.is_over_limit(b"%d" % number)
+    assert sessionless.is_over_limit(b"first")
     for number in range(MAX_ROUTES):
-        strays.is_too_much(b"%d" % number)
-    assert not strays.is_too_much(b"first"), "forgotten for others"
+        sessionless.is_over_limit(b"%d" % number)
+    assert not sessionless.is_over_limit(b"first"), "forgotten for others"
 
 
 def test_an_engine_that_sends_on_and_reads_nothing_is_cut_and_keeps_its_session() -> None:
@@ -525,15 +525,15 @@ def test_silent_engines_are_asked_and_those_that_are_gone_forgotten() -> None:
     container.sessions.detach(gone, "gone", container.now)
     container.sessions.detach(busy, "gone", container.now)
     busy.in_flight = 1
-    container.sessions.take_care(3.9)
+    container.sessions.tick(3.9)
     assert container.replies() == {}
-    container.sessions.take_care(4.0)
+    container.sessions.tick(4.0)
     assert container.replies() == {b"\1": [[Kind.PING, 1]]}
     assert gone.state is SessionState.DETACHED, "it may come back, and ask"
     ttl = Limits().reply_ttl
-    container.sessions.take_care(ttl)
+    container.sessions.tick(ttl)
     assert gone.state is SessionState.DETACHED
-    container.sessions.take_care(ttl + 0.1)
+    container.sessions.tick(ttl + 0.1)
     assert str(gone.state) == str(SessionState.CLOSED)
     assert busy.state is SessionState.DETACHED, "what runs for it goes on"
 
@@ -542,7 +542,7 @@ def test_farewell_is_said_to_all_and_to_whoever_still_comes() -> None:
     container = Container()
     container.greet(b"r1")
     container.replies()
-    container.sessions.farewell(Goodbye.DRAINING, "SIGTERM")
+    container.sessions.broadcast_goodbye(Goodbye.DRAINING, "SIGTERM")
     assert container.sessions.draining == "SIGTERM"
     assert container.replies() == {b"r1": [[Kind.GOODBYE, Goodbye.DRAINING, "SIGTERM"]]}
     container.greet(b"r2", 1, OTHER)
