@@ -25,7 +25,7 @@ class FailureKind(enum.Enum):
     MECHANISM = "another security mechanism"
     WRONG_SOCKET = "wrong socket type"
     VERSION = "another protocol version"
-    TURNED_AWAY = "turned away"
+    REJECTIONS = "turned away"
     MALFORMED = "a greeting that cannot be accepted"
 
 

@@ -52,7 +52,7 @@ _ADVICE: dict[FailureKind, str] = {
     FailureKind.WRONG_KEY: "compare server_key with the container's own ('mpzmq keys show'), and look at its log",
     FailureKind.LOST: "the container ended while it was being greeted: look at its log",
     FailureKind.MALFORMED: "the side that sent it has to be mended: docs/protocol.md says what each field is",
-    FailureKind.TURNED_AWAY: "raise its limit, or connect to another container",
+    FailureKind.REJECTIONS: "raise its limit, or connect to another container",
 }
 
 

@@ -191,11 +191,11 @@ class Connection:
         for failure in changes:
             if failure is None:
                 self._reader.connected()
-                link.handshaken(now)
+                link.on_handshake(now)
             elif not (failure.was_up or failure.fatal) and (endpoint := self._next_candidate()) is not None:
                 self._redirect(endpoint)
             else:
-                link.connection_ended(failure, now)
+                link.on_connection_ended(failure, now)
                 if not self.address.is_numeric and not link.is_over:
                     self._look_up(0.0)
         link.judge(now)
@@ -215,10 +215,10 @@ class Connection:
 
     def _act(self) -> None:
         link = self.link
-        if link.turned_away is not None:
+        if link.rejection is not None:
             if not link.welcomed:
                 self._flush()  # its last word, and no request can go along
-            self._give_up(link.turned_away)
+            self._give_up(link.rejection)
         if link.tracker.progress.changed:
             self.watchers.tell()
         if self._nested_calls.has_asked:
@@ -227,7 +227,7 @@ class Connection:
             self._end(link.tracker.take_ended())
         if link.tracker.wakers:
             ring_all(link.tracker.wakers)
-        if link.news.events:
+        if link.event_source.events:
             self._tell()
         if link.tracker.outbox or link.tracker.send_streams or self._nested_calls.outbox:
             self._flush()
@@ -259,7 +259,7 @@ class Connection:
 
     def _tell(self) -> None:
         link = self.link
-        told, link.news.events = link.news.events, []
+        told, link.event_source.events = link.event_source.events, []
         now = time.time()
         for event in told:
             log.info("%s: %s (%s)", link.error_factory.whom, type(event).__name__, event.reason)
@@ -291,9 +291,9 @@ class Connection:
         while (outgoing := link.next_outgoing(now)) is not None:
             self._refused = not dealer.send(outgoing.frames)
             if self._refused:
-                link.refuse(outgoing)
+                link.requeue(outgoing)
                 return
-            link.sent(outgoing, now)
+            link.on_sent(outgoing, now)
             self._reader.sent(len(outgoing.items))
         if link.tracker.wakers:
             ring_all(link.tracker.wakers)
@@ -345,8 +345,8 @@ class Connection:
     def _give_up(self, failure: Failure) -> None:
         """Ends a connection that stands but is of no use."""
         now = self.loop.time()
-        self.link.turned_away = None
-        self.link.connection_ended(failure, now)
+        self.link.rejection = None
+        self.link.on_connection_ended(failure, now)
         self.link.judge(now)
         if self._dealer is not None and not self.link.is_over:
             self._dealer.redial()
@@ -404,7 +404,7 @@ class Connection:
         """A dial ended before there was anything to dial with; another lookup begins the next one."""
         self._lookup = None
         now = self.loop.time()
-        self.link.connection_ended(failure, now)
+        self.link.on_connection_ended(failure, now)
         self.link.judge(now)
         if not self.link.is_over:
             self._look_up(self._settings.redial_interval)

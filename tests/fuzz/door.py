@@ -198,15 +198,15 @@ class Door:
                 assert waiter not in ended, "a request ended twice"
                 ended.add(waiter)
                 assert not isinstance(outcome, Exception) or str(outcome)
-            failure = pair.link.turned_away or pair.link.tick(pair.now)
+            failure = pair.link.rejection or pair.link.tick(pair.now)
             if failure is not None:
-                pair.link.turned_away = None
+                pair.link.rejection = None
                 pair.lost(failure)
                 if not pair.link.is_over:
                     pair.dialled()
                     pair.welcome()
             while (outgoing := pair.link.next_outgoing(pair.now)) is not None:
-                pair.link.sent(outgoing, pair.now)
+                pair.link.on_sent(outgoing, pair.now)
             pair.now += 0.5
         pair.link.close("the end", pair.now)
         ended |= {waiter for waiter, _ in pair.link.tracker.take_ended()}

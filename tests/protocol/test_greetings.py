@@ -102,7 +102,7 @@ def test_what_cannot_be_read_in_place_of_welcome_ends_the_dial() -> None:
         pair.dialled()
         pair.flush()
         pair.link.receive(MessageDecoder(Limits(), Kind.RESPONSE).decode(frames), pair.now)
-        failure = pair.link.turned_away
+        failure = pair.link.rejection
         assert failure is not None, frames
         assert (failure.kind, failure.fatal) == (FailureKind.MALFORMED, False)
         assert [record[:2] for _, record in pair.flush()] == [[Kind.GOODBYE, Goodbye.MALFORMED]]
@@ -120,7 +120,7 @@ def test_a_goodbye_in_place_of_welcome_ends_the_dial(code: int) -> None:
     pair = Pair()
     pair.dialled()
     pair.link.receive(Message([(LINK_TAG, [Kind.GOODBYE, code, "not\nnow"])]), pair.now)
-    failure = pair.link.turned_away
+    failure = pair.link.rejection
     assert failure is not None
     assert (failure.kind, failure.fatal) == (FailureKind.LOST, False)
     assert r"'not\nnow'" in failure.detail
@@ -150,7 +150,7 @@ def test_the_container_of_a_wrong_welcome_is_left_and_told() -> None:
     pair.dialled()
     pair.flush()
     pair.link.receive(read([*WELCOME[:8], [0, 0], WELCOME[9]]), pair.now)
-    failure = pair.link.turned_away
+    failure = pair.link.rejection
     assert failure is not None
     assert failure.kind is FailureKind.MALFORMED
     assert "'window' of WELCOME" in failure.detail

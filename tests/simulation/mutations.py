@@ -430,8 +430,8 @@ MUTATIONS = [
     Mutation(
         "a restart is taken for the same container",
         "protocol/link/link.py",
-        "self._recovery.begin(previous != instance, resumed, now)",
-        "self._recovery.begin(False, True, now)",
+        "self._resender.begin(previous != instance, resumed, now)",
+        "self._resender.begin(False, True, now)",
         "what is not idempotent is not sent to another instance",
     ),
     Mutation(

@@ -110,11 +110,11 @@ class Pair:
     def dialled(self) -> None:
         """The ZMTP handshake of a new connection is done."""
         self.connection += 1
-        self.link.handshaken(self.now)
+        self.link.on_handshake(self.now)
 
     def lost(self, failure: Failure = LOST) -> None:
         """A dial failed or the connection broke."""
-        self.link.connection_ended(failure, self.now)
+        self.link.on_connection_ended(failure, self.now)
         self.link.judge(self.now)
 
     def flush(self, most: int = 1000) -> list[tuple[bytes, Record]]:
@@ -124,7 +124,7 @@ class Pair:
             outgoing = self.link.next_outgoing(self.now)
             if outgoing is None:
                 break
-            self.link.sent(outgoing, self.now)
+            self.link.on_sent(outgoing, self.now)
             left += self.read(outgoing)
         self.sent += left
         return left
@@ -203,7 +203,7 @@ class Pair:
 
     def told(self) -> list[str]:
         """The names of the events since the last look."""
-        events, self.link.news.events = self.link.news.events, []
+        events, self.link.event_source.events = self.link.event_source.events, []
         return [type(event).__name__ for event in events]
 
     def adds_up(self) -> bool:

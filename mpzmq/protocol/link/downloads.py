@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from ..wire.encoder import Encoder
     from ..wire.records import Record
 
-__all__ = ["Downloads"]
+__all__ = ["ReplyReassembly"]
 
 
-class Downloads:
+class ReplyReassembly:
     """Replies in parts, of one link.
 
     Args:
@@ -38,7 +38,7 @@ class Downloads:
         self._assembler = Reassembler(limits.message_bytes)
         self._reader = MessageDecoder(limits, Kind.RESPONSE)
 
-    def part(self, tag: bytes, record: Record, now: float) -> Message | None:
+    def on_part(self, tag: bytes, record: Record, now: float) -> Message | None:
         """A part has come.
 
         Returns:

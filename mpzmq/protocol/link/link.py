@@ -21,10 +21,10 @@ from ..requester.tracker import RequestTracker
 from ..responder.nested_calls import ASKED
 from ..wire.kinds import Code, Goodbye, Kind
 from ..wire.records import LINK_TAG, STATUSES, Record
-from .downloads import Downloads
-from .notifications import News
-from .send_policy import Departures
-from .states import TRANSITIONS, TURNED_AWAY, Signal
+from .downloads import ReplyReassembly
+from .notifications import LinkEventSource
+from .send_policy import SendPolicy
+from .states import REJECTIONS, TRANSITIONS, Signal
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -60,10 +60,10 @@ class Link:
     Attributes:
         downloads: replies that come in parts.
         failure: why the last dial or connection ended.
-        news: what the application is to be told.
+        event_source: what the application is to be told.
         welcomed: whether the container has said WELCOME on this connection.
         goodbye: why it said GOODBYE on this connection.
-        turned_away: why it will not say WELCOME on this connection.
+        rejection: why it will not say WELCOME on this connection.
         is_handshaken: whether the ZMTP handshake of a connection is done.
         is_running: whether requests can leave now: ALIVE, or BUSY and welcomed. Kept: every request asks (0.1 us).
         is_over: whether the link has ended for good.
@@ -87,7 +87,7 @@ class Link:
         self.error_factory = error_factory
         self.encoder = encoder
         self.tracker = RequestTracker(error_factory, limits, ended_ids)
-        self.downloads = Downloads(self.tracker, encoder, limits)
+        self.downloads = ReplyReassembly(self.tracker, encoder, limits)
         self.attempts = RedialCounter(reconnect)
         self.heartbeat = Heartbeat(heartbeat, now)
         self.state = LinkState.CONNECTING
@@ -95,19 +95,19 @@ class Link:
         self.status: Status | None = None
         self.instance: UUID | None = None
         self.failure: Failure | None = None
-        self.news = News(error_factory, self.diagnostics)
+        self.event_source = LinkEventSource(error_factory, self.diagnostics)
         self.welcomed = self.is_handshaken = self.is_running = self.is_over = False
         self.goodbye: str | None = None
         self._is_farewell = False  # whether nothing follows it
-        self.turned_away: Failure | None = None
+        self.rejection: Failure | None = None
 
         self._session, self._limits, self._once = session, limits, once
         self._greeting = engine_name, heartbeat.interval, limits, nested_calls.limit
         self._connection, self._was_up, self._busy_told, self._window = 0, False, False, SendWindow()
         self.nested_calls = nested_calls
         nested_calls.pending, nested_calls.window = self.tracker.pending, self._window
-        self._recovery = Resender(self.tracker, limits.in_flight, now)
-        self._departures = Departures(self.tracker, self._window, self._recovery)
+        self._resender = Resender(self.tracker, limits.in_flight, now)
+        self._send_policy = SendPolicy(self.tracker, self._window, self._resender)
         self._reconnects = self.ignored = 0
 
     # What the application does
@@ -115,7 +115,7 @@ class Link:
     def cancel(self, tag: bytes) -> None:
         """The caller waits no more: the request has ended, and the container is told if it may know of it."""
         if self.tracker.cancel(tag):
-            self._recovery.cancels.add(tag)
+            self._resender.cancels.add(tag)
             self._send_cancel(tag)
 
     def credit(self, tag: bytes, receive_stream: ReceiveStream) -> None:
@@ -130,7 +130,7 @@ class Link:
 
     def reissued(self, tag: bytes) -> None:
         """A caller issues an id that it chose, perhaps again: what was cancelled before under it is so no more."""
-        self._recovery.cancels.discard(tag)
+        self._resender.cancels.discard(tag)
 
     def close(self, why: str, now: float) -> None:
         """Ends the link from this side: CANCEL and GOODBYE are queued, what is pending ends."""
@@ -145,18 +145,18 @@ class Link:
                 self._acknowledge()
             self.tracker.outbox.put_control(self.encoder.pack([Kind.GOODBYE, Goodbye.CLOSED, why]))
         self._signal(Signal.CLOSED)
-        self.news.tell(LinkClosed, why, now)
+        self.event_source.tell(LinkClosed, why, now)
 
     # What the transport tells
 
-    def handshaken(self, now: float) -> None:
+    def on_handshake(self, now: float) -> None:
         """A connection's ZMTP handshake is done: greet."""
         self.diagnostics.now = now
         self._connection += 1
         self.is_handshaken, self.welcomed, self._busy_told = True, False, False
-        self.goodbye = self.turned_away = None
+        self.goodbye = self.rejection = None
         self.heartbeat.on_connected(now)
-        self._recovery.outage.pause(now)
+        self._resender.outage.pause(now)
         self._window.open(1, 1)
         self.tracker.outbox.clear_control()
         hello = wire.hello(self._session, self._connection, *self._greeting)
@@ -164,7 +164,7 @@ class Link:
         # BUSY for the moment until WELCOME comes; an event would be noise before it has taken two intervals.
         self._signal(Signal.HANDSHAKEN)
 
-    def connection_ended(self, failure: Failure, now: float) -> None:
+    def on_connection_ended(self, failure: Failure, now: float) -> None:
         """A dial has failed or a connection is lost. :meth:`judge` then says whether the link goes on."""
         self.diagnostics.now = now
         if self.is_over:
@@ -176,15 +176,15 @@ class Link:
         self.tracker.outbox.clear_control()
         if lost:
             self._signal(Signal.LOST)
-            self.news.down(self.failure, now)
+            self.event_source.down(self.failure, now)
             for tag in self.tracker.on_connection_lost(goodbye or failure.detail, on_purpose=goodbye is not None):
-                self._recovery.cancels.add(tag)
+                self._resender.cancels.add(tag)
         else:
             self.attempts.on_dial_failed()
             if self._signal(Signal.LOST) and self._was_up:
-                self.news.down(self.failure, now)
-        self._recovery.outage.begin(now)
-        self._recovery.expire(now, failure.detail)
+                self.event_source.down(self.failure, now)
+        self._resender.outage.begin(now)
+        self._resender.expire(now, failure.detail)
 
     def judge(self, now: float) -> None:
         """After one or more dials have ended: does the link go on?"""
@@ -193,10 +193,10 @@ class Link:
             return
         if not (self.failure.fatal or (self._once and not self._was_up) or self.attempts.exhausted):
             if self.attempts.failed or not self._was_up:
-                self.news.tell(LinkRetry, self.failure.detail, now, attempt=self.attempts.failed)
+                self.event_source.tell(LinkRetry, self.failure.detail, now, attempt=self.attempts.failed)
             return
         self._signal(Signal.GAVE_UP)
-        self.news.tell(LinkFailed, self.failure.detail, now, attempts=self.attempts.failed)
+        self.event_source.tell(LinkFailed, self.failure.detail, now, attempts=self.attempts.failed)
         why = f"its link has FAILED ({self.failure.detail})"
         self.tracker.end_all(lambda entry: self.error_factory.lost(entry, why, over=True))
         self.tracker.outbox.clear()
@@ -208,7 +208,7 @@ class Link:
         if self.state is _BUSY and self.welcomed:
             self._signal(Signal.HEARD)
             self._busy_told = False
-            self.news.up("the container answers again", now, self.instance, reconnected=False)
+            self.event_source.up("the container answers again", now, self.instance, reconnected=False)
         self.ignored += message.ignored
         if message.fault and self.is_handshaken and not self.welcomed:
             self._reject(message.fault)
@@ -260,7 +260,7 @@ class Link:
         ):
             self._send_cancel(tag)
         if self.failure is not None:
-            self._recovery.expire(now, self.failure.detail)
+            self._resender.expire(now, self.failure.detail)
         if not self.is_handshaken:
             return None
         if self.welcomed and self.heartbeat.is_ping_due(now):
@@ -274,12 +274,12 @@ class Link:
             self._signal(Signal.SILENT)
             if self.state is LinkState.BUSY and not self._busy_told:
                 self._busy_told = True
-                self.news.busy(now - self.heartbeat.last_heard, now)
+                self.event_source.busy(now - self.heartbeat.last_heard, now)
         return None
 
     def next_tick(self, now: float) -> float | None:
         """When :meth:`tick` has something to do next; None: not before something else happens."""
-        recovery = self._recovery
+        recovery = self._resender
         times = [self.tracker.pending.next_deadline(), recovery.next_try(now), recovery.outage.next_end()]
         if self.is_handshaken:
             times.append(self.heartbeat.next_check(now))
@@ -288,23 +288,23 @@ class Link:
     # What leaves
 
     def next_outgoing(self, now: float) -> OutgoingMessage | None:
-        """The next message, marked as sent by :meth:`sent`; None: nothing may leave now."""
+        """The next message, marked as sent by :meth:`on_sent`; None: nothing may leave now."""
         tracker = self.tracker
         if not self.is_handshaken or not (tracker.outbox or tracker.send_streams):
             return None
         if self.is_running and tracker.reply_acks.should_piggyback and self._window.has_room():
             self._acknowledge()
-        return self._departures.next(self.state, self.is_running, now)
+        return self._send_policy.next_message(self.state, self.is_running, now)
 
-    def refuse(self, outgoing: OutgoingMessage) -> None:
+    def requeue(self, outgoing: OutgoingMessage) -> None:
         """The transport did not take a message: it goes first next time."""
-        self._departures.refuse(outgoing)
+        self._send_policy.requeue(outgoing)
 
-    def sent(self, outgoing: OutgoingMessage, now: float) -> None:
+    def on_sent(self, outgoing: OutgoingMessage, now: float) -> None:
         """The transport has taken a message."""
         if self.welcomed:
             self._window.on_sent(outgoing.size)
-        self._departures.sent(outgoing, now)
+        self._send_policy.on_sent(outgoing, now)
         self._tell_who_waits()
 
     def statistics(self) -> Statistics:
@@ -329,7 +329,7 @@ class Link:
     def _status(self, number: int, now: float) -> None:
         previous, self.status = self.status, STATUSES[number]
         if previous is not self.status:
-            self.news.tell(StatusChanged, "the container says so", now, status=self.status, previous=previous)
+            self.event_source.tell(StatusChanged, "the container says so", now, status=self.status, previous=previous)
 
     def _send_cancel(self, tag: bytes) -> None:
         self.downloads.drop(tag)
@@ -354,12 +354,12 @@ class Link:
         if code == Code.DRAINING:
             self._goodbye(Goodbye.DRAINING, record[4])
         elif code == Code.NO_SESSION and self.welcomed:
-            self.turned_away = Failure(FailureKind.LOST, "the container has given up this connection", was_up=True)
+            self.rejection = Failure(FailureKind.LOST, "the container has given up this connection", was_up=True)
 
     def _control(self, tag: bytes, record: Record, now: float) -> None:
         kind = record[0]
         if kind == Kind.PART:
-            if (message := self.downloads.part(tag, record, now)) is not None:
+            if (message := self.downloads.on_part(tag, record, now)) is not None:
                 self.receive(message, now)
         elif kind == Kind.TAKEN:
             self.tracker.outbox.parts.on_taken(record[1])
@@ -370,7 +370,7 @@ class Link:
                 self.heartbeat.on_pong(now)
                 self._window.on_read(record[2], record[3])
                 if self._window.is_read and not self.tracker.outbox.has_controls:
-                    self._recovery.cancels.clear()
+                    self._resender.cancels.clear()
         elif kind == Kind.ACK:
             if self.welcomed:
                 self._window.on_read(record[1], record[2])
@@ -393,7 +393,7 @@ class Link:
             return
         if version != wire.VERSION:
             text = f"the container speaks version {version} of the protocol, this side {wire.VERSION}"
-            self.turned_away = Failure(FailureKind.VERSION, text, was_up=True)
+            self.rejection = Failure(FailureKind.VERSION, text, was_up=True)
             return
         self.welcomed = True
         self.heartbeat.greeted(now)
@@ -406,14 +406,14 @@ class Link:
         self._reconnects += reconnected
         previous, self.instance = self.instance, instance
         self.attempts.on_welcome()
-        self._recovery.outage.end()
+        self._resender.outage.end()
         self._status(status, now)
         self._signal(Signal.WELCOMED)
-        self.news.up("the container said WELCOME", now, instance, reconnected=reconnected)
+        self.event_source.up("the container said WELCOME", now, instance, reconnected=reconnected)
         self.nested_calls.on_welcome(limits, known=resumed and previous == instance)
         if reconnected:
-            self._recovery.begin(previous != instance, resumed, now)
-            for tag in self._recovery.cancels:
+            self._resender.begin(previous != instance, resumed, now)
+            for tag in self._resender.cancels:
                 self._send_cancel(tag)
             for tag, receive_stream in self.tracker.receive_streams():
                 self.credit(tag, receive_stream)
@@ -423,16 +423,16 @@ class Link:
         """A WELCOME has come that cannot be accepted: the container is told, and its connection is of no use."""
         text = f"the WELCOME is not accepted: {fault}"
         self.tracker.outbox.put_control(self.encoder.pack([Kind.GOODBYE, Goodbye.MALFORMED, text]))
-        self.turned_away = Failure(FailureKind.MALFORMED, text, was_up=True)
+        self.rejection = Failure(FailureKind.MALFORMED, text, was_up=True)
 
     def _goodbye(self, code: int, text: str) -> None:
         text = text[: wire.MAX_TEXT]
-        if code in TURNED_AWAY:
-            self.turned_away = Failure(TURNED_AWAY[code], text, was_up=True)
+        if code in REJECTIONS:
+            self.rejection = Failure(REJECTIONS[code], text, was_up=True)
             return
         if not self.welcomed:
             detail = f"the container said GOODBYE in place of WELCOME: {text!r}"
-            self.turned_away = Failure(FailureKind.LOST, detail, was_up=True)
+            self.rejection = Failure(FailureKind.LOST, detail, was_up=True)
             return
         self.goodbye = text
         self._is_farewell = code != Goodbye.DRAINING

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from ..health.diagnostics import LinkDiagnostics
     from ..requester.error_factory import RequestErrors
 
-__all__ = ["News"]
+__all__ = ["LinkEventSource"]
 
 
-class News:
+class LinkEventSource:
     """Makes the events of one link.
 
     Attributes:

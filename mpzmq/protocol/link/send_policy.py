@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from ..requester.recovery import Resender
     from ..requester.tracker import RequestTracker
 
-__all__ = ["Departures"]
+__all__ = ["SendPolicy"]
 
 _DRAINING, _CLOSED = LinkState.DRAINING, LinkState.CLOSED
 
 
-class Departures:
+class SendPolicy:
     """Chooses between control records, requests, and the data of streams.
 
     Args:
@@ -29,9 +29,9 @@ class Departures:
     def __init__(self, tracker: RequestTracker, window: SendWindow, recovery: Resender) -> None:
         self._ledger = tracker
         self._window = window
-        self._recovery = recovery
+        self._resender = recovery
 
-    def next(self, state: LinkState, running: bool, now: float) -> OutgoingMessage | None:
+    def next_message(self, state: LinkState, running: bool, now: float) -> OutgoingMessage | None:
         """The next message; None: nothing may leave now.
 
         Args:
@@ -40,7 +40,7 @@ class Departures:
             now: the time.
         """
         tracker = self._ledger
-        if self._window.has_room() and now >= self._recovery.not_before:
+        if self._window.has_room() and now >= self._resender.not_before:
             most = tracker.may_leave if running else 0
             if most != 0:
                 return tracker.in_order().next_message(now, most=most) or tracker.send_streams.next_message(
@@ -58,7 +58,7 @@ class Departures:
 
     def _old(self, now: float) -> OutgoingMessage | None:
         """The next message with what is nothing new; such a thing may have come into the outbox just now."""
-        count = self._recovery.waiting()
+        count = self._resender.waiting()
         return self._ledger.outbox.next_message(now, most=count) if count else None
 
     def _begun(self, now: float) -> OutgoingMessage | None:
@@ -68,14 +68,14 @@ class Departures:
             return None
         return outbox.next_message(now, most=self._ledger.begun_first())
 
-    def refuse(self, outgoing: OutgoingMessage) -> None:
+    def requeue(self, outgoing: OutgoingMessage) -> None:
         """The transport did not take a message: it goes first next time."""
         if outgoing.items or outgoing.control or outgoing.part:
             self._ledger.outbox.requeue(outgoing)
         else:
             self._ledger.send_streams.requeue(outgoing)
 
-    def sent(self, outgoing: OutgoingMessage, now: float) -> None:
+    def on_sent(self, outgoing: OutgoingMessage, now: float) -> None:
         """The transport has taken a message: its requests may be known to the container from now on."""
         if outgoing.part:
             self._ledger.outbox.on_sent(outgoing)
@@ -87,4 +87,4 @@ class Departures:
                 entry.sent = True  # type: ignore[attr-defined]
         if again:
             self._ledger.resent += again
-            self._recovery.on_sent(again, now)
+            self._resender.on_sent(again, now)

@@ -8,7 +8,7 @@ from ...failure import FailureKind
 from ...models import LinkState
 from ..wire.kinds import Goodbye
 
-__all__ = ["TRANSITIONS", "TURNED_AWAY", "Signal"]
+__all__ = ["REJECTIONS", "TRANSITIONS", "Signal"]
 
 
 class Signal(enum.Enum):
@@ -46,9 +46,9 @@ TRANSITIONS: dict[tuple[LinkState, Signal], LinkState] = {
 }
 """Where a signal leads. A pair that is not here changes nothing."""
 
-TURNED_AWAY = {
+REJECTIONS = {
     Goodbye.VERSION: FailureKind.VERSION,
-    Goodbye.TOO_MANY_SESSIONS: FailureKind.TURNED_AWAY,
+    Goodbye.TOO_MANY_SESSIONS: FailureKind.REJECTIONS,
     Goodbye.NOT_ALLOWED: FailureKind.DENIED,
     Goodbye.MALFORMED: FailureKind.MALFORMED,
 }

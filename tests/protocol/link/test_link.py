@@ -102,7 +102,7 @@ def test_handshake() -> None:
     assert pair.told() == []
     pair.welcome(status=Status.STOP)
     assert (link.state, link.is_running, link.instance, link.status) == (S.ALIVE, True, INSTANCE, Status.STOP)
-    changed, up = link.news.events
+    changed, up = link.event_source.events
     assert isinstance(up, LinkUp) and (up.instance, up.reconnected) == (INSTANCE, False)
     assert isinstance(changed, StatusChanged) and (changed.status, changed.previous) == (Status.STOP, None)
 
@@ -178,9 +178,9 @@ def test_another_version_is_fatal() -> None:
     pair = Pair()
     pair.dialled()
     pair.welcome(version=2)
-    assert pair.link.turned_away is not None
-    assert pair.link.turned_away.kind is FailureKind.VERSION and pair.link.turned_away.fatal
-    pair.lost(pair.link.turned_away)
+    assert pair.link.rejection is not None
+    assert pair.link.rejection.kind is FailureKind.VERSION and pair.link.rejection.fatal
+    pair.lost(pair.link.rejection)
     assert pair.state() is S.FAILED
 
 
@@ -188,14 +188,14 @@ def test_another_version_is_fatal() -> None:
     ("code", "kind", "state"),
     [
         (Goodbye.VERSION, FailureKind.VERSION, S.FAILED),
-        (Goodbye.TOO_MANY_SESSIONS, FailureKind.TURNED_AWAY, S.DOWN),
+        (Goodbye.TOO_MANY_SESSIONS, FailureKind.REJECTIONS, S.DOWN),
     ],
 )
 def test_being_turned_away(code: int, kind: FailureKind, state: LinkState) -> None:
     pair = Pair()
     pair.dialled()
     pair.tell([Kind.GOODBYE, code, "go away"])
-    failure = pair.link.turned_away
+    failure = pair.link.rejection
     assert failure is not None and (failure.kind, failure.detail) == (kind, "go away")
     pair.lost(failure)
     assert pair.state() is state
@@ -218,7 +218,7 @@ def test_no_message_is_larger_than_the_container_accepts() -> None:
     pair = Pair().up(limits=Limits(message_bytes=4096))
     pair.issue(*range(1, 11), data="x" * 1000)
     while (outgoing := pair.link.next_outgoing(pair.now)) is not None:
-        pair.link.sent(outgoing, pair.now)
+        pair.link.on_sent(outgoing, pair.now)
         assert max(map(len, outgoing.frames)) <= 4096
 
 
@@ -342,7 +342,7 @@ def test_a_loss_keeps_what_was_sent_for_the_next_connection() -> None:
     assert kinds(pair.flush()) == [Kind.HELLO]
     pair.welcome(resumed=True)
     assert numbers(pair.flush()) == [1, 2, 3]
-    (up,) = pair.link.news.events
+    (up,) = pair.link.event_source.events
     assert isinstance(up, LinkUp) and up.reconnected
     counts = pair.link.statistics()
     assert (counts.reconnects, counts.resent) == (1, 2)
@@ -529,16 +529,16 @@ def test_exactly_so_many_redials(allowed: int) -> None:
         assert pair.state() is S.DOWN
         pair.lost(REFUSED)
         if attempt < allowed:
-            assert [event.attempt for event in pair.link.news.events if isinstance(event, LinkRetry)] == list(
+            assert [event.attempt for event in pair.link.event_source.events if isinstance(event, LinkRetry)] == list(
                 range(1, attempt + 1)
             )
     assert pair.state() is S.FAILED and pair.link.is_over
-    failed = [event for event in pair.link.news.events if isinstance(event, LinkFailed)]
+    failed = [event for event in pair.link.event_source.events if isinstance(event, LinkFailed)]
     assert [event.attempts for event in failed] == [allowed]
     assert executed(pair.ended()) == {1: LOST_UNKNOWN, 2: UNSENT_NO}
     assert pair.link.statistics().attempts == allowed and pair.adds_up()
     pair.lost(REFUSED)
-    assert len([event for event in pair.link.news.events if isinstance(event, LinkFailed)]) == 1, "one event"
+    assert len([event for event in pair.link.event_source.events if isinstance(event, LinkFailed)]) == 1, "one event"
 
 
 def test_no_limit_redials_for_ever() -> None:
@@ -596,8 +596,10 @@ def test_the_first_dial_is_no_redial() -> None:
     pair = Pair(reconnect=ReconnectPolicy(max_attempts=2))
     for expected in ([0], [1], []):
         pair.lost(REFUSED)
-        assert [event.attempt for event in pair.link.news.events if isinstance(event, LinkRetry)] == expected
-        pair.link.news.events = [event for event in pair.link.news.events if not isinstance(event, LinkRetry)]
+        assert [event.attempt for event in pair.link.event_source.events if isinstance(event, LinkRetry)] == expected
+        pair.link.event_source.events = [
+            event for event in pair.link.event_source.events if not isinstance(event, LinkRetry)
+        ]
     assert pair.state() is S.FAILED
 
 
@@ -698,7 +700,7 @@ def test_no_session_is_sent_again_after_welcome() -> None:
     pair.flush()
     pair.error(1, Code.NO_SESSION)
     assert pair.ended() == {} and pair.adds_up()
-    failure = pair.link.turned_away
+    failure = pair.link.rejection
     assert failure is not None and failure.kind is FailureKind.LOST, "it has to greet again"
     pair.lost(failure)
     assert pair.ended() == {}, "it has not run: nothing is lost"
@@ -722,7 +724,7 @@ def test_no_session_before_welcome_is_no_surprise() -> None:
     pair = Pair()
     pair.dialled()
     pair.error(1, Code.NO_SESSION)
-    assert pair.link.turned_away is None
+    assert pair.link.rejection is None
 
 
 def test_closing() -> None:
@@ -773,7 +775,7 @@ def test_busy_after_two_intervals_and_back() -> None:
     assert pair.state() is S.BUSY and pair.told() == []
     pair.tell([Kind.PONG, 1, 2, 100])
     assert pair.state() is S.ALIVE
-    (up,) = pair.link.news.events
+    (up,) = pair.link.event_source.events
     assert isinstance(up, LinkUp) and not up.reconnected
     assert pair.link.statistics().reconnects == 0
 
@@ -872,7 +874,7 @@ def test_who_was_blocked_itself_asks_before_it_accuses() -> None:
     failure = pair.link.tick(pair.now)
     assert failure is not None and failure.kind is FailureKind.STUCK
     pair.lost(failure)
-    (down,) = pair.link.news.events
+    (down,) = pair.link.event_source.events
     assert isinstance(down, LinkDown) and "this worker's own event loop was blocked for 18.0 s" in down.reason
 
 
@@ -883,7 +885,7 @@ def test_events_and_errors_carry_the_evidence() -> None:
     for _ in range(2):
         pair.now += 2.0
         pair.link.tick(pair.now)
-    *_, busy = pair.link.news.events
+    *_, busy = pair.link.event_source.events
     assert isinstance(busy, LinkBusy)
     assert (busy.evidence.last_heard, busy.evidence.missed, busy.evidence.rtt) == (4.0, 2, None)
     assert (busy.evidence.lag, busy.evidence.attempts) == (0.0, 0)
@@ -1223,10 +1225,10 @@ class LinkMachine(RuleBasedStateMachine):
                 if "lost_after" in str(outcome):
                     patience = self.patience[number]
                     assert patience is not None and self.down >= patience, "it was given up too early"
-        turned_away = self.pair.link.turned_away
-        if turned_away is not None:
-            self.pair.link.turned_away = None
-            self.end(turned_away)
+        rejection = self.pair.link.rejection
+        if rejection is not None:
+            self.pair.link.rejection = None
+            self.end(rejection)
 
     def end(self, failure: Failure) -> None:
         self.pair.lost(failure)
@@ -1430,7 +1432,7 @@ def test_what_is_acknowledged_fits_into_the_containers_messages() -> None:
         pair.link.tick(pair.now)
         while (outgoing := pair.link.next_outgoing(pair.now)) is not None:
             assert max(map(len, outgoing.frames)) <= 4096
-            pair.link.sent(outgoing, pair.now)
+            pair.link.on_sent(outgoing, pair.now)
             for _, record in pair.read(outgoing):
                 if record[0] == Kind.RECEIVED:
                     told |= {record[2][place : place + 16] for place in range(0, len(record[2]), 16)}
