@@ -14,7 +14,7 @@ import pytest
 import zmq
 
 from mpzmq import ComputerEngineWorker, ContainerServer
-from mpzmq.engine.link_driver import Connection
+from mpzmq.engine.link_driver import LinkDriver
 from mpzmq.models import LinkState
 from mpzmq.protocol.link.states import TRANSITIONS, Signal
 from mpzmq.protocol.responder.session_state import SESSION_TRANSITIONS, SessionSignal, SessionState
@@ -168,10 +168,10 @@ def test_the_option_table_is_complete() -> None:
 async def test_the_option_table_agrees_with_the_sockets() -> None:
     async with ContainerServer() as server, ComputerEngineWorker() as worker:
         container = await worker.connect(uuid4(), await server.bind("tcp://127.0.0.1:0"))
-        assert server._hub is not None
-        router = server._hub.router
+        assert server._driver is not None
+        router = server._driver.router
         dealer = container._connection._dealer
-        assert isinstance(container._connection, Connection)
+        assert isinstance(container._connection, LinkDriver)
         assert isinstance(router, ZmqRouter)
         assert isinstance(dealer, ZmqDealer)
         assert dealer._socket is not None

@@ -67,12 +67,12 @@ MAX_ATTRIBUTES = 20
 MAX_PARAMETERS = 8
 # What is over, with what it may have: it becomes less, and never more.
 KNOWN_LARGE: dict[str, int] = {
-    "mpzmq.engine.link_driver.Connection: attributes": 21,
-    "mpzmq.engine.link_driver.Connection: parameters": 15,
+    "mpzmq.engine.link_driver.LinkDriver: attributes": 21,
+    "mpzmq.engine.link_driver.LinkDriver: parameters": 15,
     "mpzmq.errors.RemoteError: parameters": 10,
     "mpzmq.handlers.dispatcher.Dispatcher: attributes": 22,
-    "mpzmq.handlers.invocation.Running: attributes": 25,
-    "mpzmq.handlers.invocation.Running: parameters": 9,
+    "mpzmq.handlers.invocation.Invocation: attributes": 25,
+    "mpzmq.handlers.invocation.Invocation: parameters": 9,
     "mpzmq.protocol.link.link.Link: attributes": 32,
     "mpzmq.protocol.link.link.Link: parameters": 11,
     "mpzmq.protocol.requester.request.PendingRequest: parameters": 11,

@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .base import EngineSession
+    from .base import Peer
 
 __all__ = ["PEERS", "load"]
 
@@ -26,7 +26,7 @@ PEERS = {
 """The names on the command line, and the modules."""
 
 
-def load(name: str) -> EngineSession:
+def load(name: str) -> Peer:
     """The peer of a name."""
-    peer: EngineSession = importlib.import_module(f".{PEERS[name]}", __name__).PEER
+    peer: Peer = importlib.import_module(f".{PEERS[name]}", __name__).PEER
     return peer

@@ -25,7 +25,7 @@ __all__ = [
     "WARM_UP",
     "AsyncPeer",
     "Count",
-    "EngineSession",
+    "Peer",
     "Stopwatch",
     "absent",
     "cpu_and_memory",
@@ -63,7 +63,7 @@ class Count:
         return self.requests / self.seconds
 
 
-class EngineSession(Protocol):
+class Peer(Protocol):
     """One way to call a function of another process.
 
     Attributes:

@@ -21,9 +21,9 @@ TIMEOUT = 30.0
 
 def _peer(concurrency: int, **where: Any) -> Any:
     from callosum.lower.zeromq import ZeroMQRPCTransport
-    from callosum.rpc import EngineSession
+    from callosum.rpc import Peer
 
-    return EngineSession(
+    return Peer(
         transport=ZeroMQRPCTransport,
         serializer=msgpack.packb,
         deserializer=msgpack.unpackb,
@@ -36,7 +36,7 @@ def _peer(concurrency: int, **where: Any) -> Any:
 
 
 class Callosum(AsyncPeer):
-    """``EngineSession.handle_function`` and ``EngineSession.invoke``."""
+    """``Peer.handle_function`` and ``Peer.invoke``."""
 
     name = "callosum"
     title = "callosum"

@@ -456,7 +456,7 @@ class BlockingStream:
 
         async def fetched() -> list[Any]:
             item = await anext(stream, _END)
-            return [] if item is _END else [*stream.at_hand(), item]
+            return [] if item is _END else [*stream.take_buffered(), item]
 
         try:
             items = self._do(fetched)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from ..runtime.standard_streams import hold_standard_descriptors
-from .output import INTERRUPTED, MISSING_EXTRA, complain
+from .output import INTERRUPTED, MISSING_EXTRA, print_error
 
 __all__ = ["main"]
 
@@ -23,7 +23,7 @@ def main() -> int | None:
             import rich  # noqa: F401
         except ImportError:
             command = " ".join(["mpzmq", *sys.argv[1:2]])
-            complain(
+            print_error(
                 f"{command} needs the extra 'cli': install mpzmq-engine[cli]"
                 " (from a checkout: .venv/bin/pip install '.[cli]')"
             )

@@ -12,7 +12,7 @@ import click
 
 from .._version import __version__
 from .keys import keys
-from .output import FAILED, INTERRUPTED, USAGE, complain, give_up_stdout
+from .output import FAILED, INTERRUPTED, USAGE, give_up_stdout, print_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +43,7 @@ def run() -> int:
     except click.Abort:
         return INTERRUPTED
     except OSError as error:  # of what click prints itself, --help and --version
-        complain(f"mpzmq: cannot write to stdout: {error.strerror}")
+        print_error(f"mpzmq: cannot write to stdout: {error.strerror}")
         give_up_stdout()
         return FAILED
     return code if isinstance(code, int) else 0

@@ -12,7 +12,7 @@ import click
 
 from ..security.allow_list import PUBLIC_SUFFIX, User, read_users
 from .outcome import CommandFailed, finish
-from .output import BAD_KEYS, OK, USAGE, complain, need_stdout, say
+from .output import BAD_KEYS, OK, USAGE, need_stdout, print_error, say
 from .remote import in_words, public_key
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def new(name: str) -> int:
         path = Path(name.removesuffix(SECRET_SUFFIX) + SECRET_SUFFIX)
         pair = generate()
         public = save(pair, path)
-        complain(f"{path} is secret: it stays where it is used. {public} is for the other side.")
+        print_error(f"{path} is secret: it stays where it is used. {public} is for the other side.")
         say(f"{pair.public}  {fingerprint(pair.public)}  {public}")
         return OK
 

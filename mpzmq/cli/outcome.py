@@ -25,9 +25,9 @@ from .output import (
     TIMEOUT,
     UNREACHABLE,
     OutputLost,
-    complain,
     give_up_stdout,
     need_stdout,
+    print_error,
 )
 from .wording import in_shell_words
 
@@ -77,19 +77,19 @@ def finish(command: str, work: Callable[[], int]) -> int:
     try:
         return work()
     except KeyboardInterrupt:
-        complain(f"{command}: interrupted")
+        print_error(f"{command}: interrupted")
         return INTERRUPTED
     except OutputLost as lost:
         give_up_stdout()
         if lost.is_broken_pipe:
             return BROKEN_PIPE
-        complain(f"{command}: cannot write to stdout: {lost}")
+        print_error(f"{command}: cannot write to stdout: {lost}")
         return FAILED
     except CommandFailed as error:
-        complain(f"{command}: {printable(str(error))}")
+        print_error(f"{command}: {printable(str(error))}")
         return error.code
     except MpzmqError as error:
-        complain(f"{command}: {type(error).__name__}: {printable(in_shell_words(error))}")
+        print_error(f"{command}: {type(error).__name__}: {printable(in_shell_words(error))}")
         return code_of(error)
 
 

@@ -26,10 +26,10 @@ __all__ = [
     "UNREACHABLE",
     "USAGE",
     "OutputLost",
-    "complain",
     "give_up_stdout",
     "has_stdout",
     "need_stdout",
+    "print_error",
     "say",
     "say_json",
 ]
@@ -105,7 +105,7 @@ def say_json(text: str) -> None:
     say(_NOT_ASCII.sub(_shown, text))
 
 
-def complain(text: str) -> None:
+def print_error(text: str) -> None:
     """One line for whoever runs the command, on stderr."""
     if sys.stderr is not None:  # print() would take stdout in its place
         with contextlib.suppress(OSError):

@@ -26,8 +26,8 @@ from .output import (
     TIMEOUT,
     UNREACHABLE,
     USAGE,
-    complain,
     has_stdout,
+    print_error,
     say,
 )
 from .remote import check_endpoint, client_security, connected
@@ -55,11 +55,11 @@ Examples:
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.print_usage()
-        complain(f"mpzmq ping: {message}")
+        print_error(f"mpzmq ping: {message}")
         self.exit(USAGE)
 
     def print_usage(self, file: object = None) -> None:
-        complain(self.format_usage().rstrip())
+        print_error(self.format_usage().rstrip())
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -160,7 +160,7 @@ async def _once(
         await _ask(container, options, tally)
     except MpzmqError as error:
         tally.code = code_of(error)
-        complain(f"mpzmq ping: {type(error).__name__}: {printable(in_shell_words(error))}")
+        print_error(f"mpzmq ping: {type(error).__name__}: {printable(in_shell_words(error))}")
     return container
 
 

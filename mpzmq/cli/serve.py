@@ -19,7 +19,18 @@ from ..container.loading import LoadError, load_server
 from ..container.server import ContainerServer
 from ..errors import InsecureBind, RemoteError
 from .outcome import CommandFailed, finish
-from .output import CANNOT_BIND, FAILED, INSECURE, MISSING_EXTRA, NO_SERVER, OK, OutputLost, complain, has_stdout, say
+from .output import (
+    CANNOT_BIND,
+    FAILED,
+    INSECURE,
+    MISSING_EXTRA,
+    NO_SERVER,
+    OK,
+    OutputLost,
+    has_stdout,
+    print_error,
+    say,
+)
 from .remote import check_endpoint, server_security
 
 if TYPE_CHECKING:
@@ -84,13 +95,13 @@ def serve_reloading(
         binds = [word for endpoint in endpoints for word in ("--bind", _settled(endpoint))]
         command = [sys.executable, "-m", "mpzmq", "serve", spec, *binds, "--app-dir", folder]
         command += ["--drain-timeout", str(drain_timeout), *options]
-        complain(f"mpzmq serve: watching {Path(folder).resolve()}")
+        print_error(f"mpzmq serve: watching {Path(folder).resolve()}")
         watchfiles.run_process(
             folder,
             target=shlex.join(command),
             target_type="command",
             watch_filter=watchfiles.PythonFilter(),
-            callback=lambda changes: complain(f"mpzmq serve: {len(changes)} files changed, starting again"),
+            callback=lambda changes: print_error(f"mpzmq serve: {len(changes)} files changed, starting again"),
             sigint_timeout=math.ceil(drain_timeout + STOP_GRACE),
         )
         return OK
@@ -149,7 +160,7 @@ def _run(
 ) -> int:
     def announce(endpoint: str) -> None:
         if not has_stdout():  # it serves all the same
-            complain(f"stdout is closed: serving on {endpoint}")
+            print_error(f"stdout is closed: serving on {endpoint}")
             return
         say(json.dumps({"endpoint": endpoint}) if as_json else endpoint)
 

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from ..config import Limits
-    from ..handlers.invocation import Running
+    from ..handlers.invocation import Invocation
     from ..protocol.session.session import EngineSession
     from ..protocol.session.table import SessionTable
 
-__all__ = ["Calls"]
+__all__ = ["NestedCallRunner"]
 
 
-class Calls:
+class NestedCallRunner:
     """Carries out the calls of one container.
 
     Args:
@@ -43,7 +43,7 @@ class Calls:
 
     async def call(
         self,
-        running: Running,
+        running: Invocation,
         function: str,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
@@ -64,7 +64,7 @@ class Calls:
         entry = caller.encode(parent, function, args, kwargs, deadline, now)
         entry.lost_after = lost_after
         error_factory, tracker = caller.error_factory, caller.tracker
-        if not running.record or running.ending is not None:
+        if not running.record or running.cancel_reason is not None:
             raise error_factory.parent_over(entry)
         if self.is_closed or peer.state is SessionState.CLOSED:
             raise error_factory.closed(
@@ -103,7 +103,7 @@ class Calls:
     def on_parent_ended(self, peer: EngineSession, parent: bytes) -> None:
         """A request has ended: so have the calls inside it."""
         if peer.caller is not None and peer.caller.on_parent_ended(parent):
-            self.settle()
+            self.resolve()
             self._leave(peer)
 
     def on_loss(self, peers: Iterable[EngineSession]) -> None:
@@ -119,9 +119,9 @@ class Calls:
             for caller in callers:
                 caller.give_up(now)
                 self.ends.add(caller.outage.next_end())
-            self.settle()
+            self.resolve()
 
-    def settle(self) -> None:
+    def resolve(self) -> None:
         """Tells those whose calls have ended."""
         answered = self._sessions.answered
         while answered:
@@ -137,5 +137,5 @@ class Calls:
     def _expire(self, peer: EngineSession, deadline: float) -> None:
         assert peer.caller is not None
         peer.caller.expire(max(deadline, self._loop.time()))  # a timer may be early by a tick of the clock
-        self.settle()
+        self.resolve()
         self._leave(peer)

@@ -18,7 +18,7 @@ from ..handlers.registration import Registration
 from ..handlers.registry import Function
 from ..models import Status
 from ..protocol.wire.kinds import Goodbye
-from ..runtime.loop_bound import Home
+from ..runtime.loop_bound import LoopBound
 from ..runtime.names import checked_name, process_name
 from ..security.credentials import of_container
 from ..statistics import ServerStatistics
@@ -26,7 +26,7 @@ from ..transport.libzmq.transport import ZmqTransport
 from .binding import bindable
 from .lifespan import ClosedWhileStarting, Lifespan
 from .process import importing, loop_factory, run
-from .session_driver import Hub
+from .session_driver import SessionDriver
 from .signals import Signals
 
 if TYPE_CHECKING:
@@ -84,9 +84,9 @@ class ContainerServer(Registration):
         self._heartbeat = heartbeat
         self._limits = limits
         self._transport: Transport = ZmqTransport()
-        self._home = Home("server")
+        self._loop_bound = LoopBound("server")
         self._status = Status.RUNNING
-        self._hub: Hub | None = None
+        self._driver: SessionDriver | None = None
         self.security = security
         self._final = ServerStatistics()
         self._life: Lifespan | None = None
@@ -206,13 +206,13 @@ class ContainerServer(Registration):
     @property
     def status(self) -> Status:
         """The run state. In STOP, plain requests and functions are refused."""
-        return self._status if self._hub is None else self._hub.sessions.status
+        return self._status if self._driver is None else self._driver.sessions.status
 
     @status.setter
     def status(self, status: Status) -> None:
         self._status = Status(status)
-        if self._hub is not None:
-            self._hub.sessions.status = self._status
+        if self._driver is not None:
+            self._driver.sessions.status = self._status
 
     @property
     def security(self) -> Security | None:
@@ -226,26 +226,26 @@ class ContainerServer(Registration):
 
     @security.setter
     def security(self, security: Security | None) -> None:
-        if self._hub is not None:
+        if self._driver is not None:
             raise RuntimeError("this server serves already: its security is set before the first bind")
         self._security = of_container(security)
 
     @property
     def instance(self) -> UUID | None:
         """The id of this incarnation, from the first bind to the close; a restart makes a new one."""
-        return None if self._hub is None else self._hub.sessions.instance
+        return None if self._driver is None else self._driver.sessions.instance
 
     def engines(self) -> tuple[EngineInfo, ...]:
         """The engines that are connected now, in the order in which they came. May be called from any thread."""
-        hub = self._hub
-        return () if hub is None else tuple(hub.sessions.presence.here.values())
+        driver = self._driver
+        return () if driver is None else tuple(driver.sessions.presence.here.values())
 
     def statistics(self) -> ServerStatistics:
         """The counters since the first bind; after a close, those at its end."""
-        hub = self._hub
-        if hub is None:
+        driver = self._driver
+        if driver is None:
             return self._final
-        dispatcher = hub.dispatcher
+        dispatcher = driver.dispatcher
         return ServerStatistics(
             received=dispatcher.received,
             replied=dispatcher.replied,
@@ -253,11 +253,11 @@ class ContainerServer(Registration):
             refused=dispatcher.refused,
             cancelled=dispatcher.cancelled,
             in_flight=dispatcher.in_flight,
-            sessions=len(hub.sessions.presence.here),
-            undeliverable=hub.sessions.undeliverable,
-            repeated=dispatcher.repeats.count,
-            ignored=hub.sessions.ignored,
-            waiting_bytes=hub.backlog.bytes,
+            sessions=len(driver.sessions.presence.here),
+            undeliverable=driver.sessions.undeliverable,
+            repeated=dispatcher.deduplicator.count,
+            ignored=driver.sessions.ignored,
+            waiting_bytes=driver.backlog.bytes,
         )
 
     # Life
@@ -285,40 +285,40 @@ class ContainerServer(Registration):
         address = parse_address(endpoint, bind=True)
         if self._closed or self._closing is not None:
             raise RuntimeError("this server is closed: enter it again with 'async with', or make another one")
-        self._home.enter()
-        security = self._security if self._hub is None else self._hub.security
+        self._loop_bound.bind()
+        security = self._security if self._driver is None else self._driver.security
         host = await bindable(address, self.name, secure=security is not None, insecure=insecure)
-        hub = await self._start(security)
-        if hub.security is not security:
+        driver = await self._start(security)
+        if driver.security is not security:
             raise RuntimeError("the security of this server was changed while it started")
-        if hub.sessions.draining is not None:
+        if driver.sessions.draining is not None:
             raise RuntimeError("this server is draining: it takes no new endpoint")
-        bound = hub.router.bind(address.endpoint(host))
+        bound = driver.router.bind(address.endpoint(host))
         log.info("container %r serves on %s", self.name, bound)
         return bound
 
-    async def _start(self, security: Security | None) -> Hub:
+    async def _start(self, security: Security | None) -> SessionDriver:
         state = None
-        if self._hub is None and self._lifespan is not None:
+        if self._driver is None and self._lifespan is not None:
             if self._life is None or self._life.has_ended:
                 self._life = Lifespan(self._lifespan(self), self._begin_close)
             state = await self._life.start()
         if self._closed or self._closing is not None:
             raise ClosedWhileStarting
-        if self._hub is None:
+        if self._driver is None:
             settings = self._heartbeat, self._limits, security
-            make = partial(Hub, uuid4(), self.name, self._registry, *settings, self._transport)
+            make = partial(SessionDriver, uuid4(), self.name, self._registry, *settings, self._transport)
             # Handlers run in the context of the bind, lifespan included.
-            self._hub = make() if self._life is None else self._life.context.run(make)
-            self._hub.sessions.status = self._status
-            self._hub.dispatcher.state = state
-        return self._hub
+            self._driver = make() if self._life is None else self._life.context.run(make)
+            self._driver.sessions.status = self._status
+            self._driver.dispatcher.state = state
+        return self._driver
 
     async def __aenter__(self) -> Self:
-        self._home.enter()
+        self._loop_bound.bind()
         if self._closing is not None:
             await asyncio.shield(self._closing)
-            self._home.enter()
+            self._loop_bound.bind()
         self._closed = False
         return self
 
@@ -343,7 +343,7 @@ class ContainerServer(Registration):
         checked_wait(drain_timeout, "drain_timeout")
         if self._closed:
             return
-        loop = self._home.enter()
+        loop = self._loop_bound.bind()
         ended: asyncio.Future[None] = loop.create_future()
         self._ended.append(ended)
         with Signals(self, loop, drain_timeout) if handle_signals else contextlib.nullcontext():
@@ -360,15 +360,15 @@ class ContainerServer(Registration):
         libzmq cannot stop listening without ending the connections it has accepted.
         """
         checked_wait(timeout)
-        self._home.check()
-        hub = self._hub
-        if hub is None:
+        self._loop_bound.require()
+        driver = self._driver
+        if driver is None:
             return
-        if hub.sessions.draining is None:
-            hub.farewell(Goodbye.DRAINING, "the container is draining")
+        if driver.sessions.draining is None:
+            driver.broadcast_goodbye(Goodbye.DRAINING, "the container is draining")
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
-                await hub.drained()
+                await driver.drained()
 
     async def close(self) -> None:
         """Cancels what runs, tells the engines, and frees everything. Idempotent and bounded.
@@ -376,10 +376,10 @@ class ContainerServer(Registration):
         Raises:
             Exception: what the lifespan has raised at its end.
         """
-        if not self._home.is_taken:
+        if not self._loop_bound.is_taken:
             self._closed = True
             return
-        self._home.enter()
+        self._loop_bound.bind()
         # The server is closed even when the caller is cancelled meanwhile.
         await asyncio.shield(self._begin_close())
 
@@ -393,12 +393,12 @@ class ContainerServer(Registration):
         error: BaseException | None = None
         try:
             self._closed = True
-            hub = self._hub
-            if hub is not None:
-                await hub.close()
-                self._status = hub.sessions.status
+            driver = self._driver
+            if driver is not None:
+                await driver.close()
+                self._status = driver.sessions.status
                 self._final = self.statistics()
-                self._hub = None
+                self._driver = None
             try:
                 if self._life is not None:
                     await self._life.end()
@@ -414,7 +414,7 @@ class ContainerServer(Registration):
                 if not ended.done():
                     ended.set_exception(error) if isinstance(error, Exception) else ended.set_result(None)
             self._ended.clear()
-            self._home.leave()
+            self._loop_bound.release()
 
     def _end_within(self, seconds: float) -> None:
         """The end of the lifespan may not take longer."""
@@ -475,6 +475,6 @@ class ContainerServer(Registration):
             await self.serve_forever()
 
     def __del__(self, _warn: Any = warnings.warn) -> None:
-        home = getattr(self, "_home", None)
-        if home is not None and home.is_taken:
+        loop_bound = getattr(self, "_loop_bound", None)
+        if loop_bound is not None and loop_bound.is_taken:
             _warn(f"{self!r} was never closed: use 'async with', or await close()", ResourceWarning, source=self)

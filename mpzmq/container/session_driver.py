@@ -11,7 +11,7 @@ from ..handlers.admission import Admission
 from ..handlers.dispatcher import Dispatcher
 from ..handlers.timers import Timers
 from ..models import Executed
-from ..protocol.flow.outbox import ENOUGH_BYTES, QueuedRecord
+from ..protocol.flow.outbox import CORKED_BYTES, QueuedRecord
 from ..protocol.responder.batch import RequestBatch
 from ..protocol.responder.reply_cache import NOT_KEPT_TEXT, Reply
 from ..protocol.responder.session_state import SessionState
@@ -20,12 +20,12 @@ from ..protocol.session.table import SessionTable
 from ..protocol.session.violations import Violations
 from ..protocol.wire.kinds import Code, Goodbye, Kind
 from ..protocol.wire.messages import MessageDecoder
-from ..runtime.item_streams import ring_all
-from ..security.watcher import Guard
+from ..runtime.item_streams import wake_all
+from ..security.watcher import AllowListWatcher
 from ..transport.interface import Curve, Delivery, SocketSettings
-from .absences import Absences
 from .builtin import builtin
-from .nested_calls import Calls
+from .lost_engines import LostEngines
+from .nested_calls import NestedCallRunner
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from ..security.credentials import Security
     from ..transport.interface import Frames, Transport
 
-__all__ = ["Hub"]
+__all__ = ["SessionDriver"]
 
 log = Log(__name__)
 
@@ -63,7 +63,7 @@ FAILED_OVER = "the container failed over a message of it; its engine dials anew,
 NOT_ALLOWED = "the key of this engine is not on the container's allow-list any more"
 
 
-class Hub:
+class SessionDriver:
     """Carries out what a :class:`~mpzmq.protocol.session.table.SessionTable` decides, from first bind to close."""
 
     def __init__(
@@ -79,14 +79,14 @@ class Hub:
         self._loop = asyncio.get_running_loop()
         self.sessions = SessionTable(instance, name, heartbeat.interval, limits)
         admission = Admission(registry, self.sessions, limits, builtin(registry, self.sessions, name))
-        self.dispatcher = Dispatcher(admission, self.sessions, limits, self._reply, self._stir, name)
+        self.dispatcher = Dispatcher(admission, self.sessions, limits, self._reply, self._schedule_write, name)
         self.sessions.uploads.is_running = self.dispatcher.is_running
         self.backlog = Backlog(self.sessions, limits.total_bytes)
         self._timers = Timers(self.dispatcher, self._loop, self._flush)
-        self._calls = self.sessions.calls = Calls(self.sessions, limits, self._stir)
+        self._calls = self.sessions.calls = NestedCallRunner(self.sessions, limits, self._schedule_write)
         self._reader = MessageDecoder(limits, answered=Kind.REQUEST)
         self.security = security
-        self._guard: Guard | None = None
+        self._allow_list_watcher: AllowListWatcher | None = None
         self._closed = False
         settings = SocketSettings(
             redial_interval=1.0,
@@ -99,7 +99,7 @@ class Hub:
             curve=self._curve(security),
         )
         self.router = transport.router(settings, self)
-        self._absences = Absences(
+        self._lost_engines = LostEngines(
             registry, self.sessions, self.dispatcher, self._calls, self._timers, self.router, self._flush
         )
         self._patience = heartbeat.down_after
@@ -110,8 +110,8 @@ class Hub:
             EngineSession, None
         ] = {}  # whose connections did not take a message; each attempt costs what waits
         self._retry: asyncio.TimerHandle | None = None
-        self._care_interval = heartbeat.interval / 2
-        self._care = self._loop.call_later(self._care_interval, self._take_care)
+        self._tick_interval = heartbeat.interval / 2
+        self._tick_timer = self._loop.call_later(self._tick_interval, self._tick)
 
     def on_messages(self, messages: Sequence[Frames]) -> None:
         """Messages have arrived: the whole burst is decoded before any of it is started."""
@@ -127,7 +127,7 @@ class Hub:
         if self.sessions.violations:
             self._on_violations()
         if self.sessions.answered:
-            self._calls.settle()
+            self._calls.resolve()
         # The replies of handlers that end at once leave together.
         gathering, self._gathering = self._gathering, True
         try:
@@ -148,8 +148,8 @@ class Hub:
 
     def _receive(self, route: bytes, frames: Frames, batch: RequestBatch, now: float) -> None:
         user = None
-        if self._guard is not None:
-            user = self._guard.user(self.router.key_of(route))
+        if self._allow_list_watcher is not None:
+            user = self._allow_list_watcher.user(self.router.key_of(route))
             if user is None:
                 self._turn_away(route)
                 return
@@ -158,7 +158,7 @@ class Hub:
     def on_disconnected(self, routes: Sequence[bytes]) -> None:
         """Connections may have ended."""
         if not self._closed:
-            self._absences.on_disconnected(routes)
+            self._lost_engines.on_disconnected(routes)
 
     def _curve(self, security: Security | None) -> Curve | None:
         if security is None:
@@ -170,17 +170,17 @@ class Hub:
             with contextlib.suppress(RuntimeError):  # the event loop has ended before it
                 loop.call_soon_threadsafe(self._review)
 
-        self._guard = Guard(security.allow, changed)
-        return Curve(public=security.keys.public, secret=security.keys.secret, doorkeeper=self._guard)
+        self._allow_list_watcher = AllowListWatcher(security.allow, changed)
+        return Curve(public=security.keys.public, secret=security.keys.secret, key_verifier=self._allow_list_watcher)
 
     def _review(self) -> None:
         """The allow-list has changed: whoever is not on it any more is cut off, and what runs for it is ended."""
-        assert self._guard is not None
+        assert self._allow_list_watcher is not None
         if self._closed:
             return
         batch = RequestBatch()
         for peer in self.sessions.all():
-            user = self._guard.user(peer.session[0])
+            user = self._allow_list_watcher.user(peer.session[0])
             if user is not None:
                 peer.user = user
                 continue
@@ -188,7 +188,7 @@ class Hub:
             log.warning("engine %r is cut off: the key of %r is not on the allow-list any more", peer.name, name)
             self.sessions.cut_off(peer, NOT_ALLOWED)
             batch.closed_sessions.add(peer)
-        self._calls.settle()
+        self._calls.resolve()
         self.dispatcher.start(batch, self._loop.time())
         self._tell_given_up()
         self._flush()
@@ -215,7 +215,7 @@ class Hub:
         if violations.to_cut:
             log.warning("a connection was cut: %s", next(iter(violations.to_cut.values())))
 
-    def farewell(self, code: int, text: str) -> None:
+    def broadcast_goodbye(self, code: int, text: str) -> None:
         """Says GOODBYE to all engines."""
         self.sessions.broadcast_goodbye(code, text)
         self._flush()
@@ -236,14 +236,14 @@ class Hub:
         """Cancels what runs, says GOODBYE, and closes the socket."""
         self.sessions.draining = self.sessions.draining or "the container was closed"  # nothing more is started
         await self.dispatcher.close()
-        self.farewell(Goodbye.CLOSED, "the container was closed")
+        self.broadcast_goodbye(Goodbye.CLOSED, "the container was closed")
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LINGER):
                 await self._all_read()
         self.sessions.presence.close("the container was closed")
         self._flush()
-        await self._absences.close()
-        for timer in (self._retry, self._care):
+        await self._lost_engines.close()
+        for timer in (self._retry, self._tick_timer):
             if timer is not None:
                 timer.cancel()
         self._timers.close()
@@ -271,10 +271,10 @@ class Hub:
             # As for requests: the first of a pass of the event loop leaves at once, the others at the pass's end.
             self._gather()
             self._flush()
-        elif peer.outbox.bytes >= ENOUGH_BYTES:
+        elif peer.outbox.bytes >= CORKED_BYTES:
             self._flush()
 
-    def _stir(self, peer: EngineSession) -> None:
+    def _schedule_write(self, peer: EngineSession) -> None:
         """Items of a stream, a call, or word of one may leave: the first of a pass at once, and much."""
         self.sessions.writable[peer] = None
         if not self._gathering:
@@ -306,7 +306,7 @@ class Hub:
         self._flush()
 
     def _flush(self) -> None:
-        """The one door: everything that leaves, leaves here."""
+        """The only place from which messages leave."""
         self._progress.set()
         sessions = self.sessions
         for route, frames in sessions.sessionless.take():
@@ -314,10 +314,10 @@ class Hub:
             self.router.send(route, frames)
         self._flush_peers(sessions)
         if sessions.wakers:
-            ring_all(sessions.wakers)
+            wake_all(sessions.wakers)
         if sessions.presence.changed:
             changed, sessions.presence.changed = sessions.presence.changed, {}
-            self._absences.on_change(changed)
+            self._lost_engines.on_change(changed)
 
     def _flush_peers(self, sessions: SessionTable) -> None:
         now = self._loop.time()
@@ -351,15 +351,15 @@ class Hub:
         self._full.clear()
         self._flush()
 
-    def _take_care(self) -> None:
-        self._care = self._loop.call_later(self._care_interval, self._take_care)
+    def _tick(self) -> None:
+        self._tick_timer = self._loop.call_later(self._tick_interval, self._tick)
         now = self._loop.time()
         self.sessions.tick(now)
-        self._calls.settle()
+        self._calls.resolve()
         for peer in [peer for peer in self.sessions.connected() if peer.is_unresponsive(now - self._patience)]:
             self._give_up(peer, UNREAD)
         self._tell_given_up()
-        self._absences.look_again()
+        self._lost_engines.look_again()
         self._flush()
 
     def _tell_given_up(self) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..address import Address
     from ..protocol.wire.records import Record
 
-__all__ = ["asked", "checked_connect", "checked_function", "checked_id", "checked_remote", "description"]
+__all__ = ["checked_connect", "checked_function", "checked_id", "checked_remote", "description", "operation_of"]
 
 NIL = UUID(int=0)
 
@@ -36,7 +36,7 @@ def checked_function(function: object) -> str:
     raise TypeError(f"a function is called by its name, a str, not by {type(function).__name__}")
 
 
-def asked(method: Method, data: Any) -> tuple[int, tuple[Any, ...]]:
+def operation_of(method: Method, data: Any) -> tuple[int, tuple[Any, ...]]:
     """What a plain request asks: the operation and its arguments.
 
     Raises:

@@ -70,7 +70,7 @@ class EngineFunctions:
         if self.dispatcher is None or self._timers is None:
             assert self._context is not None
             admission = Admission(self._registry, self, self._limits, {}, "container")
-            given = admission, self, self._limits, self._reply, self._stir, "mpzmq-worker"
+            given = admission, self, self._limits, self._reply, self._schedule_write, "mpzmq-worker"
             self.dispatcher = self._context.run(Dispatcher, *given)
             self._timers = Timers(self.dispatcher, loop, self._flush)
         batch, parents = nested_calls.take()
@@ -114,7 +114,7 @@ class EngineFunctions:
             if not self._serving:
                 nested_calls.owner.leave()
 
-    def _stir(self, nested_calls: NestedCallReceiver) -> None:
+    def _schedule_write(self, nested_calls: NestedCallReceiver) -> None:
         """A stream has something to send: a worker has none."""
 
     def _flush(self) -> None:

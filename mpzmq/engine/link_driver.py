@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from ..common.logs import Log
 from ..failure import Failure, FailureKind
-from ..protocol.flow.outbox import ENOUGH_BYTES
+from ..protocol.flow.outbox import CORKED_BYTES
 from ..protocol.link.link import Link
 from ..protocol.requester.error_factory import RequestErrors
 from ..runtime.clock import finer_time
-from ..runtime.item_streams import ring_all
-from ..runtime.waiters import Turns
+from ..runtime.item_streams import wake_all
+from ..runtime.waiters import FairQueue
 from ..transport.interface import Curve, SocketSettings
 from .connect_errors import connect_error, how_far
-from .progress_callbacks import Watchers
+from .progress_callbacks import ProgressCallbacks
 from .reader import ComputerEngineReader
-from .resolver import Candidates, look_up
+from .resolver import Endpoints, look_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from ..transport.interface import Dealer, Frames, Transport
     from .callbacks import EngineFunctions
 
-__all__ = ["Connection"]
+__all__ = ["LinkDriver"]
 
 log = Log(__name__)
 
@@ -49,11 +49,11 @@ FEW = 256
 """Messages of a container that are on no request, at most: what else waits to be read is a flood."""
 
 ZMTP_SHARE = 0.75
-"""Of an interval, between libzmq's own heartbeats: the verdict on a silent host falls between ``down_after`` and
+"""Of an interval, between libzmq's own heartbeats: a silent host is given up between ``down_after`` and
 ``down_after`` plus this, which leaves time to tell it before the whole interval is over."""
 
 
-class Connection:
+class LinkDriver:
     """Carries out what a :class:`~mpzmq.protocol.link.link.Link` decides, for one remote.
 
     Args:
@@ -101,7 +101,7 @@ class Connection:
         self._nested_calls = nested_calls = functions.nested_calls(name, remote_id, self)
         given = *policies, encoder, ended_ids
         self.link = Link(error_factory, session, engine_name, *given, once=once, now=now, nested_calls=nested_calls)
-        self.watchers = Watchers(self.link.tracker.progress)
+        self.progress_callbacks = ProgressCallbacks(self.link.tracker.progress)
         self._reader = ComputerEngineReader(self.link, messages, limits.in_flight)
         self._settings = SocketSettings(
             redial_interval=reconnect.interval,
@@ -116,14 +116,14 @@ class Connection:
         self._transport = transport
         self._publish = publish
         self._dealer: Dealer | None = None
-        self._candidates: Candidates | None = None
+        self._endpoints: Endpoints | None = None
         self._lookup: asyncio.Task[None] | None = None
         self._first_left = self._gathering = False
         self._refused = False  # whether the last message was: an attempt costs as much as what waits
         self._timer: asyncio.TimerHandle | None = None
         self._armed_for = math.inf
         self._changed: list[asyncio.Future[None]] = []
-        self.turns = Turns()
+        self.queue = FairQueue()
         """Callers that wait for room in the link."""
 
     # For the writer and the worker
@@ -135,7 +135,7 @@ class Connection:
         else:
             self._look_up(0.0)
 
-    def leave(self, deadline: float | None = None) -> None:
+    def schedule_write(self, deadline: float | None = None) -> None:
         """Something waits to leave: the first of a pass of the event loop at once, the others at the pass's end."""
         if not self._first_left:
             # Nothing is scheduled for it: whatever arrives next begins a new pass as well (a lone request: -9 us).
@@ -143,7 +143,7 @@ class Connection:
             self._flush()
         elif not self._gathering:
             self._gather()
-        elif self.link.tracker.outbox.bytes >= ENOUGH_BYTES and not self._refused:
+        elif self.link.tracker.outbox.bytes >= CORKED_BYTES and not self._refused:
             self._flush()
         if deadline is not None and deadline < self._armed_for:
             self._arm()
@@ -166,7 +166,7 @@ class Connection:
     def close(self, why: str) -> None:
         """Ends the link: GOODBYE best effort, what is pending fails, nothing is left behind."""
         self.link.close(why, self.loop.time())
-        self._act()
+        self._run_effects()
         self._shut(GOODBYE_LINGER)
 
     # What the transport calls
@@ -178,7 +178,7 @@ class Connection:
         flood = self._reader.feed(messages, self.loop.time())
         if flood is not None:
             self._give_up(flood)
-        self._act()
+        self._run_effects()
 
     def on_connection(self, changes: Sequence[Failure | None]) -> None:
         """Connections began or ended."""
@@ -199,7 +199,7 @@ class Connection:
                 if not self.address.is_numeric and not link.is_over:
                     self._look_up(0.0)
         link.judge(now)
-        self._act()
+        self._run_effects()
         # A heartbeat begins or ends: what was armed before may be too late now.
         self._arm()
 
@@ -213,20 +213,20 @@ class Connection:
 
     # Acting on what was decided
 
-    def _act(self) -> None:
+    def _run_effects(self) -> None:
         link = self.link
         if link.rejection is not None:
             if not link.welcomed:
                 self._flush()  # its last word, and no request can go along
             self._give_up(link.rejection)
         if link.tracker.progress.changed:
-            self.watchers.tell()
+            self.progress_callbacks.tell()
         if self._nested_calls.has_asked:
             self._serve()
         if link.tracker.ended:
             self._end(link.tracker.take_ended())
         if link.tracker.wakers:
-            ring_all(link.tracker.wakers)
+            wake_all(link.tracker.wakers)
         if link.event_source.events:
             self._tell()
         if link.tracker.outbox or link.tracker.send_streams or self._nested_calls.outbox:
@@ -268,7 +268,7 @@ class Connection:
         self._wake()
 
     def _wake(self) -> None:
-        self.turns.ring()
+        self.queue.wake()
         if self._changed:
             waiting, self._changed = self._changed, []
             for future in waiting:
@@ -276,7 +276,7 @@ class Connection:
                     future.set_result(None)
 
     def _flush(self) -> None:
-        """The one door: everything that leaves, leaves here."""
+        """The only place from which messages leave."""
         dealer = self._dealer
         if dealer is None:
             return
@@ -296,7 +296,7 @@ class Connection:
             link.on_sent(outgoing, now)
             self._reader.sent(len(outgoing.items))
         if link.tracker.wakers:
-            ring_all(link.tracker.wakers)
+            wake_all(link.tracker.wakers)
 
     def _gather(self) -> None:
         self._first_left = self._gathering = True
@@ -332,7 +332,7 @@ class Connection:
         failure = self.link.tick(self.loop.time())
         if failure is not None:
             self._give_up(failure)
-        self._act()
+        self._run_effects()
 
     def _drain(self) -> None:
         # All that may matter: a container has a word or two on each request, and little else to say. What was asked for
@@ -365,11 +365,11 @@ class Connection:
     # Names
 
     def _dial(self, endpoints: list[str]) -> None:
-        self._candidates = Candidates(endpoints)
-        self._dealer = self._transport.dealer(self._candidates.current, self._settings, self)
+        self._endpoints = Endpoints(endpoints)
+        self._dealer = self._transport.dealer(self._endpoints.current, self._settings, self)
 
     def _next_candidate(self) -> str | None:
-        return None if self._candidates is None else self._candidates.next_untried()
+        return None if self._endpoints is None else self._endpoints.next_untried()
 
     def _redirect(self, endpoint: str) -> None:
         if self._dealer is not None:
@@ -385,20 +385,20 @@ class Connection:
             async with asyncio.timeout(self._settings.connect_timeout):
                 endpoints = await look_up(self.address)
         except OSError as error:  # TimeoutError is one
-            if self._candidates is not None:
+            if self._endpoints is not None:
                 return  # the last answer still stands; libzmq goes on dialling it
             reason = "the resolver did not answer" if isinstance(error, TimeoutError) else error.strerror or str(error)
             detail = f"the host name {self.address.host!r} has no address ({reason})"
             self._not_dialled(Failure(FailureKind.NOT_FOUND, detail))
             return
-        if self._candidates is None:
+        if self._endpoints is None:
             try:
                 self._dial(endpoints)
             except OSError as error:
-                self._candidates = None
+                self._endpoints = None
                 self._not_dialled(Failure(FailureKind.LOCAL, error.strerror or str(error)))
-        elif not self.link.welcomed and self._candidates.refreshed(endpoints):
-            self._redirect(self._candidates.current)
+        elif not self.link.welcomed and self._endpoints.refreshed(endpoints):
+            self._redirect(self._endpoints.current)
 
     def _not_dialled(self, failure: Failure) -> None:
         """A dial ended before there was anything to dial with; another lookup begins the next one."""
@@ -408,4 +408,4 @@ class Connection:
         self.link.judge(now)
         if not self.link.is_over:
             self._look_up(self._settings.redial_interval)
-        self._act()
+        self._run_effects()

@@ -9,7 +9,7 @@ from ..common.set_module import set_module
 from ..models import Method
 from .arguments import checked_function, checked_id
 from .options import UNSET
-from .streams import Asked, Channel, ReplyStream, upload
+from .streams import Channel, ReplyStream, StreamRequest, upload
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Mapping
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ..models import Progress
     from .options import _U, Options
-    from .request_sender import RequestDoor
+    from .request_sender import RequestSender
 
 __all__ = ["OptionsView", "options_view"]
 
@@ -31,7 +31,7 @@ class OptionsView:
     those of :class:`EngineService`.
 
     Args:
-        door: gives the way out for the container's requests; asked anew for each, with its id.
+        sender: gives the way out for the container's requests; asked anew for each, with its id.
         options: those that were given, and the defaults in place of the others.
         tag: the id of the request, where one was chosen.
         flow_timeout: seconds for the whole of what goes piece by piece; None: no deadline of its own.
@@ -39,11 +39,11 @@ class OptionsView:
         is_idempotent: whether ``idempotent=True`` was given, and is not a default.
     """
 
-    __slots__ = ("_door", "_flow_timeout", "_idle_timeout", "_is_idempotent", "_options", "_tag")
+    __slots__ = ("_flow_timeout", "_idle_timeout", "_is_idempotent", "_options", "_sender", "_tag")
 
     def __init__(
         self,
-        door: Callable[[bytes | None], RequestDoor],
+        sender: Callable[[bytes | None], RequestSender],
         options: Options,
         *,
         tag: bytes | None,
@@ -51,7 +51,7 @@ class OptionsView:
         idle_timeout: float | None,
         is_idempotent: bool,
     ) -> None:
-        self._door = door
+        self._sender = sender
         self._options = options
         self._tag = tag
         self._flow_timeout = flow_timeout
@@ -61,7 +61,7 @@ class OptionsView:
     async def request(self, data: Any, fallback: Any = None, *, method: Method = Method.INVOKE) -> Any:
         """Sends data to the container's handler for plain requests; see :meth:`EngineService.request`."""
         self._check_reply("request")
-        return await self._door(self._tag).request(method, data, fallback, self._options, self._tag)
+        return await self._sender(self._tag).request(method, data, fallback, self._options, self._tag)
 
     async def call(self, function: str, /, *args: Any, **kwargs: Any) -> Any:
         """Calls a named function of the container, with any keywords, and returns what it returns."""
@@ -91,14 +91,14 @@ class OptionsView:
 
     async def _call(self, way: str, function: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         self._check_reply(way)
-        return await self._door(self._tag).call(function, args, kwargs, self._options, self._tag)
+        return await self._sender(self._tag).call(function, args, kwargs, self._options, self._tag)
 
-    def _asked(self, way: str, function: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Asked:
+    def _asked(self, way: str, function: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> StreamRequest:
         if self._is_idempotent or self._tag is not None:
             option = "idempotent=True" if self._is_idempotent else "request_id"
             raise TypeError(f"{option} is not for {way}(): what goes piece by piece is never sent again as a whole")
         options = self._options.but(self._flow_timeout, UNSET, False, UNSET)
-        return Asked(self._door(None), checked_function(function), args, kwargs, options, self._idle_timeout)
+        return StreamRequest(self._sender(None), checked_function(function), args, kwargs, options, self._idle_timeout)
 
     def _check_reply(self, way: str) -> None:
         if self._idle_timeout is not None:
@@ -106,7 +106,7 @@ class OptionsView:
 
 
 def options_view(
-    door: Callable[[bytes | None], RequestDoor],
+    sender: Callable[[bytes | None], RequestSender],
     defaults: Options,
     *,
     timeout: float | _U | None,
@@ -120,7 +120,7 @@ def options_view(
 ) -> OptionsView:
     """The view of a container with these options; ``defaults`` hold in place of those that were not given."""
     return OptionsView(
-        door,
+        sender,
         defaults.but(timeout, wait, idempotent, metadata, progress, lost_after),
         tag=None if request_id is None else checked_id(request_id),
         # What goes piece by piece has no deadline unless one is given for it.

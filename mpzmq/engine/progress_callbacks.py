@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
     from ..protocol.flow.progress import ProgressTracker
 
-__all__ = ["Watchers"]
+__all__ = ["ProgressCallbacks"]
 
 log = Log(__name__)
 
 
-class Watchers:
+class ProgressCallbacks:
     """The callbacks of one link, each as long as its request has not ended.
 
     Args:

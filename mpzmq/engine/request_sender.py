@@ -1,4 +1,4 @@
-"""The one door through which the requests to one container leave."""
+"""Sends the requests to one container, and tells it of their ends."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ..protocol.requester.request_ids import request_tags
 from ..protocol.wire.digest import digest_of
 from ..protocol.wire.kinds import Flag, Op
 from ..protocol.wire.records import STATUSES
-from .arguments import asked, checked_function, description
+from .arguments import checked_function, description, operation_of
 from .options import UNSET, Options
 
 if TYPE_CHECKING:
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     from ..protocol.wire.encoder import Encoder
     from ..protocol.wire.records import Record
     from ..protocol.wire.values import Buffer
-    from ..runtime.loop_bound import Home
-    from .link_driver import Connection
+    from ..runtime.loop_bound import LoopBound
+    from .link_driver import LinkDriver
 
-__all__ = ["RequestDoor"]
+__all__ = ["RequestSender"]
 
 _INVOKE, _IDEMPOTENT, _CHOSEN, _CLOSED = Op.INVOKE, Flag.IDEMPOTENT, Flag.CHOSEN, LinkState.CLOSED
 """Names of the module: looking one up in a class takes as long as three of them (Python 3.11)."""
@@ -48,24 +48,24 @@ _INVOKE, _IDEMPOTENT, _CHOSEN, _CLOSED = Op.INVOKE, Flag.IDEMPOTENT, Flag.CHOSEN
 _WORTH_A_FALLBACK = (Unsupported, InvalidArguments, Refused)
 
 
-class RequestDoor:
+class RequestSender:
     """Encodes requests, waits for room, and hands them to the link.
 
     Args:
         connection: to the container.
-        home: the event loop that the worker belongs to.
+        loop_bound: the event loop that the worker belongs to.
     """
 
-    def __init__(self, connection: Connection, home: Home) -> None:
+    def __init__(self, connection: LinkDriver, loop_bound: LoopBound) -> None:
         self._connection = connection
         self._link = connection.link
-        self._home = home
+        self._loop_bound = loop_bound
         self._new_tag = request_tags()
         self._lost_after = connection.link.attempts.policy.lost_after
 
     async def request(self, method: Method, data: Any, fallback: Any, options: Options, tag: bytes | None) -> Any:
         """Sends data to the container's handler for plain requests; returns the data of the reply."""
-        op, args = asked(method, data)
+        op, args = operation_of(method, data)
         return (await self.send(op, None, args, None, options, tag, fallback)).pop()
 
     async def call(
@@ -125,7 +125,7 @@ class RequestDoor:
             return await entry.waiter  # type: ignore[no-any-return]
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError):
-                self.drop(entry)
+                self.cancel(entry)
             entry.waiter = None  # it keeps the error, whose traceback keeps this frame and the arguments
             if fallback is None or not isinstance(error, _WORTH_A_FALLBACK) or isinstance(error, NotPermitted):
                 raise
@@ -139,7 +139,7 @@ class RequestDoor:
                 error.fallback_sent = True
             raise
 
-    async def open(
+    async def open_stream(
         self,
         op: int,
         function: str,
@@ -167,40 +167,40 @@ class RequestDoor:
         self._submit(entry, options)
         return entry
 
-    def drop(self, entry: PendingRequest) -> None:
+    def cancel(self, entry: PendingRequest) -> None:
         """Nobody waits for a request any more: the container is told."""
         link = self._link
         if link.tracker.pending.get(entry.tag) is entry:  # another may have been issued under its id since it ended
             link.cancel(entry.tag)
-            self._connection.turns.ring()
-            self._connection.leave()
+            self._connection.queue.wake()
+            self._connection.schedule_write()
 
-    def credit(self, entry: PendingRequest) -> None:
+    def grant_credit(self, entry: PendingRequest) -> None:
         """What had come of a stream was read: the container may send more."""
         if entry.receive_stream is not None and self._link.tracker.pending.get(entry.tag) is entry:
             self._link.credit(entry.tag, entry.receive_stream)
-            self._connection.leave()
+            self._connection.schedule_write()
 
     def wait(self, entry: PendingRequest) -> None:
         """What had come of a stream was read, and its reader waits for more."""
         if entry.receive_stream is not None and self._link.tracker.pending.get(entry.tag) is entry:
             self._link.wait(entry.tag, entry.receive_stream)
             if self._link.tracker.outbox.has_controls:
-                self._connection.leave()
+                self._connection.schedule_write()
 
-    def stir(self, entry: PendingRequest) -> None:
+    def flush_stream(self, entry: PendingRequest) -> None:
         """Items of an upload or a channel wait: they leave as soon as the container has given credit for them."""
         self._link.tracker.send_streams.mark_ready(entry.tag)
-        self._connection.leave()
+        self._connection.schedule_write()
 
-    def idle(self, entry: PendingRequest, seconds: float) -> RequestTimeout:
+    def idle_error(self, entry: PendingRequest, seconds: float) -> RequestTimeout:
         """The error for a stream on which nothing came for so long; it ends."""
-        self.drop(entry)
+        self.cancel(entry)
         error_factory = self._link.error_factory
         text = f"{entry.what} to {error_factory.whom} was ended: nothing came on it for {seconds} s (idle_timeout)"
         return error_factory.build(RequestTimeout, entry.tag, text, entry.executed)
 
-    def ended(self, entry: PendingRequest, *, here: bool = False) -> ConnectionClosed:
+    def closed_error(self, entry: PendingRequest, *, here: bool = False) -> ConnectionClosed:
         """The error for who puts items into a stream whose handler has ended, or that was closed on this side."""
         error_factory = self._link.error_factory
         why = "it was closed on this side" if here else "its handler has ended"
@@ -234,7 +234,7 @@ class RequestDoor:
         tag: bytes | None,
     ) -> PendingRequest:
         """Encodes a request, and counts it."""
-        loop = self._home.check()
+        loop = self._loop_bound.require()
         link = self._link
         now = loop.time()
         entry = self._encode(op, function, args, kwargs, options, tag, now)
@@ -252,7 +252,7 @@ class RequestDoor:
     def _must_wait(self, entry: PendingRequest) -> bool:
         link = self._link
         if link.is_running and link.tracker.has_room(entry.size, entry.buffers):
-            return bool(self._connection.turns.waiting)
+            return bool(self._connection.queue.waiting)
         return True
 
     def _submit(self, entry: PendingRequest, options: Options) -> None:
@@ -263,11 +263,11 @@ class RequestDoor:
             raise tracker.too_large(entry)
         entry.waiter = self._connection.loop.create_future()
         if options.progress is not None:
-            self._connection.watchers.watch(entry.tag, options.progress, entry.waiter)
+            self._connection.progress_callbacks.watch(entry.tag, options.progress, entry.waiter)
         if entry.digest is not None:
             self._link.reissued(entry.tag)
         tracker.submit(entry)
-        self._connection.leave(entry.deadline)
+        self._connection.schedule_write(entry.deadline)
 
     def _check_id(self, entry: PendingRequest) -> None:
         """Holds an id that the caller chose against those in use and those used up."""
@@ -343,7 +343,7 @@ class RequestDoor:
         try:
             async with asyncio.timeout_at(entry.deadline):
                 if self._refusal(entry) is None:
-                    await self._connection.turns.wait(
+                    await self._connection.queue.wait(
                         lambda: link.tracker.has_room(entry.size, entry.buffers) or self._refusal(entry) is not None
                     )
             refusal = self._refusal(entry)

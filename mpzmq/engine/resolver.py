@@ -13,7 +13,7 @@ from ..runtime.names import resolve
 if TYPE_CHECKING:
     from ..address import Address
 
-__all__ = ["Candidates", "look_up"]
+__all__ = ["Endpoints", "look_up"]
 
 
 async def look_up(address: Address) -> list[str]:
@@ -27,7 +27,7 @@ async def look_up(address: Address) -> list[str]:
     return [address.endpoint(number) for _, number in await resolve(address.host, address.port)]
 
 
-class Candidates:
+class Endpoints:
     """The endpoints of one name during one dial."""
 
     def __init__(self, endpoints: list[str]) -> None:

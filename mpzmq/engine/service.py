@@ -10,7 +10,7 @@ from ..common.set_module import set_module
 from ..errors import NotConnected
 from ..models import Executed, Method, Params
 from ..protocol.wire.records import STATUSES
-from .arguments import asked, checked_id, checked_remote
+from .arguments import checked_id, checked_remote, operation_of
 from .options import UNSET, Options
 from .options_view import options_view
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
     from ..models import Description, Progress, Status
     from ..protocol.requester.request_ids import EndedIds
-    from ..runtime.loop_bound import Home
+    from ..runtime.loop_bound import LoopBound
     from ..statistics import Statistics
     from .event_stream import EventStream
     from .options import _U
     from .options_view import OptionsView
-    from .request_sender import RequestDoor
+    from .request_sender import RequestSender
     from .streams import Channel, ReplyStream
 
 __all__ = ["EngineService", "Handle", "Requests"]
@@ -34,14 +34,14 @@ class Handle(Protocol):
     """What a service needs of a container's handle."""
 
     @property
-    def door(self) -> RequestDoor:
+    def sender(self) -> RequestSender:
         """The way out for its requests."""
 
 
 class Requests(Protocol):
     """What a service needs of its worker."""
 
-    home: Home
+    loop_bound: LoopBound
     ended_ids: EndedIds
 
     def get_engine(self, remote_id: UUID) -> Handle | None:
@@ -102,7 +102,7 @@ class EngineService:
         """
         options = self.defaults.but(timeout, wait, idempotent, metadata, progress)
         tag = checked_id(request_id)
-        return await self._door(remote_id, tag).request(method, data, fallback, options, tag)
+        return await self._sender(remote_id, tag).request(method, data, fallback, options, tag)
 
     async def exchange(
         self,
@@ -127,8 +127,8 @@ class EngineService:
         tag = checked_id(params.id)
         method = Method(params.method)
         data = params.status if method is Method.SETSTATE and params.data is None else params.data
-        op, args = asked(method, data)
-        record = await self._door(remote_id, tag).send(op, None, args, None, options, tag, fallback)
+        op, args = operation_of(method, data)
+        record = await self._sender(remote_id, tag).send(op, None, args, None, options, tag, fallback)
         return Params(params.id, method, STATUSES[record[1]], record[2])
 
     async def call(
@@ -152,7 +152,7 @@ class EngineService:
         """
         options = self.defaults.but(timeout, wait, idempotent, metadata)
         tag = None if request_id is None else checked_id(request_id)
-        return await self._door(remote_id, tag).call(function, args, kwargs, options, tag)
+        return await self._sender(remote_id, tag).call(function, args, kwargs, options, tag)
 
     def function(
         self,
@@ -225,7 +225,7 @@ class EngineService:
             ValueError: an option is out of its range.
         """
         return options_view(
-            functools.partial(self._door, checked_remote(remote_id)),
+            functools.partial(self._sender, checked_remote(remote_id)),
             self.defaults,
             timeout=timeout,
             idempotent=idempotent,
@@ -333,7 +333,7 @@ class EngineService:
         self, remote_id: UUID, *, timeout: float | _U | None = UNSET, wait: bool | _U = UNSET
     ) -> Status:
         """Asks a container for its run state."""
-        return await self._door(remote_id, None).get_state(self.defaults.but(timeout, wait).repeatable())
+        return await self._sender(remote_id, None).get_state(self.defaults.but(timeout, wait).repeatable())
 
     async def set_state(
         self, remote_id: UUID, status: Status, *, timeout: float | _U | None = UNSET, wait: bool | _U = UNSET
@@ -343,13 +343,13 @@ class EngineService:
         Raises:
             Refused: the container's ``on_state_change`` said no.
         """
-        return await self._door(remote_id, None).set_state(status, self.defaults.but(timeout, wait).repeatable())
+        return await self._sender(remote_id, None).set_state(status, self.defaults.but(timeout, wait).repeatable())
 
     async def describe(
         self, remote_id: UUID, *, timeout: float | _U | None = UNSET, wait: bool | _U = UNSET
     ) -> Description:
         """Asks a container what it offers: its functions with their signatures, its status, its version."""
-        return await self._door(remote_id, None).describe(self.defaults.but(timeout, wait).repeatable())
+        return await self._sender(remote_id, None).describe(self.defaults.but(timeout, wait).repeatable())
 
     def events(self, remote_id: UUID | None = None) -> EventStream:
         """What happens to the links, as an async iterator that listens from now on and ends at close.
@@ -363,7 +363,7 @@ class EngineService:
         """The counters of all the worker's links, added up."""
         return self._worker.statistics()
 
-    def _door(self, remote_id: UUID, tag: bytes | None) -> RequestDoor:
+    def _sender(self, remote_id: UUID, tag: bytes | None) -> RequestSender:
         writer = self._worker.get_engine(checked_remote(remote_id))
         if writer is None:
             raise NotConnected(
@@ -374,4 +374,4 @@ class EngineService:
                 # Under this id it may have run when there was such a container.
                 executed=Executed.UNKNOWN if tag in self._worker.ended_ids else Executed.NO,
             )
-        return writer.door
+        return writer.sender

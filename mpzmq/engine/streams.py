@@ -16,7 +16,7 @@ from ..errors import RequestError, RequestTimeout
 from ..protocol.flow.receive_stream import ReceiveStream
 from ..protocol.flow.send_stream import SendStream
 from ..protocol.wire.kinds import Op
-from ..runtime.item_streams import Bell, Leaving
+from ..runtime.item_streams import ItemWriter, Waker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 
     from ..protocol.requester.request import PendingRequest
     from .options import Options
-    from .request_sender import RequestDoor
+    from .request_sender import RequestSender
 
-__all__ = ["Asked", "Channel", "ReplyStream", "checked_items", "upload"]
+__all__ = ["Channel", "ReplyStream", "StreamRequest", "checked_items", "upload"]
 
 
-class Asked:
+class StreamRequest:
     """What a stream is opened with.
 
     Args:
-        door: through which it leaves.
+        sender: through which it leaves.
         function: the name of the function.
         args: its arguments.
         kwargs: those by name.
@@ -43,14 +43,14 @@ class Asked:
 
     def __init__(
         self,
-        door: RequestDoor,
+        sender: RequestSender,
         function: str,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         options: Options,
         idle_timeout: float | None,
     ) -> None:
-        self.door = door
+        self.sender = sender
         self.function = function
         self.idle_timeout = None if idle_timeout is None else checked_seconds(idle_timeout, "idle_timeout")
         self._args = args
@@ -59,24 +59,24 @@ class Asked:
 
     def receive_stream(self) -> ReceiveStream:
         """What takes the results."""
-        limits = self.door.limits
+        limits = self.sender.limits
         return ReceiveStream(limits.stream_items, limits.stream_bytes)
 
     async def open(
         self, op: int, receive_stream: ReceiveStream | None, send_stream: SendStream | None
     ) -> PendingRequest:
         """Sends the request."""
-        return await self.door.open(
+        return await self.sender.open_stream(
             op, self.function, self._args, self._kwargs, self._options, receive_stream, send_stream
         )
 
-    def leaving(self, entry: PendingRequest) -> Leaving:
+    def leaving(self, entry: PendingRequest) -> ItemWriter:
         """The end at which data is put in."""
-        door = self.door
+        sender = self.sender
         assert entry.send_stream is not None
-        return Leaving(entry.send_stream, door.encoder, door.message_bytes, lambda: door.stir(entry))
+        return ItemWriter(entry.send_stream, sender.encoder, sender.message_bytes, lambda: sender.flush_stream(entry))
 
-    async def patiently(self, entry: PendingRequest, wait: Callable[[float | None], Awaitable[None]]) -> None:
+    async def wait_idle(self, entry: PendingRequest, wait: Callable[[float | None], Awaitable[None]]) -> None:
         """Waits for the other side, as long as it may stand still."""
         try:
             await wait(self.idle_timeout)
@@ -84,7 +84,7 @@ class Asked:
             raise
         except TimeoutError:
             assert self.idle_timeout is not None
-            error = self.door.idle(entry, self.idle_timeout)
+            error = self.sender.idle_error(entry, self.idle_timeout)
             if not entry.waiter.done():
                 entry.waiter.set_exception(error)  # whoever waits at the other end of a channel is told as well
             raise copy.copy(error) from None
@@ -104,11 +104,11 @@ class ReplyStream:
 
     _op = Op.STREAM
 
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, asked: StreamRequest) -> None:
         self._asked = asked
         self._receive_stream = asked.receive_stream()
         self._send_stream: SendStream | None = None
-        self._bell = self._receive_stream.waker = Bell()
+        self._bell = self._receive_stream.waker = Waker()
         self._entry: PendingRequest | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._reader: weakref.ref[asyncio.Task[Any]] | None = None  # the task that has read last
@@ -139,14 +139,14 @@ class ReplyStream:
                 if (error := waiter.exception()) is not None:
                     raise copy.copy(error)  # the waiter, which is part of this, keeps the other
                 raise StopAsyncIteration
-            self._asked.door.wait(entry)
+            self._asked.sender.wait(entry)
             try:
-                await self._asked.patiently(entry, self._bell.wait)
+                await self._asked.wait_idle(entry, self._bell.wait)
             except (asyncio.CancelledError, RequestTimeout):
                 self._end()
                 raise
         if receive_stream.needs_credit:
-            self._asked.door.credit(entry)
+            self._asked.sender.grant_credit(entry)
         return receive_stream.items.pop()
 
     async def __aenter__(self) -> Self:
@@ -158,7 +158,7 @@ class ReplyStream:
     ) -> None:
         await self.aclose()
 
-    def at_hand(self) -> list[Any]:
+    def take_buffered(self) -> list[Any]:
         """Takes what came together with the last item, without waiting: the next one stands at the end."""
         items, self._receive_stream.items = self._receive_stream.items, []
         return items
@@ -171,7 +171,7 @@ class ReplyStream:
         # A loop that was left by ``break`` leaves nothing else behind. It may be another thread that finds out.
         if self._entry is not None and not self._over and self._loop is not None:
             with contextlib.suppress(RuntimeError):  # the event loop has ended
-                self._loop.call_soon_threadsafe(_drop, self._asked.door, self._entry)
+                self._loop.call_soon_threadsafe(_drop, self._asked.sender, self._entry)
 
     async def _open(self) -> PendingRequest:
         if self._opening:
@@ -189,10 +189,10 @@ class ReplyStream:
         self._entry = entry
         self._loop = asyncio.get_running_loop()
         # Neither of them may hold the stream: it could not be forgotten while it runs.
-        entry.waiter.add_done_callback(self._bell.ring)
+        entry.waiter.add_done_callback(self._bell.wake)
         entry.waiter.add_done_callback(_noticed)
         if self._over:  # closed meanwhile
-            _drop(self._asked.door, entry)
+            _drop(self._asked.sender, entry)
         return entry
 
     def _note_reader(self) -> None:
@@ -202,7 +202,7 @@ class ReplyStream:
     def _end(self, *, keep: bool = False) -> None:
         """Ends the function; ``keep``: what has come is left to its reader."""
         if not self._over and self._entry is not None:
-            _drop(self._asked.door, self._entry)
+            _drop(self._asked.sender, self._entry)
         self._over = self._closed = True
         if not keep:
             self._receive_stream.clear()
@@ -223,10 +223,10 @@ class Channel(ReplyStream):
 
     _op = Op.CHANNEL
 
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, asked: StreamRequest) -> None:
         super().__init__(asked)
         self._send_stream: SendStream = SendStream()
-        self._leaving: Leaving | None = None
+        self._leaving: ItemWriter | None = None
         self._finished = self._told = False
 
     async def __aexit__(
@@ -241,7 +241,7 @@ class Channel(ReplyStream):
     async def _open(self) -> PendingRequest:
         entry = await super()._open()
         self._leaving = self._asked.leaving(entry)
-        entry.waiter.add_done_callback(functools.partial(_sender_over, self._asked.door, entry))
+        entry.waiter.add_done_callback(functools.partial(_sender_over, self._asked.sender, entry))
         return entry
 
     async def send(self, item: Any) -> None:
@@ -264,7 +264,7 @@ class Channel(ReplyStream):
         try:
             leaving.check()
             if not leaving.is_free:
-                await self._asked.patiently(entry, leaving.room)
+                await self._asked.wait_idle(entry, leaving.drain)
         except RequestError:
             self._told = True
             raise
@@ -280,9 +280,9 @@ class Channel(ReplyStream):
         if leaving is None or entry is None:
             raise RuntimeError("the channel is not open: use 'async with'")
         if not self._finished:
-            await self._asked.patiently(entry, leaving.turn)
+            await self._asked.wait_idle(entry, leaving.turn)
             self._finished = True
-            leaving.finish()
+            leaving.write_eof()
 
     def _read_elsewhere(self) -> asyncio.Task[Any] | None:
         """The other task that reads, if there is one."""
@@ -296,7 +296,7 @@ class Channel(ReplyStream):
         while receive_stream.pop_chunk():
             receive_stream.items.clear()
         if receive_stream.needs_credit:
-            self._asked.door.credit(entry)
+            self._asked.sender.grant_credit(entry)
 
     def _check_unfinished(self) -> None:
         if self._finished:
@@ -316,21 +316,21 @@ class Channel(ReplyStream):
         waiter = entry.waiter
         while not (flow.is_handled or waiter.done()):
             if (reader := self._read_elsewhere()) is not None:
-                flow.waker = Bell()
-                reader.add_done_callback(flow.waker.ring)
+                flow.waker = Waker()
+                reader.add_done_callback(flow.waker.wake)
             else:
                 flow.waker = self._bell
                 self._drop_items(entry)
             try:
-                await self._asked.patiently(entry, flow.waker.wait)
+                await self._asked.wait_idle(entry, flow.waker.wait)
             finally:
                 if reader is not None:
-                    reader.remove_done_callback(flow.waker.ring)
+                    reader.remove_done_callback(flow.waker.wake)
         if waiter.done() and not waiter.cancelled() and (error := waiter.exception()) is not None:
             raise copy.copy(error)
 
 
-async def upload(asked: Asked, items: AsyncIterable[Any] | Iterable[Any]) -> Any:
+async def upload(asked: StreamRequest, items: AsyncIterable[Any] | Iterable[Any]) -> Any:
     """Sends items to a function that takes a stream, and returns what it returns.
 
     Nothing is taken from ``items`` before the container has taken the request, and nothing after the function has
@@ -346,7 +346,7 @@ async def upload(asked: Asked, items: AsyncIterable[Any] | Iterable[Any]) -> Any
             pump.result()  # it has raised, or everything was sent
         return (await entry.waiter)[2]
     finally:
-        _drop(asked.door, entry)
+        _drop(asked.sender, entry)
         if not pump.done():
             pump.cancel()
             await asyncio.wait((pump,))
@@ -357,17 +357,17 @@ async def upload(asked: Asked, items: AsyncIterable[Any] | Iterable[Any]) -> Any
         del pump
 
 
-async def _pump(asked: Asked, entry: PendingRequest, iterator: AsyncIterator[Any]) -> None:
+async def _pump(asked: StreamRequest, entry: PendingRequest, iterator: AsyncIterator[Any]) -> None:
     leaving = asked.leaving(entry)
     flow = entry.send_stream
     assert flow is not None
     try:
-        await asked.patiently(entry, leaving.taken)
+        await asked.wait_idle(entry, leaving.wait_accepted)
         async for item in iterator:
             if not leaving.put(item):
-                await asked.patiently(entry, leaving.room)
-        leaving.finish()
-        await asked.patiently(entry, leaving.received)
+                await asked.wait_idle(entry, leaving.drain)
+        leaving.write_eof()
+        await asked.wait_idle(entry, leaving.wait_acknowledged)
     finally:
         if hasattr(iterator, "aclose"):
             await iterator.aclose()
@@ -397,16 +397,16 @@ async def _plain(items: Iterable[Any]) -> AsyncIterator[Any]:
             items.close()
 
 
-def _sender_over(door: RequestDoor, entry: PendingRequest, waiter: asyncio.Future[Any]) -> None:
+def _sender_over(sender: RequestSender, entry: PendingRequest, waiter: asyncio.Future[Any]) -> None:
     """Tells whoever sends on a channel that it has ended. No method: a channel that was dropped must not live on."""
     flow = entry.send_stream
     assert flow is not None
     if waiter.cancelled():
-        flow.failure = door.ended(entry, here=True)
+        flow.failure = sender.closed_error(entry, here=True)
     else:
         error = waiter.exception()
-        flow.failure = error if isinstance(error, Exception) else door.ended(entry)
-    flow.waker.ring()
+        flow.failure = error if isinstance(error, Exception) else sender.closed_error(entry)
+    flow.waker.wake()
 
 
 def _noticed(waiter: asyncio.Future[Any]) -> None:
@@ -415,7 +415,7 @@ def _noticed(waiter: asyncio.Future[Any]) -> None:
         waiter.exception()
 
 
-def _drop(door: RequestDoor, entry: PendingRequest) -> None:
+def _drop(sender: RequestSender, entry: PendingRequest) -> None:
     """Ends a request that nobody waits for."""
-    door.drop(entry)
+    sender.cancel(entry)
     entry.waiter.cancel()

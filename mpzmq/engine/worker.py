@@ -22,7 +22,7 @@ from ..protocol.requester.request_ids import EndedIds
 from ..protocol.wire.encoder import Encoder
 from ..protocol.wire.kinds import Kind
 from ..protocol.wire.messages import MessageDecoder
-from ..runtime.loop_bound import Home
+from ..runtime.loop_bound import LoopBound
 from ..runtime.names import checked_name, process_name
 from ..runtime.opening import Opening
 from ..security.credentials import of_engine
@@ -31,7 +31,7 @@ from ..transport.libzmq.transport import ZmqTransport
 from .arguments import checked_connect
 from .callbacks import EngineFunctions
 from .event_stream import EventStream
-from .link_driver import Connection
+from .link_driver import LinkDriver
 from .options import UNSET, Options
 from .service import EngineService
 from .writer import ComputerEngineWriter
@@ -93,8 +93,8 @@ class ComputerEngineWorker(Registration):
         self._functions = EngineFunctions(self._registry, limits, self._codec[0])
         self.ended_ids = EndedIds()
         self._transport: Transport = ZmqTransport()
-        self.home = Home("worker")
-        self._connections: dict[UUID, Connection] = {}
+        self.loop_bound = LoopBound("worker")
+        self._connections: dict[UUID, LinkDriver] = {}
         self._writers: dict[UUID, ComputerEngineWriter] = {}
         self._past = Statistics()
         self._leaving: deque[Link] = deque()
@@ -141,10 +141,10 @@ class ComputerEngineWorker(Registration):
     # Life
 
     async def __aenter__(self) -> Self:
-        self.home.enter()
+        self.loop_bound.bind()
         if self._closing is not None:
             await asyncio.shield(self._closing)
-            self.home.enter()
+            self.loop_bound.bind()
         self._closed = False
         return self
 
@@ -161,7 +161,7 @@ class ComputerEngineWorker(Registration):
         """
         if self._closed:
             return
-        loop = self.home.enter()
+        loop = self.loop_bound.bind()
         if self._running:
             raise RuntimeError("this worker is running already: one run() at a time")
         self._running = True
@@ -181,10 +181,10 @@ class ComputerEngineWorker(Registration):
         Idempotent; takes little more than ``timeout`` seconds whatever the containers do.
         """
         checked_wait(timeout)
-        if not self.home.is_taken:
+        if not self.loop_bound.is_taken:
             self._closed = True
             return
-        loop = self.home.enter()
+        loop = self.loop_bound.bind()
         if self._closing is None:
             self._closing = loop.create_task(self._close(timeout))
         # The links are ended even when the caller is cancelled meanwhile.
@@ -217,11 +217,11 @@ class ComputerEngineWorker(Registration):
                 if not ended.done():
                     ended.set_result(None)
             self._ended.clear()
-            self.home.leave()
+            self.loop_bound.release()
 
     def __del__(self, _warn: Any = warnings.warn) -> None:
-        home = getattr(self, "home", None)
-        if home is not None and home.is_taken:
+        loop_bound = getattr(self, "loop_bound", None)
+        if loop_bound is not None and loop_bound.is_taken:
             _warn(f"{self!r} was never closed: use 'async with', or await close()", ResourceWarning, source=self)
 
     # Containers
@@ -289,7 +289,7 @@ class ComputerEngineWorker(Registration):
         checked_timeout(timeout)
         if self._closed or self._closing is not None:
             raise RuntimeError("this worker is closed: enter it again with 'async with', or make another one")
-        self.home.enter()
+        self.loop_bound.bind()
         known = self._connections.get(remote_id)
         if known is not None:
             if known.link.state is not LinkState.FAILED:
@@ -298,7 +298,7 @@ class ComputerEngineWorker(Registration):
                     " disconnect() it first, or choose another id"
                 )
             self._end(remote_id, "it was connected anew")
-        connection = Connection(
+        connection = LinkDriver(
             remote_id,
             parsed,
             parsed.text if name is None else checked_name(name),
@@ -316,7 +316,7 @@ class ComputerEngineWorker(Registration):
             publish=self._publish,
             once=wait,
         )
-        writer = ComputerEngineWriter(connection, self.home, Options(), self.disconnect)
+        writer = ComputerEngineWriter(connection, self.loop_bound, Options(), self.disconnect)
         self._connections[remote_id] = connection
         self._writers[remote_id] = writer
         try:
@@ -334,7 +334,7 @@ class ComputerEngineWorker(Registration):
         if self._writers.get(writer.remote_id) is writer:
             await self.disconnect(writer.remote_id)
 
-    async def _first_dial(self, connection: Connection, timeout: float | None) -> None:
+    async def _first_dial(self, connection: LinkDriver, timeout: float | None) -> None:
         link = connection.link
         try:
             async with asyncio.timeout(timeout):
@@ -366,7 +366,7 @@ class ComputerEngineWorker(Registration):
         connection = self._connections.get(remote_id)
         if connection is None:
             return
-        self.home.enter()
+        self.loop_bound.bind()
         if timeout > 0:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(timeout):

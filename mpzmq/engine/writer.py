@@ -12,16 +12,16 @@ from ..models import LinkState, Method
 from .arguments import checked_id
 from .options import UNSET
 from .options_view import options_view
-from .request_sender import RequestDoor
+from .request_sender import RequestSender
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Mapping
     from uuid import UUID
 
     from ..models import Description, Progress, Status
-    from ..runtime.loop_bound import Home
+    from ..runtime.loop_bound import LoopBound
     from ..statistics import Statistics
-    from .link_driver import Connection
+    from .link_driver import LinkDriver
     from .options import _U, Options
     from .options_view import OptionsView
     from .streams import Channel, ReplyStream
@@ -33,13 +33,15 @@ __all__ = ["ComputerEngineWriter"]
 class ComputerEngineWriter:
     """The handle of one container. ``worker.connect()`` returns it; users make none."""
 
-    def __init__(self, connection: Connection, home: Home, defaults: Options, drop: Callable[..., Any]) -> None:
+    def __init__(
+        self, connection: LinkDriver, loop_bound: LoopBound, defaults: Options, drop: Callable[..., Any]
+    ) -> None:
         self._connection = connection
         self._link = connection.link
-        self._home = home
+        self._loop_bound = loop_bound
         self._defaults = defaults
         self._drop = drop
-        self.door = RequestDoor(connection, home)
+        self.sender = RequestSender(connection, loop_bound)
         """The one way out for requests."""
 
     def __repr__(self) -> str:
@@ -99,7 +101,7 @@ class ComputerEngineWriter:
             ConnectTimeout: it was not ready in time.
         """
         checked_timeout(timeout)
-        self._home.check()
+        self._loop_bound.require()
         try:
             async with asyncio.timeout(timeout):
                 while not self.is_running():
@@ -120,7 +122,7 @@ class ComputerEngineWriter:
 
     async def disconnect(self, timeout: float = 0.0) -> None:
         """Ends the link: waits that long for what is in flight, then ends what is left with ``ConnectionClosed``."""
-        self._home.check()
+        self._loop_bound.require()
         await self._drop(self.remote_id, timeout)
 
     async def request(
@@ -139,7 +141,7 @@ class ComputerEngineWriter:
         """Sends data to the container's handler for plain requests; see :meth:`EngineService.request`."""
         options = self._defaults.but(timeout, wait, idempotent, metadata, progress)
         tag = None if request_id is None else checked_id(request_id)
-        return await self.door.request(method, data, fallback, options, tag)
+        return await self.sender.request(method, data, fallback, options, tag)
 
     async def call(
         self,
@@ -156,7 +158,7 @@ class ComputerEngineWriter:
         """Calls a named function of the container; see :meth:`EngineService.call`."""
         options = self._defaults.but(timeout, wait, idempotent, metadata)
         tag = None if request_id is None else checked_id(request_id)
-        return await self.door.call(function, args, kwargs, options, tag)
+        return await self.sender.call(function, args, kwargs, options, tag)
 
     def function(
         self,
@@ -202,7 +204,7 @@ class ComputerEngineWriter:
         ``container.options(timeout=9.0).call("poll", url, timeout=1.0)``; see :meth:`EngineService.options`.
         """
         return options_view(
-            lambda tag: self.door,
+            lambda tag: self.sender,
             self._defaults,
             timeout=timeout,
             wait=wait,
@@ -262,15 +264,15 @@ class ComputerEngineWriter:
 
     async def get_state(self, *, timeout: float | _U | None = UNSET, wait: bool | _U = UNSET) -> Status:
         """Asks the container for its run state."""
-        return await self.door.get_state(self._defaults.but(timeout, wait).repeatable())
+        return await self.sender.get_state(self._defaults.but(timeout, wait).repeatable())
 
     async def set_state(self, status: Status, *, timeout: float | _U | None = UNSET, wait: bool | _U = UNSET) -> Status:
         """Sets the container's run state; see :meth:`EngineService.set_state`."""
-        return await self.door.set_state(status, self._defaults.but(timeout, wait).repeatable())
+        return await self.sender.set_state(status, self._defaults.but(timeout, wait).repeatable())
 
     async def describe(self, *, timeout: float | _U | None = UNSET, wait: bool | _U = UNSET) -> Description:
         """Asks the container what it offers."""
-        return await self.door.describe(self._defaults.but(timeout, wait).repeatable())
+        return await self.sender.describe(self._defaults.but(timeout, wait).repeatable())
 
     def _not_ready(self, why: str) -> ConnectTimeout:
         error_factory = self._link.error_factory

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from ..protocol.session.session import EngineSession
     from ..protocol.wire.records import Record
     from ..security.allow_list import User
-    from .invocation import Running
+    from .invocation import Invocation
     from .registry import Function, Registry
 
-__all__ = ["Admission", "Refusal"]
+__all__ = ["Admission", "Rejection"]
 
 RETRY_AFTER = 0.1
 """Seconds after which an engine may try again where there was no room."""
@@ -50,7 +50,7 @@ MAX_SHOWN = 256
 """How much of it is said again: as a literal it may be four times as long as it came."""
 
 
-class Refusal(NamedTuple):
+class Rejection(NamedTuple):
     """Why a request may not run."""
 
     code: int
@@ -58,14 +58,14 @@ class Refusal(NamedTuple):
     detail: dict[str, Any] | None = None
 
 
-_NO_STREAM_ROOM = Refusal(
+_NO_STREAM_ROOM = Rejection(
     Code.OVERLOADED,
     "the uploads and channels of this engine hold all that they may (Limits.queued_bytes)",
     {"retry_after": RETRY_CRAMMED},
 )
 
 _WAYS = {Op.CALL: "call()", Op.STREAM: "stream()", Op.UPLOAD: "upload()", Op.CHANNEL: "channel()"}
-_BY_NATURE = {(op in GIVES, op in TAKES): way for op, way in _WAYS.items()}
+_BY_NATURE = {(op in GIVES, op in TAKES): ticket for op, ticket in _WAYS.items()}
 
 
 def _misfit(op: int, function: Function) -> str | None:
@@ -113,7 +113,7 @@ class Admission:
         self._count = self._bytes = self._large = 0
         self._builtin = builtin
 
-    def judge(self, peer: Responder, record: Record, size: int, *, has_waited: bool = False) -> Function | Refusal:
+    def check(self, peer: Responder, record: Record, size: int, *, has_waited: bool = False) -> Function | Rejection:
         """What is to be called for a REQUEST, or why it is not.
 
         Args:
@@ -129,20 +129,20 @@ class Admission:
         if user is not None and user.allow is not None:
             permission = name if op in NAMED else PERMISSIONS.get(op, "")
             if permission not in user.allow:
-                return Refusal(Code.NOT_PERMITTED, f"the user {user.name!r} has no permission for {permission!r}")
+                return Rejection(Code.NOT_PERMITTED, f"the user {user.name!r} has no permission for {permission!r}")
         if op in NAMED:
             function = self._functions.get(name)
         else:
             function = self._registry.invoke if op == _INVOKE else self._builtin.get(op)
         sessions = self._sessions
         if sessions.draining is not None and (self.is_closing or op not in self._builtin):
-            return Refusal(Code.DRAINING, sessions.draining)
+            return Rejection(Code.DRAINING, sessions.draining)
         if sessions.status is _STOP and op not in self._builtin:
-            return Refusal(Code.STOPPED, "its status is STOP")
+            return Rejection(Code.STOPPED, "its status is STOP")
         if function is None:
-            return Refusal(Code.UNSUPPORTED, self._unsupported(op, name, user))
+            return Rejection(Code.UNSUPPORTED, self._unsupported(op, name, user))
         if remaining is not None and remaining <= 0:
-            return Refusal(Code.EXPIRED, "its deadline had passed when it was read")
+            return Rejection(Code.EXPIRED, "its deadline had passed when it was read")
         replies = peer.replies
         # Rather than a call for every request: only where one of the bounds may be reached is looked at them.
         if not has_waited and (
@@ -163,7 +163,7 @@ class Admission:
         if op in STREAMED or function.is_streamed:
             misfit = _misfit(op, function)
             if misfit is not None:
-                return Refusal(Code.UNSUPPORTED, misfit)
+                return Rejection(Code.UNSUPPORTED, misfit)
             if op in TAKES:
                 if not (has_waited or cast("EngineSession", peer).stream_room):
                     return _NO_STREAM_ROOM
@@ -175,33 +175,33 @@ class Admission:
                 raise
             except BaseException as error:  # a TypeError, but for signatures of the application's own making
                 what = f"{name or 'the handler'}{function.shown}"
-                return Refusal(Code.INVALID_ARGUMENTS, f"{text_of(error)}; it is {what}")
+                return Rejection(Code.INVALID_ARGUMENTS, f"{text_of(error)}; it is {what}")
         return function
 
-    def _judge_room(self, peer: Responder, op: int, size: int) -> Refusal | None:
+    def _judge_room(self, peer: Responder, op: int, size: int) -> Rejection | None:
         """Why there is no room for a REQUEST that has to wait before it is judged; None: there is."""
         if op in TAKES and not cast("EngineSession", peer).stream_room:
             return _NO_STREAM_ROOM
         return self._judge_count(peer, size)
 
-    def _judge_count(self, peer: Responder, size: int) -> Refusal | None:
+    def _judge_count(self, peer: Responder, size: int) -> Rejection | None:
         full = self._full(peer, size)
         if full is not None:
-            return Refusal(Code.OVERLOADED, full, {"retry_after": RETRY_AFTER})
+            return Rejection(Code.OVERLOADED, full, {"retry_after": RETRY_AFTER})
         replies = peer.replies
         if len(replies) >= replies.max_entries and self._is_crammed(replies):
             text = (
                 f"{len(replies)} of this {self._requester}'s requests ended without their replies being acknowledged,"
                 " and no more can be remembered (Limits.in_flight, reply_entries, reply_ttl)"
             )
-            return Refusal(Code.OVERLOADED, text, {"retry_after": RETRY_CRAMMED})
+            return Rejection(Code.OVERLOADED, text, {"retry_after": RETRY_CRAMMED})
         return None
 
     def _is_crammed(self, replies: ReplyCache) -> bool:
         replies.settle()
         return len(replies) >= replies.max_entries
 
-    def took(self, running: Running) -> None:
+    def acquire(self, running: Invocation) -> None:
         """A request runs, or waits to."""
         peer, size = running.engine, running.size
         if running.op in TAKES:
@@ -210,7 +210,7 @@ class Admission:
         self._count += 1
         self._weigh(peer, size, size)
 
-    def gave_back(self, running: Running) -> None:
+    def release(self, running: Invocation) -> None:
         """It has ended."""
         peer, size = running.engine, running.size
         if running.op in TAKES:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .registry import Function
 
-__all__ = ["Gate", "Gates", "Way"]
+__all__ = ["Limiter", "Limiters", "Ticket"]
 
 
-class Gate:
+class Limiter:
     """The way into one function, or into the worker threads."""
 
     def __init__(self, most: int) -> None:
@@ -19,28 +19,28 @@ class Gate:
         self._inside = 0
         self.called = 0
         """Requests whose turn has come, and which start in the next pass of the event loop."""
-        self._waiting: OrderedDict[Way, None] = OrderedDict()
+        self._waiting: OrderedDict[Ticket, None] = OrderedDict()
 
-    def enter(self, way: Way) -> bool:
+    def enter(self, ticket: Ticket) -> bool:
         """Whether a request may start now; if not, it waits for its turn."""
         if self._inside < self._most and not self.called:
             self._inside += 1
             return True
-        self._waiting[way] = None
+        self._waiting[ticket] = None
         return False
 
-    def is_waiting(self, way: Way) -> bool:
+    def is_waiting(self, ticket: Ticket) -> bool:
         """Whether a request waits for its turn."""
-        return way in self._waiting
+        return ticket in self._waiting
 
-    def pop(self) -> Way | None:
-        """Takes the first of those that wait out; it need not pass this gate any more. None: nobody waits."""
+    def pop(self) -> Ticket | None:
+        """Takes the first of those that wait out; it need not pass this limiter any more. None: nobody waits."""
         return self._waiting.popitem(last=False)[0] if self._waiting else None
 
-    def leave(self, way: Way) -> Way | None:
+    def leave(self, ticket: Ticket) -> Ticket | None:
         """A request has ended, or waits no more; returns the one whose turn has come."""
-        if way in self._waiting:
-            del self._waiting[way]
+        if ticket in self._waiting:
+            del self._waiting[ticket]
             return None
         if self._waiting:
             # Whoever comes in the same pass was issued later, and must not start before.
@@ -50,62 +50,62 @@ class Gate:
         return None
 
 
-class Way:
-    """One request's way through its gates, one after the other."""
+class Ticket:
+    """One request's way through its limiters, one after the other."""
 
-    __slots__ = ("_called", "_gates", "_kept", "_passed", "running")
+    __slots__ = ("_called", "_kept", "_limiters", "_passed", "running")
 
-    def __init__(self, running: Any, gates: tuple[Gate, ...]) -> None:
+    def __init__(self, running: Any, limiters: tuple[Limiter, ...]) -> None:
         self.running = running
-        self._gates = gates
+        self._limiters = limiters
         self._passed = self._kept = 0
         self._called = False
 
-    def go_on(self, *, wanted: bool) -> bool:
-        """Through the gates that are left, if it is still wanted; False: it waits at one."""
+    def try_advance(self, *, wanted: bool) -> bool:
+        """Through the limiters that are left, if it is still wanted; False: it waits at one."""
         if self._called:
             self._called = False
-            self._gates[self._passed - 1].called -= 1
-        while wanted and self._passed < len(self._gates):
-            if not self._gates[self._passed].enter(self):
+            self._limiters[self._passed - 1].called -= 1
+        while wanted and self._passed < len(self._limiters):
+            if not self._limiters[self._passed].enter(self):
                 return False
             self._passed += 1
         return True
 
     @property
     def is_waiting(self) -> bool:
-        """Whether it waits at a gate."""
-        return self._passed < len(self._gates) and self._gates[self._passed].is_waiting(self)
+        """Whether it waits at a limiter."""
+        return self._passed < len(self._limiters) and self._limiters[self._passed].is_waiting(self)
 
     def keep(self, *, all_but_last: bool) -> None:
-        """What :meth:`leave` leaves open: the gates that were passed but for the last one, or none of them."""
+        """What :meth:`leave` leaves open: the limiters that were passed but for the last one, or none of them."""
         self._kept = self._passed - 1 if all_but_last else 0
 
     def leave(self) -> list[Any]:
         """The request has ended, wherever it stood; returns those that may go on now."""
         if self.is_waiting:
-            self._gates[self._passed].leave(self)
-        left, self._passed = self._gates[self._kept : self._passed], self._kept
-        turns = [turn for gate in left if (turn := gate.leave(self)) is not None]
+            self._limiters[self._passed].leave(self)
+        left, self._passed = self._limiters[self._kept : self._passed], self._kept
+        turns = [turn for limiter in left if (turn := limiter.leave(self)) is not None]
         for turn in turns:
             turn._passed += 1
             turn._called = True
         return [turn.running for turn in turns]
 
 
-class Gates:
-    """All gates of a container."""
+class Limiters:
+    """All limiters of a container."""
 
     def __init__(self, threads: int) -> None:
-        self._of: dict[Function, tuple[Gate, ...]] = {}
-        self._any_thread = Gate(threads)
+        self._of: dict[Function, tuple[Limiter, ...]] = {}
+        self._any_thread = Limiter(threads)
 
-    def way_of(self, running: Any, function: Function) -> Way:
+    def ticket_for(self, running: Any, function: Function) -> Ticket:
         """What a run of a function has to pass that is gated."""
-        gates = self._of.get(function)
-        if gates is None:
-            own = () if function.max_concurrency is None else (Gate(function.max_concurrency),)
-            # Who waits for a thread waits at a gate, where the event loop can end it. In the queue of the threads
+        limiters = self._of.get(function)
+        if limiters is None:
+            own = () if function.max_concurrency is None else (Limiter(function.max_concurrency),)
+            # Who waits for a thread waits at a limiter, where the event loop can end it. In the queue of the threads
             # nobody would see that its deadline has come before one of them is free.
-            gates = self._of[function] = (*own, self._any_thread) if function.thread else own
-        return Way(running, gates)
+            limiters = self._of[function] = (*own, self._any_thread) if function.thread else own
+        return Ticket(running, limiters)

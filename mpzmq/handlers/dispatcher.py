@@ -17,14 +17,14 @@ from ..protocol.responder.reply_cache import Reply
 from ..protocol.responder.session_state import SessionState
 from ..protocol.wire.kinds import STREAMED, Code, Flag, Op
 from ..runtime.tracebacks import let_go_of_frames
-from .admission import Refusal
-from .concurrency import Gates
-from .deduplication import Repeats
-from .invocation import Ending, Running, mark_started
+from .admission import Rejection
+from .concurrency import Limiters
+from .deduplication import Deduplicator
+from .invocation import CancelReason, Invocation, send_started_notices
 from .isolation import context_factory
-from .responses import Answers
+from .responses import ResponseEncoder
 from .slow_handlers import SLOW_HANDLER, SlowHandlers
-from .state_changes import BEHIND, WayBehind
+from .state_changes import BEHIND, DeferredTicket
 from .stream_invocation import Streaming
 from .tasks import Tasks
 from .threads import HandlerThreads
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from ..protocol.responder.interface import HandlerHost, Responder
     from ..protocol.wire.records import Record
     from .admission import Admission
-    from .concurrency import Way
+    from .concurrency import Ticket
     from .orphans import Orphans
 
 __all__ = ["Dispatcher"]
@@ -49,12 +49,12 @@ log = Log(__name__)
 CLOSE_TIMEOUT = 1.0
 """Seconds that cancelled handlers have to end in when the server closes."""
 
-_ENGINE_ENDED, _AWAY, _CHOSEN, _CLOSED = Ending.ENGINE, Ending.AWAY, Flag.CHOSEN, SessionState.CLOSED
+_ENGINE_ENDED, _AWAY, _CHOSEN, _CLOSED = CancelReason.ENGINE, CancelReason.AWAY, Flag.CHOSEN, SessionState.CLOSED
 _SETSTATE = Op.SETSTATE
 """Names of the module: looking a member up in its enum takes 0.1 us (Python 3.11), and every request asks."""
 
 _ENDED: Record = []
-_REUSED = Refusal(Code.ID_REUSED, "its id is that of another request")
+_REUSED = Rejection(Code.ID_REUSED, "its id is that of another request")
 
 
 class Dispatcher:
@@ -65,7 +65,7 @@ class Dispatcher:
         sessions: whose handlers they are.
         limits: bounds.
         reply: takes a reply to be sent.
-        stir: told of an engine for which something of a stream may leave.
+        schedule_write: told of an engine for which something of a stream may leave.
         name: of the container or worker, for threads.
     """
 
@@ -75,7 +75,7 @@ class Dispatcher:
         sessions: HandlerHost,
         limits: Limits,
         reply: Callable[[Any, QueuedRecord], None],
-        stir: Callable[[Any], None],
+        schedule_write: Callable[[Any], None],
         name: str,
     ) -> None:
         self.state: Any = None
@@ -84,17 +84,17 @@ class Dispatcher:
         self.deadlines = DeadlineSweep()
         self._sessions = sessions
         self._admission = admission
-        self._answers = Answers(sessions)
-        self.repeats = Repeats(self._answers, sessions)
-        self._gates = Gates(limits.threads)
+        self._responses = ResponseEncoder(sessions)
+        self.deduplicator = Deduplicator(self._responses, sessions)
+        self._limiters = Limiters(limits.threads)
         self._reply = reply
-        self._streaming = Streaming(sessions.encoder, stir)
+        self._streaming = Streaming(sessions.encoder, schedule_write)
         self._threads = HandlerThreads(limits.threads, name, self.deadlines, self._let_pass)
         self._loop = asyncio.get_running_loop()
         self._clock = self._loop.time
         self._new_context = context_factory()
         self._tasks = Tasks(self._loop)
-        self._running: dict[tuple[Responder, bytes], Running] = {}
+        self._running: dict[tuple[Responder, bytes], Invocation] = {}
         self._slow = SlowHandlers()
         self._emptied = asyncio.Event()
 
@@ -112,13 +112,13 @@ class Dispatcher:
         for peer, tag, was_there in batch.cancels:
             running = self._running.get((peer, tag))
             if running is not None:
-                self._cancel(running, Ending.ENGINE)
+                self._cancel(running, CancelReason.ENGINE)
             if was_there and running is None and tag not in peer.replies.entries and tag not in peer.replies.tombstones:
                 self.received += 1
                 self.cancelled += 1
         if batch.closed_sessions:
             for running in [running for key, running in self._running.items() if key[0] in batch.closed_sessions]:
-                self._cancel(running, Ending.ENGINE)
+                self._cancel(running, CancelReason.ENGINE)
                 if running.handler.orphan_after is not None:
                     self._threads.give_up_after(running, running.handler.orphan_after)
         self._tasks.on_burst()
@@ -146,8 +146,8 @@ class Dispatcher:
                 if running.due is None or running.due > now:
                     continue
                 running.due = None
-                if running.ending is None:
-                    self._cancel(running, Ending.DEADLINE)
+                if running.cancel_reason is None:
+                    self._cancel(running, CancelReason.DEADLINE)
                 else:
                     self._threads.give_up(running)
 
@@ -158,7 +158,7 @@ class Dispatcher:
         for running in list(self._running.values()):
             due = orphans.due(running)
             if due is not None and due <= now:
-                self._cancel(running, Ending.AWAY)
+                self._cancel(running, CancelReason.AWAY)
                 self._threads.give_up_after(running, 0.0)
 
     async def idle(self) -> None:
@@ -171,18 +171,18 @@ class Dispatcher:
         """Cancels what runs, and waits for it as far as it can be cancelled."""
         self._admission.is_closing = True
         for running in list(self._running.values()):
-            self._cancel(running, Ending.SERVER)
+            self._cancel(running, CancelReason.SERVER)
         tasks = [running.task for running in self._running.values() if running.task is not None]
         if tasks:
             await asyncio.wait(tasks, timeout=CLOSE_TIMEOUT)
         self._tasks.abandon(tasks)
         for running in list(self._running.values()):
-            running.ending = running.ending or Ending.SERVER
+            running.cancel_reason = running.cancel_reason or CancelReason.SERVER
             if running.started or not running.claim():
                 log.warning("%r did not end when it was cancelled, and is abandoned", running)
             else:
                 running.started = False  # it has not begun, and will not
-            self._answer_cancelled(running, Ending.SERVER)
+            self._answer_cancelled(running, CancelReason.SERVER)
         self._threads.close()
 
     # Admission
@@ -190,60 +190,60 @@ class Dispatcher:
     def _admit(self, request: Request, now: float) -> None:
         peer, tag, record, size = request
         replies = peer.replies
-        known: Running | Reply | None = self._running.get((peer, tag)) if peer.in_flight else None
+        known: Invocation | Reply | None = self._running.get((peer, tag)) if peer.in_flight else None
         if known is None:
             known = replies.entries.get(tag)
             if known is None and replies.tombstones:
                 known = replies.tombstones.get(tag)
         if known is not None or record[1] < replies.stale_below:
-            self._come_again(peer, tag, record, known)
+            self._on_duplicate(peer, tag, record, known)
             return
         self.received += 1
         if peer.state is _CLOSED:
             self.cancelled += 1  # its GOODBYE stood behind
             return
-        function: Any = self._admission.judge(peer, record, size)
-        if function.__class__ is Refusal:
+        function: Any = self._admission.check(peer, record, size)
+        if function.__class__ is Rejection:
             self._refuse(peer, tag, function)
             return
         remaining = record[2]
-        asked = self.repeats.asked(record) if record[3] & _CHOSEN else None
+        asked = self.deduplicator.fingerprint(record) if record[3] & _CHOSEN else None
         deadline = None if remaining is None else now + remaining / 1000
-        running = Running(peer, tag, record, size, asked, function, deadline, self.state, self._clock)
+        running = Invocation(peer, tag, record, size, asked, function, deadline, self.state, self._clock)
         if function.is_plain and not self._tasks.beginning:
             self._run_plain(running)
             return
         if function is BEHIND:
-            running.way = self._admission.changes.way_of(running)
-            self._keep(running)
+            running.ticket = self._admission.changes.ticket_for(running)
+            self._track(running)
             self._start(running)
         else:
             self._take(running)
 
-    def _take(self, running: Running) -> None:
+    def _take(self, running: Invocation) -> None:
         """A request that may run: at once, or when its turn has come."""
         if running.op == _SETSTATE:
             self._admission.changes.begin(running)
         if running.handler.is_gated:
-            running.way = self._gates.way_of(running, running.handler)
-            self._keep(running)
+            running.ticket = self._limiters.ticket_for(running, running.handler)
+            self._track(running)
         self._start(running)
 
     def _judge_those_behind(self, peer: Responder) -> None:
         """A change of state has ended: what the same engine has asked behind it is judged, up to the next one."""
         self._tasks.on_burst()
-        while (way := self._admission.changes.next(peer)) is not None:
-            running = way.running
+        while (ticket := self._admission.changes.next(peer)) is not None:
+            running = ticket.running
             try:
-                self._judge_again(running, is_current=way.connection == peer.number)
+                self._judge_again(running, is_current=ticket.connection == peer.number)
             except KeyboardInterrupt:
                 raise
             except BaseException as error:
                 self._answer_raised(running, error)
 
-    def _judge_again(self, running: Running, *, is_current: bool) -> None:
-        function: Any = self._admission.judge(running.engine, running.record, running.size, has_waited=True)
-        if function.__class__ is Refusal:
+    def _judge_again(self, running: Invocation, *, is_current: bool) -> None:
+        function: Any = self._admission.check(running.engine, running.record, running.size, has_waited=True)
+        if function.__class__ is Rejection:
             self._end(running)
             if is_current:
                 self._refuse(running.engine, running.tag, function)
@@ -253,24 +253,24 @@ class Dispatcher:
             running.assign(function)
             self._take(running)
 
-    def _change_ended(self, running: Running) -> None:
+    def _change_ended(self, running: Invocation) -> None:
         if self._admission.changes.end(running):
             # Not at once: whoever ends it may be in the middle of what it does for this or another request.
             self._loop.call_soon(self._judge_those_behind, running.engine)
 
-    def _come_again(self, peer: Responder, tag: bytes, record: Record, known: Running | Reply | None) -> None:
+    def _on_duplicate(self, peer: Responder, tag: bytes, record: Record, known: Invocation | Reply | None) -> None:
         """A request that is running, or was answered, comes again."""
-        if known is not None and not self.repeats.is_same(known, record):
+        if known is not None and not self.deduplicator.is_same(known, record):
             self.received += 1
             self._refuse(peer, tag, _REUSED)
-        elif isinstance(known, Running):
-            if isinstance(known.way, WayBehind):
-                known.way.connection = peer.number
-            self.repeats.join(known)
-        elif (item := self.repeats.recall(peer, tag, known)) is not None:
+        elif isinstance(known, Invocation):
+            if isinstance(known.ticket, DeferredTicket):
+                known.ticket.connection = peer.number
+            self.deduplicator.join(known)
+        elif (item := self.deduplicator.replay(peer, tag, known)) is not None:
             self._reply(peer, item)
 
-    def _start(self, running: Running) -> None:
+    def _start(self, running: Invocation) -> None:
         """Starts a request, now or when its turn has come."""
         try:
             self._begin(running)
@@ -279,15 +279,15 @@ class Dispatcher:
         except BaseException as error:
             self._answer_raised(running, error)
 
-    def _begin(self, running: Running) -> None:
-        if running.way is not None and not running.way.go_on(wanted=running.ending is None):
+    def _begin(self, running: Invocation) -> None:
+        if running.ticket is not None and not running.ticket.try_advance(wanted=running.cancel_reason is None):
             return  # when its turn has come, it comes again
         function = running.handler
         if function.is_async or function.thread:
             self._spawn(running, self._threads.call(running) if function.thread else None, self._new_context())
         elif self._tasks.beginning:
             # Tasks that were made in this pass have not begun; this one was issued after them.
-            self._keep(running)
+            self._track(running)
             self._loop.call_soon(self._run_plain, running)
         else:
             self._run_plain(running)
@@ -302,40 +302,40 @@ class Dispatcher:
         log.error("request %s: the container failed over it", UUID(bytes=tag), exc_info=error)
         if self.in_flight > len(self._running):  # else it has been answered
             self.failed += 1
-            item = self._answers.failed(peer, tag, error)
+            item = self._responses.failed(peer, tag, error)
             self._reply(peer, Reply(tag, item.body, (), record[1], None))
 
-    def _refuse(self, peer: Responder, tag: bytes, refusal: Refusal) -> None:
+    def _refuse(self, peer: Responder, tag: bytes, refusal: Rejection) -> None:
         self.refused += 1
         code, text, detail = refusal
-        self._reply(peer, self._answers.error(peer, tag, code, Executed.NO, text, detail))
+        self._reply(peer, self._responses.error(peer, tag, code, Executed.NO, text, detail))
 
     # Running
 
-    def _keep(self, running: Running) -> None:
+    def _track(self, running: Invocation) -> None:
         """A request that does not end at once."""
-        if running.kept:
+        if running.tracked:
             return
-        running.kept = True
-        self._admission.took(running)
+        running.tracked = True
+        self._admission.acquire(running)
         self._running[running.engine, running.tag] = running
         self.deadlines.add(running.due)
 
-    def _is_late(self, running: Running) -> bool:
+    def _is_late(self, running: Invocation) -> bool:
         """Whether the request has been cancelled, or its deadline has come, before it was started."""
-        if running.ending is None and running.due is not None and self._clock() >= running.due:
-            running.ending = Ending.DEADLINE
-        return running.ending is not None
+        if running.cancel_reason is None and running.due is not None and self._clock() >= running.due:
+            running.cancel_reason = CancelReason.DEADLINE
+        return running.cancel_reason is not None
 
-    def _run_plain(self, running: Running) -> None:
+    def _run_plain(self, running: Invocation) -> None:
         due = running.due
-        if (running.ending is not None or (due is not None and due <= self._clock())) and self._is_late(running):
-            self._answer_cancelled(running, running.ending)
+        if (running.cancel_reason is not None or (due is not None and due <= self._clock())) and self._is_late(running):
+            self._answer_cancelled(running, running.cancel_reason)
             return
         running.started = True
         self._new_context().run(self._call, running)
 
-    def _call(self, running: Running) -> None:
+    def _call(self, running: Invocation) -> None:
         """Calls a plain handler, in the context of its request."""
         current.set(running)
         function = running.handler
@@ -353,7 +353,7 @@ class Dispatcher:
             self._answer_cancelled(running, None)
             let_go_of_frames(error)
         except KeyboardInterrupt:
-            self._answer_cancelled(running, Ending.INTERRUPTED)
+            self._answer_cancelled(running, CancelReason.INTERRUPTED)
             raise
         except BaseException as error:  # sys.exit(), too: it is no reason to end what others wait for
             self._answer_raised(running, error)
@@ -366,17 +366,17 @@ class Dispatcher:
                 self._slow.held(function, held)
 
     def _spawn(
-        self, running: Running, coroutine: Coroutine[Any, Any, Any] | None, context: contextvars.Context | None
+        self, running: Invocation, coroutine: Coroutine[Any, Any, Any] | None, context: contextvars.Context | None
     ) -> None:
-        self._keep(running)
+        self._track(running)
         running.task = self._tasks.start(self._run(running, coroutine), coroutine, context)
 
-    async def _run(self, running: Running, coroutine: Coroutine[Any, Any, Any] | None) -> None:
+    async def _run(self, running: Invocation, coroutine: Coroutine[Any, Any, Any] | None) -> None:
         current.set(running)
         if self._is_late(running):
             if coroutine is not None:
                 coroutine.close()
-            self._answer_cancelled(running, running.ending)
+            self._answer_cancelled(running, running.cancel_reason)
             return
         _, _, _, _, _, _, args, kwargs, _ = running.record
         running.started = not running.handler.thread  # a thread's job says itself when it starts
@@ -386,10 +386,10 @@ class Dispatcher:
                 coroutine = self._streaming.run(running) if streamed else running.handler.call(running, args, kwargs)
             result = await coroutine
         except asyncio.CancelledError as error:
-            self._answer_cancelled(running, running.ending)
+            self._answer_cancelled(running, running.cancel_reason)
             let_go_of_frames(error)
         except KeyboardInterrupt:
-            self._answer_cancelled(running, Ending.INTERRUPTED)
+            self._answer_cancelled(running, CancelReason.INTERRUPTED)
             raise
         except BaseException as error:
             self._answer_raised(running, error)
@@ -397,26 +397,26 @@ class Dispatcher:
         else:
             self._answer(running, result)
 
-    def mark_started(self) -> bool:
+    def send_started_notices(self) -> bool:
         """Tells engines which requests are at work, and were the last time, too; True: there are others."""
-        return mark_started(self._running.values(), self._sessions.writable)
+        return send_started_notices(self._running.values(), self._sessions.writable)
 
     def end_unread(self, streams: Sequence[tuple[Responder, bytes]]) -> None:
         """Ends the handlers of streams that nobody reads."""
         for key in self._running.keys() & streams:  # others did not end when they were cancelled
-            self._cancel(self._running[key], Ending.UNREAD)  # which is kept as its answer: it must not run again
+            self._cancel(self._running[key], CancelReason.UNREAD)  # which is kept as its answer: it must not run again
 
-    def _cancel(self, running: Running, ending: Ending) -> None:
+    def _cancel(self, running: Invocation, ending: CancelReason) -> None:
         """Nobody waits for this request any more."""
         if (calls := running.engine.calls) is not None:
             calls.on_parent_ended(running.engine, running.tag)
-        if running.way is not None and running.way.is_waiting:
+        if running.ticket is not None and running.ticket.is_waiting:
             self._answer_cancelled(running, ending)
             return
-        force = ending is Ending.SERVER
-        if running.ending is not None or (running.started and not force and self._streaming.goes_on(running)):
+        force = ending is CancelReason.SERVER
+        if running.cancel_reason is not None or (running.started and not force and self._streaming.goes_on(running)):
             return
-        running.ending = ending
+        running.cancel_reason = ending
         running.due = None
         running.cancelled = True
         if running.op == _SETSTATE:
@@ -427,7 +427,7 @@ class Dispatcher:
 
     # Ending
 
-    def _end(self, running: Running) -> bool:
+    def _end(self, running: Invocation) -> bool:
         """Takes a request out; False: it has been answered before."""
         if running.ended:
             return False
@@ -438,34 +438,34 @@ class Dispatcher:
             self._change_ended(running)
         if running.engine.caller is not None and (calls := running.engine.calls) is not None:
             calls.on_parent_ended(running.engine, running.tag)
-        if running.kept:
+        if running.tracked:
             del self._running[running.engine, running.tag]
-            self._admission.gave_back(running)
-            if running.way is not None:
-                self._let_pass(running.way)
+            self._admission.release(running)
+            if running.ticket is not None:
+                self._let_pass(running.ticket)
             if not self._running:
                 self._emptied.set()
         return True
 
-    def _let_pass(self, way: Way) -> None:
-        for following in way.leave():
+    def _let_pass(self, ticket: Ticket) -> None:
+        for following in ticket.leave():
             # Not at once: plain handlers would start one another, each in the frame of the one before.
             self._loop.call_soon(self._start, following)
 
-    def _answer(self, running: Running, result: Any) -> None:
-        if running.ending is _AWAY:
+    def _answer(self, running: Invocation, result: Any) -> None:
+        if running.cancel_reason is _AWAY:
             self._answer_cancelled(running, _AWAY)  # it was to stop where it stood: that is no result
             return
-        if not running.kept:
+        if not running.tracked:
             running.record = _ENDED
         elif not self._end(running):
             return
-        if running.ending is _ENGINE_ENDED:
+        if running.cancel_reason is _ENGINE_ENDED:
             self.cancelled += 1
-            self.repeats.abandoned(running)
+            self.deduplicator.on_cancelled(running)
             return
         try:
-            reply = self._answers.result(running, result)
+            reply = self._responses.result(running, result)
         except Exception as error:  # a message cannot carry it
             self._tell_failure(running, error)
             text = "request %s: the result of %s cannot be sent: %s"
@@ -474,24 +474,24 @@ class Dispatcher:
             self.replied += 1
             self._reply(running.engine, reply)
 
-    def _answer_raised(self, running: Running, error: BaseException) -> None:
+    def _answer_raised(self, running: Invocation, error: BaseException) -> None:
         if self._end(running) and not self._tell_failure(running, error):
             log.error("request %s: %s raised", running.request_id, running.what, exc_info=error)
 
-    def _tell_failure(self, running: Running, error: BaseException) -> bool:
+    def _tell_failure(self, running: Invocation, error: BaseException) -> bool:
         """Answers a request that has ended with an error; True: with its handler's refusal."""
-        item, is_refusal = self._answers.raised(running, error)
+        item, is_refusal = self._responses.raised(running, error)
         self.refused += is_refusal
         self.failed += not is_refusal
-        self._reply(running.engine, self.repeats.final(running, item))
+        self._reply(running.engine, self.deduplicator.as_reply(running, item))
         return is_refusal
 
-    def _answer_cancelled(self, running: Running, ending: Ending | None) -> None:
+    def _answer_cancelled(self, running: Invocation, ending: CancelReason | None) -> None:
         if not self._end(running):
             return
         self.cancelled += 1
-        if ending is Ending.ENGINE:
-            self.repeats.abandoned(running)
+        if ending is CancelReason.ENGINE:
+            self.deduplicator.on_cancelled(running)
             return
-        item = self._answers.cancelled(running, ending)
-        self._reply(running.engine, self.repeats.final(running, item) if running.started else item)
+        item = self._responses.cancelled(running, ending)
+        self._reply(running.engine, self.deduplicator.as_reply(running, item) if running.started else item)

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
     from ..protocol.responder.interface import Responder
     from ..protocol.wire.records import Record
-    from .concurrency import Way
+    from .concurrency import Ticket
     from .registry import Function
 
-__all__ = ["Ending", "Running", "mark_started"]
+__all__ = ["CancelReason", "Invocation", "send_started_notices"]
 
 
-class Ending(enum.Enum):
+class CancelReason(enum.Enum):
     """Why a running handler is cancelled."""
 
     ENGINE = "the engine does not wait for it any more"
@@ -33,7 +33,7 @@ class Ending(enum.Enum):
     UNREAD = "its engine leaves too much unread (Limits.total_bytes)"
 
 
-class Running(RequestContext):
+class Invocation(RequestContext):
     """One request whose handler has not ended: the context that the handler sees, and what the dispatcher needs.
 
     One object for both, and no call of a base's ``__init__``: half the time a request (0.45 us of 0.9).
@@ -45,22 +45,37 @@ class Running(RequestContext):
         op: what it asks for.
         handler: what is called.
         due: when the handler is ended; None: never, or it has been told already.
-        ending: why it is cancelled.
+        cancel_reason: why it is cancelled.
         started: whether the handler has begun.
         ended: whether the request has been answered, or needs no answer any more.
-        kept: whether the dispatcher holds it, since it did not end at once.
-        told: whether the engine has been told that it has started; None: nor was it asked yet whether it should be.
+        tracked: whether the dispatcher holds it, since it did not end at once.
+        started_sent: whether the engine has been told that it has started; None: nor was it asked yet whether it should
+            be.
         sequence: its number in the session.
         digest: what it asks for, if the caller may issue its id again; else None.
         size: of the request in bytes.
-        unclaimed: holds one element until a handler that is for a thread begins, or is not to begin any more.
-        way: through the gates that it has to pass; None: there are none.
+        claim_token: holds one element until a handler that is for a thread begins, or is not to begin any more.
+        ticket: through the limiters that it has to pass; None: there are none.
         task: in which the handler runs, held until it ends (the event loop does not); None: in none, or in none yet.
     """
 
     __slots__ = (
-        "digest", "due", "ended", "ending", "engine", "handler", "kept", "op", "record", "sequence", "size",
-        "started", "task", "told", "unclaimed", "way",
+        "cancel_reason",
+        "claim_token",
+        "digest",
+        "due",
+        "ended",
+        "engine",
+        "handler",
+        "op",
+        "record",
+        "sequence",
+        "size",
+        "started",
+        "started_sent",
+        "task",
+        "ticket",
+        "tracked",
     )  # fmt: skip
 
     def __init__(
@@ -90,27 +105,27 @@ class Running(RequestContext):
         self.record = record
         self.op: int = record[4]
         self.handler = handler
-        self.unclaimed: list[None] | None = [None] if handler.thread else None
+        self.claim_token: list[None] | None = [None] if handler.thread else None
         self.due = deadline
-        self.ending: Ending | None = None
+        self.cancel_reason: CancelReason | None = None
         self.sequence: int = record[1]
         self.digest = digest
         self.size = size
-        self.way: Way | None = None
-        self.started = self.ended = self.kept = False
-        self.told: bool | None = None
+        self.ticket: Ticket | None = None
+        self.started = self.ended = self.tracked = False
+        self.started_sent: bool | None = None
         self.task: asyncio.Task[None] | None = None
 
     def assign(self, handler: Function) -> None:
         """A request that had to wait was judged: this is to be called."""
         self.handler = handler
-        self.unclaimed = [None] if handler.thread else None
+        self.claim_token = [None] if handler.thread else None
 
     def claim(self) -> bool:
         """Whether the handler may begin; only once: of the thread it is for and the event loop, one gets it."""
-        if self.unclaimed is not None:
+        if self.claim_token is not None:
             try:
-                self.unclaimed.pop()
+                self.claim_token.pop()
             except IndexError:
                 return False
         self.started = True
@@ -120,8 +135,8 @@ class Running(RequestContext):
         """Calls the handler in a worker thread, unless nobody waits for it any more."""
         _, _, _, _, _, _, args, kwargs, _ = self.record
         if self.deadline is not None and self.deadline <= self._clock():
-            self.ending = self.ending or Ending.DEADLINE
-        if self.ending is not None or not self.claim():
+            self.cancel_reason = self.cancel_reason or CancelReason.DEADLINE
+        if self.cancel_reason is not None or not self.claim():
             raise asyncio.CancelledError
         return self.handler.call(self, args, kwargs)
 
@@ -175,7 +190,7 @@ class Running(RequestContext):
         return request_in_words(self.op, self.function)
 
 
-def mark_started(all_running: Iterable[Running], dirty: dict[Any, None]) -> bool:
+def send_started_notices(all_running: Iterable[Invocation], dirty: dict[Any, None]) -> bool:
     """Tells who asks which requests are at work, and were the last time this was called, too.
 
     Args:
@@ -187,13 +202,13 @@ def mark_started(all_running: Iterable[Running], dirty: dict[Any, None]) -> bool
     """
     untold = False
     for running in all_running:
-        if running.told:
+        if running.started_sent:
             continue
-        if running.started and running.told is False:
-            running.told = True
+        if running.started and running.started_sent is False:
+            running.started_sent = True
             running.engine.tell_started(running.tag)
             dirty[running.engine] = None
         else:
-            running.told = False if running.started else None
+            running.started_sent = False if running.started else None
             untold = True
     return untold

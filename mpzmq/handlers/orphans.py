@@ -10,7 +10,7 @@ from .state_changes import BEHIND
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .invocation import Running
+    from .invocation import Invocation
     from .registry import Registry
 
 __all__ = ["Orphans"]
@@ -42,7 +42,7 @@ class Orphans:
         if shortest is not None:
             self.deadlines.add(now + shortest)
 
-    def due(self, running: Running) -> float | None:
+    def due(self, running: Invocation) -> float | None:
         """When a handler is to be cancelled; None: it is not, or it was.
 
         One in a thread may have been cancelled before, and its thread has to be given up all the same.
@@ -53,4 +53,4 @@ class Orphans:
         if after is None or since is None:
             return None
         at_work_in_thread = handler.thread and running.started and running.due is None
-        return since + after if running.ending is None or at_work_in_thread else None
+        return since + after if running.cancel_reason is None or at_work_in_thread else None

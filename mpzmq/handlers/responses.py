@@ -12,14 +12,14 @@ from ..protocol.flow.outbox import QueuedRecord
 from ..protocol.responder.reply_cache import Reply
 from ..protocol.wire.kinds import Code, Kind
 from ..protocol.wire.records import STATUS_NUMBER
-from .invocation import Ending
+from .invocation import CancelReason
 
 if TYPE_CHECKING:
     from ..protocol.responder.interface import HandlerHost, Responder
     from ..protocol.wire.values import Buffer
-    from .invocation import Running
+    from .invocation import Invocation
 
-__all__ = ["Answers"]
+__all__ = ["ResponseEncoder"]
 
 HIDDEN_GENERATOR = (
     "cannot send result: an async generator, which its decorator has hidden: use functools.wraps() in that, and the"
@@ -37,14 +37,14 @@ _SHORT_TEXT = 128
 allows."""
 
 
-class Answers:
+class ResponseEncoder:
     """Builds the replies of one container, or of one worker."""
 
     def __init__(self, sessions: HandlerHost) -> None:
         self._sessions = sessions
         self._encoder = sessions.encoder
 
-    def result(self, running: Running, value: Any) -> Reply:
+    def result(self, running: Invocation, value: Any) -> Reply:
         """What the handler returned.
 
         Raises:
@@ -92,14 +92,14 @@ class Answers:
                 break
         return item
 
-    def cancelled(self, running: Running, ending: Ending | None) -> QueuedRecord:
+    def cancelled(self, running: Invocation, ending: CancelReason | None) -> QueuedRecord:
         """A handler that was ended; None: it has ended itself."""
         executed = Executed.YES if running.started else Executed.NO
-        code = Code.EXPIRED if ending is Ending.DEADLINE else Code.CANCELLED
+        code = Code.EXPIRED if ending is CancelReason.DEADLINE else Code.CANCELLED
         why = "the handler cancelled itself" if ending is None else ending.value
         return self.error(running.engine, running.tag, code, executed, why)
 
-    def raised(self, running: Running, error: BaseException) -> tuple[QueuedRecord, bool]:
+    def raised(self, running: Invocation, error: BaseException) -> tuple[QueuedRecord, bool]:
         """What a handler raised, whatever that is. This cannot fail.
 
         Returns:

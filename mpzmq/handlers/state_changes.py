@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..protocol.wire.kinds import Op
-from .concurrency import Gate, Way
+from .concurrency import Limiter, Ticket
 from .registry import Function
 
 if TYPE_CHECKING:
     from ..protocol.responder.interface import Responder
-    from .invocation import Running
+    from .invocation import Invocation
 
-__all__ = ["BEHIND", "PASSING", "StateChanges", "WayBehind"]
+__all__ = ["BEHIND", "PASSING", "DeferredTicket", "StateChanges"]
 
 PASSING = frozenset({Op.GETSTATE, Op.DESCRIBE})
 """What does not wait: it is answered in every run state."""
@@ -26,7 +26,7 @@ BEHIND = Function(None, _not_judged, max_concurrency=1)
 """Stands for the handler of a request that waits: which one it is, and whether it may run, is not known before."""
 
 
-class WayBehind(Way):
+class DeferredTicket(Ticket):
     """The way of a request that stands behind a change of state.
 
     Attributes:
@@ -35,8 +35,8 @@ class WayBehind(Way):
 
     __slots__ = ("connection",)
 
-    def __init__(self, running: Running, gate: Gate) -> None:
-        super().__init__(running, (gate,))
+    def __init__(self, running: Invocation, limiter: Limiter) -> None:
+        super().__init__(running, (limiter,))
         self.connection = running.engine.number
 
 
@@ -44,37 +44,37 @@ class StateChanges:
     """The changes that are under way, and what waits behind them.
 
     Attributes:
-        closed: of each session with a change under way, a gate that lets nobody through.
+        closed: of each session with a change under way, a limiter that lets nobody through.
     """
 
     def __init__(self) -> None:
-        self.closed: dict[Responder, Gate] = {}
-        self._under_way: dict[Responder, Running] = {}
+        self.closed: dict[Responder, Limiter] = {}
+        self._under_way: dict[Responder, Invocation] = {}
 
-    def begin(self, change: Running) -> None:
+    def begin(self, change: Invocation) -> None:
         """A change of state is about to be made."""
         self._under_way[change.engine] = change
-        self.closed.setdefault(change.engine, Gate(0))
+        self.closed.setdefault(change.engine, Limiter(0))
 
-    def way_of(self, running: Running) -> WayBehind:
+    def ticket_for(self, running: Invocation) -> DeferredTicket:
         """What a request that stands behind a change has to pass."""
-        return WayBehind(running, self.closed[running.engine])
+        return DeferredTicket(running, self.closed[running.engine])
 
-    def end(self, change: Running) -> bool:
+    def end(self, change: Invocation) -> bool:
         """A change has ended, or is told to; whether what stands behind it is to be judged, by :meth:`next`."""
         if self._under_way.get(change.engine) is not change:
             return False
         del self._under_way[change.engine]
         return True
 
-    def next(self, peer: Responder) -> WayBehind | None:
+    def next(self, peer: Responder) -> DeferredTicket | None:
         """The way of the next that may be judged; None: there is none, or another change has begun."""
-        if peer in self._under_way or (gate := self.closed.get(peer)) is None:
+        if peer in self._under_way or (limiter := self.closed.get(peer)) is None:
             return None
-        way = gate.pop()
-        if way is None:
+        ticket = limiter.pop()
+        if ticket is None:
             del self.closed[peer]
             return None
-        assert isinstance(way, WayBehind)
-        way.running.way = None
-        return way
+        assert isinstance(ticket, DeferredTicket)
+        ticket.running.ticket = None
+        return ticket

@@ -10,8 +10,8 @@ from ..common.logs import Log
 from ..errors import ConnectionClosed, ConnectionLost, MessageTooLarge, RemoteError
 from ..protocol.flow.send_stream import SendStream
 from ..protocol.wire.kinds import GIVES, TAKES
-from ..runtime.item_streams import Arriving, Leaving, ring_all
-from .invocation import Ending
+from ..runtime.item_streams import ItemReader, ItemWriter, wake_all
+from .invocation import CancelReason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..protocol.flow.receive_stream import ReceiveStream
     from ..protocol.session.session import EngineSession
     from ..protocol.wire.encoder import Encoder
-    from .invocation import Running
+    from .invocation import Invocation
 
 __all__ = ["Streaming"]
 
@@ -31,14 +31,14 @@ class Streaming:
 
     Args:
         encoder: writes the items.
-        stir: called with an engine for which something may leave that could not before.
+        schedule_write: called with an engine for which something may leave that could not before.
     """
 
-    def __init__(self, encoder: Encoder, stir: Callable[[EngineSession], None]) -> None:
+    def __init__(self, encoder: Encoder, schedule_write: Callable[[EngineSession], None]) -> None:
         self._encoder = encoder
-        self._stir = stir
+        self._schedule_write = schedule_write
 
-    async def run(self, running: Running) -> Any:
+    async def run(self, running: Invocation) -> Any:
         """Calls the handler of a request.
 
         Returns:
@@ -49,7 +49,7 @@ class Streaming:
             return await self._give(running, running.handler.call(running, args, kwargs))
         peer, tag = cast("EngineSession", running.engine), running.tag  # a container has no streams to give
         receive_stream = peer.receive_streams[tag]
-        arriving = Arriving(receive_stream, lambda: self._acknowledge(peer, tag, receive_stream))
+        arriving = ItemReader(receive_stream, lambda: self._acknowledge(peer, tag, receive_stream))
         self._acknowledge(peer, tag, receive_stream)  # it may begin
         result = running.handler.call(running, [arriving, *args], kwargs)
         try:
@@ -59,10 +59,10 @@ class Streaming:
                 raise
             # No fault of the handler, and the engine knows better than anybody.
             log.info("request %s: %s has ended: %s", running.request_id, running.what, error)
-            running.ending = running.ending or Ending.ENGINE
+            running.cancel_reason = running.cancel_reason or CancelReason.ENGINE
             raise asyncio.CancelledError from None
 
-    def goes_on(self, running: Running) -> bool:
+    def goes_on(self, running: Invocation) -> bool:
         """Whether a handler runs to its end though nobody waits for it any more. Of its data, if any, no more comes."""
         if running.handler.cancellable:
             return False
@@ -70,24 +70,24 @@ class Streaming:
             peer = cast("EngineSession", running.engine)
             receive_stream = peer.receive_streams[running.tag]
             receive_stream.abort(ConnectionClosed, f"engine {peer.name!r} does not wait for it any more")
-            ring_all([receive_stream.waker])
+            wake_all([receive_stream.waker])
         return True
 
     def _acknowledge(self, peer: EngineSession, tag: bytes, receive_stream: ReceiveStream) -> None:
         if receive_stream.failure is None:
             peer.control(receive_stream.credit_record(), tag)
-            self._stir(peer)
+            self._schedule_write(peer)
 
-    async def _give(self, running: Running, generator: Any, receive_stream: ReceiveStream | None = None) -> int:
+    async def _give(self, running: Invocation, generator: Any, receive_stream: ReceiveStream | None = None) -> int:
         peer, tag = cast("EngineSession", running.engine), running.tag  # a container has no streams to give
         flow = SendStream(*peer.send_streams.credit_at_first)
 
-        def stir() -> None:
+        def schedule_write() -> None:
             peer.send_streams.mark_ready(tag)
-            self._stir(peer)
+            self._schedule_write(peer)
 
         peer.send_streams.open(tag, flow)
-        leaving = Leaving(flow, self._encoder, peer.message_bytes, stir)
+        leaving = ItemWriter(flow, self._encoder, peer.message_bytes, schedule_write)
         put = leaving.put
         if receive_stream is not None:
 
@@ -102,28 +102,28 @@ class Streaming:
                 # A decorator may give an iterator of its own in the generator's place.
                 async with aclosing(generator) if hasattr(generator, "aclose") else nullcontext():
                     if not flow.has_room:
-                        await leaving.room()
+                        await leaving.drain()
                     async for item in generator:
                         if not put(item) or running.cancelled:
                             _unless_left(running)
-                            await leaving.room()
+                            await leaving.drain()
             except (Exception, SystemExit) as error:
                 # It is told behind the items that came before it.
                 if not running.cancelled:
-                    leaving.finish()
-                    await leaving.received()
+                    leaving.write_eof()
+                    await leaving.wait_acknowledged()
                 if issubclass(type(error), MessageTooLarge):
                     raise RemoteError(str(error), error_type="MessageTooLarge") from None
                 raise
             _unless_left(running)
-            leaving.finish()
-            await leaving.received()
+            leaving.write_eof()
+            await leaving.wait_acknowledged()
         finally:
             peer.send_streams.close(tag)
         return flow.sent
 
 
-def _unless_left(running: Running) -> None:
+def _unless_left(running: Invocation) -> None:
     """Ends a handler that has swallowed its cancellation, before it waits for an engine that reads no more."""
     if running.cancelled:
         raise asyncio.CancelledError

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import contextvars
     from collections.abc import Coroutine, Iterable
 
-    from .invocation import Running
+    from .invocation import Invocation
 
 __all__ = ["Tasks"]
 
@@ -69,7 +69,7 @@ class Tasks:
             self._loop.call_soon(self._have_begun)
         return task
 
-    def cancel(self, running: Running) -> None:
+    def cancel(self, running: Invocation) -> None:
         """Cancels the task of a request."""
         assert running.task is not None
         try:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..protocol.requester.pending import DeadlineSweep
-    from .concurrency import Way
-    from .invocation import Running
+    from .concurrency import Ticket
+    from .invocation import Invocation
 
 __all__ = ["HandlerThreads"]
 
@@ -45,7 +45,7 @@ class HandlerThreads:
         let_pass: called when who waits behind a request may pass.
     """
 
-    def __init__(self, size: int, name: str, deadlines: DeadlineSweep, let_pass: Callable[[Way], None]) -> None:
+    def __init__(self, size: int, name: str, deadlines: DeadlineSweep, let_pass: Callable[[Ticket], None]) -> None:
         self._threads = DaemonThreads(size, name)
         self._max_given_up = GIVEN_UP_FACTOR * size
         self._given_up = 0
@@ -53,16 +53,16 @@ class HandlerThreads:
         self._let_pass = let_pass
         self._clock = asyncio.get_running_loop().time
 
-    async def call(self, running: Running) -> Any:
+    async def call(self, running: Invocation) -> Any:
         """Calls the handler of a request in a thread; what it gives is awaited on the event loop if it has to be."""
         result = await self._run(running.in_thread, functools.partial(self._returned_late, running))
         return await result if type(result) is CoroutineType else result
 
-    def give_up_after(self, running: Running, seconds: float) -> None:
+    def give_up_after(self, running: Invocation, seconds: float) -> None:
         """Nobody will ask again for a handler that is cancelled then: a thread is not left to it for ever."""
         self._look_again(running, seconds + THREAD_GRACE)
 
-    def give_up(self, running: Running) -> None:
+    def give_up(self, running: Invocation) -> None:
         """A handler goes on though it was cancelled: its request ends, and another thread takes its place.
 
         Of its own ``max_concurrency`` it still takes its part: so many run, whoever waits for them.
@@ -72,11 +72,11 @@ class HandlerThreads:
             self._look_again(running, NO_ROOM_RETRY)
             return
         log.warning("%r goes on though it was cancelled: its thread is given up, and replaced", running)
-        assert running.task is not None and running.way is not None
-        running.way.keep(all_but_last=True)
+        assert running.task is not None and running.ticket is not None
+        running.ticket.keep(all_but_last=True)
         running.task.cancel()
 
-    def _look_again(self, running: Running, seconds: float) -> None:
+    def _look_again(self, running: Invocation, seconds: float) -> None:
         if running.handler.thread and running.started and not running.ended:
             running.due = self._clock() + seconds
             self._deadlines.add(running.due)
@@ -131,15 +131,15 @@ class HandlerThreads:
         self._threads.resize(-1)
         late(error)
 
-    def _returned_late(self, running: Running, error: BaseException | None) -> None:
+    def _returned_late(self, running: Invocation, error: BaseException | None) -> None:
         """A handler has returned whose thread was given up."""
         if error is None or issubclass(type(error), asyncio.CancelledError):
             log.info("request %s: %s has returned in the end", running.request_id, running.what)
         else:
             log.error("request %s: %s raised in the end", running.request_id, running.what, exc_info=error)
-        assert running.way is not None
-        running.way.keep(all_but_last=False)
-        self._let_pass(running.way)
+        assert running.ticket is not None
+        running.ticket.keep(all_but_last=False)
+        self._let_pass(running.ticket)
 
 
 def _is_first(ends: list[None]) -> bool:

@@ -64,6 +64,6 @@ class Timers:
 
     def _mark(self) -> None:
         self._marking = None
-        if self._dispatcher.mark_started():
+        if self._dispatcher.send_started_notices():
             self._marking = self._loop.call_later(MARK_AFTER, self._mark)
         self._flush()

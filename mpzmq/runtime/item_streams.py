@@ -7,10 +7,10 @@ import copy
 from typing import TYPE_CHECKING, Any
 
 from ..errors import MessageTooLarge
-from ..protocol.flow.outbox import ENOUGH_BYTES
+from ..protocol.flow.outbox import CORKED_BYTES
 from ..protocol.flow.send_stream import OVERHEAD
 from ..protocol.wire.values import unchanging
-from .waiters import Turns
+from .waiters import FairQueue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from ..protocol.wire.encoder import Encoder
     from ..protocol.wire.values import Buffer
 
-__all__ = ["Arriving", "Bell", "Leaving", "ring_all"]
+__all__ = ["ItemReader", "ItemWriter", "Waker", "wake_all"]
 
 
-class Bell:
+class Waker:
     """Wakes the one who waits for a stream."""
 
     __slots__ = ("_future",)
@@ -31,7 +31,7 @@ class Bell:
     def __init__(self) -> None:
         self._future: asyncio.Future[None] | None = None
 
-    def ring(self, _: object = None) -> None:
+    def wake(self, _: object = None) -> None:
         """Something has happened that was perhaps waited for."""
         future = self._future
         if future is not None and not future.done():
@@ -52,7 +52,7 @@ class Bell:
             raise RuntimeError("another task reads this stream already: one at a time")
 
     async def wait(self, timeout: float | None = None) -> None:
-        """Waits for the next ring.
+        """Waits to be woken.
 
         Args:
             timeout: seconds; None: for ever.
@@ -73,43 +73,45 @@ class Bell:
             self._future = None
 
 
-def ring_all(wakers: list[Bell | Turns | None]) -> None:
+def wake_all(wakers: list[Waker | FairQueue | None]) -> None:
     """Rings the wakers that streams have left, and empties the list. None: nobody has waited for that one yet."""
-    rung = wakers.copy()
+    woken = wakers.copy()
     wakers.clear()
-    for bell in rung:
-        if bell is not None:
-            bell.ring()
+    for waker in woken:
+        if waker is not None:
+            waker.wake()
 
 
-class Leaving:
+class ItemWriter:
     """The end of a stream at which items are put in.
 
     Args:
         flow: takes them.
         encoder: writes them.
         message_bytes: the largest message that both sides accept.
-        stir: called when something may leave that could not before, or is much.
+        schedule_write: called when something may leave that could not before, or is much.
     """
 
-    def __init__(self, flow: SendStream, encoder: Encoder, message_bytes: int, stir: Callable[[], None]) -> None:
+    def __init__(
+        self, flow: SendStream, encoder: Encoder, message_bytes: int, schedule_write: Callable[[], None]
+    ) -> None:
         self._flow = flow
         self._encoder = encoder
         self._most = message_bytes - OVERHEAD
-        self._stir = stir
-        self._turns: Turns = Turns()
-        flow.waker = self._turns
+        self._schedule_write = schedule_write
+        self._queue: FairQueue = FairQueue()
+        flow.waker = self._queue
 
     @property
     def is_free(self) -> bool:
         """Whether an item may be put in at once: there is room, and nobody waits for it."""
-        return self._flow.has_room and not self._turns.waiting
+        return self._flow.has_room and not self._queue.waiting
 
     def put(self, item: Any) -> bool:
         """One item more, which leaves with the others of this pass of the event loop.
 
         Returns:
-            Whether there is room for another; if not, :meth:`room` is to be waited for.
+            Whether there is room for another; if not, :meth:`drain` is to be waited for.
 
         Raises:
             EncodeError: a message cannot carry it.
@@ -128,8 +130,8 @@ class Leaving:
             text = f"an item has {size} bytes, and at most {self._most} are accepted: send less at a time"
             raise MessageTooLarge(f"{text}, or raise Limits.message_bytes on both sides", size=size, limit=self._most)
         has_room = flow.write(body, buffers, size)
-        if not flow.is_ready or size >= ENOUGH_BYTES:
-            self._stir()
+        if not flow.is_ready or size >= CORKED_BYTES:
+            self._schedule_write()
             has_room = flow.has_room
         return has_room
 
@@ -138,7 +140,7 @@ class Leaving:
         if self._flow.failure is not None:
             raise copy.copy(self._flow.failure)
 
-    async def room(self, timeout: float | None = None) -> None:
+    async def drain(self, timeout: float | None = None) -> None:
         """Waits until there is room for one more, or nothing can follow; first come, first served.
 
         Args:
@@ -148,35 +150,35 @@ class Leaving:
             TimeoutError: none came.
         """
         flow = self._flow
-        await self._turns.wait(lambda: flow.has_room or flow.is_finished or flow.failure is not None, timeout)
+        await self._queue.wait(lambda: flow.has_room or flow.is_finished or flow.failure is not None, timeout)
         self.check()
 
     async def turn(self, timeout: float | None = None) -> None:
-        """Waits for those who wait for room. Arguments and errors are those of :meth:`room`."""
-        if self._turns.waiting:
-            await self._turns.wait(lambda: True, timeout)
+        """Waits for those who wait for room. Arguments and errors are those of :meth:`drain`."""
+        if self._queue.waiting:
+            await self._queue.wait(lambda: True, timeout)
 
-    async def taken(self, timeout: float | None = None) -> None:
+    async def wait_accepted(self, timeout: float | None = None) -> None:
         """Waits for the first credit: the other side has taken the request. Arguments and errors are those of
-        :meth:`room`."""
+        :meth:`drain`."""
         flow = self._flow
-        await self._turns.wait(lambda: flow.has_credit or flow.failure is not None, timeout)
+        await self._queue.wait(lambda: flow.has_credit or flow.failure is not None, timeout)
         self.check()
 
-    def finish(self) -> None:
+    def write_eof(self) -> None:
         """Nothing follows."""
         self._flow.finish()
         if not self._flow.is_ready:
-            self._stir()
+            self._schedule_write()
 
-    async def received(self, timeout: float | None = None) -> None:
-        """Waits until the other side has everything. Arguments and errors are those of :meth:`room`."""
+    async def wait_acknowledged(self, timeout: float | None = None) -> None:
+        """Waits until the other side has everything. Arguments and errors are those of :meth:`drain`."""
         flow = self._flow
-        await self._turns.wait(lambda: flow.is_received or flow.failure is not None, timeout)
+        await self._queue.wait(lambda: flow.is_received or flow.failure is not None, timeout)
         self.check()
 
 
-class Arriving:
+class ItemReader:
     """What a handler reads that takes a stream: an async iterator of the items of an upload or a channel.
 
     Args:
@@ -192,9 +194,9 @@ class Arriving:
     def __init__(self, flow: ReceiveStream, acknowledge: Callable[[], None]) -> None:
         self._flow = flow
         self._acknowledge = acknowledge
-        self._bell = flow.waker = Bell()
+        self._waker = flow.waker = Waker()
 
-    def __aiter__(self) -> Arriving:
+    def __aiter__(self) -> ItemReader:
         return self
 
     async def __anext__(self) -> Any:
@@ -203,14 +205,14 @@ class Arriving:
 
     async def _more(self) -> Any:
         flow = self._flow
-        self._bell.check_free()
+        self._waker.check_free()
         flow.on_asked()
         while not flow.pop_chunk():
             if flow.is_over:
                 raise StopAsyncIteration
             if flow.failure is not None:
                 raise copy.copy(flow.failure)
-            await self._bell.wait()
+            await self._waker.wait()
         if flow.needs_credit:
             self._acknowledge()
         return flow.items.pop()

@@ -7,21 +7,21 @@ import os
 import weakref
 from typing import NoReturn
 
-__all__ = ["Home"]
+__all__ = ["LoopBound"]
 
-_homes: weakref.WeakSet[Home] = weakref.WeakSet()
+_homes: weakref.WeakSet[LoopBound] = weakref.WeakSet()
 
 
 def _forked() -> None:
     """In a child process: what belongs to an event loop that came through fork stays at home in the parent."""
     for home in _homes:
-        home.lose()
+        home.on_fork()
 
 
 os.register_at_fork(after_in_child=_forked)
 
 
-class Home:
+class LoopBound:
     """Holds an object to the event loop, and so to the thread and process, of its first await.
 
     libzmq aborts the process when two threads use one socket; the check turns that into an exception.
@@ -38,7 +38,7 @@ class Home:
         """Whether the object belongs to a loop of this process now."""
         return self._loop is not None
 
-    def enter(self) -> asyncio.AbstractEventLoop:
+    def bind(self) -> asyncio.AbstractEventLoop:
         """Checks that the caller is at home; the first caller decides where that is.
 
         Raises:
@@ -53,7 +53,7 @@ class Home:
             self._loop = loop
         return loop
 
-    def check(self) -> asyncio.AbstractEventLoop:
+    def require(self) -> asyncio.AbstractEventLoop:
         """Checks that the caller is at home, without making it one: for what a closed object may still be asked.
 
         Raises:
@@ -63,13 +63,13 @@ class Home:
         loop = asyncio._get_running_loop()
         if loop is not None and (loop is self._loop or self._loop is None) and not self._is_lost:
             return loop
-        return self.enter() if self._is_lost or self._loop is not None else asyncio.get_running_loop()
+        return self.bind() if self._is_lost or self._loop is not None else asyncio.get_running_loop()
 
-    def leave(self) -> None:
+    def release(self) -> None:
         """The object is closed and may find another home."""
         self._loop = None
 
-    def lose(self) -> None:
+    def on_fork(self) -> None:
         """This is a child process, and the object belongs to the parent."""
         self._is_lost, self._loop = self._loop is not None, None
 

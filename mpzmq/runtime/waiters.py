@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Turns"]
+__all__ = ["FairQueue"]
 
 
-class Turns:
+class FairQueue:
     """First come, first served; nobody is woken in vain but the first."""
 
     def __init__(self) -> None:
@@ -23,8 +23,8 @@ class Turns:
         """Waits until all who came before have gone and ``ready()`` is true.
 
         Args:
-            ready: asked at each ring.
-            timeout: seconds that the first waits for the next ring; None: for ever.
+            ready: asked each time that it is woken.
+            timeout: seconds that the first waits to be woken; None: for ever.
 
         Raises:
             TimeoutError: it did not come in time.
@@ -38,9 +38,9 @@ class Turns:
                     await future
         finally:
             self.waiting.remove(ticket)
-            self.ring()
+            self.wake()
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         """Lets the first look again."""
         if self.waiting:
             future = self.waiting[0][0]

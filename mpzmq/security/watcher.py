@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
     from .allow_list import User
 
-__all__ = ["Guard"]
+__all__ = ["AllowListWatcher"]
 
 log = Log(__name__)
 
 
-class Guard:
+class AllowListWatcher:
     """Knows the users of one container.
 
     The authenticator's thread asks it who gets in, and has it look at the files; the container asks it who a message is
@@ -42,11 +42,11 @@ class Guard:
         """Who has a key; None: nobody who is let in."""
         return None if key is None else self.users.get(key)
 
-    def admits(self, key: str) -> bool:
+    def is_allowed(self, key: str) -> bool:
         """Whether the holder of a public key may connect."""
         return key in self.users
 
-    def refresh(self) -> None:
+    def reload(self) -> None:
         """Reads the list again if its files have changed.
 
         One that cannot be read changes nothing: a slip in an editor must neither lock all engines out nor let anybody

@@ -19,8 +19,8 @@ __all__ = [
     "Dealer",
     "DealerHandler",
     "Delivery",
-    "Doorkeeper",
     "Frames",
+    "KeyVerifier",
     "Router",
     "RouterHandler",
     "SocketSettings",
@@ -33,13 +33,13 @@ PROMPT_INTERVAL = 0.04
 """Seconds: with its jitter the first redial behind a connection that was greeted leaves within 0.1 s."""
 
 
-class Doorkeeper(Protocol):
+class KeyVerifier(Protocol):
     """Who decides which keys get in; asked from the authenticator's thread, not from an event loop's."""
 
-    def admits(self, key: str) -> bool:
+    def is_allowed(self, key: str) -> bool:
         """Whether the holder of a public key may connect."""
 
-    def refresh(self) -> None:
+    def reload(self) -> None:
         """Called every now and then, to see whether that has changed."""
 
 
@@ -50,13 +50,13 @@ class Curve:
     Attributes:
         public, secret: its own keys.
         server_keys: of a dealer: the keys that the other side may have.
-        doorkeeper: of a router: who gets in.
+        key_verifier: of a router: who gets in.
     """
 
     public: str
     secret: str = field(repr=False)
     server_keys: tuple[str, ...] = ()
-    doorkeeper: Doorkeeper | None = None
+    key_verifier: KeyVerifier | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mpzmq import ComputerEngineWorker, ComputerEngineWriter
     from mpzmq.events import LinkEvent
 
-__all__ = ["Job", "NestedCalls", "Watch", "ask", "random_job"]
+__all__ = ["Caller", "Job", "Watch", "ask", "random_job"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +144,7 @@ class Watch:
         await self._task
 
 
-class NestedCalls:
+class Caller:
     """One of many that ask at random, until the end.
 
     Args:

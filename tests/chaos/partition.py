@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
     from .history import Violation
 
-__all__ = ["WAYS", "Partition", "Way", "partitioned"]
+__all__ = ["WAYS", "Partition", "Ticket", "partitioned"]
 
-Way = Literal["silent", "to the container", "to the engine"]
-WAYS: tuple[Way, ...] = ("silent", "to the container", "to the engine")
+Ticket = Literal["silent", "to the container", "to the engine"]
+WAYS: tuple[Ticket, ...] = ("silent", "to the container", "to the engine")
 
 ANSWERS = 60.0
 """Seconds after the heal in which everything has to be over."""
@@ -51,7 +51,7 @@ class Partition:
     violations: list[Violation] = field(default_factory=list)
 
 
-def partitioned(way: Way, length: float, heartbeat: HeartbeatPolicy, reconnect: ReconnectPolicy) -> Partition:
+def partitioned(way: Ticket, length: float, heartbeat: HeartbeatPolicy, reconnect: ReconnectPolicy) -> Partition:
     """Cuts the network for some seconds, with requests under way. Blocks; makes an event loop of its own."""
     with tempfile.TemporaryDirectory() as name, Net() as net, net.inside("engine"):
         folder = Path(name)
@@ -73,7 +73,7 @@ async def _cut_and_healed(
     net: Net,
     endpoint: str,
     log: EngineLog,
-    way: Way,
+    way: Ticket,
     length: float,
     heartbeat: HeartbeatPolicy,
     reconnect: ReconnectPolicy,

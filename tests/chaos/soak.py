@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from mpzmq import ComputerEngineWorker, HeartbeatPolicy, LinkDown, ReconnectPolicy
 
-from .engine import NestedCalls, Watch
+from .engine import Caller, Watch
 from .faults import FAULTS, Scene
 from .history import (
     ContainerHistory,
@@ -155,11 +155,10 @@ class Soak:
         links = [link for place in places for link in (place.direct, place.proxied)]
         pause = self._plan.pause
         callers = [
-            NestedCalls(self._another(), self._logs, links, self._watch, pause=pause) for _ in range(self._plan.callers)
+            Caller(self._another(), self._logs, links, self._watch, pause=pause) for _ in range(self._plan.callers)
         ]
         callers += [
-            NestedCalls(self._another(), self._logs, noise.links, self._watch, pause=pause, tainted=True)
-            for _ in range(4)
+            Caller(self._another(), self._logs, noise.links, self._watch, pause=pause, tainted=True) for _ in range(4)
         ]
         asking = [asyncio.create_task(caller.run(self._ending)) for caller in callers]
         others = [asyncio.create_task(self._sample(worker)), asyncio.create_task(noise.run(self._ending))]

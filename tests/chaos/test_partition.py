@@ -9,7 +9,7 @@ from tests.support.waiting import scaled
 
 from .history import described
 from .netns import why_not
-from .partition import WAYS, Way, partitioned
+from .partition import WAYS, Ticket, partitioned
 
 REASON = why_not()
 pytestmark = pytest.mark.skipif(REASON is not None, reason=str(REASON))
@@ -25,7 +25,7 @@ A_BUSY_MACHINE = scaled(1.0)
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_partition_that_is_shorter_than_down_after_loses_nothing(way: Way) -> None:
+def test_a_partition_that_is_shorter_than_down_after_loses_nothing(way: Ticket) -> None:
     found = partitioned(way, SHORT, HEARTBEAT, RECONNECT)
     assert not found.violations, described(found.violations)
     assert found.detected is None
@@ -33,7 +33,7 @@ def test_a_partition_that_is_shorter_than_down_after_loses_nothing(way: Way) -> 
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_long_partition_is_seen_and_survived(way: Way) -> None:
+def test_a_long_partition_is_seen_and_survived(way: Ticket) -> None:
     found = partitioned(way, LONG, HEARTBEAT, RECONNECT)
     assert not found.violations, described(found.violations)
     assert found.detected is not None

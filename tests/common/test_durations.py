@@ -30,7 +30,7 @@ from tests.support.scene import worker_of
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
-    Way = Callable[[ComputerEngineWriter, Any], Any]
+    Ticket = Callable[[ComputerEngineWriter, Any], Any]
 
 DURATION = re.compile(r"(?:^|_)(?:timeout|after|interval|ttl|within|delay|seconds)$")
 
@@ -45,11 +45,11 @@ def service_of(container: ComputerEngineWriter) -> EngineService:
     return worker_of(container).service()
 
 
-def at_service(method: str, *args: Any) -> Way:
+def at_service(method: str, *args: Any) -> Ticket:
     return lambda container, value: getattr(service_of(container), method)(container.remote_id, *args, timeout=value)
 
 
-def at_handle(method: str, items: tuple[Any, ...], parameter: str) -> Way:
+def at_handle(method: str, items: tuple[Any, ...], parameter: str) -> Ticket:
     return lambda container, value: getattr(container, method)("f", *items, **{parameter: value})
 
 
@@ -57,7 +57,7 @@ async def read(stream: AsyncIterator[Any]) -> list[Any]:
     return [item async for item in stream]
 
 
-WAYS: dict[str, tuple[Callable[..., Any], Way]] = {
+WAYS: dict[str, tuple[Callable[..., Any], Ticket]] = {
     "ReconnectPolicy.interval": (POSITIVE, lambda _, value: ReconnectPolicy(interval=value)),
     "ReconnectPolicy.connect_timeout": (POSITIVE, lambda _, value: ReconnectPolicy(connect_timeout=value)),
     "HeartbeatPolicy.interval": (POSITIVE, lambda _, value: HeartbeatPolicy(interval=value)),
@@ -189,7 +189,7 @@ async def container() -> AsyncIterator[ComputerEngineWriter]:
         yield container
 
 
-async def tried(way: Way, container: ComputerEngineWriter, value: Any) -> None:
+async def tried(way: Ticket, container: ComputerEngineWriter, value: Any) -> None:
     made = way(container, value)
     if inspect.isawaitable(made):
         awaited: Awaitable[Any] = made

@@ -94,8 +94,8 @@ def build(limits: Limits, security: Security | None = None) -> ContainerServer:
         """The counters, the memory, and who has run since this was last asked."""
         now = server.statistics()
         found, ran[:] = list(ran), []
-        assert server._hub is not None
-        streams = [running for running in server._hub.dispatcher._running.values() if running.op in STREAMED]
+        assert server._driver is not None
+        streams = [running for running in server._driver.dispatcher._running.values() if running.op in STREAMED]
         unit = 1 if sys.platform == "darwin" else 1024
         return {
             "ran": b"".join(request_id.bytes for request_id in found),

@@ -334,7 +334,7 @@ async def test_a_drain_lets_those_who_wait_have_their_turn(stage: Stage) -> None
 
 async def test_a_drain_waits_for_what_is_on_its_way_although_every_reply_was_read(stage: Stage) -> None:
     """What has not been read is not refused, and only what was refused is carried over to the successor."""
-    hub = stage.server._hub
+    hub = stage.server._driver
     assert hub is not None
     for peer in hub.sessions.connected():
         peer.has_sent = False  # as when an engine was silent for two intervals, and has answered the PING

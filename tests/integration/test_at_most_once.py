@@ -276,7 +276,7 @@ async def test_what_was_forgotten_is_not_run_again(stage: Stage) -> None:
     await until(lambda: stage.ran)
     stage.proxy.freeze()
     stage.gate.set()
-    sessions = stage.server._hub.sessions if stage.server._hub else None
+    sessions = stage.server._driver.sessions if stage.server._driver else None
     assert sessions is not None
     await until(lambda: stage.server.statistics().replied == 1)
     (peer,) = sessions._peers.values()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import zmq
 
-from mpzmq.protocol.flow.outbox import ENOUGH_BYTES
+from mpzmq.protocol.flow.outbox import CORKED_BYTES
 from mpzmq.protocol.wire.kinds import Kind, Op
 from tests.support.waiting import soon
 
@@ -78,7 +78,7 @@ async def test_what_is_enough_leaves_before_the_pass_ends(lied: tuple[ComputerEn
     calls = [asyncio.create_task(container.request(bytes(1000))) for _ in range(50)]
     seen = await messages(liar, 50)
     assert [len(tags) for tags in seen] == [1, 16, 16, 16, 1]
-    assert ENOUGH_BYTES == 16 * 1024
+    assert CORKED_BYTES == 16 * 1024
     for tags in seen:
         liar.say(b"".join(tags), *[RESPONSE for _ in tags])
     await soon(asyncio.gather(*calls))

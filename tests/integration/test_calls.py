@@ -76,7 +76,7 @@ class Stage:
         """Whether nothing is known of any call, on either side, and the books of both add up."""
         dispatcher = self.worker._functions.dispatcher
         nested_calls = self.container._connection._nested_calls
-        peers = self.server._hub.sessions.all() if self.server._hub is not None else []
+        peers = self.server._driver.sessions.all() if self.server._driver is not None else []
         callers = [peer.caller for peer in peers if peer.caller is not None]
         return (
             (dispatcher is None or not dispatcher.in_flight)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from mpzmq.testing import Proxy, ProxyFactory
 
-    Way = Callable[["Stage", "Data"], Coroutine[Any, Any, None]]
+    Ticket = Callable[["Stage", "Data"], Coroutine[Any, Any, None]]
 
 
 class Data(bytearray):
@@ -187,7 +187,7 @@ def without_a_collector() -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
-def _call(function: str, *args: Any, **options: Any) -> Way:
+def _call(function: str, *args: Any, **options: Any) -> Ticket:
     async def way(stage: Stage, data: Data) -> None:
         await stage.container.call(function, data, *args, **options)
 
@@ -291,7 +291,7 @@ async def no_room_and_cancelled(stage: Stage, data: Data) -> None:
         first = asyncio.create_task(handle.call("wait", 1))
         await until(lambda: stage.began)
         second = asyncio.create_task(handle.call("boom", data))
-        await until(lambda: handle._connection.turns.waiting)
+        await until(lambda: handle._connection.queue.waiting)
         second.cancel()
         try:
             await second
@@ -380,7 +380,7 @@ async def channel_cancelled(stage: Stage, data: Data) -> None:
     await _cancelled(stage, talking(stage, data, "wait"))
 
 
-def _nested(function: str, **options: Any) -> Way:
+def _nested(function: str, **options: Any) -> Ticket:
     async def way(stage: Stage, data: Data) -> None:
         await stage.container.call("calls", data, function=function, **options)
 
@@ -395,7 +395,7 @@ CALLS = [
     *("boom", "boom_later", "hoard", "refuse", "remote", "unfit", "no_such_function"),
     *(f"{name}_{how}" for name in ("boom", "unfit", "hoard") for how in ("in_a_thread", "one_by_one")),
 ]
-WAYS: dict[str, Way] = {
+WAYS: dict[str, Ticket] = {
     **{name: _call(name) for name in CALLS},
     "wrong arguments": _call("boom", 2, 3),
     "timed out": _call("wait", timeout=0.1),

@@ -11,9 +11,9 @@ import pytest
 
 from mpzmq.address import parse_address
 from mpzmq.config import HeartbeatPolicy, Limits, ReconnectPolicy
-from mpzmq.container.session_driver import Hub
+from mpzmq.container.session_driver import SessionDriver
 from mpzmq.engine.callbacks import EngineFunctions
-from mpzmq.engine.link_driver import FEW, Connection
+from mpzmq.engine.link_driver import FEW, LinkDriver
 from mpzmq.errors import ConnectionClosed
 from mpzmq.failure import Failure, FailureKind
 from mpzmq.handlers.registry import Function, Registry
@@ -87,7 +87,7 @@ async def test_a_container_asks_a_full_connection_once_in_a_while() -> None:
     registry = Registry()
     registry.invoke = Function(None, lambda data: data, thread=False, cancellable=True)
     full = Full()
-    hub = Hub(uuid.uuid4(), "hub", registry, HeartbeatPolicy(), LIMITS, None, full)
+    hub = SessionDriver(uuid.uuid4(), "hub", registry, HeartbeatPolicy(), LIMITS, None, full)
     hub.on_messages([[b"route", LINK_TAG, ENCODER.pack(hello(uuid.uuid4(), 1, "engine", 60.0, LIMITS))]])
     assert full.attempts == 1
     full.takes = False
@@ -107,7 +107,7 @@ async def test_a_reply_that_still_waits_is_not_replaced_by_what_is_kept_of_it() 
     registry.invoke = Function(None, lambda data: data)
     full = Full()
     limits = Limits(reply_bytes=100)
-    hub = Hub(uuid.uuid4(), "hub", registry, HeartbeatPolicy(), limits, None, full)
+    hub = SessionDriver(uuid.uuid4(), "hub", registry, HeartbeatPolicy(), limits, None, full)
     session, tag = uuid.uuid4(), uuid.uuid4().bytes
     hub.on_messages([[b"route", LINK_TAG, ENCODER.pack(hello(session, 1, "engine", 60.0, LIMITS))]])
     full.takes = False
@@ -117,7 +117,7 @@ async def test_a_reply_that_still_waits_is_not_replaced_by_what_is_kept_of_it() 
     hub.on_messages([[b"other", tag, request]])
     (peer,) = hub.sessions.connected()
     assert tag in peer.replies.tombstones and peer.outbox.bytes > 1000
-    assert (hub.dispatcher.replied, hub.dispatcher.repeats.count) == (1, 1)
+    assert (hub.dispatcher.replied, hub.dispatcher.deduplicator.count) == (1, 1)
     full.takes = True
     await hub.close()
 
@@ -128,7 +128,9 @@ async def test_an_engine_whose_connection_was_given_up_hears_of_it_once_it_reads
     registry.invoke = Function(None, lambda data: data)
     full = Full()
     limits = Limits(queued_bytes=1000)
-    hub = Hub(uuid.uuid4(), "hub", registry, HeartbeatPolicy(interval=0.02, down_after=0.1), limits, None, full)
+    hub = SessionDriver(
+        uuid.uuid4(), "hub", registry, HeartbeatPolicy(interval=0.02, down_after=0.1), limits, None, full
+    )
     hub.on_messages([[b"route", LINK_TAG, ENCODER.pack(hello(uuid.uuid4(), 1, "engine", 60.0, LIMITS))]])
     full.takes = False
     request = ENCODER.pack([Kind.REQUEST, 1, None, 0, Op.INVOKE, None, [bytes(900)], None, None])
@@ -152,7 +154,7 @@ async def test_what_waits_for_a_slow_engine_is_bounded() -> None:
     registry.invoke = Function(None, lambda data: data)
     full = Full()
     limits = Limits(queued_bytes=1000)
-    hub = Hub(uuid.uuid4(), "hub", registry, HeartbeatPolicy(), limits, None, full)
+    hub = SessionDriver(uuid.uuid4(), "hub", registry, HeartbeatPolicy(), limits, None, full)
     hub.on_messages([[b"route", LINK_TAG, ENCODER.pack(hello(uuid.uuid4(), 1, "engine", 60.0, LIMITS))]])
     full.takes = False
     for number in range(1, 16):
@@ -175,9 +177,9 @@ async def test_what_waits_for_a_slow_engine_is_bounded() -> None:
     await hub.close()
 
 
-def connected(full: Full) -> Connection:
+def connected(full: Full) -> LinkDriver:
     """An engine's connection that was greeted."""
-    connection = Connection(
+    connection = LinkDriver(
         uuid.uuid4(), parse_address("127.0.0.1:1"), "full", uuid.uuid4(), "engine",
         reconnect=ReconnectPolicy(), heartbeat=HeartbeatPolicy(), limits=LIMITS,
         codec=(ENCODER, MessageDecoder(LIMITS, answered=Kind.RESPONSE)), ended_ids=EndedIds(), security=None,
@@ -191,13 +193,13 @@ def connected(full: Full) -> Connection:
     return connection
 
 
-def ask(connection: Connection, number: int, size: int = 10) -> asyncio.Future[Any]:
+def ask(connection: LinkDriver, number: int, size: int = 10) -> asyncio.Future[Any]:
     """One request more; returns what its caller waits for."""
     connection.link.tracker.issued += 1
     entry = make_entry(ENCODER, number, number, data=bytes(size))
     entry.waiter = waiter = connection.loop.create_future()
     connection.link.tracker.submit(entry)
-    connection.leave()
+    connection.schedule_write()
     return waiter
 
 

@@ -66,15 +66,15 @@ class Stage:
 
     def waiting(self) -> int:
         """How many requests wait behind a change."""
-        assert self.server._hub is not None
-        running = self.server._hub.dispatcher._running.values()
-        return sum(one.way is not None and one.way.is_waiting for one in running)
+        assert self.server._driver is not None
+        running = self.server._driver.dispatcher._running.values()
+        return sum(one.ticket is not None and one.ticket.is_waiting for one in running)
 
     def is_tidy(self) -> bool:
         """Whether nothing is at work, and the books of both sides add up."""
         there, here = self.server.statistics(), self.worker.statistics()
         ended = there.replied + there.failed + there.refused + there.cancelled
-        hub = self.server._hub
+        hub = self.server._driver
         left = [] if hub is None else [*hub.dispatcher._running, *hub.dispatcher._admission.changes.closed]
         return adds_up(here) and not (here.in_flight or there.in_flight or left) and there.received == ended
 
@@ -425,9 +425,9 @@ async def test_a_refusal_does_not_overtake_what_is_asked_again_on_a_new_connecti
 
     if comes_again == "in front of it":
         new.send(behind, new.pack(request))
-        assert stage.server._hub is not None
-        repeats = stage.server._hub.dispatcher.repeats
-        await until(lambda: repeats.count == 1)
+        assert stage.server._driver is not None
+        deduplicator = stage.server._driver.dispatcher.deduplicator
+        await until(lambda: deduplicator.count == 1)
     stage.gate.set()
     await receive_until(changing, Kind.RESPONSE)
     if comes_again == "behind the refusal":

@@ -253,8 +253,8 @@ def test_an_engine_that_does_not_tell_how_much_may_lie_unread_gets_what_its_cred
         async with Stage(Limits()) as stage:
             stage.gate.set()
             container = await stage.engine("one", Limits(queued_bytes=100 * KB))
-            assert stage.server._hub is not None
-            (peer,) = stage.server._hub.sessions.all()
+            assert stage.server._driver is not None
+            (peer,) = stage.server._driver.sessions.all()
             peer.send_streams.accept({"stream_items": 100, "stream_bytes": 1 << 20, "batch_records": 100}, 100)
             streams = [container.stream("items", 3, 60 * KB) for _ in range(5)]
             for stream in streams:

@@ -10,7 +10,7 @@ import pytest
 
 from mpzmq import Security, keys
 from mpzmq.security.allow_list import User, named_in, read_users, stamp
-from mpzmq.security.watcher import Guard
+from mpzmq.security.watcher import AllowListWatcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -157,11 +157,11 @@ def test_what_is_no_file_of_keys_is_refused(tmp_path: Path, what: str) -> None:
 
 def test_a_directory_among_the_keys_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "engine.pub").write_text(f'public-key = "{ONE}"\n')
-    guard = Guard(tmp_path, lambda: None)
+    guard = AllowListWatcher(tmp_path, lambda: None)
     (tmp_path / "x.pub").mkdir()
     held = []
     for _ in range(5):
-        guard.refresh()
+        guard.reload()
         held.append(os.open(os.devnull, os.O_RDONLY))  # other files get the numbers of descriptors that were free
     for descriptor in held:
         os.close(descriptor)
@@ -169,7 +169,7 @@ def test_a_directory_among_the_keys_is_told_once(tmp_path: Path, caplog: pytest.
     assert record.getMessage().endswith(
         f"nobody is added: {tmp_path}/x.pub holds no key: it is no regular file, but a directory"
     )
-    assert guard.admits(ONE)
+    assert guard.is_allowed(ONE)
     (tmp_path / "x.pub").rmdir()
-    guard.refresh()
-    assert guard.admits(ONE)
+    guard.reload()
+    assert guard.is_allowed(ONE)

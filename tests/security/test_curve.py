@@ -222,12 +222,12 @@ async def test_a_blocked_container_still_completes_handshakes(
 
 
 class _Fatal:
-    """A doorkeeper that breaks the authenticator."""
+    """A verifier that breaks the authenticator."""
 
-    def admits(self, key: str) -> bool:
+    def is_allowed(self, key: str) -> bool:
         raise SystemExit("broken on purpose")
 
-    def refresh(self) -> None:
+    def reload(self) -> None:
         pass
 
 
@@ -235,19 +235,19 @@ async def test_a_container_whose_authenticator_has_ended_refuses_and_says_so(
     secured: Secured, caplog: pytest.LogCaptureFixture
 ) -> None:
     container = await secured.connect()
-    doorman = context.doorman()
-    for door in doorman._doors.values():
-        door.doorkeeper = _Fatal()
+    authenticator = context.authenticator()
+    for watch in authenticator._watches.values():
+        watch.key_verifier = _Fatal()
     with pytest.raises(ConnectError):
         await soon(secured.connect())
-    await until(lambda: doorman.has_ended)
+    await until(lambda: authenticator.has_ended)
     assert "accept no engine any more" in caplog.text
     with pytest.raises(ConnectError, match="authenticator has ended"):
         await soon(secured.connect())
     # Who was in stays in, as long as the list has the key; a bind is refused.
     assert await container.call("add", 1, 2) == 3
-    for door in doorman._doors.values():
-        door.doorkeeper = secured.server._hub._guard  # type: ignore[union-attr]
+    for watch in authenticator._watches.values():
+        watch.key_verifier = secured.server._driver._allow_list_watcher  # type: ignore[union-attr]
     secured.revoke("engine")
     await until(lambda: container.state is LinkState.FAILED)
     with pytest.raises(OSError, match="the authenticator of this process has ended"):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mpzmq import ComputerEngineWorker, ContainerServer, Limits, Security
-from mpzmq.transport.libzmq.authenticator import Door
+from mpzmq.transport.libzmq.authenticator import ListenerWatch
 from tests.support.scene import REDIAL
 from tests.support.secured import CONTAINER, ENGINE
 from tests.support.waiting import SECONDS, soon
@@ -99,10 +99,10 @@ async def test_handshakes_that_come_to_nothing_leave_their_places() -> None:
 
 def test_places_of_which_no_end_is_told_become_free_while_others_come_and_go() -> None:
     """Else engines that dial again and again would keep themselves out for ever."""
-    door = Door("here", None, most=MOST, patience=3.0, on_closed=lambda: None, on_disconnected=lambda _: None)
+    watch = ListenerWatch("here", None, most=MOST, patience=3.0, on_closed=lambda: None, on_disconnected=lambda _: None)
     for _ in range(MOST):
-        door.accepted(-1, 0.0)
+        watch.accepted(-1, 0.0)
     for tenth in range(100):
-        door.accepted(-1, tenth / 10)
-        door.handshake_ended()
-    assert not door.begun
+        watch.accepted(-1, tenth / 10)
+        watch.handshake_ended()
+    assert not watch.begun

@@ -65,7 +65,7 @@ async def test_a_removed_key_is_cut_off_from_a_live_connection(secured: Secured)
             ended.append("stay")
 
     secured.allow("other", STRANGER)
-    await until(lambda: secured.server._hub and len(secured.server._hub._guard.users) == 2)  # type: ignore[union-attr]
+    await until(lambda: secured.server._driver and len(secured.server._driver._allow_list_watcher.users) == 2)  # type: ignore[union-attr]
     other = await secured.connect(STRANGER)
     events = secured.worker.service().events()
     container = await secured.connect()
@@ -182,7 +182,7 @@ async def test_who_has_no_file_any_more_is_out_even_if_another_file_is_bad(secur
 async def test_another_users_session_is_not_to_be_had(secured: Secured, raw_curve: Callable[..., Any]) -> None:
     """The session's id alone opens nothing: it belongs to the key with which it began."""
     secured.allow("other", STRANGER)
-    await until(lambda: secured.server._hub and len(secured.server._hub._guard.users) == 2)  # type: ignore[union-attr]
+    await until(lambda: secured.server._driver and len(secured.server._driver._allow_list_watcher.users) == 2)  # type: ignore[union-attr]
     session = uuid.uuid4()
     encoder = Encoder(LIMITS)
     first, thief = raw_curve(ENGINE), raw_curve(STRANGER)

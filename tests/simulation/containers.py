@@ -65,15 +65,15 @@ class Process:
 
     def waiting(self) -> int:
         """Bytes that wait for its engines, added up, but for those to whom something leaves in this very pass."""
-        hub = self.server._hub
+        hub = self.server._driver
         return 0 if hub is None else sum(p.waiting for p in hub.sessions.all() if p not in hub.sessions.writable)
 
     async def open(self) -> None:
         """Begins to serve."""
         _process.set(self)
         await self.server.bind(endpoint(self.incarnation.container))
-        assert self.server._hub is not None
-        self._watch(self.server._hub.sessions.presence)
+        assert self.server._driver is not None
+        self._watch(self.server._driver.sessions.presence)
 
     def _watch(self, presence: Presence) -> None:
         """Writes down who is away, and for how long, as far as the container knows."""
@@ -82,7 +82,7 @@ class Process:
         def lost(peer: EngineSession, *rest: Any) -> None:
             if peer not in away:
                 away[peer] = Absence(peer, self._loop.time())
-                self.history.absences.append(away[peer])
+                self.history.lost_engines.append(away[peer])
             was_lost(peer, *rest)
 
         def is_back(told: Callable[..., None], peer: EngineSession, *rest: Any) -> None:

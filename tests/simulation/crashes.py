@@ -146,12 +146,12 @@ def nobody_is_given_up_who_is_back_in_time(schedule: Schedule, history: History)
             continue
         assert after is not None
         sessions = history.sessions[issue.ask.worker]
-        absences = [absence for absence in history.absences if absence.engine.session[1].int in sessions]
+        lost_engines = [absence for absence in history.lost_engines if absence.engine.session[1].int in sessions]
         ends = [s.ended for s in history.starts if s.number == issue.ask.number and s.end == "cancelled" and s.ended]
         if ends:
-            due = any(a.began + after - TOLERANCE <= end <= a.ended + TOLERANCE for a in absences for end in ends)
+            due = any(a.began + after - TOLERANCE <= end <= a.ended + TOLERANCE for a in lost_engines for end in ends)
         else:  # it waited for its turn
-            due = any(a.began + after - TOLERANCE <= issue.ended for a in absences)
+            due = any(a.began + after - TOLERANCE <= issue.ended for a in lost_engines)
         if not due:
             yield f"{issue} was cancelled for an absence of {after} s of its engine, which was there"
 

@@ -265,7 +265,7 @@ class History:
     starts: list[Start] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     noted: list[Noted] = field(default_factory=list)
-    absences: list[Absence] = field(default_factory=list)
+    lost_engines: list[Absence] = field(default_factory=list)
     incarnations: list[Incarnation] = field(default_factory=list)
     heard: list[Heard] = field(default_factory=list)
     changed: list[Changed] = field(default_factory=list)

@@ -553,13 +553,13 @@ def calls_end_with_their_engines(case: Case) -> Iterator[str]:
     for call in case.history.calls:
         if call.ended is None:
             continue
-        absences = [a for a in case.history.absences if a.engine is call.engine]
+        lost_engines = [a for a in case.history.lost_engines if a.engine is call.engine]
         if _is_given_up(call) and not any(
             call.lost_after is not None and call.at <= a.began + call.lost_after <= min(call.ended, a.ended) + 1e-6
-            for a in absences
+            for a in lost_engines
         ):
             yield f"{call} was given up at {call.ended:.3f}, and waits for {call.lost_after} s"
-        for absence in absences:
+        for absence in lost_engines:
             if call.lost_after is None or not ran.get(call.serial, call.ended) <= absence.began < call.ended:
                 continue
             end = absence.began + call.lost_after

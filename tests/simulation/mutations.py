@@ -184,7 +184,7 @@ MUTATIONS = [
     ),
     Mutation(
         "calls wait for engines that are away",
-        "container/absences.py",
+        "container/lost_engines.py",
         "            self._calls.on_loss(lost)\n",
         "",
         "a handler is not left to its deadline by an engine that is gone",
@@ -241,7 +241,7 @@ MUTATIONS = [
     Mutation(
         "deadlines are not kept in the container",
         "handlers/dispatcher.py",
-        "                    self._cancel(running, Ending.DEADLINE)",
+        "                    self._cancel(running, CancelReason.DEADLINE)",
         "                    pass",
         "the handler is cancelled at the deadline",
     ),
@@ -283,8 +283,8 @@ MUTATIONS = [
     Mutation(
         "only the first of several changes is waited for",
         "handlers/state_changes.py",
-        "        if peer in self._under_way or (gate",
-        "        if (gate",
+        "        if peer in self._under_way or (limiter",
+        "        if (limiter",
         "what stands behind a change of state waits until it has ended",
     ),
     Mutation(
@@ -339,8 +339,8 @@ MUTATIONS = [
     Mutation(
         "exit in a task ends the container",
         "handlers/dispatcher.py",
-        "Ending.INTERRUPTED)\n            raise\n        except BaseException as error:\n",
-        "Ending.INTERRUPTED)\n            raise\n        except Exception as error:\n",
+        "CancelReason.INTERRUPTED)\n            raise\n        except BaseException as error:\n",
+        "CancelReason.INTERRUPTED)\n            raise\n        except Exception as error:\n",
         "a handler ends its request and nothing else",
     ),
     Mutation(
@@ -353,7 +353,7 @@ MUTATIONS = [
     Mutation(
         "a timer outlives the container",
         "container/session_driver.py",
-        "for timer in (self._retry, self._care):",
+        "for timer in (self._retry, self._tick_timer):",
         "for timer in (self._retry,):",
         "nothing is left after close",
     ),
@@ -367,8 +367,8 @@ MUTATIONS = [
     Mutation(
         "a cancelled handler is not counted",
         "handlers/dispatcher.py",
-        "        self.cancelled += 1\n        if ending is Ending.ENGINE:",
-        "        if ending is Ending.ENGINE:",
+        "        self.cancelled += 1\n        if ending is CancelReason.ENGINE:",
+        "        if ending is CancelReason.ENGINE:",
         "received == replied + failed + refused + cancelled + in_flight",
     ),
     Mutation(
@@ -388,14 +388,14 @@ MUTATIONS = [
     Mutation(
         "errors are not kept as answers",
         "handlers/dispatcher.py",
-        "        self._reply(running.engine, self.repeats.final(running, item))\n",
+        "        self._reply(running.engine, self.deduplicator.as_reply(running, item))\n",
         "        self._reply(running.engine, item)\n",
         "a handler that raised does not run again",
     ),
     Mutation(
         "a cancelled run is forgotten",
         "handlers/deduplication.py",
-        "            running.engine.replies.keep(self.final(running, item))\n",
+        "            running.engine.replies.keep(self.as_reply(running, item))\n",
         "            pass\n",
         "an id that is issued again is told what became of it",
     ),
@@ -465,8 +465,8 @@ MUTATIONS = [
     Mutation(
         "marks say that everything has begun",
         "handlers/invocation.py",
-        "if running.started and running.told is False:",
-        "if running.told is False or not running.started:",
+        "if running.started and running.started_sent is False:",
+        "if running.started_sent is False or not running.started:",
         "executed YES: a handler was started",
     ),
     Mutation(
@@ -577,7 +577,7 @@ MUTATIONS = [
     Mutation(
         "what runs for an engine that is gone goes on",
         "handlers/dispatcher.py",
-        "                self._cancel(running, Ending.AWAY)\n",
+        "                self._cancel(running, CancelReason.AWAY)\n",
         "                pass\n",
         "no handler outlives its engine for longer than orphan_after",
     ),
@@ -611,14 +611,14 @@ MUTATIONS = [
     ),
     Mutation(
         "the end of a connection is not heard of",
-        "container/absences.py",
+        "container/lost_engines.py",
         "        self._sessions.on_disconnected(routes, self._loop.time())\n",
         "",
         "a lost engine is missed at once",
     ),
     Mutation(
         "what was begun for an engine that was away is not looked at",
-        "container/absences.py",
+        "container/lost_engines.py",
         "        if any(peer.in_flight for peer in self._presence.away):\n",
         "        if False:\n",
         "no handler outlives its engine for longer than orphan_after",

@@ -82,7 +82,7 @@ def reached(schedule: Schedule, history: History) -> dict[str, bool]:
     return {
         "faults": bool(history.applied),
         "link states": bool(history.changed),
-        "absences": bool(history.absences),
+        "lost_engines": bool(history.lost_engines),
         "resent": any(total.resent for total in history.totals),
         "late replies": any(total.late for total in history.totals),
         "reconnects": any(total.reconnects for total in history.totals),

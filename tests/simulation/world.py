@@ -111,11 +111,11 @@ class World:
     async def _heal(self) -> None:
         for timer in self._ends:
             timer.cancel()
-        weather = self._network.weather
-        weather.doomed.clear()
-        weather.jitter = self._schedule.jitter
+        conditions = self._network.conditions
+        conditions.doomed.clear()
+        conditions.jitter = self._schedule.jitter
         for host in self._hosts:
-            host.let_go()
+            host.thaw()
         for container in range(self._schedule.containers):
             where = endpoint(container)
             self._network.heal(where)
@@ -224,16 +224,16 @@ class World:
             network.choke(where, inward=inward)
             later(fault.lasts, lambda: network.unchoke(where, inward=inward))
         elif fault.kind == "block" and process is not None:
-            process.host.hold()
-            later(fault.amount, process.host.let_go)
+            process.host.freeze()
+            later(fault.amount, process.host.thaw)
         elif fault.kind == "block-worker":
-            engine.host.hold()
-            later(fault.amount, engine.host.let_go)
+            engine.host.freeze()
+            later(fault.amount, engine.host.thaw)
         elif fault.kind == "jump":
             self.history.jumps.append((self._loop.time(), fault.amount))
             self._loop.jump(fault.amount)
         elif fault.kind == "slow":
-            network.weather.jitter = fault.amount / 4
+            network.conditions.jitter = fault.amount / 4
         elif fault.kind == "disconnect":
             self._chore(engine.disconnect_for(container, fault.amount / 10, fault.lasts))
         elif fault.kind == "crash":

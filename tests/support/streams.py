@@ -66,7 +66,7 @@ class Stage:
     @property
     def peers(self) -> list[Any]:
         """The sessions of the container."""
-        hub = self.server._hub
+        hub = self.server._driver
         return [] if hub is None else hub.sessions.all()
 
     def is_tidy(self) -> bool:

@@ -22,7 +22,7 @@ from ... import (
     __version__,
 )
 from ..outcome import CommandFailed, carry_out
-from ..output import FAILED, OK, complain
+from ..output import FAILED, OK, print_error
 from .display import choose
 from .process import Child
 from .report import Book, Moment, Report, Row
@@ -276,7 +276,7 @@ def run(*, as_json: bool, svg: str | None = None) -> int:
             report, faults = await Demo(display).run()
             display.finish(report)
         for fault in faults:
-            complain(f"mpzmq demo: the counters do not add up: {fault}")
+            print_error(f"mpzmq demo: the counters do not add up: {fault}")
         return FAILED if faults else OK
 
     return carry_out("mpzmq demo", play)

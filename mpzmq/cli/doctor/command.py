@@ -77,27 +77,27 @@ def run(endpoint: str, *, timeout: float, security: tuple[str | None, str | None
 
     async def examine() -> int:
         check_endpoint(endpoint)
-        visit = Visit(parse_address(endpoint), timeout, client_security(*security))
+        doctor_run = DoctorRun(parse_address(endpoint), timeout, client_security(*security))
         steps: list[Step] = []
         try:
-            async with contextlib.aclosing(visit.steps()) as walk:
+            async with contextlib.aclosing(doctor_run.steps()) as walk:
                 async for step in walk:
                     steps.append(step)
                     if not as_json:
                         _show(step)
         finally:
-            await visit.close()
+            await doctor_run.close()
         if as_json:
-            say_json(json.dumps(_document(endpoint, steps, visit.code), ensure_ascii=False))
+            say_json(json.dumps(_document(endpoint, steps, doctor_run.code), ensure_ascii=False))
         else:
             for name in STEPS[len(steps) :]:
                 say(f"{_mark('-', '-')} {name:<9} not reached")
-        return visit.code
+        return doctor_run.code
 
     return carry_out("mpzmq doctor", examine)
 
 
-class Visit:
+class DoctorRun:
     """One walk, from the name to a PING."""
 
     def __init__(self, address: Address, timeout: float, security: Security | None) -> None:

@@ -88,7 +88,7 @@ class Heartbeat:
         return self._pinged_at + (1 - _STEP) * self._policy.interval
 
     def next_check(self, now: float) -> float | None:
-        """When the next verdict may change, if nothing is heard until then; up to a tenth of an interval later.
+        """When the answer may change, if nothing is heard until then; up to a tenth of an interval later.
 
         All links look at the same moments: one wake-up for many of them (1,000 idle links took 8 % of a core without).
         """
@@ -98,7 +98,7 @@ class Heartbeat:
         silent_at = max(self.last_heard + 2 * interval, self._answer_due())
         stuck_at = -math.inf if stuck_after is None else max(self.last_heard + stuck_after, self._answer_due())
         for when in (ping_due, silent_at, stuck_at):
-            # Who asks between the verdict and the moment at which links look has not looked yet.
+            # Who asks between that time and the moment at which links look has not looked yet.
             if now < when + step and now < (look := max(when, math.ceil(when / step) * step)):
                 return look  # the product may fall short of it by a rounding
         return None

@@ -268,7 +268,7 @@ class RequestTracker:
         Returns:
             The tags of those that are to be cancelled, should the container be found again.
         """
-        verdict = self.error_factory.closed if on_purpose else self.error_factory.lost
+        make_error = self.error_factory.closed if on_purpose else self.error_factory.lost
         self.send_streams.on_connection_lost()
         return self.end_those(
             lambda entry: (
@@ -276,15 +276,15 @@ class RequestTracker:
                 if entry.sent
                 else not entry.may_wait
             ),
-            lambda entry: verdict(entry, why),
+            lambda entry: make_error(entry, why),
         )
 
     def end_those(
-        self, which: Callable[[PendingRequest], bool], verdict: Callable[[PendingRequest], Exception]
+        self, which: Callable[[PendingRequest], bool], make_error: Callable[[PendingRequest], Exception]
     ) -> list[bytes]:
         """Ends requests of a kind. Returns the tags of those that have left."""
         gone = [entry for entry in self.pending.values() if which(entry)]
-        self._end(gone, verdict)
+        self._end(gone, make_error)
         return [entry.tag for entry in gone if entry.sent]
 
     def on_reconnected(self, why: str | None, *, instance_changed: bool) -> int:
@@ -339,16 +339,16 @@ class RequestTracker:
         """Puts what the container may have taken in front: if it drains it takes nothing else. Returns how many."""
         return self._first(_is_old)
 
-    def end_all(self, verdict: Callable[[PendingRequest], Exception]) -> None:
+    def end_all(self, make_error: Callable[[PendingRequest], Exception]) -> None:
         """The link has ended: so has every request."""
-        self._end(list(self.pending.values()), verdict)
+        self._end(list(self.pending.values()), make_error)
 
-    def expire(self, now: float, verdict: Callable[[PendingRequest, bool], Exception]) -> list[bytes]:
+    def expire(self, now: float, make_error: Callable[[PendingRequest, bool], Exception]) -> list[bytes]:
         """Ends the requests whose deadline has come.
 
         Args:
             now: the time.
-            verdict: makes the error; it is told whether some parts of the request have left, and others have not.
+            make_error: makes the error; it is told whether some parts of the request have left, and others have not.
 
         Returns:
             The tags of those that have left.
@@ -359,7 +359,7 @@ class RequestTracker:
         for entry in expired:
             if entry.receive_stream is not None:
                 entry.receive_stream.clear()  # a reader that is slow gets nothing after the deadline
-        self._end(expired, lambda entry: verdict(entry, entry is under_way))
+        self._end(expired, lambda entry: make_error(entry, entry is under_way))
         return left
 
     def limit_unanswered(self, limits: Mapping[str, int]) -> None:
@@ -407,14 +407,14 @@ class RequestTracker:
             self.outbox.put(entry)
         self._disordered = True
 
-    def _end(self, entries: list[PendingRequest], verdict: Callable[[PendingRequest], Exception]) -> None:
+    def _end(self, entries: list[PendingRequest], make_error: Callable[[PendingRequest], Exception]) -> None:
         for entry in entries:
             self.pending.pop(entry.tag, None)
             self.outbox.remove(entry.tag)
             self._close_streams(entry)
             self._failed += 1
             self._leave_open(entry)
-            self.ended.append((entry.waiter, verdict(entry)))
+            self.ended.append((entry.waiter, make_error(entry)))
 
     def _close_streams(self, entry: PendingRequest) -> None:
         self.send_streams.close(entry.tag)

@@ -23,7 +23,7 @@ class SessionlessConnections:
     def __init__(self, limits: Limits) -> None:
         self._most_answers = limits.batch_records
         self._messages: dict[bytes, int] = {}
-        self._answers: dict[tuple[bytes, int], dict[bytes, bytes]] = {}
+        self._responses: dict[tuple[bytes, int], dict[bytes, bytes]] = {}
 
     def is_over_limit(self, route: bytes) -> bool:
         """One more message has come from a connection; True: it is to be cut."""
@@ -40,13 +40,13 @@ class SessionlessConnections:
         What answers one message leaves as one message: nobody has told how many records the other side accepts, but
         not more than it sends.
         """
-        answers = self._answers.setdefault((route, self._messages.get(route, 0)), {})
+        answers = self._responses.setdefault((route, self._messages.get(route, 0)), {})
         if len(answers) < self._most_answers:
             answers[tag] = record
 
     def take(self) -> list[tuple[bytes, Frames]]:
         """The messages that are to be sent now, each with its route."""
-        if not self._answers:
+        if not self._responses:
             return []
-        taken, self._answers = self._answers, {}
+        taken, self._responses = self._responses, {}
         return [(route, [b"".join(answers), b"".join(answers.values())]) for (route, _), answers in taken.items()]

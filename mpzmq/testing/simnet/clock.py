@@ -8,7 +8,7 @@ import selectors
 __all__ = ["VirtualClockLoop"]
 
 
-class _Impatient(selectors.DefaultSelector):
+class _NoWaitSelector(selectors.DefaultSelector):
     """Never waits: tells the loop how long it would have."""
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
     """
 
     def __init__(self) -> None:
-        self._impatient = _Impatient()
+        self._impatient = _NoWaitSelector()
         super().__init__(self._impatient)
 
     def time(self) -> float:

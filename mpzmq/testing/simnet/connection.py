@@ -1,4 +1,4 @@
-"""One connection of the simulated network: two lanes, each in order, between two ends that may close apart."""
+"""One connection of the simulated network: two directions, each in order, between two ends that may close apart."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
     from ...transport.interface import Frames
 
-__all__ = ["Connection", "HandlerHost", "Lane", "LaneKey", "Weather"]
+__all__ = ["Conditions", "Connection", "DirectionKey", "OneWay", "SimProcess"]
 
 _ROUNDING = 1e-6
 """Seconds by which a timer may fire before its time."""
 
-LaneKey = tuple[str, bool]
+DirectionKey = tuple[str, bool]
 """An endpoint, and whether towards it: faults are set for one direction of all connections to one endpoint."""
 
 
-class HandlerHost:
+class SimProcess:
     """One process: what runs in it stops together."""
 
     def __init__(self) -> None:
@@ -38,25 +38,25 @@ class HandlerHost:
 
 
 @dataclass(slots=True)
-class Weather:
+class Conditions:
     """What the network is like now, for every connection.
 
     Attributes:
         latency: seconds that a message takes from one side to the other.
-        jitter: up to so many seconds more, by chance; the order within a lane is kept.
-        capacity: messages that a lane takes before its receiver has got them.
-        silent: lanes on which nothing passes, and nobody is told.
-        choked: lanes that take no message for the time being.
-        doomed: lanes that lose everything after so many more messages, and then break.
+        jitter: up to so many seconds more, by chance; the order within a direction is kept.
+        capacity: messages that a direction takes before its receiver has got them.
+        silent: directions in which nothing passes, and nobody is told.
+        choked: directions that take no message for the time being.
+        doomed: directions that lose everything after so many more messages, and then break.
     """
 
     chance: random.Random
     latency: float
     capacity: int
     jitter: float = 0.0
-    silent: set[LaneKey] = field(default_factory=set)
-    choked: set[LaneKey] = field(default_factory=set)
-    doomed: dict[LaneKey, int] = field(default_factory=dict)
+    silent: set[DirectionKey] = field(default_factory=set)
+    choked: set[DirectionKey] = field(default_factory=set)
+    doomed: dict[DirectionKey, int] = field(default_factory=dict)
 
     def delay(self) -> float:
         """How long the next message is under way."""
@@ -66,7 +66,7 @@ class Weather:
 class End(Protocol):
     """The socket at one end of a connection."""
 
-    host: HandlerHost
+    host: SimProcess
 
     def arrived(self, connection: Connection, messages: list[Frames]) -> None:
         """Messages have come."""
@@ -79,21 +79,21 @@ class End(Protocol):
 
 
 class _Marker(enum.Enum):
-    """What stands in a lane behind the last message that arrives."""
+    """What stands in a direction behind the last message that arrives."""
 
     FIN = "the sender has closed"
     BREAK = "the connection breaks here"
 
 
-class Lane:
+class OneWay:
     """One direction of a connection."""
 
-    def __init__(self, connection: Connection, key: LaneKey, sender: End, receiver: End) -> None:
+    def __init__(self, connection: Connection, key: DirectionKey, sender: End, receiver: End) -> None:
         self.receiver = receiver
         self.is_open = True
         """Whether the receiver's end is."""
         self._connection = connection
-        self._weather = connection.weather
+        self._conditions = connection.conditions
         self._key = key
         self._sender = sender
         self._queue: deque[tuple[float, Frames | _Marker]] = deque()
@@ -104,23 +104,23 @@ class Lane:
     @property
     def is_stopped(self) -> bool:
         """Whether nothing passes."""
-        return self._key in self._weather.silent or self._sender.host.held or self.receiver.host.held
+        return self._key in self._conditions.silent or self._sender.host.held or self.receiver.host.held
 
     def carry(self, frames: Frames) -> bool:
         """Takes a message; False: not now."""
-        weather = self._weather
-        if self._key in weather.choked or len(self._queue) >= weather.capacity:
+        conditions = self._conditions
+        if self._key in conditions.choked or len(self._queue) >= conditions.capacity:
             return False
-        left = weather.doomed.get(self._key)
+        left = conditions.doomed.get(self._key)
         if left is None:
             # As a real transport does, the receiver gets memory of its own, and cannot write to it.
             copies: Frames = [memoryview(bytes(frame)) if isinstance(frame, memoryview) else frame for frame in frames]
             self._put(copies)
         elif left:
-            weather.doomed[self._key] = left - 1
+            conditions.doomed[self._key] = left - 1
             self._put(frames)
         else:
-            del weather.doomed[self._key]
+            del conditions.doomed[self._key]
             self._put(_Marker.BREAK)
         return True
 
@@ -180,7 +180,7 @@ class Lane:
 
     def _put(self, item: Frames | _Marker) -> None:
         if self.is_open:
-            self._latest = max(self._latest, self._loop.time() + self._weather.delay())
+            self._latest = max(self._latest, self._loop.time() + self._conditions.delay())
             self._queue.append((self._latest, item))
             if self._timer is None:
                 self.resume()
@@ -193,7 +193,7 @@ class Lane:
 
 
 class Connection:
-    """Two lanes between a dealer and a router.
+    """Two directions between a dealer and a router.
 
     Either end may close, or give the other one up, before the other knows.
 
@@ -204,18 +204,18 @@ class Connection:
 
     def __init__(
         self,
-        weather: Weather,
+        conditions: Conditions,
         endpoint: str,
         dealer: End,
         router: End,
         patience: tuple[float, float],
         forget: Callable[[Connection], None],
     ) -> None:
-        self.weather = weather
+        self.conditions = conditions
         self.endpoint = endpoint
         self.route = b""
-        self.inward = Lane(self, (endpoint, True), dealer, router)
-        self.outward = Lane(self, (endpoint, False), router, dealer)
+        self.inward = OneWay(self, (endpoint, True), dealer, router)
+        self.outward = OneWay(self, (endpoint, False), router, dealer)
         self._patience = patience
         self._forget = forget
         self._giving_up: list[asyncio.TimerHandle] = []
@@ -223,7 +223,7 @@ class Connection:
 
     def break_(self, failure: Failure) -> None:
         """Both sides lose the connection at once, with all that is under way."""
-        open_ends = [lane.receiver for lane in (self.outward, self.inward) if lane.is_open]
+        open_ends = [one_way.receiver for one_way in (self.outward, self.inward) if one_way.is_open]
         self.outward.close()
         self.inward.close()
         self._end()
@@ -269,13 +269,13 @@ class Connection:
         """
         if self._vanished:
             return
-        silent = any((self.endpoint, inward) in self.weather.silent for inward in (True, False))
+        silent = any((self.endpoint, inward) in self.conditions.silent for inward in (True, False))
         if silent and not self._giving_up:
             failure = Failure(FailureKind.LOST, f"nothing heard from {self.endpoint}", was_up=True)
             loop = asyncio.get_running_loop()
             self._giving_up = [
-                loop.call_later(patience, self.leave, lane.receiver, failure)
-                for patience, lane in zip(self._patience, (self.outward, self.inward), strict=True)
+                loop.call_later(patience, self.leave, one_way.receiver, failure)
+                for patience, one_way in zip(self._patience, (self.outward, self.inward), strict=True)
             ]
         elif not silent:
             self._stop_giving_up()

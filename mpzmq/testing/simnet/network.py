@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ...failure import Failure, FailureKind
 from ...transport.interface import Delivery
 from .clock import VirtualClockLoop
-from .connection import Connection, HandlerHost, Weather
+from .connection import Conditions, Connection, SimProcess
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -63,7 +63,7 @@ class MemoryNetwork:
     def __init__(self, seed: int = 0, *, latency: float = 0.001, capacity: int = 1000, jitter: float = 0.0) -> None:
         self.chance = random.Random(seed)
         self.ends = Ends(random.Random(f"{seed} ends"))
-        self.weather = Weather(self.chance, latency, capacity, jitter)
+        self.conditions = Conditions(self.chance, latency, capacity, jitter)
         self._bound: dict[str, MemoryRouter] = {}
         self._connections: list[Connection] = []
         self._ports = 49152
@@ -107,27 +107,27 @@ class MemoryNetwork:
 
     def doom(self, endpoint: str, *, inward: bool, after: int) -> None:
         """Lets ``after`` more messages through in one direction; the next is lost, and its connection breaks."""
-        self.weather.doomed[endpoint, inward] = after
+        self.conditions.doomed[endpoint, inward] = after
 
     def partition(self, endpoint: str, *, inward: bool = True, outward: bool = True) -> None:
         """Drops in silence whatever is sent to or from an endpoint, and every dial."""
-        self.weather.silent |= {(endpoint, way) for way, chosen in ((True, inward), (False, outward)) if chosen}
+        self.conditions.silent |= {(endpoint, way) for way, chosen in ((True, inward), (False, outward)) if chosen}
         for connection in self._to(endpoint):
             connection.silence_changed()
 
     def heal(self, endpoint: str) -> None:
         """Ends a partition. Connections that were not given up meanwhile go on, as TCP sends again what was lost."""
-        self.weather.silent -= {(endpoint, True), (endpoint, False)}
+        self.conditions.silent -= {(endpoint, True), (endpoint, False)}
         for connection in self._to(endpoint):
             connection.silence_changed()
 
     def choke(self, endpoint: str, *, inward: bool) -> None:
         """Lets connections refuse what is sent in one direction: the receiver reads too slowly."""
-        self.weather.choked.add((endpoint, inward))
+        self.conditions.choked.add((endpoint, inward))
 
     def unchoke(self, endpoint: str, *, inward: bool) -> None:
         """Ends :meth:`choke`."""
-        self.weather.choked.discard((endpoint, inward))
+        self.conditions.choked.discard((endpoint, inward))
         for connection in self._to(endpoint):
             connection.outward.receiver.has_room()
 
@@ -149,7 +149,7 @@ class MemoryNetwork:
 
     def is_silent(self, endpoint: str) -> bool:
         """Whether there is no way to the endpoint and back."""
-        return (endpoint, True) in self.weather.silent or (endpoint, False) in self.weather.silent
+        return (endpoint, True) in self.conditions.silent or (endpoint, False) in self.conditions.silent
 
     def answer(self, dealer: MemoryDealer) -> Connection | Failure:
         """What a dial that has taken its time comes to."""
@@ -160,14 +160,14 @@ class MemoryNetwork:
         if router is None:
             return Failure(FailureKind.REFUSED, f"nothing listens at {endpoint}: connection refused")
         patience = self._patience(dealer.settings), self._patience(router.settings)
-        connection = Connection(self.weather, endpoint, dealer, router, patience, self._connections.remove)
+        connection = Connection(self.conditions, endpoint, dealer, router, patience, self._connections.remove)
         self._routes += 1
         connection.route = b"\0" + self._routes.to_bytes(4, "big")
         router.routes[connection.route] = connection
         self._connections.append(connection)
         return connection
 
-    def touching(self, host: HandlerHost) -> Iterable[Connection]:
+    def touching(self, host: SimProcess) -> Iterable[Connection]:
         """The connections with an end in a host."""
         return [c for c in self._connections if host in (c.inward.receiver.host, c.outward.receiver.host)]
 
@@ -175,11 +175,11 @@ class MemoryNetwork:
         return [connection for connection in self._connections if connection.endpoint == endpoint]
 
     def _patience(self, settings: SocketSettings) -> float:
-        # libzmq asks once an interval, so the verdict falls up to one later.
+        # libzmq asks once an interval, so the other side is given up that much later.
         return settings.down_after + settings.heartbeat_interval * self.chance.random()
 
 
-class MemoryHost(HandlerHost):
+class MemoryHost(SimProcess):
     """The transport of one process of the simulated network."""
 
     def __init__(self, network: MemoryNetwork) -> None:
@@ -202,12 +202,12 @@ class MemoryHost(HandlerHost):
     async def release(self) -> None:
         """Nothing is shared."""
 
-    def hold(self) -> None:
+    def freeze(self) -> None:
         """Blocks the event loop of the process: its transport lives on, and keeps its connections."""
         self.held = True
 
-    def let_go(self) -> None:
-        """Ends :meth:`hold`: what has come meanwhile arrives as one burst."""
+    def thaw(self) -> None:
+        """Ends :meth:`freeze`: what has come meanwhile arrives as one burst."""
         if self.held:
             self.held = False
             missed, self.on_release = self.on_release, []
@@ -222,19 +222,19 @@ class MemoryHost(HandlerHost):
         Args:
             loses: what it has sent and is still under way is lost with it.
         """
-        self.let_go()
+        self.thaw()
         self.dead = True
         for socket in self._sockets:
             socket.kill(loses=loses)
 
     def vanish(self) -> None:
         """Ends the host with all that runs on it, as a power failure does: nothing tells the other sides."""
-        self.let_go()
+        self.thaw()
         self.dead = True
         for connection in self._network.touching(self):
-            for lane in (connection.inward, connection.outward):
-                if lane.receiver.host is self:
-                    connection.vanish(lane.receiver)
+            for one_way in (connection.inward, connection.outward):
+                if one_way.receiver.host is self:
+                    connection.vanish(one_way.receiver)
         for socket in self._sockets:
             socket.kill(loses=True)
 
@@ -243,7 +243,7 @@ class MemoryDealer:
     """The dealer's face, over the simulated network."""
 
     def __init__(
-        self, network: MemoryNetwork, host: HandlerHost, endpoint: str, settings: SocketSettings, handler: DealerHandler
+        self, network: MemoryNetwork, host: SimProcess, endpoint: str, settings: SocketSettings, handler: DealerHandler
     ) -> None:
         self.host = host
         self.endpoint = endpoint
@@ -331,7 +331,7 @@ class MemoryDealer:
 
     def _dial(self) -> None:
         silent = self._network.is_silent(self.endpoint)
-        time = self.settings.connect_timeout if silent else self._network.weather.delay()
+        time = self.settings.connect_timeout if silent else self._network.conditions.delay()
         self._timer = self._loop.call_later(time, self._answered)
 
     def _answered(self) -> None:
@@ -372,7 +372,7 @@ class MemoryRouter:
     """The router's face, over the simulated network."""
 
     def __init__(
-        self, network: MemoryNetwork, host: HandlerHost, settings: SocketSettings, handler: RouterHandler
+        self, network: MemoryNetwork, host: SimProcess, settings: SocketSettings, handler: RouterHandler
     ) -> None:
         self.host = host
         self.settings = settings

@@ -1,4 +1,4 @@
-"""Who gets through the doors of this process's containers: one thread for all routers of a context.
+"""Decides who may connect to this process's containers: one thread for all routers of a context.
 
 It answers libzmq's questions about keys (ZAP, rfc.zeromq.org/spec/27), and closes connections where too many are in
 the middle of their handshake. In a thread of its own, so that a container whose event loop is blocked still lets its
@@ -26,9 +26,9 @@ from .places import Places
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..interface import Doorkeeper
+    from ..interface import KeyVerifier
 
-__all__ = ["WATCHED", "Door", "Doorman"]
+__all__ = ["WATCHED", "Authenticator", "ListenerWatch"]
 
 log = Log(__name__)
 
@@ -39,7 +39,7 @@ GRACE = 1.0
 """Seconds for libzmq to tell that a handshake has taken too long."""
 
 COMPLAINT_INTERVAL = 10.0
-"""Seconds between two lines in the log on the same trouble of a door."""
+"""Seconds between two lines in the log on the same trouble of a listener."""
 
 _ZAP = "inproc://zeromq.zap.01"
 
@@ -48,26 +48,27 @@ _HANDSHAKE_ENDED = HANDSHAKE_FAILED | int(zmq.EVENT_HANDSHAKE_SUCCEEDED)
 WATCHED = _HANDSHAKE_ENDED | int(
     zmq.EVENT_ACCEPTED | zmq.EVENT_ACCEPT_FAILED | zmq.EVENT_CLOSED | zmq.EVENT_DISCONNECTED | zmq.EVENT_MONITOR_STOPPED
 )
-"""Events of a router that its door is told of."""
+"""Events of a router that the authenticator is told of."""
 
 
 @dataclass(slots=True, eq=False)
-class Door:
-    """One router, as the doorman sees it.
+class ListenerWatch:
+    """One router, as the authenticator sees it.
 
     Attributes:
         domain: its name in ZAP.
-        doorkeeper: knows who gets in; None: whoever comes.
+        key_verifier: knows who gets in; None: whoever comes.
         most: handshakes that may be under way.
         patience: seconds after which libzmq has ended one in any case.
-        on_closed: called, from the doorman's thread, for each listener that libzmq has closed.
-        on_disconnected: called, from the doorman's thread, with what was the descriptor of a connection that has ended.
+        on_closed: called, from the authenticator's thread, for each listener that libzmq has closed.
+        on_disconnected: called, from the authenticator's thread, with what was the descriptor of a connection that has
+            ended.
         places: where it listens.
         begun: when each of the handshakes began that may not have ended yet, in order.
     """
 
     domain: str
-    doorkeeper: Doorkeeper | None
+    key_verifier: KeyVerifier | None
     most: int
     patience: float
     on_closed: Callable[[], None]
@@ -83,8 +84,8 @@ class Door:
         while begun and begun[0] < now - self.patience - GRACE:
             begun.popleft()
         if len(begun) >= self.most:
-            self.complain(f"turns connections away: {self.most} handshakes are under way (Limits.handshakes)", now)
-            self.shut(descriptor)
+            self.warn(f"turns connections away: {self.most} handshakes are under way (Limits.handshakes)", now)
+            self.close_fd(descriptor)
         begun.append(now)  # one that was turned away, too: its end will be told like any other's
 
     def handshake_ended(self) -> None:
@@ -95,17 +96,17 @@ class Door:
         if self.begun:
             self.begun.pop()
 
-    def complain(self, text: str, now: float) -> None:
+    def warn(self, text: str, now: float) -> None:
         """Tells the log, but not every time."""
         if now - self._complained_at >= COMPLAINT_INTERVAL:
             self._complained_at = now
             log.warning("the container at %s %s", self.places, text)
 
-    def shut(self, descriptor: int) -> None:
+    def close_fd(self, descriptor: int) -> None:
         """Ends a connection that libzmq has accepted, which has no call for it. From any thread.
 
         The number may meanwhile belong to something else in this process. A copy of it cannot change any more: if that
-        is a connection to one of this door's places, ending it harms at most an engine, which dials again.
+        is a connection to one of this router's endpoints, ending it harms at most an engine, which dials again.
         """
         with contextlib.suppress(OSError):
             copy = os.dup(descriptor)
@@ -119,7 +120,7 @@ class Door:
                     connection.shutdown(socket.SHUT_RDWR)
 
 
-class Doorman(threading.Thread):
+class Authenticator(threading.Thread):
     """The thread. Started by its constructor; ended by :meth:`stop`.
 
     Raises:
@@ -127,9 +128,9 @@ class Doorman(threading.Thread):
     """
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
-        super().__init__(name="mpzmq-doorman", daemon=True)
-        self._new: deque[tuple[zmq.Socket[bytes], Door]] = deque()
-        self._doors: dict[zmq.Socket[bytes], Door] = {}
+        super().__init__(name="mpzmq-authenticator", daemon=True)
+        self._new: deque[tuple[zmq.Socket[bytes], ListenerWatch]] = deque()
+        self._watches: dict[zmq.Socket[bytes], ListenerWatch] = {}
         self._stopping = self._has_ended = False
         self._wake, self._woken = socket.socketpair()
         self._wake.setblocking(False)
@@ -152,15 +153,15 @@ class Doorman(threading.Thread):
         """Whether nobody gets in any more."""
         return self._has_ended
 
-    def watch(self, events: zmq.Socket[bytes], door: Door) -> None:
-        """Takes a new router's door over.
+    def watch(self, events: zmq.Socket[bytes], watch: ListenerWatch) -> None:
+        """Takes a new router over.
 
         Args:
-            events: a PAIR socket connected to the router's monitor; used by the doorman's thread only from now on, and
-                closed when the monitor stops.
-            door: its door.
+            events: a PAIR socket connected to the router's monitor; used by the authenticator's thread from now on,
+                and closed when the monitor stops.
+            watch: what it is told of.
         """
-        self._new.append((events, door))
+        self._new.append((events, watch))
         self._ring()
 
     def stop(self) -> None:
@@ -194,14 +195,14 @@ class Doorman(threading.Thread):
             if self._woken.fileno() in ready:
                 self._woken.recv(4096)
                 while self._new:
-                    events, door = self._new.popleft()
-                    self._doors[events] = door
+                    events, watch = self._new.popleft()
+                    self._watches[events] = watch
                     poller.register(events, zmq.POLLIN)
-            for events in [events for events in self._doors if events in ready]:
-                if not self._watch(events, self._doors[events]):
+            for events in [events for events in self._watches if events in ready]:
+                if not self._watch(events, self._watches[events]):
                     poller.unregister(events)
                     events.close(0)
-                    del self._doors[events]
+                    del self._watches[events]
             if self._questions in ready:
                 try:
                     self._questions.send_multipart(self._answer(self._questions.recv_multipart()))
@@ -211,29 +212,29 @@ class Doorman(threading.Thread):
                     self._fail()
             if time.monotonic() >= refresh_at:
                 refresh_at = time.monotonic() + REFRESH_INTERVAL
-                for door in self._doors.values():
-                    if door.doorkeeper is not None:
+                for watch in self._watches.values():
+                    if watch.key_verifier is not None:
                         try:
-                            door.doorkeeper.refresh()
+                            watch.key_verifier.reload()
                         except Exception as error:  # one container's list is not to harm another's
                             log.error("an allow-list could not be looked at", exc_info=error)
 
-    def _watch(self, events: zmq.Socket[bytes], door: Door) -> bool:
+    def _watch(self, events: zmq.Socket[bytes], watch: ListenerWatch) -> bool:
         """Reads what a monitor tells; False: it has stopped."""
         now = time.monotonic()
         with contextlib.suppress(zmq.Again):
             while True:
                 event, value = EVENT.unpack(events.recv_multipart(zmq.NOBLOCK)[0])
                 if event == zmq.EVENT_ACCEPTED:
-                    door.accepted(value, now)
+                    watch.accepted(value, now)
                 elif event & _HANDSHAKE_ENDED:
-                    door.handshake_ended()
+                    watch.handshake_ended()
                 elif event == zmq.EVENT_ACCEPT_FAILED:
-                    door.complain(f"cannot accept connections: {os.strerror(value)}", now)
+                    watch.warn(f"cannot accept connections: {os.strerror(value)}", now)
                 elif event == zmq.EVENT_DISCONNECTED:
-                    door.on_disconnected(value)
+                    watch.on_disconnected(value)
                 elif event == zmq.EVENT_CLOSED:
-                    door.on_closed()
+                    watch.on_closed()
                 elif event == zmq.EVENT_MONITOR_STOPPED:
                     return False
         return True
@@ -242,12 +243,12 @@ class Doorman(threading.Thread):
         """The reply to a question about a key: 200 with the key as user id, or 400."""
         _version, number, domain, address, _identity, mechanism, *credentials = question
         key = z85(credentials[0]) if mechanism == b"CURVE" and len(credentials[0]) == 32 else None
-        door = next((door for door in self._doors.values() if door.domain.encode() == domain), None)
-        keeper = None if door is None else door.doorkeeper
-        admitted = key is not None and keeper is not None and keeper.admits(key)
-        if door is not None and key is not None and not admitted:
+        watch = next((watch for watch in self._watches.values() if watch.domain.encode() == domain), None)
+        keeper = None if watch is None else watch.key_verifier
+        admitted = key is not None and keeper is not None and keeper.is_allowed(key)
+        if watch is not None and key is not None and not admitted:
             who = f"{key} ({fingerprint(key)}) from {address.decode(errors='replace')}"
-            door.complain(f"refused the key {who}: it is not on the allow-list", time.monotonic())
+            watch.warn(f"refused the key {who}: it is not on the allow-list", time.monotonic())
         status, text = (b"200", b"OK") if admitted else (b"400", b"this key is not allowed")
         return [b"1.0", number, status, text, key.encode() if admitted and key is not None else b"", b""]
 
@@ -257,9 +258,9 @@ class Doorman(threading.Thread):
 
     def _close(self) -> None:
         self._questions.close(0)
-        for events in [*self._doors, *(events for events, _ in self._new)]:
+        for events in [*self._watches, *(events for events, _ in self._new)]:
             events.close(0)
-        self._doors.clear()
+        self._watches.clear()
         self._new.clear()
         self._wake.close()
         self._woken.close()

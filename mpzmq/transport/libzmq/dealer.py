@@ -1,4 +1,4 @@
-"""The engine's socket to one container. Its monitor is turned into one verdict per dial."""
+"""The engine's socket to one container. Its monitor is turned into one outcome per dial."""
 
 from __future__ import annotations
 
@@ -248,7 +248,7 @@ class ZmqDealer:
             self.redial()
 
     def _dial_failure(self) -> Failure:
-        """The verdict on a dial that did not reach TCP's end. libzmq tells no errno: order and time tell it."""
+        """The outcome of a dial that did not reach TCP's end. libzmq tells no errno: order and time tell it."""
         timeout = self._settings.connect_timeout
         if not self._delayed and not self.endpoint.startswith("ipc:"):
             return Failure(FailureKind.UNREACHABLE, f"no route to {self.endpoint}: the network is unreachable")

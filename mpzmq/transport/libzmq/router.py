@@ -13,7 +13,7 @@ import zmq
 
 from ...security.keypair import KEY_SIZE
 from ..interface import Delivery
-from .authenticator import WATCHED, Door
+from .authenticator import WATCHED, ListenerWatch
 from .curve import as_server
 from .descriptors import Descriptors
 from .ipc import IpcListener
@@ -22,7 +22,7 @@ from .socket import Routed, ZmqSocket, allow_ipv6, configure
 
 if TYPE_CHECKING:
     from ..interface import Frames, RouterHandler, SocketSettings
-    from .authenticator import Doorman
+    from .authenticator import Authenticator
 
 __all__ = ["ZmqRouter"]
 
@@ -49,23 +49,23 @@ class ZmqRouter:
     def __init__(
         self,
         context: zmq.Context[zmq.Socket[bytes]],
-        doorman: Doorman,
+        authenticator: Authenticator,
         loop: asyncio.AbstractEventLoop,
         settings: SocketSettings,
         handler: RouterHandler,
     ) -> None:
         self._loop = loop
         self._handler = handler
-        self._doorman = doorman
+        self._doorman = authenticator
         self._curve = settings.curve
         self._skipped = 0 if settings.curve is None else KEY_SIZE
         self.endpoints: dict[str, IpcListener | None] = {}
         """Where it listens."""
         self._closed = asyncio.Event()
         self._listeners = 0
-        self._door = Door(
+        self._watch = ListenerWatch(
             domain=f"mpzmq-{next(_numbers)}",
-            doorkeeper=None if settings.curve is None else settings.curve.doorkeeper,
+            key_verifier=None if settings.curve is None else settings.curve.key_verifier,
             most=settings.handshakes,
             patience=settings.connect_timeout,
             on_closed=self._tell_closed,
@@ -81,8 +81,8 @@ class ZmqRouter:
             raw.set(zmq.ROUTER_MANDATORY, 1)
             raw.set(zmq.BACKLOG, BACKLOG)
             if settings.curve is not None:
-                as_server(raw, settings.curve, self._door.domain.encode())
-            doorman.watch(watched(context, raw, WATCHED), self._door)
+                as_server(raw, settings.curve, self._watch.domain.encode())
+            authenticator.watch(watched(context, raw, WATCHED), self._watch)
         except BaseException:
             raw.close(0)
             raise
@@ -93,7 +93,7 @@ class ZmqRouter:
             handler.on_messages,
             lambda: None,
             routed=routed,
-            shut=self._door.shut,
+            shut=self._watch.close_fd,
             descriptors=self._descriptors,
         )
 
@@ -114,7 +114,7 @@ class ZmqRouter:
             listener.detach()
         bound = self._socket.raw.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
         self.endpoints[bound] = listener
-        self._door.places.add(bound)
+        self._watch.places.add(bound)
         self._socket.look_soon()
         return bound
 
@@ -168,7 +168,7 @@ class ZmqRouter:
             self._closed.set()
 
     def _tell_disconnected(self, descriptor: int) -> None:
-        """From the doorman's thread; a flood of connections makes one call of the event loop and not one for each."""
+        """From the authenticator's thread; a flood of connections makes one call of the event loop, not many."""
         self._disconnected.append(descriptor)
         if not self._told_disconnected:
             self._told_disconnected = True

@@ -14,15 +14,15 @@ import zmq
 
 from ...common.daemon_threads import in_daemon_thread
 from ...common.logs import Log
-from .authenticator import Doorman
+from .authenticator import Authenticator
 
-__all__ = ["acquire", "doorman", "release"]
+__all__ = ["acquire", "authenticator", "release"]
 
 log = Log(__name__)
 
 _lock = threading.Lock()
 _context: zmq.Context[zmq.Socket[bytes]] | None = None
-_doorman: Doorman | None = None
+_doorman: Authenticator | None = None
 _users = 0
 _inherited: list[zmq.Context[zmq.Socket[bytes]]] = []
 """In a forked child: those of its parents, which are never ended here."""
@@ -77,7 +77,7 @@ def acquire() -> zmq.Context[zmq.Socket[bytes]]:
         return _context
 
 
-def doorman() -> Doorman:
+def authenticator() -> Authenticator:
     """The one that watches all routers of the shared context, which has been acquired.
 
     Raises:
@@ -88,7 +88,7 @@ def doorman() -> Doorman:
         assert _context is not None
         if _doorman is None:
             try:
-                _doorman = Doorman(_context)
+                _doorman = Authenticator(_context)
             except zmq.ZMQError as error:
                 raise OSError(error.errno, f"cannot start the authenticator: {error.strerror}") from None
             except RuntimeError as error:  # no thread more
@@ -120,7 +120,7 @@ async def release(context: zmq.Context[zmq.Socket[bytes]]) -> None:
         log.error("the zmq context did not end within %g s, and is left behind", END_TIMEOUT)
 
 
-def _end(context: zmq.Context[zmq.Socket[bytes]], watching: Doorman | None) -> None:
+def _end(context: zmq.Context[zmq.Socket[bytes]], watching: Authenticator | None) -> None:
     if watching is not None:
         watching.stop()
     context.term()

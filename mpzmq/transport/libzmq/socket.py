@@ -77,7 +77,7 @@ class Routed(enum.Enum):
 
 
 class ZmqSocket:
-    """Reads in bounded bursts and has one door for sends.
+    """Reads in bounded bursts and sends in one place.
 
     Args:
         socket: a plain zmq socket; owned from now on.

@@ -33,7 +33,7 @@ class ZmqTransport:
     def router(self, settings: SocketSettings, handler: RouterHandler) -> Router:
         """A router that listens nowhere yet."""
         own = self._acquire()
-        made = ZmqRouter(own, context.doorman(), asyncio.get_running_loop(), settings, handler)
+        made = ZmqRouter(own, context.authenticator(), asyncio.get_running_loop(), settings, handler)
         fork.routers.add(made)
         return made
 

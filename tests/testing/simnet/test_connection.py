@@ -182,12 +182,12 @@ def test_a_choked_lane_refuses_and_tells_when_it_does_not_any_more() -> None:
 
 def test_a_blocked_process_keeps_its_connection_and_reads_all_at_once() -> None:
     async def scene(pair: Pair) -> None:
-        pair.container_host.hold()
+        pair.container_host.freeze()
         for body in (b"1", b"2", b"3"):
             assert pair.dealer.send([body])
             await asyncio.sleep(10)
         assert pair.engine.changes == [None]
-        pair.container_host.let_go()
+        pair.container_host.thaw()
         await asyncio.sleep(0.1)
         assert pair.container.bursts[1:] == [[b"1", b"2", b"3"]]
 
@@ -196,11 +196,11 @@ def test_a_blocked_process_keeps_its_connection_and_reads_all_at_once() -> None:
 
 def test_a_blocked_engine_dials_behind_a_loss_when_it_hears_of_it() -> None:
     async def scene(pair: Pair) -> None:
-        pair.engine_host.hold()
+        pair.engine_host.freeze()
         pair.network.cut(ENDPOINT)
         await asyncio.sleep(10)
         assert pair.engine.changes == [None]
-        pair.engine_host.let_go()
+        pair.engine_host.thaw()
         assert [change is None for change in pair.engine.changes] == [True, False]
         await asyncio.sleep(3)
         assert [change is None for change in pair.engine.changes] == [True, False, True]

@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from ..protocol.session.session import EngineSession
     from ..protocol.session.table import SessionTable
     from ..transport.interface import Router
-    from .nested_calls import Calls
+    from .nested_calls import NestedCallRunner
 
-__all__ = ["Absences"]
+__all__ = ["LostEngines"]
 
 FEW = 256
 """Messages that are read before handlers are ended, besides one of each connection: a HELLO is the first of its own."""
 
 
-class Absences:
+class LostEngines:
     """Looks after the engines of one container whose connections have ended, or may have.
 
     Args:
@@ -44,7 +44,7 @@ class Absences:
         registry: Registry,
         sessions: SessionTable,
         dispatcher: Dispatcher,
-        calls: Calls,
+        calls: NestedCallRunner,
         timers: Timers,
         router: Router,
         flush: Callable[[], None],
