@@ -85,7 +85,7 @@ class HeartbeatPolicy:
         if self.down_after <= 2 * self.interval:
             raise ValueError(
                 f"HeartbeatPolicy.down_after ({self.down_after} s) must exceed two intervals"
-                f" ({2 * self.interval} s): one lost heartbeat is no death"
+                f" ({2 * self.interval} s): one lost heartbeat is not a death"
             )
         if self.stuck_after is not None:
             checked_seconds(self.stuck_after, "HeartbeatPolicy.stuck_after")

@@ -297,7 +297,7 @@ class RemoteError(RequestError):
     """The handler raised. Handlers may raise it themselves, to choose what the caller sees.
 
     Raises:
-        TypeError: ``code`` or ``error_type`` is no str.
+        TypeError: ``code`` or ``error_type`` is not a str.
 
     Attributes:
         error_type: the name of the exception's class in the container.

@@ -70,7 +70,7 @@ def load(path: str | os.PathLike[str]) -> KeyPair:
     Raises:
         PermissionError: others than its owner can read or write the file.
         OSError: it cannot be read.
-        ValueError: it holds no keys, or two that are no pair.
+        ValueError: it holds no keys, or two that are not a pair.
     """
     path = Path(path)
     table, mode = read_toml(path, "keys of mpzmq")
@@ -88,7 +88,7 @@ def load(path: str | os.PathLike[str]) -> KeyPair:
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path} holds no keys of mpzmq: {error}") from None
     if table.get("public-key", keys.public) != keys.public:
-        raise ValueError(f"{path}: its two keys are no pair")
+        raise ValueError(f"{path}: its two keys are not a pair")
     return keys
 
 

@@ -78,7 +78,7 @@ KNOWN_LARGE: dict[str, int] = {
     "mpzmq.protocol.requester.request.PendingRequest: parameters": 11,
     "mpzmq.protocol.requester.tracker.RequestTracker: attributes": 24,
     "mpzmq.protocol.responder.nested_calls.NestedCallReceiver: attributes": 26,
-    "mpzmq.protocol.session.session.EngineSession: attributes": 37,
+    "mpzmq.protocol.session.session.EngineSession: attributes": 34,
     "mpzmq.protocol.session.table.SessionTable: attributes": 21,
 }
 

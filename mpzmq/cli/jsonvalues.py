@@ -2,7 +2,7 @@
 
 What JSON cannot say is an object with one key that begins with ``$``: ``{"$b64": "aGk="}`` is ``bytes``,
 ``{"$uuid": ...}``, ``{"$time": ISO 8601}``, ``{"$float": "nan" | "inf" | "-inf"}``, and
-``{"$map": [[key, value], ...]}`` is a dict whose keys are no strings, or one that would look like one of these.
+``{"$map": [[key, value], ...]}`` is a dict whose keys are not strings, or one that would look like one of these.
 """
 
 from __future__ import annotations

@@ -96,7 +96,7 @@ def allow(folder: str, key: str, name: str | None, functions: tuple[str, ...]) -
         file_name = Path(key).name.removesuffix(PUBLIC_SUFFIX).removesuffix(SECRET_SUFFIX)
         called = name or (file_name if os.path.exists(key) else None)
         if called is None:
-            raise CommandFailed("a key that is no file needs --name", USAGE)
+            raise CommandFailed("a key that is not a file needs --name", USAGE)
         if called.startswith(".") or "/" in called or not called.isprintable():
             raise CommandFailed(f"{called!r} cannot be a name: it becomes a file's", USAGE)
         users = _users_in(folder)

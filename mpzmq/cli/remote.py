@@ -42,7 +42,7 @@ def client_security(keys: str | None, server_key: str | None) -> Security | None
     """The keys that ``--keys`` and ``--server-key`` name; None: neither was given.
 
     Raises:
-        CommandFailed: one of them is missing, or is no key.
+        CommandFailed: one of them is missing, or is not a key.
     """
     others = "--server-key, the container's public key"
     return _read_security(keys, server_key, others, lambda own, key: Security.client(own, public_key(key)))

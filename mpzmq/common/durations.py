@@ -49,7 +49,7 @@ def checked_timeout(value: object, what: str = "timeout") -> float | None:
     """
     if value is None:
         return None
-    return _finite(_number(value, what, "a number of seconds or None"), what, ": None is no deadline")
+    return _finite(_number(value, what, "a number of seconds or None"), what, ": None is not a deadline")
 
 
 def checked_wait(value: object, what: str = "timeout") -> float:

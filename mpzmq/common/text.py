@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["LONGEST", "MAX_NAME", "clean", "printable", "repr_of", "text_of", "type_name"]
+__all__ = ["MAX_LENGTH", "MAX_NAME", "clean", "printable", "repr_of", "text_of", "type_name"]
 
-LONGEST = 4096
+MAX_LENGTH = 4096
 """Characters of a text that are kept: one of the size of a traceback helps nobody."""
 
 MAX_NAME = 256
@@ -25,23 +25,23 @@ _CUT = " [cut]"
 _name_of = type.__dict__["__name__"].__get__
 
 
-def clean(text: str, most: int = LONGEST) -> str:
-    """A text that can be sent: a plain ``str`` of at most so many characters, ``?`` in place of lone surrogates."""
+def clean(text: str, max_length: int = MAX_LENGTH) -> str:
+    """A text that can be sent: a plain ``str`` of limited length, ``?`` in place of lone surrogates."""
     if not issubclass(type(text), str):  # it is only typed as one
-        return text_of(text, most)
+        return text_of(text, max_length)
     size = str.__len__(text)
-    plain = str.__getitem__(text, slice(most))
-    return plain.encode(errors="replace").decode() + (_CUT if size > most else "")
+    plain = str.__getitem__(text, slice(max_length))
+    return plain.encode(errors="replace").decode() + (_CUT if size > max_length else "")
 
 
-def text_of(value: object, most: int = LONGEST) -> str:
+def text_of(value: object, max_length: int = MAX_LENGTH) -> str:
     """``str(value)``, whatever it is."""
-    return _rendered(str, value, most)
+    return _rendered(str, value, max_length)
 
 
-def repr_of(value: object, most: int = LONGEST) -> str:
+def repr_of(value: object, max_length: int = MAX_LENGTH) -> str:
     """``repr(value)``, whatever it is."""
-    return _rendered(repr, value, most)
+    return _rendered(repr, value, max_length)
 
 
 def printable(text: str) -> str:
@@ -54,10 +54,10 @@ def type_name(value: object) -> str:
     return clean(_name_of(type(value)), MAX_NAME)
 
 
-def _rendered(render: Callable[[object], str], value: object, most: int) -> str:
+def _rendered(render: Callable[[object], str], value: object, max_length: int) -> str:
     try:
-        return clean(render(value), most)
+        return clean(render(value), max_length)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        return clean(f"<{type_name(value)}, whose text cannot be had: {type_name(error)}>", most)
+        return clean(f"<{type_name(value)}, whose text cannot be had: {type_name(error)}>", max_length)

@@ -45,7 +45,7 @@ def load_server(spec: str, folder: str | Path = ".") -> ContainerServer:
             raise LoadError(f"{spec!r} names no server: {_missing(found, name, module_name)}") from None
     if not isinstance(found, ContainerServer):
         what = "the class itself" if found is ContainerServer else f"of type {type(found).__name__}"
-        raise LoadError(f"{spec!r} is no server but {what}: it has to be a ContainerServer(){_servers(module_name)}")
+        raise LoadError(f"{spec!r} is not a server but {what}: it has to be a ContainerServer(){_servers(module_name)}")
     return found
 
 

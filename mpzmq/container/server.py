@@ -64,7 +64,7 @@ class ContainerServer(Registration):
             counted from when that is known; None: any time. A ``cancellable=False`` handler runs to its end.
 
     Raises:
-        ValueError, TypeError: the security is that of an engine, or none; ``orphan_after`` is no number of seconds.
+        ValueError, TypeError: the security is that of an engine, or none; ``orphan_after`` is not a number of seconds.
     """
 
     def __init__(
@@ -135,7 +135,7 @@ class ContainerServer(Registration):
             name: under which it is called; by default its own.
             thread: run it in a worker thread, for code that blocks.
             cancellable: False: it runs to its end whatever caller and deadline do, and its reply is kept.
-            max_concurrency: so many of its runs at once, whoever asks; others wait, in order. None: any number.
+            max_concurrency: how many of its runs work at once, whoever asks; others wait, in order. None: any number.
             orphan_after: seconds for which its engine may be without a connection before a run is cancelled; None: any
                 time; ``"server"``: as long as the server says.
 
@@ -143,7 +143,7 @@ class ContainerServer(Registration):
             The handler, unchanged.
 
         Raises:
-            ValueError: the name is taken, ``max_concurrency`` is less than 1, ``orphan_after`` is no number of seconds,
+            ValueError: the name is taken, ``max_concurrency`` is less than 1, ``orphan_after`` is not a time,
                 or given for a handler that is not cancellable.
             TypeError: it cannot be called this way.
 

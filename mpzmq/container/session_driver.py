@@ -226,7 +226,7 @@ class SessionDriver:
         await self._all_read()
 
     async def _all_read(self) -> None:
-        """Waits until every engine has answered a PING: linger is no acknowledgement (seen: 99 of 300 arrived)."""
+        """Waits until every engine has answered a PING: linger is not an acknowledgement (seen: 99 of 300 arrived)."""
         while not self.sessions.all_acknowledged(self._loop.time(), self._patience):
             self._flush()
             self._progress.clear()

@@ -29,7 +29,7 @@ def checked_function(function: object) -> str:
     """The name of a function that is to be called.
 
     Raises:
-        TypeError: it is no str.
+        TypeError: it is not a str.
     """
     if isinstance(function, str):
         return function if type(function) is str else str.__str__(function)
@@ -40,7 +40,7 @@ def operation_of(method: Method, data: Any) -> tuple[int, tuple[Any, ...]]:
     """What a plain request asks: the operation and its arguments.
 
     Raises:
-        ValueError: there is no such method; or it is SETSTATE, and the data is no status.
+        ValueError: there is no such method; or it is SETSTATE, and the data is not a status.
     """
     if method is _INVOKE:
         return _OP_INVOKE, (data,)
@@ -93,7 +93,7 @@ def checked_connect(remote_id: object, address: object) -> tuple[UUID, Address]:
     if not isinstance(remote_id, UUID):
         raise TypeError(f"remote_id is a UUID, not {type(remote_id).__name__}: use uuid.uuid4(), or leave it out")
     if remote_id == NIL:
-        raise ValueError("the nil UUID is no remote id: use uuid.uuid4()")
+        raise ValueError("the nil UUID is not a remote id: use uuid.uuid4()")
     return remote_id, parse_address(address)
 
 

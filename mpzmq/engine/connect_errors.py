@@ -68,8 +68,8 @@ def how_far(link: Link, dealer: Dealer | None, settings: SocketSettings) -> str:
     """Where a dial that has not succeeded stands, and what to do."""
     if link.is_handshaken:
         return (
-            "the ZMTP handshake was done, but no WELCOME came: the container's event loop is blocked, or it is no mpzmq"
-            " container"
+            "the ZMTP handshake was done, but no WELCOME came: the container's event loop is blocked,"
+            " or it is not an mpzmq container"
         )
     if dealer is None:
         return "its host name was not resolved yet: check the resolver of this host"

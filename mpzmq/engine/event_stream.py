@@ -46,7 +46,7 @@ class EventStream:
         raise StopAsyncIteration
 
     def publish(self, event: LinkEvent) -> None:
-        """One event more."""
+        """Adds an event."""
         if self._remote_id is not None and event.remote_id != self._remote_id:
             return
         self._events.append(event)

@@ -34,16 +34,16 @@ class ComputerEngineReader:
     Args:
         link: takes the messages.
         messages: decodes them; links may share one.
-        most: requests that can be in flight.
+        max_in_flight: requests that can be in flight.
 
     Attributes:
         asked_for: chunks of streams and parts of replies that have come, and that the container could send.
     """
 
-    def __init__(self, link: Link, messages: MessageDecoder, most: int) -> None:
+    def __init__(self, link: Link, messages: MessageDecoder, max_in_flight: int) -> None:
         self._link = link
         self._messages = messages
-        self._most = UNASKED + WORDS * most
+        self._most = UNASKED + WORDS * max_in_flight
         self._owed = UNASKED
         self.asked_for = 0
 

@@ -41,7 +41,7 @@ PERMISSIONS = {
     Op.DESCRIBE: "functions:describe",
     Op.INVOKE: "data:invoke",
 }
-"""What a user needs for what is no function; for a function, its name."""
+"""What a user needs for what is not a function; for a function, its name."""
 
 _STOP, _INVOKE = Status.STOP, Op.INVOKE
 """Names of the module: looking a member up in its enum takes 0.1 us (Python 3.11), and every request asks."""

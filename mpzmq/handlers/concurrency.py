@@ -1,4 +1,4 @@
-"""At most so many handlers at once; the others wait, first come, first served."""
+"""Limits how many handlers run at once; the others wait, first come, first served."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ __all__ = ["Limiter", "Limiters", "Ticket"]
 class Limiter:
     """The way into one function, or into the worker threads."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, max_concurrency: int) -> None:
+        self._most = max_concurrency
         self._inside = 0
         self.called = 0
         """Requests whose turn has come, and which start in the next pass of the event loop."""

@@ -355,7 +355,7 @@ class Dispatcher:
         except KeyboardInterrupt:
             self._answer_cancelled(running, CancelReason.INTERRUPTED)
             raise
-        except BaseException as error:  # sys.exit(), too: it is no reason to end what others wait for
+        except BaseException as error:  # sys.exit(), too: it must not end what others wait for
             self._answer_raised(running, error)
             let_go_of_frames(error)
         else:
@@ -454,7 +454,7 @@ class Dispatcher:
 
     def _answer(self, running: Invocation, result: Any) -> None:
         if running.cancel_reason is _AWAY:
-            self._answer_cancelled(running, _AWAY)  # it was to stop where it stood: that is no result
+            self._answer_cancelled(running, _AWAY)  # it was to stop where it stood: that is not a result
             return
         if not running.tracked:
             running.record = _ENDED

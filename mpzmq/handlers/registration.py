@@ -65,7 +65,7 @@ class Registration:
             name: under which it is called; by default its own.
             thread: run it in a worker thread, for code that blocks.
             cancellable: False: it runs to its end whatever caller and deadline do, and its reply is kept.
-            max_concurrency: so many of its runs at once, whoever asks; others wait, in order. None: any number.
+            max_concurrency: how many of its runs work at once, whoever asks; others wait, in order. None: any number.
 
         Returns:
             The handler, unchanged.
@@ -73,7 +73,7 @@ class Registration:
         Raises:
             ValueError: the name is taken, empty, longer than 256 characters, or no Unicode, or ``max_concurrency`` is
                 less than 1.
-            TypeError: it cannot be called this way, or the name is no str.
+            TypeError: it cannot be called this way, or the name is not a str.
 
         Warns:
             UserWarning: a parameter of it has the name of an option of ``call()`` or ``stream()``, which takes that
@@ -121,7 +121,7 @@ def _checked(name: object) -> str:
     """The name of a function, as it can be called, described and allowed.
 
     Raises:
-        TypeError: it is no str.
+        TypeError: it is not a str.
         ValueError: it is empty, too long, or no Unicode.
     """
     if not issubclass(type(name), str):

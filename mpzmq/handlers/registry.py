@@ -101,7 +101,7 @@ class Function:
         if isinstance(max_concurrency, bool) or not isinstance(max_concurrency, int | None):
             raise TypeError(f"max_concurrency is an int or None, not {type(max_concurrency).__name__}")
         if max_concurrency is not None and max_concurrency < 1:
-            raise ValueError(f"max_concurrency must be 1 or more, not {max_concurrency}: None is no limit")
+            raise ValueError(f"max_concurrency must be 1 or more, not {max_concurrency}: None is not a limit")
         self.is_gated = thread or max_concurrency is not None
         self.is_plain = not (self.is_async or self.is_gated)
         if thread and self.is_async:

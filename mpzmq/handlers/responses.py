@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import AsyncGeneratorType
 from typing import TYPE_CHECKING, Any
 
-from ..common.text import LONGEST, MAX_NAME, clean, repr_of, text_of, type_name
+from ..common.text import MAX_LENGTH, MAX_NAME, clean, repr_of, text_of, type_name
 from ..errors import EncodeError, Refused, RemoteError, RequestError
 from ..models import Executed
 from ..protocol.flow.outbox import QueuedRecord
@@ -85,7 +85,7 @@ class ResponseEncoder:
         detail: dict[str, Any] | None = None,
     ) -> QueuedRecord:
         """An error that the container found; its text may repeat what the engine has sent, but not at any length."""
-        for most in (LONGEST, _SHORT_TEXT):
+        for most in (MAX_LENGTH, _SHORT_TEXT):
             record = self._sessions.error_record(code, executed, clean(text, most), detail)
             item = QueuedRecord(tag, self._encoder.pack(record))
             if item.size <= engine.message_bytes:
@@ -148,7 +148,7 @@ class ResponseEncoder:
 def _is_own_word(error: BaseException, kind: type[RequestError]) -> bool:
     """Whether a handler raised an error of this kind itself.
 
-    One that came from another container, in a call that the handler made, has a request id: it is no answer of
+    One that came from another container, in a call that the handler made, has a request id: it is not an answer of
     this one.
     """
     return issubclass(type(error), kind) and error.request_id is None  # type: ignore[attr-defined]  # its type says so

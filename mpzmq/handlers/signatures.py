@@ -26,7 +26,7 @@ _STREAMS = (AsyncIterator, AsyncIterable, AsyncGenerator)
 _DEEPEST = 100
 """Decorators around one function that are looked behind: some of them go round in a circle."""
 
-_LONGEST_DEFAULT, _LONGEST_SIGNATURE, _LONGEST_DOC = 200, 2000, 500
+_MAX_DEFAULT, _MAX_SIGNATURE, _MAX_DOC = 200, 2000, 500
 """Characters of what is shown."""
 
 
@@ -104,14 +104,14 @@ def shown(signature: inspect.Signature) -> str:
 
     parameters = [
         parameter.replace(
-            default=empty if parameter.default is empty else _Shown(repr_of(parameter.default, _LONGEST_DEFAULT)),
+            default=empty if parameter.default is empty else _Shown(repr_of(parameter.default, _MAX_DEFAULT)),
             annotation=annotation(parameter.annotation),
         )
         for parameter in signature.parameters.values()
     ]
     return text_of(
         signature.replace(parameters=parameters, return_annotation=annotation(signature.return_annotation)),
-        _LONGEST_SIGNATURE,
+        _MAX_SIGNATURE,
     )
 
 
@@ -121,7 +121,7 @@ def first_line(handler: Any) -> str:
         doc = inspect.getdoc(handler) or ""
         if doc == inspect.getdoc(functools.partial):  # which says nothing of the function
             doc = inspect.getdoc(works_in(handler)) or ""
-        return clean(str.partition(doc, "\n")[0], _LONGEST_DOC)
+        return clean(str.partition(doc, "\n")[0], _MAX_DOC)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
@@ -142,11 +142,11 @@ class _Shown:
 
 def _annotation(given: Any) -> str:
     try:
-        return clean(inspect.formatannotation(given), _LONGEST_DEFAULT)
+        return clean(inspect.formatannotation(given), _MAX_DEFAULT)
     except KeyboardInterrupt:
         raise
     except BaseException:
-        return repr_of(given, _LONGEST_DEFAULT)
+        return repr_of(given, _MAX_DEFAULT)
 
 
 def _hint(handler: Callable[..., Any], parameter: inspect.Parameter) -> Any:

@@ -31,7 +31,7 @@ class User:
         name: what the key stands for; handlers see it as ``RequestContext.user``. Several keys may share one.
         key: the public key.
         allow: the functions that may be called with it, and ``state:get``, ``state:set``, ``functions:describe`` and
-            ``data:invoke`` for what is no function; None: everything.
+            ``data:invoke`` for what is not a function; None: everything.
     """
 
     name: str
@@ -72,7 +72,7 @@ def read_users(allow: Allow) -> Users:
 
 
 def stamp(allow: Allow) -> object:
-    """Compares equal as long as the files of an allow-list are the same; what is no file never changes.
+    """Compares equal as long as the files of an allow-list are the same; what is not a file never changes.
 
     Raises:
         OSError: they cannot be looked at.
@@ -91,7 +91,7 @@ def stamp(allow: Allow) -> object:
 
 
 def named_in(allow: Allow) -> set[str] | None:
-    """The names that a folder lists, whatever its files hold; None: it is no folder, or cannot be looked at."""
+    """The names that a folder lists, whatever its files hold; None: it is not a folder, or cannot be looked at."""
     try:
         return {file.stem for file in _public_files(Path(allow))} if isinstance(allow, str | os.PathLike) else None
     except OSError:

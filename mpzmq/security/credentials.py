@@ -66,7 +66,7 @@ class Security:
                 with another key is not talked to.
 
         Raises:
-            ValueError, TypeError: that is no public key.
+            ValueError, TypeError: that is not a public key.
         """
         accepted = [server_key] if isinstance(server_key, str) or not isinstance(server_key, Iterable) else server_key
         checked = tuple(check_key(key, "server_key") for key in accepted)

@@ -25,7 +25,7 @@ def read_toml(path: Path, what: str) -> tuple[dict[str, Any], int]:
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is no regular file, too large, or no TOML; the text names it.
+        ValueError: it is not a regular file, too large, or not TOML; the text names it.
     """
 
     def refused(why: str) -> ValueError:
@@ -36,7 +36,7 @@ def read_toml(path: Path, what: str) -> tuple[dict[str, Any], int]:
     try:
         mode = os.fstat(descriptor).st_mode
         if not stat.S_ISREG(mode):
-            raise refused("is no regular file" + (", but a directory" if stat.S_ISDIR(mode) else ""))
+            raise refused("is not a regular file" + (", but a directory" if stat.S_ISDIR(mode) else ""))
         data = b""
         while len(data) <= MAX_BYTES and (more := os.read(descriptor, MAX_BYTES + 1 - len(data))):
             data += more

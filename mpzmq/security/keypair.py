@@ -23,14 +23,14 @@ def check_key(value: object, what: str) -> str:
         what: what it should be, for the error.
 
     Raises:
-        TypeError: it is no text.
+        TypeError: it is not text.
         ValueError: it is not 40 characters of Z85.
     """
     if not isinstance(value, str):
         raise TypeError(f"{what} is a str of {KEY_SIZE} characters (Z85), not {type(value).__name__}")
     if len(value) != KEY_SIZE or not _ALPHABET.issuperset(value):
         raise ValueError(
-            f"{what} has {KEY_SIZE} characters of Z85, as mpzmq.keys.generate() makes them; this is no key"
+            f"{what} has {KEY_SIZE} characters of Z85, as mpzmq.keys.generate() makes them; this is not a key"
         )
     return value
 

@@ -131,8 +131,8 @@ class Dealer(Protocol):
     def send(self, frames: Frames) -> bool:
         """Sends a message; False: not now, ``on_writable`` tells when."""
 
-    def drain(self, most: int) -> None:
-        """Reads what has arrived, now: so many messages, or a few more."""
+    def drain(self, max_messages: int) -> None:
+        """Reads what has arrived, now: ``max_messages`` messages, or a few more."""
 
     def redirect(self, endpoint: str) -> None:
         """Dials another endpoint, at once and from now on."""
@@ -170,8 +170,8 @@ class Router(Protocol):
     def send(self, route: bytes, frames: Frames) -> Delivery:
         """Sends a message to one route."""
 
-    def drain(self, most: int) -> None:
-        """Reads what has arrived, now: so many messages, or a few more."""
+    def drain(self, max_messages: int) -> None:
+        """Reads what has arrived, now: ``max_messages`` messages, or a few more."""
 
     def key_of(self, route: bytes) -> str | None:
         """The public key that was authenticated on a route; None: there is no security."""

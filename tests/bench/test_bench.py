@@ -334,8 +334,8 @@ async def test_probes_hide_nothing_of_a_loop_that_is_held_up() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["transfer", "--mib", "2048"], "'2048' is no whole number from 1 to 2047"),
-        (["transfer", "--rounds", "0"], "'0' is no whole number from 1 to 1000"),
+        (["transfer", "--mib", "2048"], "'2048' is not a whole number from 1 to 2047"),
+        (["transfer", "--rounds", "0"], "'0' is not a whole number from 1 to 1000"),
         (["transfer", "--loops", "trio"], "there is no loop 'trio'"),
         (["streams", "--peers", "nats"], "there is no peer 'nats'"),
     ],

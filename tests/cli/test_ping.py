@@ -128,9 +128,9 @@ def test_a_container_that_dies_and_comes_back(start: Start, desk: ContainerProce
     [
         ([], "required: ENDPOINT"),
         (["127.0.0.1:1", "--nope"], "unrecognized arguments: --nope"),
-        (["127.0.0.1:1", "-c", "x"], "'x' is no whole number"),
-        (["127.0.0.1:1", "--timeout", "0"], "'0' is no number of seconds"),
-        (["127.0.0.1:1", "-i", "nan"], "'nan' is no number of seconds"),
+        (["127.0.0.1:1", "-c", "x"], "'x' is not a whole number"),
+        (["127.0.0.1:1", "--timeout", "0"], "'0' is not a number of seconds"),
+        (["127.0.0.1:1", "-i", "nan"], "'nan' is not a number of seconds"),
         (["nowhere"], "'nowhere' has no port"),
     ],
 )

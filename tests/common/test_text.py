@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mpzmq.common.text import LONGEST, clean, repr_of, text_of, type_name
+from mpzmq.common.text import MAX_LENGTH, clean, repr_of, text_of, type_name
 from tests.support.odd import Lazy, NoText, NoTraceback, OfOddClass, Twin, Unusual
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def test_the_name_of_a_class_is_had_without_asking_it() -> None:
 
 def test_a_text_can_be_sent_and_has_an_end() -> None:
     assert text_of("a \udcff b") == "a ? b"
-    assert len(text_of("x" * 1_000_000)) == len(repr_of(Long())) == LONGEST + len(" [cut]")
+    assert len(text_of("x" * 1_000_000)) == len(repr_of(Long())) == MAX_LENGTH + len(" [cut]")
     assert text_of("x" * 10, 4) == "xxxx [cut]"
     assert type(text_of(Twin("a"))) is type(clean(Twin("a"))) is str
     odd: Any = NoText()

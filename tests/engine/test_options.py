@@ -12,7 +12,7 @@ from mpzmq import ComputerEngineWorker
 
 @pytest.mark.parametrize("timeout", [math.nan, math.inf, 1e300, 1_000_001])
 def test_a_timeout_that_is_none(timeout: float) -> None:
-    with pytest.raises(ValueError, match="None is no deadline"):
+    with pytest.raises(ValueError, match="None is not a deadline"):
         ComputerEngineWorker().service(timeout=timeout)
 
 

@@ -134,7 +134,7 @@ TEXT: Any = "0b5c0d3e-9b1f-4d57-9c0c-0a6f3f6f8a11"
         ((5,), TypeError, "an address is a string or a pair, not int"),
         ((None, "127.0.0.1:1"), TypeError, "remote_id is a UUID, not NoneType"),
         ((None,), TypeError, "an address is a string or a pair, not NoneType"),
-        ((uuid.UUID(int=0), "127.0.0.1:1"), ValueError, "the nil UUID is no remote id"),
+        ((uuid.UUID(int=0), "127.0.0.1:1"), ValueError, "the nil UUID is not a remote id"),
     ],
 )
 async def test_what_is_given_wrongly_is_told(given: tuple[Any, ...], kind: type[Exception], text: str) -> None:

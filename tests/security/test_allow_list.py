@@ -144,7 +144,7 @@ def test_what_is_no_file_of_keys_is_refused(tmp_path: Path, what: str) -> None:
         path.symlink_to("/dev/zero")
     else:
         path.mkdir()
-    told = f"^{re.escape(str(path))} holds no .*: it is no regular file"
+    told = f"^{re.escape(str(path))} holds no .*: it is not a regular file"
     told += ", but a directory$" if what == "directory" else "$"
     reading: list[Callable[[], object]] = [lambda: keys.load(path), lambda: keys.load_public(path)]
     reading.append(lambda: read_users(tmp_path))
@@ -167,7 +167,7 @@ def test_a_directory_among_the_keys_is_told_once(tmp_path: Path, caplog: pytest.
         os.close(descriptor)
     (record,) = caplog.records
     assert record.getMessage().endswith(
-        f"nobody is added: {tmp_path}/x.pub holds no key: it is no regular file, but a directory"
+        f"nobody is added: {tmp_path}/x.pub holds no key: it is not a regular file, but a directory"
     )
     assert guard.is_allowed(ONE)
     (tmp_path / "x.pub").rmdir()

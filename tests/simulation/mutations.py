@@ -360,7 +360,7 @@ MUTATIONS = [
     Mutation(
         "what the socket refuses is lost",
         "protocol/link/send_policy.py",
-        "            self._ledger.outbox.requeue(outgoing)\n",
+        "            self._tracker.outbox.requeue(outgoing)\n",
         "            pass\n",
         "no request waits for ever",
     ),
@@ -486,8 +486,8 @@ MUTATIONS = [
     Mutation(
         "items beyond the credit",
         "protocol/flow/send_stream.py",
-        "        most = min(most, self.waiting, self._credit - self.sent)\n",
-        "        most = min(most, self.waiting)\n",
+        "        max_items = min(max_items, self.waiting, self._credit - self.sent)\n",
+        "        max_items = min(max_items, self.waiting)\n",
         "no more is sent than may be",
     ),
     Mutation(

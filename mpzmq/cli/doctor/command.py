@@ -178,7 +178,7 @@ class DoctorRun:
             advice = "start the container, or check the path; in containers, both sides need the same volume"
             raise StepFailed(f"{path}: {error.strerror}", advice) from None
         if not stat.S_ISSOCK(mode):
-            raise StepFailed(f"{path} is no socket", "check the path: a container makes the socket itself")
+            raise StepFailed(f"{path} is not a socket", "check the path: a container makes the socket itself")
         return f"{path} is a socket"
 
     async def _tcp(self) -> str:
@@ -233,7 +233,7 @@ class DoctorRun:
         kind = read_ready(command)
         if kind is None:
             late = not (command or _has_ended(reader))
-            advice = "its process was frozen meanwhile, or the other side is no libzmq"
+            advice = "its process was frozen meanwhile, or the other side is not libzmq"
             raise StepFailed(f"{version}, but no READY", advice, TIMEOUT if late else UNREACHABLE)
         if kind != "ROUTER":
             advice = "a container is a ROUTER: check the port, another socket of the same program may listen there"

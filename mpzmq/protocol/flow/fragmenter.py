@@ -139,7 +139,7 @@ class Fragmenter:
         return True
 
     def on_taken(self, size: int) -> bool:
-        """The receiver has read so many bytes of parts since the connection began; True: more than was known."""
+        """The receiver has read ``size`` bytes of parts since the connection began; True: more than was known."""
         size = min(size, self._given)
         if size <= self._read:
             return False

@@ -250,18 +250,18 @@ class Outbox:
         self.parts.restart()
         self.bytes = self.large_bytes = 0
 
-    def next_message(self, now: float, *, most: int | None = None) -> OutgoingMessage | None:
+    def next_message(self, now: float, *, max_items: int | None = None) -> OutgoingMessage | None:
         """Takes the next message out; None when nothing waits.
 
         Args:
             now: the time, for what depends on it.
-            most: items that may leave; None: as many as a message holds.
+            max_items: items that may leave; None: as many as a message holds.
         """
         waiting = self._items
         if self._large:
-            if self._part_first and not self._control and most != 0 and (part := self._part(now)) is not None:
+            if self._part_first and not self._control and max_items != 0 and (part := self._part(now)) is not None:
                 return part
-        elif len(waiting) == 1 and not self._control and most != 0:
+        elif len(waiting) == 1 and not self._control and max_items != 0:
             # A lone request or reply (a quarter of the time of what follows).
             (item,) = waiting.values()
             if item.stale_at <= now:
@@ -282,11 +282,11 @@ class Outbox:
                 size += len(body) + 16
         taken: list[QueuedRecord] = []
         room = self.batch_records - len(tags)
-        if most is not None and most < room:
-            room = most
+        if max_items is not None and max_items < room:
+            room = max_items
         if room and self._items:
             if self._large:
-                taken, taken_size = self._take_around(now, room, most, not tags, size)
+                taken, taken_size = self._take_around(now, room, max_items, not tags, size)
             else:
                 taken, taken_size = self._take(now, room, not tags, size)
             if taken and taken[-1].buffers:
@@ -296,7 +296,7 @@ class Outbox:
             bodies += map(_BODY, taken)
             size += taken_size
         if not tags:
-            return self._part(now) if self._large and most != 0 else None
+            return self._part(now) if self._large and max_items != 0 else None
         if len(tags) == 1:
             return OutgoingMessage([tags[0], bodies[0]], control, taken, size)
         return OutgoingMessage([b"".join(tags), b"".join(bodies)], control, taken, size)
@@ -325,14 +325,14 @@ class Outbox:
         return taken, taken_size
 
     def _take_around(
-        self, now: float, room: int, most: int | None, first: bool, size: int
+        self, now: float, room: int, max_items: int | None, first: bool, size: int
     ) -> tuple[list[QueuedRecord], int]:
         """The same where large items wait or are under way: others pass, but for those that have to stay behind."""
         taken: list[QueuedRecord] = []
         if self._is_stuck:
             return taken, 0
         behind: set[Any] = set()
-        for item in itertools.islice(self._items.values(), most):
+        for item in itertools.islice(self._items.values(), max_items):
             key = item.order_key
             if item.tag in self._large:
                 behind.add(key)
@@ -340,7 +340,7 @@ class Outbox:
                 taken.append(item)
                 if len(taken) == room:
                     break
-        self._is_stuck = not taken and most is None
+        self._is_stuck = not taken and max_items is None
         taken, taken_size = self._look(now, taken, first, size)
         for item in taken:
             del self._items[item.tag]

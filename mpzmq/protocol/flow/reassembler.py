@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["FragmentResult", "Reassembler", "ReassemblyBudget"]
 
 MIN_PART_BYTES, MIN_PART_FRAMES, EXTRA_PARTS = 64 * 1024, 64, 16
-"""How small parts may be: one for so many bytes, one for so many frames, and a few more. The rest is a flood."""
+"""How small parts may be: one for each 64 KiB, one for each 64 frames, and 16 more. The rest is a flood."""
 
 
 MAX_DROPPED = 16
@@ -29,9 +29,9 @@ SMALL_BODY = 64 * 1024
 class ReassemblyBudget:
     """What all assemblers of a side may put together at the same time, in bytes."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, max_bytes: int) -> None:
         self.bytes = 0
-        self._most = most
+        self._most = max_bytes
 
     def acquire(self, size: int) -> bool:
         """Takes room for a message. One alone may be larger than all room there is."""
@@ -50,7 +50,7 @@ class FragmentResult(enum.Enum):
 
     TAKEN = "it is in its place"
     WHOLE = "it was the last one"
-    MALFORMED = "it is no part of what is put together"
+    MALFORMED = "it is not a part of what is put together"
     TOO_LARGE = "its message is larger than this side accepts"
     CROWDED = "there is no room for its message now"
     DROPPED = "its message was given up before"
@@ -164,7 +164,7 @@ class Reassembler:
         return frames
 
     def drop(self) -> None:
-        """Gives up what is put together; what still comes of it is no error."""
+        """Gives up what is put together; what still comes of it is not an error."""
         if self.tag:
             self._note_dropped(self.tag)
             if self.room is not None:

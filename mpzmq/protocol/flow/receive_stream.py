@@ -26,20 +26,20 @@ class ReceiveBudget:
     lies unread in others.
 
     Args:
-        most: bytes that may be unread.
+        max_bytes: bytes that may be unread.
 
     Attributes:
         chunks_received: chunks that have come since this was last emptied.
         unread: bytes that have come and were not taken, as far as the other side knows.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, max_bytes: int) -> None:
         self.chunks_received = self.unread = 0
-        self._most = most
+        self._most = max_bytes
         self._waiting: dict[bytes, ReceiveStream] = {}  # whose readers wait, and that is not told
 
     def begin(self, receive_stream: ReceiveStream) -> None:
-        """A stream more."""
+        """Counts one more stream."""
         receive_stream.budget = self
 
     def end(self, tag: bytes, receive_stream: ReceiveStream) -> None:

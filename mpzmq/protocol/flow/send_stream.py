@@ -278,12 +278,14 @@ class SendStream:
         """Whether an item has left that is far beyond the bytes of the credit, and that may not have been read."""
         return self._sent_bytes > self._credit_bytes + BATCH_BYTES
 
-    def next_chunk(self, room: int, most: int, *, alone: bool, overdraw: bool) -> tuple[bytes, Sequence[Buffer]] | None:
+    def next_chunk(
+        self, room: int, max_items: int, *, alone: bool, overdraw: bool
+    ) -> tuple[bytes, Sequence[Buffer]] | None:
         """Takes the next chunk out, when :attr:`can_send`.
 
         Args:
             room: bytes that the message has left.
-            most: items in one chunk.
+            max_items: items in one chunk.
             alone: whether nothing else is in it.
             overdraw: whether its last item may be far beyond the credit.
 
@@ -291,13 +293,13 @@ class SendStream:
             The CHUNK record and its buffers; None: it does not fit into what is left.
         """
         start = self.sent - self.received
-        most = min(most, self.waiting, self._credit - self.sent)
+        max_items = min(max_items, self.waiting, self._credit - self.sent)
         room -= OVERHEAD
         allowed = self._credit_bytes - self._sent_bytes
         bodies: list[bytes] = []
         buffers: Sequence[Buffer] = ()
         size = 0
-        for body, buffers, item_size in itertools.islice(self._kept, start, start + most):
+        for body, buffers, item_size in itertools.islice(self._kept, start, start + max_items):
             first = alone and not bodies
             if (
                 size >= allowed

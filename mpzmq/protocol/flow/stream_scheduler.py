@@ -100,7 +100,7 @@ class StreamScheduler:
         return heavy
 
     def open(self, tag: bytes, flow: SendStream) -> None:
-        """A stream more."""
+        """Adds a stream."""
         self._flows[tag] = flow
         flow.budget = self.budget
         self.budget.cost += flow.cost
@@ -193,12 +193,12 @@ class StreamScheduler:
         """How many large chunks wait in the outbox."""
         return len(self._in_parts)
 
-    def next_message(self, now: float, *, most: int | None = None) -> OutgoingMessage | None:
+    def next_message(self, now: float, *, max_items: int | None = None) -> OutgoingMessage | None:
         """Takes the next message out: one chunk of each stream in turn. A chunk with buffers travels alone.
 
         Args:
             now: the time.
-            most: items that may leave the outbox if a large chunk was put there; None: any.
+            max_items: items that may leave the outbox if a large chunk was put there; None: any.
         """
         if self._refused is not None:
             refused, self._refused = self._refused, None
@@ -233,7 +233,7 @@ class StreamScheduler:
                 if is_large(item.size, buffers):
                     self._in_parts.add(tag)
                     self._outbox.put(item)
-                    return self._outbox.next_message(now, most=most)
+                    return self._outbox.next_message(now, max_items=max_items)
                 self.mark_ready(tag)
                 return OutgoingMessage([tag, record, *buffers], (), (), item.size)
             self.mark_ready(tag)  # behind the others

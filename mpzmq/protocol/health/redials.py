@@ -14,7 +14,7 @@ __all__ = ["RedialCounter"]
 class RedialCounter:
     """Counts the redials of one link and says when the policy is used up.
 
-    The first dial of a link is no redial; neither is a dial that reached a process which is busy.
+    The first dial of a link is not a redial; neither is a dial that reached a process which is busy.
     """
 
     def __init__(self, policy: ReconnectPolicy) -> None:

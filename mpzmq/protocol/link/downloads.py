@@ -33,7 +33,7 @@ class ReplyReassembly:
     def __init__(self, tracker: RequestTracker, encoder: Encoder, limits: Limits) -> None:
         self.in_place = 0
         self._stops = 0  # replies that the container may break off, since it was told that nobody waits for them
-        self._ledger = tracker
+        self._tracker = tracker
         self._encoder = encoder
         self._assembler = Reassembler(limits.message_bytes)
         self._reader = MessageDecoder(limits, Kind.RESPONSE)
@@ -45,7 +45,7 @@ class ReplyReassembly:
             The message whose last part it was.
         """
         _, offset, sizes, pieces = record
-        tracker, reassembler = self._ledger, self._assembler
+        tracker, reassembler = self._tracker, self._assembler
         if reassembler.count(record):
             self._tell()
         if tag not in tracker.pending:
@@ -89,7 +89,7 @@ class ReplyReassembly:
             self._stops -= 1
             self._assembler.drop()
         else:
-            self._ledger.on_malformed(self._assembler.tag)
+            self._tracker.on_malformed(self._assembler.tag)
 
     def _whole(self) -> Message:
         self._tell()
@@ -100,8 +100,8 @@ class ReplyReassembly:
         return Message([], message.size, [tag])
 
     def _tell(self) -> None:
-        self._ledger.outbox.put_control(self._encoder.pack([Kind.TAKEN, self._assembler.read()]))
+        self._tracker.outbox.put_control(self._encoder.pack([Kind.TAKEN, self._assembler.read()]))
 
     def _cancel(self, tag: bytes) -> None:
         if tag != LINK_TAG:
-            self._ledger.outbox.put_control(self._encoder.pack([Kind.CANCEL]), tag)
+            self._tracker.outbox.put_control(self._encoder.pack([Kind.CANCEL]), tag)

@@ -26,7 +26,7 @@ class LinkEventSource:
     def __init__(self, error_factory: RequestErrors, diagnostics: LinkDiagnostics) -> None:
         self.events: list[LinkEvent] = []
         self._error_factory = error_factory
-        self._witness = diagnostics
+        self._diagnostics = diagnostics
 
     def tell(self, event: type[LinkEvent], reason: str, now: float, **facts: Any) -> None:
         """One more."""
@@ -37,11 +37,11 @@ class LinkEventSource:
         self.tell(LinkUp, reason, now, instance=instance, reconnected=reconnected)
 
     def busy(self, silence: float, now: float) -> None:
-        """Nothing was heard of the container for so many seconds."""
-        reason = f"no answer for {silence:.1f} s, but its process may still live{self._witness.local_lag_note()}"
-        self.tell(LinkBusy, reason, now, evidence=self._witness.snapshot())
+        """Nothing was heard of the container for some seconds."""
+        reason = f"no answer for {silence:.1f} s, but its process may still live{self._diagnostics.local_lag_note()}"
+        self.tell(LinkBusy, reason, now, evidence=self._diagnostics.snapshot())
 
     def down(self, failure: Failure, now: float) -> None:
         """The connection is lost."""
-        reason = failure.detail + self._witness.local_lag_note()
-        self.tell(LinkDown, reason, now, evidence=self._witness.snapshot())
+        reason = failure.detail + self._diagnostics.local_lag_note()
+        self.tell(LinkDown, reason, now, evidence=self._diagnostics.snapshot())

@@ -201,7 +201,7 @@ class RequestErrors:
         return self.build(Overloaded, entry.tag, text, entry.executed)
 
     def malformed_reply(self, entry: PendingRequest) -> ProtocolError:
-        """Something came under the request's id that is no reply."""
+        """Something came under the request's id that is not a reply."""
         text = (
             f"{entry.what} to {self.whom} ran, perhaps, but its reply cannot be decoded: it is malformed or beyond"
             " this side's Limits (depth, items); the two sides may run different versions of mpzmq"

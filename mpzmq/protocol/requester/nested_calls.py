@@ -260,7 +260,7 @@ class NestedCalls:
         return True
 
     def on_malformed(self, tag: bytes) -> bool:
-        """Something that is no record came under a tag; False: it is that of no call."""
+        """Something that is not a record came under a tag; False: no call has that tag."""
         if tag not in self.tracker.pending:
             return False
         self.tracker.on_malformed(tag)

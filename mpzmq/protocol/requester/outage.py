@@ -25,7 +25,7 @@ class Outage:
     """
 
     def __init__(self, tracker: RequestTracker) -> None:
-        self._ledger = tracker
+        self._tracker = tracker
         self._counted = 0.0  # before the count was paused
         self._since: float | None = None  # when it would have begun without a pause; None: it does not run
         self._ends = DeadlineSweep()
@@ -64,14 +64,14 @@ class Outage:
         since = self._since
         if since is None or not self._ends.sweep(now, self._each_end):
             return []
-        error_factory = self._ledger.error_factory
-        return self._ledger.end_those(
+        error_factory = self._tracker.error_factory
+        return self._tracker.end_those(
             lambda entry: entry.sent and entry.lost_after is not None and since + entry.lost_after <= now,
             lambda entry: error_factory.away(entry, why),
         )
 
     def _each_end(self) -> Iterator[float]:
         assert self._since is not None
-        for entry in self._ledger.pending.values():
+        for entry in self._tracker.pending.values():
             if entry.sent and entry.lost_after is not None:
                 yield self._since + entry.lost_after

@@ -33,7 +33,7 @@ class Resender:
         self.cancels = UnconfirmedCancels(in_flight)
         self.outage = Outage(tracker)
         self.not_before = now
-        self._ledger = tracker
+        self._tracker = tracker
         self._budget = ResendBudget(in_flight, now)
         self._resending = False
 
@@ -57,12 +57,12 @@ class Resender:
             why = "the container is the same, but has forgotten this session"
         if why is not None:
             self.cancels.clear()
-            self._ledger.reply_acks.clear()
-        self._resending = self._ledger.on_reconnected(why, instance_changed=instance_changed) > 0
+            self._tracker.reply_acks.clear()
+        self._resending = self._tracker.on_reconnected(why, instance_changed=instance_changed) > 0
 
     def waiting(self) -> int:
         """How many items stand in front that a container that drains takes: it takes no new requests."""
-        count = self._ledger.old_first() if self._resending or self._ledger.send_streams.in_parts else 0
+        count = self._tracker.old_first() if self._resending or self._tracker.send_streams.in_parts else 0
         self._resending = count > 0
         return count
 
@@ -102,11 +102,11 @@ class UnconfirmedCancels:
     """The last of them, to be said again on the next connection. Said twice, a CANCEL does no harm.
 
     Args:
-        most: how many are remembered.
+        max_ids: how many are remembered.
     """
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, max_ids: int) -> None:
+        self._most = max_ids
         self._tags: OrderedDict[bytes, None] = OrderedDict()
 
     def __iter__(self) -> Iterator[bytes]:

@@ -219,7 +219,7 @@ class RequestTracker:
         if not (message.has_declared_size and receive_stream.on_chunk(record)):
             self._end([entry], self.error_factory.stream_violation)
             return [Kind.CANCEL]
-        # What comes again has not been asked for: it is no news, and may be a flood.
+        # What comes again has not been asked for: it is not news, and may be a flood.
         self.receive_budget.chunks_received += (
             receive_stream.received > had or receive_stream.has_ended is not had_ended
         )
@@ -247,7 +247,7 @@ class RequestTracker:
             entry.started = True
 
     def on_malformed(self, tag: bytes) -> None:
-        """Something that is no record has come under this id."""
+        """Something that is not a record has come under this id."""
         entry = self.pending.get(tag)
         if entry is None:
             self._late += 1

@@ -24,7 +24,7 @@ class RequestBatch:
         cancels: engine and tag of each CANCEL, and whether its request was in the burst: it may have come again, and be
             at work already.
         closed_sessions: engines that said GOODBYE: nobody waits for anything of theirs.
-        malformed: engine and tag of what is no request, though somebody may wait for its reply.
+        malformed: engine and tag of what is not a request, though somebody may wait for its reply.
         refused: engine and ERROR of each request in parts that cannot be taken in.
         acks: each RECEIVED: how many requests came before it, engine, low-water mark and tags. It counts when those
             have been started: one that came again, in front of it, must still be known.

@@ -174,10 +174,10 @@ class NestedCallReceiver:
     @property
     def is_overflowing(self) -> bool:
         """Whether more is asked than any container does that reads its answers, and acknowledges them."""
-        most = self.replies.max_own
+        max_items = self.replies.max_own
         return (
-            len(self._parents) > most
-            or len(self.outbox) > most
+            len(self._parents) > max_items
+            or len(self.outbox) > max_items
             or self.outbox.bytes > SLOW_FACTOR * self._limits.queued_bytes
         )
 
@@ -192,7 +192,7 @@ class NestedCallReceiver:
             self.batch.cancels.append((self, tag, False))
             self.has_asked = True
         self.replies.acknowledge(0, b"".join(tags))
-        # If its caller issues the request again under its id, what is not known of its calls is no reason to run them.
+        # If its caller issues the request again under its id, what is not known of its calls must not run.
         self.replies.stale_below = max(self.replies.stale_below, self._highest + 1)
 
     def on_welcome(self, limits: Mapping[str, int], *, known: bool) -> None:

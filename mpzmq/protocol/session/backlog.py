@@ -22,17 +22,17 @@ class Backlog:
 
     Args:
         sessions: the engines.
-        most: how many bytes may wait.
+        max_bytes: how many bytes may wait.
 
     Attributes:
         bytes: how many wait, or more.
     """
 
-    def __init__(self, sessions: SessionTable, most: int) -> None:
+    def __init__(self, sessions: SessionTable, max_bytes: int) -> None:
         self.bytes = 0
         self._sessions = sessions
-        self._most = most
-        self._look_at = most  # for who holds most
+        self._most = max_bytes
+        self._look_at = max_bytes  # for who holds most
 
     def count(self, peer: EngineSession) -> None:
         """What waits for an engine may have changed."""
@@ -44,7 +44,7 @@ class Backlog:
         return self.bytes > self._look_at
 
     def heaviest(self) -> list[EngineSession]:
-        """Those for whom the most waits, and without whom there is room again; one large thing alone is no reason."""
+        """Those for whom the most waits, and without whom there is room again; one large thing alone does not count."""
         peers = self._sessions.all()
         for peer in peers:
             peer.growth()

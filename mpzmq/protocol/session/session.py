@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import random
 from collections import deque
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from ...errors import ConnectionLost
 from ..flow.outbox import Outbox, OutgoingMessage
+from ..flow.read_probe import ReadProbe
 from ..flow.reassembler import Reassembler
 from ..flow.receive_stream import OversizeItemLimit, ReceiveStream
 from ..flow.stream_scheduler import StreamScheduler
-from ..flow.window import CONTROL_RESERVE, ReceiveWindow
+from ..flow.window import ReceiveWindow
 from ..responder.reply_cache import ReplyCache
 from ..responder.session_state import SESSION_TRANSITIONS, SLOW_FACTOR, SessionSignal, SessionState
 from ..wire.kinds import Kind
-from ..wire.records import BATCH_BYTES, LINK_TAG
+from ..wire.records import LINK_TAG
 
 if TYPE_CHECKING:
     from ...config import Limits
@@ -30,14 +30,6 @@ __all__ = ["EngineSession", "Session"]
 
 Session = tuple[str | None, UUID]
 """The public key of an engine (None: there is no security), and the id that it has chosen for its session."""
-
-
-ASK_SHARE = 4
-"""The part of ``Limits.queued_bytes`` after which the engine is asked for a sign that it has read so far."""
-
-
-MIN_MESSAGES_BETWEEN_MARKS = 16
-"""Messages: ECHO is one, too, and with a small window it would make the next MARK due."""
 
 
 STREAM_SHARE = 64
@@ -74,7 +66,7 @@ class EngineSession:
         oversize_limit: which of them holds an item beyond its credit.
         heard_at: when it was last heard.
         stalled_since: when its connection took no message for the first time since it took one; None: it takes them.
-        max_calls: so many calls of the container's handlers it takes at once; 0: it knows no calls.
+        max_calls: how many calls of the container's handlers it takes at once; 0: it knows no calls.
         caller: those that were made; None: none was yet.
         calls: carries them out; the protocol only keeps it.
         has_sent: whether a reply, or word of a drain, has left since the last PING: only a PONG shows that it was read.
@@ -106,10 +98,7 @@ class EngineSession:
         self._interval = self.heard_at = self._pinged_at = 0.0
         self._unanswered = 0
         self._counted = 0  # of what waits, when it was counted last
-        self._given = self._read = 0  # bytes on this connection: sent, and known to be read
-        # In order: each MARK that was not echoed yet, what had been sent before it, and messages and bytes read.
-        self._marks: dict[int, tuple[int, int, int]] = {}
-        self._marked_at = 0, 0  # messages and bytes that were read when the last was due
+        self._read_probe = ReadProbe(limits.window, limits.queued_bytes, limits.message_bytes)
         self._limits = limits
         self._encoder = encoder
         self._old_routes: deque[bytes] = deque()
@@ -143,9 +132,7 @@ class EngineSession:
         self._reads = ReceiveWindow(self._limits.window, self._limits.queued_bytes)
         self.heard_at = self._pinged_at = now
         self._unanswered = 0
-        self._given = self._read = 0
-        self._marks.clear()
-        self._marked_at = 0, 0
+        self._read_probe.restart()
         self.stalled_since = None
         # It will ask again for what it has not got.
         self.has_sent = True
@@ -174,21 +161,12 @@ class EngineSession:
         self.heard_at = now
         reads = self._reads
         reads.on_read(size)
-        return reads.is_report_due or self._has_read_much
+        return reads.is_report_due or self._read_probe.has_received_much(reads)
 
     @property
     def violates_window(self) -> bool:
-        """Whether the engine sends more than its window allows: it does not read what it is told.
-
-        Whoever has not read a MARK can have sent no more than was open to it before, and a few messages behind.
-        """
-        if not self._marks:
-            return False
-        _, messages, size = next(iter(self._marks.values()))
-        reads, limits = self._reads, self._limits
-        if reads.messages - messages > limits.window + 2 * CONTROL_RESERVE:
-            return True
-        return reads.bytes - size > limits.queued_bytes + limits.message_bytes + 2 * CONTROL_RESERVE * BATCH_BYTES
+        """Whether the engine sends more than its window allows: it does not read what it is told."""
+        return self._read_probe.violates_window(self._reads)
 
     def send_pong(self) -> None:
         """Answers a PING."""
@@ -209,7 +187,7 @@ class EngineSession:
         return self._waiting > (SLOW_FACTOR + 1) * self._limits.queued_bytes
 
     def is_unresponsive(self, since: float) -> bool:
-        """Whether too much waits, and the connection has taken nothing since a time. A slow engine is no deaf one."""
+        """Whether too much waits, and the connection has taken nothing since a time: a slow one takes something."""
         stalled = self.stalled_since is not None and self.stalled_since <= since
         return stalled and self.outbox.waiting > self._limits.queued_bytes
 
@@ -301,10 +279,10 @@ class EngineSession:
 
     def on_sent(self, outgoing: OutgoingMessage) -> None:
         """The transport has taken a message."""
-        self._given += outgoing.size
+        self._read_probe.on_sent(outgoing.size)
         if outgoing.part:
             self.outbox.on_sent(outgoing)
-        if self.stalled_since is not None and not (self._is_held_back or self.outbox.parts.is_held_back):
+        if self.stalled_since is not None and not (self._read_probe.is_held_back or self.outbox.parts.is_held_back):
             self.stalled_since = None
         if outgoing.items:
             self.has_sent = True
@@ -316,42 +294,16 @@ class EngineSession:
         return None
 
     def on_taken(self, size: int) -> None:
-        """The engine has read so many bytes of parts."""
+        """The engine has read ``size`` bytes of parts."""
         if self.outbox.parts.on_taken(size):
             self.stalled_since = None
 
     def on_echo(self, mark: int) -> bool:
         """The engine has read everything that was sent before a MARK; False: it knows no such mark."""
-        if mark not in self._marks:
+        if not self._read_probe.on_echo(mark):
             return False
-        for older in list(self._marks):  # what stands in front of it has been read, too
-            self._read, _, _ = self._marks.pop(older)
-            if older == mark:
-                break
         self.stalled_since = None
         return True
-
-    @property
-    def _has_read_much(self) -> bool:
-        """Whether a quarter of the window was read since the last MARK, so that the next shows who heeds it."""
-        messages, size = self._marked_at
-        reads, limits = self._reads, self._limits
-        enough = max(MIN_MESSAGES_BETWEEN_MARKS, limits.window // 4)
-        return reads.messages - messages >= enough or reads.bytes - size >= max(BATCH_BYTES, limits.queued_bytes // 4)
-
-    @property
-    def _is_mark_due(self) -> bool:
-        share = self._limits.queued_bytes // ASK_SHARE
-        if self._given - self._read <= share and not self._has_read_much:  # nearly always
-            return False
-        asked = next(reversed(self._marks.values()))[0] if self._marks else self._read
-        due = self._given - asked > share or self._has_read_much
-        return due and not self.outbox.has_control(Kind.MARK)
-
-    @property
-    def _is_held_back(self) -> bool:
-        """Whether the engine has so much to read that it gets no more: libzmq would take 1,000 messages of any size."""
-        return self._given - self._read > self._limits.queued_bytes
 
     def refuse(self, outgoing: OutgoingMessage) -> None:
         """The transport did not take a message: it goes first next time."""
@@ -376,16 +328,12 @@ class EngineSession:
         if self._reads.is_report_due:
             self._reads.on_reported()
             self.control([Kind.ACK, self._reads.messages, self._reads.bytes])
-        if self._is_mark_due:
-            # No engine can echo what it has not read, since it cannot guess it. Always five bytes, as MessagePack.
-            mark = random.randrange(1 << 31, 1 << 32)
-            self._marks[mark] = self._given, self._reads.messages, self._reads.bytes
-            self._marked_at = self._reads.messages, self._reads.bytes
-            self.control([Kind.MARK, mark])
-        if self._is_held_back:
+        if self._read_probe.is_due(self._reads) and not self.outbox.has_control(Kind.MARK):
+            self.control([Kind.MARK, self._read_probe.next_mark(self._reads)])
+        if self._read_probe.is_held_back:
             if self.stalled_since is None and len(self.outbox):
                 self.stalled_since = now
-            return self.outbox.next_message(now, most=0)
+            return self.outbox.next_message(now, max_items=0)
         outgoing = self.outbox.next_message(now)
         if outgoing is None and self.caller is not None:
             outgoing = self.caller.next_outgoing(now)

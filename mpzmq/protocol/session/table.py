@@ -203,7 +203,7 @@ class SessionTable:
         return True
 
     def _on_malformed(self, peer: EngineSession | None, message: Message) -> None:
-        """Something is no record that may be the reply to a call."""
+        """Something is not a record, and may be the reply to a call."""
         for tag in message.malformed_calls:
             if peer is None or peer.caller is None or not peer.caller.on_malformed(tag):
                 self.ignored += 1
@@ -215,7 +215,7 @@ class SessionTable:
         return self.error_record(Code.MALFORMED, Executed.NO, text)
 
     def malformed(self) -> bytes:
-        """The ERROR for what is no request, packed."""
+        """The ERROR for what is not a request, packed."""
         text = "the request is malformed, or beyond the container's Limits (depth, items, batch_records)"
         return self.encoder.pack(self.error_record(Code.MALFORMED, Executed.NO, text))
 

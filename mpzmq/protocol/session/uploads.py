@@ -114,7 +114,7 @@ class RequestReassembly:
         return True
 
     def _whole(self, peer: EngineSession, now: float, requests: list[Any]) -> bool:
-        """The last part was there; False: together they are no request."""
+        """The last part was there; False: together they are not a request."""
         reassembler = peer.reassembler
         peer.control([Kind.TAKEN, reassembler.read()])
         tag, under_way = reassembler.tag, now - reassembler.began_at

@@ -126,11 +126,11 @@ class Decoder:
         """Holds decoded values (a list or a dict of them) against the limits.
 
         Raises:
-            MalformedData: nested too deep, too many elements, or a key that is no str, int or bytes.
+            MalformedData: nested too deep, too many elements, or a key that is not a str, int or bytes.
         """
         if isinstance(values, dict):
             if not KEYS.issuperset(map(type, values)):
-                raise MalformedData("a dict key that is no str, int or bytes")
+                raise MalformedData("a dict key that is not a str, int or bytes")
             values = values.values()
         if CONTAINERS.isdisjoint(map(type, values)):
             return
@@ -154,7 +154,7 @@ class Decoder:
                 if type(container) is dict:
                     for key in container:
                         if type(key) is not str and type(key) not in KEYS:
-                            raise MalformedData("a dict key that is no str, int or bytes")
+                            raise MalformedData("a dict key that is not a str, int or bytes")
                     container = container.values()
                 if len(container) > MANY and CONTAINERS.isdisjoint(map(type, container)):
                     continue

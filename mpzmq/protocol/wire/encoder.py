@@ -29,7 +29,7 @@ _CARRIED = (
 )
 
 
-_LONGEST_KEY = 80
+_MAX_KEY = 80
 """Characters of a key that stand in a path."""
 
 
@@ -46,7 +46,7 @@ class _UnfitError(Exception):
         return self
 
     def under(self, key: object) -> _UnfitError:
-        self.path = f"[{repr_of(key, _LONGEST_KEY)}]{self.path}"
+        self.path = f"[{repr_of(key, _MAX_KEY)}]{self.path}"
         return self
 
 
@@ -186,7 +186,7 @@ class _Walk:
         self.buffers = buffers
 
     def top(self, values: Sequence[Any] | dict[str, Any]) -> Any:
-        """The arguments of a request: the container that holds them is no level of theirs."""
+        """The arguments of a request: the container that holds them does not count as a level."""
         return self._dict(values, 0) if isinstance(values, dict) else self._list(values, 0)
 
     def value(self, value: Any, depth: int) -> Any:

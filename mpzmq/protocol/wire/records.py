@@ -71,7 +71,7 @@ EXECUTED_NUMBER = {executed: number for number, executed in enumerate(EXECUTED)}
 
 
 def hello(session: UUID, number: int, name: str, interval: float, limits: Limits, calls: int = 0) -> Record:
-    """The engine's greeting on a new connection; ``calls``: so many it takes at once, if it takes any."""
+    """The engine's greeting on a new connection; ``calls``: how many it takes at once, if it takes any."""
     own = {
         "stream_items": limits.stream_items,
         "stream_bytes": limits.stream_bytes,

@@ -28,7 +28,7 @@ LARGE_BYTES = 16 * 1024
 """``bytes`` from this size on travel as a frame of their own: below, copying them is cheaper than a frame."""
 
 MANY = 32
-"""From so many elements on, asking for all types at once is faster than asking for each."""
+"""Number of elements from which on asking for all types at once is faster than asking for each."""
 
 KEYS = frozenset({str, int, bytes})
 """What a dict's keys may be."""

@@ -270,7 +270,7 @@ class MemoryDealer:
         self._refused = not sent
         return sent
 
-    def drain(self, most: int) -> None:
+    def drain(self, max_messages: int) -> None:
         """Reads what has arrived, now."""
         if self._connection is not None:
             self._connection.outward.deliver()
@@ -405,7 +405,7 @@ class MemoryRouter:
         """There are no keys here."""
         return None
 
-    def drain(self, most: int) -> None:
+    def drain(self, max_messages: int) -> None:
         """Reads what has arrived, now."""
         for connection in list(self.routes.values()):
             connection.inward.deliver()

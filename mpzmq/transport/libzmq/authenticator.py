@@ -58,7 +58,7 @@ class ListenerWatch:
     Attributes:
         domain: its name in ZAP.
         key_verifier: knows who gets in; None: whoever comes.
-        most: handshakes that may be under way.
+        max_handshakes: handshakes that may be under way.
         patience: seconds after which libzmq has ended one in any case.
         on_closed: called, from the authenticator's thread, for each listener that libzmq has closed.
         on_disconnected: called, from the authenticator's thread, with what was the descriptor of a connection that has
@@ -69,7 +69,7 @@ class ListenerWatch:
 
     domain: str
     key_verifier: KeyVerifier | None
-    most: int
+    max_handshakes: int
     patience: float
     on_closed: Callable[[], None]
     on_disconnected: Callable[[int], None]
@@ -83,8 +83,10 @@ class ListenerWatch:
         # Of some libzmq tells no end (a peer of the wrong kind of socket), and of all others by then.
         while begun and begun[0] < now - self.patience - GRACE:
             begun.popleft()
-        if len(begun) >= self.most:
-            self.warn(f"turns connections away: {self.most} handshakes are under way (Limits.handshakes)", now)
+        if len(begun) >= self.max_handshakes:
+            self.warn(
+                f"turns connections away: {self.max_handshakes} handshakes are under way (Limits.handshakes)", now
+            )
             self.close_fd(descriptor)
         begun.append(now)  # one that was turned away, too: its end will be told like any other's
 

@@ -84,10 +84,10 @@ class ZmqDealer:
         """Sends a message; False: not now."""
         return self._socket is not None and self._socket.send(frames)
 
-    def drain(self, most: int) -> None:
-        """Reads what has arrived, now: so many messages, or a few more."""
+    def drain(self, max_messages: int) -> None:
+        """Reads what has arrived, now: ``max_messages`` messages, or a few more."""
         if self._socket is not None:
-            self._socket.drain(most)
+            self._socket.drain(max_messages)
 
     def redirect(self, endpoint: str) -> None:
         """Dials another endpoint, at once and from now on."""
@@ -240,7 +240,7 @@ class ZmqDealer:
             return
         detail = (
             f"{self.endpoint} speaks ZMTP, but refused a DEALER: its socket is no ROUTER (a PUB, a REP ...),"
-            " so it is no mpzmq container"
+            " so it is not an mpzmq container"
         )
         self._phase = _Phase.ENDED
         self._handler.on_connection([self._reason or Failure(FailureKind.WRONG_SOCKET, detail)])

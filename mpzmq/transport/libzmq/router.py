@@ -66,7 +66,7 @@ class ZmqRouter:
         self._watch = ListenerWatch(
             domain=f"mpzmq-{next(_numbers)}",
             key_verifier=None if settings.curve is None else settings.curve.key_verifier,
-            most=settings.handshakes,
+            max_handshakes=settings.handshakes,
             patience=settings.connect_timeout,
             on_closed=self._tell_closed,
             on_disconnected=self._tell_disconnected,
@@ -135,9 +135,9 @@ class ZmqRouter:
                 return Delivery.GONE
             raise
 
-    def drain(self, most: int) -> None:
-        """Reads what has arrived, now: so many messages, or a few more."""
-        self._socket.drain(most)
+    def drain(self, max_messages: int) -> None:
+        """Reads what has arrived, now: ``max_messages`` messages, or a few more."""
+        self._socket.drain(max_messages)
 
     async def close(self, linger: float) -> None:
         """Closes, and returns when the endpoints are free."""

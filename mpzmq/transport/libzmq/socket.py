@@ -145,13 +145,13 @@ class ZmqSocket:
         self._notice()
         return True
 
-    def drain(self, most: int) -> None:
+    def drain(self, max_messages: int) -> None:
         """Reads what has arrived; from a flood, only the first part.
 
         Args:
-            most: messages, rounded up to whole bursts.
+            max_messages: messages, rounded up to whole bursts.
         """
-        while most > 0 and not self._closed:
+        while max_messages > 0 and not self._closed:
             if not self._get(_EVENTS) & _POLLIN:
                 if self._refused:
                     self._notice()
@@ -159,7 +159,7 @@ class ZmqSocket:
             count = self._read_burst()
             if not count:
                 break
-            most -= count
+            max_messages -= count
         if not self._closed:
             self._notice()
 

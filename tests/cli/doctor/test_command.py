@@ -113,7 +113,7 @@ def test_over_ipc(capsys: pytest.CaptureFixture[str], folder: Path, tmp_path: Pa
     with ContainerProcess("patient:server", folder=folder, endpoint=endpoint):
         assert examined(capsys, endpoint)[0] == 0
     (tmp_path / "file").touch()
-    for name, told in (("nowhere", "No such file"), ("file", "is no socket")):
+    for name, told in (("nowhere", "No such file"), ("file", "is not a socket")):
         code, step = examined(capsys, f"ipc://{tmp_path}/{name}")
         assert (code, step["name"]) == (2, "address")
         assert told in step["text"]

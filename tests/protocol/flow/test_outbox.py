@@ -27,7 +27,7 @@ def test_nothing_waits() -> None:
     outbox = Outbox(10)
     assert not outbox and len(outbox) == 0 and outbox.bytes == 0
     assert outbox.next_message(0.0) is None
-    assert outbox.next_message(0.0, most=0) is None
+    assert outbox.next_message(0.0, max_items=0) is None
 
 
 def test_items_leave_in_order_in_one_message() -> None:
@@ -87,9 +87,9 @@ def test_control_may_leave_alone() -> None:
     outbox = Outbox(10)
     outbox.put(item(1))
     outbox.put_control(b"ping")
-    outgoing = outbox.next_message(0.0, most=0)
+    outgoing = outbox.next_message(0.0, max_items=0)
     assert outgoing is not None and outgoing.frames == [LINK_TAG, b"ping"] and not outgoing.items
-    assert outbox.next_message(0.0, most=0) is None
+    assert outbox.next_message(0.0, max_items=0) is None
     assert cut(outbox) == [1]
 
 
@@ -219,7 +219,7 @@ def test_bytes_are_those_of_the_items_that_wait(limit: int, steps: list[tuple[st
         elif what == "remove":
             assert outbox.remove(tag(number)) is waiting.pop(tag(number), None)
         elif what in ("cut", "controls only"):
-            outgoing = outbox.next_message(0.0, most=None if what == "cut" else 0)
+            outgoing = outbox.next_message(0.0, max_items=None if what == "cut" else 0)
             last = []
             if outgoing is not None:
                 last = list(outgoing.items)
@@ -257,9 +257,9 @@ def turned(number: int, turn: str, mib: int = 0) -> Turned:
     return made
 
 
-def leave(outbox: Outbox, most: int | None = None) -> str:
+def leave(outbox: Outbox, max_items: int | None = None) -> str:
     """Sends the next message. Returns the numbers of its items, or that of the one it is a part of in brackets."""
-    outgoing = outbox.next_message(0.0, most=most)
+    outgoing = outbox.next_message(0.0, max_items=max_items)
     if outgoing is None:
         return ""
     outbox.on_sent(outgoing)
@@ -384,6 +384,6 @@ def test_only_those_in_front_may_leave() -> None:
     outbox = Outbox(10)
     outbox.put(turned(1, "f", 2))
     outbox.put(turned(2, "g"))
-    assert leave(outbox, most=0) == ""
-    assert leave(outbox, most=1) == "(1)"
-    assert leave(outbox, most=2) == "2"
+    assert leave(outbox, max_items=0) == ""
+    assert leave(outbox, max_items=1) == "(1)"
+    assert leave(outbox, max_items=2) == "2"

@@ -30,35 +30,35 @@ class Books:
     def __init__(self, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
         self.encoder = Encoder(self.limits)
-        self._ledger = RequestTracker(RequestErrors(REMOTE, "w", "w"), self.limits, EndedIds())
+        self._tracker = RequestTracker(RequestErrors(REMOTE, "w", "w"), self.limits, EndedIds())
 
     @property
     def tracker(self) -> RequestTracker:
         self.counts()
-        return self._ledger
+        return self._tracker
 
     def counts(self) -> tuple[int, int, int, int]:
-        found = self._ledger.statistics(reconnects=0, attempts=0, rtt=None)
+        found = self._tracker.statistics(reconnects=0, attempts=0, rtt=None)
         assert found.issued == found.replied + found.failed + found.cancelled + found.in_flight
-        assert found.in_flight == len(self._ledger.pending)
+        assert found.in_flight == len(self._tracker.pending)
         return found.replied, found.failed, found.cancelled, found.in_flight
 
     def issue(self, *numbers: int, **options: Any) -> list[PendingRequest]:
         entries = [make_entry(self.encoder, number, number, **options) for number in numbers]
         for entry in entries:
-            self._ledger.issued += 1
-            self._ledger.submit(entry)
+            self._tracker.issued += 1
+            self._tracker.submit(entry)
         return entries
 
     def send(self) -> list[int]:
-        outgoing = self._ledger.in_order().next_message(0.0)
+        outgoing = self._tracker.in_order().next_message(0.0)
         items: Any = outgoing.items if outgoing is not None else ()
         for entry in items:
             entry.sent = True
         return [int.from_bytes(entry.tag, "big") for entry in items]
 
     def ended(self) -> dict[int, Any]:
-        ended = self._ledger.take_ended()
+        ended = self._tracker.take_ended()
         assert len(dict(ended)) == len(ended), "a request ended twice"
         return dict(ended)
 
@@ -117,7 +117,7 @@ def test_cancelling_tells_the_container_only_of_what_left(sent: bool) -> None:
 
 def test_requests_that_were_never_submitted() -> None:
     books = Books()
-    tracker = books._ledger
+    tracker = books._tracker
     tracker.issued += 1
     tracker.count_ended(cancelled=True)
     tracker.issued += 1
@@ -268,7 +268,7 @@ def test_a_mark_says_that_a_handler_began() -> None:
     books.send()
     books.tracker.on_started(tag(2))
     books.tracker.on_started(tag(9))
-    books.tracker.end_all(lambda entry: books._ledger.error_factory.lost(entry, "FAILED"))
+    books.tracker.end_all(lambda entry: books._tracker.error_factory.lost(entry, "FAILED"))
     assert [error.executed for error in books.ended().values()] == [Executed.UNKNOWN, Executed.YES]
 
 
@@ -292,7 +292,7 @@ def test_a_request_that_was_sent_again_is_lost_as_one_that_left() -> None:
     books.issue(1, idempotent=True)
     books.send()
     books.tracker.on_connection_lost("why", on_purpose=False)
-    books.tracker.end_all(lambda entry: books._ledger.error_factory.lost(entry, "FAILED"))
+    books.tracker.end_all(lambda entry: books._tracker.error_factory.lost(entry, "FAILED"))
     assert type(books.ended()[1]) is errors.ConnectionLost
 
 
@@ -398,7 +398,7 @@ def test_ids_of_callers_are_spent_by_their_reply() -> None:
 def test_the_oldest_spent_ids_are_forgotten() -> None:
     books = Books()
     assert MAX_IDS == 10_000
-    tracker = books._ledger
+    tracker = books._tracker
     for number in range(1, MAX_IDS + 2):
         (entry,) = books.issue(number, chosen=True)
         tracker.outbox.remove(entry.tag)
@@ -418,12 +418,12 @@ def test_what_is_forgotten_here_need_not_be_remembered_there() -> None:
     for entry in books.tracker.pending.values():
         entry.sent = True
     for number in range(1, MAX_IDS + 1):
-        books._ledger.cancel(tag(number))
+        books._tracker.cancel(tag(number))
     books.issue(1, MAX_IDS + 1, chosen=True)
     for entry in books.tracker.pending.values():
         entry.sent = True
-    books._ledger.cancel(tag(1))
+    books._tracker.cancel(tag(1))
     assert books.tracker.reply_acks.tags == [] and tag(2) in books.tracker.ended_ids
-    books._ledger.cancel(tag(MAX_IDS + 1))
+    books._tracker.cancel(tag(MAX_IDS + 1))
     assert books.tracker.reply_acks.tags == [tag(2)], "the oldest; the first was used again since"
     assert tag(2) not in books.tracker.ended_ids

@@ -124,7 +124,7 @@ def test_who_takes_nothing_is_deaf_and_who_is_slow_is_not() -> None:
     assert one.is_overflowing
     one.outbox.remove(tag(3))
     one.stalled_since = 5.0
-    assert one.is_unresponsive(5.0) and not one.is_deaf(4.9)
+    assert one.is_unresponsive(5.0) and not one.is_unresponsive(4.9)
     one.outbox.remove(tag(2))
     assert not one.is_unresponsive(1e9), "what waits is little"
     one.on_hello(b"route-2", hello(2), 6.0)

@@ -1,0 +1,103 @@
+"""How far the other side has read: a MARK that is sent behind something is echoed by whoever has read it."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+from ..wire.records import BATCH_BYTES
+from .window import CONTROL_RESERVE
+
+if TYPE_CHECKING:
+    from .window import ReceiveWindow
+
+__all__ = ["ReadProbe"]
+
+ASK_SHARE = 4
+"""The part of ``Limits.queued_bytes`` after which the other side is asked for a sign that it has read so far."""
+
+
+MIN_MESSAGES_BETWEEN_MARKS = 16
+"""Messages: ECHO is one, too, and with a small window it would make the next MARK due."""
+
+
+class ReadProbe:
+    """Bounds what lies unread on one connection, and finds out who sends without heeding what it is told.
+
+    libzmq would take 1,000 messages of any size for a peer that reads nothing.
+
+    Args:
+        window: messages that the other side may send before it hears that they were read.
+        queued_bytes: bytes that may lie unread, in either direction.
+        message_bytes: the largest message that is accepted.
+    """
+
+    def __init__(self, window: int, queued_bytes: int, message_bytes: int) -> None:
+        self._max_messages = window
+        self._max_bytes = queued_bytes
+        self._largest = message_bytes
+        self._sent = self._read = 0  # bytes on this connection: sent, and known to be read
+        # In order: each MARK that was not echoed yet, what had been sent before it, and messages and bytes received.
+        self._marks: dict[int, tuple[int, int, int]] = {}
+        self._marked_at = 0, 0  # messages and bytes that had been received when the last was due
+
+    def restart(self) -> None:
+        """Another connection begins."""
+        self._sent = self._read = 0
+        self._marks.clear()
+        self._marked_at = 0, 0
+
+    def on_sent(self, size: int) -> None:
+        """The transport has taken a message."""
+        self._sent += size
+
+    def on_echo(self, mark: int) -> bool:
+        """The other side has read everything that was sent before a MARK; False: it knows no such mark."""
+        if mark not in self._marks:
+            return False
+        for older in list(self._marks):  # what stands in front of it has been read, too
+            self._read, _, _ = self._marks.pop(older)
+            if older == mark:
+                break
+        return True
+
+    @property
+    def is_held_back(self) -> bool:
+        """Whether the other side has so much to read that it gets no more."""
+        return self._sent - self._read > self._max_bytes
+
+    def has_received_much(self, received: ReceiveWindow) -> bool:
+        """Whether a quarter of the window was received since the last MARK, so that the next shows who heeds it."""
+        messages, size = self._marked_at
+        enough = max(MIN_MESSAGES_BETWEEN_MARKS, self._max_messages // 4)
+        if received.messages - messages >= enough:
+            return True
+        return received.bytes - size >= max(BATCH_BYTES, self._max_bytes // 4)
+
+    def is_due(self, received: ReceiveWindow) -> bool:
+        """Whether a MARK should be sent."""
+        share = self._max_bytes // ASK_SHARE
+        has_received_much = self.has_received_much(received)
+        if self._sent - self._read <= share and not has_received_much:  # nearly always
+            return False
+        asked = next(reversed(self._marks.values()))[0] if self._marks else self._read
+        return self._sent - asked > share or has_received_much
+
+    def next_mark(self, received: ReceiveWindow) -> int:
+        """The number of a MARK that is sent now. Nobody can echo what was not read, since nobody can guess it."""
+        mark = random.randrange(1 << 31, 1 << 32)  # always five bytes, as MessagePack
+        self._marks[mark] = self._sent, received.messages, received.bytes
+        self._marked_at = received.messages, received.bytes
+        return mark
+
+    def violates_window(self, received: ReceiveWindow) -> bool:
+        """Whether the other side sends more than its window allows: it does not read what it is told.
+
+        Whoever has not read a MARK can have sent no more than was open to it before, and a few messages behind.
+        """
+        if not self._marks:
+            return False
+        _, messages, size = next(iter(self._marks.values()))
+        if received.messages - messages > self._max_messages + 2 * CONTROL_RESERVE:
+            return True
+        return received.bytes - size > self._max_bytes + self._largest + 2 * CONTROL_RESERVE * BATCH_BYTES
