@@ -99,7 +99,9 @@ async def test_handshakes_that_come_to_nothing_leave_their_places() -> None:
 
 def test_places_of_which_no_end_is_told_become_free_while_others_come_and_go() -> None:
     """Else engines that dial again and again would keep themselves out for ever."""
-    watch = ListenerWatch("here", None, max_handshakes=MOST, patience=3.0, on_closed=lambda: None, on_disconnected=lambda _: None)
+    watch = ListenerWatch(
+        "here", None, max_handshakes=MOST, patience=3.0, on_closed=lambda: None, on_disconnected=lambda _: None
+    )
     for _ in range(MOST):
         watch.accepted(-1, 0.0)
     for tenth in range(100):

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 import zmq
 
 from ...common.logs import Log
+from .addresses import SocketAddresses
 from .curve import fingerprint, z85
 from .monitor import EVENT, HANDSHAKE_FAILED
-from .places import Places
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,7 +63,7 @@ class ListenerWatch:
         on_closed: called, from the authenticator's thread, for each listener that libzmq has closed.
         on_disconnected: called, from the authenticator's thread, with what was the descriptor of a connection that has
             ended.
-        places: where it listens.
+        addresses: where it listens.
         begun: when each of the handshakes began that may not have ended yet, in order.
     """
 
@@ -73,7 +73,7 @@ class ListenerWatch:
     patience: float
     on_closed: Callable[[], None]
     on_disconnected: Callable[[int], None]
-    places: Places = field(default_factory=Places)
+    addresses: SocketAddresses = field(default_factory=SocketAddresses)
     begun: deque[float] = field(default_factory=deque)
     _complained_at: float = -COMPLAINT_INTERVAL
 
@@ -102,7 +102,7 @@ class ListenerWatch:
         """Tells the log, but not every time."""
         if now - self._complained_at >= COMPLAINT_INTERVAL:
             self._complained_at = now
-            log.warning("the container at %s %s", self.places, text)
+            log.warning("the container at %s %s", self.addresses, text)
 
     def close_fd(self, descriptor: int) -> None:
         """Ends a connection that libzmq has accepted, which has no call for it. From any thread.
@@ -118,7 +118,7 @@ class ListenerWatch:
                 os.close(copy)
                 raise
             with connection:
-                if connection.getsockname() in self.places:
+                if connection.getsockname() in self.addresses:
                     connection.shutdown(socket.SHUT_RDWR)
 
 

@@ -12,7 +12,7 @@ import socket
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
-from .places import Places
+from .addresses import SocketAddresses
 
 if TYPE_CHECKING:
     from .dealer import ZmqDealer
@@ -33,8 +33,8 @@ def _close_copies() -> None:
     They are found by name. A remembered number may belong to something else by now. Nothing is told to the other side
     (no shutdown), nor to a selector: both are shared with the parent.
     """
-    listening = Places(endpoint for router in routers for endpoint in router.endpoints)
-    dialled = Places(dealer.endpoint for dealer in dealers)
+    listening = SocketAddresses(endpoint for router in routers for endpoint in router.endpoints)
+    dialled = SocketAddresses(dealer.endpoint for dealer in dealers)
     if not (listening or dialled):
         return
     try:
@@ -50,7 +50,7 @@ def _close_copies() -> None:
                 copy.detach()
 
 
-def _is_at(copy: socket.socket, listening: Places, dialled: Places) -> bool:
+def _is_at(copy: socket.socket, listening: SocketAddresses, dialled: SocketAddresses) -> bool:
     if copy.type != socket.SOCK_STREAM or copy.family not in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX):
         return False
     try:

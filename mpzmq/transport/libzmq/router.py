@@ -114,7 +114,7 @@ class ZmqRouter:
             listener.detach()
         bound = self._socket.raw.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
         self.endpoints[bound] = listener
-        self._watch.places.add(bound)
+        self._watch.addresses.add(bound)
         self._socket.look_soon()
         return bound
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mpzmq.transport.libzmq.places import Places
+from mpzmq.transport.libzmq.addresses import SocketAddresses
 
 
 @pytest.mark.parametrize(
@@ -32,9 +32,9 @@ from mpzmq.transport.libzmq.places import Places
     ],
 )
 def test_a_name(endpoint: str, name: Any, is_there: bool) -> None:
-    places = Places()
-    assert not places
-    assert name not in places
-    places.add(endpoint)
-    assert places
-    assert (name in places) is is_there
+    addresses = SocketAddresses()
+    assert not addresses
+    assert name not in addresses
+    addresses.add(endpoint)
+    assert addresses
+    assert (name in addresses) is is_there

@@ -10,10 +10,10 @@ from ...address import parse_address
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Places"]
+__all__ = ["SocketAddresses"]
 
 
-class Places:
+class SocketAddresses:
     """A set of endpoints, asked about the names of sockets.
 
     Args:
