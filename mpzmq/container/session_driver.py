@@ -331,7 +331,7 @@ class SessionDriver:
                 if delivery is _SENT:
                     peer.on_sent(outgoing)
                     continue
-                peer.refuse(outgoing)
+                peer.requeue(outgoing)
                 if delivery is Delivery.GONE:
                     sessions.detach(peer, "its connection was lost", now)
                     break

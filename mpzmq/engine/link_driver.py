@@ -294,7 +294,7 @@ class LinkDriver:
                 link.requeue(outgoing)
                 return
             link.on_sent(outgoing, now)
-            self._reader.sent(len(outgoing.items))
+            self._reader.on_sent(len(outgoing.items))
         if link.tracker.wakers:
             wake_all(link.tracker.wakers)
 

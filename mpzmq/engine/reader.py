@@ -51,7 +51,7 @@ class ComputerEngineReader:
         """A connection begins: nothing was asked on it."""
         self._owed = UNASKED
 
-    def sent(self, requests: int) -> None:
+    def on_sent(self, requests: int) -> None:
         """A message has left. Beside its requests, the container may answer a PING, and tell what it has read."""
         self._owed = min(self._most, self._owed + 2 + WORDS * requests)
 

@@ -238,7 +238,7 @@ def test_a_message_that_was_not_taken_leaves_next_time() -> None:
             container.peer.on_sent(outgoing)
             outgoing = container.peer.next_outgoing(0.0)
         assert outgoing is not None
-        container.peer.refuse(outgoing)
+        container.peer.requeue(outgoing)
         assert not entry.sent and len(container.peer.outbox) == 0
     assert [one for one, _ in container.flush()] == [entry.tag]
 

@@ -53,7 +53,7 @@ class ReceiveBudget:
         if receive_stream.budget is not None:
             self._waiting[tag] = receive_stream
 
-    def came(self, tag: bytes) -> None:
+    def on_chunk(self, tag: bytes) -> None:
         """Something has come for a reader."""
         self._waiting.pop(tag, None)
 

@@ -43,7 +43,7 @@ class Heartbeat:
         self.last_heard = self._answered_at = now
         self._pinged_at = None
 
-    def greeted(self, now: float) -> None:
+    def on_welcome(self, now: float) -> None:
         """HELLO has been answered: from here on there are PINGs."""
         self._answered_at = now
 

@@ -396,7 +396,7 @@ class Link:
             self.rejection = Failure(FailureKind.VERSION, text, was_up=True)
             return
         self.welcomed = True
-        self.heartbeat.greeted(now)
+        self.heartbeat.on_welcome(now)
         self._window.open(*window)
         self.tracker.limit_messages(limits.get("message_bytes", self._limits.message_bytes))
         self.tracker.limit_unanswered(limits)

@@ -223,7 +223,7 @@ class RequestTracker:
         self.receive_budget.chunks_received += (
             receive_stream.received > had or receive_stream.has_ended is not had_ended
         )
-        self.receive_budget.came(tag)
+        self.receive_budget.on_chunk(tag)
         self.wakers.append(receive_stream.waker)
         return receive_stream.credit_record() if receive_stream.end_unacknowledged else None
 

@@ -305,7 +305,7 @@ class EngineSession:
         self.stalled_since = None
         return True
 
-    def refuse(self, outgoing: OutgoingMessage) -> None:
+    def requeue(self, outgoing: OutgoingMessage) -> None:
         """The transport did not take a message: it goes first next time."""
         if self.caller is not None and self.caller.requeue(outgoing):
             return

@@ -68,13 +68,13 @@ class End(Protocol):
 
     host: SimProcess
 
-    def arrived(self, connection: Connection, messages: list[Frames]) -> None:
+    def on_arrived(self, connection: Connection, messages: list[Frames]) -> None:
         """Messages have come."""
 
-    def has_room(self) -> None:
+    def on_room(self) -> None:
         """Messages that were under way have arrived."""
 
-    def ended(self, connection: Connection, failure: Failure) -> None:
+    def on_ended(self, connection: Connection, failure: Failure) -> None:
         """The connection has ended, and not by this end's own doing."""
 
 
@@ -170,8 +170,8 @@ class OneWay:
             else:
                 burst.append(item)
         if burst:
-            self.receiver.arrived(self._connection, burst)
-            self._sender.has_room()
+            self.receiver.on_arrived(self._connection, burst)
+            self._sender.on_room()
         if marker is _Marker.BREAK:
             self._connection.break_(Failure(FailureKind.LOST, "the connection broke", was_up=True))
         elif marker is _Marker.FIN:
@@ -228,7 +228,7 @@ class Connection:
         self.inward.close()
         self._end()
         for end in open_ends:
-            end.ended(self, failure)
+            end.on_ended(self, failure)
 
     def leave(self, end: End, failure: Failure | None = None) -> None:
         """One end closes; the other hears of it behind what was sent before.
@@ -246,7 +246,7 @@ class Connection:
         else:
             self._end()
         if failure is not None:
-            end.ended(self, failure)
+            end.on_ended(self, failure)
 
     def vanish(self, end: End) -> None:
         """One end is gone for ever, and nothing tells: the other one gives it up in its own time."""

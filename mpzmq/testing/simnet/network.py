@@ -129,7 +129,7 @@ class MemoryNetwork:
         """Ends :meth:`choke`."""
         self.conditions.choked.discard((endpoint, inward))
         for connection in self._to(endpoint):
-            connection.outward.receiver.has_room()
+            connection.outward.receiver.on_room()
 
     # For the sockets
 
@@ -300,17 +300,17 @@ class MemoryDealer:
 
     # From the network
 
-    def arrived(self, connection: Connection, messages: list[Frames]) -> None:
+    def on_arrived(self, connection: Connection, messages: list[Frames]) -> None:
         """Messages have come."""
         self._handler.on_messages(messages)
 
-    def has_room(self) -> None:
+    def on_room(self) -> None:
         """Messages that were under way have arrived."""
         if self._refused and not self._closed:
             self._refused = False
             self._loop.call_soon(self._writable)
 
-    def ended(self, connection: Connection, failure: Failure) -> None:
+    def on_ended(self, connection: Connection, failure: Failure) -> None:
         """The connection has ended."""
         if connection is self._connection:
             self._connection = None
@@ -434,14 +434,14 @@ class MemoryRouter:
 
     # From the network
 
-    def arrived(self, connection: Connection, messages: list[Frames]) -> None:
+    def on_arrived(self, connection: Connection, messages: list[Frames]) -> None:
         """Messages have come."""
         self._handler.on_messages([[connection.route, *frames] for frames in messages])
 
-    def has_room(self) -> None:
+    def on_room(self) -> None:
         """Nobody waits for it: a container tries again by itself."""
 
-    def ended(self, connection: Connection, failure: Failure) -> None:
+    def on_ended(self, connection: Connection, failure: Failure) -> None:
         """The connection has ended."""
         ends, route = self._network.ends, connection.route
         if self.routes.pop(route, None) is not None:

@@ -701,7 +701,7 @@ class Reading:
         self.told.clear()
         self.sent += sent(self.flows)
         for tag, record in self.sent:
-            self.receive_budget.came(tag)
+            self.receive_budget.on_chunk(tag)
             self.waiting.discard(tag)
             assert self.into[tag].on_chunk(record)
         self.sent.clear()

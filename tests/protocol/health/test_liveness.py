@@ -224,7 +224,7 @@ class LivenessMachine(RuleBasedStateMachine):
         """Whatever it is; the first thing is WELCOME."""
         self.liveness.on_received(self.now)
         if not self.welcomed:
-            self.liveness.greeted(self.now)
+            self.liveness.on_welcome(self.now)
             self.answered_at = self.now
         self.heard_at = self.now
         self.welcomed, self.silent_told = True, False

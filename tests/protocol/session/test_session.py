@@ -136,7 +136,7 @@ def test_a_message_that_the_transport_did_not_take_goes_first() -> None:
     one.outbox.put(reply(1))
     outgoing = one.next_outgoing(0.0)
     assert outgoing is not None
-    one.refuse(outgoing)
+    one.requeue(outgoing)
     one.outbox.put(reply(2))
     assert not one.has_read_all
     again = one.next_outgoing(0.0)
@@ -155,7 +155,7 @@ def test_a_refused_message_waits_for_the_next_connection() -> None:
         one.outbox.put(reply(number))
     outgoing = one.next_outgoing(0.0)
     assert outgoing is not None
-    one.refuse(outgoing)
+    one.requeue(outgoing)
     one.outbox.put(reply(3))
     one.on_hello(b"route-2", hello(2), 0.0)
     again = one.next_outgoing(0.0)
@@ -171,7 +171,7 @@ def test_a_connection_that_is_gone_leaves_its_replies_with_those_that_are_kept()
     one.outbox.put(reply(2))
     outgoing = one.next_outgoing(0.0)
     assert outgoing is not None
-    one.refuse(outgoing)
+    one.requeue(outgoing)
     one.outbox.put(reply(3))
     one.detach()
     assert (one.state, one.has_read_all, one.should_be_asked) == (SessionState.DETACHED, False, False)
