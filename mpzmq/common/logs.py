@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import sys
 import traceback
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from .text import printable, text_of, type_name
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Log", "traceback_text"]
+__all__ = ["Log", "LogRateLimit", "traceback_text"]
 
 MAX_ERRORS = 20
 """Of a chain or a group, in one traceback: the last ones."""
@@ -79,6 +80,27 @@ class Log:
                 why = traceback_text(error)  # which may lead to the one that was to be logged
                 with contextlib.suppress(Exception):
                     sys.stderr.write(f"--- Logging error: {text!r} of {self._logger.name} was not logged ---\n{why}\n")
+
+
+class LogRateLimit:
+    """Lets one line through in a while: a flood of something must not become one of the log.
+
+    Args:
+        interval: seconds between two lines.
+    """
+
+    __slots__ = ("_interval", "_next_at")
+
+    def __init__(self, interval: float = 10.0) -> None:
+        self._interval = interval
+        self._next_at = -math.inf
+
+    def allows(self, now: float) -> bool:
+        """Whether a line may be written now; True: it is."""
+        if now < self._next_at:
+            return False
+        self._next_at = now + self._interval
+        return True
 
 
 def traceback_text(error: BaseException) -> str:

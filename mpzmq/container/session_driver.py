@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
-from ..common.logs import Log
+from ..common.logs import Log, LogRateLimit
 from ..handlers.admission import Admission
 from ..handlers.dispatcher import Dispatcher
 from ..handlers.timers import Timers
@@ -21,6 +21,7 @@ from ..protocol.session.violations import Violations
 from ..protocol.wire.kinds import Code, Goodbye, Kind
 from ..protocol.wire.messages import MessageDecoder
 from ..runtime.item_streams import wake_all
+from ..runtime.write_coalescer import WriteCoalescer
 from ..security.watcher import AllowListWatcher
 from ..transport.interface import Curve, Delivery, SocketSettings
 from .builtin import builtin
@@ -52,9 +53,6 @@ LINGER = 0.2
 
 HANDSHAKE_TIMEOUT = 3.0
 """Seconds for an engine's ZMTP handshake: a mute connection is not kept longer."""
-
-WARNING_INTERVAL = 10.0
-"""Seconds between two lines in the log on connections that were cut: a flood is not to become one of the log."""
 
 UNREAD = "did not read its replies"
 
@@ -103,8 +101,8 @@ class SessionDriver:
             registry, self.sessions, self.dispatcher, self._calls, self._timers, self.router, self._flush
         )
         self._patience = heartbeat.down_after
-        self._warned_at = -WARNING_INTERVAL
-        self._gathering = False
+        self._warnings = LogRateLimit()
+        self._writes = WriteCoalescer(self._loop, self._flush)
         self._progress = asyncio.Event()
         self._full: dict[
             EngineSession, None
@@ -129,7 +127,7 @@ class SessionDriver:
         if self.sessions.answered:
             self._calls.resolve()
         # The replies of handlers that end at once leave together.
-        gathering, self._gathering = self._gathering, True
+        was_corked = self._writes.hold()
         try:
             if batch.malformed:
                 error = self.sessions.malformed()
@@ -139,11 +137,10 @@ class SessionDriver:
                 self._reply(peer, item)
             self.dispatcher.start(batch, now)
         finally:
-            self._gathering = gathering
-            self._flush()
-        if len(batch.requests) > 1 and not gathering:
+            self._writes.release(was_corked)
+        if len(batch.requests) > 1 and not was_corked:
             # Their tasks run in the next pass: the first reply alone would wake the engine for it.
-            self._gather()
+            self._writes.cork()
         self._timers.arm()
 
     def _receive(self, route: bytes, frames: Frames, batch: RequestBatch, now: float) -> None:
@@ -206,10 +203,8 @@ class SessionDriver:
         violations, self.sessions.violations = self.sessions.violations, Violations()
         for route in violations.to_cut:
             self.router.cut(route)
-        now = self._loop.time()
-        if now - self._warned_at < WARNING_INTERVAL:
+        if not self._warnings.allows(self._loop.time()):
             return
-        self._warned_at = now
         if violations.greeting:
             log.warning("%s", violations.greeting)
         if violations.to_cut:
@@ -267,21 +262,12 @@ class SessionDriver:
                 return
         peer.outbox.put(item)
         self.sessions.writable[peer] = None
-        if not self._gathering:
-            # As for requests: the first of a pass of the event loop leaves at once, the others at the pass's end.
-            self._gather()
-            self._flush()
-        elif peer.outbox.bytes >= CORKED_BYTES:
-            self._flush()
+        self._writes.schedule(is_much=peer.outbox.bytes >= CORKED_BYTES)
 
     def _schedule_write(self, peer: EngineSession) -> None:
-        """Items of a stream, a call, or word of one may leave: the first of a pass at once, and much."""
+        """Items of a stream, a call, or word of one may leave."""
         self.sessions.writable[peer] = None
-        if not self._gathering:
-            self._gather()
-            self._flush()
-        elif peer.send_streams.budget.has_grown:
-            self._flush()
+        self._writes.schedule(is_much=peer.send_streams.budget.has_grown)
 
     def _give_up(self, peer: EngineSession, why: str) -> None:
         log.warning("the connection of engine %r is given up: it %s", peer.name, why)
@@ -296,14 +282,6 @@ class SessionDriver:
             streams = [(peer, tag) for tag in peer.send_streams.close_heavy()]
             self.backlog.count(peer)
             self.dispatcher.end_unread(streams)
-
-    def _gather(self) -> None:
-        self._gathering = True
-        self._loop.call_soon(self._end_pass)
-
-    def _end_pass(self) -> None:
-        self._gathering = False
-        self._flush()
 
     def _flush(self) -> None:
         """The only place from which messages leave."""

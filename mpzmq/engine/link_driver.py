@@ -17,6 +17,7 @@ from ..protocol.requester.error_factory import RequestErrors
 from ..runtime.clock import finer_time
 from ..runtime.item_streams import wake_all
 from ..runtime.waiters import FairQueue
+from ..runtime.write_coalescer import WriteCoalescer
 from ..transport.interface import Curve, SocketSettings
 from .connect_errors import connect_error, how_far
 from .progress_callbacks import ProgressCallbacks
@@ -118,7 +119,7 @@ class LinkDriver:
         self._dealer: Dealer | None = None
         self._endpoints: Endpoints | None = None
         self._lookup: asyncio.Task[None] | None = None
-        self._first_left = self._gathering = False
+        self._writes = WriteCoalescer(self.loop, self._flush)
         self._refused = False  # whether the last message was: an attempt costs as much as what waits
         self._timer: asyncio.TimerHandle | None = None
         self._armed_for = math.inf
@@ -137,14 +138,7 @@ class LinkDriver:
 
     def schedule_write(self, deadline: float | None = None) -> None:
         """Something waits to leave: the first of a pass of the event loop at once, the others at the pass's end."""
-        if not self._first_left:
-            # Nothing is scheduled for it: whatever arrives next begins a new pass as well (a lone request: -9 us).
-            self._first_left = True
-            self._flush()
-        elif not self._gathering:
-            self._gather()
-        elif self.link.tracker.outbox.bytes >= CORKED_BYTES and not self._refused:
-            self._flush()
+        self._writes.schedule(is_much=self.link.tracker.outbox.bytes >= CORKED_BYTES and not self._refused)
         if deadline is not None and deadline < self._armed_for:
             self._arm()
 
@@ -173,7 +167,7 @@ class LinkDriver:
 
     def on_messages(self, messages: Sequence[Frames]) -> None:
         """Messages have arrived."""
-        self._first_left = self._gathering
+        self._writes.on_arrival()
         self.link.heartbeat.reading = finer_time(self.loop)
         flood = self._reader.feed(messages, self.loop.time())
         if flood is not None:
@@ -251,10 +245,10 @@ class LinkDriver:
                 waiter.set_exception(outcome)
             else:
                 waiter.set_result(outcome)
-        if len(ended) > 1 and not self._gathering:
+        if len(ended) > 1 and not self._writes.is_corked:
             # Those who wait run in the next pass, and what they ask then leaves as one message, behind the last of
             # them: the first alone would wake the container for one request (64 in flight: half the messages).
-            self._gather()
+            self._writes.cork()
         self._wake()
 
     def _tell(self) -> None:
@@ -297,14 +291,6 @@ class LinkDriver:
             self._reader.on_sent(len(outgoing.items))
         if link.tracker.wakers:
             wake_all(link.tracker.wakers)
-
-    def _gather(self) -> None:
-        self._first_left = self._gathering = True
-        self.loop.call_soon(self._end_pass)
-
-    def _end_pass(self) -> None:
-        self._first_left = self._gathering = False
-        self._flush()
 
     def _arm(self) -> None:
         self._disarm()

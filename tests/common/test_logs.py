@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import pytest
 
 from mpzmq import ContainerServer, RemoteError
-from mpzmq.common.logs import Log, traceback_text
+from mpzmq.common.logs import Log, LogRateLimit, traceback_text
 from mpzmq.testing import connected
 from tests.support import ROOT
 from tests.support.odd import NoText, NoTraceback
@@ -252,3 +252,8 @@ def test_an_error_of_which_no_traceback_can_be_had(written: io.StringIO) -> None
         name = type(error).__name__
         line = written.getvalue().splitlines()[-1]
         assert "it raised" in written.getvalue() and line.startswith(f"{name}: ") and "its traceback cannot" in line
+
+
+def test_one_line_in_a_while() -> None:
+    limit = LogRateLimit(10.0)
+    assert [limit.allows(now) for now in (0.0, 5.0, 9.99, 10.0, 12.0, 30.0)] == [True, False, False, True, False, True]

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import zmq
 
-from ...common.logs import Log
+from ...common.logs import Log, LogRateLimit
 from .addresses import SocketAddresses
 from .curve import fingerprint, z85
 from .monitor import EVENT, HANDSHAKE_FAILED
@@ -37,9 +37,6 @@ REFRESH_INTERVAL = 1.0
 
 GRACE = 1.0
 """Seconds for libzmq to tell that a handshake has taken too long."""
-
-COMPLAINT_INTERVAL = 10.0
-"""Seconds between two lines in the log on the same trouble of a listener."""
 
 _ZAP = "inproc://zeromq.zap.01"
 
@@ -75,7 +72,7 @@ class ListenerWatch:
     on_disconnected: Callable[[int], None]
     addresses: SocketAddresses = field(default_factory=SocketAddresses)
     begun: deque[float] = field(default_factory=deque)
-    _complained_at: float = -COMPLAINT_INTERVAL
+    _warnings: LogRateLimit = field(default_factory=LogRateLimit)
 
     def accepted(self, descriptor: int, now: float) -> None:
         """A connection was accepted: one too many is closed again."""
@@ -100,8 +97,7 @@ class ListenerWatch:
 
     def warn(self, text: str, now: float) -> None:
         """Tells the log, but not every time."""
-        if now - self._complained_at >= COMPLAINT_INTERVAL:
-            self._complained_at = now
+        if self._warnings.allows(now):
             log.warning("the container at %s %s", self.addresses, text)
 
     def close_fd(self, descriptor: int) -> None:
