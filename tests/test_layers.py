@@ -67,7 +67,6 @@ MAX_ATTRIBUTES = 20
 MAX_PARAMETERS = 8
 # What is over, with what it may have: it becomes less, and never more.
 KNOWN_LARGE: dict[str, int] = {
-    "mpzmq.engine.link_driver.LinkDriver: attributes": 21,
     "mpzmq.engine.link_driver.LinkDriver: parameters": 15,
     "mpzmq.errors.RemoteError: parameters": 10,
     "mpzmq.handlers.dispatcher.Dispatcher: attributes": 22,

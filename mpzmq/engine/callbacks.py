@@ -112,7 +112,7 @@ class EngineFunctions:
         if nested_calls.owner.link.welcomed:  # else it asks again
             nested_calls.outbox.put(item)
             if not self._serving:
-                nested_calls.owner.leave()
+                nested_calls.owner.schedule_write()
 
     def _schedule_write(self, nested_calls: NestedCallReceiver) -> None:
         """A stream has something to send: a worker has none."""
@@ -121,4 +121,4 @@ class EngineFunctions:
         """What was noted for several containers leaves."""
         dirty, self.writable = self.writable, {}
         for nested_calls in dirty:
-            nested_calls.owner.leave()
+            nested_calls.owner.schedule_write()

@@ -13,17 +13,17 @@ from tests.support.waiting import scaled
 ARM_TWICE = """
 import asyncio, uuid, uvloop
 from mpzmq.config import HeartbeatPolicy, Limits
-from mpzmq.container.session_driver import Hub
+from mpzmq.container.session_driver import SessionDriver
 from mpzmq.handlers.registry import Registry
 from tests.integration.test_refused_sends import Full
 
 async def arm_twice():
-    hub = Hub(uuid.uuid4(), "hub", Registry(), HeartbeatPolicy(), Limits(), None, Full())
+    driver = SessionDriver(uuid.uuid4(), "hub", Registry(), HeartbeatPolicy(), Limits(), None, Full())
     now = asyncio.get_running_loop().time()
     for deadline in (now - 1.0, now - 2.0):
-        hub.dispatcher.deadlines.add(deadline)
-        hub._timers.arm()
-    await hub.close()
+        driver.dispatcher.deadlines.add(deadline)
+        driver._timers.arm()
+    await driver.close()
 
 with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
     runner.run(arm_twice())

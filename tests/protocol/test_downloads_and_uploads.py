@@ -517,7 +517,7 @@ def test_an_engine_that_does_not_say_what_it_has_read_is_deaf_in_the_end() -> No
     assert peer.stalled_since == 0.0 and peer.is_unresponsive(0.0)
     mark = next(iter(peer._read_probe._marks))
     container.receive([LINK_TAG, container.sessions.encoder.pack([Kind.TAKEN, 4 * MIB])])
-    assert peer.stalled_since is None and not peer.is_deaf(0.0)
+    assert peer.stalled_since is None and not peer.is_unresponsive(0.0)
     container.receive([LINK_TAG, container.sessions.encoder.pack([Kind.ECHO, mark])])
     assert numbers(container.heard(peer), Kind.PART)
 

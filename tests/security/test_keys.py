@@ -62,7 +62,7 @@ def test_a_file_without_keys_says_so(tmp_path: Path) -> None:
         (f'public-key = "{made.public}"', "a public one only"),
         ('secret-key = "short"', "no keys of mpzmq"),
         ("secret-key = 3", "no keys of mpzmq"),
-        (f'secret-key = "{made.secret}"\npublic-key = "{other.public}"', "no pair"),
+        (f'secret-key = "{made.secret}"\npublic-key = "{other.public}"', "not a pair"),
     ):
         path.write_text(text)
         path.chmod(0o600)

@@ -265,11 +265,11 @@ def test_all_is_read_when_every_ping_is_answered() -> None:
     assert not one.has_read_all
     one.on_pong()
     assert one.has_read_all
-    one.ponged()
-    one.ping(3.0)
+    one.on_pong()
+    one.send_ping(3.0)
     cut(one)
     assert not one.has_read_all, "an answer that nobody asked for counts for nothing"
-    one.greet(b"route-2", hello(2), 4.0)
+    one.on_hello(b"route-2", hello(2), 4.0)
     assert one.should_be_asked, "a new connection answers for itself"
 
 
@@ -401,7 +401,7 @@ def test_no_more_is_handed_over_than_the_engine_has_shown_to_read() -> None:
     # Another connection begins with nothing unread.
     one.outbox.put(reply(1, 2 * limit))
     hand_over()
-    one.greet(b"route-2", hello(2), 6.0)
+    one.on_hello(b"route-2", hello(2), 6.0)
     one.outbox.put(reply(2))
     hand_over()
     assert not one.outbox
