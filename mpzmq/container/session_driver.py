@@ -21,6 +21,7 @@ from ..protocol.session.violations import Violations
 from ..protocol.wire.kinds import Code, Goodbye, Kind
 from ..protocol.wire.messages import MessageDecoder
 from ..runtime.item_streams import wake_all
+from ..runtime.wire_log import log_received, log_sent, wire_log_is_on
 from ..runtime.write_coalescer import WriteCoalescer
 from ..security.watcher import AllowListWatcher
 from ..transport.interface import Curve, Delivery, SocketSettings
@@ -115,8 +116,11 @@ class SessionDriver:
         """Messages have arrived: the whole burst is decoded before any of it is started."""
         now = self._loop.time()
         batch = RequestBatch()
+        is_logged = wire_log_is_on()
         for frames in messages:
             route = bytes(frames[0])
+            if is_logged:
+                log_received(self.sessions.name_of(route), frames[1:])
             try:
                 self._receive(route, frames[1:], batch, now)
             except Exception as failure:  # over this message: those of others are not to be lost with it
@@ -290,6 +294,8 @@ class SessionDriver:
         for route, frames in sessions.sessionless.take():
             # To a connection that is gone or does not read, nothing is owed.
             self.router.send(route, frames)
+            if wire_log_is_on():
+                log_sent(self.sessions.name_of(route), frames)
         self._flush_peers(sessions)
         if sessions.wakers:
             wake_all(sessions.wakers)
@@ -307,6 +313,8 @@ class SessionDriver:
             while (outgoing := peer.next_outgoing(now)) is not None:
                 delivery = self.router.send(peer.route, outgoing.frames)
                 if delivery is _SENT:
+                    if wire_log_is_on():
+                        log_sent(self.sessions.name_of(peer.route), outgoing.frames)
                     peer.on_sent(outgoing)
                     continue
                 peer.requeue(outgoing)

@@ -82,6 +82,11 @@ class SessionTable:
         """The engines that are known, connected or not."""
         return list(self._peers.values())
 
+    def name_of(self, route: bytes) -> str:
+        """What the engine of a connection is called, in the log."""
+        peer = self._by_route.get(route)
+        return f"connection {route.hex()}" if peer is None else f"engine {peer.name!r}"
+
     def connected(self) -> list[EngineSession]:
         """The engines that are connected now."""
         return [peer for peer in self._peers.values() if peer.state is SessionState.CONNECTED]
