@@ -31,13 +31,21 @@ def generate() -> KeyPair:
 
 
 def public_path(path: str | os.PathLike[str]) -> Path:
-    """Where the public key stands whose secret is in a file: ``engine.key`` has ``engine.pub``."""
+    """Where the public key stands whose secret is in a file: ``engine.key`` has ``engine.pub``.
+
+    Args:
+        path: the file of the secret key.
+    """
     path = Path(path)
     return path.with_name(path.name.removesuffix(SECRET_SUFFIX) + PUBLIC_SUFFIX)
 
 
 def save(keys: KeyPair, path: str | os.PathLike[str]) -> Path:
     """Writes the keys into ``path``, for its owner only, and the public one into a ``.pub`` file beside it.
+
+    Args:
+        keys: the pair.
+        path: the file of the secret key.
 
     Returns:
         The path of the public key.
@@ -67,6 +75,9 @@ def save(keys: KeyPair, path: str | os.PathLike[str]) -> Path:
 def load(path: str | os.PathLike[str]) -> KeyPair:
     """Reads the keys that :func:`save` has written.
 
+    Args:
+        path: the file of the secret key.
+
     Raises:
         PermissionError: others than its owner can read or write the file.
         OSError: it cannot be read.
@@ -94,6 +105,9 @@ def load(path: str | os.PathLike[str]) -> KeyPair:
 
 def load_public(path: str | os.PathLike[str]) -> str:
     """Reads a public key, from its own file, from that of its secret, or from that of a user who has one only.
+
+    Args:
+        path: one of these files.
 
     Raises:
         OSError: the file cannot be read.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
-from .handle import BlockingContainer, BlockingOptionsView, BlockingStream, connect
+from .handle import BlockingContainer, connect
+from .options_view import BlockingOptionsView
+from .stream import BlockingStream
 
 __all__ = ["BlockingContainer", "BlockingOptionsView", "BlockingStream", "connect"]

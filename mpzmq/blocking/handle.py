@@ -5,7 +5,6 @@ One implementation: behind each handle an asyncio worker runs in a thread of its
 
 from __future__ import annotations
 
-import contextlib
 import warnings
 import weakref
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -16,9 +15,11 @@ from ..config import DEFAULT_HEARTBEAT, DEFAULT_LIMITS, DEFAULT_RECONNECT
 from ..engine.options import UNSET
 from ..engine.streams import checked_items
 from ..engine.worker import ComputerEngineWorker
-from ..errors import ConnectionClosed, NotConnected
-from ..models import Executed, Method, StreamProgress
+from ..errors import NotConnected
+from ..models import Method
 from .loop_thread import Closed, Feed, LoopThread
+from .options_view import BlockingOptionsView
+from .stream import BlockingStream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     from ..config import HeartbeatPolicy, Limits, ReconnectPolicy
     from ..engine.options import _U
-    from ..engine.options_view import OptionsView
     from ..engine.streams import ReplyStream
     from ..engine.writer import ComputerEngineWriter
     from ..errors import ConnectError
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from ..security.credentials import Security
     from ..statistics import Statistics
 
-__all__ = ["BlockingContainer", "BlockingOptionsView", "BlockingStream", "connect"]
+__all__ = ["BlockingContainer", "connect"]
 
 _T = TypeVar("_T")
 
@@ -106,7 +106,8 @@ class BlockingContainer:
     def close(self, timeout: float = 0.0) -> None:
         """Ends the link and the thread behind it; idempotent, from any thread.
 
-        Waits ``timeout`` seconds for what is in flight; what is left then ends with ``ConnectionClosed``.
+        Args:
+            timeout: seconds for what is in flight; what is left then ends with ``ConnectionClosed``.
         """
         checked_wait(timeout)
         self._forgotten.detach()
@@ -179,6 +180,25 @@ class BlockingContainer:
         """Sends data to the container's handler for plain requests; see :meth:`EngineService.request`.
 
         ``progress`` is called on the handle's own thread.
+
+        Args:
+            data: any value that a message can carry.
+            fallback: data that is sent once instead after ``Unsupported``, ``InvalidArguments`` or ``Refused``; None:
+                no fallback.
+            request_id: the id of the request, chosen by the caller; None: a new one.
+            method: INVOKE; or GETSTATE or SETSTATE, whose data is the new status.
+            timeout: seconds until ``RequestTimeout``; None: no deadline of its own. Left out: as the defaults say.
+            idempotent: whether it may run twice, and so be sent again to a container that was restarted.
+            wait: whether to wait, within the timeout, for a link that is dialled, drains or is full.
+            metadata: str keys and their values; the handler finds it in its context.
+            progress: called with a :class:`Progress` as parts of a large request or reply pass.
+
+        Returns:
+            The data of the reply.
+
+        Raises:
+            RequestError: one of its subclasses; ``executed`` says whether a handler has run.
+            EncodeError, MessageTooLarge: nothing was sent.
         """
         return self._do(
             lambda: self._writer.request(
@@ -206,7 +226,25 @@ class BlockingContainer:
         metadata: Mapping[str, Any] | _U | None = UNSET,
         **kwargs: Any,
     ) -> Any:
-        """Calls a named function of the container; see :meth:`EngineService.call`."""
+        """Calls a named function of the container; see :meth:`EngineService.call`.
+
+        Args:
+            function: the name of the function.
+            args: passed to it by position.
+            request_id: the id of the request, chosen by the caller; None: a new one.
+            timeout: seconds until ``RequestTimeout``; None: no deadline of its own. Left out: as the defaults say.
+            idempotent: whether it may run twice, and so be sent again to a container that was restarted.
+            wait: whether to wait, within the timeout, for a link that is dialled, drains or is full.
+            metadata: str keys and their values; the handler finds it in its context.
+            kwargs: passed to it by name.
+
+        Returns:
+            What the function returns.
+
+        Raises:
+            RequestError: one of its subclasses; ``executed`` says whether a handler has run.
+            EncodeError, MessageTooLarge: nothing was sent.
+        """
         return self._do(
             lambda: self._writer.call(
                 function,
@@ -233,9 +271,21 @@ class BlockingContainer:
         lost_after: float | _U | None = UNSET,
         progress: Callable[[Progress], object] | _U | None = UNSET,
     ) -> Callable[..., Any]:
-        """A named function of the container, to be called with any arguments: options are given here.
+        """A named function of the container, to be called with any arguments: ``options(...).function(name)``.
 
-        The same as ``options(...).function(name)``.
+        Args:
+            name: the name of the function.
+            request_id: the id of the request, chosen by the caller; None: a new one.
+            timeout: seconds until ``RequestTimeout``; None: no deadline of its own. Left out: as the defaults say.
+            idempotent: whether it may run twice, and so be sent again to a container that was restarted.
+            wait: whether to wait, within the timeout, for a link that is dialled, drains or is full.
+            metadata: str keys and their values; the handler finds it in its context.
+            lost_after: seconds for which what was sent waits for a container that is DOWN; 0: none; None: until its
+                deadline.
+            progress: called with a :class:`Progress` as parts of a large request or reply pass.
+
+        Returns:
+            A function that passes its arguments on.
         """
         return self.options(
             timeout=timeout,
@@ -260,7 +310,17 @@ class BlockingContainer:
     ) -> BlockingStream:
         """Calls a function that yields: ``for item in container.stream("count", 10)``.
 
-        Arguments, options and errors are those of :meth:`EngineService.stream`.
+        Args:
+            function: the name of the function.
+            args: passed to it by position.
+            timeout: seconds for the whole of it; None: no deadline of its own.
+            idle_timeout: seconds without an item; None: any time.
+            wait: whether to wait, within the timeout, for a link that is dialled, drains or is full.
+            metadata: str keys and their values; the handler finds it in its context.
+            kwargs: passed to it by name.
+
+        Returns:
+            Its items, as an iterator that raises the errors of a call.
         """
         view = self.options(timeout=timeout, idle_timeout=idle_timeout, wait=wait, metadata=metadata)
         return view.stream(function, *args, **kwargs)
@@ -279,8 +339,24 @@ class BlockingContainer:
     ) -> Any:
         """Sends items to a function that takes a stream, and returns what it returns.
 
-        The calling thread takes them from ``items``, and is told of an early end with the next one. Arguments, options
-        and errors are those of :meth:`EngineService.upload`.
+        The calling thread takes them from ``items``, and is told of an early end with the next one.
+
+        Args:
+            function: the name of the function.
+            items: the items.
+            args: passed to it by position.
+            timeout: seconds for the whole of it; None: no deadline of its own.
+            idle_timeout: seconds without an item; None: any time.
+            wait: whether to wait, within the timeout, for a link that is dialled, drains or is full.
+            metadata: str keys and their values; the handler finds it in its context.
+            kwargs: passed to it by name.
+
+        Returns:
+            What the function returns.
+
+        Raises:
+            RequestError: one of its subclasses; ``executed`` says whether a handler has run.
+            Exception: whatever ``items`` raises; the function is ended then.
         """
         view = self.options(timeout=timeout, idle_timeout=idle_timeout, wait=wait, metadata=metadata)
         return view.upload(function, items, *args, **kwargs)
@@ -300,6 +376,25 @@ class BlockingContainer:
         """The container, asked with these options: every keyword of a call of the view goes to the function.
 
         See :meth:`EngineService.options`. ``progress`` is called on the handle's own thread.
+
+        Args:
+            timeout: seconds for the whole of each; by default the handle's for calls, and none for what goes piece by
+                piece.
+            idempotent: whether it may run twice, and so be sent again to a container that was restarted.
+            wait: whether to wait, within the timeout, for a link that is dialled, drains or is full.
+            metadata: str keys and their values; the handler finds it in its context.
+            request_id: the id of the one request that is made; not for streams, uploads and channels.
+            idle_timeout: seconds without an item; None: any time.
+            lost_after: seconds for which what was sent waits for a container that is DOWN; 0: none; None: until its
+                deadline.
+            progress: called with a :class:`Progress` as parts of a large request or reply pass.
+
+        Returns:
+            The view, to be used once or as often as one likes.
+
+        Raises:
+            TypeError: an option is of the wrong type.
+            ValueError: an option is out of its range.
         """
         view = self._writer.options(
             timeout=timeout,
@@ -314,19 +409,62 @@ class BlockingContainer:
         return BlockingOptionsView(view, self._do, self._stream, self._upload)
 
     def get_state(self, *, timeout: float | _U | None = UNSET, wait: bool | _U = UNSET) -> Status:
-        """Asks the container for its run state."""
+        """Asks the container for its run state.
+
+        Args:
+            timeout: seconds until ``RequestTimeout``; None: no deadline of its own. Left out: as the defaults say.
+            wait: whether to wait, within the timeout, for a link that is dialled, drains or is full.
+
+        Returns:
+            Its run state.
+
+        Raises:
+            RequestError: one of its subclasses; ``executed`` says whether a handler has run.
+        """
         return self._do(lambda: self._writer.get_state(timeout=timeout, wait=wait))
 
     def set_state(self, status: Status, *, timeout: float | _U | None = UNSET, wait: bool | _U = UNSET) -> Status:
-        """Sets the container's run state; see :meth:`EngineService.set_state`."""
+        """Sets the container's run state; see :meth:`EngineService.set_state`.
+
+        Args:
+            status: the new status.
+            timeout: seconds until ``RequestTimeout``; None: no deadline of its own. Left out: as the defaults say.
+            wait: whether to wait, within the timeout, for a link that is dialled, drains or is full.
+
+        Returns:
+            The run state that it has now.
+
+        Raises:
+            Refused: the container's ``on_state_change`` said no.
+            RequestError: one of its subclasses; ``executed`` says whether a handler has run.
+        """
         return self._do(lambda: self._writer.set_state(status, timeout=timeout, wait=wait))
 
     def describe(self, *, timeout: float | _U | None = UNSET, wait: bool | _U = UNSET) -> Description:
-        """Asks the container what it offers."""
+        """Asks the container what it offers.
+
+        Args:
+            timeout: seconds until ``RequestTimeout``; None: no deadline of its own. Left out: as the defaults say.
+            wait: whether to wait, within the timeout, for a link that is dialled, drains or is full.
+
+        Returns:
+            Its name, version, status and functions.
+
+        Raises:
+            RequestError: one of its subclasses; ``executed`` says whether a handler has run.
+        """
         return self._do(lambda: self._writer.describe(timeout=timeout, wait=wait))
 
     def wait_ready(self, timeout: float | None = 30.0) -> None:
-        """Waits until the container can be talked to; see :meth:`ComputerEngineWriter.wait_ready`."""
+        """Waits until the container can be talked to; see :meth:`ComputerEngineWriter.wait_ready`.
+
+        Args:
+            timeout: seconds; None: any time.
+
+        Raises:
+            ConnectError: the link has FAILED, or was CLOSED, with the reason.
+            ConnectTimeout: it was not ready in time.
+        """
         self._do(lambda: self._writer.wait_ready(timeout))
 
     def _stream(self, ask: Callable[[], ReplyStream]) -> BlockingStream:
@@ -352,140 +490,6 @@ class BlockingContainer:
         except Closed:
             text = f"container {self.name!r} was not asked: this handle is closed; connect() again"
             raise NotConnected(text, remote_id=self.remote_id, name=self.name) from None
-
-
-@set_module("mpzmq.blocking")
-class BlockingOptionsView:
-    """One container, asked with options of its own; ``container.options(...)`` makes it.
-
-    No keyword is taken for an option: all go to the function, as with :class:`mpzmq.OptionsView`.
-    """
-
-    def __init__(
-        self,
-        view: OptionsView,
-        do: Callable[[Callable[[], Coroutine[Any, Any, Any]]], Any],
-        stream: Callable[[Callable[[], ReplyStream]], BlockingStream],
-        upload: Callable[[Callable[[AsyncIterator[Any]], Coroutine[Any, Any, Any]], Iterable[Any]], Any],
-    ) -> None:
-        self._view = view
-        self._do = do
-        self._stream = stream
-        self._upload = upload
-
-    def request(self, data: Any, fallback: Any = None, *, method: Method = Method.INVOKE) -> Any:
-        """Sends data to the container's handler for plain requests; see :meth:`EngineService.request`."""
-        return self._do(lambda: self._view.request(data, fallback, method=method))
-
-    def call(self, function: str, /, *args: Any, **kwargs: Any) -> Any:
-        """Calls a named function of the container, with any keywords, and returns what it returns."""
-        return self._do(lambda: self._view.call(function, *args, **kwargs))
-
-    def function(self, name: str, /) -> Callable[..., Any]:
-        """A named function of the container, to be called with any arguments."""
-        called = self._view.function(name)
-
-        def call(*args: Any, **kwargs: Any) -> Any:
-            return self._do(lambda: called(*args, **kwargs))
-
-        return call
-
-    def stream(self, function: str, /, *args: Any, **kwargs: Any) -> BlockingStream:
-        """Calls a function that yields, with any keywords; see :meth:`EngineService.stream`."""
-        return self._stream(lambda: self._view.stream(function, *args, **kwargs))
-
-    def upload(self, function: str, items: Iterable[Any], /, *args: Any, **kwargs: Any) -> Any:
-        """Sends items to a function, with any keywords; see :meth:`EngineService.upload`."""
-        return self._upload(lambda taken: self._view.upload(function, taken, *args, **kwargs), items)
-
-
-_END = object()
-
-
-@set_module("mpzmq.blocking")
-class BlockingStream:
-    """The items of a function that yields: an iterator that ends as the function does.
-
-    The request is sent when the first item is asked for, or by ``with``. Leaving the loop early, ``close()``, or Ctrl-C
-    ends the function. One thread at a time reads it.
-
-    Raises:
-        RequestError: from the iteration, as from that of a :class:`mpzmq.ReplyStream`.
-    """
-
-    def __init__(self, stream: ReplyStream, thread: LoopThread, shown: str) -> None:
-        self._stream: ReplyStream | None = stream
-        self._thread = thread
-        self._shown = shown
-        self._here: list[Any] = []  # the next one at the end
-        self._received = 0
-        self._asked = False
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> Any:
-        if not self._here:
-            self._here = self._fetch()
-            self._received += len(self._here)
-        return self._here.pop()
-
-    def __enter__(self) -> Self:
-        if self._stream is not None:
-            self._do(self._stream.__aenter__)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Ends the function if it has not ended; nothing more comes. Idempotent."""
-        stream, self._stream = self._stream, None
-        self._here.clear()
-        if stream is not None:
-            with contextlib.suppress(Closed):
-                self._thread.do(stream.aclose)
-
-    def _fetch(self) -> list[Any]:
-        """All that came together: a change of threads for each item would take longer than most of them."""
-        stream = self._stream
-        if stream is None:
-            raise StopIteration
-
-        async def fetched() -> list[Any]:
-            item = await anext(stream, _END)
-            return [] if item is _END else [*stream.take_buffered(), item]
-
-        try:
-            items = self._do(fetched)
-        except BaseException as error:
-            if not isinstance(error, Exception):  # Ctrl-C, which may have come before the stream was even asked
-                self.close()
-            raise
-        if not items:
-            self._stream = None
-            raise StopIteration
-        return items
-
-    def _do(self, work: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
-        try:
-            result = self._thread.do(work)
-        except Closed:
-            self._stream = None
-            executed = Executed.UNKNOWN if self._asked else Executed.NO
-            if self._received:
-                executed = Executed.YES
-            text = f"the stream of container {self._shown} ended early: its handle is closed"
-            error = ConnectionClosed(text, executed=executed)
-            error.progress = StreamProgress(received=self._received)
-            try:
-                raise error from None
-            finally:
-                del error  # its traceback keeps this frame
-        self._asked = True
-        return result
 
 
 def _forget(thread: LoopThread, shown: str) -> None:

@@ -163,6 +163,12 @@ class ContainerServer(Registration):
     def on_invoke(self, handler: _H) -> _H:
         """Registers the handler of plain requests: data in, data out.
 
+        Args:
+            handler: takes the data, and returns that of the reply.
+
+        Returns:
+            The handler, unchanged.
+
         Raises:
             ValueError: there is one already.
         """
@@ -176,6 +182,12 @@ class ContainerServer(Registration):
 
         What the same engine asks behind the change waits until this has ended; GETSTATE and describe do not. Like every
         handler it is cancelled at the deadline of its request, or with its caller: then the status stays as it is.
+
+        Args:
+            handler: takes the new status.
+
+        Returns:
+            The handler, unchanged.
 
         Raises:
             ValueError: there is one already.
@@ -192,6 +204,12 @@ class ContainerServer(Registration):
         The handler, ``def`` or ``async def``, is called for one change after the other, in order. It hears how an
         engine stands: of one that goes and is back while the handler is busy it hears nothing. What it raises is
         logged. When the server closes, all that are there have left.
+
+        Args:
+            handler: takes the event.
+
+        Returns:
+            The handler, unchanged.
 
         Raises:
             ValueError: there is one already.
@@ -358,6 +376,9 @@ class ContainerServer(Registration):
 
         Engines are told at once. Ends after ``timeout`` seconds anyway. The endpoints are freed by :meth:`close`:
         libzmq cannot stop listening without ending the connections it has accepted.
+
+        Args:
+            timeout: seconds for all of it.
         """
         checked_wait(timeout)
         self._loop_bound.require()

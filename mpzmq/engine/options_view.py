@@ -59,16 +59,50 @@ class OptionsView:
         self._is_idempotent = is_idempotent
 
     async def request(self, data: Any, fallback: Any = None, *, method: Method = Method.INVOKE) -> Any:
-        """Sends data to the container's handler for plain requests; see :meth:`EngineService.request`."""
+        """Sends data to the container's handler for plain requests; see :meth:`EngineService.request`.
+
+        Args:
+            data: any value that a message can carry.
+            fallback: data that is sent once instead after ``Unsupported``, ``InvalidArguments`` or ``Refused``; None:
+                no fallback.
+            method: INVOKE; or GETSTATE or SETSTATE, whose data is the new status.
+
+        Returns:
+            The data of the reply.
+
+        Raises:
+            RequestError: one of its subclasses; ``executed`` says whether a handler has run.
+            TypeError: ``idle_timeout`` was given, which is for what goes piece by piece.
+        """
         self._check_reply("request")
         return await self._sender(self._tag).request(method, data, fallback, self._options, self._tag)
 
     async def call(self, function: str, /, *args: Any, **kwargs: Any) -> Any:
-        """Calls a named function of the container, with any keywords, and returns what it returns."""
+        """Calls a named function of the container, with any keywords, and returns what it returns.
+
+        Args:
+            function: the name of the function.
+            args: passed to it by position.
+            kwargs: passed to it by name.
+
+        Returns:
+            What the function returns.
+
+        Raises:
+            RequestError: one of its subclasses; ``executed`` says whether a handler has run.
+            TypeError: ``idle_timeout`` was given, which is for what goes piece by piece.
+        """
         return await self._call("call", function, args, kwargs)
 
     def function(self, name: str, /) -> Callable[..., Coroutine[Any, Any, Any]]:
-        """A named function of the container, to be called with any arguments."""
+        """A named function of the container, to be called with any arguments.
+
+        Args:
+            name: the name of the function.
+
+        Returns:
+            What passes its arguments on.
+        """
 
         async def function(*args: Any, **kwargs: Any) -> Any:
             return await self._call("function", name, args, kwargs)
@@ -76,17 +110,55 @@ class OptionsView:
         return function
 
     def stream(self, function: str, /, *args: Any, **kwargs: Any) -> ReplyStream:
-        """Calls a function that yields, with any keywords; see :meth:`EngineService.stream`."""
+        """Calls a function that yields, with any keywords; see :meth:`EngineService.stream`.
+
+        Args:
+            function: the name of the function.
+            args: passed to it by position.
+            kwargs: passed to it by name.
+
+        Returns:
+            Its items.
+
+        Raises:
+            TypeError: ``idempotent=True`` or ``request_id`` was given: it is never sent again as a whole.
+        """
         return ReplyStream(self._asked("stream", function, args, kwargs))
 
     async def upload(
         self, function: str, items: AsyncIterable[Any] | Iterable[Any], /, *args: Any, **kwargs: Any
     ) -> Any:
-        """Sends items to a function, with any keywords; see :meth:`EngineService.upload`."""
+        """Sends items to a function, with any keywords; see :meth:`EngineService.upload`.
+
+        Args:
+            function: the name of the function.
+            items: the items, from an async iterable or a plain one.
+            args: passed to it by position.
+            kwargs: passed to it by name.
+
+        Returns:
+            What the function returns.
+
+        Raises:
+            RequestError: one of its subclasses; ``executed`` says whether a handler has run.
+            TypeError: ``idempotent=True`` or ``request_id`` was given: it is never sent again as a whole.
+        """
         return await upload(self._asked("upload", function, args, kwargs), items)
 
     def channel(self, function: str, /, *args: Any, **kwargs: Any) -> Channel:
-        """Talks with a function, called with any keywords; see :meth:`EngineService.channel`."""
+        """Talks with a function, called with any keywords; see :meth:`EngineService.channel`.
+
+        Args:
+            function: the name of the function.
+            args: passed to it by position.
+            kwargs: passed to it by name.
+
+        Returns:
+            Both directions, to be entered with ``async with``.
+
+        Raises:
+            TypeError: ``idempotent=True`` or ``request_id`` was given: it is never sent again as a whole.
+        """
         return Channel(self._asked("channel", function, args, kwargs))
 
     async def _call(self, way: str, function: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -149,6 +149,24 @@ class EngineService:
         The keywords ``request_id``, ``timeout``, ``idempotent``, ``wait`` and ``metadata`` are options here, and do not
         reach the function: one that has a parameter of such a name is called by :meth:`options`, which passes every
         keyword on. No other keyword will ever become an option. Options and errors are those of :meth:`request`.
+
+        Args:
+            remote_id: the id of the container.
+            function: the name of the function.
+            args: passed to it by position.
+            request_id: the id of the request, chosen by the caller; None: a new one.
+            timeout: seconds until ``RequestTimeout``; None: no deadline of its own. Left out: as the defaults say.
+            idempotent: whether it may run twice, and so be sent again to a container that was restarted.
+            wait: whether to wait, within the timeout, for a link that is dialled, drains or is full.
+            metadata: str keys and their values; the handler finds it in its context.
+            kwargs: passed to it by name.
+
+        Returns:
+            What the function returns.
+
+        Raises:
+            RequestError: one of its subclasses; ``executed`` says whether a handler has run.
+            EncodeError, MessageTooLarge: nothing was sent.
         """
         options = self.defaults.but(timeout, wait, idempotent, metadata)
         tag = None if request_id is None else checked_id(request_id)
@@ -171,6 +189,21 @@ class EngineService:
         """A named function of a container, to be called with any arguments: options are given here.
 
         The same as ``options(remote_id, ...).function(name)``.
+
+        Args:
+            remote_id: the id of the container.
+            name: the name of the function.
+            request_id: the id of the request, chosen by the caller; None: a new one.
+            timeout: seconds until ``RequestTimeout``; None: no deadline of its own. Left out: as the defaults say.
+            idempotent: whether it may run twice, and so be sent again to a container that was restarted.
+            wait: whether to wait, within the timeout, for a link that is dialled, drains or is full.
+            metadata: str keys and their values; the handler finds it in its context.
+            lost_after: seconds for which what was sent waits for a container that is DOWN; 0: none; None: until its
+                deadline.
+            progress: called with a :class:`Progress` as parts of a large request or reply pass.
+
+        Returns:
+            A coroutine function that passes its arguments on.
         """
         return self.options(
             remote_id,
@@ -332,13 +365,34 @@ class EngineService:
     async def get_state(
         self, remote_id: UUID, *, timeout: float | _U | None = UNSET, wait: bool | _U = UNSET
     ) -> Status:
-        """Asks a container for its run state."""
+        """Asks a container for its run state.
+
+        Args:
+            remote_id: the id of the container.
+            timeout: seconds until ``RequestTimeout``; None: no deadline of its own. Left out: as the defaults say.
+            wait: whether to wait, within the timeout, for a link that is dialled, drains or is full.
+
+        Returns:
+            Its run state.
+
+        Raises:
+            RequestError: one of its subclasses; ``executed`` says whether a handler has run.
+        """
         return await self._sender(remote_id, None).get_state(self.defaults.but(timeout, wait).repeatable())
 
     async def set_state(
         self, remote_id: UUID, status: Status, *, timeout: float | _U | None = UNSET, wait: bool | _U = UNSET
     ) -> Status:
         """Sets a container's run state and returns it.
+
+        Args:
+            remote_id: the id of the container.
+            status: the new status.
+            timeout: seconds until ``RequestTimeout``; None: no deadline of its own. Left out: as the defaults say.
+            wait: whether to wait, within the timeout, for a link that is dialled, drains or is full.
+
+        Returns:
+            The run state that it has now.
 
         Raises:
             Refused: the container's ``on_state_change`` said no.
@@ -348,7 +402,19 @@ class EngineService:
     async def describe(
         self, remote_id: UUID, *, timeout: float | _U | None = UNSET, wait: bool | _U = UNSET
     ) -> Description:
-        """Asks a container what it offers: its functions with their signatures, its status, its version."""
+        """Asks a container what it offers: its functions with their signatures, its status, its version.
+
+        Args:
+            remote_id: the id of the container.
+            timeout: seconds until ``RequestTimeout``; None: no deadline of its own. Left out: as the defaults say.
+            wait: whether to wait, within the timeout, for a link that is dialled, drains or is full.
+
+        Returns:
+            Its name, version, status and functions.
+
+        Raises:
+            RequestError: one of its subclasses; ``executed`` says whether a handler has run.
+        """
         return await self._sender(remote_id, None).describe(self.defaults.but(timeout, wait).repeatable())
 
     def events(self, remote_id: UUID | None = None) -> EventStream:

@@ -250,6 +250,9 @@ class Channel(ReplyStream):
         Tasks that send at the same time take turns, in the order in which they came. An item is sent when this returns,
         and not at all when it raises or is cancelled: it may be sent again then, by ``asyncio.wait_for()``, too.
 
+        Args:
+            item: any value that a message can carry.
+
         Raises:
             RequestError: the channel has ended, and why: ``ConnectionClosed`` if its function is done.
             EncodeError, MessageTooLarge: this item cannot be sent; the channel goes on.

@@ -111,17 +111,40 @@ class ComputerEngineWorker(Registration):
     # Settings, in the seed's words
 
     def with_auto_reconnect(self, enabled: bool) -> Self:
-        """Whether lost links dial again. Applies to later connects."""
+        """Whether lost links dial again. Applies to later connects.
+
+        Args:
+            enabled: True: they do, as the policy says.
+
+        Returns:
+            The worker.
+
+        Raises:
+            TypeError: it is not a bool.
+        """
         self._reconnect = dataclasses.replace(self._reconnect, enabled=enabled)
         return self
 
     def with_max_reconnect_attempts(self, attempts: int | None) -> Self:
-        """How many redials may fail after a loss; None: any number. Applies to later connects."""
+        """How many redials may fail after a loss; None: any number. Applies to later connects.
+
+        Args:
+            attempts: how many; None: any number.
+
+        Returns:
+            The worker.
+        """
         self._reconnect = dataclasses.replace(self._reconnect, max_attempts=attempts)
         return self
 
     def with_reconnect_interval(self, interval: int | timedelta) -> Self:
         """The time between redials, an int in milliseconds or a timedelta. Applies to later connects.
+
+        Args:
+            interval: 10 ms or more.
+
+        Returns:
+            The worker.
 
         Raises:
             TypeError: a float, which could be meant in seconds.
@@ -179,6 +202,9 @@ class ComputerEngineWorker(Registration):
         """Ends all links: waits that long for what is in flight, then ends what is left with ``ConnectionClosed``.
 
         Idempotent; takes little more than ``timeout`` seconds whatever the containers do.
+
+        Args:
+            timeout: seconds for what is in flight.
         """
         checked_wait(timeout)
         if not self.loop_bound.is_taken:
@@ -359,6 +385,10 @@ class ComputerEngineWorker(Registration):
         """Ends one link: waits that long for what is in flight, then ends what is left with ``ConnectionClosed``.
 
         An id that is not connected is nothing to do.
+
+        Args:
+            remote_id: the id of the container.
+            timeout: seconds for what is in flight.
         """
         if not isinstance(remote_id, UUID):
             raise TypeError(f"remote_id is a UUID, not {type(remote_id).__name__}")
@@ -376,7 +406,14 @@ class ComputerEngineWorker(Registration):
             self._end(remote_id, "it was disconnected")
 
     def get_engine(self, remote_id: UUID) -> ComputerEngineWriter | None:
-        """The handle of a container; None if the id is not known."""
+        """The handle of a container; None if the id is not known.
+
+        Args:
+            remote_id: the id of the container.
+
+        Returns:
+            The handle, or None.
+        """
         return self._writers.get(remote_id)
 
     def get_connected_containers(self) -> list[UUID]:

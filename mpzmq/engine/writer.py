@@ -96,6 +96,9 @@ class ComputerEngineWriter:
     async def wait_ready(self, timeout: float | None = 30.0) -> None:
         """Waits until the container can be talked to.
 
+        Args:
+            timeout: seconds; None: any time.
+
         Raises:
             ConnectError: the link has FAILED, or was CLOSED, with the reason.
             ConnectTimeout: it was not ready in time.
@@ -121,7 +124,11 @@ class ComputerEngineWriter:
             raise self._not_ready(f"it was not ready within {timeout} s (the link is {self.state}){seen}") from None
 
     async def disconnect(self, timeout: float = 0.0) -> None:
-        """Ends the link: waits that long for what is in flight, then ends what is left with ``ConnectionClosed``."""
+        """Ends the link: waits that long for what is in flight, then ends what is left with ``ConnectionClosed``.
+
+        Args:
+            timeout: seconds for what is in flight.
+        """
         self._loop_bound.require()
         await self._drop(self.remote_id, timeout)
 
@@ -138,7 +145,27 @@ class ComputerEngineWriter:
         metadata: Mapping[str, Any] | _U | None = UNSET,
         progress: Callable[[Progress], object] | _U | None = UNSET,
     ) -> Any:
-        """Sends data to the container's handler for plain requests; see :meth:`EngineService.request`."""
+        """Sends data to the container's handler for plain requests; see :meth:`EngineService.request`.
+
+        Args:
+            data: any value that a message can carry.
+            fallback: data that is sent once instead after ``Unsupported``, ``InvalidArguments`` or ``Refused``; None:
+                no fallback.
+            request_id: the id of the request, chosen by the caller; None: a new one.
+            method: INVOKE; or GETSTATE or SETSTATE, whose data is the new status.
+            timeout: seconds until ``RequestTimeout``; None: no deadline of its own. Left out: as the defaults say.
+            idempotent: whether it may run twice, and so be sent again to a container that was restarted.
+            wait: whether to wait, within the timeout, for a link that is dialled, drains or is full.
+            metadata: str keys and their values; the handler finds it in its context.
+            progress: called with a :class:`Progress` as parts of a large request or reply pass.
+
+        Returns:
+            The data of the reply.
+
+        Raises:
+            RequestError: one of its subclasses; ``executed`` says whether a handler has run.
+            EncodeError, MessageTooLarge: nothing was sent.
+        """
         options = self._defaults.but(timeout, wait, idempotent, metadata, progress)
         tag = None if request_id is None else checked_id(request_id)
         return await self.sender.request(method, data, fallback, options, tag)
@@ -155,7 +182,25 @@ class ComputerEngineWriter:
         metadata: Mapping[str, Any] | _U | None = UNSET,
         **kwargs: Any,
     ) -> Any:
-        """Calls a named function of the container; see :meth:`EngineService.call`."""
+        """Calls a named function of the container; see :meth:`EngineService.call`.
+
+        Args:
+            function: the name of the function.
+            args: passed to it by position.
+            request_id: the id of the request, chosen by the caller; None: a new one.
+            timeout: seconds until ``RequestTimeout``; None: no deadline of its own. Left out: as the defaults say.
+            idempotent: whether it may run twice, and so be sent again to a container that was restarted.
+            wait: whether to wait, within the timeout, for a link that is dialled, drains or is full.
+            metadata: str keys and their values; the handler finds it in its context.
+            kwargs: passed to it by name.
+
+        Returns:
+            What the function returns.
+
+        Raises:
+            RequestError: one of its subclasses; ``executed`` says whether a handler has run.
+            EncodeError, MessageTooLarge: nothing was sent.
+        """
         options = self._defaults.but(timeout, wait, idempotent, metadata)
         tag = None if request_id is None else checked_id(request_id)
         return await self.sender.call(function, args, kwargs, options, tag)
@@ -176,6 +221,20 @@ class ComputerEngineWriter:
         """A named function of the container, to be called with any arguments: options are given here.
 
         The same as ``options(...).function(name)``.
+
+        Args:
+            name: the name of the function.
+            request_id: the id of the request, chosen by the caller; None: a new one.
+            timeout: seconds until ``RequestTimeout``; None: no deadline of its own. Left out: as the defaults say.
+            idempotent: whether it may run twice, and so be sent again to a container that was restarted.
+            wait: whether to wait, within the timeout, for a link that is dialled, drains or is full.
+            metadata: str keys and their values; the handler finds it in its context.
+            lost_after: seconds for which what was sent waits for a container that is DOWN; 0: none; None: until its
+                deadline.
+            progress: called with a :class:`Progress` as parts of a large request or reply pass.
+
+        Returns:
+            A coroutine function that passes its arguments on.
         """
         return self.options(
             timeout=timeout,
@@ -202,6 +261,25 @@ class ComputerEngineWriter:
         """The container, asked with these options: every keyword of a call of the view goes to the function.
 
         ``container.options(timeout=9.0).call("poll", url, timeout=1.0)``; see :meth:`EngineService.options`.
+
+        Args:
+            timeout: seconds for the whole of each; by default the handle's for calls, and none for what goes piece by
+                piece.
+            idempotent: whether it may run twice, and so be sent again to a container that was restarted.
+            wait: whether to wait, within the timeout, for a link that is dialled, drains or is full.
+            metadata: str keys and their values; the handler finds it in its context.
+            request_id: the id of the one request that is made; not for streams, uploads and channels.
+            idle_timeout: seconds without an item; None: any time.
+            lost_after: seconds for which what was sent waits for a container that is DOWN; 0: none; None: until its
+                deadline.
+            progress: called with a :class:`Progress` as parts of a large request or reply pass.
+
+        Returns:
+            The view, to be used once or as often as one likes.
+
+        Raises:
+            TypeError: an option is of the wrong type.
+            ValueError: an option is out of its range.
         """
         return options_view(
             lambda tag: self.sender,
@@ -227,7 +305,20 @@ class ComputerEngineWriter:
         metadata: Mapping[str, Any] | _U | None = UNSET,
         **kwargs: Any,
     ) -> ReplyStream:
-        """Calls a function that yields; see :meth:`EngineService.stream`."""
+        """Calls a function that yields; see :meth:`EngineService.stream`.
+
+        Args:
+            function: the name of the function.
+            args: passed to it by position.
+            timeout: seconds for the whole of it; None: no deadline of its own.
+            idle_timeout: seconds without an item; None: any time.
+            wait: whether to wait, within the timeout, for a link that is dialled, drains or is full.
+            metadata: str keys and their values; the handler finds it in its context.
+            kwargs: passed to it by name.
+
+        Returns:
+            Its items, as an async iterator that raises the errors of a call.
+        """
         view = self.options(timeout=timeout, idle_timeout=idle_timeout, wait=wait, metadata=metadata)
         return view.stream(function, *args, **kwargs)
 
@@ -243,7 +334,25 @@ class ComputerEngineWriter:
         metadata: Mapping[str, Any] | _U | None = UNSET,
         **kwargs: Any,
     ) -> Any:
-        """Sends items to a function, and returns what it returns; see :meth:`EngineService.upload`."""
+        """Sends items to a function, and returns what it returns; see :meth:`EngineService.upload`.
+
+        Args:
+            function: the name of the function.
+            items: the items, from an async iterable or a plain one.
+            args: passed to it by position.
+            timeout: seconds for the whole of it; None: no deadline of its own.
+            idle_timeout: seconds without an item; None: any time.
+            wait: whether to wait, within the timeout, for a link that is dialled, drains or is full.
+            metadata: str keys and their values; the handler finds it in its context.
+            kwargs: passed to it by name.
+
+        Returns:
+            What the function returns.
+
+        Raises:
+            RequestError: one of its subclasses; ``executed`` says whether a handler has run.
+            Exception: whatever ``items`` raises; the function is ended then.
+        """
         view = self.options(timeout=timeout, idle_timeout=idle_timeout, wait=wait, metadata=metadata)
         return await view.upload(function, items, *args, **kwargs)
 
@@ -258,20 +367,68 @@ class ComputerEngineWriter:
         metadata: Mapping[str, Any] | _U | None = UNSET,
         **kwargs: Any,
     ) -> Channel:
-        """Talks with a function; see :meth:`EngineService.channel`."""
+        """Talks with a function; see :meth:`EngineService.channel`.
+
+        Args:
+            function: the name of the function.
+            args: passed to it by position.
+            timeout: seconds for the whole of it; None: no deadline of its own.
+            idle_timeout: seconds without an item; None: any time.
+            wait: whether to wait, within the timeout, for a link that is dialled, drains or is full.
+            metadata: str keys and their values; the handler finds it in its context.
+            kwargs: passed to it by name.
+
+        Returns:
+            Both directions, to be entered with ``async with``.
+        """
         view = self.options(timeout=timeout, idle_timeout=idle_timeout, wait=wait, metadata=metadata)
         return view.channel(function, *args, **kwargs)
 
     async def get_state(self, *, timeout: float | _U | None = UNSET, wait: bool | _U = UNSET) -> Status:
-        """Asks the container for its run state."""
+        """Asks the container for its run state.
+
+        Args:
+            timeout: seconds until ``RequestTimeout``; None: no deadline of its own. Left out: as the defaults say.
+            wait: whether to wait, within the timeout, for a link that is dialled, drains or is full.
+
+        Returns:
+            Its run state.
+
+        Raises:
+            RequestError: one of its subclasses; ``executed`` says whether a handler has run.
+        """
         return await self.sender.get_state(self._defaults.but(timeout, wait).repeatable())
 
     async def set_state(self, status: Status, *, timeout: float | _U | None = UNSET, wait: bool | _U = UNSET) -> Status:
-        """Sets the container's run state; see :meth:`EngineService.set_state`."""
+        """Sets the container's run state; see :meth:`EngineService.set_state`.
+
+        Args:
+            status: the new status.
+            timeout: seconds until ``RequestTimeout``; None: no deadline of its own. Left out: as the defaults say.
+            wait: whether to wait, within the timeout, for a link that is dialled, drains or is full.
+
+        Returns:
+            The run state that it has now.
+
+        Raises:
+            Refused: the container's ``on_state_change`` said no.
+            RequestError: one of its subclasses; ``executed`` says whether a handler has run.
+        """
         return await self.sender.set_state(status, self._defaults.but(timeout, wait).repeatable())
 
     async def describe(self, *, timeout: float | _U | None = UNSET, wait: bool | _U = UNSET) -> Description:
-        """Asks the container what it offers."""
+        """Asks the container what it offers.
+
+        Args:
+            timeout: seconds until ``RequestTimeout``; None: no deadline of its own. Left out: as the defaults say.
+            wait: whether to wait, within the timeout, for a link that is dialled, drains or is full.
+
+        Returns:
+            Its name, version, status and functions.
+
+        Raises:
+            RequestError: one of its subclasses; ``executed`` says whether a handler has run.
+        """
         return await self.sender.describe(self._defaults.but(timeout, wait).repeatable())
 
     def _not_ready(self, why: str) -> ConnectTimeout:

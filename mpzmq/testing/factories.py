@@ -74,11 +74,18 @@ class ServedProcess:
         self._process.kill()
 
     def send_signal(self, number: int) -> None:
-        """Sends a signal; to a process that has ended, nothing happens."""
+        """Sends a signal; to a process that has ended, nothing happens.
+
+        Args:
+            number: of :class:`signal.Signals`.
+        """
         self._process.send_signal(number)
 
     async def wait(self, timeout: float = 10.0) -> int:
         """Waits until the process has ended; returns its exit code, or the negative number of a signal.
+
+        Args:
+            timeout: seconds; None: any time.
 
         Raises:
             TimeoutError: it still runs.

@@ -136,11 +136,18 @@ class ContainerProcess:
         self.send_signal(signal.SIGKILL)
 
     def send_signal(self, number: int) -> None:
-        """Sends a signal; to a process that has ended, nothing happens."""
+        """Sends a signal; to a process that has ended, nothing happens.
+
+        Args:
+            number: of :class:`signal.Signals`.
+        """
         self._started().send_signal(number)
 
     def wait(self, timeout: float = 10.0) -> int:
         """Waits until the process has ended by itself or by a signal; returns its exit code.
+
+        Args:
+            timeout: seconds; None: any time.
 
         Returns:
             0 after a drain; for a process that was ended by a signal the negative number of that signal.
@@ -156,7 +163,11 @@ class ContainerProcess:
             raise TimeoutError(f"{self.name} (process {process.pid}) still runs after {timeout:g} s") from None
 
     def stop(self, timeout: float = 2.0) -> None:
-        """Ends the process: by SIGTERM, which drains, and where that takes longer, by SIGKILL. Idempotent."""
+        """Ends the process: by SIGTERM, which drains, and where that takes longer, by SIGKILL. Idempotent.
+
+        Args:
+            timeout: seconds until SIGKILL.
+        """
         checked_wait(timeout)
         with self._lock:
             process = self._process

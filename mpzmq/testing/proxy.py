@@ -114,7 +114,11 @@ class Proxy:
         return f"tcp://127.0.0.1:{self._port}"
 
     def bytes_to(self, side: Side) -> int:
-        """How many were passed on so far to one side, over all connections."""
+        """How many were passed on so far to one side, over all connections.
+
+        Args:
+            side: ``"engine"`` or ``"container"``.
+        """
         return self._directions[side].passed
 
     @property
@@ -174,6 +178,10 @@ class Proxy:
         """Resets a connection as soon as ``count`` more bytes were passed on to that side, whatever they belong to.
 
         Once; a later call takes the place of an earlier one that was not due yet.
+
+        Args:
+            count: bytes.
+            to: ``"engine"`` or ``"container"``.
         """
         if count < 1:
             raise ValueError(f"count is 1 byte or more, not {count}: use reset()")
@@ -184,6 +192,11 @@ class Proxy:
         """Flips the bits of ``mask`` in one byte, after ``after`` more bytes were passed on to that side. Once.
 
         TCP's checksum does not see it: it is computed anew here.
+
+        Args:
+            mask: 1 to 255.
+            to: ``"engine"`` or ``"container"``.
+            after: bytes.
         """
         if not 0 < mask < 256:
             raise ValueError(f"mask has bits of one byte, 1 to 255, not {mask}")
@@ -194,6 +207,9 @@ class Proxy:
         """Resets one half of each connection; the other half stays, silent, until its side ends it.
 
         So one side knows that the connection is lost, and the other does not. New connections are welcome.
+
+        Args:
+            keep: whose half stays, ``"engine"`` or ``"container"``.
         """
         for half in self._halves:
             if not half.done():

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
 
-from mpzmq import ComputerEngineWorker, HeartbeatPolicy, LinkState, ReconnectPolicy
+from mpzmq import ComputerEngineWorker, ConnectError, HeartbeatPolicy, LinkState, ReconnectPolicy
 from tests.support.waiting import scaled
 
 if TYPE_CHECKING:
@@ -57,11 +57,20 @@ class Target:
         self.before: dict[str, Any] = {}
 
     async def __aenter__(self) -> Self:
-        await self._worker.__aenter__()
-        self.client = await self._worker.connect(uuid4(), self.process.endpoint, name="healthy")
-        self.before = await self.facts()
-        self.ran.clear()  # of those who were here before
+        async with contextlib.AsyncExitStack() as stack:
+            await stack.enter_async_context(self._worker)
+            self.client = await self._connect()
+            self.before = await self.facts()
+            self.ran.clear()  # of those who were here before
+            stack.pop_all()
         return self
+
+    async def _connect(self) -> ComputerEngineWriter:
+        """A connection may be cut that has got the descriptor of a stranger of the test before: engines dial again."""
+        for _ in range(3):
+            with contextlib.suppress(ConnectError):
+                return await self._worker.connect(uuid4(), self.process.endpoint, name="healthy")
+        return await self._worker.connect(uuid4(), self.process.endpoint, name="healthy")
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self._worker.close()

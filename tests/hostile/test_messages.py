@@ -124,6 +124,8 @@ async def test_mutated_messages_during_a_drain() -> None:
     with ContainerProcess("tests.hostile.container:small", folder=ROOT, drain_timeout=2.0) as process:
         async with Target(process) as target:
             held = asyncio.create_task(target.client.call("hold", 0.5, timeout=TIMEOUT))
+            await asyncio.sleep(0)
+            await target.facts()  # asked behind it: it has begun
             with liars(target) as make:
                 liar = make()
                 await liar.greet()

@@ -30,13 +30,27 @@ def public_of(secret: str) -> str:
 
 @set_module("mpzmq.keys")
 def z85(data: bytes) -> str:
-    """32 bytes as text."""
+    """32 bytes as text.
+
+    Args:
+        data: the bytes.
+
+    Returns:
+        40 characters.
+    """
     return encode(data).decode()
 
 
 @set_module("mpzmq.keys")
 def fingerprint(public: str) -> str:
-    """A public key, short enough to be compared by eye: the beginning of its SHA-256, as ssh shows it."""
+    """A public key, short enough to be compared by eye: the beginning of its SHA-256, as ssh shows it.
+
+    Args:
+        public: the key, as 40 characters of Z85.
+
+    Returns:
+        ``SHA256:`` and 20 characters of Base64.
+    """
     digest = hashlib.sha256(decode(public)).digest()
     return "SHA256:" + base64.b64encode(digest[:15]).decode()
 
