@@ -201,9 +201,8 @@ class ContainerServer(Registration):
         """Registers what is called when engines come and go, with an :class:`EngineJoined` or :class:`EngineLeft`.
 
         An engine has left when its connection is known to be gone, and joins again if it is back with the same session.
-        The handler, ``def`` or ``async def``, is called for one change after the other, in order. It hears how an
-        engine stands: of one that goes and is back while the handler is busy it hears nothing. What it raises is
-        logged. When the server closes, all that are there have left.
+        The handler, ``def`` or ``async def``, is called for one change after the other, in order, and not for an engine
+        that goes and is back while it is busy. What it raises is logged. At the close, all that are there have left.
 
         Args:
             handler: takes the event.

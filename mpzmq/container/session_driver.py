@@ -21,7 +21,7 @@ from ..protocol.session.violations import Violations
 from ..protocol.wire.kinds import Code, Goodbye, Kind
 from ..protocol.wire.messages import MessageDecoder
 from ..runtime.item_streams import wake_all
-from ..runtime.wire_log import log_received, log_sent, wire_log_is_on
+from ..runtime.wire_log import WIRE_LOG
 from ..runtime.write_coalescer import WriteCoalescer
 from ..security.watcher import AllowListWatcher
 from ..transport.interface import Curve, Delivery, SocketSettings
@@ -54,6 +54,9 @@ LINGER = 0.2
 
 HANDSHAKE_TIMEOUT = 3.0
 """Seconds for an engine's ZMTP handshake: a mute connection is not kept longer."""
+
+SMALL = 4096
+"""Bytes of a message behind which nothing is due but what waits: a larger one may be followed by a MARK."""
 
 UNREAD = "did not read its replies"
 
@@ -104,6 +107,7 @@ class SessionDriver:
         self._patience = heartbeat.down_after
         self._warnings = LogRateLimit()
         self._writes = WriteCoalescer(self._loop, self._flush)
+        WIRE_LOG.refresh()
         self._progress = asyncio.Event()
         self._full: dict[
             EngineSession, None
@@ -116,11 +120,10 @@ class SessionDriver:
         """Messages have arrived: the whole burst is decoded before any of it is started."""
         now = self._loop.time()
         batch = RequestBatch()
-        is_logged = wire_log_is_on()
         for frames in messages:
             route = bytes(frames[0])
-            if is_logged:
-                log_received(self.sessions.name_of(route), frames[1:])
+            if WIRE_LOG.is_on:
+                WIRE_LOG.received(self.sessions.name_of(route), frames[1:])
             try:
                 self._receive(route, frames[1:], batch, now)
             except Exception as failure:  # over this message: those of others are not to be lost with it
@@ -294,8 +297,8 @@ class SessionDriver:
         for route, frames in sessions.sessionless.take():
             # To a connection that is gone or does not read, nothing is owed.
             self.router.send(route, frames)
-            if wire_log_is_on():
-                log_sent(self.sessions.name_of(route), frames)
+            if WIRE_LOG.is_on:
+                WIRE_LOG.sent(self.sessions.name_of(route), frames)
         self._flush_peers(sessions)
         if sessions.wakers:
             wake_all(sessions.wakers)
@@ -313,9 +316,11 @@ class SessionDriver:
             while (outgoing := peer.next_outgoing(now)) is not None:
                 delivery = self.router.send(peer.route, outgoing.frames)
                 if delivery is _SENT:
-                    if wire_log_is_on():
-                        log_sent(self.sessions.name_of(peer.route), outgoing.frames)
+                    if WIRE_LOG.is_on:
+                        WIRE_LOG.sent(self.sessions.name_of(peer.route), outgoing.frames)
                     peer.on_sent(outgoing)
+                    if outgoing.size <= SMALL and not peer.has_more:
+                        break
                     continue
                 peer.requeue(outgoing)
                 if delivery is Delivery.GONE:
@@ -327,7 +332,8 @@ class SessionDriver:
                 if self._retry is None:
                     self._retry = self._loop.call_later(FULL_RETRY, self._try_again)
                 break
-            self.backlog.count(peer)
+            if peer.has_backlog:
+                self.backlog.count(peer)
         if self.backlog.is_full:
             self._relieve()
 
@@ -340,6 +346,7 @@ class SessionDriver:
     def _tick(self) -> None:
         self._tick_timer = self._loop.call_later(self._tick_interval, self._tick)
         now = self._loop.time()
+        WIRE_LOG.refresh()
         self.sessions.tick(now)
         self._calls.resolve()
         for peer in [peer for peer in self.sessions.connected() if peer.is_unresponsive(now - self._patience)]:

@@ -17,7 +17,7 @@ from ..protocol.requester.error_factory import RequestErrors
 from ..runtime.clock import finer_time
 from ..runtime.item_streams import wake_all
 from ..runtime.waiters import FairQueue
-from ..runtime.wire_log import log_received, log_sent, wire_log_is_on
+from ..runtime.wire_log import WIRE_LOG
 from ..runtime.write_coalescer import WriteCoalescer
 from ..transport.interface import Curve, SocketSettings
 from .connect_errors import connect_error, how_far
@@ -121,6 +121,7 @@ class LinkDriver:
         self._endpoints: Endpoints | None = None
         self._lookup: asyncio.Task[None] | None = None
         self._writes = WriteCoalescer(self.loop, self._flush)
+        WIRE_LOG.refresh()
         self._refused = False  # whether the last message was: an attempt costs as much as what waits
         self._timer: asyncio.TimerHandle | None = None
         self._armed_for = math.inf
@@ -169,9 +170,9 @@ class LinkDriver:
     def on_messages(self, messages: Sequence[Frames]) -> None:
         """Messages have arrived."""
         self._writes.on_arrival()
-        if wire_log_is_on():
+        if WIRE_LOG.is_on:
             for frames in messages:
-                log_received(self.link.error_factory.whom, frames)
+                WIRE_LOG.received(self.link.error_factory.whom, frames)
         self.link.heartbeat.reading = finer_time(self.loop)
         flood = self._reader.feed(messages, self.loop.time())
         if flood is not None:
@@ -285,16 +286,16 @@ class LinkDriver:
             if self._refused:
                 self._nested_calls.outbox.requeue(outgoing)
                 return
-            if wire_log_is_on():
-                log_sent(link.error_factory.whom, outgoing.frames)
+            if WIRE_LOG.is_on:
+                WIRE_LOG.sent(link.error_factory.whom, outgoing.frames)
             self._nested_calls.on_sent(outgoing)
         while (outgoing := link.next_outgoing(now)) is not None:
             self._refused = not dealer.send(outgoing.frames)
             if self._refused:
                 link.requeue(outgoing)
                 return
-            if wire_log_is_on():
-                log_sent(link.error_factory.whom, outgoing.frames)
+            if WIRE_LOG.is_on:
+                WIRE_LOG.sent(link.error_factory.whom, outgoing.frames)
             link.on_sent(outgoing, now)
             self._reader.on_sent(len(outgoing.items))
         if link.tracker.wakers:
@@ -317,6 +318,7 @@ class LinkDriver:
 
     def _tick(self) -> None:
         self._timer = None
+        WIRE_LOG.refresh()
         self.link.diagnostics.now = now = self.loop.time()
         self.link.diagnostics.record_lag(now - self._armed_for)
         self._armed_for = math.inf

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RequestSender"]
 
-_INVOKE, _IDEMPOTENT, _CHOSEN, _CLOSED = Op.INVOKE, Flag.IDEMPOTENT, Flag.CHOSEN, LinkState.CLOSED
+_INVOKE, _CALL, _IDEMPOTENT, _CHOSEN, _CLOSED = Op.INVOKE, Op.CALL, Flag.IDEMPOTENT, Flag.CHOSEN, LinkState.CLOSED
 """Names of the module: looking one up in a class takes as long as three of them (Python 3.11)."""
 
 _WORTH_A_FALLBACK = (Unsupported, InvalidArguments, Refused)
@@ -72,7 +72,8 @@ class RequestSender:
         self, function: str, args: tuple[Any, ...], kwargs: dict[str, Any], options: Options, tag: bytes | None
     ) -> Any:
         """Calls a named function of the container; returns what it returns."""
-        return (await self.send(Op.CALL, checked_function(function), args, kwargs or None, options, tag)).pop()
+        name = function if type(function) is str else checked_function(function)
+        return (await self.send(_CALL, name, args, kwargs or None, options, tag)).pop()
 
     async def get_state(self, options: Options) -> Status:
         """Asks the container for its run state."""

@@ -1,7 +1,6 @@
 """The log of the wire: each record that leaves or arrives, a line of the logger ``mpzmq.wire`` at DEBUG.
 
-It costs a look at the logger's level a message while it is off. It shows arguments and results: it is for the hour in
-which something is searched, and not for a log that is kept.
+It shows arguments and results: it is for the hour in which something is searched, and not for a log that is kept.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
     from ..protocol.wire.values import Buffer
 
-__all__ = ["log_received", "log_sent", "wire_log_is_on"]
+__all__ = ["WIRE_LOG"]
 
 NAME = "mpzmq.wire"
 
@@ -25,18 +24,32 @@ _logger = logging.getLogger(NAME)
 _log = Log(NAME)
 
 
-def wire_log_is_on() -> bool:
-    """Whether anybody wants it."""
-    return _logger.isEnabledFor(logging.DEBUG)
+class _WireLog:
+    """The one of the process, as its logger is.
+
+    Attributes:
+        is_on: whether anybody wants it, as far as was known when that was asked last: with each message, the answer of
+            ``logging`` would cost as much as the message's way through several functions.
+    """
+
+    __slots__ = ("is_on",)
+
+    def __init__(self) -> None:
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Asks whether anybody wants it."""
+        self.is_on = _logger.isEnabledFor(logging.DEBUG)
+
+    def sent(self, whom: str, frames: Sequence[Buffer]) -> None:
+        """A message has left for somebody."""
+        for line in shown_message(frames):
+            _log.debug("to %s: %s", whom, line)
+
+    def received(self, whom: str, frames: Sequence[Buffer]) -> None:
+        """A message of somebody has arrived."""
+        for line in shown_message(frames):
+            _log.debug("from %s: %s", whom, line)
 
 
-def log_sent(whom: str, frames: Sequence[Buffer]) -> None:
-    """A message has left for somebody."""
-    for line in shown_message(frames):
-        _log.debug("to %s: %s", whom, line)
-
-
-def log_received(whom: str, frames: Sequence[Buffer]) -> None:
-    """A message of somebody has arrived."""
-    for line in shown_message(frames):
-        _log.debug("from %s: %s", whom, line)
+WIRE_LOG = _WireLog()

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 import pytest
 import zmq
 
+from mpzmq import ComputerEngineWorker, ContainerServer
 from mpzmq.protocol.wire.shown import shown_message
+from mpzmq.runtime.wire_log import WIRE_LOG
 from tests.support.raw import LINK_TAG
+from tests.support.scene import QUICK
 from tests.support.waiting import soon, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tests.support.raw import Raw
     from tests.support.scene import Scene
@@ -23,34 +26,51 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.name == "mpzmq.wire"]
 
 
-async def test_each_record_is_a_line_on_both_sides(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.fixture
+def wanted(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    """The log is wanted before anything is opened."""
     with caplog.at_level(logging.DEBUG, "mpzmq.wire"):
-        assert await soon(scene.container.request({"word": "a\nb", "data": memoryview(bytes(70_000))}))
-    seen = lines(caplog)
-    assert [
-        line
-        for line in seen
-        if line.startswith("to container 'scene' at ") and ": REQUEST " in line and "'word'" in line
-    ]
-    assert [line for line in seen if line.startswith("from engine ") and ": REQUEST " in line]
-    assert [line for line in seen if line.startswith("to engine ") and ": RESPONSE " in line]
-    assert [line for line in seen if line.startswith("from container 'scene' at ") and ": RESPONSE " in line]
-    assert any("70,000 bytes in 1 buffers" in line for line in seen)
+        yield caplog
+    WIRE_LOG.refresh()
+
+
+async def test_each_record_is_a_line_on_both_sides(wanted: pytest.LogCaptureFixture, scene: Scene) -> None:
+    assert await soon(scene.container.request({"word": "a\nb", "data": memoryview(bytes(70_000))}))
+    seen = lines(wanted)
+    (asked,) = [line for line in seen if line.startswith("to container 'scene' at ") and ": REQUEST " in line]
+    assert "'word'" in asked and "70,000 bytes in 1 buffers" in asked
+    for words in ("from engine ", "to engine ", "from container 'scene' at "):
+        assert any(line.startswith(words) for line in seen), words
+    assert sum(": RESPONSE " in line for line in seen) == 2
     assert not any("\n" in line for line in seen)
-    caplog.clear()
-    await soon(scene.container.request(1))
-    assert lines(caplog) == [], "nobody asks for it any more"
+
+
+async def test_a_link_sees_that_somebody_begins_or_ends_to_want_it(caplog: pytest.LogCaptureFixture) -> None:
+    server = ContainerServer(heartbeat=QUICK)
+    server.function(lambda: None, name="nothing")
+    async with server, ComputerEngineWorker(heartbeat=QUICK) as worker:
+        container = await worker.connect(await server.bind("tcp://127.0.0.1:0"))
+
+        await container.call("nothing")
+        assert lines(caplog) == []
+        with caplog.at_level(logging.DEBUG, "mpzmq.wire"):
+            await until(lambda: WIRE_LOG.is_on)
+            await container.call("nothing")
+            assert {line.split()[0] for line in lines(caplog)} == {"to", "from"}
+        await until(lambda: not WIRE_LOG.is_on)
+        caplog.clear()
+        await container.call("nothing")
+        assert lines(caplog) == []
 
 
 async def test_whatever_a_stranger_sends_is_shown(
-    scene: Scene, raw: Callable[[int], Raw], caplog: pytest.LogCaptureFixture
+    wanted: pytest.LogCaptureFixture, scene: Scene, raw: Callable[[int], Raw]
 ) -> None:
     stranger = raw(zmq.DEALER).connect(scene.endpoint)
-    with caplog.at_level(logging.DEBUG, "mpzmq.wire"):
-        stranger.send(LINK_TAG, b"\xc1")
-        stranger.send(LINK_TAG, stranger.pack([7, 1]))
-        await until(lambda: any("ERROR" in line for line in lines(caplog)))
-    seen = lines(caplog)
+    stranger.send(LINK_TAG, b"\xc1")
+    stranger.send(LINK_TAG, stranger.pack([7, 1]))
+    await until(lambda: any("ERROR" in line for line in lines(wanted)))
+    seen = lines(wanted)
     assert any(line.startswith("from connection ") and "PING [1]" in line for line in seen)
     assert any(line.startswith("from connection ") and "FormatError" in line for line in seen)
     assert any(line.startswith("to connection ") and "ERROR" in line for line in seen)

@@ -242,7 +242,8 @@ class Link:
             self.nested_calls.on_malformed(message.malformed_calls)
         if self.tracker.reply_acks.tags and self.tracker.reply_acks.on_message(message.size):
             self._acknowledge()
-        self._tell_who_waits()
+        if self.tracker.receive_budget.unread:
+            self._tell_who_waits()
 
     def tick(self, now: float) -> Failure | None:
         """Acts on the time: deadlines, heartbeat, silence.
@@ -305,7 +306,8 @@ class Link:
         if self.welcomed:
             self._window.on_sent(outgoing.size)
         self._send_policy.on_sent(outgoing, now)
-        self._tell_who_waits()
+        if self.tracker.receive_budget.unread:
+            self._tell_who_waits()
 
     def statistics(self) -> Statistics:
         """The counters of this link."""

@@ -203,6 +203,24 @@ class EngineSession:
         calls = 0 if self.caller is None else len(self.caller.tracker.outbox)
         return len(self.outbox) + self.send_streams.kept_items + calls > 1
 
+    @property
+    def has_more(self) -> bool:
+        """Whether anything else waits to leave, behind what has just left."""
+        return bool(self.outbox) or bool(self.send_streams) or self.caller is not None
+
+    @property
+    def has_backlog(self) -> bool:
+        """Whether anything waits, or did when that was counted last: nearly always nothing."""
+        outbox = self.outbox
+        return bool(
+            self._counted
+            or outbox.bytes
+            or outbox.large_bytes
+            or outbox.parts.item is not None
+            or self.send_streams.budget.cost
+            or self.caller is not None
+        )
+
     def growth(self) -> int:
         """How many bytes more wait for the engine than when this was asked last."""
         self.send_streams.budget.count()
