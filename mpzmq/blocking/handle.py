@@ -191,7 +191,7 @@ class BlockingContainer:
             idempotent: whether it may run twice, and so be sent again to a container that was restarted.
             wait: whether to wait, within the timeout, for a link that is dialled, drains or is full.
             metadata: str keys and their values; the handler finds it in its context.
-            progress: called with a :class:`Progress` as parts of a large request or reply pass.
+            progress: called with a :class:`mpzmq.Progress` as parts of a large request or reply pass.
 
         Returns:
             The data of the reply.
@@ -282,7 +282,7 @@ class BlockingContainer:
             metadata: str keys and their values; the handler finds it in its context.
             lost_after: seconds for which what was sent waits for a container that is DOWN; 0: none; None: until its
                 deadline.
-            progress: called with a :class:`Progress` as parts of a large request or reply pass.
+            progress: called with a :class:`mpzmq.Progress` as parts of a large request or reply pass.
 
         Returns:
             A function that passes its arguments on.
@@ -387,7 +387,7 @@ class BlockingContainer:
             idle_timeout: seconds without an item; None: any time.
             lost_after: seconds for which what was sent waits for a container that is DOWN; 0: none; None: until its
                 deadline.
-            progress: called with a :class:`Progress` as parts of a large request or reply pass.
+            progress: called with a :class:`mpzmq.Progress` as parts of a large request or reply pass.
 
         Returns:
             The view, to be used once or as often as one likes.

@@ -47,6 +47,11 @@ class Log:
         self._logger = logging.getLogger(name)
         self._logger.addFilter(_escape)
 
+    @property
+    def wants_debug(self) -> bool:
+        """Whether anybody wants lines of that level."""
+        return self._logger.isEnabledFor(logging.DEBUG)
+
     def debug(self, text: str, *args: object, exc_info: _Failure = None) -> None:
         """One line of that level, with the traceback of an exception."""
         self._write(logging.DEBUG, text, args, exc_info)

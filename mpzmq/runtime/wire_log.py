@@ -5,7 +5,6 @@ It shows arguments and results: it is for the hour in which something is searche
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 from ..common.logs import Log
@@ -18,10 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["WIRE_LOG"]
 
-NAME = "mpzmq.wire"
-
-_logger = logging.getLogger(NAME)
-_log = Log(NAME)
+_log = Log("mpzmq.wire")
 
 
 class _WireLog:
@@ -39,7 +35,7 @@ class _WireLog:
 
     def refresh(self) -> None:
         """Asks whether anybody wants it."""
-        self.is_on = _logger.isEnabledFor(logging.DEBUG)
+        self.is_on = _log.wants_debug
 
     def sent(self, whom: str, frames: Sequence[Buffer]) -> None:
         """A message has left for somebody."""

@@ -77,7 +77,7 @@ class ServedProcess:
         """Sends a signal; to a process that has ended, nothing happens.
 
         Args:
-            number: of :class:`signal.Signals`.
+            number: one of ``signal.Signals``.
         """
         self._process.send_signal(number)
 

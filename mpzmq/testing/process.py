@@ -139,7 +139,7 @@ class ContainerProcess:
         """Sends a signal; to a process that has ended, nothing happens.
 
         Args:
-            number: of :class:`signal.Signals`.
+            number: one of ``signal.Signals``.
         """
         self._started().send_signal(number)
 
