@@ -18,7 +18,7 @@ from ..handlers.registration import Registration
 from ..handlers.registry import Function
 from ..models import Status
 from ..protocol.wire.kinds import Goodbye
-from ..runtime.loop_bound import LoopBound
+from ..runtime.lifecycle import Lifecycle
 from ..runtime.names import checked_name, process_name
 from ..security.credentials import of_container
 from ..statistics import ServerStatistics
@@ -84,18 +84,15 @@ class ContainerServer(Registration):
         self._heartbeat = heartbeat
         self._limits = limits
         self._transport: Transport = ZmqTransport()
-        self._loop_bound = LoopBound("server")
+        self._lifecycle = Lifecycle("server")
         self._status = Status.RUNNING
         self._driver: SessionDriver | None = None
         self.security = security
         self._final = ServerStatistics()
         self._life: Lifespan | None = None
-        self._closed = False
-        self._closing: asyncio.Task[None] | None = None
-        self._ended: list[asyncio.Future[None]] = []
 
     def __repr__(self) -> str:
-        return f"<ContainerServer {self.name!r} {self.status}{' closed' if self._closed else ''}>"
+        return f"<ContainerServer {self.name!r} {self.status}{' closed' if self._lifecycle.is_closed else ''}>"
 
     # Handlers
 
@@ -300,9 +297,9 @@ class ContainerServer(Registration):
             RuntimeError: the server is draining or closed, or belongs to another event loop.
         """
         address = parse_address(endpoint, bind=True)
-        if self._closed or self._closing is not None:
+        if self._lifecycle.is_ending:
             raise RuntimeError("this server is closed: enter it again with 'async with', or make another one")
-        self._loop_bound.bind()
+        self._lifecycle.loop_bound.bind()
         security = self._security if self._driver is None else self._driver.security
         host = await bindable(address, self.name, secure=security is not None, insecure=insecure)
         driver = await self._start(security)
@@ -320,7 +317,7 @@ class ContainerServer(Registration):
             if self._life is None or self._life.has_ended:
                 self._life = Lifespan(self._lifespan(self), self._begin_close)
             state = await self._life.start()
-        if self._closed or self._closing is not None:
+        if self._lifecycle.is_ending:
             raise ClosedWhileStarting
         if self._driver is None:
             settings = self._heartbeat, self._limits, security
@@ -332,11 +329,7 @@ class ContainerServer(Registration):
         return self._driver
 
     async def __aenter__(self) -> Self:
-        self._loop_bound.bind()
-        if self._closing is not None:
-            await asyncio.shield(self._closing)
-            self._loop_bound.bind()
-        self._closed = False
+        await self._lifecycle.enter()
         return self
 
     async def __aexit__(
@@ -358,11 +351,9 @@ class ContainerServer(Registration):
             Exception: what the lifespan has raised at its end.
         """
         checked_wait(drain_timeout, "drain_timeout")
-        if self._closed:
+        if self._lifecycle.is_closed:
             return
-        loop = self._loop_bound.bind()
-        ended: asyncio.Future[None] = loop.create_future()
-        self._ended.append(ended)
+        loop, ended = self._lifecycle.loop_bound.bind(), self._lifecycle.ended()
         with Signals(self, loop, drain_timeout) if handle_signals else contextlib.nullcontext():
             try:
                 await ended
@@ -380,7 +371,7 @@ class ContainerServer(Registration):
             timeout: seconds for all of it.
         """
         checked_wait(timeout)
-        self._loop_bound.require()
+        self._lifecycle.loop_bound.require()
         driver = self._driver
         if driver is None:
             return
@@ -396,45 +387,25 @@ class ContainerServer(Registration):
         Raises:
             Exception: what the lifespan has raised at its end.
         """
-        if not self._loop_bound.is_taken:
-            self._closed = True
-            return
-        self._loop_bound.bind()
-        # The server is closed even when the caller is cancelled meanwhile.
-        await asyncio.shield(self._begin_close())
+        await self._lifecycle.close(self._close)
 
     def _begin_close(self) -> asyncio.Task[None]:
-        if self._closing is None:
-            self._closing = asyncio.get_running_loop().create_task(self._close())
-            self._closing.add_done_callback(lambda closing: closing.cancelled() or closing.exception())
-        return self._closing
+        return self._lifecycle.begin_close(self._close)
 
     async def _close(self) -> None:
-        error: BaseException | None = None
+        self._lifecycle.is_closed = True
+        driver = self._driver
+        if driver is not None:
+            await driver.close()
+            self._status = driver.sessions.status
+            self._final = self.statistics()
+            self._driver = None
         try:
-            self._closed = True
-            driver = self._driver
-            if driver is not None:
-                await driver.close()
-                self._status = driver.sessions.status
-                self._final = self.statistics()
-                self._driver = None
-            try:
-                if self._life is not None:
-                    await self._life.end()
-            finally:
-                self._life = None
-                await self._transport.release()
-        except BaseException as raised:
-            error = raised
-            raise
+            if self._life is not None:
+                await self._life.end()
         finally:
-            self._closing = None
-            for ended in self._ended:
-                if not ended.done():
-                    ended.set_exception(error) if isinstance(error, Exception) else ended.set_result(None)
-            self._ended.clear()
-            self._loop_bound.release()
+            self._life = None
+            await self._transport.release()
 
     def _end_within(self, seconds: float) -> None:
         """The end of the lifespan may not take longer."""
@@ -488,13 +459,13 @@ class ContainerServer(Registration):
         async with self:
             with contextlib.suppress(ClosedWhileStarting):
                 for endpoint in endpoints:
-                    if not self._closed:
+                    if not self._lifecycle.is_closed:
                         bound = await self.bind(endpoint, insecure=insecure)
                         if on_bound is not None:
                             on_bound(bound)
             await self.serve_forever()
 
     def __del__(self, _warn: Any = warnings.warn) -> None:
-        loop_bound = getattr(self, "_loop_bound", None)
-        if loop_bound is not None and loop_bound.is_taken:
+        lifecycle = getattr(self, "_lifecycle", None)
+        if lifecycle is not None and lifecycle.loop_bound.is_taken:
             _warn(f"{self!r} was never closed: use 'async with', or await close()", ResourceWarning, source=self)

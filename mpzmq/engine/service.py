@@ -1,4 +1,4 @@
-"""Requests to any container of a worker."""
+"""ServiceWorker to any container of a worker."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from ..models import Description, Progress, Status
     from ..protocol.requester.request_ids import EndedIds
-    from ..runtime.loop_bound import LoopBound
     from ..statistics import Statistics
     from .event_stream import EventStream
     from .options import _U
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from .request_sender import RequestSender
     from .streams import Channel, ReplyStream
 
-__all__ = ["EngineService", "Handle", "Requests"]
+__all__ = ["EngineService", "Handle", "ServiceWorker"]
 
 
 class Handle(Protocol):
@@ -38,10 +37,9 @@ class Handle(Protocol):
         """The way out for its requests."""
 
 
-class Requests(Protocol):
+class ServiceWorker(Protocol):
     """What a service needs of its worker."""
 
-    loop_bound: LoopBound
     ended_ids: EndedIds
 
     def get_engine(self, remote_id: UUID) -> Handle | None:
@@ -56,9 +54,9 @@ class Requests(Protocol):
 
 @set_module("mpzmq")
 class EngineService:
-    """Requests to any container of a worker, with defaults of its own. ``worker.service()`` makes it."""
+    """ServiceWorker to any container of a worker, with defaults of its own. ``worker.service()`` makes it."""
 
-    def __init__(self, worker: Requests, options: Options) -> None:
+    def __init__(self, worker: ServiceWorker, options: Options) -> None:
         self._worker = worker
         self.defaults = options
         """What holds where a request has no options of its own."""

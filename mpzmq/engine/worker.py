@@ -22,7 +22,7 @@ from ..protocol.requester.request_ids import EndedIds
 from ..protocol.wire.encoder import Encoder
 from ..protocol.wire.kinds import Kind
 from ..protocol.wire.messages import MessageDecoder
-from ..runtime.loop_bound import LoopBound
+from ..runtime.lifecycle import Lifecycle
 from ..runtime.names import checked_name, process_name
 from ..runtime.opening import Opening
 from ..security.credentials import of_engine
@@ -93,17 +93,14 @@ class ComputerEngineWorker(Registration):
         self._functions = EngineFunctions(self._registry, limits, self._codec[0])
         self.ended_ids = EndedIds()
         self._transport: Transport = ZmqTransport()
-        self.loop_bound = LoopBound("worker")
+        self._lifecycle = Lifecycle("worker")
         self._connections: dict[UUID, LinkDriver] = {}
         self._writers: dict[UUID, ComputerEngineWriter] = {}
         self._past = Statistics()
         self._leaving: deque[Link] = deque()
         # A listener that is dropped without a word is forgotten.
         self._listeners: weakref.WeakSet[EventStream] = weakref.WeakSet()
-        self._closed = False
-        self._closing: asyncio.Task[None] | None = None
         self._running = False
-        self._ended: list[asyncio.Future[None]] = []
 
     def __repr__(self) -> str:
         return f"<ComputerEngineWorker {len(self.get_connected_containers())} of {len(self._connections)} connected>"
@@ -164,11 +161,7 @@ class ComputerEngineWorker(Registration):
     # Life
 
     async def __aenter__(self) -> Self:
-        self.loop_bound.bind()
-        if self._closing is not None:
-            await asyncio.shield(self._closing)
-            self.loop_bound.bind()
-        self._closed = False
+        await self._lifecycle.enter()
         return self
 
     async def __aexit__(
@@ -182,16 +175,14 @@ class ComputerEngineWorker(Registration):
         Raises:
             RuntimeError: it is running already.
         """
-        if self._closed:
+        if self._lifecycle.is_closed:
             return
-        loop = self.loop_bound.bind()
+        self._lifecycle.loop_bound.bind()
         if self._running:
             raise RuntimeError("this worker is running already: one run() at a time")
         self._running = True
-        ended: asyncio.Future[None] = loop.create_future()
-        self._ended.append(ended)
         try:
-            await ended
+            await self._lifecycle.ended()
         except asyncio.CancelledError:
             await self.close()
             raise
@@ -207,14 +198,7 @@ class ComputerEngineWorker(Registration):
             timeout: seconds for what is in flight.
         """
         checked_wait(timeout)
-        if not self.loop_bound.is_taken:
-            self._closed = True
-            return
-        loop = self.loop_bound.bind()
-        if self._closing is None:
-            self._closing = loop.create_task(self._close(timeout))
-        # The links are ended even when the caller is cancelled meanwhile.
-        await asyncio.shield(self._closing)
+        await self._lifecycle.close(lambda: self._close(timeout))
 
     async def _close(self, timeout: float) -> None:
         try:
@@ -224,7 +208,7 @@ class ComputerEngineWorker(Registration):
                         for connection in list(self._connections.values()):
                             while len(connection.link.tracker.pending):
                                 await connection.changed()
-            self._closed = True
+            self._lifecycle.is_closed = True
             for number, remote_id in enumerate(list(self._connections), 1):
                 if remote_id in self._connections:  # it may be disconnected meanwhile
                     self._end(remote_id, _CLOSED)
@@ -235,19 +219,13 @@ class ComputerEngineWorker(Registration):
         finally:
             for remote_id in list(self._connections):  # if this was cancelled
                 self._end(remote_id, _CLOSED)
-            self._closing = None
             for stream in list(self._listeners):
                 stream.end()
             self._listeners.clear()
-            for ended in self._ended:
-                if not ended.done():
-                    ended.set_result(None)
-            self._ended.clear()
-            self.loop_bound.release()
 
     def __del__(self, _warn: Any = warnings.warn) -> None:
-        loop_bound = getattr(self, "loop_bound", None)
-        if loop_bound is not None and loop_bound.is_taken:
+        lifecycle = getattr(self, "_lifecycle", None)
+        if lifecycle is not None and lifecycle.loop_bound.is_taken:
             _warn(f"{self!r} was never closed: use 'async with', or await close()", ResourceWarning, source=self)
 
     # Containers
@@ -313,9 +291,9 @@ class ComputerEngineWorker(Registration):
     ) -> ComputerEngineWriter:  # fmt: skip
         remote_id, parsed = checked_connect(given_id, given)
         checked_timeout(timeout)
-        if self._closed or self._closing is not None:
+        if self._lifecycle.is_ending:
             raise RuntimeError("this worker is closed: enter it again with 'async with', or make another one")
-        self.loop_bound.bind()
+        self._lifecycle.loop_bound.bind()
         known = self._connections.get(remote_id)
         if known is not None:
             if known.link.state is not LinkState.FAILED:
@@ -342,7 +320,7 @@ class ComputerEngineWorker(Registration):
             publish=self._publish,
             once=wait,
         )
-        writer = ComputerEngineWriter(connection, self.loop_bound, Options(), self.disconnect)
+        writer = ComputerEngineWriter(connection, self._lifecycle.loop_bound, Options(), self.disconnect)
         self._connections[remote_id] = connection
         self._writers[remote_id] = writer
         try:
@@ -396,7 +374,7 @@ class ComputerEngineWorker(Registration):
         connection = self._connections.get(remote_id)
         if connection is None:
             return
-        self.loop_bound.bind()
+        self._lifecycle.loop_bound.bind()
         if timeout > 0:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(timeout):
@@ -443,7 +421,7 @@ class ComputerEngineWorker(Registration):
     def listen(self, remote_id: UUID | None) -> EventStream:
         """A new listener to the events of one link or of all."""
         stream = EventStream(remote_id, self.limits.events)
-        if self._closed:
+        if self._lifecycle.is_closed:
             stream.end()
         else:
             self._listeners.add(stream)

@@ -9,13 +9,13 @@ from typing import NoReturn
 
 __all__ = ["LoopBound"]
 
-_homes: weakref.WeakSet[LoopBound] = weakref.WeakSet()
+_bound: weakref.WeakSet[LoopBound] = weakref.WeakSet()
 
 
 def _forked() -> None:
-    """In a child process: what belongs to an event loop that came through fork stays at home in the parent."""
-    for home in _homes:
-        home.on_fork()
+    """In a child process: what belongs to an event loop that came through fork stays in the parent."""
+    for one in _bound:
+        one.on_fork()
 
 
 os.register_at_fork(after_in_child=_forked)
@@ -31,7 +31,7 @@ class LoopBound:
         self._owner = owner
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_lost = False
-        _homes.add(self)
+        _bound.add(self)
 
     @property
     def is_taken(self) -> bool:
@@ -39,7 +39,7 @@ class LoopBound:
         return self._loop is not None
 
     def bind(self) -> asyncio.AbstractEventLoop:
-        """Checks that the caller is at home; the first caller decides where that is.
+        """Checks that the caller runs on its loop; the first caller decides which that is.
 
         Raises:
             RuntimeError: another loop, thread or process, or none running.
@@ -54,7 +54,7 @@ class LoopBound:
         return loop
 
     def require(self) -> asyncio.AbstractEventLoop:
-        """Checks that the caller is at home, without making it one: for what a closed object may still be asked.
+        """Checks that the caller runs on its loop, without choosing one: for what a closed object may still be asked.
 
         Raises:
             RuntimeError: another loop, thread or process, or none running.
@@ -66,7 +66,7 @@ class LoopBound:
         return self.bind() if self._is_lost or self._loop is not None else asyncio.get_running_loop()
 
     def release(self) -> None:
-        """The object is closed and may find another home."""
+        """The object is closed, and may be bound to another loop."""
         self._loop = None
 
     def on_fork(self) -> None:

@@ -112,7 +112,7 @@ async def test_who_is_cancelled_while_it_dials_leaves_nothing(entered: bool) -> 
 async def test_nothing_is_opened_before_it_is_awaited() -> None:
     worker = ComputerEngineWorker()
     opening = worker.connect("127.0.0.1:1")
-    assert not worker.loop_bound.is_taken and not worker._connections
+    assert not worker._lifecycle.loop_bound.is_taken and not worker._connections
     opening.close()
     with pytest.warns(RuntimeWarning, match=r"coroutine 'ComputerEngineWorker.connect' was never awaited"):
         worker.connect("127.0.0.1:1")

@@ -496,7 +496,7 @@ def test_a_worker_and_a_server_that_are_never_closed_are_resource_warnings() -> 
         asyncio.run(enter(thing))
         with pytest.warns(ResourceWarning, match="never closed"):
             thing.__del__()
-        (thing.loop_bound if isinstance(thing, ComputerEngineWorker) else thing._loop_bound).release()
+        thing._lifecycle.loop_bound.release()
 
 
 def test_a_program_that_closes_nothing_still_ends() -> None:

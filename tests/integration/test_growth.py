@@ -119,8 +119,8 @@ def test_a_close_that_is_cancelled_in_the_middle_leaves_no_link() -> None:
         async for _ in worker.service().events(handles[0].remote_id):
             if handles[0].state is LinkState.CLOSED:
                 break
-        assert worker._closing is not None and handles[-1].state is LinkState.CONNECTING
-        worker._closing.cancel()
+        assert worker._lifecycle._closing is not None and handles[-1].state is LinkState.CONNECTING
+        worker._lifecycle._closing.cancel()
         await asyncio.wait([closing])
         return [handle.state for handle in handles]
 

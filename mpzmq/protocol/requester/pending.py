@@ -57,7 +57,7 @@ class DeadlineSweep:
 
 
 class PendingRequests(dict[bytes, PendingRequest]):
-    """All requests of one link that have not ended, by tag, in the order in which they were issued."""
+    """All requests of one link that have not ended, streams included, and their deadlines; in the order of issue."""
 
     def __init__(self) -> None:
         super().__init__()
