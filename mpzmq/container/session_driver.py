@@ -55,9 +55,6 @@ LINGER = 0.2
 HANDSHAKE_TIMEOUT = 3.0
 """Seconds for an engine's ZMTP handshake: a mute connection is not kept longer."""
 
-SMALL = 4096
-"""Bytes of a message behind which nothing is due but what waits: a larger one may be followed by a MARK."""
-
 UNREAD = "did not read its replies"
 
 FAILED_OVER = "the container failed over a message of it; its engine dials anew, and asks again for what it lacks"
@@ -109,9 +106,8 @@ class SessionDriver:
         self._writes = WriteCoalescer(self._loop, self._flush)
         WIRE_LOG.refresh()
         self._progress = asyncio.Event()
-        self._full: dict[
-            EngineSession, None
-        ] = {}  # whose connections did not take a message; each attempt costs what waits
+        # Whose connections did not take a message; each attempt costs what waits.
+        self._full: dict[EngineSession, None] = {}
         self._retry: asyncio.TimerHandle | None = None
         self._tick_interval = heartbeat.interval / 2
         self._tick_timer = self._loop.call_later(self._tick_interval, self._tick)
@@ -318,10 +314,9 @@ class SessionDriver:
                 if delivery is _SENT:
                     if WIRE_LOG.is_on:
                         WIRE_LOG.sent(self.sessions.name_of(peer.route), outgoing.frames)
-                    peer.on_sent(outgoing)
-                    if outgoing.size <= SMALL and not peer.has_more:
-                        break
-                    continue
+                    if peer.on_sent(outgoing):
+                        continue
+                    break
                 peer.requeue(outgoing)
                 if delivery is Delivery.GONE:
                     sessions.detach(peer, "its connection was lost", now)

@@ -43,7 +43,7 @@ class ComputerEngineReader:
     def __init__(self, link: Link, messages: MessageDecoder, max_in_flight: int) -> None:
         self._link = link
         self._messages = messages
-        self._most = UNASKED + WORDS * max_in_flight
+        self._max_owed = UNASKED + WORDS * max_in_flight
         self._owed = UNASKED
         self.asked_for = 0
 
@@ -53,7 +53,7 @@ class ComputerEngineReader:
 
     def on_sent(self, requests: int) -> None:
         """A message has left. Beside its requests, the container may answer a PING, and tell what it has read."""
-        self._owed = min(self._most, self._owed + 2 + WORDS * requests)
+        self._owed = min(self._max_owed, self._owed + 2 + WORDS * requests)
 
     def feed(self, messages: Sequence[Frames], now: float) -> Failure | None:
         """Decodes a burst of messages and gives it to the protocol.
@@ -65,7 +65,7 @@ class ComputerEngineReader:
         if self._owed < 0:
             # Each call that is made inside a request that is open may have a few messages, too.
             credit, self._link.nested_calls.credit = self._link.nested_calls.credit, 0
-            self._owed = min(self._most, self._owed + WORDS * credit)
+            self._owed = min(self._max_owed, self._owed + WORDS * credit)
         if self._owed < 0:
             return Failure(FailureKind.LOST, "it floods this engine with what was not asked for", was_up=True)
         failure = None
@@ -80,7 +80,7 @@ class ComputerEngineReader:
         if asked_for := tracker.receive_budget.chunks_received + downloads.in_place:
             # What came on a stream had been asked for: each chunk is within the credit, or ends the stream. So had the
             # parts of a reply that somebody waits for: no more of them come than its announced size has.
-            self._owed = min(self._most, self._owed + asked_for)
+            self._owed = min(self._max_owed, self._owed + asked_for)
             self.asked_for += asked_for
             tracker.receive_budget.chunks_received = downloads.in_place = 0
         return failure

@@ -104,7 +104,7 @@ class Admission:
         self._registry = registry
         self._functions = registry.functions
         self._sessions = sessions
-        self._most, self._max_bytes = limits.in_flight, limits.queued_bytes
+        self._max_in_flight, self._max_bytes = limits.in_flight, limits.queued_bytes
         self._max_of_all = SESSIONS_FACTOR * limits.in_flight
         self.is_closing = False
         """Whether not even the container itself answers any more."""
@@ -149,7 +149,7 @@ class Admission:
             (
                 self._count
                 and (
-                    peer.in_flight >= self._most
+                    peer.in_flight >= self._max_in_flight
                     or self._count >= self._max_of_all
                     or self._bytes + size > self._max_bytes
                     or size > FRAGMENT_BYTES
@@ -229,7 +229,7 @@ class Admission:
             self._bytes += change
 
     def _full(self, peer: Responder, size: int) -> str | None:
-        if peer.in_flight >= self._most:
+        if peer.in_flight >= self._max_in_flight:
             return f"this {self._requester} has {peer.in_flight} requests running already (Limits.in_flight)"
         own, all_ = (
             (peer.large_in_flight, self._large) if size > FRAGMENT_BYTES else (peer.bytes_in_flight, self._bytes)

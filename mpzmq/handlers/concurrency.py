@@ -15,7 +15,7 @@ class Limiter:
     """The way into one function, or into the worker threads."""
 
     def __init__(self, max_concurrency: int) -> None:
-        self._most = max_concurrency
+        self._max_concurrency = max_concurrency
         self._inside = 0
         self.called = 0
         """Requests whose turn has come, and which start in the next pass of the event loop."""
@@ -23,7 +23,7 @@ class Limiter:
 
     def enter(self, ticket: Ticket) -> bool:
         """Whether a request may start now; if not, it waits for its turn."""
-        if self._inside < self._most and not self.called:
+        if self._inside < self._max_concurrency and not self.called:
             self._inside += 1
             return True
         self._waiting[ticket] = None

@@ -42,7 +42,7 @@ class HandlerThreads:
         size: how many.
         name: of the container or worker.
         deadlines: of the requests of the same dispatcher.
-        let_pass: called when who waits behind a request may pass.
+        let_pass: called when those that wait behind a request may pass.
     """
 
     def __init__(self, size: int, name: str, deadlines: DeadlineSweep, let_pass: Callable[[Ticket], None]) -> None:

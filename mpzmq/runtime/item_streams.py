@@ -97,7 +97,7 @@ class ItemWriter:
     ) -> None:
         self._flow = flow
         self._encoder = encoder
-        self._most = message_bytes - OVERHEAD
+        self._max_bytes = message_bytes - OVERHEAD
         self._schedule_write = schedule_write
         self._queue: FairQueue = FairQueue()
         flow.waker = self._queue
@@ -126,9 +126,11 @@ class ItemWriter:
             # It may wait for credit, and its owner may write to it meanwhile.
             buffers = [unchanging(buffer) for buffer in buffers]
             size += sum(map(len, buffers))
-        if size > self._most:
-            text = f"an item has {size} bytes, and at most {self._most} are accepted: send less at a time"
-            raise MessageTooLarge(f"{text}, or raise Limits.message_bytes on both sides", size=size, limit=self._most)
+        if size > self._max_bytes:
+            text = f"an item has {size} bytes, and at most {self._max_bytes} are accepted: send less at a time"
+            raise MessageTooLarge(
+                f"{text}, or raise Limits.message_bytes on both sides", size=size, limit=self._max_bytes
+            )
         has_room = flow.write(body, buffers, size)
         if not flow.is_ready or size >= CORKED_BYTES:
             self._schedule_write()

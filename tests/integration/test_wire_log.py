@@ -63,6 +63,12 @@ async def test_a_link_sees_that_somebody_begins_or_ends_to_want_it(caplog: pytes
         assert lines(caplog) == []
 
 
+async def test_a_link_sees_it_where_no_container_is(lied: object, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG, "mpzmq.wire"):
+        await until(lambda: WIRE_LOG.is_on)
+    await until(lambda: not WIRE_LOG.is_on)
+
+
 async def test_whatever_a_stranger_sends_is_shown(
     wanted: pytest.LogCaptureFixture, scene: Scene, raw: Callable[[int], Raw]
 ) -> None:

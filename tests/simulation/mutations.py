@@ -451,8 +451,8 @@ MUTATIONS = [
     Mutation(
         "a gate lets one too many in",
         "handlers/concurrency.py",
-        "if self._inside < self._most and not self.called:",
-        "if self._inside <= self._most and not self.called:",
+        "if self._inside < self._max_concurrency and not self.called:",
+        "if self._inside <= self._max_concurrency and not self.called:",
         "max_concurrency",
     ),
     Mutation(

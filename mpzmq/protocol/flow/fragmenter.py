@@ -68,14 +68,14 @@ class Fragmenter:
         self._sizes: bytes | None = None
         self._total = self._offset = 0
         self._frame = self._place = 0  # where the next part begins: in which frame, and where in it
-        self._most, self._most_pieces = FRAGMENT_BYTES, MAX_PIECES
+        self._max_bytes, self._max_pieces = FRAGMENT_BYTES, MAX_PIECES
         self._given = self._read = 0  # bytes of parts on this connection: sent, and known to be read
         self._unread: deque[tuple[bytes, int, int]] = deque()  # tag, what was given before it, its total
 
     def limit(self, message_bytes: int, items: int) -> None:
         """The other side has announced the largest message that it accepts, and the longest array."""
-        self._most = max(1, min(FRAGMENT_BYTES, message_bytes - MARGIN))
-        self._most_pieces = min(MAX_PIECES, items)
+        self._max_bytes = max(1, min(FRAGMENT_BYTES, message_bytes - MARGIN))
+        self._max_pieces = min(MAX_PIECES, items)
 
     @property
     def remaining(self) -> int:
@@ -106,8 +106,8 @@ class Fragmenter:
         """
         assert self.item is not None
         pieces: list[Buffer] = []
-        room, frame, place = self._most, self._frame, self._place
-        while room and frame < len(self._frames) and len(pieces) < self._most_pieces:
+        room, frame, place = self._max_bytes, self._frame, self._place
+        while room and frame < len(self._frames) and len(pieces) < self._max_pieces:
             piece = self._frames[frame][place : place + room]
             if piece.nbytes:
                 pieces.append(piece)
@@ -120,7 +120,7 @@ class Fragmenter:
             for index, piece in enumerate(pieces)
         ]
         record = [Kind.PART, self._offset, None if self._offset else self._sizes, references]
-        return [self.item.tag, msgpack.packb(record), *pieces], self._most - room
+        return [self.item.tag, msgpack.packb(record), *pieces], self._max_bytes - room
 
     def on_sent(self, size: int) -> bool:
         """The part has left; True: it was the last one."""

@@ -36,6 +36,7 @@ class ReadProbe:
         self._max_messages = window
         self._max_bytes = queued_bytes
         self._largest = message_bytes
+        self._max_unasked = queued_bytes // ASK_SHARE
         self._sent = self._read = 0  # bytes on this connection: sent, and known to be read
         # In order: each MARK that was not echoed yet, what had been sent before it, and messages and bytes received.
         self._marks: dict[int, tuple[int, int, int]] = {}
@@ -47,9 +48,10 @@ class ReadProbe:
         self._marks.clear()
         self._marked_at = 0, 0
 
-    def on_sent(self, size: int) -> None:
-        """The transport has taken a message."""
+    def on_sent(self, size: int) -> bool:
+        """The transport has taken a message; True: so much was sent that a MARK may be due."""
         self._sent += size
+        return self._sent - self._read > self._max_unasked
 
     def on_echo(self, mark: int) -> bool:
         """The other side has read everything that was sent before a MARK; False: it knows no such mark."""
@@ -76,12 +78,11 @@ class ReadProbe:
 
     def is_due(self, received: ReceiveWindow) -> bool:
         """Whether a MARK should be sent."""
-        share = self._max_bytes // ASK_SHARE
         has_received_much = self.has_received_much(received)
-        if self._sent - self._read <= share and not has_received_much:  # nearly always
+        if self._sent - self._read <= self._max_unasked and not has_received_much:  # nearly always
             return False
         asked = next(reversed(self._marks.values()))[0] if self._marks else self._read
-        return self._sent - asked > share or has_received_much
+        return self._sent - asked > self._max_unasked or has_received_much
 
     def next_mark(self, received: ReceiveWindow) -> int:
         """The number of a MARK that is sent now. Nobody can echo what was not read, since nobody can guess it."""

@@ -31,11 +31,11 @@ class ReassemblyBudget:
 
     def __init__(self, max_bytes: int) -> None:
         self.bytes = 0
-        self._most = max_bytes
+        self._max_bytes = max_bytes
 
     def acquire(self, size: int) -> bool:
         """Takes room for a message. One alone may be larger than all room there is."""
-        if self.bytes and self.bytes + size > self._most:
+        if self.bytes and self.bytes + size > self._max_bytes:
             return False
         self.bytes += size
         return True

@@ -35,7 +35,7 @@ class ReceiveBudget:
 
     def __init__(self, max_bytes: int) -> None:
         self.chunks_received = self.unread = 0
-        self._most = max_bytes
+        self._max_bytes = max_bytes
         self._waiting: dict[bytes, ReceiveStream] = {}  # whose readers wait, and that is not told
 
     def begin(self, receive_stream: ReceiveStream) -> None:
@@ -60,7 +60,7 @@ class ReceiveBudget:
     @property
     def is_crowded(self) -> bool:
         """Whether so much is unread that the other side should hear soon of what is taken."""
-        return 2 * self.unread >= self._most
+        return 2 * self.unread >= self._max_bytes
 
     @property
     def has_news(self) -> bool:
@@ -68,7 +68,7 @@ class ReceiveBudget:
 
         It stops where as much lies unread as may, and goes on where that has become an eighth less.
         """
-        return bool(self._waiting) and 4 * self.unread >= 3 * self._most
+        return bool(self._waiting) and 4 * self.unread >= 3 * self._max_bytes
 
     def wanted(self, is_known: Callable[[bytes], bool]) -> list[tuple[bytes, ReceiveStream]]:
         """The streams whose readers wait, each once.

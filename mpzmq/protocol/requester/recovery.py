@@ -106,7 +106,7 @@ class UnconfirmedCancels:
     """
 
     def __init__(self, max_ids: int) -> None:
-        self._most = max_ids
+        self._max_ids = max_ids
         self._tags: OrderedDict[bytes, None] = OrderedDict()
 
     def __iter__(self) -> Iterator[bytes]:
@@ -115,7 +115,7 @@ class UnconfirmedCancels:
     def add(self, tag: bytes) -> None:
         """A request that has left was cancelled."""
         self._tags[tag] = None
-        if len(self._tags) > self._most:
+        if len(self._tags) > self._max_ids:
             self._tags.popitem(last=False)
 
     def discard(self, tag: bytes) -> None:

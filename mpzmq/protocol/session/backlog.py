@@ -31,7 +31,7 @@ class Backlog:
     def __init__(self, sessions: SessionTable, max_bytes: int) -> None:
         self.bytes = 0
         self._sessions = sessions
-        self._most = max_bytes
+        self._max_bytes = max_bytes
         self._look_at = max_bytes  # for who holds most
 
     def count(self, peer: EngineSession) -> None:
@@ -50,12 +50,12 @@ class Backlog:
             peer.growth()
         self.bytes = sum(peer.waiting for peer in peers)
         left, chosen = self.bytes, []
-        if left > self._most:
+        if left > self._max_bytes:
             peers = [peer for peer in peers if peer.waits_for_much]
             for peer in sorted(peers, key=lambda peer: -peer.waiting):
-                if left <= self._most - self._most // SLACK:
+                if left <= self._max_bytes - self._max_bytes // SLACK:
                     break
                 chosen.append(peer)
                 left -= peer.waiting
-        self._look_at = max(self._most, left + self._most // SLACK)
+        self._look_at = max(self._max_bytes, left + self._max_bytes // SLACK)
         return chosen

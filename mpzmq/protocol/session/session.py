@@ -204,11 +204,6 @@ class EngineSession:
         return len(self.outbox) + self.send_streams.kept_items + calls > 1
 
     @property
-    def has_more(self) -> bool:
-        """Whether anything else waits to leave, behind what has just left."""
-        return bool(self.outbox) or bool(self.send_streams) or self.caller is not None
-
-    @property
     def has_backlog(self) -> bool:
         """Whether anything waits, or did when that was counted last: nearly always nothing."""
         outbox = self.outbox
@@ -295,9 +290,13 @@ class EngineSession:
         """Tells the engine that a request is at work: if the connection breaks, it knows that it has run."""
         self.control([Kind.STARTED], tag)
 
-    def on_sent(self, outgoing: OutgoingMessage) -> None:
-        """The transport has taken a message."""
-        self._read_probe.on_sent(outgoing.size)
+    def on_sent(self, outgoing: OutgoingMessage) -> bool:
+        """The transport has taken a message.
+
+        Returns:
+            Whether anything may follow it at once. Nearly always nothing does: asking for the next message costs more.
+        """
+        may_ask = self._read_probe.on_sent(outgoing.size)
         if outgoing.part:
             self.outbox.on_sent(outgoing)
         if self.stalled_since is not None and not (self._read_probe.is_held_back or self.outbox.parts.is_held_back):
@@ -306,6 +305,7 @@ class EngineSession:
             self.has_sent = True
             if self.caller is not None:
                 self.caller.on_sent(outgoing)
+        return may_ask or self.caller is not None or bool(self.outbox) or bool(self.send_streams)
 
     def parent_of(self, tag: bytes) -> UUID | None:
         """The request inside which another was made: an engine's stands by itself."""
