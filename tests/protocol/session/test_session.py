@@ -359,6 +359,27 @@ def test_whoever_sends_on_and_echoes_nothing_is_heedless(size: int) -> None:
         )
 
 
+def test_whether_anything_may_follow_a_message() -> None:
+    one = peer(Limits(queued_bytes=200_000))
+
+    def hand_over() -> tuple[list[int], bool]:
+        """The kinds of records in the next message, and whether another may follow it."""
+        outgoing = one.next_outgoing(5.0)
+        assert outgoing is not None
+        unpacker = msgpack.Unpacker()
+        unpacker.feed(outgoing.frames[1])
+        return [record[0] for record in unpacker], one.on_sent(outgoing)
+
+    one.outbox.put(reply(1))
+    assert hand_over() == ([Kind.RESPONSE], False)
+    one.outbox.put(reply(2, 40_000))
+    one.outbox.put(reply(3, 40_000))
+    assert hand_over() == ([Kind.RESPONSE], True), "the other one waits"
+    assert hand_over() == ([Kind.RESPONSE], True), "nothing waits, but behind so much a MARK is due"
+    assert hand_over() == ([Kind.MARK], True)
+    assert one.next_outgoing(5.0) is None
+
+
 def test_no_more_is_handed_over_than_the_engine_has_shown_to_read() -> None:
     """libzmq would take 1,000 messages of any size for an engine that does not read."""
     limit, message = 200_000, 64 * 1024 + 1000
