@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import uuid4
 
 from mpzmq.config import Limits
 from mpzmq.handlers.admission import Admission
 from mpzmq.handlers.dispatcher import Dispatcher
 from mpzmq.handlers.registry import Function, Registry
-from mpzmq.protocol.flow.outbox import Outbox, QueuedRecord
+from mpzmq.protocol.effects import EffectQueue, ResolveRequests
 from mpzmq.protocol.requester.error_factory import RequestErrors
 from mpzmq.protocol.requester.request import PendingRequest, encode_request, remaining_ms
 from mpzmq.protocol.requester.request_ids import EndedIds, request_tags
@@ -27,9 +27,7 @@ from mpzmq.protocol.wire.encoder import Encoder
 from mpzmq.protocol.wire.kinds import Kind, Op
 from mpzmq.protocol.wire.messages import MessageDecoder
 from mpzmq.protocol.wire.records import LINK_TAG, hello
-
-if TYPE_CHECKING:
-    from mpzmq.protocol.session.session import EngineSession
+from mpzmq.runtime.waiters import resolve_all
 
 __all__ = ["layers"]
 
@@ -63,7 +61,9 @@ async def _one_round() -> dict[str, float]:
     limits = Limits()
     encoder = Encoder(limits)
     payload = bytes(64)
-    tracker = RequestTracker(RequestErrors(uuid4(), "container", "tcp://127.0.0.1:1"), limits, EndedIds())
+    effects = EffectQueue()
+    errors = RequestErrors(uuid4(), "container", "tcp://127.0.0.1:1")
+    tracker = RequestTracker(errors, limits, EndedIds(), effects)
     to_container = MessageDecoder(limits, answered=Kind.REQUEST)
     to_engine = MessageDecoder(limits, answered=Kind.RESPONSE)
     tags = request_tags()
@@ -74,14 +74,9 @@ async def _one_round() -> dict[str, float]:
     sessions = SessionTable(uuid4(), "container", 2.0, limits)
     greeting = [LINK_TAG, encoder.pack(hello(uuid4(), 1, "engine", 2.0, limits))]
     sessions.receive(b"route", to_container.decode(greeting), RequestBatch(), NOW)
-    replies: list[QueuedRecord] = []
-
-    def keep(peer: EngineSession, item: QueuedRecord) -> None:
-        replies.append(item)
-
-    dispatcher = Dispatcher(
-        Admission(registry, sessions, limits, {}), sessions, limits, keep, lambda peer: None, "container"
-    )
+    (peer,) = sessions.all()
+    peer.outbox.clear_control()  # WELCOME
+    dispatcher = Dispatcher(Admission(registry, sessions, limits, {}), sessions, limits, lambda peer: None, "container")
 
     lap("")
     entries = []
@@ -109,11 +104,8 @@ async def _one_round() -> dict[str, float]:
     lap("container: find its session")
     dispatcher.start(batch, loop.time())
     lap("container: admit it, call the handler, encode the reply")
-    outbox = Outbox(BATCH)
-    for item in replies:
-        outbox.put(item)
-    answer = outbox.next_message(NOW)
-    lap("container: batch the reply")
+    answer = peer.outbox.next_message(NOW)
+    lap("container: cut its message")
     assert answer is not None
     message = to_engine.decode(answer.frames)
     lap("engine: decode and check the reply")
@@ -127,8 +119,9 @@ async def _one_round() -> dict[str, float]:
     tasks = [asyncio.create_task(caller(entry.waiter)) for entry in entries]
     await asyncio.sleep(0)
     began = time.perf_counter()
-    for waiter, outcome in tracker.take_ended():
-        waiter.set_result(outcome)
+    ended = effects.popleft()
+    assert isinstance(ended, ResolveRequests) and not effects
+    resolve_all(ended.items)
     await asyncio.gather(*tasks)
     lap("engine: wake the caller")
     await dispatcher.close()

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from .context import current_request as current_request
     from .context import detached as detached
     from .engine.event_stream import EventStream as EventStream
-    from .engine.options import Unset as Unset
     from .engine.options_view import OptionsView as OptionsView
     from .engine.reader import ComputerEngineReader as ComputerEngineReader
     from .engine.service import EngineService as EngineService
@@ -76,6 +75,7 @@ if TYPE_CHECKING:
     from .models import Progress as Progress
     from .models import Status as Status
     from .models import StreamProgress as StreamProgress
+    from .protocol.requester.options import Unset as Unset
     from .runtime.opening import Opening as Opening
     from .security.credentials import Security as Security
     from .statistics import ServerStatistics as ServerStatistics
@@ -149,7 +149,7 @@ else:
         "Status": "models",
         "StatusChanged": "events",
         "StreamProgress": "models",
-        "Unset": "engine.options",
+        "Unset": "protocol.requester.options",
         "Unsupported": "errors",
         "__version__": "_version",
         "current_request": "context",

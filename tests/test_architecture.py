@@ -15,8 +15,7 @@ import zmq
 
 from mpzmq import ComputerEngineWorker, ContainerServer
 from mpzmq.engine.link_driver import LinkDriver
-from mpzmq.models import LinkState
-from mpzmq.protocol.link.states import TRANSITIONS, Signal
+from mpzmq.protocol.link.states import TRANSITIONS, Phase, Signal
 from mpzmq.protocol.responder.session_state import SESSION_TRANSITIONS, SessionSignal, SessionState
 from mpzmq.transport.libzmq.dealer import ZmqDealer
 from mpzmq.transport.libzmq.router import ZmqRouter
@@ -72,7 +71,7 @@ def state_table(
 
 
 def test_the_states_of_a_link() -> None:
-    expected = state_table(LinkState, Signal, TRANSITIONS)
+    expected = state_table(Phase, Signal, TRANSITIONS)
     assert expected in section("The link"), f"the table should be:\n{expected}"
 
 

@@ -14,7 +14,7 @@ import pytest
 
 import mpzmq
 from mpzmq import config
-from mpzmq.engine.options import UNSET
+from mpzmq.protocol.requester.options import UNSET
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from ..common.durations import checked_wait
 from ..common.set_module import set_module
 from ..config import DEFAULT_HEARTBEAT, DEFAULT_LIMITS, DEFAULT_RECONNECT
-from ..engine.options import UNSET
 from ..engine.streams import checked_items
 from ..engine.worker import ComputerEngineWorker
 from ..errors import NotConnected
 from ..models import Method
+from ..protocol.requester.options import UNSET
 from .loop_thread import Closed, Feed, LoopThread
 from .options_view import BlockingOptionsView
 from .stream import BlockingStream
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from ..config import HeartbeatPolicy, Limits, ReconnectPolicy
-    from ..engine.options import _U
     from ..engine.streams import ReplyStream
     from ..engine.writer import ComputerEngineWriter
     from ..errors import ConnectError
     from ..models import Description, LinkState, Progress, Status
+    from ..protocol.requester.options import _U
     from ..security.credentials import Security
     from ..statistics import Statistics
 

@@ -10,17 +10,24 @@ from ..common.logs import Log, LogRateLimit
 from ..handlers.admission import Admission
 from ..handlers.dispatcher import Dispatcher
 from ..handlers.timers import Timers
-from ..models import Executed
-from ..protocol.flow.outbox import CORKED_BYTES, QueuedRecord
+from ..protocol.effects import (
+    CutConnections,
+    GiveUpEngine,
+    LogRejection,
+    NotifyConnection,
+    ResolveRequests,
+    TellPresence,
+    WakeStreams,
+)
+from ..protocol.flow.outbox import QueuedRecord
 from ..protocol.responder.batch import RequestBatch
-from ..protocol.responder.reply_cache import NOT_KEPT_TEXT, Reply
-from ..protocol.responder.session_state import SessionState
 from ..protocol.session.backlog import Backlog
+from ..protocol.session.session import UNREAD, EngineSession
 from ..protocol.session.table import SessionTable
-from ..protocol.session.violations import Violations
-from ..protocol.wire.kinds import Code, Goodbye, Kind
+from ..protocol.wire.kinds import Goodbye, Kind
 from ..protocol.wire.messages import MessageDecoder
 from ..runtime.item_streams import wake_all
+from ..runtime.waiters import resolve_all
 from ..runtime.wire_log import WIRE_LOG
 from ..runtime.write_coalescer import WriteCoalescer
 from ..security.watcher import AllowListWatcher
@@ -30,12 +37,11 @@ from .lost_engines import LostEngines
 from .nested_calls import NestedCallRunner
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from uuid import UUID
 
     from ..config import HeartbeatPolicy, Limits
     from ..handlers.registry import Registry
-    from ..protocol.session.session import EngineSession
     from ..security.credentials import Security
     from ..transport.interface import Frames, Transport
 
@@ -43,8 +49,7 @@ __all__ = ["SessionDriver"]
 
 log = Log(__name__)
 
-_CONNECTED, _CLOSED, _SENT = SessionState.CONNECTED, SessionState.CLOSED, Delivery.SENT
-"""Names of the module: looking a member up in its enum takes 0.1 us (Python 3.11), and every reply asks."""
+_SENT = Delivery.SENT  # a name of the module: looking it up in its enum takes 0.1 us (Python 3.11)
 
 FULL_RETRY = 0.01
 """Seconds until a message that an engine's connection did not take is tried again."""
@@ -54,8 +59,6 @@ LINGER = 0.2
 
 HANDSHAKE_TIMEOUT = 3.0
 """Seconds for an engine's ZMTP handshake: a mute connection is not kept longer."""
-
-UNREAD = "did not read its replies"
 
 FAILED_OVER = "the container failed over a message of it; its engine dials anew, and asks again for what it lacks"
 
@@ -78,15 +81,15 @@ class SessionDriver:
         self._loop = asyncio.get_running_loop()
         self.sessions = SessionTable(instance, name, heartbeat.interval, limits)
         admission = Admission(registry, self.sessions, limits, builtin(registry, self.sessions, name))
-        self.dispatcher = Dispatcher(admission, self.sessions, limits, self._reply, self._schedule_write, name)
+        self._writes = WriteCoalescer(self._loop, self._flush)
+        self.dispatcher = Dispatcher(admission, self.sessions, limits, self._writes.schedule, name)
         self.sessions.uploads.is_running = self.dispatcher.is_running
         self.backlog = Backlog(self.sessions, limits.total_bytes)
         self._timers = Timers(self.dispatcher, self._loop, self._flush)
-        self._calls = self.sessions.calls = NestedCallRunner(self.sessions, limits, self._schedule_write)
+        self._calls = self.sessions.calls = NestedCallRunner(self.sessions, self._schedule_write)
         self._reader = MessageDecoder(limits, answered=Kind.REQUEST)
         self.security = security
         self._allow_list_watcher: AllowListWatcher | None = None
-        self._closed = False
         settings = SocketSettings(
             redial_interval=1.0,
             connect_timeout=HANDSHAKE_TIMEOUT,
@@ -101,16 +104,15 @@ class SessionDriver:
         self._lost_engines = LostEngines(
             registry, self.sessions, self.dispatcher, self._calls, self._timers, self.router, self._flush
         )
-        self._patience = heartbeat.down_after
-        self._warnings = LogRateLimit()
-        self._writes = WriteCoalescer(self._loop, self._flush)
+        self._heartbeat = heartbeat
+        self._rejections, self._cuts = LogRateLimit(), LogRateLimit()
+        self._to_notify: dict[bytes, Frames] = {}  # connections that take nothing now
         WIRE_LOG.refresh()
         self._progress = asyncio.Event()
         # Whose connections did not take a message; each attempt costs what waits.
         self._full: dict[EngineSession, None] = {}
         self._retry: asyncio.TimerHandle | None = None
-        self._tick_interval = heartbeat.interval / 2
-        self._tick_timer = self._loop.call_later(self._tick_interval, self._tick)
+        self._tick_timer = self._loop.call_later(heartbeat.interval / 2, self._tick)
 
     def on_messages(self, messages: Sequence[Frames]) -> None:
         """Messages have arrived: the whole burst is decoded before any of it is started."""
@@ -125,19 +127,17 @@ class SessionDriver:
             except Exception as failure:  # over this message: those of others are not to be lost with it
                 log.error("the container failed over a message", exc_info=failure)
                 self.sessions.cut(route, FAILED_OVER, now)
-        if self.sessions.violations:
-            self._on_violations()
-        if self.sessions.answered:
-            self._calls.resolve()
+        if self.sessions.effects:
+            self._run_effects()
         # The replies of handlers that end at once leave together.
         was_corked = self._writes.hold()
         try:
             if batch.malformed:
                 error = self.sessions.malformed()
                 for peer, tag in batch.malformed:
-                    self._reply(peer, QueuedRecord(tag, error))
+                    peer.reply(QueuedRecord(tag, error))
             for peer, item in batch.refused:
-                self._reply(peer, item)
+                peer.reply(item)
             self.dispatcher.start(batch, now)
         finally:
             self._writes.release(was_corked)
@@ -151,13 +151,13 @@ class SessionDriver:
         if self._allow_list_watcher is not None:
             user = self._allow_list_watcher.user(self.router.key_of(route))
             if user is None:
-                self._turn_away(route)
+                self.sessions.turn_away_unread(route, NOT_ALLOWED)
                 return
         self.sessions.receive(route, self._reader.decode(frames), batch, now, user)
 
     def on_disconnected(self, routes: Sequence[bytes]) -> None:
         """Connections may have ended."""
-        if not self._closed:
+        if not self._calls.is_closed:
             self._lost_engines.on_disconnected(routes)
 
     def _curve(self, security: Security | None) -> Curve | None:
@@ -176,7 +176,7 @@ class SessionDriver:
     def _review(self) -> None:
         """The allow-list has changed: whoever is not on it any more is cut off, and what runs for it is ended."""
         assert self._allow_list_watcher is not None
-        if self._closed:
+        if self._calls.is_closed:
             return
         batch = RequestBatch()
         for peer in self.sessions.all():
@@ -188,30 +188,39 @@ class SessionDriver:
             log.warning("engine %r is cut off: the key of %r is not on the allow-list any more", peer.name, name)
             self.sessions.cut_off(peer, NOT_ALLOWED)
             batch.closed_sessions.add(peer)
-        self._calls.resolve()
+        self._run_effects()
         self.dispatcher.start(batch, self._loop.time())
-        self._tell_given_up()
+        self._notify()
         self._flush()
 
-    def _turn_away(self, route: bytes) -> None:
-        """A message of a key that was removed after it had connected: it is not read."""
-        self.sessions.ignored += 1
-        if self.sessions.sessionless.is_over_limit(route):
-            self.sessions.violations.to_cut[route] = NOT_ALLOWED
-        else:
-            self.sessions.turn_away(route, Goodbye.NOT_ALLOWED, NOT_ALLOWED)
+    def _run_effects(self) -> None:
+        """Does what the sessions want done."""
+        effects = self.sessions.effects
+        while effects:
+            match effects.popleft():
+                case ResolveRequests(outcomes):
+                    resolve_all(outcomes)
+                case WakeStreams(wakers):
+                    wake_all(wakers)
+                case TellPresence(changes):
+                    self._lost_engines.on_change(dict(changes))
+                case CutConnections(broken):
+                    self._cut(dict(broken))
+                case LogRejection(text):
+                    if self._rejections.allows(self._loop.time()):
+                        log.warning("%s", text)
+                case GiveUpEngine(peer, why):
+                    if peer.connected:
+                        self._give_up(peer, why)
+                case NotifyConnection(route, frames):
+                    self._to_notify[route] = frames
 
-    def _on_violations(self) -> None:
-        """Cuts the connections that broke a rule, and says why: once in a while, for a flood must not fill the log."""
-        violations, self.sessions.violations = self.sessions.violations, Violations()
-        for route in violations.to_cut:
+    def _cut(self, broken: Mapping[bytes, str]) -> None:
+        """Cuts connections that broke a rule, and says why: once in a while, for a flood must not fill the log."""
+        for route in broken:
             self.router.cut(route)
-        if not self._warnings.allows(self._loop.time()):
-            return
-        if violations.greeting:
-            log.warning("%s", violations.greeting)
-        if violations.to_cut:
-            log.warning("a connection was cut: %s", next(iter(violations.to_cut.values())))
+        if self._cuts.allows(self._loop.time()):
+            log.warning("a connection was cut: %s", next(iter(broken.values())))
 
     def broadcast_goodbye(self, code: int, text: str) -> None:
         """Says GOODBYE to all engines."""
@@ -225,7 +234,7 @@ class SessionDriver:
 
     async def _all_read(self) -> None:
         """Waits until every engine has answered a PING: linger is not an acknowledgement (seen: 99 of 300 arrived)."""
-        while not self.sessions.all_acknowledged(self._loop.time(), self._patience):
+        while not self.sessions.all_acknowledged(self._loop.time(), self._heartbeat.down_after):
             self._flush()
             self._progress.clear()
             await self._progress.wait()  # which is set every now and then at least, see _take_care
@@ -245,32 +254,13 @@ class SessionDriver:
             if timer is not None:
                 timer.cancel()
         self._timers.close()
-        self._closed = self._calls.is_closed = True
+        self._calls.is_closed = True
         await self.router.close(LINGER)
 
-    def _reply(self, peer: EngineSession, item: QueuedRecord) -> None:
-        state = peer.state
-        if state is _CLOSED:
-            self.sessions.undeliverable += 1
-            return
-        if isinstance(item, Reply):
-            peer.replies.keep(item)
-        if state is not _CONNECTED:
-            return  # it will ask again
-        if peer.stalled_since is not None and not peer.has_room(item.size):
-            error = self.sessions.error_record(Code.NOT_KEPT, Executed.YES, NOT_KEPT_TEXT)
-            item = QueuedRecord(item.tag, self.sessions.encoder.pack(error))
-            if peer.is_overflowing:
-                self._give_up(peer, UNREAD)
-                return
-        peer.outbox.put(item)
-        self.sessions.writable[peer] = None
-        self._writes.schedule(is_much=peer.outbox.bytes >= CORKED_BYTES)
-
     def _schedule_write(self, peer: EngineSession) -> None:
-        """Items of a stream, a call, or word of one may leave."""
+        """A call, or word of one, may leave."""
         self.sessions.writable[peer] = None
-        self._writes.schedule(is_much=peer.send_streams.budget.has_grown)
+        self._writes.schedule(peer)
 
     def _give_up(self, peer: EngineSession, why: str) -> None:
         log.warning("the connection of engine %r is given up: it %s", peer.name, why)
@@ -280,7 +270,7 @@ class SessionDriver:
     def _relieve(self) -> None:
         """More waits than may: whoever holds most loses it, streams that nobody reads included."""
         for peer in self.backlog.heaviest():
-            if peer.state is _CONNECTED:
+            if peer.connected:
                 self._give_up(peer, f"left {peer.waiting} bytes unread, the most of all (Limits.total_bytes)")
             streams = [(peer, tag) for tag in peer.send_streams.close_heavy()]
             self.backlog.count(peer)
@@ -296,11 +286,8 @@ class SessionDriver:
             if WIRE_LOG.is_on:
                 WIRE_LOG.sent(self.sessions.name_of(route), frames)
         self._flush_peers(sessions)
-        if sessions.wakers:
-            wake_all(sessions.wakers)
-        if sessions.presence.changed:
-            changed, sessions.presence.changed = sessions.presence.changed, {}
-            self._lost_engines.on_change(changed)
+        if sessions.effects:
+            self._run_effects()
 
     def _flush_peers(self, sessions: SessionTable) -> None:
         now = self._loop.time()
@@ -317,7 +304,7 @@ class SessionDriver:
                     if peer.on_sent(outgoing):
                         continue
                     break
-                peer.requeue(outgoing)
+                outgoing.origin.requeue(outgoing)
                 if delivery is Delivery.GONE:
                     sessions.detach(peer, "its connection was lost", now)
                     break
@@ -339,18 +326,20 @@ class SessionDriver:
         self._flush()
 
     def _tick(self) -> None:
-        self._tick_timer = self._loop.call_later(self._tick_interval, self._tick)
+        self._tick_timer = self._loop.call_later(self._heartbeat.interval / 2, self._tick)
         now = self._loop.time()
         WIRE_LOG.refresh()
         self.sessions.tick(now)
-        self._calls.resolve()
-        for peer in [peer for peer in self.sessions.connected() if peer.is_unresponsive(now - self._patience)]:
+        self._run_effects()
+        since = now - self._heartbeat.down_after
+        for peer in [peer for peer in self.sessions.connected() if peer.is_unresponsive(since)]:
             self._give_up(peer, UNREAD)
-        self._tell_given_up()
+        self._run_effects()
+        self._notify()
         self._lost_engines.look_again()
         self._flush()
 
-    def _tell_given_up(self) -> None:
-        for route, frames in list(self.sessions.to_notify.items()):
+    def _notify(self) -> None:
+        for route, frames in list(self._to_notify.items()):
             if self.router.send(route, frames) is not Delivery.FULL:
-                del self.sessions.to_notify[route]
+                del self._to_notify[route]

@@ -8,8 +8,8 @@ from uuid import UUID, uuid4
 
 from ..address import parse_address
 from ..models import Description, FunctionDescription, Method, Status
+from ..protocol.requester.options import UNSET
 from ..protocol.wire.kinds import Op
-from .options import UNSET
 
 if TYPE_CHECKING:
     from ..address import Address

@@ -11,12 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 from ..common.logs import Log
 from ..failure import Failure, FailureKind
+from ..protocol.effects import (
+    Disconnect,
+    EndLink,
+    PublishEvents,
+    ReportProgress,
+    ResolveRequests,
+    ServeCalls,
+    WakeStreams,
+)
 from ..protocol.flow.outbox import CORKED_BYTES
 from ..protocol.link.link import Link
 from ..protocol.requester.error_factory import RequestErrors
 from ..runtime.clock import finer_time
 from ..runtime.item_streams import wake_all
-from ..runtime.waiters import FairQueue
+from ..runtime.waiters import FairQueue, resolve_all
 from ..runtime.wire_log import WIRE_LOG
 from ..runtime.write_coalescer import WriteCoalescer
 from ..transport.interface import Curve, SocketSettings
@@ -104,7 +113,7 @@ class LinkDriver:
         given = *policies, encoder, ended_ids
         self.link = Link(error_factory, session, engine_name, *given, once=once, now=now, nested_calls=nested_calls)
         self.progress_callbacks = ProgressCallbacks(self.link.tracker.progress)
-        self._reader = ComputerEngineReader(self.link, messages, limits.in_flight)
+        self._reader = ComputerEngineReader(self.link, messages)
         self._settings = SocketSettings(
             redial_interval=reconnect.interval,
             connect_timeout=reconnect.connect_timeout,
@@ -140,9 +149,14 @@ class LinkDriver:
 
     def schedule_write(self, deadline: float | None = None) -> None:
         """Something waits to leave: the first of a pass of the event loop at once, the others at the pass's end."""
-        self._writes.schedule(is_much=self.link.tracker.outbox.bytes >= CORKED_BYTES and not self._refused)
+        self._writes.schedule(self)
         if deadline is not None and deadline < self._armed_for:
             self._arm()
+
+    @property
+    def has_much(self) -> bool:
+        """Whether so much waits that it is not to wait for the end of the pass: an attempt costs as much."""
+        return self.link.outgoing_bytes >= CORKED_BYTES and not self._refused
 
     async def changed(self) -> None:
         """Waits until the link's state may have changed, or a request has ended."""
@@ -162,7 +176,7 @@ class LinkDriver:
     def close(self, why: str) -> None:
         """Ends the link: GOODBYE best effort, what is pending fails, nothing is left behind."""
         self.link.close(why, self.loop.time())
-        self._run_effects()
+        self.run_effects()
         self._shut(GOODBYE_LINGER)
 
     # What the transport calls
@@ -172,12 +186,11 @@ class LinkDriver:
         self._writes.on_arrival()
         if WIRE_LOG.is_on:
             for frames in messages:
-                WIRE_LOG.received(self.link.error_factory.whom, frames)
-        self.link.heartbeat.reading = finer_time(self.loop)
-        flood = self._reader.feed(messages, self.loop.time())
-        if flood is not None:
-            self._give_up(flood)
-        self._run_effects()
+                WIRE_LOG.received(self.link.whom, frames)
+        failure = self._reader.feed(messages, self.loop.time(), finer_time(self.loop))
+        if failure is not None:
+            self._give_up(failure)
+        self.run_effects()
 
     def on_connection(self, changes: Sequence[Failure | None]) -> None:
         """Connections began or ended."""
@@ -189,7 +202,6 @@ class LinkDriver:
         now = self.loop.time()
         for failure in changes:
             if failure is None:
-                self._reader.connected()
                 link.on_handshake(now)
             elif not (failure.was_up or failure.fatal) and (endpoint := self._next_candidate()) is not None:
                 self._redirect(endpoint)
@@ -198,13 +210,13 @@ class LinkDriver:
                 if not self.address.is_numeric and not link.is_over:
                     self._look_up(0.0)
         link.judge(now)
-        self._run_effects()
+        self.run_effects()
         # A heartbeat begins or ends: what was armed before may be too late now.
         self._arm()
 
     def on_redial(self) -> bool:
         """A fresh dial is about to be scheduled. Returns whether it may leave promptly."""
-        return self.link.attempts.redial(self.loop.time())
+        return self.link.on_redial(self.loop.time())
 
     def on_writable(self) -> None:
         """A refused send may succeed now."""
@@ -212,28 +224,38 @@ class LinkDriver:
 
     # Acting on what was decided
 
-    def _run_effects(self) -> None:
-        link = self.link
-        if link.rejection is not None:
-            if not link.welcomed:
-                self._flush()  # its last word, and no request can go along
-            self._give_up(link.rejection)
-        if link.tracker.progress.changed:
-            self.progress_callbacks.tell()
-        if self._nested_calls.has_asked:
-            self._serve()
-        if link.tracker.ended:
-            self._end(link.tracker.take_ended())
-        if link.tracker.wakers:
-            wake_all(link.tracker.wakers)
-        if link.event_source.events:
-            self._tell()
-        if link.tracker.outbox or link.tracker.send_streams or self._nested_calls.outbox:
-            self._flush()
+    def run_effects(self) -> None:
+        """Does what the link wants done, and sends what may leave."""
+        self._take_effects()
+        self._flush()
         if self._timer is None:
             self._arm()
-        if link.is_over:
-            self._shut(GOODBYE_LINGER)
+
+    def _take_effects(self) -> None:
+        effects = self.link.effects
+        while effects:
+            match effects.popleft():
+                case ResolveRequests(outcomes):
+                    self._resolve(outcomes)
+                case WakeStreams(wakers):
+                    wake_all(wakers)
+                case PublishEvents(events):
+                    self._publish_all(events)
+                case ReportProgress(tags):
+                    self.progress_callbacks.tell(tags)
+                case ServeCalls():
+                    self._serve()
+                case Disconnect(failure):
+                    self._disconnect(failure)
+                case EndLink():
+                    self._flush()
+                    self._shut(GOODBYE_LINGER)
+
+    def _disconnect(self, failure: Failure) -> None:
+        if self.link.is_handshaken:  # else the connection has ended meanwhile
+            if not self.link.welcomed:
+                self._flush()  # its last word, and no request can go along
+            self._give_up(failure)
 
     def _serve(self) -> None:
         """Starts and ends what the container has asked."""
@@ -242,26 +264,19 @@ class LinkDriver:
             detail = "it asks more of this engine than it takes answers for"
             self._give_up(Failure(FailureKind.LOST, detail, was_up=True))
 
-    def _end(self, ended: Sequence[tuple[asyncio.Future[Any], Any]]) -> None:
-        for waiter, outcome in ended:
-            if waiter.done():
-                continue
-            if isinstance(outcome, Exception):
-                waiter.set_exception(outcome)
-            else:
-                waiter.set_result(outcome)
-        if len(ended) > 1 and not self._writes.is_corked:
+    def _resolve(self, outcomes: Sequence[tuple[asyncio.Future[Any], Any]]) -> None:
+        """Tells those who wait for requests of their ends."""
+        resolve_all(outcomes)
+        if len(outcomes) > 1 and not self._writes.is_corked:
             # Those who wait run in the next pass, and what they ask then leaves as one message, behind the last of
             # them: the first alone would wake the container for one request (64 in flight: half the messages).
             self._writes.cork()
         self._wake()
 
-    def _tell(self) -> None:
-        link = self.link
-        told, link.event_source.events = link.event_source.events, []
+    def _publish_all(self, events: Sequence[LinkEvent]) -> None:
         now = time.time()
-        for event in told:
-            log.info("%s: %s (%s)", link.error_factory.whom, type(event).__name__, event.reason)
+        for event in events:
+            log.info("%s: %s (%s)", self.link.whom, type(event).__name__, event.reason)
             self._publish(dataclasses.replace(event, time=now))
         self._arm()
         self._wake()
@@ -281,25 +296,16 @@ class LinkDriver:
             return
         link = self.link
         now = self.loop.time()
-        while link.welcomed and (outgoing := self._nested_calls.next_outgoing(now)) is not None:
-            self._refused = not dealer.send(outgoing.frames)
-            if self._refused:
-                self._nested_calls.outbox.requeue(outgoing)
-                return
-            if WIRE_LOG.is_on:
-                WIRE_LOG.sent(link.error_factory.whom, outgoing.frames)
-            self._nested_calls.on_sent(outgoing)
         while (outgoing := link.next_outgoing(now)) is not None:
             self._refused = not dealer.send(outgoing.frames)
             if self._refused:
-                link.requeue(outgoing)
+                outgoing.origin.requeue(outgoing)
                 return
             if WIRE_LOG.is_on:
-                WIRE_LOG.sent(link.error_factory.whom, outgoing.frames)
+                WIRE_LOG.sent(self.link.whom, outgoing.frames)
             link.on_sent(outgoing, now)
-            self._reader.on_sent(len(outgoing.items))
-        if link.tracker.wakers:
-            wake_all(link.tracker.wakers)
+        if link.effects:
+            self._take_effects()
 
     def _arm(self) -> None:
         self._disarm()
@@ -319,29 +325,27 @@ class LinkDriver:
     def _tick(self) -> None:
         self._timer = None
         WIRE_LOG.refresh()
-        self.link.diagnostics.now = now = self.loop.time()
-        self.link.diagnostics.record_lag(now - self._armed_for)
+        now = self.loop.time()
+        self.link.on_timer(now, now - self._armed_for)
         self._armed_for = math.inf
         # If this loop was blocked, what it missed has to be heard before anybody is judged.
         self._drain()
-        self.link.heartbeat.reading = finer_time(self.loop)
-        failure = self.link.tick(self.loop.time())
-        if failure is not None:
-            self._give_up(failure)
-        self._run_effects()
+        self.link.tick(self.loop.time(), finer_time(self.loop))
+        self.run_effects()
 
     def _drain(self) -> None:
         # All that may matter: a container has a word or two on each request, and little else to say. What was asked for
         # comes on top, items of streams and parts of replies: no more of them than there was credit for.
-        most, asked_for = 2 * len(self.link.tracker.pending) + FEW, self._reader.asked_for
+        link = self.link
+        most, asked_for = 2 * link.in_flight + FEW, link.count_asked_for()
         while most > 0 and self._dealer is not None:
             self._dealer.drain(most)
-            most, asked_for = self._reader.asked_for - asked_for, self._reader.asked_for
+            now_asked_for = link.count_asked_for()
+            most, asked_for = now_asked_for - asked_for, now_asked_for
 
     def _give_up(self, failure: Failure) -> None:
         """Ends a connection that stands but is of no use."""
         now = self.loop.time()
-        self.link.rejection = None
         self.link.on_connection_ended(failure, now)
         self.link.judge(now)
         if self._dealer is not None and not self.link.is_over:
@@ -404,4 +408,4 @@ class LinkDriver:
         self.link.judge(now)
         if not self.link.is_over:
             self._look_up(self._settings.redial_interval)
-        self._run_effects()
+        self.run_effects()

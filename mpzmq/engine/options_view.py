@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from ..common.durations import checked_seconds
 from ..common.set_module import set_module
 from ..models import Method
+from ..protocol.requester.options import UNSET
 from .arguments import checked_function, checked_id
-from .options import UNSET
 from .streams import Channel, ReplyStream, StreamRequest, upload
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from ..models import Progress
-    from .options import _U, Options
+    from ..protocol.requester.options import _U, Options
     from .request_sender import RequestSender
 
 __all__ = ["OptionsView", "options_view"]

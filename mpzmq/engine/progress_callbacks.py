@@ -11,7 +11,7 @@ from ..models import Progress
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from ..protocol.flow.progress import ProgressTracker
 
@@ -37,10 +37,9 @@ class ProgressCallbacks:
         self._callbacks[tag] = contextvars.copy_context(), callback
         waiter.add_done_callback(lambda waiter: self._forget(tag, numbers))
 
-    def tell(self) -> None:
-        """Tells whoever has news."""
-        news, self._book.changed = self._book.changed, {}
-        for tag in news:
+    def tell(self, tags: Iterable[bytes]) -> None:
+        """Tells the callers of requests that have come further; a tag may be there more than once."""
+        for tag in dict.fromkeys(tags):
             numbers = self._book.watched.get(tag)
             if numbers is None:
                 continue
@@ -58,4 +57,3 @@ class ProgressCallbacks:
     def _forget(self, tag: bytes, numbers: list[int]) -> None:
         if self._book.watched.get(tag) is numbers:  # else its id was issued again
             del self._book.watched[tag], self._callbacks[tag]
-            self._book.changed.pop(tag, None)

@@ -9,19 +9,19 @@ from uuid import UUID
 from ..common.set_module import set_module
 from ..errors import NotConnected
 from ..models import Executed, Method, Params
+from ..protocol.requester.options import UNSET, Options
 from ..protocol.wire.records import STATUSES
 from .arguments import checked_id, checked_remote, operation_of
-from .options import UNSET, Options
 from .options_view import options_view
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Mapping
 
     from ..models import Description, Progress, Status
+    from ..protocol.requester.options import _U
     from ..protocol.requester.request_ids import EndedIds
     from ..statistics import Statistics
     from .event_stream import EventStream
-    from .options import _U
     from .options_view import OptionsView
     from .request_sender import RequestSender
     from .streams import Channel, ReplyStream

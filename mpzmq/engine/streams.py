@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from types import TracebackType
 
+    from ..protocol.requester.options import Options
     from ..protocol.requester.request import PendingRequest
-    from .options import Options
     from .request_sender import RequestSender
 
 __all__ = ["Channel", "ReplyStream", "StreamRequest", "checked_items", "upload"]

@@ -18,6 +18,7 @@ from ..config import DEFAULT_HEARTBEAT, DEFAULT_LIMITS, DEFAULT_RECONNECT
 from ..errors import ConnectError, ConnectTimeout
 from ..handlers.registration import Registration
 from ..models import LinkState, Progress
+from ..protocol.requester.options import UNSET, Options
 from ..protocol.requester.request_ids import EndedIds
 from ..protocol.wire.encoder import Encoder
 from ..protocol.wire.kinds import Kind
@@ -32,7 +33,6 @@ from .arguments import checked_connect
 from .callbacks import EngineFunctions
 from .event_stream import EventStream
 from .link_driver import LinkDriver
-from .options import UNSET, Options
 from .service import EngineService
 from .writer import ComputerEngineWriter
 
@@ -43,9 +43,9 @@ if TYPE_CHECKING:
     from ..config import HeartbeatPolicy, Limits, ReconnectPolicy
     from ..events import LinkEvent
     from ..protocol.link.link import Link
+    from ..protocol.requester.options import _U
     from ..security.credentials import Security
     from ..transport.interface import Transport
-    from .options import _U
 
 __all__ = ["ComputerEngineWorker"]
 
@@ -206,7 +206,7 @@ class ComputerEngineWorker(Registration):
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(timeout):
                         for connection in list(self._connections.values()):
-                            while len(connection.link.tracker.pending):
+                            while connection.link.in_flight:
                                 await connection.changed()
             self._lifecycle.is_closed = True
             for number, remote_id in enumerate(list(self._connections), 1):
@@ -378,7 +378,7 @@ class ComputerEngineWorker(Registration):
         if timeout > 0:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(timeout):
-                    while len(connection.link.tracker.pending):
+                    while connection.link.in_flight:
                         await connection.changed()
         if self._connections.get(remote_id) is connection:
             self._end(remote_id, "it was disconnected")

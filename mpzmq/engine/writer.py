@@ -9,8 +9,8 @@ from ..common.durations import checked_timeout
 from ..common.set_module import set_module
 from ..errors import ConnectError, ConnectTimeout
 from ..models import LinkState, Method
+from ..protocol.requester.options import UNSET
 from .arguments import checked_id
-from .options import UNSET
 from .options_view import options_view
 from .request_sender import RequestSender
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from ..models import Description, Progress, Status
+    from ..protocol.requester.options import _U, Options
     from ..runtime.loop_bound import LoopBound
     from ..statistics import Statistics
     from .link_driver import LinkDriver
-    from .options import _U, Options
     from .options_view import OptionsView
     from .streams import Channel, ReplyStream
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ..config import Limits
-    from ..protocol.responder.interface import HandlerHost, Responder
     from ..protocol.responder.reply_cache import ReplyCache
+    from ..protocol.responder.responder import HandlerHost, Responder
     from ..protocol.session.session import EngineSession
     from ..protocol.wire.records import Record
     from ..security.allow_list import User

@@ -15,7 +15,7 @@ from .invocation import CancelReason
 
 if TYPE_CHECKING:
     from ..protocol.flow.outbox import QueuedRecord
-    from ..protocol.responder.interface import HandlerHost, Responder
+    from ..protocol.responder.responder import HandlerHost, Responder
     from ..protocol.wire.records import Record
     from .invocation import Invocation
     from .responses import ResponseEncoder

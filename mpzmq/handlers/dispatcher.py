@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from ..config import Limits
     from ..protocol.flow.outbox import QueuedRecord
     from ..protocol.responder.batch import Request, RequestBatch
-    from ..protocol.responder.interface import HandlerHost, Responder
+    from ..protocol.responder.responder import HandlerHost, Responder
     from ..protocol.wire.records import Record
     from .admission import Admission
     from .concurrency import Ticket
@@ -64,8 +64,7 @@ class Dispatcher:
         admission: what may run.
         sessions: whose handlers they are.
         limits: bounds.
-        reply: takes a reply to be sent.
-        schedule_write: told of an engine for which something of a stream may leave.
+        schedule_write: told of one for whom something may leave.
         name: of the container or worker, for threads.
     """
 
@@ -74,7 +73,6 @@ class Dispatcher:
         admission: Admission,
         sessions: HandlerHost,
         limits: Limits,
-        reply: Callable[[Any, QueuedRecord], None],
         schedule_write: Callable[[Any], None],
         name: str,
     ) -> None:
@@ -87,7 +85,7 @@ class Dispatcher:
         self._responses = ResponseEncoder(sessions)
         self.deduplicator = Deduplicator(self._responses, sessions)
         self._limiters = Limiters(limits.threads)
-        self._reply = reply
+        self._schedule_write = schedule_write
         self._streaming = Streaming(sessions.encoder, schedule_write)
         self._threads = HandlerThreads(limits.threads, name, self.deadlines, self._let_pass)
         self._loop = asyncio.get_running_loop()
@@ -397,6 +395,10 @@ class Dispatcher:
         else:
             self._answer(running, result)
 
+    def _reply(self, peer: Responder, item: QueuedRecord) -> None:
+        if peer.reply(item):
+            self._schedule_write(peer)
+
     def send_started_notices(self) -> bool:
         """Tells engines which requests are at work, and were the last time, too; True: there are others."""
         return send_started_notices(self._running.values(), self._sessions.writable)
@@ -472,7 +474,8 @@ class Dispatcher:
             log.error(text, running.request_id, running.what, text_of(error))
         else:
             self.replied += 1
-            self._reply(running.engine, reply)
+            if running.engine.reply(reply):
+                self._schedule_write(running.engine)
 
     def _answer_raised(self, running: Invocation, error: BaseException) -> None:
         if self._end(running) and not self._tell_failure(running, error):

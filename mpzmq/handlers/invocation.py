@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
     from uuid import UUID
 
-    from ..protocol.responder.interface import Responder
+    from ..protocol.responder.responder import Responder
     from ..protocol.wire.records import Record
     from .concurrency import Ticket
     from .registry import Function

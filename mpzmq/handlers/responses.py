@@ -15,7 +15,7 @@ from ..protocol.wire.records import STATUS_NUMBER
 from .invocation import CancelReason
 
 if TYPE_CHECKING:
-    from ..protocol.responder.interface import HandlerHost, Responder
+    from ..protocol.responder.responder import HandlerHost, Responder
     from ..protocol.wire.values import Buffer
     from .invocation import Invocation
 

@@ -9,7 +9,7 @@ from .concurrency import Limiter, Ticket
 from .registry import Function
 
 if TYPE_CHECKING:
-    from ..protocol.responder.interface import Responder
+    from ..protocol.responder.responder import Responder
     from .invocation import Invocation
 
 __all__ = ["BEHIND", "PASSING", "DeferredTicket", "StateChanges"]

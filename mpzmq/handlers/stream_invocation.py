@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing, nullcontext
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from ..common.logs import Log
 from ..errors import ConnectionClosed, ConnectionLost, MessageTooLarge, RemoteError
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..protocol.flow.receive_stream import ReceiveStream
-    from ..protocol.session.session import EngineSession
+    from ..protocol.responder.responder import Responder
     from ..protocol.wire.encoder import Encoder
     from .invocation import Invocation
 
@@ -34,7 +34,7 @@ class Streaming:
         schedule_write: called with an engine for which something may leave that could not before.
     """
 
-    def __init__(self, encoder: Encoder, schedule_write: Callable[[EngineSession], None]) -> None:
+    def __init__(self, encoder: Encoder, schedule_write: Callable[[Responder], None]) -> None:
         self._encoder = encoder
         self._schedule_write = schedule_write
 
@@ -47,7 +47,7 @@ class Streaming:
         _, _, _, _, op, _, args, kwargs, _ = running.record
         if op not in TAKES:
             return await self._give(running, running.handler.call(running, args, kwargs))
-        peer, tag = cast("EngineSession", running.engine), running.tag  # a container has no streams to give
+        peer, tag = running.engine, running.tag
         receive_stream = peer.receive_streams[tag]
         arriving = ItemReader(receive_stream, lambda: self._acknowledge(peer, tag, receive_stream))
         self._acknowledge(peer, tag, receive_stream)  # it may begin
@@ -67,23 +67,23 @@ class Streaming:
         if running.handler.cancellable:
             return False
         if running.op in TAKES:
-            peer = cast("EngineSession", running.engine)
+            peer = running.engine
             receive_stream = peer.receive_streams[running.tag]
             receive_stream.abort(ConnectionClosed, f"engine {peer.name!r} does not wait for it any more")
             wake_all([receive_stream.waker])
         return True
 
-    def _acknowledge(self, peer: EngineSession, tag: bytes, receive_stream: ReceiveStream) -> None:
+    def _acknowledge(self, peer: Responder, tag: bytes, receive_stream: ReceiveStream) -> None:
         if receive_stream.failure is None:
             peer.control(receive_stream.credit_record(), tag)
             self._schedule_write(peer)
 
     async def _give(self, running: Invocation, generator: Any, receive_stream: ReceiveStream | None = None) -> int:
-        peer, tag = cast("EngineSession", running.engine), running.tag  # a container has no streams to give
+        peer, tag = running.engine, running.tag
         flow = SendStream(*peer.send_streams.credit_at_first)
 
         def schedule_write() -> None:
-            peer.send_streams.mark_ready(tag)
+            peer.mark_ready(tag)
             self._schedule_write(peer)
 
         peer.send_streams.open(tag, flow)

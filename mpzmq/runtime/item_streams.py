@@ -13,7 +13,7 @@ from ..protocol.wire.values import unchanging
 from .waiters import FairQueue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from ..protocol.flow.receive_stream import ReceiveStream
     from ..protocol.flow.send_stream import SendStream
@@ -73,11 +73,9 @@ class Waker:
             self._future = None
 
 
-def wake_all(wakers: list[Waker | FairQueue | None]) -> None:
-    """Rings the wakers that streams have left, and empties the list. None: nobody has waited for that one yet."""
-    woken = wakers.copy()
-    wakers.clear()
-    for waker in woken:
+def wake_all(wakers: Sequence[Waker | FairQueue | None]) -> None:
+    """Wakes those who wait at streams. None: nobody has waited for that one yet."""
+    for waker in wakers:
         if waker is not None:
             waker.wake()
 

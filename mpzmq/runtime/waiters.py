@@ -1,15 +1,26 @@
-"""A queue of callers that wait for their turn."""
+"""Callers that wait: for their turn, and for an outcome."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-__all__ = ["FairQueue"]
+__all__ = ["FairQueue", "resolve_all"]
+
+
+def resolve_all(outcomes: Iterable[tuple[asyncio.Future[Any], Any]]) -> None:
+    """Give those who still wait their outcomes: an exception is raised there, anything else returned."""
+    for waiter, outcome in outcomes:
+        if waiter.done():
+            continue
+        if isinstance(outcome, Exception):
+            waiter.set_exception(outcome)
+        else:
+            waiter.set_result(outcome)
 
 
 class FairQueue:

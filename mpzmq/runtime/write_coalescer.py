@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-__all__ = ["WriteCoalescer"]
+__all__ = ["WriteCoalescer", "WriteSource"]
+
+
+class WriteSource(Protocol):
+    """Whoever has something to write."""
+
+    @property
+    def has_much(self) -> bool:
+        """Whether so much waits that the end of the pass is not waited for."""
 
 
 class WriteCoalescer:
@@ -32,14 +40,14 @@ class WriteCoalescer:
         self._flush = flush
         self._first_left = self.is_corked = False
 
-    def schedule(self, *, is_much: bool) -> None:
-        """Something waits to leave; ``is_much``: so much that the pass's end is not waited for."""
+    def schedule(self, source: WriteSource) -> None:
+        """Something of a source waits to leave."""
         if not self._first_left:
             self._first_left = True
             self._flush()
         elif not self.is_corked:
             self.cork()
-        elif is_much:
+        elif source.has_much:
             self._flush()
 
     def cork(self) -> None:

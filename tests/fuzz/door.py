@@ -14,6 +14,7 @@ from mpzmq.config import HeartbeatPolicy, Limits, ReconnectPolicy
 from mpzmq.errors import EncodeError
 from mpzmq.models import LinkState
 from mpzmq.protocol import wire
+from mpzmq.protocol.effects import ResolveRequests
 from mpzmq.protocol.flow.receive_stream import ReceiveStream
 from mpzmq.protocol.flow.send_stream import CROWDED, SendStream
 from mpzmq.protocol.responder.batch import RequestBatch
@@ -160,12 +161,11 @@ class Door:
     def _called(self, nested_calls: NestedCallReceiver) -> None:
         """What a container has asked is for requests that are open."""
         batch, parents = nested_calls.take()
-        assert all(entry.tag in nested_calls.pending for entry in parents)
+        assert all(entry.tag in nested_calls._pending for entry in parents)
         for request in batch.requests:
             assert request is None or nested_calls.parent_of(request[1]) is None or request[2][4] == Op.CALL
         while (outgoing := nested_calls.next_outgoing(0.0)) is not None:
             assert max(map(len, outgoing.frames)) <= max(nested_calls.message_bytes, 4096)
-            nested_calls.on_sent(outgoing)
 
     def _to_engine(self, messages: list[Message]) -> None:
         pair = Pair(reconnect=ReconnectPolicy(), heartbeat=HeartbeatPolicy(), limits=LIMITS)
@@ -194,13 +194,12 @@ class Door:
             for _, receive_stream in tracker.receive_streams():
                 assert receive_stream.received <= 8
             self._called(pair.link.nested_calls)
-            for waiter, outcome in pair.link.tracker.take_ended():
+            for waiter, outcome in pair.take(ResolveRequests):
                 assert waiter not in ended, "a request ended twice"
                 ended.add(waiter)
                 assert not isinstance(outcome, Exception) or str(outcome)
-            failure = pair.link.rejection or pair.link.tick(pair.now)
+            failure = pair.rejection() or pair.tick()
             if failure is not None:
-                pair.link.rejection = None
                 pair.lost(failure)
                 if not pair.link.is_over:
                     pair.dialled()
@@ -209,7 +208,7 @@ class Door:
                 pair.link.on_sent(outgoing, pair.now)
             pair.now += 0.5
         pair.link.close("the end", pair.now)
-        ended |= {waiter for waiter, _ in pair.link.tracker.take_ended()}
+        ended |= {waiter for waiter, _ in pair.take(ResolveRequests)}
         assert len(ended) == 8, "a request never ended"
         assert not len(pair.link.tracker.send_streams) and not pair.link.tracker.send_streams.budget.cost
         assert pair.state() is LinkState.CLOSED or pair.link.is_over

@@ -16,7 +16,7 @@ from mpzmq.protocol.session.table import SessionTable
 from mpzmq.protocol.wire.kinds import Code, Goodbye, Kind, Op
 from mpzmq.protocol.wire.messages import Message
 from mpzmq.protocol.wire.records import LINK_TAG
-from tests.support.protocol import Pair, tag
+from tests.support.protocol import LOST, Pair, tag
 
 from .liar import liars
 
@@ -73,15 +73,12 @@ def test_a_long_goodbye_is_not_repeated_in_the_error_of_every_request(code: int)
     pair.issue(1, 2, 3)
     pair.flush()
     pair.tell([Kind.GOODBYE, code, "\0" * LONG])
-    if pair.link.rejection is not None:
-        pair.lost(pair.link.rejection)
-    else:
-        pair.lost()
+    pair.lost(pair.rejection() or LOST)
     pair.link.close("the test is over", pair.now)
     ended = pair.ended()
     assert len(ended) == 3
     assert all(isinstance(error, errors.RequestError) and len(str(error)) < 5000 for error in ended.values())
-    assert all(len(event.reason) < 5000 for event in pair.link.event_source.events)
+    assert all(len(event.reason) < 5000 for event in pair.events())
 
 
 def test_replies_to_nobody_do_not_pile_up_where_the_container_reads_nothing() -> None:

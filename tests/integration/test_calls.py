@@ -81,8 +81,10 @@ class Stage:
         return (
             (dispatcher is None or not dispatcher.in_flight)
             and not (nested_calls._parents or nested_calls._open or len(nested_calls.replies) or nested_calls.in_flight)
-            and all(not (caller.tracker.pending or caller._inside) for caller in callers)
-            and all(adds_up(caller.tracker.statistics(reconnects=0, attempts=0, rtt=None)) for caller in callers)
+            and all(not (caller.requester.tracker.pending or caller._inside) for caller in callers)
+            and all(
+                adds_up(caller.requester.tracker.statistics(reconnects=0, attempts=0, rtt=None)) for caller in callers
+            )
             and adds_up(self.worker.service().statistics())
         )
 

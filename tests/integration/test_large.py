@@ -376,7 +376,7 @@ async def test_nothing_is_left_of_a_callback(container: ComputerEngineWriter, wo
         await service.function(container.remote_id, "hold", timeout=0.05)(b"", 10)
     await asyncio.sleep(0)
     book = container._link.tracker.progress
-    assert not book.watched and not book.changed and not container._connection.progress_callbacks._callbacks
+    assert not book.watched and not container._connection.progress_callbacks._callbacks
 
 
 def test_progress_that_cannot_be_called() -> None:

@@ -137,13 +137,13 @@ async def test_an_engine_whose_connection_was_given_up_hears_of_it_once_it_reads
     other = ENCODER.pack([Kind.REQUEST, 2, None, 0, Op.INVOKE, None, [bytes(900)], None, None])
     hub.on_messages([[b"route", uuid.uuid4().bytes + uuid.uuid4().bytes, request + other]])
     assert hub.sessions.connected(), "it may only be slow"
-    await until(lambda: list(hub.sessions.to_notify) == [b"route"])
+    await until(lambda: list(hub._to_notify) == [b"route"])
     assert not hub.sessions.connected()
     attempts = full.attempts
     await until(lambda: full.attempts > attempts + 1)
-    assert hub.sessions.to_notify, "it takes nothing yet"
+    assert hub._to_notify, "it takes nothing yet"
     full.takes = True
-    await until(lambda: not hub.sessions.to_notify)
+    await until(lambda: not hub._to_notify)
     tag, error = full.sent[-1]
     assert tag == LINK_TAG and msgpack.unpackb(error)[:3] == [Kind.ERROR, Code.NO_SESSION, 0]
     await hub.close()

@@ -12,17 +12,18 @@ from mpzmq.engine.reader import ComputerEngineReader
 from mpzmq.errors import ConnectionLost, NotConnected, Overloaded, ProtocolError, RequestTimeout
 from mpzmq.models import Executed
 from mpzmq.protocol import wire
+from mpzmq.protocol.effects import CutConnections
 from mpzmq.protocol.flow.fragmenter import FRAGMENT_BYTES, MAX_FRAMES, UNREAD_BYTES, Fragmenter
 from mpzmq.protocol.flow.outbox import QueuedRecord
 from mpzmq.protocol.flow.send_stream import SendStream
 from mpzmq.protocol.responder.batch import RequestBatch
-from mpzmq.protocol.session import uploads as intake
+from mpzmq.protocol.session import request_reassembly as intake
 from mpzmq.protocol.session.table import SessionTable
 from mpzmq.protocol.session.violations import REFUSED_ITEM
 from mpzmq.protocol.wire.kinds import Code, Goodbye, Kind, Op
 from mpzmq.protocol.wire.messages import MessageDecoder
 from mpzmq.protocol.wire.records import LINK_TAG
-from tests.support.protocol import Pair, kinds, make_entry, numbers, tag
+from tests.support.protocol import Pair, items, kinds, make_entry, numbers, tag
 
 if TYPE_CHECKING:
     from mpzmq.protocol.session.session import EngineSession
@@ -80,13 +81,13 @@ def test_a_reply_whose_caller_goes_in_the_middle(way: str) -> None:
     first, *rest = reply(pair, 1)
     pair.link.receive(first, pair.now)
     if way == "cancelled":
-        pair.link.cancel(tag(1))
+        pair.cancel(1)
     else:
         pair.now += 6
-        pair.link.tick(pair.now)
+        pair.tick()
         assert isinstance(pair.ended()[1], RequestTimeout)
     assert numbers(pair.flush(), Kind.CANCEL) == [1]
-    assert pair.link.downloads._assembler.total == 0, "its memory is free"
+    assert pair.link.requester.reassembly._assembler.total == 0, "its memory is free"
     for message in rest:
         pair.link.receive(message, pair.now)
     assert Kind.CANCEL not in kinds(pair.flush()), "once is enough"
@@ -132,7 +133,7 @@ def test_what_has_come_of_a_reply_is_dropped_with_its_connection() -> None:
     pair.flush()
     pair.link.receive(reply(pair, 1)[0], pair.now)
     pair.lost()
-    assert pair.link.downloads._assembler.total == 0
+    assert pair.link.requester.reassembly._assembler.total == 0
     pair.dialled()
     pair.flush()
     pair.welcome(resumed=True)
@@ -207,10 +208,10 @@ def test_a_request_that_ends_in_the_middle_of_its_parts(way: str) -> None:
     pair.issue(2, data=LARGE)
     assert parts(pair, 2) == 2 * [-1]
     if way == "cancelled":
-        pair.link.cancel(tag(1))
+        pair.cancel(1)
     elif way == "deadline":
         pair.now += 6
-        pair.link.tick(pair.now)
+        pair.tick()
         error = pair.ended()[1]
         assert isinstance(error, RequestTimeout) and error.executed is Executed.NO
     else:
@@ -528,7 +529,7 @@ def test_a_reply_that_breaks_off_since_its_request_was_cancelled_and_issued_agai
     pair.issue(1, chosen=True)
     pair.issue(2)
     pair.flush()
-    pair.link.cancel(tag(1))
+    pair.cancel(1)
     pair.issue(1, chosen=True)
     pair.flush()
     pair.link.receive(reply(pair, 1)[0], pair.now)  # it was on its way when the container read CANCEL
@@ -547,12 +548,12 @@ def test_parts_of_a_reply_are_no_flood_and_others_are() -> None:
     pair.flush()
     buffers: list[Any] = []
     body = pair.encoder.pack([Kind.RESPONSE, 1, pair.encoder.prepare(LARGE, "value", buffers)])
-    reader = ComputerEngineReader(pair.link, MessageDecoder(pair.limits, Kind.RESPONSE), 1)
-    reader._owed = 2
+    reader = ComputerEngineReader(pair.link, MessageDecoder(pair.limits, Kind.RESPONSE))
+    pair.link._allowance._owed = 2
     for frames in cut(QueuedRecord(tag(1), body, buffers)):
-        assert reader.feed([frames], pair.now) is None
+        assert reader.feed([frames], pair.now, None) is None
     assert list(pair.ended()) == [1]
-    told = [reader.feed([frames], pair.now) for frames in cut(QueuedRecord(tag(1), body, buffers))]
+    told = [reader.feed([frames], pair.now, None) for frames in cut(QueuedRecord(tag(1), body, buffers))]
     assert told[:2] == [None, None] and None not in told[2:], "nobody waits for it any more"
 
 
@@ -588,7 +589,7 @@ def test_an_item_in_parts_of_an_upload_whose_function_ends_meanwhile() -> None:
     peer.close_receive_stream(tag(1))
     assert peer.reassembler.tag == b""
     batch = container.receive(second)
-    assert not batch.refused and not container.sessions.violations.to_cut, "what still comes is no error"
+    assert not batch.refused and not items(container.sessions.effects, CutConnections), "what still comes is no error"
 
 
 def test_an_item_whose_parts_do_not_fit_ends_the_connection() -> None:
@@ -599,7 +600,7 @@ def test_an_item_whose_parts_do_not_fit_ends_the_connection() -> None:
     first, _, third, *_ = item_parts(container, 1)
     container.receive(first)
     container.receive(third)
-    assert container.sessions.violations.to_cut == {b"r": REFUSED_ITEM}
+    assert items(container.sessions.effects, CutConnections) == [(b"r", REFUSED_ITEM)]
     assert isinstance(peer.receive_streams[tag(1)].failure, ConnectionLost)
 
 

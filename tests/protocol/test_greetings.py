@@ -11,13 +11,14 @@ from mpzmq.config import Limits
 from mpzmq.failure import FailureKind
 from mpzmq.models import Status
 from mpzmq.protocol import wire
+from mpzmq.protocol.effects import LogRejection
 from mpzmq.protocol.responder.batch import RequestBatch
 from mpzmq.protocol.session.table import SessionTable
 from mpzmq.protocol.wire.encoder import Encoder
 from mpzmq.protocol.wire.kinds import Code, Goodbye, Kind, Op
 from mpzmq.protocol.wire.messages import Message, MessageDecoder
 from mpzmq.protocol.wire.records import LINK_TAG
-from tests.support.protocol import INSTANCE, SESSION, Pair, tag
+from tests.support.protocol import INSTANCE, SESSION, Pair, tag, taken
 
 HELLO = wire.hello(SESSION, 1, "engine", 2.0, Limits())
 WELCOME = wire.welcome(INSTANCE, 1, False, Status.RUNNING, "container", 2.0, Limits())
@@ -83,6 +84,12 @@ def unreadable(record: list[Any]) -> list[list[bytes]]:
     ]
 
 
+def rejection_of(sessions: SessionTable) -> str:
+    """What the log is to say of the greeting."""
+    (text,) = [effect.text for effect in taken(sessions.effects) if isinstance(effect, LogRejection)]
+    return text
+
+
 def test_what_cannot_be_read_in_place_of_hello_is_answered() -> None:
     for frames in unreadable(HELLO):
         sessions = SessionTable(INSTANCE, "container", 2.0, Limits())
@@ -93,7 +100,7 @@ def test_what_cannot_be_read_in_place_of_hello_is_answered() -> None:
         ((_, goodbye),) = MessageDecoder(Limits(), Kind.RESPONSE).decode(answer).records
         assert goodbye[:2] == [Kind.GOODBYE, Goodbye.MALFORMED]
         assert "cannot be read" in goodbye[2]
-        assert "cannot be read" in sessions.violations.greeting
+        assert "cannot be read" in rejection_of(sessions)
 
 
 def test_what_cannot_be_read_in_place_of_welcome_ends_the_dial() -> None:
@@ -102,7 +109,7 @@ def test_what_cannot_be_read_in_place_of_welcome_ends_the_dial() -> None:
         pair.dialled()
         pair.flush()
         pair.link.receive(MessageDecoder(Limits(), Kind.RESPONSE).decode(frames), pair.now)
-        failure = pair.link.rejection
+        failure = pair.rejection()
         assert failure is not None, frames
         assert (failure.kind, failure.fatal) == (FailureKind.MALFORMED, False)
         assert [record[:2] for _, record in pair.flush()] == [[Kind.GOODBYE, Goodbye.MALFORMED]]
@@ -120,7 +127,7 @@ def test_a_goodbye_in_place_of_welcome_ends_the_dial(code: int) -> None:
     pair = Pair()
     pair.dialled()
     pair.link.receive(Message([(LINK_TAG, [Kind.GOODBYE, code, "not\nnow"])]), pair.now)
-    failure = pair.link.rejection
+    failure = pair.rejection()
     assert failure is not None
     assert (failure.kind, failure.fatal) == (FailureKind.LOST, False)
     assert r"'not\nnow'" in failure.detail
@@ -133,7 +140,7 @@ def test_the_engine_of_a_wrong_hello_is_turned_away() -> None:
     ((_, goodbye),) = MessageDecoder(Limits(), Kind.RESPONSE).decode(frames).records
     assert (route, goodbye[:2]) == (b"r", [Kind.GOODBYE, Goodbye.MALFORMED])
     assert "'interval' of HELLO" in goodbye[2]
-    assert "'interval' of HELLO" in sessions.violations.greeting
+    assert "'interval' of HELLO" in rejection_of(sessions)
     assert not sessions.all()
 
 
@@ -150,7 +157,7 @@ def test_the_container_of_a_wrong_welcome_is_left_and_told() -> None:
     pair.dialled()
     pair.flush()
     pair.link.receive(read([*WELCOME[:8], [0, 0], WELCOME[9]]), pair.now)
-    failure = pair.link.rejection
+    failure = pair.rejection()
     assert failure is not None
     assert failure.kind is FailureKind.MALFORMED
     assert "'window' of WELCOME" in failure.detail
@@ -163,8 +170,8 @@ def test_an_engine_that_rejects_the_welcome_is_logged() -> None:
     sessions.receive(b"r", read(HELLO), RequestBatch(), 0.0)
     goodbye = [Kind.GOODBYE, Goodbye.MALFORMED, "the field 'window'\n"]
     sessions.receive(b"r", Message([(LINK_TAG, goodbye)]), RequestBatch(), 0.0)
-    assert "the field 'window'" in sessions.violations.greeting
-    assert "\n" not in sessions.violations.greeting
+    text = rejection_of(sessions)
+    assert "the field 'window'" in text and "\n" not in text
     assert not sessions.all()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import msgpack
@@ -22,18 +22,24 @@ from mpzmq.errors import (
 )
 from mpzmq.models import Executed
 from mpzmq.protocol import wire
+from mpzmq.protocol.effects import EffectQueue, ResolveRequests
 from mpzmq.protocol.flow.outbox import QueuedRecord
-from mpzmq.protocol.requester.nested_calls import NestedCalls
+from mpzmq.protocol.flow.window import SendWindow
+from mpzmq.protocol.requester.options import Options
 from mpzmq.protocol.requester.request import PendingRequest
 from mpzmq.protocol.responder.nested_calls import NestedCallReceiver
 from mpzmq.protocol.responder.reply_cache import Reply, ReplyBudget
+from mpzmq.protocol.responder.responder import HandlerHost
 from mpzmq.protocol.responder.session_state import SessionState
 from mpzmq.protocol.session.session import EngineSession
 from mpzmq.protocol.wire.encoder import Encoder
 from mpzmq.protocol.wire.kinds import Code, Kind, Op
 from mpzmq.protocol.wire.messages import Message, MessageDecoder
 from mpzmq.protocol.wire.records import LINK_TAG
-from tests.support.protocol import REMOTE, SESSION, tag
+from tests.support.protocol import REMOTE, SESSION, items, tag
+
+if TYPE_CHECKING:
+    from mpzmq.protocol.requester.nested_calls import NestedCalls
 
 PARENT, OTHER = tag(100), tag(101)
 
@@ -44,17 +50,29 @@ def unpacked(frames: list[Any]) -> list[tuple[bytes, list[Any]]]:
     return [(bytes(frames[0][16 * index : 16 * index + 16]), record) for index, record in enumerate(unpacker)]
 
 
+def issue(
+    caller: NestedCalls, parent: bytes, function: str, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None,
+    deadline: float | None = None,
+) -> PendingRequest:  # fmt: skip
+    """A call as a container's handler makes it."""
+    options = Options(timeout=None)
+    return caller.issue(parent, deadline, function, args, kwargs or {}, options, 0.0, is_over=False)
+
+
 class Container:
     """A session, and what its handlers call."""
 
     def __init__(self, limits: Limits | None = None, calls: int = 100) -> None:
         self.limits = limits or Limits()
-        self.peer = EngineSession((None, SESSION), self.limits, Encoder(self.limits), ReplyBudget(self.limits), [])
+        self.effects = EffectQueue()
+        room = ReplyBudget(self.limits)
+        host = HandlerHost(Encoder(self.limits))
+        self.peer = EngineSession((None, SESSION), host, self.limits, self.effects, room)
         self.calls = calls
         self.number = 0
-        self.answered: dict[NestedCalls, None] = {}
         self.hello()
-        self.caller = self.peer.caller = NestedCalls(self.peer, self.limits, Encoder(self.limits), self.answered)
+        self.caller = self.peer.open_caller()
+        self.tracker = self.caller.requester.tracker
 
     def hello(self) -> None:
         self.number += 1
@@ -62,10 +80,13 @@ class Container:
         self.peer.on_hello(b"%d" % self.number, hello, 0.0)
 
     def make(self, parent: bytes = PARENT, *, deadline: float | None = None, waiter: Any = None) -> PendingRequest:
-        entry = self.caller.encode(parent, "progress", (0.5,), {}, deadline, 0.0)
-        entry.waiter = waiter or entry.tag
-        self.caller.submit(entry, parent)
+        entry = issue(self.caller, parent, "progress", (0.5,), deadline=deadline)
+        self.caller.submit(entry, waiter or entry.tag, parent)
         return entry
+
+    def tell(self, tag: bytes, record: list[Any], size: int = 100) -> bool:
+        """The engine says something under the tag of a call."""
+        return self.caller.receive(tag, record, Message([(tag, record)]), size)
 
     def flush(self) -> list[tuple[bytes, list[Any]]]:
         found = []
@@ -75,12 +96,10 @@ class Container:
         return [(one, record) for one, record in found if record[0] not in (Kind.MARK, Kind.ACK)]
 
     def ended(self) -> list[tuple[Any, Any]]:
-        assert bool(self.caller.tracker.ended) == (self.caller in self.answered)
-        self.answered.clear()
-        counted = self.caller.tracker.statistics(reconnects=0, attempts=0, rtt=None)
+        counted = self.tracker.statistics(reconnects=0, attempts=0, rtt=None)
         assert counted.issued == counted.replied + counted.failed + counted.cancelled + counted.in_flight
-        assert counted.in_flight == len(self.caller.tracker.pending)
-        return self.caller.tracker.take_ended()
+        assert counted.in_flight == len(self.tracker.pending)
+        return items(self.effects, ResolveRequests)
 
 
 def error_of(container: Container) -> Any:
@@ -99,7 +118,7 @@ def test_a_call_is_a_request_with_its_parent() -> None:
     assert record[:9] == [Kind.REQUEST, 1, 10_001, 0, Op.CALL, "progress", [0.5], None, None]
     read = MessageDecoder(Limits(), Kind.RESPONSE).decode([entry.tag, entry.body])
     assert read.records[0][1][9] == UUID(bytes=PARENT)
-    assert container.caller.receive(entry.tag, [Kind.RESPONSE, 1, "fine"], 100)
+    assert container.tell(entry.tag, [Kind.RESPONSE, 1, "fine"], 100)
     assert container.ended() == [(entry.tag, [Kind.RESPONSE, 1, "fine"])]
     assert not container.caller.on_malformed(entry.tag)
 
@@ -115,9 +134,9 @@ def test_the_remaining_time_is_written_anew() -> None:
 def test_arguments_that_cannot_be_sent() -> None:
     container = Container()
     with pytest.raises(EncodeError, match=r"args\[1\]"):
-        container.caller.encode(PARENT, "f", (1, object()), {}, None, 0.0)
+        issue(container.caller, PARENT, "f", (1, object()))
     with pytest.raises(EncodeError, match=r"kwargs\['a'\]"):
-        container.caller.encode(PARENT, "f", (), {"a": 2**70}, None, 0.0)
+        issue(container.caller, PARENT, "f", (), {"a": 2**70})
 
 
 @pytest.mark.parametrize("code", [Code.NO_SESSION, Code.DRAINING])
@@ -125,7 +144,7 @@ def test_an_engine_has_nothing_to_send_again(code: int) -> None:
     container = Container()
     entry = container.make()
     container.flush()
-    assert container.caller.receive(entry.tag, [Kind.ERROR, code, 0, 1, "again", None], 100)
+    assert container.tell(entry.tag, [Kind.ERROR, code, 0, 1, "again", None], 100)
     assert isinstance(error_of(container), ProtocolError)
     assert not container.flush()
 
@@ -134,9 +153,9 @@ def test_errors_name_the_engine_and_no_container() -> None:
     container = Container()
     entry = container.make()
     container.flush()
-    container.caller.receive(entry.tag, [Kind.STARTED], 100)
+    container.tell(entry.tag, [Kind.STARTED], 100)
     detail = {"type": "ValueError"}
-    container.caller.receive(entry.tag, [Kind.ERROR, Code.REMOTE, 2, 1, "odd", detail], 100)
+    container.tell(entry.tag, [Kind.ERROR, Code.REMOTE, 2, 1, "odd", detail], 100)
     error = error_of(container)
     assert isinstance(error, RemoteError) and error.error_type == "ValueError"
     assert error.remote_id is None and error.name == "engine-1" and error.executed is Executed.YES
@@ -180,15 +199,15 @@ def test_after_a_loss_they_are_sent_again_in_order() -> None:
     given_up = container.make()
     container.flush()
     third = container.make()
-    container.caller.cancel(given_up.tag)
-    container.peer.detach()
+    container.caller.cancel(given_up)
+    container.peer.detach(0.0)
     assert container.flush() == []
     container.hello()
     found = container.flush()
     assert found[0] == (given_up.tag, [Kind.CANCEL])
     assert [one for one, _ in found[1:]] == [first.tag, second.tag, third.tag]
     assert [record[1] for _, record in found[1:]] == [1, 2, 4]
-    assert container.caller.tracker.resent == 2
+    assert container.tracker.resent == 2
 
 
 def test_the_end_of_the_session_ends_them() -> None:
@@ -207,12 +226,12 @@ def test_what_was_answered_is_acknowledged_with_later_calls() -> None:
     for _ in range(40):
         entry = container.make()
         container.flush()
-        container.caller.receive(entry.tag, [Kind.RESPONSE, 1, None], 10)
+        container.tell(entry.tag, [Kind.RESPONSE, 1, None], 10)
     container.ended()
     last = container.make()
     kinds = [(one, record[0]) for one, record in container.flush()]
     assert (last.tag, Kind.REQUEST) in kinds
-    assert len(container.caller.tracker.reply_acks.tags) < 40
+    assert len(container.tracker.reply_acks.tags) < 40
 
 
 def test_no_acknowledgement_takes_the_place_of_another() -> None:
@@ -220,10 +239,10 @@ def test_no_acknowledgement_takes_the_place_of_another() -> None:
     entries = [container.make() for _ in range(1000)]
     container.flush()
     for entry in entries:  # one burst: nothing leaves in between
-        container.caller.receive(entry.tag, [Kind.RESPONSE, 1, None], 10)
+        container.tell(entry.tag, [Kind.RESPONSE, 1, None], 10)
     container.ended()
     told = b"".join(record[2] for _, record in container.flush() if record[0] == Kind.RECEIVED)
-    told += b"".join(container.caller.tracker.reply_acks.tags)  # these are told later
+    told += b"".join(container.tracker.reply_acks.tags)  # these are told later
     assert sorted(told[place : place + 16] for place in range(0, len(told), 16)) == sorted(e.tag for e in entries)
 
 
@@ -238,25 +257,24 @@ def test_a_message_that_was_not_taken_leaves_next_time() -> None:
             container.peer.on_sent(outgoing)
             outgoing = container.peer.next_outgoing(0.0)
         assert outgoing is not None
-        container.peer.requeue(outgoing)
+        outgoing.origin.requeue(outgoing)
         assert not entry.sent and len(container.peer.outbox) == 0
     assert [one for one, _ in container.flush()] == [entry.tag]
 
 
 def test_an_engine_without_calls() -> None:
     container = Container(calls=0)
-    entry = container.caller.encode(PARENT, "f", (), {}, None, 0.0)
-    assert container.peer.max_calls == 0
-    assert isinstance(container.caller.error_factory.unable(entry), Unsupported)
+    with pytest.raises(Unsupported, match="takes no calls"):
+        issue(container.caller, PARENT, "f")
 
 
 def test_no_more_than_the_engine_takes() -> None:
     container = Container(calls=3)
     for _ in range(3):
-        assert container.caller.tracker.has_room(10)
+        assert container.tracker.has_room(10)
         container.make()
     container.flush()
-    assert not container.caller.tracker.has_room(10)
+    assert not container.tracker.has_room(10)
 
 
 # The engine's half
@@ -267,12 +285,12 @@ class Engine:
 
     def __init__(self, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
-        self.nested_calls = NestedCallReceiver(
-            "box", REMOTE, self.limits, Encoder(self.limits), ReplyBudget(self.limits)
-        )
+        host = HandlerHost(Encoder(self.limits))
+        self.nested_calls = NestedCallReceiver("box", REMOTE, host, self.limits, ReplyBudget(self.limits))
         self.pending: dict[bytes, PendingRequest] = {}
-        self.nested_calls.pending = self.pending
-        self.nested_calls.window.open(512, 1 << 20)
+        self.window = SendWindow()
+        self.nested_calls.attach(self.pending, self.window)
+        self.window.open(512, 1 << 20)
         self.nested_calls.on_welcome({"batch_records": 256}, known=False)
         self.open(PARENT)
 
@@ -292,7 +310,7 @@ class Engine:
     def told(self) -> list[tuple[bytes, list[Any]]]:
         found = []
         while (outgoing := self.nested_calls.next_outgoing(0.0)) is not None:
-            self.nested_calls.on_sent(outgoing)
+            self.window.on_sent(outgoing.size)
             found += unpacked(outgoing.frames)
         return found
 
@@ -413,13 +431,13 @@ def test_records_that_mean_nothing() -> None:
 
 def test_answers_count_against_the_window() -> None:
     engine = Engine()
-    engine.nested_calls.window.open(2, 1 << 20)
+    engine.window.open(2, 1 << 20)
     for number in range(1, 4):
         engine.nested_calls.on_malformed([tag(number)])
         if (outgoing := engine.nested_calls.next_outgoing(0.0)) is not None:
-            engine.nested_calls.on_sent(outgoing)
+            engine.window.on_sent(outgoing.size)
     assert engine.nested_calls.next_outgoing(0.0) is None and len(engine.nested_calls.outbox) == 1
-    engine.nested_calls.window.on_read(1, 0)
+    engine.window.on_read(1, 0)
     assert engine.told()[0][0] == tag(3)
 
 
@@ -504,20 +522,19 @@ def test_sessions_give_answers_to_calls() -> None:
     (peer,) = sessions.all()
     sessions.receive(b"r", Message([(tag(1), [Kind.RESPONSE, 1, 1])]), RequestBatch(), 0.0)
     assert sessions.ignored == 1
-    peer.caller = caller = NestedCalls(peer, Limits(), sessions.encoder, sessions.answered)
+    caller = peer.open_caller()
     tags = []
     for _ in range(3):
-        entry = caller.encode(PARENT, "f", (), {}, None, 0.0)
-        entry.waiter = entry.tag
-        caller.submit(entry, PARENT)
+        entry = issue(caller, PARENT, "f")
+        caller.submit(entry, entry.tag, PARENT)
         tags.append(entry.tag)
     message = Message([(tags[0], [Kind.RESPONSE, 1, 1])], malformed=[tags[1], tag(9)])
     message.malformed_calls = [tags[2], tag(8)]
     batch = RequestBatch()
     sessions.receive(b"r", message, batch, 0.0)
-    assert [type(outcome) for _, outcome in caller.tracker.take_ended()] == [list, ProtocolError, ProtocolError]
+    outcomes = [outcome for _, outcome in items(sessions.effects, ResolveRequests)]
+    assert [type(outcome) for outcome in outcomes] == [list, ProtocolError, ProtocolError]
     assert batch.malformed == [(peer, tag(9))] and sessions.ignored == 2
-    assert caller in sessions.answered
 
 
 def test_an_engine_that_does_not_come_back_is_not_waited_for() -> None:
@@ -530,12 +547,12 @@ def test_an_engine_that_does_not_come_back_is_not_waited_for() -> None:
     sessions.receive(b"r", Message([(LINK_TAG, hello)]), RequestBatch(), 0.0)
     (peer,) = sessions.all()
     peer.in_flight = 1
-    peer.caller = caller = NestedCalls(peer, limits, sessions.encoder, sessions.answered)
-    entry = caller.encode(PARENT, "f", (), {}, None, 0.0)
-    caller.submit(entry, PARENT)
-    peer.detach()
+    caller = peer.open_caller()
+    entry = issue(caller, PARENT, "f")
+    caller.submit(entry, entry.tag, PARENT)
+    peer.detach(0.0)
     sessions.tick(59.0)
-    assert not caller.tracker.ended
+    assert not items(sessions.effects, ResolveRequests)
     sessions.tick(61.0)
-    ((_, error),) = caller.tracker.take_ended()
+    ((_, error),) = items(sessions.effects, ResolveRequests)
     assert isinstance(error, ConnectionClosed) and error.executed is Executed.NO

@@ -13,6 +13,7 @@ class Writes:
     def __init__(self) -> None:
         self.flushed: list[int] = []
         self.waiting = 0
+        self.has_much = False
         self.coalescer = WriteCoalescer(asyncio.get_running_loop(), self._flush)
 
     def _flush(self) -> None:
@@ -21,7 +22,8 @@ class Writes:
 
     def write(self, *, is_much: bool = False) -> None:
         self.waiting += 1
-        self.coalescer.schedule(is_much=is_much)
+        self.has_much = is_much
+        self.coalescer.schedule(self)
 
 
 async def passed() -> None:

@@ -114,7 +114,7 @@ class Engine:
         if not self.has_crashed and (engine is None or engine.state is LinkState.FAILED):
             self._generations[container] += 1
             connected = await self.worker.connect(remote_id(container), endpoint(container), wait=False)
-            self._history.sessions[self.number].add(connected._link._session.int)
+            self._history.sessions[self.number].add(connected._link._greeting[0].int)
             self._watch(connected._link, container, self._generations[container])
 
     def _watch(self, link: Link, container: int, generation: int) -> None:

@@ -107,7 +107,7 @@ MUTATIONS = [
     ),
     Mutation(
         "what has come of a request is kept when it is cancelled",
-        "protocol/session/uploads.py",
+        "protocol/session/request_reassembly.py",
         "        peer.reassembler.forget(tag)\n",
         "",
         "a request arrives as it was sent",
@@ -129,8 +129,8 @@ MUTATIONS = [
     Mutation(
         "a cancelled caller is forgotten, not its request",
         "engine/request_sender.py",
-        "            link.cancel(entry.tag)\n",
-        "            pass\n",
+        "        if self._requester.cancel(entry):\n",
+        "        if False:\n",
         "every request ends, and is counted as what it was",
     ),
     Mutation(
@@ -177,7 +177,7 @@ MUTATIONS = [
     ),
     Mutation(
         "what may run twice is given up, too",
-        "engine/options.py",
+        "protocol/requester/options.py",
         "        if self.ends_idempotent or not self.idempotent:\n",
         "        if True:\n",
         "what is idempotent waits for its container",
@@ -191,9 +191,9 @@ MUTATIONS = [
     ),
     Mutation(
         "what was given up is not cancelled",
-        "protocol/requester/recovery.py",
-        "            self.cancels.add(tag)\n\n    def begin",
-        "            pass\n\n    def begin",
+        "protocol/requester/requester.py",
+        "        for tag in self.outage.expire(now, why):\n            self.cancels.add(tag)",
+        "        for _ in self.outage.expire(now, why):\n            pass",
         "nobody works for a caller who has left",
     ),
     Mutation(
@@ -359,9 +359,9 @@ MUTATIONS = [
     ),
     Mutation(
         "what the socket refuses is lost",
-        "protocol/link/send_policy.py",
-        "            self._tracker.outbox.requeue(outgoing)\n",
-        "            pass\n",
+        "engine/link_driver.py",
+        "                outgoing.origin.requeue(outgoing)\n",
+        "                pass\n",
         "no request waits for ever",
     ),
     Mutation(
@@ -373,8 +373,8 @@ MUTATIONS = [
     ),
     Mutation(
         "the reply cache is off",
-        "container/session_driver.py",
-        "            peer.replies.keep(item)\n",
+        "protocol/session/session.py",
+        "            self.replies.keep(item)\n",
         "            pass\n",
         "a handler runs at most once per session, id and instance",
     ),
@@ -430,8 +430,8 @@ MUTATIONS = [
     Mutation(
         "a restart is taken for the same container",
         "protocol/link/link.py",
-        "self._resender.begin(previous != instance, resumed, now)",
-        "self._resender.begin(False, True, now)",
+        "self._send_policy.on_reconnected(previous != instance, resumed, now)",
+        "self._send_policy.on_reconnected(False, True, now)",
         "what is not idempotent is not sent to another instance",
     ),
     Mutation(
@@ -506,9 +506,9 @@ MUTATIONS = [
     ),
     Mutation(
         "what has come of a stream is not told after WELCOME",
-        "protocol/link/link.py",
-        "            for tag, receive_stream in self.tracker.receive_streams():\n",
-        "            for tag, receive_stream in ():\n",
+        "protocol/requester/requester.py",
+        "        for tag, receive_stream in self.tracker.receive_streams():\n",
+        "        for tag, receive_stream in ():\n",
         "a stream goes on after a lost connection",
     ),
     Mutation(
@@ -548,9 +548,9 @@ MUTATIONS = [
     ),
     Mutation(
         "an engine does not keep what it has answered to calls",
-        "engine/callbacks.py",
-        "            nested_calls.replies.keep(item)",
-        "            pass",
+        "protocol/responder/nested_calls.py",
+        "            self.replies.keep(item)\n",
+        "            pass\n",
         "a call runs at most once",
     ),
     Mutation(
@@ -570,7 +570,7 @@ MUTATIONS = [
     Mutation(
         "calls are not sent again after a loss",
         "protocol/requester/nested_calls.py",
-        "        self.tracker.on_reconnected(None, instance_changed=False)\n",
+        "        self._tracker.on_reconnected(None, instance_changed=False)\n",
         "",
         "every call ends",
     ),

@@ -12,12 +12,14 @@ from mpzmq.config import HeartbeatPolicy, Limits, ReconnectPolicy
 from mpzmq.failure import Failure, FailureKind
 from mpzmq.models import LinkState, Status
 from mpzmq.protocol import wire
+from mpzmq.protocol.effects import Disconnect, PublishEvents, ResolveRequests
 from mpzmq.protocol.link.link import Link
 from mpzmq.protocol.requester.error_factory import RequestErrors
 from mpzmq.protocol.requester.request import PendingRequest, encode_request, remaining_ms
 from mpzmq.protocol.requester.request_ids import EndedIds
 from mpzmq.protocol.responder.nested_calls import NestedCallReceiver
 from mpzmq.protocol.responder.reply_cache import ReplyBudget
+from mpzmq.protocol.responder.responder import HandlerHost
 from mpzmq.protocol.wire.digest import digest_of
 from mpzmq.protocol.wire.encoder import Encoder
 from mpzmq.protocol.wire.kinds import Flag, Kind, Op
@@ -27,6 +29,8 @@ from mpzmq.protocol.wire.records import LINK_TAG, Record
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mpzmq.events import LinkEvent
+    from mpzmq.protocol.effects import Batch, Effect, EffectQueue
     from mpzmq.protocol.flow.outbox import OutgoingMessage
     from mpzmq.protocol.wire.values import Buffer
 
@@ -67,6 +71,18 @@ def tag(number: int) -> bytes:
     return number.to_bytes(16, "big")
 
 
+def taken(effects: EffectQueue) -> list[Effect]:
+    """What a state machine wants done, in order; the queue is empty then."""
+    found = list(effects)
+    effects.clear()
+    return found
+
+
+def items(effects: EffectQueue, kind: type[Batch]) -> list[Any]:
+    """What the effects of one kind hold; the others are gone, too."""
+    return [item for effect in taken(effects) if isinstance(effect, kind) for item in effect.items]
+
+
 class Pair:
     """A link and, in place of its transport and container, a script: whoever tests plays them.
 
@@ -91,6 +107,8 @@ class Pair:
         self.connection = 0
         self._issued = 0
         self._decoder = MessageDecoder(Limits(), Kind.REQUEST)
+        self._taken: list[Effect] = []
+        calls = NestedCallReceiver("worker-7", REMOTE, HandlerHost(self.encoder), self.limits, ReplyBudget(self.limits))
         self.link = Link(
             RequestErrors(REMOTE, "worker-7", "worker-7"),
             SESSION,
@@ -102,7 +120,7 @@ class Pair:
             EndedIds(),
             once=once,
             now=self.now,
-            nested_calls=NestedCallReceiver("worker-7", REMOTE, self.limits, self.encoder, ReplyBudget(self.limits)),
+            nested_calls=calls,
         )
 
     # The transport
@@ -192,19 +210,54 @@ class Pair:
             entry = self.entry(number, **options)
             self.link.tracker.issued += 1
             if entry.digest is not None:
-                self.link.reissued(entry.tag)
+                self.link.requester.cancels.discard(entry.tag)
             self.link.tracker.submit(entry)
 
     def ended(self) -> dict[int, Any]:
         """What became of the requests that ended since the last look, by number."""
-        ended = self.link.tracker.take_ended()
+        ended = self.take(ResolveRequests)
         assert len(dict(ended)) == len(ended), "a request ended twice"
         return dict(ended)
 
+    def take(self, kind: type[Batch]) -> list[Any]:
+        """What the effects of a kind hold that came since the last look."""
+        found = [item for effect in self.effects() if isinstance(effect, kind) for item in effect.items]
+        self._taken = [effect for effect in self._taken if not isinstance(effect, kind)]
+        return found
+
+    def effects(self) -> list[Effect]:
+        """What the link wants done, and nobody has looked at."""
+        self._taken += taken(self.link.effects)
+        return self._taken
+
+    def rejection(self) -> Failure | None:
+        """Why the connection is of no use, as the link has said last since this was asked last."""
+        found = [effect.failure for effect in self.effects() if isinstance(effect, Disconnect)]
+        self._taken = [effect for effect in self._taken if not isinstance(effect, Disconnect)]
+        return found[-1] if found else None
+
+    def tick(self) -> Failure | None:
+        """Time has passed. Why the connection is of no use, if the link says so."""
+        self.link.tick(self.now)
+        return self.rejection()
+
+    def cancel(self, number: int) -> None:
+        """The application waits for a request no more."""
+        entry = self.link.tracker.pending.get(tag(number))
+        if entry is not None:
+            self.link.requester.cancel(entry)
+
+    def wait(self, number: int) -> None:
+        """The application has read all that came of a stream, and waits for more."""
+        self.link.requester.wait(self.link.tracker.pending[tag(number)])
+
+    def events(self) -> list[LinkEvent]:
+        """What the application is told since the last look."""
+        return self.take(PublishEvents)
+
     def told(self) -> list[str]:
         """The names of the events since the last look."""
-        events, self.link.event_source.events = self.link.event_source.events, []
-        return [type(event).__name__ for event in events]
+        return [type(event).__name__ for event in self.events()]
 
     def adds_up(self) -> bool:
         """Whether the counters do."""

@@ -68,19 +68,22 @@ class OutgoingMessage:
     """One message, cut and not yet sent: control records, then items; or a part of a large item.
 
     Attributes:
+        origin: what cut it, and takes it back if the transport does not take it: an outbox, or a stream scheduler.
         part: how many bytes of the item the part carries; 0: it is none. The item itself is in ``items`` with its last.
     """
 
-    __slots__ = ("control", "frames", "items", "part", "size")
+    __slots__ = ("control", "frames", "items", "origin", "part", "size")
 
     def __init__(
         self,
+        origin: Any,
         frames: list[Buffer],
         control: Sequence[tuple[_Control, bytes]],
         items: Sequence[QueuedRecord],
         size: int,
         part: int = 0,
     ) -> None:
+        self.origin = origin
         self.frames = frames
         self.control = control
         self.items = items
@@ -268,7 +271,7 @@ class Outbox:
                 item.refresh(now)
             waiting.clear()
             self.bytes = 0
-            return OutgoingMessage([item.tag, item.body, *item.buffers], (), (item,), item.size)
+            return OutgoingMessage(self, [item.tag, item.body, *item.buffers], (), (item,), item.size)
         control: list[tuple[_Control, bytes]] = []
         tags: list[bytes] = []
         bodies: list[bytes] = []
@@ -291,15 +294,15 @@ class Outbox:
                 taken, taken_size = self._take(now, room, not tags, size)
             if taken and taken[-1].buffers:
                 item = taken[0]
-                return OutgoingMessage([item.tag, item.body, *item.buffers], control, taken, taken_size)
+                return OutgoingMessage(self, [item.tag, item.body, *item.buffers], control, taken, taken_size)
             tags += map(_TAG, taken)
             bodies += map(_BODY, taken)
             size += taken_size
         if not tags:
             return self._part(now) if self._large and max_items != 0 else None
         if len(tags) == 1:
-            return OutgoingMessage([tags[0], bodies[0]], control, taken, size)
-        return OutgoingMessage([b"".join(tags), b"".join(bodies)], control, taken, size)
+            return OutgoingMessage(self, [tags[0], bodies[0]], control, taken, size)
+        return OutgoingMessage(self, [b"".join(tags), b"".join(bodies)], control, taken, size)
 
     def _take(self, now: float, room: int, first: bool, size: int) -> tuple[list[QueuedRecord], int]:
         """Takes out items for a message that has ``room`` for so many records, and ``size`` bytes already.
@@ -365,7 +368,7 @@ class Outbox:
         frames, size = parts.next_fragment()
         assert parts.item is not None
         last = (parts.item,) if size == parts.remaining else ()
-        return OutgoingMessage(frames, (), last, sum(map(len, frames)), size)
+        return OutgoingMessage(self, frames, (), last, sum(map(len, frames)), size)
 
     def _look(self, now: float, items: list[QueuedRecord], first: bool, size: int) -> tuple[list[QueuedRecord], int]:
         """Which items leave, one by one; ``first``: nothing is in the message yet."""

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from ..effects import ReportProgress
+
+if TYPE_CHECKING:
+    from ..effects import EffectQueue
+
 __all__ = ["ProgressTracker"]
 
 
@@ -10,12 +17,11 @@ class ProgressTracker:
 
     Attributes:
         watched: by tag: bytes sent, to send, received, to receive. Whoever wants to know adds a tag, and removes it.
-        changed: the tags of those that have changed since this was last emptied.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, effects: EffectQueue) -> None:
         self.watched: dict[bytes, list[int]] = {}
-        self.changed: dict[bytes, None] = {}
+        self._effects = effects
 
     def on_sent(self, tag: bytes, size: int, total: int) -> None:
         """So much of a request was read by the container."""
@@ -29,4 +35,4 @@ class ProgressTracker:
         numbers = self.watched.get(tag)
         if numbers is not None:
             numbers[at : at + 2] = size, total
-            self.changed[tag] = None
+            self._effects.add(ReportProgress, tag)

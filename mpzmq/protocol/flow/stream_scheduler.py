@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ..effects import WakeStreams
 from ..wire.records import BATCH_BYTES
 from .fragmenter import is_large
 from .outbox import Outbox, OutgoingMessage, QueuedRecord
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from ...config import Limits
+    from ..effects import EffectQueue
     from ..wire.values import Buffer
     from .send_stream import SendStream
 
@@ -40,7 +42,7 @@ class StreamScheduler:
 
     Args:
         limits: this side's.
-        wakers: takes the wakers of streams that may go on, or will not.
+        effects: told of streams that may go on, or will not.
         outbox: takes chunks that are so large that they leave in parts.
         in_turn: whether only one at a time may send an item far beyond its credit: data, which strangers send. Results
             were asked for, and one who waits for those of one stream may never read on in another.
@@ -50,7 +52,7 @@ class StreamScheduler:
         credit_at_first: items and bytes of one stream that may leave before its first CREDIT.
     """
 
-    def __init__(self, limits: Limits, wakers: list[Any], outbox: Outbox, *, in_turn: bool) -> None:
+    def __init__(self, limits: Limits, effects: EffectQueue, outbox: Outbox, *, in_turn: bool) -> None:
         self._in_turn = in_turn
         self.budget = SendBudget(limits)
         self.credit_at_first = 0, 0
@@ -58,7 +60,7 @@ class StreamScheduler:
         self._max_early = limits.in_flight
         self._batch_bytes = BATCH_BYTES
         self._most_items = limits.items
-        self._wakers = wakers
+        self._effects = effects
         self._outbox = outbox
         self._in_parts: set[bytes] = set()  # streams whose next chunk is in the outbox
         self._flows: dict[bytes, SendStream] = {}
@@ -142,7 +144,7 @@ class StreamScheduler:
         if flow is not None:
             flow.failure = failure
             self.close(tag)
-            self._wakers.append(flow.waker)
+            self._effects.add(WakeStreams, flow.waker)
 
     def mark_ready(self, tag: bytes) -> None:
         """Something may leave that could not before."""
@@ -172,7 +174,7 @@ class StreamScheduler:
         elif flow is self._overdrawn:
             self._release()
         self.mark_ready(tag)
-        self._wakers.append(flow.waker)
+        self._effects.add(WakeStreams, flow.waker)
         return True
 
     def on_connection_lost(self) -> None:
@@ -224,7 +226,7 @@ class StreamScheduler:
             if flow.exceeds_credit and self._in_turn:
                 self._overdrawn = flow
             if not had_room and flow.has_room:
-                self._wakers.append(flow.waker)
+                self._effects.add(WakeStreams, flow.waker)
             del ready[tag]
             flow.is_ready = False
             record, buffers = chunk
@@ -235,14 +237,14 @@ class StreamScheduler:
                     self._outbox.put(item)
                     return self._outbox.next_message(now, max_items=max_items)
                 self.mark_ready(tag)
-                return OutgoingMessage([tag, record, *buffers], (), (), item.size)
+                return OutgoingMessage(self, [tag, record, *buffers], (), (), item.size)
             self.mark_ready(tag)  # behind the others
             tags.append(tag)
             bodies.append(record)
             size += len(record) + 16
         if not tags:
             return None
-        return OutgoingMessage([b"".join(tags), b"".join(bodies)], (), (), size)
+        return OutgoingMessage(self, [b"".join(tags), b"".join(bodies)], (), (), size)
 
     def _take_off(self, flow: SendStream) -> None:
         was_tight = self.budget.is_tight
@@ -253,7 +255,8 @@ class StreamScheduler:
     def _loosen(self) -> None:
         """Whoever was not to make more items, since too much lay unread, may."""
         if not self.budget.is_tight:
-            self._wakers += [flow.waker for flow in self._flows.values()]
+            for flow in self._flows.values():
+                self._effects.add(WakeStreams, flow.waker)
 
     def _next_kept_back(self) -> bool:
         """Whether another stream may go on, since less is unread of all than may be."""

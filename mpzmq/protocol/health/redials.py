@@ -26,6 +26,8 @@ class RedialCounter:
         """Redials that failed since the last loss (or since the first dial)."""
         self.total = 0
         """Redials that failed over the life of the link."""
+        self.reconnects = 0
+        """Times that the container was found again."""
 
     @property
     def exhausted(self) -> bool:
@@ -43,8 +45,13 @@ class RedialCounter:
         self._dialled = True
         self._was_greeted = False
 
-    def on_welcome(self) -> None:
-        """The container has said WELCOME: only this resets the count."""
+    def on_welcome(self, *, reconnected: bool = False) -> None:
+        """The container has said WELCOME: only this resets the count.
+
+        Args:
+            reconnected: whether it had done so on an earlier connection.
+        """
+        self.reconnects += reconnected
         self._dialled = self._was_greeted = True
         self.failed = 0
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ...models import LinkState
+from ..requester.recovery import Resender
 
 if TYPE_CHECKING:
     from ..flow.outbox import OutgoingMessage
     from ..flow.window import SendWindow
-    from ..requester.recovery import Resender
-    from ..requester.tracker import RequestTracker
+    from ..requester.requester import Requester
 
 __all__ = ["SendPolicy"]
 
@@ -21,15 +21,24 @@ class SendPolicy:
     """Chooses between control records, requests, and the data of streams.
 
     Args:
-        tracker: holds what waits to leave.
+        requester: what waits to leave.
         window: how much the container can take.
-        recovery: how much may be sent again.
+        in_flight: how many requests there may be.
+        now: the time.
     """
 
-    def __init__(self, tracker: RequestTracker, window: SendWindow, recovery: Resender) -> None:
-        self._tracker = tracker
+    def __init__(self, requester: Requester, window: SendWindow, in_flight: int, now: float) -> None:
+        self._tracker = requester.tracker
         self._window = window
-        self._resender = recovery
+        self._resender = Resender(requester, in_flight, now)
+
+    def on_reconnected(self, instance_changed: bool, resumed: bool, now: float) -> None:
+        """The container has said WELCOME on a new connection; see :meth:`Resender.begin`."""
+        self._resender.begin(instance_changed, resumed, now)
+
+    def next_try(self, now: float) -> float | None:
+        """When requests may leave that may not now, since too many were sent again; None: they may."""
+        return self._resender.next_try(now)
 
     def next_message(self, state: LinkState, running: bool, now: float) -> OutgoingMessage | None:
         """The next message; None: nothing may leave now.
@@ -68,17 +77,10 @@ class SendPolicy:
             return None
         return outbox.next_message(now, max_items=self._tracker.begun_first())
 
-    def requeue(self, outgoing: OutgoingMessage) -> None:
-        """The transport did not take a message: it goes first next time."""
-        if outgoing.items or outgoing.control or outgoing.part:
-            self._tracker.outbox.requeue(outgoing)
-        else:
-            self._tracker.send_streams.requeue(outgoing)
-
     def on_sent(self, outgoing: OutgoingMessage, now: float) -> None:
         """The transport has taken a message: its requests may be known to the container from now on."""
         if outgoing.part:
-            self._tracker.outbox.on_sent(outgoing)
+            outgoing.origin.on_sent(outgoing)
         again = 0
         for entry in outgoing.items:
             if entry.sent:  # type: ignore[attr-defined]

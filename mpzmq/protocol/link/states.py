@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import enum
+from typing import NamedTuple
 
 from ...failure import FailureKind
 from ...models import LinkState
 from ..wire.kinds import Goodbye
 
-__all__ = ["REJECTIONS", "TRANSITIONS", "Signal"]
+__all__ = ["FACTS", "REJECTIONS", "TRANSITIONS", "Phase", "PhaseFacts", "Signal"]
 
 
 class Signal(enum.Enum):
@@ -24,25 +25,70 @@ class Signal(enum.Enum):
     CLOSED = "ended by this side"
 
 
-_S = LinkState
-TRANSITIONS: dict[tuple[LinkState, Signal], LinkState] = {
-    (_S.CONNECTING, Signal.WELCOMED): _S.ALIVE,
-    (_S.CONNECTING, Signal.LOST): _S.DOWN,
-    (_S.CONNECTING, Signal.GAVE_UP): _S.FAILED,
-    (_S.ALIVE, Signal.SILENT): _S.BUSY,
-    (_S.ALIVE, Signal.GOODBYE): _S.DRAINING,
-    (_S.ALIVE, Signal.LOST): _S.DOWN,
-    (_S.ALIVE, Signal.GAVE_UP): _S.FAILED,
-    (_S.BUSY, Signal.HEARD): _S.ALIVE,
-    (_S.BUSY, Signal.WELCOMED): _S.ALIVE,
-    (_S.BUSY, Signal.GOODBYE): _S.DRAINING,
-    (_S.BUSY, Signal.LOST): _S.DOWN,
-    (_S.BUSY, Signal.GAVE_UP): _S.FAILED,
-    (_S.DRAINING, Signal.LOST): _S.DOWN,
-    (_S.DRAINING, Signal.GAVE_UP): _S.FAILED,
-    (_S.DOWN, Signal.HANDSHAKEN): _S.BUSY,
-    (_S.DOWN, Signal.GAVE_UP): _S.FAILED,
-    **{(state, Signal.CLOSED): _S.CLOSED for state in LinkState if state is not _S.CLOSED},
+class Phase(enum.Enum):
+    """Where a link stands with its connection: finer than what the application is told."""
+
+    DIALING = "no connection yet"
+    GREETING = "the first connection stands, and the container has not said WELCOME yet"
+    ALIVE = "the container has said WELCOME, and is heard"
+    SILENT = "it has said WELCOME, and nothing was heard of it for two intervals"
+    DRAINING = "it has said WELCOME, and then GOODBYE"
+    DOWN = "no connection any more"
+    GREETING_AGAIN = "a connection stands again, and the container has not said WELCOME on it yet"
+    FAILED = "given up"
+    CLOSING = "ended by this side; its last word may leave"
+    CLOSED = "ended by this side, without a connection"
+
+
+class PhaseFacts(NamedTuple):
+    """What a phase means.
+
+    Attributes:
+        state: what the application is told.
+        is_handshaken: whether the ZMTP handshake of a connection is done.
+        welcomed: whether the container has said WELCOME on it.
+    """
+
+    state: LinkState
+    is_handshaken: bool = False
+    welcomed: bool = False
+
+
+_P = Phase
+FACTS: dict[Phase, PhaseFacts] = {
+    _P.DIALING: PhaseFacts(LinkState.CONNECTING),
+    _P.GREETING: PhaseFacts(LinkState.CONNECTING, is_handshaken=True),
+    _P.ALIVE: PhaseFacts(LinkState.ALIVE, is_handshaken=True, welcomed=True),
+    _P.SILENT: PhaseFacts(LinkState.BUSY, is_handshaken=True, welcomed=True),
+    _P.DRAINING: PhaseFacts(LinkState.DRAINING, is_handshaken=True, welcomed=True),
+    _P.DOWN: PhaseFacts(LinkState.DOWN),
+    _P.GREETING_AGAIN: PhaseFacts(LinkState.BUSY, is_handshaken=True),
+    _P.FAILED: PhaseFacts(LinkState.FAILED),
+    _P.CLOSING: PhaseFacts(LinkState.CLOSED, is_handshaken=True),
+    _P.CLOSED: PhaseFacts(LinkState.CLOSED),
+}
+
+TRANSITIONS: dict[tuple[Phase, Signal], Phase] = {
+    (_P.DIALING, Signal.HANDSHAKEN): _P.GREETING,
+    (_P.DOWN, Signal.HANDSHAKEN): _P.GREETING_AGAIN,
+    # A connection whose end nobody has told.
+    **{(phase, Signal.HANDSHAKEN): _P.GREETING_AGAIN for phase in (_P.ALIVE, _P.SILENT, _P.DRAINING)},
+    (_P.GREETING, Signal.WELCOMED): _P.ALIVE,
+    (_P.GREETING_AGAIN, Signal.WELCOMED): _P.ALIVE,
+    (_P.ALIVE, Signal.SILENT): _P.SILENT,
+    (_P.SILENT, Signal.HEARD): _P.ALIVE,
+    (_P.ALIVE, Signal.GOODBYE): _P.DRAINING,
+    (_P.SILENT, Signal.GOODBYE): _P.DRAINING,
+    **{
+        (phase, Signal.LOST): _P.DOWN
+        for phase in (_P.DIALING, _P.GREETING, _P.GREETING_AGAIN, _P.ALIVE, _P.SILENT, _P.DRAINING)
+    },
+    (_P.DOWN, Signal.GAVE_UP): _P.FAILED,
+    **{
+        (phase, Signal.CLOSED): _P.CLOSING if facts.is_handshaken else _P.CLOSED
+        for phase, facts in FACTS.items()
+        if facts.state is not LinkState.CLOSED
+    },
 }
 """Where a signal leads. A pair that is not here changes nothing."""
 

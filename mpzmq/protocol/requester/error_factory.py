@@ -139,6 +139,10 @@ class RequestErrors:
         text = f"{entry.what} to {self.whom} timed out: {why}{_safe(entry)}{self._own_fault()}"
         return self.build(RequestTimeout, entry.tag, text, entry.executed)
 
+    def unsent(self, entry: PendingRequest, why: str) -> RequestTimeout:
+        """The deadline has come before the request was taken."""
+        return self.build(RequestTimeout, entry.tag, f"{entry.what} to {self.whom} timed out: {why}", entry.executed)
+
     def _own_fault(self) -> str:
         return "" if self.diagnostics is None else self.diagnostics.local_lag_note()
 

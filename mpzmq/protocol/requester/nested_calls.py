@@ -6,16 +6,13 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ...errors import Overloaded, RequestCancelled, RequestError, RequestTimeout, Unsupported
+from ..effects import ResolveRequests
 from ..flow.fragmenter import FRAGMENT_BYTES
 from ..wire.kinds import Code, Kind, Op
-from ..wire.records import LINK_TAG
-from ..wire.values import EXT_UUID
 from .error_factory import RequestErrors
-from .outage import Outage
-from .recovery import UnconfirmedCancels
-from .request import PendingRequest, encode_request, remaining_ms
-from .request_ids import EndedIds, request_tags
-from .tracker import RequestTracker
+from .request_ids import EndedIds
+from .requester import Requester
+from .submission import Submission
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping
@@ -24,21 +21,22 @@ if TYPE_CHECKING:
     from ...config import Limits
     from ...errors import ConnectionClosed
     from ...models import LinkState
+    from ..effects import EffectQueue
     from ..flow.outbox import Outbox, OutgoingMessage
     from ..wire.encoder import Encoder
+    from ..wire.messages import Message
     from ..wire.records import Record
-    from ..wire.values import Buffer
+    from .options import Options
+    from .request import PendingRequest
 
-__all__ = ["NestedCallDriver", "NestedCallErrors", "NestedCalls"]
-
-_TEN = b"\x9a"
-"""The front of an array of ten in MessagePack: a REQUEST has nine fields, and the parent stands behind them."""
-
-_PARENT = bytes((0xD8, EXT_UUID))
-"""The front of a UUID."""
+__all__ = ["GONE", "NestedCallDriver", "NestedCallErrors", "NestedCalls"]
 
 _NEVER = (Code.NO_SESSION, Code.DRAINING)
 """What a container says of itself: no engine does."""
+
+
+GONE = "it is not there any more"
+"""Why an engine whose session has ended is not called."""
 
 
 class NestedCallDriver(Protocol):
@@ -57,19 +55,6 @@ class NestedCallDriver(Protocol):
 
     def on_parent_ended(self, session: Any, parent: bytes) -> None:
         """A request has ended, and with it all calls inside it."""
-
-
-class _Engine(Protocol):
-    """The session of an engine, as far as calls to it need it."""
-
-    session: tuple[str | None, UUID]
-    name: str
-    max_calls: int
-    message_bytes: int
-    outbox: Outbox
-
-    def control(self, record: Record, tag: bytes = LINK_TAG) -> bool:
-        """Queues a record of the link, or of a call."""
 
 
 class NestedCallErrors(RequestErrors):
@@ -97,6 +82,10 @@ class NestedCallErrors(RequestErrors):
         self, entry: PendingRequest, state: LinkState, window_full: bool, cut: bool = False
     ) -> RequestTimeout:
         """The deadline has come."""
+        return self.expired(entry)
+
+    def unsent(self, entry: PendingRequest, why: str) -> RequestTimeout:
+        """The deadline has come before the call was taken."""
         return self.expired(entry)
 
     def expired(self, entry: PendingRequest) -> RequestTimeout:
@@ -143,66 +132,103 @@ class NestedCalls:
     They wait while it has no connection, are sent again with their old ids on the next one, and end with its session.
 
     Args:
-        peer: the engine.
+        session: the engine's.
+        name: what the engine calls itself.
         limits: the container's bounds.
+        max_calls: how many calls the engine takes at once; 0: it knows none.
         encoder: writes the records.
-        answered: takes this caller when calls have ended, so that those who made them are told.
+        effects: takes what is to be done about calls that have ended.
+        outbox: of the engine; it takes what the engine is told beside the calls.
+        message_bytes: the largest message that the engine accepts.
 
     Attributes:
-        tracker: the books.
-        outage: for how long the engine has been away.
-        error_factory: the errors.
+        requester: the calls.
     """
 
-    def __init__(self, peer: _Engine, limits: Limits, encoder: Encoder, answered: dict[NestedCalls, None]) -> None:
-        limits = dataclasses.replace(limits, in_flight=max(1, min(limits.in_flight, peer.max_calls)))
-        self.error_factory = NestedCallErrors(peer.session[1], peer.name)
-        self.tracker = RequestTracker(self.error_factory, limits, EndedIds())
-        self.outage = Outage(self.tracker)
-        self._peer = peer
-        self._encoder = encoder
-        self._answered = answered
+    def __init__(
+        self,
+        session: UUID,
+        name: str,
+        limits: Limits,
+        max_calls: int,
+        encoder: Encoder,
+        effects: EffectQueue,
+        outbox: Outbox,
+        message_bytes: int,
+    ) -> None:
+        limits = dataclasses.replace(limits, in_flight=max(1, min(limits.in_flight, max_calls)))
+        self._errors = NestedCallErrors(session, name)
+        self.requester = Requester(self._errors, limits, EndedIds(), encoder, effects, outbox)
+        self._tracker = self.requester.tracker
+        self._submission = Submission(self.requester, self._refuse, None)
+        self._effects = effects
+        self._max_calls = max_calls
+        self._closed: str | None = None  # why there are no calls any more
         self._batch_records = limits.batch_records
-        self._new_tag = request_tags()
-        self._cancels = UnconfirmedCancels(limits.in_flight)
         self._inside: dict[bytes, set[bytes]] = {}  # the calls of each request that have not ended
-        self.tracker.message_bytes = min(peer.message_bytes, FRAGMENT_BYTES)
+        self._tracker.message_bytes = min(message_bytes, FRAGMENT_BYTES)
         # The same object takes what the engine accepts: it has told it in HELLO.
-        self.tracker.outbox.batch_records = peer.outbox.batch_records
-        self.tracker.outbox.batch_bytes = peer.outbox.batch_bytes
+        self._tracker.outbox.batch_records = outbox.batch_records
+        self._tracker.outbox.batch_bytes = outbox.batch_bytes
+
+    @property
+    def waiting_bytes(self) -> int:
+        """The size of the calls that wait to leave."""
+        return self._tracker.outbox.bytes
+
+    @property
+    def waiting(self) -> int:
+        """How many calls wait to leave."""
+        return len(self._tracker.outbox)
+
+    @property
+    def next_end(self) -> float | None:
+        """When :meth:`give_up` has something to do next; None: not before something else happens."""
+        return self.requester.outage.next_end()
 
     # From handlers
 
-    def encode(
+    def issue(
         self,
         parent: bytes,
+        enclosing: float | None,
         function: str,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
-        deadline: float | None,
+        options: Options,
         now: float,
+        *,
+        is_over: bool,
     ) -> PendingRequest:
-        """A call that is not sent yet.
+        """A call that is to be submitted in the same pass.
+
+        Args:
+            parent: the tag of the request inside which it is made.
+            enclosing: when that ends at the latest; None: it has no deadline.
+            function: its name.
+            args: the arguments.
+            kwargs: those by name.
+            options: how it is to be treated.
+            now: the time.
+            is_over: whether the request inside which it is made has ended.
 
         Raises:
-            EncodeError: a message cannot carry its arguments.
+            EncodeError, MessageTooLarge: a message cannot carry its arguments.
+            RequestError: it cannot be made now.
         """
-        encoder = self._encoder
-        buffers: list[Buffer] = []
-        given = encoder.prepare_all(args, "args", buffers)
-        named = encoder.prepare_all(kwargs, "kwargs", buffers) if kwargs else None
-        remaining = None if deadline is None else remaining_ms(deadline, now)
-        sequence = self.tracker.next_sequence()
-        body = encode_request(encoder, sequence, remaining, 0, Op.CALL, function, given, named, None)
-        body = _TEN + body[1:] + _PARENT + parent
-        tag = self._new_tag(sequence)
-        return PendingRequest(tag, sequence, Op.CALL, function, body, buffers, now, deadline, True, False, None)
+        given = Op.CALL, function, args, kwargs or None, options, None, now
+        entry = self._submission.write(*given, enclosing, parent)
+        if is_over:
+            raise self._errors.parent_over(entry)
+        if (refusal := self._refuse(entry)) is not None:
+            raise refusal
+        self._submission.begin(entry, now)
+        return entry
 
-    def submit(self, entry: PendingRequest, parent: bytes) -> None:
-        """Takes a call, made inside a request; it leaves when the engine can take it."""
+    def submit(self, entry: PendingRequest, waiter: Any, parent: bytes) -> None:
+        """Take a call, made inside a request; it leaves when the engine can take it."""
+        self._submission.submit(entry, waiter)
         self._inside.setdefault(parent, set()).add(entry.tag)
-        self.tracker.issued += 1
-        self.tracker.submit(entry)
 
     def discard(self, tag: bytes, parent: bytes) -> None:
         """A call has ended, and whoever made it knows."""
@@ -212,121 +238,101 @@ class NestedCalls:
             if not tags:
                 del self._inside[parent]
 
-    def cancel(self, tag: bytes) -> None:
+    def cancel(self, entry: PendingRequest) -> None:
         """Whoever made a call waits no more."""
-        if self.tracker.cancel(tag):
-            self._tell_cancelled(tag)
+        self.requester.cancel(entry)
 
     def expire(self, now: float) -> None:
         """Ends the calls whose deadline has come."""
-        for tag in self.tracker.expire(now, lambda entry, _: self.error_factory.expired(entry)):
-            self._tell_cancelled(tag)
-        self._note()
+        self.requester.expire(now, lambda entry, _: self._errors.expired(entry))
 
     def on_parent_ended(self, parent: bytes) -> bool:
         """A request has ended; True: calls inside it had not, and have now."""
         tags = self._inside.pop(parent, None)
         if tags is None:
             return False
-        tracker = self.tracker
         for tag in tags:
-            entry = tracker.pending.get(tag)
+            entry = self._tracker.pending.get(tag)
             if entry is not None:
-                tracker.ended.append((entry.waiter, self.error_factory.parent_over(entry)))
-                self.cancel(tag)
-        self._note()
+                self._effects.add(ResolveRequests, (entry.waiter, self._errors.parent_over(entry)))
+                self.cancel(entry)
         if not self._inside:
-            self._cancels.clear()
+            self.requester.cancels.clear()
         return True
+
+    def _refuse(self, entry: PendingRequest) -> Exception | None:
+        """Why a call cannot be made; None: it can."""
+        if self._closed is not None:
+            return self._errors.closed(entry, self._closed)
+        if not self._max_calls:
+            return self._errors.unable(entry)
+        tracker = self._tracker
+        if entry.size > tracker.message_bytes:
+            return tracker.too_large(entry)
+        if not tracker.has_room(entry.size):
+            return self._errors.overloaded(entry, len(tracker.pending))
+        return None
 
     # From the engine
 
-    def receive(self, tag: bytes, record: Record, size: int) -> bool:
-        """A record came under the tag of a call; False: it means nothing to this side."""
-        kind, tracker = record[0], self.tracker
-        if kind == Kind.RESPONSE:
-            tracker.on_response(tag, record)
-        elif kind == Kind.ERROR:
-            if record[1] in _NEVER:
-                return self.on_malformed(tag)
-            tracker.on_error(tag, record)
-        elif kind == Kind.STARTED:
-            tracker.on_started(tag)
-        else:
+    def receive(self, tag: bytes, record: Record, message: Message, size: int) -> bool:
+        """A record came under the tag of a call, with its share of a message; False: it means nothing to this side."""
+        if record[0] == Kind.ERROR and record[1] in _NEVER:
+            return self.on_malformed(tag)
+        if not self.requester.receive(tag, record, message):
             return False
-        self._note()
-        if tracker.reply_acks.tags and tracker.reply_acks.on_message(size):
-            self._acknowledge()
+        self.requester.on_message(size)
         return True
 
     def on_malformed(self, tag: bytes) -> bool:
         """Something that is not a record came under a tag; False: no call has that tag."""
-        if tag not in self.tracker.pending:
+        if tag not in self._tracker.pending:
             return False
-        self.tracker.on_malformed(tag)
-        self._note()
+        self._tracker.on_malformed(tag)
         return True
 
     # From the session
 
     def on_hello(self, message_bytes: int, limits: Mapping[str, int]) -> None:
         """The engine has said HELLO on a new connection: what was sent on earlier ones is sent again."""
-        self.outage.end()
-        self.tracker.limit_messages(min(message_bytes, FRAGMENT_BYTES))
-        self.tracker.outbox.accept(limits, self._batch_records)
-        self.tracker.on_reconnected(None, instance_changed=False)
-        for tag in self._cancels:
-            self._peer.control([Kind.CANCEL], tag)
-        self._note()
+        self._max_calls = limits.get("calls", 0)
+        self.requester.outage.end()
+        self._tracker.limit_messages(min(message_bytes, FRAGMENT_BYTES))
+        self._tracker.outbox.accept(limits, self._batch_records)
+        self._tracker.on_reconnected(None, instance_changed=False)
+        self.requester.on_reconnected()
+
+    def on_connection_lost(self, now: float) -> None:
+        """The engine has no connection any more."""
+        self.requester.outage.begin(now)
 
     def give_up(self, now: float) -> None:
         """Ends the calls that wait no longer for an engine that is away; if it comes back, it is told."""
-        for tag in self.outage.expire(now, "the engine is away"):
-            self._cancels.add(tag)
-        self._note()
+        self.requester.give_up(now, "the engine is away")
 
     def on_engine_lost(self, why: str) -> None:
         """The engine was away for too long."""
-        self.tracker.end_all(lambda entry: self.error_factory.lost(entry, why))
-        self._note()
+        self._tracker.end_all(lambda entry: self._errors.lost(entry, why))
 
     def on_session_ended(self, why: str) -> None:
         """The session has ended."""
-        self.tracker.end_all(lambda entry: self.error_factory.closed(entry, why))
-        self._note()
+        self.close(GONE)
+        self._tracker.end_all(lambda entry: self._errors.closed(entry, why))
+
+    def close(self, why: str) -> None:
+        """No more calls are taken."""
+        self._closed = why
 
     def next_outgoing(self, now: float) -> OutgoingMessage | None:
         """The next message with calls; None: none waits."""
-        if not self.tracker.outbox:
+        if not self._tracker.outbox:
             return None
-        if self.tracker.reply_acks.should_piggyback:
-            self._acknowledge()
-        return self.tracker.in_order().next_message(now)
+        if self._tracker.reply_acks.should_piggyback:
+            self.requester.acknowledge()
+        return self._tracker.in_order().next_message(now)
 
     def on_sent(self, outgoing: OutgoingMessage) -> None:
-        """The transport has taken a message, of this caller or not."""
+        """The transport has taken a message with calls."""
         for entry in outgoing.items:
-            if not isinstance(entry, PendingRequest):
-                return  # all are of one sort
-            self.tracker.resent += entry.sent
-            entry.sent = True
-
-    def requeue(self, outgoing: OutgoingMessage) -> bool:
-        """The transport did not take a message; False: it is none of this caller."""
-        if not (outgoing.items and isinstance(outgoing.items[0], PendingRequest)):
-            return False
-        self.tracker.outbox.requeue(outgoing)
-        return True
-
-    def _tell_cancelled(self, tag: bytes) -> None:
-        self._cancels.add(tag)
-        self._peer.control([Kind.CANCEL], tag)
-
-    def _acknowledge(self) -> None:
-        tracker = self.tracker
-        if not self._peer.outbox.has_control(Kind.RECEIVED):  # whose place it would take: what it names would be lost
-            self._peer.control(tracker.reply_acks.record(tracker.low_water, tracker.message_bytes))
-
-    def _note(self) -> None:
-        if self.tracker.ended:
-            self._answered[self] = None
+            self._tracker.resent += entry.sent  # type: ignore[attr-defined]
+            entry.sent = True  # type: ignore[attr-defined]

@@ -2,45 +2,32 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from .outage import Outage
-
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from .requester import Requester
 
-    from .tracker import RequestTracker
-
-__all__ = ["ResendBudget", "Resender", "UnconfirmedCancels"]
+__all__ = ["ResendBudget", "Resender"]
 
 
 class Resender:
     """Sends again what the container may not have got, or whose answer may not have come.
 
     Args:
-        tracker: the requests.
+        requester: the requests.
         in_flight: how many of them there may be.
         now: the time.
 
     Attributes:
-        cancels: what was cancelled, and may not be known to the container.
-        outage: for how long the container has been away.
         not_before: when requests may leave, if there was too much to send again.
     """
 
-    def __init__(self, tracker: RequestTracker, in_flight: int, now: float) -> None:
-        self.cancels = UnconfirmedCancels(in_flight)
-        self.outage = Outage(tracker)
+    def __init__(self, requester: Requester, in_flight: int, now: float) -> None:
         self.not_before = now
-        self._tracker = tracker
+        self._requester = requester
+        self._tracker = requester.tracker
         self._budget = ResendBudget(in_flight, now)
         self._resending = False
-
-    def expire(self, now: float, why: str) -> None:
-        """Ends what waits no longer for a container that is away; if that comes back, it is told to end it, too."""
-        for tag in self.outage.expire(now, why):
-            self.cancels.add(tag)
 
     def begin(self, instance_changed: bool, resumed: bool, now: float) -> None:
         """The container has said WELCOME on a new connection.
@@ -56,7 +43,7 @@ class Resender:
         elif not resumed:
             why = "the container is the same, but has forgotten this session"
         if why is not None:
-            self.cancels.clear()
+            self._requester.cancels.clear()
             self._tracker.reply_acks.clear()
         self._resending = self._tracker.on_reconnected(why, instance_changed=instance_changed) > 0
 
@@ -96,32 +83,3 @@ class ResendBudget:
         self._left = max(self._left, -self._burst)
         self._counted_at = now
         return now if self._left >= 0 else now - self._left / self._burst
-
-
-class UnconfirmedCancels:
-    """The last of them, to be said again on the next connection. Said twice, a CANCEL does no harm.
-
-    Args:
-        max_ids: how many are remembered.
-    """
-
-    def __init__(self, max_ids: int) -> None:
-        self._max_ids = max_ids
-        self._tags: OrderedDict[bytes, None] = OrderedDict()
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(self._tags)
-
-    def add(self, tag: bytes) -> None:
-        """A request that has left was cancelled."""
-        self._tags[tag] = None
-        if len(self._tags) > self._max_ids:
-            self._tags.popitem(last=False)
-
-    def discard(self, tag: bytes) -> None:
-        """Its caller has issued the id again: it is to run."""
-        self._tags.pop(tag, None)
-
-    def clear(self) -> None:
-        """All have been read, or there is nobody left who would know the requests."""
-        self._tags.clear()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ...errors import MessageTooLarge
 from ...models import Executed
 from ...statistics import Statistics
+from ..effects import ResolveRequests, WakeStreams
 from ..flow.fragmenter import FRAGMENT_BYTES, is_large
 from ..flow.outbox import Outbox
 from ..flow.progress import ProgressTracker
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from ...config import Limits
+    from ..effects import EffectQueue
     from ..flow.receive_stream import ReceiveStream
     from ..wire.messages import Message
     from ..wire.records import Record
@@ -54,24 +56,20 @@ class RequestTracker:
         pending: requests that have not ended.
         outbox: those of them that wait to leave.
         progress: how far large ones have come.
-        ended: who waited for the requests that have ended since this was last taken, each with the outcome: the
-            RESPONSE record, or the error to raise.
         send_streams: the data of uploads and channels that wait to leave.
-        wakers: of streams that have got something: items, or credit.
         receive_budget: the results of streams that have come.
         issued: requests that the application made; whoever issues one counts it here, and it is in flight.
         message_bytes: the largest message that both sides accept.
     """
 
-    def __init__(self, error_factory: RequestErrors, limits: Limits, ended_ids: EndedIds) -> None:
+    def __init__(self, error_factory: RequestErrors, limits: Limits, ended_ids: EndedIds, effects: EffectQueue) -> None:
         self.error_factory = error_factory
         self.pending = PendingRequests()
-        self.progress = ProgressTracker()
+        self.progress = ProgressTracker(effects)
         self.outbox = Outbox(limits.batch_records, self.progress)
-        self.wakers: list[Any] = []
-        self.send_streams = StreamScheduler(limits, self.wakers, self.outbox, in_turn=True)
+        self.send_streams = StreamScheduler(limits, effects, self.outbox, in_turn=True)
         self.receive_budget = ReceiveBudget(limits.queued_bytes)
-        self.ended: list[tuple[Any, Any]] = []
+        self._effects = effects
         self.issued = 0
         self.message_bytes = limits.message_bytes
         self._limits = limits
@@ -140,11 +138,6 @@ class RequestTracker:
         self._leave_open(entry)
         return entry.sent
 
-    def take_ended(self) -> list[tuple[Any, Any]]:
-        """Who is to be told of an end now, and of which."""
-        ended, self.ended = self.ended, []
-        return ended
-
     # From the container
 
     def on_response(self, tag: bytes, record: Record) -> None:
@@ -167,7 +160,7 @@ class RequestTracker:
         if entry.digest is not None:
             self.answered_ids.add(tag)
             self.ended_ids.add(entry)
-        self.ended.append((entry.waiter, record))
+        self._effects.add(ResolveRequests, (entry.waiter, record))
 
     def on_error(self, tag: bytes, record: Record) -> None:
         """An ERROR has come."""
@@ -224,7 +217,7 @@ class RequestTracker:
             receive_stream.received > had or receive_stream.has_ended is not had_ended
         )
         self.receive_budget.on_chunk(tag)
-        self.wakers.append(receive_stream.waker)
+        self._effects.add(WakeStreams, receive_stream.waker)
         return receive_stream.credit_record() if receive_stream.end_unacknowledged else None
 
     def receive_streams(self) -> list[tuple[bytes, ReceiveStream]]:
@@ -317,8 +310,8 @@ class RequestTracker:
             self.outbox.stop_parts()
 
     def next_ack(self) -> Record | None:
-        """A RECEIVED, if there is something that the container need not keep; None: not now."""
-        if self.outbox.has_control(Kind.RECEIVED) or not self.reply_acks.has_news(self.low_water):
+        """A RECEIVED, if there is something that the container need not keep; None: there is not."""
+        if not self.reply_acks.has_news(self.low_water):
             return None
         return self.reply_acks.record(self.low_water, self.message_bytes)
 
@@ -414,7 +407,7 @@ class RequestTracker:
             self._close_streams(entry)
             self._failed += 1
             self._leave_open(entry)
-            self.ended.append((entry.waiter, make_error(entry)))
+            self._effects.add(ResolveRequests, (entry.waiter, make_error(entry)))
 
     def _close_streams(self, entry: PendingRequest) -> None:
         self.send_streams.close(entry.tag)

@@ -8,7 +8,7 @@ from ..wire.records import Record
 
 if TYPE_CHECKING:
     from ..flow.outbox import QueuedRecord
-    from .interface import Responder
+    from .responder import Responder
 
 __all__ = ["Request", "RequestBatch"]
 

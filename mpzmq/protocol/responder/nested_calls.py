@@ -7,39 +7,35 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from ...models import Executed, Status
+from ...models import Executed
 from .. import wire
+from ..effects import EffectQueue, ServeCalls
 from ..flow.fragmenter import FRAGMENT_BYTES
-from ..flow.outbox import Outbox, QueuedRecord
+from ..flow.outbox import QueuedRecord
 from ..flow.window import SendWindow
 from ..wire.kinds import Code, Kind
 from ..wire.records import LINK_TAG
 from .batch import RequestBatch
-from .reply_cache import ReplyCache
+from .reply_cache import Reply, ReplyCache
+from .responder import Responder
 from .session_state import SLOW_FACTOR, SessionState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ...config import Limits
-    from ...security.allow_list import User
     from ..flow.outbox import OutgoingMessage
-    from ..requester.nested_calls import NestedCallDriver, NestedCalls
     from ..requester.request import PendingRequest
-    from ..wire.encoder import Encoder
     from ..wire.records import Record
-    from .interface import Responder
     from .reply_cache import ReplyBudget
+    from .responder import HandlerHost
 
-__all__ = ["ASKED", "NestedCallReceiver"]
-
-ASKED = frozenset({Kind.REQUEST, Kind.CANCEL, Kind.RECEIVED})
-"""What a container says of its calls."""
+__all__ = ["NestedCallReceiver"]
 
 _NO_PARENT = "the request inside which it is made is not open any more, or never was"
 
 
-class NestedCallReceiver:
+class NestedCallReceiver(Responder):
     """The container of one link, as what runs the engine's functions sees it.
 
     A call is only run inside a request of this link that has not ended. With that its calls end, and what was answered
@@ -49,45 +45,48 @@ class NestedCallReceiver:
     Args:
         name: what the container is called.
         remote_id: the id under which the worker knows it.
-        limits: the engine's bounds.
-        encoder: writes the records.
+        host: the worker.
+        limits: its bounds.
         room: what all links of a worker keep together.
 
     Attributes:
+        effects: what is to be done for the link.
         owner: whoever carries what waits in the outbox; the protocol only keeps it.
-        pending: the requests of the link that have not ended.
-        window: how much the container lets its engine send: answers count against it, as requests do.
-        batch: what the container has asked since this was last emptied.
-        has_asked: whether it has asked anything.
+        batch: what the container has asked since it was last taken.
+        was_asked: whether the container has ever called.
         credit: calls that were taken, and not yet counted against a flood.
     """
 
-    def __init__(self, name: str, remote_id: UUID, limits: Limits, encoder: Encoder, room: ReplyBudget) -> None:
+    def __init__(self, name: str, remote_id: UUID, host: HandlerHost, limits: Limits, room: ReplyBudget) -> None:
+        self.effects = effects = EffectQueue()
+        super().__init__(host, limits, effects, room)
         self.name = name
-        self.remote_id: UUID | None = remote_id
-        self.user: User | None = None  # allow-lists are for engines
-        self.caller: NestedCalls | None = None
-        self.calls: NestedCallDriver | None = None
+        self.remote_id = remote_id
+        self.number = 0  # always: nothing of a container waits behind a change of state
         self.state = SessionState.CONNECTED
-        self.in_flight = self.bytes_in_flight = self.large_in_flight = 0
         self.message_bytes = min(limits.message_bytes, FRAGMENT_BYTES)
-        self.outbox = Outbox(limits.batch_records)
-        self.replies = ReplyCache(limits, room)
         self.owner: Any = None
-        self.pending: Mapping[bytes, PendingRequest] = {}
-        self.window = SendWindow()
         self.batch = RequestBatch()
-        self.has_asked = False
+        self.was_asked = self._has_asked = False
+        self._pending: Mapping[bytes, PendingRequest] = {}
+        self._window = SendWindow()
         self.credit = 0
         self.limit = min(limits.in_flight, limits.reply_entries)
         """So many calls may run at once, and be unanswered."""
-        self._limits = limits
-        self._encoder = encoder
         self._room = room
         self._inside: list[bytes] = []  # the parent of each request in the batch
         self._parents: dict[bytes, tuple[bytes, int]] = {}  # that of each call that is known, and the call's number
         self._open: dict[bytes, dict[bytes, None]] = {}  # parents, and their calls that are known
         self._highest = 0
+
+    def attach(self, pending: Mapping[bytes, PendingRequest], window: SendWindow) -> None:
+        """A link takes over what its container calls.
+
+        Args:
+            pending: the requests of the link that have not ended.
+            window: how much the container lets its engine send: answers count against it, as requests do.
+        """
+        self._pending, self._window = pending, window
 
     # From the container
 
@@ -96,7 +95,7 @@ class NestedCallReceiver:
         kind, batch = record[0], self.batch
         if (kind == Kind.RECEIVED) != (tag == LINK_TAG):
             return False
-        self.has_asked = True
+        self._ask()
         if kind == Kind.REQUEST:
             self._inside.append(record.pop().bytes)
             batch.requests.append((self, tag, record, share))
@@ -112,7 +111,7 @@ class NestedCallReceiver:
     def on_malformed(self, tags: Sequence[bytes]) -> None:
         """Calls could not be read."""
         for tag in tags:
-            self.has_asked = True  # so that somebody looks whether it is a flood
+            self._ask()  # so that somebody looks whether it is a flood
             text = "the call is malformed, or beyond the engine's Limits (depth, items, batch_records)"
             self._refuse(tag, Code.MALFORMED, Executed.NO, text)
 
@@ -120,7 +119,7 @@ class NestedCallReceiver:
         """What is to be run and ended now, and the requests inside which a call was made for the first time."""
         batch, self.batch = self.batch, RequestBatch()
         inside, self._inside = self._inside, []
-        self.has_asked = False
+        self._has_asked = False
         parents: list[PendingRequest] = []
         receipts, batch.acks = deque(batch.acks), []
         for place, (request, parent) in enumerate(zip(batch.requests, inside, strict=True)):
@@ -129,7 +128,7 @@ class NestedCallReceiver:
             if request is None:
                 continue  # its CANCEL stood behind it
             _, tag, record, _ = request
-            entry = self.pending.get(parent)
+            entry = self._pending.get(parent)
             if entry is None or not entry.sent:
                 batch.requests[place] = None
                 # What comes again may have run before its parent ended, and has been forgotten since.
@@ -150,11 +149,17 @@ class NestedCallReceiver:
 
     def next_outgoing(self, now: float) -> OutgoingMessage | None:
         """The next message with answers, marked as sent by :meth:`on_sent`; None: nothing may leave now."""
-        return self.outbox.next_message(now) if self.outbox and self.window.has_room() else None
+        return self.outbox.next_message(now) if self.outbox and self._window.has_room() else None
 
-    def on_sent(self, outgoing: OutgoingMessage) -> None:
-        """The transport has taken a message with answers."""
-        self.window.on_sent(outgoing.size)
+    def reply(self, item: QueuedRecord) -> bool:
+        """Answer a call. Returns whether something may leave now; else it is kept, or nobody waits."""
+        if self.state is SessionState.CLOSED or item.tag not in self._parents:
+            return False
+        if isinstance(item, Reply):
+            self.replies.keep(item)
+        if self.connected:  # else it asks again
+            self.outbox.put(item)
+        return self.connected
 
     def parent_of(self, tag: bytes) -> UUID | None:
         """The request inside which a call was made; None: that has ended."""
@@ -162,14 +167,9 @@ class NestedCallReceiver:
         return None if known is None else UUID(bytes=known[0])
 
     @property
-    def connected(self) -> bool:
-        """Whether the container has a connection now."""
-        return self.owner is not None and bool(self.owner.link.welcomed)
-
-    @property
-    def number(self) -> int:
-        """Always the same: nothing of a container waits behind a change of state."""
-        return 0
+    def has_asked(self) -> bool:
+        """Whether anything is to be taken."""
+        return self._has_asked
 
     @property
     def is_overflowing(self) -> bool:
@@ -190,7 +190,7 @@ class NestedCallReceiver:
             del self._parents[tag]
             self.outbox.remove(tag)
             self.batch.cancels.append((self, tag, False))
-            self.has_asked = True
+            self._ask()
         self.replies.acknowledge(0, b"".join(tags))
         # If its caller issues the request again under its id, what is not known of its calls must not run.
         self.replies.stale_below = max(self.replies.stale_below, self._highest + 1)
@@ -220,7 +220,7 @@ class NestedCallReceiver:
         self.state = SessionState.CLOSED
         self.batch, self._inside = RequestBatch(), []
         self.batch.closed_sessions.add(self)
-        self.has_asked = True
+        self._ask()
         self._open.clear()
         self._parents.clear()
         self.outbox.clear()
@@ -229,7 +229,7 @@ class NestedCallReceiver:
     def tell_started(self, tag: bytes) -> None:
         """Tells the container that a function has begun."""
         if tag in self._parents:
-            self.outbox.put_control(self._encoder.pack([Kind.STARTED]), tag)
+            super().tell_started(tag)
 
     def _received(
         self, place: int, responder: Responder, low_water: int, tags: bytes
@@ -248,5 +248,10 @@ class NestedCallReceiver:
         if known is not None:
             self._open[known[0]].pop(tag, None)
 
+    def _ask(self) -> None:
+        if not self._has_asked:
+            self.was_asked = self._has_asked = True
+            self._effects.append(ServeCalls())
+
     def _refuse(self, tag: bytes, code: int, executed: Executed, text: str) -> None:
-        self.outbox.put(QueuedRecord(tag, self._encoder.pack(wire.error(code, executed, Status.RUNNING, text))))
+        self.outbox.put(QueuedRecord(tag, self._host.encoder.pack(self._host.error_record(code, executed, text))))

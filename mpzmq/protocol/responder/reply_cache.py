@@ -67,9 +67,14 @@ class Reply(QueuedRecord):
 
 
 class ReplyBudget:
-    """What all sessions of one container keep together."""
+    """What all sessions of one container keep together.
+
+    Attributes:
+        undeliverable: answers that ended with their sessions, and that nobody has acknowledged.
+    """
 
     def __init__(self, limits: Limits) -> None:
+        self.undeliverable = 0
         self.bytes = 0
         self.max_bytes = SESSIONS_FACTOR * limits.reply_bytes
         self.caches: set[ReplyCache] = set()
@@ -197,16 +202,19 @@ class ReplyCache:
         for reply in list(self.entries.values()):
             self._drop_body(reply)
 
-    def clear(self) -> int:
-        """Forgets everything; returns how many answers nobody has acknowledged."""
+    def clear(self) -> None:
+        """Forgets everything, and counts the answers that nobody has acknowledged."""
         unacknowledged = itertools.chain(self.entries.values(), self.tombstones.values())
-        count = sum(reply.sequence >= self._low_water for reply in unacknowledged)
+        self._room.undeliverable += sum(reply.sequence >= self._low_water for reply in unacknowledged)
         self._room.bytes -= self.bytes
         self._room.caches.discard(self)
         self.entries.clear()
         self.tombstones.clear()
         self.bytes = 0
-        return count
+
+    def refuse(self) -> None:
+        """An answer has come too late: the session has ended."""
+        self._room.undeliverable += 1
 
     def _drop(self, reply: Reply) -> None:
         if self.tombstones.pop(reply.tag, None) is None:

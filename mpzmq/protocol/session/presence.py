@@ -7,9 +7,11 @@ import math
 from typing import TYPE_CHECKING
 
 from ...events import EngineInfo
+from ..effects import TellPresence
 from ..responder.session_state import SessionState
 
 if TYPE_CHECKING:
+    from ..effects import EffectQueue
     from .session import EngineSession
 
 __all__ = ["Presence"]
@@ -26,13 +28,15 @@ class Presence:
         here: the engines that are connected, and what is known of them; may be read from any thread.
         away: the engines whose sessions are kept though their connections are gone, in the order in which that became
             known, and when it did.
-        changed: engines that came or went since this was last emptied, and why they did the last time.
+
+    Args:
+        effects: told of engines that come and go.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, effects: EffectQueue) -> None:
         self.here: dict[EngineSession, EngineInfo] = {}
         self.away: dict[EngineSession, float] = {}
-        self.changed: dict[EngineSession, str] = {}
+        self._effects = effects
         self._doubts: dict[
             EngineSession, tuple[float, float]
         ] = {}  # when it was asked last, and until it is asked again
@@ -43,7 +47,7 @@ class Presence:
         self._doubts.pop(peer, None)
         self.away.pop(peer, None)
         if peer not in self.here:
-            self.changed[peer] = why
+            self._effects.add(TellPresence, (peer, why))
         user = None if peer.user is None else peer.user.name
         self.here[peer] = EngineInfo(session=peer.session[1], name=peer.name, user=user, reason=why)
 
@@ -107,4 +111,4 @@ class Presence:
     def _gone(self, peer: EngineSession, why: str) -> None:
         self._doubts.pop(peer, None)
         if self.here.pop(peer, None) is not None:
-            self.changed[peer] = why
+            self._effects.add(TellPresence, (peer, why))

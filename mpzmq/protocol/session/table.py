@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ...models import Executed, Status
+from ...models import Executed
 from .. import wire
+from ..effects import CutConnections, EffectQueue, LogRejection, NotifyConnection, WakeStreams
 from ..flow.outbox import QueuedRecord
 from ..flow.reassembler import FragmentResult
 from ..responder.reply_cache import ReplyBudget
+from ..responder.responder import HandlerHost
 from ..responder.session_state import SessionSignal, SessionState
 from ..wire.encoder import Encoder
 from ..wire.kinds import Code, Goodbye, Kind
-from ..wire.records import LINK_TAG, Frames, Record
+from ..wire.records import LINK_TAG, Record
 from .presence import Presence
+from .request_reassembly import REFUSED, RequestReassembly
 from .session import EngineSession, Session
 from .sessionless import SessionlessConnections
-from .uploads import REFUSED, RequestReassembly
-from .violations import BAD_CHUNK, HEEDLESS, REFUSED_ITEM, WITHOUT_SESSION, Violations
+from .violations import BAD_CHUNK, HEEDLESS, REFUSED_ITEM, WITHOUT_SESSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
     from ...config import Limits
     from ...security.allow_list import User
-    from ..requester.nested_calls import NestedCallDriver, NestedCalls
+    from ..requester.nested_calls import NestedCallDriver
     from ..responder.batch import RequestBatch
     from ..wire.messages import Message
 
@@ -36,39 +38,26 @@ _OF_ITS_CONNECTION = frozenset({Kind.CHUNK, Kind.CREDIT, Kind.PART, Kind.TAKEN, 
 a stream go on where the engine was then, and the next connection begins anew with all of them."""
 
 
-class SessionTable:
+class SessionTable(HandlerHost):
     """All engines that a container knows.
 
     Attributes:
         instance: the id of this incarnation of the container.
-        status: its run state, as WELCOME and ERROR tell it.
-        draining: why it takes no new work; None while it does.
         presence: which of them are connected, and since when the others are not.
         uploads: requests that come in parts.
         sessionless: connections that have no session, and what they are told.
-        violations: connections that break the rules.
-        to_notify: connections that do not take messages, and what each is to be told once it does.
-        writable: peers that have something to send.
-        wakers: of streams that have got something: items, credit, or their end.
-        answered: whose calls to their engines have ended, until those who made them are told.
+        effects: what is to be done.
         calls: carries out the calls of handlers to their engines; the protocol only keeps it.
         ignored: messages and records that meant nothing.
-        undeliverable: replies that no engine has acknowledged.
     """
 
     def __init__(self, instance: UUID, name: str, interval: float, limits: Limits) -> None:
+        super().__init__(Encoder(limits))
         self.instance = instance
-        self.status = Status.RUNNING
-        self.draining: str | None = None
         self.sessionless = SessionlessConnections(limits)
-        self.violations = Violations()
-        self.to_notify: dict[bytes, Frames] = {}
-        self.writable: dict[EngineSession, None] = {}
-        self.wakers: list[Any] = []
-        self.answered: dict[NestedCalls, None] = {}
+        self.effects = EffectQueue()
         self.calls: NestedCallDriver | None = None
-        self.ignored = self.undeliverable = 0
-        self.encoder = Encoder(limits)
+        self.ignored = 0
         self._name = name
         self._interval = interval
         self._limits = limits
@@ -76,11 +65,16 @@ class SessionTable:
         self.uploads = RequestReassembly(limits, lambda *facts: self.encoder.pack(self.error_record(*facts)))
         self._peers: dict[Session, EngineSession] = {}
         self._by_route: dict[bytes, EngineSession] = {}
-        self.presence = Presence()
+        self.presence = Presence(self.effects)
 
     def all(self) -> list[EngineSession]:
         """The engines that are known, connected or not."""
         return list(self._peers.values())
+
+    @property
+    def undeliverable(self) -> int:
+        """How many replies no engine has acknowledged."""
+        return self._room.undeliverable
 
     def name_of(self, route: bytes) -> str:
         """What the engine of a connection is called, in the log."""
@@ -118,7 +112,7 @@ class SessionTable:
             self.cut(route, WITHOUT_SESSION, now)
             return
         if message.fault and not known:
-            self.violations.greeting = f"an engine is turned away: its HELLO is not accepted: {message.fault}"
+            self.effects.append(LogRejection(f"an engine is turned away: its HELLO is not accepted: {message.fault}"))
             self.turn_away(route, Goodbye.MALFORMED, f"the HELLO is not accepted: {message.fault}")
         share = message.size // (len(message.records) or 1)
         for tag, record in message.records:
@@ -156,12 +150,10 @@ class SessionTable:
             elif kind == Kind.PING:
                 if record[1] == peer.number:
                     peer.send_pong()
-                    self.writable[peer] = None
             elif kind == Kind.GOODBYE:
                 if record[1] == Goodbye.MALFORMED:
-                    self.violations.greeting = (
-                        f"engine {peer.name!r} has ended its session: {record[2][: wire.MAX_TEXT]!r}"
-                    )
+                    text = f"engine {peer.name!r} has ended its session: {record[2][: wire.MAX_TEXT]!r}"
+                    self.effects.append(LogRejection(text))
                 self.forget(peer, SessionSignal.GOODBYE)
                 batch.closed_sessions.add(peer)
                 peer, known = None, False
@@ -178,7 +170,7 @@ class SessionTable:
             elif kind == Kind.CREDIT:
                 if peer.send_streams.on_credit(tag, *record[1:]):
                     self.writable[peer] = None
-            elif peer.caller is None or not peer.caller.receive(tag, record, share):
+            elif peer.caller is None or not peer.caller.receive(tag, record, message, share):
                 self.ignored += 1
         if message.malformed_calls or (message.malformed and known and peer.caller is not None):  # type: ignore[union-attr]
             self._on_malformed(peer if known else None, message)
@@ -201,10 +193,9 @@ class SessionTable:
             message.has_declared_size and receive_stream.on_chunk(record) and peer.oversize_limit.allows(receive_stream)
         ):
             return False
-        self.wakers.append(receive_stream.waker)
+        self.effects.add(WakeStreams, receive_stream.waker)
         if receive_stream.end_unacknowledged:
             peer.control(receive_stream.credit_record(), tag)
-            self.writable[peer] = None
         return True
 
     def _on_malformed(self, peer: EngineSession | None, message: Message) -> None:
@@ -224,10 +215,6 @@ class SessionTable:
         text = "the request is malformed, or beyond the container's Limits (depth, items, batch_records)"
         return self.encoder.pack(self.error_record(Code.MALFORMED, Executed.NO, text))
 
-    def error_record(self, code: int, executed: Executed, text: str, detail: dict[str, object] | None = None) -> Record:
-        """An ERROR record."""
-        return wire.error(code, executed, self.status, text, detail)
-
     def tick(self, now: float) -> None:
         """What is due every now and then: asks silent engines for a sign of life, forgets what is old."""
         before = now - self._limits.reply_ttl
@@ -240,7 +227,6 @@ class SessionTable:
                 self.writable[peer] = None
             if peer.is_ping_due(now):
                 peer.send_ping(now)
-                self.writable[peer] = None
             elif peer.is_over(before):
                 self.forget(peer, SessionSignal.FORGOTTEN)
             elif peer.caller is not None and peer.state is SessionState.DETACHED and peer.heard_at < before:
@@ -269,9 +255,16 @@ class SessionTable:
         for peer in self._peers.values():
             if peer.should_be_asked:
                 peer.send_ping(now)
-                self.writable[peer] = None
         given_up = self.presence.away_since(now - patience)
         return all(peer.has_read_all or peer in given_up for peer in self._peers.values())
+
+    def turn_away_unread(self, route: bytes, text: str) -> None:
+        """A message has come of a key that was removed after it had connected: it is not read."""
+        self.ignored += 1
+        if self.sessionless.is_over_limit(route):
+            self.effects.add(CutConnections, (route, text))
+        else:
+            self.turn_away(route, Goodbye.NOT_ALLOWED, text)
 
     def turn_away(self, route: bytes, code: int, text: str) -> None:
         """A connection gets no session, and is told why."""
@@ -284,26 +277,22 @@ class SessionTable:
             if peer is not None and peer.route == route and peer.state is SessionState.CONNECTED:
                 self.presence.suspect(peer, now)
                 peer.send_ping(now)
-                self.writable[peer] = None
 
     def ask_again(self, now: float) -> None:
         """Asks those once more whose connections may have ended."""
         for peer in self.presence.questions(now):
             peer.send_ping(now)
-            self.writable[peer] = None
 
     def detach(self, peer: EngineSession, why: str, now: float) -> None:
         """An engine has no connection any more."""
-        peer.detach()
-        if peer.caller is not None:
-            peer.caller.outage.begin(now)
+        peer.detach(now)
         self.writable[peer] = None  # nothing leaves for it, and less waits
         self.presence.on_lost(peer, why, now)
 
     def cut(self, route: bytes, why: str, now: float) -> None:
         """A connection breaks a rule. It loses no more than that: what its engine has asked goes on, if it has one."""
         self.ignored += 1
-        self.violations.to_cut[route] = why
+        self.effects.add(CutConnections, (route, why))
         peer = self._by_route.get(route)
         if peer is not None and peer.route == route:
             self.detach(peer, f"its connection was cut: {why}", now)
@@ -316,19 +305,16 @@ class SessionTable:
         may have nothing to send, and wait for a PONG that was lost with the replies: so it is told in any case.
         """
         error = self.error_record(Code.NO_SESSION, Executed.NO, f"the engine {why}")
-        self.to_notify[peer.route] = [LINK_TAG, self.encoder.pack(error)]
+        self.effects.append(NotifyConnection(peer.route, [LINK_TAG, self.encoder.pack(error)]))
         self.detach(peer, f"its connection was given up: it {why}", now)
         peer.replies.drop_bodies()
         self._leave_routes(peer, peer.routes)
 
     def cut_off(self, peer: EngineSession, text: str) -> None:
         """An engine may not talk to the container any more: it is told, as soon as its connection takes it."""
-        self.to_notify[peer.route] = self.not_allowed(text)
+        goodbye = self.encoder.pack([Kind.GOODBYE, Goodbye.NOT_ALLOWED, text])
+        self.effects.append(NotifyConnection(peer.route, [LINK_TAG, goodbye]))
         self.forget(peer, SessionSignal.NOT_ALLOWED)
-
-    def not_allowed(self, text: str) -> Frames:
-        """What an engine is told that may not talk to the container."""
-        return [LINK_TAG, self.encoder.pack([Kind.GOODBYE, Goodbye.NOT_ALLOWED, text])]
 
     def forget(self, peer: EngineSession, why: SessionSignal) -> None:
         """Ends a session."""
@@ -337,7 +323,7 @@ class SessionTable:
         peer.reassembler.restart()
         if peer.caller is not None:
             peer.caller.on_session_ended(why.value)
-        self.undeliverable += peer.replies.clear()
+        peer.replies.clear()
         self._peers.pop(peer.session, None)
         self.writable.pop(peer, None)
         self._leave_routes(peer, peer.routes)
@@ -356,7 +342,7 @@ class SessionTable:
                 text = f"this container serves {self._limits.sessions} engines already (Limits.sessions)"
                 self.turn_away(route, Goodbye.TOO_MANY_SESSIONS, text)
                 return
-            peer = self._peers[session] = EngineSession(session, self._limits, self.encoder, self._room, self.wakers)
+            peer = self._peers[session] = EngineSession(session, self, self._limits, self.effects, self._room)
             peer.user, peer.calls = user, self.calls
             peer.replies.now = now
             peer.reassembler.room = self.uploads.room

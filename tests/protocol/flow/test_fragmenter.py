@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpzmq.config import Limits
+from mpzmq.protocol.effects import EffectQueue, ReportProgress
 from mpzmq.protocol.flow import fragmenter as parts
 from mpzmq.protocol.flow.fragmenter import FRAGMENT_BYTES, Fragmenter, is_large
 from mpzmq.protocol.flow.outbox import QueuedRecord
@@ -17,7 +18,7 @@ from mpzmq.protocol.flow.progress import ProgressTracker
 from mpzmq.protocol.flow.reassembler import EXTRA_PARTS, MIN_PART_BYTES, FragmentResult, Reassembler, ReassemblyBudget
 from mpzmq.protocol.wire.kinds import Kind
 from mpzmq.protocol.wire.messages import MessageDecoder
-from tests.support.protocol import tag
+from tests.support.protocol import items, tag, taken
 
 READER = MessageDecoder(Limits(), Kind.REQUEST)
 MIB = 1024 * 1024
@@ -162,7 +163,8 @@ def test_what_was_sent_before_counts_until_it_is_read() -> None:
 
 
 def test_progress_is_what_was_read_of_each() -> None:
-    book = ProgressTracker()
+    effects = EffectQueue()
+    book = ProgressTracker(effects)
     book.watched[tag(1)], book.watched[tag(2)] = [0] * 4, [0] * 4
     cutter = Fragmenter(book)
     for number in (1, 2, 3):
@@ -171,9 +173,9 @@ def test_progress_is_what_was_read_of_each() -> None:
             cutter.on_sent(cutter.next_fragment()[1])
             if number == 3:
                 break
-    book.changed.clear()
+    taken(effects)
     cutter.on_taken(MIB)
-    assert book.watched[tag(1)] == [MIB, 2 * MIB, 0, 0] and list(book.changed) == [tag(1)]
+    assert book.watched[tag(1)] == [MIB, 2 * MIB, 0, 0] and items(effects, ReportProgress) == [tag(1)]
     cutter.on_taken(3 * MIB)
     assert book.watched[tag(1)] == [2 * MIB, 2 * MIB, 0, 0]
     assert book.watched[tag(2)] == [MIB, 2 * MIB, 0, 0]

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpzmq.config import Limits
+from mpzmq.protocol.effects import EffectQueue, WakeStreams
 from mpzmq.protocol.flow.fragmenter import FRAGMENT_BYTES
 from mpzmq.protocol.flow.outbox import Outbox, QueuedRecord
 from mpzmq.protocol.flow.receive_stream import OversizeItemLimit, ReceiveBudget, ReceiveStream
@@ -18,6 +19,7 @@ from mpzmq.protocol.wire.encoder import Encoder
 from mpzmq.protocol.wire.kinds import Kind
 from mpzmq.protocol.wire.messages import SLACK, Message, MessageDecoder
 from mpzmq.protocol.wire.records import BATCH_BYTES
+from tests.support.protocol import items
 
 if TYPE_CHECKING:
     from mpzmq.protocol.flow.outbox import OutgoingMessage
@@ -54,7 +56,7 @@ def sent(flows: StreamScheduler) -> list[tuple[bytes, list[Any]]]:
 
 
 def opened(flow: SendStream, *more: SendStream) -> StreamScheduler:
-    flows = StreamScheduler(Limits(), [], Outbox(256), in_turn=True)
+    flows = StreamScheduler(Limits(), EffectQueue(), Outbox(256), in_turn=True)
     for number, one in enumerate((flow, *more), 1):
         flows.open(bytes(15) + bytes((number,)), one)
         flows.mark_ready(bytes(15) + bytes((number,)))
@@ -224,19 +226,21 @@ def test_room_is_bounded_in_items_and_bytes() -> None:
 
 def test_no_more_waits_than_the_limits_allow() -> None:
     flow = SendStream()
-    StreamScheduler(Limits(stream_items=2), [], Outbox(256), in_turn=True).open(TAG, flow)
+    StreamScheduler(Limits(stream_items=2), EffectQueue(), Outbox(256), in_turn=True).open(TAG, flow)
     put(flow, 1)
     assert flow.has_room
     put(flow, 2)
     assert not flow.has_room
     flow = SendStream()
-    StreamScheduler(Limits(stream_bytes=100), [], Outbox(256), in_turn=True).open(TAG, flow)
+    StreamScheduler(Limits(stream_bytes=100), EffectQueue(), Outbox(256), in_turn=True).open(TAG, flow)
     put(flow, bytes(100))
     assert not flow.has_room
 
 
 def test_what_all_streams_keep_is_bounded_whatever_credit_is_given() -> None:
-    flows = StreamScheduler(Limits(message_bytes=1 << 16, queued_bytes=1 << 16), [], Outbox(256), in_turn=True)
+    flows = StreamScheduler(
+        Limits(message_bytes=1 << 16, queued_bytes=1 << 16), EffectQueue(), Outbox(256), in_turn=True
+    )
     greedy, modest = SendStream(1 << 60, 1 << 60), SendStream(1 << 60, 1 << 60)
     flows.open(TAG, greedy)
     flows.open(OTHER, modest)
@@ -259,27 +263,27 @@ def test_what_all_streams_keep_is_bounded_whatever_credit_is_given() -> None:
 
 
 def test_whoever_waits_for_room_is_woken_by_what_leaves() -> None:
-    wakers: list[Any] = []
-    flows = StreamScheduler(Limits(), wakers, Outbox(256), in_turn=True)
+    effects = EffectQueue()
+    flows = StreamScheduler(Limits(), effects, Outbox(256), in_turn=True)
     flow = SendStream(10_000, 1 << 30)
     flow.waker = "bell"
     put(flow, *range(MAX_WAITING))
     flows.open(TAG, flow)
     flows.mark_ready(TAG)
     sent(flows)
-    assert wakers == ["bell"]
+    assert items(effects, WakeStreams) == ["bell"]
 
 
 def test_a_failed_stream_takes_nothing_more_and_says_why() -> None:
-    wakers: list[Any] = []
-    flows = StreamScheduler(Limits(), wakers, Outbox(256), in_turn=True)
+    effects = EffectQueue()
+    flows = StreamScheduler(Limits(), effects, Outbox(256), in_turn=True)
     flow = SendStream(10, 1000)
     flow.waker = "bell"
     flows.open(TAG, flow)
     put(flow, 1)
     flows.mark_ready(TAG)
     flows.fail(TAG, ValueError("why"))
-    assert str(flow.failure) == "why" and wakers == ["bell"] and not flows and not len(flows)
+    assert str(flow.failure) == "why" and items(effects, WakeStreams) == ["bell"] and not flows and not len(flows)
     flows.fail(TAG, ValueError("again"))
     assert not flows.on_credit(TAG, 0, 1, 1)
 
@@ -533,7 +537,7 @@ def test_results_do_not_wait_for_one_another() -> None:
     one, two = SendStream(10, 100), SendStream(10, 100)
     put(one, "x" * 100_000)
     put(two, "y" * 100_000)
-    flows = StreamScheduler(Limits(), [], Outbox(256), in_turn=False)
+    flows = StreamScheduler(Limits(), EffectQueue(), Outbox(256), in_turn=False)
     for tag, flow in ((TAG, one), (OTHER, two)):
         flows.open(tag, flow)
         flows.mark_ready(tag)
@@ -601,7 +605,7 @@ def in_parts(flows: StreamScheduler, outbox: Outbox, most: int = 100) -> list[tu
 
 def crowd(*flows: SendStream) -> tuple[StreamScheduler, Outbox]:
     outbox = Outbox(256)
-    opened = StreamScheduler(Limits(), [], outbox, in_turn=False)
+    opened = StreamScheduler(Limits(), EffectQueue(), outbox, in_turn=False)
     for number, flow in enumerate(flows, 1):
         opened.open(bytes(15) + bytes((number,)), flow)
         opened.mark_ready(bytes(15) + bytes((number,)))
@@ -658,7 +662,7 @@ class Reading:
     """Some streams to one reader, and what is under way between them: the reader asks, and reads, as it likes."""
 
     def __init__(self, count: int, limit: int, window: int) -> None:
-        self.flows = StreamScheduler(Limits(in_flight=count), [], Outbox(256), in_turn=False)
+        self.flows = StreamScheduler(Limits(in_flight=count), EffectQueue(), Outbox(256), in_turn=False)
         self.flows.accept({"stream_items": 100, "stream_bytes": window, "unread_bytes": limit, "batch_records": 9}, 9)
         self.receive_budget = ReceiveBudget(limit)
         self.out = {number.to_bytes(16, "big"): SendStream(100, window) for number in range(count)}

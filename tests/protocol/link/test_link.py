@@ -21,7 +21,7 @@ from mpzmq.protocol.flow.fragmenter import FRAGMENT_BYTES
 from mpzmq.protocol.flow.receive_stream import ReceiveStream
 from mpzmq.protocol.flow.send_stream import SendStream
 from mpzmq.protocol.flow.window import CONTROL_RESERVE
-from mpzmq.protocol.link.states import TRANSITIONS, Signal
+from mpzmq.protocol.link.states import FACTS, TRANSITIONS, Phase, Signal
 from mpzmq.protocol.requester.reply_acks import SPARE, max_unanswered
 from mpzmq.protocol.wire.kinds import Code, Goodbye, Kind, Op
 from mpzmq.protocol.wire.messages import Message
@@ -50,9 +50,9 @@ def in_state(state: LinkState) -> Pair:
     match state:
         case S.BUSY:
             pair.now += 2.0
-            pair.link.tick(pair.now)
+            pair.tick()
             pair.now += 2.0
-            pair.link.tick(pair.now)
+            pair.tick()
         case S.DRAINING:
             pair.tell([Kind.GOODBYE, Goodbye.DRAINING, "drain"])
         case S.DOWN | S.FAILED:
@@ -67,23 +67,24 @@ def in_state(state: LinkState) -> Pair:
 @pytest.mark.parametrize(("state", "signal"), list(itertools.product(LinkState, Signal)))
 def test_every_pair_leads_where_the_table_says(state: LinkState, signal: Signal) -> None:
     link = in_state(state).link
-    expected = TRANSITIONS.get((state, signal), state)
-    assert link._signal(signal) is (expected is not state)
-    assert link.state is expected
+    expected = FACTS[TRANSITIONS.get((link._phase, signal), link._phase)]
+    assert link._signal(signal) is (expected.state is not state)
+    assert (link.state, link.is_handshaken, link.welcomed) == expected
 
 
 def test_the_table() -> None:
-    assert not any(state is S.CLOSED for state, _ in TRANSITIONS), "CLOSED is the end"
-    assert [signal for state, signal in TRANSITIONS if state is S.FAILED] == [Signal.CLOSED]
-    assert all((state, Signal.GAVE_UP) in TRANSITIONS for state in LinkState if state not in (S.FAILED, S.CLOSED))
-    assert all(target is not state for (state, _), target in TRANSITIONS.items())
+    assert not any(FACTS[phase].state is S.CLOSED for phase, _ in TRANSITIONS), "CLOSED is the end"
+    assert [signal for phase, signal in TRANSITIONS if phase is Phase.FAILED] == [Signal.CLOSED]
+    assert all(target is not phase for (phase, _), target in TRANSITIONS.items())
+    assert all(FACTS[phase].is_handshaken or not FACTS[phase].welcomed for phase in Phase)
+    assert {(FACTS[phase].state, FACTS[phase].welcomed) for phase in Phase} >= {(S.BUSY, True), (S.BUSY, False)}
 
 
 @pytest.mark.parametrize("state", [S.CONNECTING, S.DOWN, S.FAILED])
 def test_silence_says_nothing_without_a_connection(state: LinkState) -> None:
     pair = in_state(state)
     pair.now += 1000.0
-    assert pair.link.tick(pair.now) is None
+    assert pair.tick() is None
     assert pair.state() is state and pair.flush() == [] and pair.told() == []
 
 
@@ -102,7 +103,7 @@ def test_handshake() -> None:
     assert pair.told() == []
     pair.welcome(status=Status.STOP)
     assert (link.state, link.is_running, link.instance, link.status) == (S.ALIVE, True, INSTANCE, Status.STOP)
-    changed, up = link.event_source.events
+    changed, up = pair.events()
     assert isinstance(up, LinkUp) and (up.instance, up.reconnected) == (INSTANCE, False)
     assert isinstance(changed, StatusChanged) and (changed.status, changed.previous) == (Status.STOP, None)
 
@@ -178,9 +179,10 @@ def test_another_version_is_fatal() -> None:
     pair = Pair()
     pair.dialled()
     pair.welcome(version=2)
-    assert pair.link.rejection is not None
-    assert pair.link.rejection.kind is FailureKind.VERSION and pair.link.rejection.fatal
-    pair.lost(pair.link.rejection)
+    failure = pair.rejection()
+    assert failure is not None
+    assert failure.kind is FailureKind.VERSION and failure.fatal
+    pair.lost(failure)
     assert pair.state() is S.FAILED
 
 
@@ -195,7 +197,7 @@ def test_being_turned_away(code: int, kind: FailureKind, state: LinkState) -> No
     pair = Pair()
     pair.dialled()
     pair.tell([Kind.GOODBYE, code, "go away"])
-    failure = pair.link.rejection
+    failure = pair.rejection()
     assert failure is not None and (failure.kind, failure.detail) == (kind, "go away")
     pair.lost(failure)
     assert pair.state() is state
@@ -302,9 +304,9 @@ def test_cancelling() -> None:
     pair.issue(1, 2)
     pair.flush()
     pair.issue(3)
-    pair.link.cancel(tag(1))
-    pair.link.cancel(tag(3))
-    pair.link.cancel(tag(3))
+    pair.cancel(1)
+    pair.cancel(3)
+    pair.cancel(3)
     sent = pair.flush()
     assert numbers(sent, Kind.CANCEL) == [1] and numbers(sent) == []
     pair.reply(1)
@@ -319,7 +321,7 @@ def test_no_cancel_before_welcome() -> None:
     pair.flush()
     pair.lost()
     pair.dialled()
-    pair.link.cancel(tag(1))
+    pair.cancel(1)
     assert kinds(pair.flush()) == [Kind.HELLO]
 
 
@@ -342,7 +344,7 @@ def test_a_loss_keeps_what_was_sent_for_the_next_connection() -> None:
     assert kinds(pair.flush()) == [Kind.HELLO]
     pair.welcome(resumed=True)
     assert numbers(pair.flush()) == [1, 2, 3]
-    (up,) = pair.link.event_source.events
+    (up,) = pair.events()
     assert isinstance(up, LinkUp) and up.reconnected
     counts = pair.link.statistics()
     assert (counts.reconnects, counts.resent) == (1, 2)
@@ -390,7 +392,7 @@ def test_what_was_cancelled_while_the_link_was_down_is_cancelled_when_it_is_back
     pair.issue(1, 2)
     pair.flush()
     pair.lost()
-    pair.link.cancel(tag(1))
+    pair.cancel(1)
     pair.up(resumed=True)
     assert [(number, record[0]) for number, record in pair.flush()] == [(tag(1), Kind.CANCEL), (tag(2), Kind.REQUEST)]
     pair.lost()
@@ -406,7 +408,7 @@ def test_an_id_that_is_issued_again_is_not_cancelled_by_what_was_said_before() -
     pair = Pair().up()
     pair.issue(1, chosen=True)
     pair.flush()
-    pair.link.cancel(tag(1))
+    pair.cancel(1)
     pair.lost()
     pair.issue(1, chosen=True)
     pair.up(resumed=True)
@@ -451,7 +453,7 @@ def test_replies_are_acknowledged_along_with_requests_or_alone() -> None:
     assert received[:2] == [Kind.RECEIVED, 33 + 256] and len(received[2]) == 16 * 256
     pair.reply(300)
     pair.now += 3.0
-    pair.link.tick(pair.now)
+    pair.tick()
     assert sorted(kinds(pair.flush())) == [Kind.PING, Kind.RECEIVED], "with the heartbeat, whatever there is"
 
 
@@ -475,7 +477,7 @@ def test_a_new_connection_owes_nothing_to_the_old_one() -> None:
     pair = Pair().up()
     pair.issue(1)
     pair.flush()
-    pair.link.cancel(tag(1))
+    pair.cancel(1)
     pair.tell([Kind.PING, 1])
     pair.lost()
     pair.dialled()
@@ -505,10 +507,10 @@ def test_a_request_that_ended_does_not_leave_any_more(end: str) -> None:
     pair = refused_send()
     if end == "deadline":
         pair.now += 1.0
-        pair.link.tick(pair.now)
+        pair.tick()
         assert executed(pair.ended()) == {1: (errors.RequestTimeout, Executed.NO)}
     else:
-        pair.link.cancel(tag(1))
+        pair.cancel(1)
     pair.lost()
     pair.up()
     assert numbers(pair.flush()) == []
@@ -529,16 +531,14 @@ def test_exactly_so_many_redials(allowed: int) -> None:
         assert pair.state() is S.DOWN
         pair.lost(REFUSED)
         if attempt < allowed:
-            assert [event.attempt for event in pair.link.event_source.events if isinstance(event, LinkRetry)] == list(
-                range(1, attempt + 1)
-            )
+            assert [event.attempt for event in pair.events() if isinstance(event, LinkRetry)] == [attempt]
     assert pair.state() is S.FAILED and pair.link.is_over
-    failed = [event for event in pair.link.event_source.events if isinstance(event, LinkFailed)]
+    failed = [event for event in pair.events() if isinstance(event, LinkFailed)]
     assert [event.attempts for event in failed] == [allowed]
     assert executed(pair.ended()) == {1: LOST_UNKNOWN, 2: UNSENT_NO}
     assert pair.link.statistics().attempts == allowed and pair.adds_up()
     pair.lost(REFUSED)
-    assert len([event for event in pair.link.event_source.events if isinstance(event, LinkFailed)]) == 1, "one event"
+    assert not [event for event in pair.events() if isinstance(event, LinkFailed)], "one event"
 
 
 def test_no_limit_redials_for_ever() -> None:
@@ -582,11 +582,11 @@ def test_a_dial_that_reached_a_busy_process_has_not_failed() -> None:
     pair.dialled()
     pair.told()
     pair.now += 3.9
-    pair.link.tick(pair.now)
+    pair.tick()
     assert pair.state() is S.BUSY and pair.told() == [], "a WELCOME that takes its time is no news"
     for _ in range(3):
         pair.now += 1000.0
-        assert pair.link.tick(pair.now) is None
+        assert pair.tick() is None
     assert pair.state() is S.BUSY and pair.link.attempts.failed == 0 and pair.told() == ["LinkBusy"]
     pair.welcome()
     assert pair.state() is S.ALIVE
@@ -596,10 +596,7 @@ def test_the_first_dial_is_no_redial() -> None:
     pair = Pair(reconnect=ReconnectPolicy(max_attempts=2))
     for expected in ([0], [1], []):
         pair.lost(REFUSED)
-        assert [event.attempt for event in pair.link.event_source.events if isinstance(event, LinkRetry)] == expected
-        pair.link.event_source.events = [
-            event for event in pair.link.event_source.events if not isinstance(event, LinkRetry)
-        ]
+        assert [event.attempt for event in pair.events() if isinstance(event, LinkRetry)] == expected
     assert pair.state() is S.FAILED
 
 
@@ -675,7 +672,7 @@ def test_a_drain_still_answers_the_heartbeat() -> None:
     pair.tell([Kind.PING, 1])
     assert pair.flush() == [(LINK_TAG, [Kind.PONG, 1, 0, 0])]
     pair.now += 100.0
-    pair.link.tick(pair.now)
+    pair.tick()
     assert pair.state() is S.DRAINING and kinds(pair.flush()) == [Kind.PING]
 
 
@@ -700,7 +697,7 @@ def test_no_session_is_sent_again_after_welcome() -> None:
     pair.flush()
     pair.error(1, Code.NO_SESSION)
     assert pair.ended() == {} and pair.adds_up()
-    failure = pair.link.rejection
+    failure = pair.rejection()
     assert failure is not None and failure.kind is FailureKind.LOST, "it has to greet again"
     pair.lost(failure)
     assert pair.ended() == {}, "it has not run: nothing is lost"
@@ -724,7 +721,7 @@ def test_no_session_before_welcome_is_no_surprise() -> None:
     pair = Pair()
     pair.dialled()
     pair.error(1, Code.NO_SESSION)
-    assert pair.link.rejection is None
+    assert pair.rejection() is None
 
 
 def test_closing() -> None:
@@ -760,22 +757,22 @@ def test_busy_after_two_intervals_and_back() -> None:
     pair = Pair().up()
     pair.told()
     pair.now += 2.0
-    pair.link.tick(pair.now)
+    pair.tick()
     assert kinds(pair.flush()) == [Kind.PING] and pair.state() is S.ALIVE
     pair.now += 1.999
-    pair.link.tick(pair.now)
+    pair.tick()
     assert pair.state() is S.ALIVE
     pair.now += 0.001
-    pair.link.tick(pair.now)
+    pair.tick()
     assert pair.state() is S.BUSY and pair.link.is_running and pair.told() == ["LinkBusy"]
     pair.issue(1)
     assert numbers(pair.flush()) == [1], "it is busy, not gone"
     pair.now += 60.0
-    assert pair.link.tick(pair.now) is None
+    assert pair.tick() is None
     assert pair.state() is S.BUSY and pair.told() == []
     pair.tell([Kind.PONG, 1, 2, 100])
     assert pair.state() is S.ALIVE
-    (up,) = pair.link.event_source.events
+    (up,) = pair.events()
     assert isinstance(up, LinkUp) and not up.reconnected
     assert pair.link.statistics().reconnects == 0
 
@@ -784,13 +781,13 @@ def test_at_most_one_ping_is_unanswered() -> None:
     pair = Pair().up()
     for _ in range(1000):
         pair.now += 2.0
-        pair.link.tick(pair.now)
+        pair.tick()
         pair.flush()
     assert numbers(pair.sent, Kind.PING) == [0]
     pair.tell([Kind.PONG, 1, 0, 0])
     for _ in range(3):
         pair.now += 1.0
-        pair.link.tick(pair.now)
+        pair.tick()
     assert kinds(pair.flush()) == [Kind.PING]
 
 
@@ -800,7 +797,7 @@ def test_traffic_counts_as_life() -> None:
     pair.flush()
     for number in range(1, 16):
         pair.now += 1.9
-        pair.link.tick(pair.now)
+        pair.tick()
         pair.reply(number)
     assert pair.state() is S.ALIVE
 
@@ -812,7 +809,7 @@ def test_a_link_that_is_busy_all_the_time_knows_its_round_trip() -> None:
     pings = 0
     for number in range(1, 61):
         pair.now += 0.5
-        pair.link.tick(pair.now)
+        pair.tick()
         pinged = kinds(pair.flush()).count(Kind.PING)
         pings += pinged
         pair.reply(number)
@@ -826,7 +823,7 @@ def test_a_link_that_is_busy_all_the_time_knows_its_round_trip() -> None:
 def test_a_pong_of_another_connection_is_no_answer() -> None:
     pair = Pair().up()
     pair.now += 2.0
-    pair.link.tick(pair.now)
+    pair.tick()
     pair.flush()
     pair.now += 1.0
     pair.tell([Kind.PONG, 7, 0, 0])
@@ -850,11 +847,11 @@ def test_stuck_after(welcomed: bool) -> None:
     if welcomed:
         pair.welcome()
     pair.now += 2.0
-    pair.link.tick(pair.now)
+    pair.tick()
     pair.now += 6.9
-    assert pair.link.tick(pair.now) is None
+    assert pair.tick() is None
     pair.now += 0.1
-    failure = pair.link.tick(pair.now)
+    failure = pair.tick()
     assert failure is not None and failure.kind is FailureKind.STUCK and "stuck_after" in failure.detail
     pair.lost(failure)
     assert pair.state() is S.DOWN
@@ -866,15 +863,15 @@ def test_who_was_blocked_itself_asks_before_it_accuses() -> None:
     pair.now += 20.0
     pair.link.diagnostics.now = pair.now
     pair.link.diagnostics.record_lag(18.0)
-    assert pair.link.tick(pair.now) is None and pair.state() is S.ALIVE
+    assert pair.tick() is None and pair.state() is S.ALIVE
     assert kinds(pair.flush()) == [Kind.PING]
     wake = pair.link.next_tick(pair.now)
     assert wake is not None and pair.now < wake <= pair.now + 2.1
     pair.now = wake
-    failure = pair.link.tick(pair.now)
+    failure = pair.tick()
     assert failure is not None and failure.kind is FailureKind.STUCK
     pair.lost(failure)
-    (down,) = pair.link.event_source.events
+    (down,) = pair.events()
     assert isinstance(down, LinkDown) and "this worker's own event loop was blocked for 18.0 s" in down.reason
 
 
@@ -884,8 +881,8 @@ def test_events_and_errors_carry_the_evidence() -> None:
     pair.flush()
     for _ in range(2):
         pair.now += 2.0
-        pair.link.tick(pair.now)
-    *_, busy = pair.link.event_source.events
+        pair.tick()
+    *_, busy = pair.events()
     assert isinstance(busy, LinkBusy)
     assert (busy.evidence.last_heard, busy.evidence.missed, busy.evidence.rtt) == (4.0, 2, None)
     assert (busy.evidence.lag, busy.evidence.attempts) == (0.0, 0)
@@ -912,11 +909,11 @@ def test_when_to_look_next() -> None:
     pair.reply(1)
     pair.reply(2)
     pair.now = 102.0
-    pair.link.tick(pair.now)
+    pair.tick()
     pair.flush()
     assert pair.link.next_tick(pair.now) == 104.0
     pair.now = 104.0
-    pair.link.tick(pair.now)
+    pair.tick()
     assert pair.link.next_tick(pair.now) is None
 
 
@@ -929,9 +926,9 @@ def test_time_always_moves_on() -> None:
         when = pair.link.next_tick(pair.now)
         if when is None:
             break
-        assert when > pair.now or pair.link.tick(pair.now) is not None
+        assert when > pair.now or pair.tick() is not None
         pair.now = when
-        if pair.link.tick(pair.now) is not None:
+        if pair.tick() is not None:
             break
     else:
         pytest.fail("it looks again and again")
@@ -947,10 +944,10 @@ def test_deadlines() -> None:
     pair.issue(2, timeout=1.0)
     pair.issue(3, timeout=None)
     pair.now += 0.999
-    pair.link.tick(pair.now)
+    pair.tick()
     assert pair.ended() == {}
     pair.now += 0.001
-    pair.link.tick(pair.now)
+    pair.tick()
     assert executed(pair.ended()) == {
         1: (errors.RequestTimeout, Executed.UNKNOWN),
         2: (errors.RequestTimeout, Executed.NO),
@@ -965,7 +962,7 @@ def test_deadlines_come_in_every_state(state: LinkState) -> None:
     pair = in_state(state)
     pair.issue(1, timeout=1.0)
     pair.now += 1.0
-    pair.link.tick(pair.now)
+    pair.tick()
     ended = pair.ended()
     assert executed(ended) == {1: (errors.RequestTimeout, Executed.NO)}
     assert pair.flush() == [] or state is S.BUSY
@@ -979,7 +976,7 @@ def test_a_timeout_behind_a_full_window_says_so() -> None:
     pair.issue(2, timeout=1.0)
     assert pair.flush() == []
     pair.now += 1.0
-    pair.link.tick(pair.now)
+    pair.tick()
     assert "has not read what was sent before it" in str(pair.ended()[2])
 
 
@@ -1020,7 +1017,7 @@ def test_no_more_requests_are_unanswered_than_the_container_keeps_replies() -> N
     pair.up(limits=Limits(reply_entries=3))
     assert numbers(pair.flush()) == [1, 2, 3]
     pair.reply(2)
-    pair.link.cancel(tag(1))
+    pair.cancel(1)
     assert numbers(pair.flush()) == [4, 5]
     assert not pair.link.tracker.has_room(1), "those that wait already are more than may leave"
     pair.lost()
@@ -1111,19 +1108,19 @@ def test_a_container_is_told_of_who_waits_when_too_much_lies_unread_and_it_knows
         pair.link.tracker.submit(entry)
         return entry.receive_stream
 
-    unread = stream(1)
-    pair.link.wait(tag(1), unread)
+    stream(1)
+    pair.wait(1)
     assert kinds(pair.flush()) == [Kind.REQUEST], "nothing lies unread"
     pair.tell([Kind.CHUNK, 0, 200, False, [b"x" * 198]], tag=tag(1))
     read = stream(2)
-    pair.link.wait(tag(2), read)
+    pair.wait(2)
     left = pair.flush()
     assert kinds(left) == [Kind.REQUEST, Kind.CREDIT] and left[1] == (tag(2), [Kind.CREDIT, 0, 10, 1001])
     pair.tell([Kind.CHUNK, 0, 50, False, [b"x" * 48]], tag=tag(2))
     assert read.pop_chunk()
-    pair.link.wait(tag(2), read)
+    pair.wait(2)
     assert pair.flush() == [(tag(2), [Kind.CREDIT, 1, 11, 1051])]
-    pair.link.cancel(tag(1))
+    pair.cancel(1)
     pair.flush()
     assert pair.link.tracker.receive_budget.unread == 0, "what is not waited for any more is not counted"
 
@@ -1141,8 +1138,8 @@ def test_control_passes_a_full_window() -> None:
     pair.issue(1, 2)
     assert numbers(pair.flush()) == [1]
     pair.now += 2.0
-    pair.link.tick(pair.now)
-    pair.link.cancel(tag(1))
+    pair.tick()
+    pair.cancel(1)
     assert kinds(pair.flush()) == [Kind.PING, Kind.CANCEL]
     left = 0
     for _ in range(2 * CONTROL_RESERVE):
@@ -1225,9 +1222,8 @@ class LinkMachine(RuleBasedStateMachine):
                 if "lost_after" in str(outcome):
                     patience = self.patience[number]
                     assert patience is not None and self.down >= patience, "it was given up too early"
-        rejection = self.pair.link.rejection
+        rejection = self.pair.rejection()
         if rejection is not None:
-            self.pair.link.rejection = None
             self.end(rejection)
 
     def end(self, failure: Failure) -> None:
@@ -1297,7 +1293,7 @@ class LinkMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
         number = data.draw(st.integers(1, self.issued))
-        self.pair.link.cancel(tag(number))
+        self.pair.cancel(number)
         self.open.discard(number)
         self.on_wire.discard(number)
         self.limbo.discard(number)
@@ -1307,7 +1303,7 @@ class LinkMachine(RuleBasedStateMachine):
         self.pair.now += seconds
         if self.pair.link.state is LinkState.DOWN:
             self.down += seconds
-        failure = self.pair.link.tick(self.pair.now)
+        failure = self.pair.tick()
         self.absorb()
         if failure is not None:
             self.end(failure)
@@ -1429,7 +1425,7 @@ def test_what_is_acknowledged_fits_into_the_containers_messages() -> None:
         pair.reply(number)
     told: set[bytes] = set()
     for _ in range(20):
-        pair.link.tick(pair.now)
+        pair.tick()
         while (outgoing := pair.link.next_outgoing(pair.now)) is not None:
             assert max(map(len, outgoing.frames)) <= 4096
             pair.link.on_sent(outgoing, pair.now)

@@ -33,7 +33,7 @@ def told(pair: Pair) -> dict[int, tuple[type, Executed]]:
 def after(pair: Pair, seconds: float) -> dict[int, tuple[type, Executed]]:
     """What ends when so many seconds have passed."""
     pair.now += seconds
-    assert pair.link.tick(pair.now) is None
+    assert pair.tick() is None
     return told(pair)
 
 
@@ -53,7 +53,7 @@ def test_the_error_says_what_to_do() -> None:
     pair = sent(lost_after=2.5)
     pair.lost(REFUSED)
     pair.now += 2.5
-    pair.link.tick(pair.now)
+    pair.tick()
     error = pair.ended()[1]
     assert str(error) == (
         "the call of 'work' to container 'worker-7' was sent, and then the connection was lost for more than 2.5 s,"
@@ -137,7 +137,7 @@ def test_many_that_end_close_together_cost_few_looks() -> None:
     while (when := pair.link.next_tick(pair.now)) is not None and pair.link.tracker.pending:
         looks += 1
         pair.now = when
-        pair.link.tick(pair.now)
+        pair.tick()
     assert looks <= 2
     assert len(pair.ended()) == 100
 
@@ -200,7 +200,7 @@ def test_a_stream_tells_how_far_it_got_and_gives_what_had_come() -> None:
     pair.tell([Kind.CHUNK, 0, 8, False, ["one", "two"]], tag=tag(1))
     pair.lost()
     pair.now += 1.0
-    pair.link.tick(pair.now)
+    pair.tick()
     error = pair.ended()[1]
     assert isinstance(error, errors.ConnectionLost) and error.progress is not None
     assert (error.progress.received, error.executed) == (2, Executed.YES)

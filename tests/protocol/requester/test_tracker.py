@@ -9,6 +9,7 @@ import pytest
 from mpzmq import errors
 from mpzmq.config import Limits
 from mpzmq.models import Executed, LinkState
+from mpzmq.protocol.effects import EffectQueue, ResolveRequests
 from mpzmq.protocol.flow.receive_stream import ReceiveStream
 from mpzmq.protocol.flow.send_stream import SendStream
 from mpzmq.protocol.requester.error_factory import RequestErrors
@@ -16,7 +17,7 @@ from mpzmq.protocol.requester.request_ids import MAX_IDS, EndedIds
 from mpzmq.protocol.requester.tracker import RequestTracker
 from mpzmq.protocol.wire.encoder import Encoder
 from mpzmq.protocol.wire.kinds import Code, Kind
-from tests.support.protocol import REMOTE, make_entry, tag
+from tests.support.protocol import REMOTE, items, make_entry, tag
 
 if TYPE_CHECKING:
     from mpzmq.protocol.requester.request import PendingRequest
@@ -30,7 +31,8 @@ class Books:
     def __init__(self, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
         self.encoder = Encoder(self.limits)
-        self._tracker = RequestTracker(RequestErrors(REMOTE, "w", "w"), self.limits, EndedIds())
+        self._effects = EffectQueue()
+        self._tracker = RequestTracker(RequestErrors(REMOTE, "w", "w"), self.limits, EndedIds(), self._effects)
 
     @property
     def tracker(self) -> RequestTracker:
@@ -58,7 +60,7 @@ class Books:
         return [int.from_bytes(entry.tag, "big") for entry in items]
 
     def ended(self) -> dict[int, Any]:
-        ended = self._tracker.take_ended()
+        ended = items(self._effects, ResolveRequests)
         assert len(dict(ended)) == len(ended), "a request ended twice"
         return dict(ended)
 

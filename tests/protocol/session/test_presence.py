@@ -7,6 +7,7 @@ from uuid import UUID
 
 from mpzmq.config import Limits
 from mpzmq.protocol import wire
+from mpzmq.protocol.effects import TellPresence
 from mpzmq.protocol.responder.batch import RequestBatch
 from mpzmq.protocol.responder.reply_cache import Reply
 from mpzmq.protocol.responder.session_state import SessionState
@@ -15,6 +16,7 @@ from mpzmq.protocol.session.table import SessionTable
 from mpzmq.protocol.wire.kinds import Goodbye, Kind
 from mpzmq.protocol.wire.messages import MessageDecoder
 from mpzmq.protocol.wire.records import LINK_TAG
+from tests.support.protocol import items
 
 if TYPE_CHECKING:
     from mpzmq.protocol.session.session import EngineSession
@@ -51,6 +53,10 @@ class Container:
                 peer.on_sent(outgoing)
                 routes.append(peer.route)
         return routes
+
+    def changed(self) -> list[tuple[EngineSession, str]]:
+        """Who came or went since the last look, and why."""
+        return items(self.sessions.effects, TellPresence)
 
     def after(self, seconds: float) -> list[bytes]:
         self.now += seconds
@@ -126,18 +132,17 @@ def test_who_is_there_and_who_is_away_since_when() -> None:
 def test_changes_are_told_once_each_and_the_latest_reason_counts() -> None:
     container = Container()
     peer = container.greet(b"r1")
-    assert list(container.presence.changed) == [peer]
-    container.presence.changed.clear()
+    assert container.changed() == [(peer, "it has begun a session")]
     container.greet(b"r2", number=2)
-    assert not container.presence.changed, "it has been there all the time"
+    assert not container.changed(), "it has been there all the time"
     container.sessions.detach(peer, "lost", container.now)
     container.greet(b"r3", number=3)
-    assert container.presence.changed == {peer: "it is back on a new connection"}
+    assert container.changed() == [(peer, "lost"), (peer, "it is back on a new connection")]
     container.sessions.detach(peer, "lost", container.now)
-    container.presence.changed.clear()
+    container.changed()
     container.tell(b"r3", [Kind.GOODBYE, Goodbye.CLOSED, ""])
     assert peer.state is SessionState.CLOSED, "also if its GOODBYE was read behind the end of its connection"
-    assert not container.presence.changed and not container.presence.away
+    assert not container.changed() and not container.presence.away
 
 
 def test_a_drain_waits_for_those_who_are_away_for_a_time_only() -> None:

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from mpzmq.config import Limits
 from mpzmq.protocol import wire
+from mpzmq.protocol.effects import EffectQueue
 from mpzmq.protocol.flow.outbox import QueuedRecord
 from mpzmq.protocol.flow.window import CONTROL_RESERVE, SendWindow
 from mpzmq.protocol.responder.reply_cache import Reply, ReplyBudget
+from mpzmq.protocol.responder.responder import HandlerHost
 from mpzmq.protocol.responder.session_state import SESSION_TRANSITIONS, SLOW_FACTOR, SessionSignal, SessionState
 from mpzmq.protocol.session.session import MAX_OLD_ROUTES, EngineSession
 from mpzmq.protocol.wire.encoder import Encoder
@@ -30,7 +32,7 @@ def hello(number: int, limits: Limits | None = None, interval: float = 2.0) -> l
 
 def peer(limits: Limits | None = None, *, greeted: bool = True, interval: float = 2.0) -> EngineSession:
     limits = limits or Limits()
-    made = EngineSession((None, SESSION), limits, Encoder(limits), ReplyBudget(limits), [])
+    made = EngineSession((None, SESSION), HandlerHost(Encoder(limits)), limits, EffectQueue(), ReplyBudget(limits))
     if greeted:
         made.on_hello(b"route-1", hello(1, interval=interval), 0.0)
     return made
@@ -136,7 +138,7 @@ def test_a_message_that_the_transport_did_not_take_goes_first() -> None:
     one.outbox.put(reply(1))
     outgoing = one.next_outgoing(0.0)
     assert outgoing is not None
-    one.requeue(outgoing)
+    outgoing.origin.requeue(outgoing)
     one.outbox.put(reply(2))
     assert not one.has_read_all
     again = one.next_outgoing(0.0)
@@ -155,7 +157,7 @@ def test_a_refused_message_waits_for_the_next_connection() -> None:
         one.outbox.put(reply(number))
     outgoing = one.next_outgoing(0.0)
     assert outgoing is not None
-    one.requeue(outgoing)
+    outgoing.origin.requeue(outgoing)
     one.outbox.put(reply(3))
     one.on_hello(b"route-2", hello(2), 0.0)
     again = one.next_outgoing(0.0)
@@ -171,14 +173,14 @@ def test_a_connection_that_is_gone_leaves_its_replies_with_those_that_are_kept()
     one.outbox.put(reply(2))
     outgoing = one.next_outgoing(0.0)
     assert outgoing is not None
-    one.requeue(outgoing)
+    outgoing.origin.requeue(outgoing)
     one.outbox.put(reply(3))
-    one.detach()
+    one.detach(0.0)
     assert (one.state, one.has_read_all, one.should_be_asked) == (SessionState.DETACHED, False, False)
     assert list(one.replies.entries) == [tag(1)]
     one.replies.acknowledge(2, tag(1))
     assert one.has_read_all
-    one.detach()
+    one.detach(0.0)
     one.outbox.put(reply(4))
     assert one.next_outgoing(0.0) is None
     one.on_hello(b"route-2", hello(2), 0.0)
@@ -248,7 +250,7 @@ def test_an_engine_that_is_silent_for_two_of_its_own_intervals_is_asked() -> Non
     one.send_ping(10.0)
     assert cut(one) == [[Kind.PING, 1]]
     assert not one.is_ping_due(15.9) and one.is_ping_due(16.0)
-    one.detach()
+    one.detach(0.0)
     assert not one.is_ping_due(100.0)
 
 

@@ -12,6 +12,7 @@ from mpzmq.config import Limits
 from mpzmq.errors import ConnectionLost
 from mpzmq.models import Executed, Status
 from mpzmq.protocol import wire
+from mpzmq.protocol.effects import CutConnections
 from mpzmq.protocol.flow.outbox import QueuedRecord
 from mpzmq.protocol.flow.send_stream import SendStream
 from mpzmq.protocol.flow.window import CONTROL_RESERVE
@@ -26,7 +27,7 @@ from mpzmq.protocol.session.violations import HEEDLESS, WITHOUT_SESSION
 from mpzmq.protocol.wire.kinds import Code, Goodbye, Kind, Op
 from mpzmq.protocol.wire.messages import Message, MessageDecoder
 from mpzmq.protocol.wire.records import LINK_TAG
-from tests.support.protocol import INSTANCE, SESSION, tag
+from tests.support.protocol import INSTANCE, SESSION, items, tag
 
 REQUEST = [Kind.REQUEST, 1, None, 0, Op.CALL, "add", [1], None, None]
 OTHER = UUID(int=0xEE)
@@ -467,9 +468,9 @@ def test_a_stranger_that_floods_is_cut() -> None:
     for _ in range(MAX_MESSAGES):
         container.tell(b"r1", REQUEST, tag=tag(1))
     container.tell(b"r2", REQUEST, tag=tag(1))
-    assert container.sessions.violations.to_cut == {}
+    assert not items(container.sessions.effects, CutConnections)
     container.tell(b"r1", REQUEST, tag=tag(1))
-    assert container.sessions.violations.to_cut == {b"r1": WITHOUT_SESSION}
+    assert items(container.sessions.effects, CutConnections) == [(b"r1", WITHOUT_SESSION)]
 
 
 def test_of_how_many_strangers_it_is_remembered_what_they_said() -> None:
@@ -489,18 +490,17 @@ def test_an_engine_that_sends_on_and_reads_nothing_is_cut_and_keeps_its_session(
     peer = container.greet(b"r1")
     assert peer is not None
     sent = 0
-    while not container.sessions.violations.to_cut:
+    while not (cut := items(container.sessions.effects, CutConnections)):
         sent += 1
         assert sent < 1000
         container.tell(b"r1", [Kind.PING, 1])
         container.replies()
-    assert container.sessions.violations.to_cut == {b"r1": HEEDLESS}
+    assert cut == [(b"r1", HEEDLESS)]
     assert sent > 8 + CONTROL_RESERVE, "so many may be under way"
     assert peer.state is SessionState.DETACHED
-    container.sessions.violations.to_cut.clear()
     assert container.greet(b"r2", 2) is peer
     container.tell(b"r2", [Kind.PING, 2])
-    assert not container.sessions.violations.to_cut, "a new connection counts anew"
+    assert not items(container.sessions.effects, CutConnections), "a new connection counts anew"
 
 
 def test_reading_a_quarter_of_the_window_makes_an_ack_leave() -> None:

@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from ..common.durations import checked_after, checked_timeout
-from ..common.set_module import set_module
-from ..protocol.requester.request import remaining_ms
+from ...common.durations import checked_after, checked_timeout
+from ...common.set_module import set_module
+from .request import remaining_ms
 
 if TYPE_CHECKING:
-    from ..models import Progress
+    from ...models import Progress
 
 __all__ = ["UNSET", "Options", "Unset"]
 

@@ -1,0 +1,175 @@
+"""What state machines want done, as values in one queue: a driver takes them in order, and does one after the other.
+
+Bytes are no effect: a driver asks for the next message when the transport can take one.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..events import LinkEvent
+    from ..failure import Failure
+    from .wire.records import Frames
+
+__all__ = [
+    "CutConnections",
+    "Disconnect",
+    "Effect",
+    "EffectQueue",
+    "EndLink",
+    "GiveUpEngine",
+    "LogRejection",
+    "NotifyConnection",
+    "PublishEvents",
+    "ReportProgress",
+    "ResolveRequests",
+    "ServeCalls",
+    "TellPresence",
+    "WakeStreams",
+]
+
+
+@dataclass(slots=True)
+class ResolveRequests:
+    """Those who wait for requests are told of their ends.
+
+    Attributes:
+        items: who waits, each with the outcome: the RESPONSE record, or the error to raise.
+    """
+
+    items: list[tuple[Any, Any]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class WakeStreams:
+    """Those who wait at streams are woken: items, credit or the end have come.
+
+    Attributes:
+        items: their wakers; None: nobody has waited for that stream yet.
+    """
+
+    items: list[Any] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class ReportProgress:
+    """Callers are told how far their large requests and replies have come.
+
+    Attributes:
+        items: the tags of those requests; one may be there twice.
+    """
+
+    items: list[bytes] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class PublishEvents:
+    """The application is told.
+
+    Attributes:
+        items: the events, without the time of day.
+    """
+
+    items: list[LinkEvent] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class ServeCalls:
+    """What a container has asked of its engine is started and ended."""
+
+
+@dataclass(slots=True)
+class Disconnect:
+    """The connection stands, but is of no use: it is ended, and the next one dialled.
+
+    Attributes:
+        failure: why.
+    """
+
+    failure: Failure
+
+
+@dataclass(slots=True)
+class EndLink:
+    """The link has ended for good: once its last word has left, nothing of it stays."""
+
+
+@dataclass(slots=True)
+class CutConnections:
+    """Connections to a container that broke a rule are ended.
+
+    Attributes:
+        items: each route, with the rule in words; one may be there twice.
+    """
+
+    items: list[tuple[bytes, str]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class LogRejection:
+    """A greeting was not accepted, on either side: the log is to say so.
+
+    Attributes:
+        text: what it is to say.
+    """
+
+    text: str
+
+
+@dataclass(slots=True)
+class NotifyConnection:
+    """A connection that may take nothing now is told something as soon as it does.
+
+    Attributes:
+        route: which.
+        frames: the message.
+    """
+
+    route: bytes
+    frames: Frames
+
+
+@dataclass(slots=True)
+class GiveUpEngine:
+    """An engine that does not read what it is sent loses it, and its connection.
+
+    Attributes:
+        session: the engine's.
+        why: in words, behind "it".
+    """
+
+    session: Any
+    why: str
+
+
+@dataclass(slots=True)
+class TellPresence:
+    """Whoever looks after engines is told which have come or gone.
+
+    Attributes:
+        items: the engines, each with the reason.
+    """
+
+    items: list[tuple[Any, str]] = field(default_factory=list)
+
+
+Batch = ResolveRequests | WakeStreams | ReportProgress | PublishEvents | CutConnections | TellPresence
+"""Effects that hold many things of one kind."""
+
+Effect = Batch | GiveUpEngine | ServeCalls | Disconnect | EndLink | LogRejection | NotifyConnection
+
+
+class EffectQueue(deque[Effect]):
+    """Effects in the order in which they came about."""
+
+    __slots__ = ()
+
+    def add(self, kind: type[Batch], item: Any) -> None:
+        """Add to the last effect if it is of this kind, else begin one: a burst of replies costs one object."""
+        if self and (last := self[-1]).__class__ is kind:
+            last.items.append(item)
+        else:
+            self.append(kind([item]))

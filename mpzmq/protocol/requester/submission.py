@@ -1,0 +1,242 @@
+"""What becomes of a request before it is in the books: written, checked, and taken, kept waiting or refused."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ...errors import RequestIdReused
+from ..wire.digest import digest_of
+from ..wire.kinds import Flag, Op
+from ..wire.values import EXT_UUID
+from .options import UNSET
+from .request import PendingRequest, encode_request, remaining_ms
+from .request_ids import request_tags
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ...errors import RequestTimeout
+    from ..wire.values import Buffer
+    from .options import Options
+    from .requester import Requester
+
+__all__ = ["Submission"]
+
+_INVOKE, _IDEMPOTENT, _CHOSEN = Op.INVOKE, Flag.IDEMPOTENT, Flag.CHOSEN
+"""Names of the module: looking one up in a class takes as long as three of them (Python 3.11)."""
+
+_TEN = b"\x9a"
+"""The front of an array of ten in MessagePack: a REQUEST has nine fields, and the parent stands behind them."""
+
+_PARENT = bytes((0xD8, EXT_UUID))
+"""The front of a UUID."""
+
+
+class Submission:
+    """Takes requests for one requester.
+
+    A request is issued, which writes it and may refuse it at once; it waits where there is no room for it, as long as
+    it may; and it is submitted. Whoever issues one does that in one pass, or says that it was given up.
+
+    Args:
+        requester: whose requests they are.
+        refuse: why a request cannot be taken, however long it waits; None: it can.
+        lost_after: what holds for requests that name none, in seconds.
+    """
+
+    def __init__(
+        self,
+        requester: Requester,
+        refuse: Callable[[PendingRequest], Exception | None],
+        lost_after: float | None,
+    ) -> None:
+        self.refuse = refuse
+        self._requester = requester
+        self._tracker = requester.tracker
+        self._encoder = requester.encoder
+        self._errors = requester.error_factory
+        self._lost_after = lost_after
+        self._new_tag = request_tags()
+
+    def issue(
+        self,
+        op: int,
+        function: str | None,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any] | None,
+        options: Options,
+        tag: bytes | None,
+        now: float,
+        enclosing: float | None = None,
+    ) -> PendingRequest:
+        """Write a request, and count it.
+
+        Args:
+            op: what is asked, one of :class:`~mpzmq.protocol.wire.kinds.Op`.
+            function: its name, in a CALL.
+            args: the arguments.
+            kwargs: those by name.
+            options: how it is to be treated.
+            tag: the id that its caller has chosen; None: it gets one.
+            now: the time.
+            enclosing: when the request ends inside which it is made: it gets no more time than that; None: never, or
+                there is none.
+
+        Raises:
+            EncodeError: a message cannot carry it.
+            ValueError, RequestIdReused: its id is in use, or used up.
+            RequestTimeout: its deadline has passed already.
+            RequestError: it can never be taken.
+        """
+        entry = self.write(op, function, args, kwargs, options, tag, now, enclosing)
+        if tag is not None:
+            self._check_id(entry)
+        if self._requester.is_closed and (refusal := self.refuse(entry)) is not None:
+            raise refusal
+        self.begin(entry, now)
+        return entry
+
+    def write(
+        self,
+        op: int,
+        function: str | None,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any] | None,
+        options: Options,
+        tag: bytes | None,
+        now: float,
+        enclosing: float | None = None,
+        parent: bytes | None = None,
+    ) -> PendingRequest:
+        """Write a request that nobody knows of yet.
+
+        Args:
+            op, function, args, kwargs, options, tag, now, enclosing: as for :meth:`issue`.
+            parent: the tag of the request inside which a container makes it; None: an engine makes it.
+
+        Raises:
+            EncodeError: a message cannot carry it.
+        """
+        remaining = options.milliseconds
+        deadline = None if options.timeout is None else now + options.timeout
+        if enclosing is not None:
+            deadline = enclosing if deadline is None else min(deadline, enclosing)
+            remaining = remaining_ms(deadline, now)
+        encoder = self._encoder
+        buffers: list[Buffer] = []
+        given = args, kwargs
+        if op == _INVOKE:
+            data = args[0]
+            prepared = encoder.prepare(data, "data", buffers)
+            if prepared is not data:
+                args = (prepared,)
+        else:
+            args = encoder.prepare_all(args, "args", buffers)
+        if kwargs is not None:
+            kwargs = encoder.prepare_all(kwargs, "kwargs", buffers)
+        metadata = encoder.prepare_all(dict(options.metadata), "metadata", buffers) if options.metadata else None
+        sequence = self._tracker.next_sequence()
+        flags = (_IDEMPOTENT if options.idempotent else 0) | (0 if tag is None else _CHOSEN)
+        body = encode_request(encoder, sequence, remaining, flags, op, function, args, kwargs, metadata)
+        if parent is not None:
+            body = _TEN + body[1:] + _PARENT + parent
+        entry = PendingRequest(
+            self._new_tag(sequence) if tag is None else tag,
+            sequence,
+            op,
+            function,
+            body,
+            buffers or (),
+            now,
+            deadline,
+            options.wait,
+            options.idempotent,
+            None if tag is None else digest_of(encoder, op, function, *given),
+        )
+        entry.lost_after = self._lost_after if options.effective_lost_after is UNSET else options.effective_lost_after
+        return entry
+
+    def begin(self, entry: PendingRequest, now: float) -> None:
+        """Count a request that was written.
+
+        Raises:
+            RequestTimeout: its deadline has passed already.
+        """
+        self._tracker.issued += 1
+        if entry.deadline is not None and entry.deadline <= now:
+            raise self.timed_out(entry, "its deadline had passed before it was sent")
+
+    def is_ready(self, entry: PendingRequest) -> bool:
+        """Whether a request may be submitted now, unless others wait for their turn."""
+        return self._requester.is_running and self._tracker.has_room(entry.size, entry.buffers)
+
+    def is_decided(self, entry: PendingRequest) -> bool:
+        """Whether a request that waits for room has it now, or need not wait any longer.
+
+        A link that is not up takes requests too, as long as they may wait.
+        """
+        return self._tracker.has_room(entry.size, entry.buffers) or self.refuse(entry) is not None
+
+    def resume(self, entry: PendingRequest) -> None:
+        """A request has waited, and is to be submitted now.
+
+        Raises:
+            RequestError: it is refused.
+            ValueError: its id has been used up meanwhile.
+        """
+        refusal = self.refuse(entry)
+        if refusal is not None:
+            self._tracker.count_ended(cancelled=False)
+            try:
+                raise refusal
+            finally:
+                del refusal  # its traceback keeps this frame
+        if entry.digest is not None:
+            try:
+                self._check_id(entry)
+            except ValueError:
+                self._tracker.count_ended(cancelled=False)
+                raise
+        entry.renumber(self._tracker.next_sequence())
+
+    def cancel(self) -> None:
+        """Whoever issued a request has gone before it was submitted."""
+        self._tracker.count_ended(cancelled=True)
+
+    def timed_out(self, entry: PendingRequest, why: str) -> RequestTimeout:
+        """The deadline of a request has come before it was submitted."""
+        self._tracker.count_ended(cancelled=False)
+        return self._errors.unsent(entry, why)
+
+    def submit(self, entry: PendingRequest, waiter: Any) -> None:
+        """Take a request: from here on it is in the books, and ended by them.
+
+        Args:
+            entry: the request.
+            waiter: whoever is told of the end.
+
+        Raises:
+            MessageTooLarge: one of the sides does not accept it.
+        """
+        tracker = self._tracker
+        if entry.size > tracker.message_bytes:
+            tracker.count_ended(cancelled=False)
+            raise tracker.too_large(entry)
+        entry.waiter = waiter
+        if entry.digest is not None:
+            self._requester.cancels.discard(entry.tag)  # it is not cancelled any more
+        tracker.submit(entry)
+
+    def _check_id(self, entry: PendingRequest) -> None:
+        """Hold an id that the caller chose against those in use and those used up."""
+        tracker = self._tracker
+        entry.may_have_run_elsewhere = entry.tag in tracker.ended_ids
+        if entry.tag in tracker.answered_ids:
+            raise ValueError("a reply was received under this request id already: every request needs an id of its own")
+        other = tracker.pending.get(entry.tag)
+        if other is None and not tracker.ended_ids.is_taken(entry):
+            return
+        if other is not None and entry.digest == other.digest:
+            raise ValueError("a request with this id and body is in flight already: await that one")
+        text = f"{entry.what} to {self._errors.whom} was not sent: its id is in use for another request"
+        raise self._errors.build(RequestIdReused, entry.tag, f"{text}; every request needs an id of its own")
