@@ -84,9 +84,11 @@ class LostEngines:
             self._arm()
 
     async def close(self) -> None:
-        """Nothing is due any more; waits a moment until all changes are told."""
+        """Nothing is due any more, and all have left; waits a moment until that is told."""
         self._closed = True
         self._disarm()
+        self._presence.close("the container was closed")
+        self._flush()
         await self._changes.close()
 
     def _disarm(self) -> None:
@@ -109,7 +111,7 @@ class LostEngines:
             self._router.drain(len(presence.here) + len(presence.away) + FEW)
         now = max(due, self._loop.time())  # a timer may be early by a tick of the clock
         self._sessions.ask_again(now)
-        self._calls.end_lost(now)
+        self._calls.end_lost(presence.away, now)
         self._dispatcher.end_orphans(orphans, now)
         self._timers.arm()
         self._flush()

@@ -89,9 +89,9 @@ class NestedCallRunner:
             if peer.caller is not None:
                 self.ends.add(peer.caller.next_end)
 
-    def end_lost(self, now: float) -> None:
+    def end_lost(self, away: Iterable[EngineSession], now: float) -> None:
         """Ends the calls that wait no longer for engines which are away."""
-        callers = [peer.caller for peer in self._sessions.presence.away if peer.caller is not None]
+        callers = [peer.caller for peer in away if peer.caller is not None]
         if self.ends.sweep(now, lambda: (caller.next_end for caller in callers)):
             for caller in callers:
                 caller.give_up(now)

@@ -14,15 +14,14 @@ from ..protocol.effects import (
     CutConnections,
     GiveUpEngine,
     LogRejection,
+    LogState,
     NotifyConnection,
     ResolveRequests,
     TellPresence,
     WakeStreams,
 )
-from ..protocol.flow.outbox import QueuedRecord
 from ..protocol.responder.batch import RequestBatch
 from ..protocol.session.backlog import Backlog
-from ..protocol.session.session import UNREAD, EngineSession
 from ..protocol.session.table import SessionTable
 from ..protocol.wire.kinds import Goodbye, Kind
 from ..protocol.wire.messages import MessageDecoder
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
 
     from ..config import HeartbeatPolicy, Limits
     from ..handlers.registry import Registry
+    from ..protocol.session.session import EngineSession
     from ..security.credentials import Security
     from ..transport.interface import Frames, Transport
 
@@ -83,7 +83,7 @@ class SessionDriver:
         admission = Admission(registry, self.sessions, limits, builtin(registry, self.sessions, name))
         self._writes = WriteCoalescer(self._loop, self._flush)
         self.dispatcher = Dispatcher(admission, self.sessions, limits, self._writes.schedule, name)
-        self.sessions.uploads.is_running = self.dispatcher.is_running
+        self.sessions.is_running = self.dispatcher.is_running
         self.backlog = Backlog(self.sessions, limits.total_bytes)
         self._timers = Timers(self.dispatcher, self._loop, self._flush)
         self._calls = self.sessions.calls = NestedCallRunner(self.sessions, self._schedule_write)
@@ -132,12 +132,7 @@ class SessionDriver:
         # The replies of handlers that end at once leave together.
         was_corked = self._writes.hold()
         try:
-            if batch.malformed:
-                error = self.sessions.malformed()
-                for peer, tag in batch.malformed:
-                    peer.reply(QueuedRecord(tag, error))
-            for peer, item in batch.refused:
-                peer.reply(item)
+            self.sessions.answer_unread(batch)
             self.dispatcher.start(batch, now)
         finally:
             self._writes.release(was_corked)
@@ -179,14 +174,8 @@ class SessionDriver:
         if self._calls.is_closed:
             return
         batch = RequestBatch()
-        for peer in self.sessions.all():
-            user = self._allow_list_watcher.user(peer.session[0])
-            if user is not None:
-                peer.user = user
-                continue
-            name = "" if peer.user is None else peer.user.name
-            log.warning("engine %r is cut off: the key of %r is not on the allow-list any more", peer.name, name)
-            self.sessions.cut_off(peer, NOT_ALLOWED)
+        for peer, user in self.sessions.review(self._allow_list_watcher.user, NOT_ALLOWED):
+            log.warning("engine %r is cut off: the key of %r is not on the allow-list any more", peer.name, user)
             batch.closed_sessions.add(peer)
         self._run_effects()
         self.dispatcher.start(batch, self._loop.time())
@@ -212,6 +201,9 @@ class SessionDriver:
                 case GiveUpEngine(peer, why):
                     if peer.connected:
                         self._give_up(peer, why)
+                case LogState(whom, state, reason):
+                    if WIRE_LOG.is_on:
+                        WIRE_LOG.state(whom, state, reason)
                 case NotifyConnection(route, frames):
                     self._to_notify[route] = frames
 
@@ -247,8 +239,6 @@ class SessionDriver:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LINGER):
                 await self._all_read()
-        self.sessions.presence.close("the container was closed")
-        self._flush()
         await self._lost_engines.close()
         for timer in (self._retry, self._tick_timer):
             if timer is not None:
@@ -272,7 +262,7 @@ class SessionDriver:
         for peer in self.backlog.heaviest():
             if peer.connected:
                 self._give_up(peer, f"left {peer.waiting} bytes unread, the most of all (Limits.total_bytes)")
-            streams = [(peer, tag) for tag in peer.send_streams.close_heavy()]
+            streams = [(peer, tag) for tag in peer.close_heavy_streams()]
             self.backlog.count(peer)
             self.dispatcher.end_unread(streams)
 
@@ -280,7 +270,7 @@ class SessionDriver:
         """The only place from which messages leave."""
         self._progress.set()
         sessions = self.sessions
-        for route, frames in sessions.sessionless.take():
+        for route, frames in sessions.take_sessionless():
             # To a connection that is gone or does not read, nothing is owed.
             self.router.send(route, frames)
             if WIRE_LOG.is_on:
@@ -291,8 +281,7 @@ class SessionDriver:
 
     def _flush_peers(self, sessions: SessionTable) -> None:
         now = self._loop.time()
-        while sessions.writable:
-            peer, _ = sessions.writable.popitem()
+        while (peer := sessions.next_writable()) is not None:
             if peer in self._full:
                 self.backlog.count(peer)
                 continue
@@ -309,8 +298,7 @@ class SessionDriver:
                     sessions.detach(peer, "its connection was lost", now)
                     break
                 self._full[peer] = None
-                if peer.stalled_since is None:
-                    peer.stalled_since = now
+                peer.on_refused(now)
                 if self._retry is None:
                     self._retry = self._loop.call_later(FULL_RETRY, self._try_again)
                 break
@@ -329,11 +317,7 @@ class SessionDriver:
         self._tick_timer = self._loop.call_later(self._heartbeat.interval / 2, self._tick)
         now = self._loop.time()
         WIRE_LOG.refresh()
-        self.sessions.tick(now)
-        self._run_effects()
-        since = now - self._heartbeat.down_after
-        for peer in [peer for peer in self.sessions.connected() if peer.is_unresponsive(since)]:
-            self._give_up(peer, UNREAD)
+        self.sessions.tick(now, self._heartbeat.down_after)
         self._run_effects()
         self._notify()
         self._lost_engines.look_again()

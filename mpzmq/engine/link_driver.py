@@ -14,6 +14,7 @@ from ..failure import Failure, FailureKind
 from ..protocol.effects import (
     Disconnect,
     EndLink,
+    LogState,
     PublishEvents,
     ReportProgress,
     ResolveRequests,
@@ -247,6 +248,9 @@ class LinkDriver:
                     self._serve()
                 case Disconnect(failure):
                     self._disconnect(failure)
+                case LogState(whom, state, reason):
+                    if WIRE_LOG.is_on:
+                        WIRE_LOG.state(whom, state, reason)
                 case EndLink():
                     self._flush()
                     self._shut(GOODBYE_LINGER)

@@ -229,7 +229,9 @@ class RequestSender:
         context = current.get()
         # A call made inside a handler inherits what is left of the handler's time.
         enclosing = None if context is None else context.deadline
-        return self._submission.issue(op, function, args, kwargs, options, tag, now, enclosing)
+        entry = self._submission.write(op, function, args, kwargs, options, tag, now, enclosing)
+        self._submission.begin(entry, now)
+        return entry
 
     def _submit(self, entry: PendingRequest, options: Options) -> None:
         """From here on the link knows it, and ends it."""

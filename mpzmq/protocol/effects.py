@@ -22,6 +22,7 @@ __all__ = [
     "EndLink",
     "GiveUpEngine",
     "LogRejection",
+    "LogState",
     "NotifyConnection",
     "PublishEvents",
     "ReportProgress",
@@ -120,6 +121,21 @@ class LogRejection:
 
 
 @dataclass(slots=True)
+class LogState:
+    """A link, or the session of an engine, is in another state: the log of the wire shows it, where it is on.
+
+    Attributes:
+        whom: whose.
+        state: the state now.
+        reason: what has led there.
+    """
+
+    whom: str
+    state: str
+    reason: str
+
+
+@dataclass(slots=True)
 class NotifyConnection:
     """A connection that may take nothing now is told something as soon as it does.
 
@@ -159,7 +175,7 @@ class TellPresence:
 Batch = ResolveRequests | WakeStreams | ReportProgress | PublishEvents | CutConnections | TellPresence
 """Effects that hold many things of one kind."""
 
-Effect = Batch | GiveUpEngine | ServeCalls | Disconnect | EndLink | LogRejection | NotifyConnection
+Effect = Batch | GiveUpEngine | ServeCalls | Disconnect | EndLink | LogRejection | LogState | NotifyConnection
 
 
 class EffectQueue(deque[Effect]):

@@ -1,4 +1,5 @@
-"""The log of the wire: each record that leaves or arrives, a line of the logger ``mpzmq.wire`` at DEBUG.
+"""The log of the wire: each record that leaves or arrives, and each change of state, as lines of the logger
+``mpzmq.wire`` at DEBUG.
 
 It shows arguments and results: it is for the hour in which something is searched, and not for a log that is kept.
 """
@@ -46,6 +47,10 @@ class _WireLog:
         """A message of somebody has arrived."""
         for line in shown_message(frames):
             _log.debug("from %s: %s", whom, line)
+
+    def state(self, whom: str, state: str, reason: str) -> None:
+        """A link, or the session of an engine, is in another state."""
+        _log.debug("%s is %s: %s", whom, state, reason)
 
 
 WIRE_LOG = _WireLog()

@@ -130,7 +130,7 @@ class Door:
                 peer.replies.acknowledge(low_water, tags)
                 peer.replies.settle()
             now += 3.0
-            sessions.tick(now)
+            sessions.tick(now, 10.0)
             assert len(sessions._peers) <= LIMITS.sessions
             for peer in list(sessions.writable):
                 self._is_bounded(peer.send_streams, list(peer.receive_streams.values()))

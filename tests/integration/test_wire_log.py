@@ -43,6 +43,9 @@ async def test_each_record_is_a_line_on_both_sides(wanted: pytest.LogCaptureFixt
         assert any(line.startswith(words) for line in seen), words
     assert sum(": RESPONSE " in line for line in seen) == 2
     assert not any("\n" in line for line in seen)
+    begun = [record.getMessage() for record in wanted.get_records("setup")]
+    for words in (" is ALIVE: WELCOME received", " is CONNECTED: HELLO on a newer connection"):
+        assert any(line.endswith(words) for line in begun), words
 
 
 async def test_a_link_sees_that_somebody_begins_or_ends_to_want_it(caplog: pytest.LogCaptureFixture) -> None:

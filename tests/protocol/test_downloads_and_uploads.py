@@ -441,13 +441,13 @@ def test_a_request_beside_large_ones_that_run() -> None:
     container.peer.in_flight, container.peer.large_in_flight = 1, 2 * MIB
     first = container.parts(1)[0]
     assert container.refused(container.receive(first)) == [(1, Code.OVERLOADED, 0)]
-    container.sessions.uploads.is_running = lambda peer, name: True
+    container.sessions.is_running = lambda peer, name: True
     assert not container.receive(first).refused, "it has come again: it joins its run"
 
 
 def test_one_that_has_come_before_may_have_run() -> None:
     container = Container(Limits(message_bytes=2 * MIB))
-    container.sessions.uploads.is_running = lambda peer, name: True
+    container.sessions.is_running = lambda peer, name: True
     assert container.refused(container.receive(container.parts(1)[0])) == [(1, Code.MALFORMED, 1)]
 
 
@@ -485,7 +485,7 @@ def test_a_request_whose_parts_stop_is_given_up() -> None:
     container = Container()
     container.receive(container.parts(1)[0])
     container.now = intake.PATIENCE + 1
-    container.sessions.tick(container.now)
+    container.sessions.tick(container.now, 10.0)
     told = [record for name, record in container.heard(container.peer) if name == tag(1)]
     assert [record[:3] for record in told] == [[Kind.ERROR, Code.OVERLOADED, 0]]
     assert container.sessions.uploads.room.bytes == 0

@@ -551,8 +551,8 @@ def test_an_engine_that_does_not_come_back_is_not_waited_for() -> None:
     entry = issue(caller, PARENT, "f")
     caller.submit(entry, entry.tag, PARENT)
     peer.detach(0.0)
-    sessions.tick(59.0)
+    sessions.tick(59.0, 10.0)
     assert not items(sessions.effects, ResolveRequests)
-    sessions.tick(61.0)
+    sessions.tick(61.0, 10.0)
     ((_, error),) = items(sessions.effects, ResolveRequests)
     assert isinstance(error, ConnectionClosed) and error.executed is Executed.NO

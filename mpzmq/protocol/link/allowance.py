@@ -54,7 +54,8 @@ class ReceiveAllowance:
 
     def on_burst(self, count: int) -> bool:
         """So many messages have come together. False: that is more than was owed."""
-        self.count_asked_for()
+        if self._budget.chunks_received or self._reassembly.in_place:
+            self.count_asked_for()
         self._owed -= count
         if self._owed < 0:
             # Each call that is made inside a request that is open may have a few messages, too.

@@ -13,7 +13,7 @@ from ...events import LinkClosed, LinkFailed, LinkRetry, StatusChanged
 from ...failure import Failure, FailureKind
 from ...models import LinkState, Status
 from .. import wire
-from ..effects import Disconnect, EndLink
+from ..effects import Disconnect, EndLink, LogState
 from ..flow.window import SendWindow
 from ..health.diagnostics import LinkDiagnostics
 from ..health.liveness import Heartbeat
@@ -344,6 +344,7 @@ class Link:
         if self.state is before:
             return False
         self.diagnostics.on_state_changed(self.state, signal.value)
+        self.effects.append(LogState(self.whom, self.state, signal.value))
         if self.is_over:
             self.effects.append(EndLink())
         return True

@@ -35,8 +35,8 @@ _PARENT = bytes((0xD8, EXT_UUID))
 class Submission:
     """Takes requests for one requester.
 
-    A request is issued, which writes it and may refuse it at once; it waits where there is no room for it, as long as
-    it may; and it is submitted. Whoever issues one does that in one pass, or says that it was given up.
+    A request is written, and begun, which counts it; it waits where there is no room for it, as long as it may; and it
+    is submitted. Whoever begins one submits it, or says that it was given up.
 
     Args:
         requester: whose requests they are.
@@ -58,44 +58,6 @@ class Submission:
         self._lost_after = lost_after
         self._new_tag = request_tags()
 
-    def issue(
-        self,
-        op: int,
-        function: str | None,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any] | None,
-        options: Options,
-        tag: bytes | None,
-        now: float,
-        enclosing: float | None = None,
-    ) -> PendingRequest:
-        """Write a request, and count it.
-
-        Args:
-            op: what is asked, one of :class:`~mpzmq.protocol.wire.kinds.Op`.
-            function: its name, in a CALL.
-            args: the arguments.
-            kwargs: those by name.
-            options: how it is to be treated.
-            tag: the id that its caller has chosen; None: it gets one.
-            now: the time.
-            enclosing: when the request ends inside which it is made: it gets no more time than that; None: never, or
-                there is none.
-
-        Raises:
-            EncodeError: a message cannot carry it.
-            ValueError, RequestIdReused: its id is in use, or used up.
-            RequestTimeout: its deadline has passed already.
-            RequestError: it can never be taken.
-        """
-        entry = self.write(op, function, args, kwargs, options, tag, now, enclosing)
-        if tag is not None:
-            self._check_id(entry)
-        if self._requester.is_closed and (refusal := self.refuse(entry)) is not None:
-            raise refusal
-        self.begin(entry, now)
-        return entry
-
     def write(
         self,
         op: int,
@@ -108,10 +70,18 @@ class Submission:
         enclosing: float | None = None,
         parent: bytes | None = None,
     ) -> PendingRequest:
-        """Write a request that nobody knows of yet.
+        """Write a request, of which nobody knows yet.
 
         Args:
-            op, function, args, kwargs, options, tag, now, enclosing: as for :meth:`issue`.
+            op: what is asked, one of :class:`~mpzmq.protocol.wire.kinds.Op`.
+            function: its name, in a CALL.
+            args: the arguments.
+            kwargs: those by name.
+            options: how it is to be treated.
+            tag: the id that its caller has chosen; None: it gets one.
+            now: the time.
+            enclosing: when the request ends inside which it is made: it gets no more time than that; None: never, or
+                there is none.
             parent: the tag of the request inside which a container makes it; None: an engine makes it.
 
         Raises:
@@ -160,8 +130,14 @@ class Submission:
         """Count a request that was written.
 
         Raises:
+            ValueError, RequestIdReused: its id is in use, or used up.
             RequestTimeout: its deadline has passed already.
+            RequestError: none is taken any more.
         """
+        if entry.digest is not None:
+            self._check_id(entry)
+        if self._requester.is_closed and (refusal := self.refuse(entry)) is not None:
+            raise refusal
         self._tracker.issued += 1
         if entry.deadline is not None and entry.deadline <= now:
             raise self.timed_out(entry, "its deadline had passed before it was sent")
@@ -200,7 +176,7 @@ class Submission:
         entry.renumber(self._tracker.next_sequence())
 
     def cancel(self) -> None:
-        """Whoever issued a request has gone before it was submitted."""
+        """Whoever has begun a request has gone before it was submitted."""
         self._tracker.count_ended(cancelled=True)
 
     def timed_out(self, entry: PendingRequest, why: str) -> RequestTimeout:

@@ -39,16 +39,21 @@ class RequestReassembly:
     Args:
         limits: bounds.
         error: packs an ERROR, from its code, ``executed``, text and detail.
+        is_running: whether a request of an engine has not ended.
 
     Attributes:
         room: what all of them may take.
-        is_running: whether a request of an engine runs already. Whoever runs requests sets it.
         chunk: an item of a stream that is whole; whoever has given the last part of it takes it.
     """
 
-    def __init__(self, limits: Limits, error: Callable[[int, Executed, str, dict[str, object] | None], bytes]) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        error: Callable[[int, Executed, str, dict[str, object] | None], bytes],
+        is_running: Callable[[EngineSession, bytes], bool],
+    ) -> None:
         self.room = ReassemblyBudget(SESSIONS_FACTOR * limits.queued_bytes)
-        self.is_running: Callable[[EngineSession, bytes], bool] = lambda peer, tag: False
+        self._is_running = is_running
         self.chunk: Message | None = None
         self._limits = limits
         self._pack_error = error
@@ -140,7 +145,7 @@ class RequestReassembly:
 
     def _is_known(self, peer: EngineSession, tag: bytes) -> bool:
         replies = peer.replies
-        return tag in replies.entries or tag in replies.tombstones or self.is_running(peer, tag)
+        return tag in replies.entries or tag in replies.tombstones or self._is_running(peer, tag)
 
     def _refusal(self, peer: EngineSession, tag: bytes, outcome: FragmentResult) -> QueuedRecord:
         if outcome is FragmentResult.TOO_LARGE:

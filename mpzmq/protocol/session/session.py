@@ -8,7 +8,7 @@ from uuid import UUID
 
 from ...errors import ConnectionLost
 from ...models import Executed
-from ..effects import GiveUpEngine, WakeStreams
+from ..effects import GiveUpEngine, LogState, WakeStreams
 from ..flow.outbox import OutgoingMessage, QueuedRecord
 from ..flow.read_probe import ReadProbe
 from ..flow.reassembler import Reassembler
@@ -98,7 +98,9 @@ class EngineSession(Responder):
 
     def signal(self, signal: SessionSignal) -> None:
         """Something has happened to the session."""
-        self.state = SESSION_TRANSITIONS.get((self.state, signal), self.state)
+        before, self.state = self.state, SESSION_TRANSITIONS.get((self.state, signal), self.state)
+        if self.state is not before:
+            self._effects.append(LogState(f"engine {self.name!r}", self.state.name, signal.value))
         self.connected = self.state is SessionState.CONNECTED
 
     def on_hello(self, route: bytes, hello: Record, now: float) -> list[bytes]:
@@ -336,6 +338,15 @@ class EngineSession(Responder):
             if self.state is SessionState.CLOSED:
                 self.caller.close(GONE)
         return self.caller
+
+    def on_refused(self, now: float) -> None:
+        """The connection takes nothing now."""
+        if self.stalled_since is None:
+            self.stalled_since = now
+
+    def close_heavy_streams(self) -> list[bytes]:
+        """Closes the streams of results that keep as much as the average, or more; returns their tags."""
+        return self.send_streams.close_heavy()
 
     def detach(self, now: float) -> None:
         """The connection is gone: what has not left is in ``replies``, if it has to be kept at all."""

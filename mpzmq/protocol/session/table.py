@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ...models import Executed
 from .. import wire
-from ..effects import CutConnections, EffectQueue, LogRejection, NotifyConnection, WakeStreams
+from ..effects import CutConnections, EffectQueue, GiveUpEngine, LogRejection, NotifyConnection, WakeStreams
 from ..flow.outbox import QueuedRecord
 from ..flow.reassembler import FragmentResult
 from ..responder.reply_cache import ReplyBudget
@@ -14,15 +14,15 @@ from ..responder.responder import HandlerHost
 from ..responder.session_state import SessionSignal, SessionState
 from ..wire.encoder import Encoder
 from ..wire.kinds import Code, Goodbye, Kind
-from ..wire.records import LINK_TAG, Record
+from ..wire.records import LINK_TAG, Frames, Record
 from .presence import Presence
 from .request_reassembly import REFUSED, RequestReassembly
-from .session import EngineSession, Session
+from .session import UNREAD, EngineSession, Session
 from .sessionless import SessionlessConnections
 from .violations import BAD_CHUNK, HEEDLESS, REFUSED_ITEM, WITHOUT_SESSION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from uuid import UUID
 
     from ...config import Limits
@@ -47,6 +47,7 @@ class SessionTable(HandlerHost):
         uploads: requests that come in parts.
         sessionless: connections that have no session, and what they are told.
         effects: what is to be done.
+        is_running: whether a request of an engine has not ended. Whoever runs requests sets it.
         calls: carries out the calls of handlers to their engines; the protocol only keeps it.
         ignored: messages and records that meant nothing.
     """
@@ -62,10 +63,23 @@ class SessionTable(HandlerHost):
         self._interval = interval
         self._limits = limits
         self._room = ReplyBudget(limits)
-        self.uploads = RequestReassembly(limits, lambda *facts: self.encoder.pack(self.error_record(*facts)))
+        self.is_running: Callable[[EngineSession, bytes], bool] = lambda peer, tag: False
+        self.uploads = RequestReassembly(
+            limits,
+            lambda *facts: self.encoder.pack(self.error_record(*facts)),
+            lambda peer, tag: self.is_running(peer, tag),
+        )
         self._peers: dict[Session, EngineSession] = {}
         self._by_route: dict[bytes, EngineSession] = {}
         self.presence = Presence(self.effects)
+
+    def take_sessionless(self) -> list[tuple[bytes, Frames]]:
+        """What connections without a session are told now, each by its route."""
+        return self.sessionless.take()
+
+    def next_writable(self) -> EngineSession | None:
+        """One for whom something waits to leave, and who is looked at now; None: there is none."""
+        return self.writable.popitem()[0] if self.writable else None
 
     def all(self) -> list[EngineSession]:
         """The engines that are known, connected or not."""
@@ -175,7 +189,7 @@ class SessionTable(HandlerHost):
         if message.malformed_calls or (message.malformed and known and peer.caller is not None):  # type: ignore[union-attr]
             self._on_malformed(peer if known else None, message)
         if message.malformed and not known:
-            error = self.malformed()
+            error = self._malformed()
             for tag in message.malformed:
                 self.sessionless.answer(route, tag, error)
         elif message.malformed:
@@ -210,13 +224,27 @@ class SessionTable(HandlerHost):
         text = "items came before the first CREDIT: data begins when the container has taken the request"
         return self.error_record(Code.MALFORMED, Executed.NO, text)
 
-    def malformed(self) -> bytes:
+    def answer_unread(self, batch: RequestBatch) -> None:
+        """Answers what is not a request, and those that were too large or came in parts that are none."""
+        if batch.malformed:
+            error = self._malformed()
+            for peer, tag in batch.malformed:
+                peer.reply(QueuedRecord(tag, error))
+        for peer, item in batch.refused:
+            peer.reply(item)
+
+    def _malformed(self) -> bytes:
         """The ERROR for what is not a request, packed."""
         text = "the request is malformed, or beyond the container's Limits (depth, items, batch_records)"
         return self.encoder.pack(self.error_record(Code.MALFORMED, Executed.NO, text))
 
-    def tick(self, now: float) -> None:
-        """What is due every now and then: asks silent engines for a sign of life, forgets what is old."""
+    def tick(self, now: float, patience: float) -> None:
+        """What is due every now and then: asks silent engines for a sign of life, forgets what is old.
+
+        Args:
+            now: the time.
+            patience: seconds for which a connection may take nothing of much that waits.
+        """
         before = now - self._limits.reply_ttl
         self._room.share()
         for peer in list(self._peers.values()):
@@ -225,6 +253,8 @@ class SessionTable(HandlerHost):
                 peer.replies.expire(before)
             if self.uploads.tick(peer, now):
                 self.writable[peer] = None
+            if peer.is_unresponsive(now - patience):
+                self.effects.append(GiveUpEngine(peer, UNREAD))
             if peer.is_ping_due(now):
                 peer.send_ping(now)
             elif peer.is_over(before):
@@ -310,11 +340,27 @@ class SessionTable(HandlerHost):
         peer.replies.drop_bodies()
         self._leave_routes(peer, peer.routes)
 
-    def cut_off(self, peer: EngineSession, text: str) -> None:
-        """An engine may not talk to the container any more: it is told, as soon as its connection takes it."""
-        goodbye = self.encoder.pack([Kind.GOODBYE, Goodbye.NOT_ALLOWED, text])
-        self.effects.append(NotifyConnection(peer.route, [LINK_TAG, goodbye]))
-        self.forget(peer, SessionSignal.NOT_ALLOWED)
+    def review(self, user_of: Callable[[str | None], User | None], text: str) -> list[tuple[EngineSession, str]]:
+        """The allow-list has changed: whoever is not on it any more is told, as soon as its connection takes it.
+
+        Args:
+            user_of: what a key may do now; None: it is not allowed.
+            text: what those are told who may not talk to the container any more.
+
+        Returns:
+            Those, whose sessions have ended, each with the name of its user.
+        """
+        ended = []
+        for peer in self.all():
+            user = user_of(peer.session[0])
+            if user is not None:
+                peer.user = user
+                continue
+            goodbye = self.encoder.pack([Kind.GOODBYE, Goodbye.NOT_ALLOWED, text])
+            self.effects.append(NotifyConnection(peer.route, [LINK_TAG, goodbye]))
+            self.forget(peer, SessionSignal.NOT_ALLOWED)
+            ended.append((peer, "" if peer.user is None else peer.user.name))
+        return ended
 
     def forget(self, peer: EngineSession, why: SessionSignal) -> None:
         """Ends a session."""

@@ -164,10 +164,10 @@ def test_a_session_outlives_what_is_kept_for_it() -> None:
     container.sessions.detach(peer, "lost", container.now)
     container.now += 2 * Limits().reply_ttl
     peer.in_flight = 1
-    container.sessions.tick(container.now)
+    container.sessions.tick(container.now, 10.0)
     peer.replies.keep(Reply(b"t" * 16, b"\x93\x04\x01\xc0", (), 1, None))
     peer.in_flight = 0
-    container.sessions.tick(container.now + 1)
+    container.sessions.tick(container.now + 1, 10.0)
     assert container.sessions.all() == [peer]
-    container.sessions.tick(container.now + Limits().reply_ttl + 1)
+    container.sessions.tick(container.now + Limits().reply_ttl + 1, 10.0)
     assert container.sessions.all() == []

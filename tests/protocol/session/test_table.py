@@ -525,15 +525,15 @@ def test_silent_engines_are_asked_and_those_that_are_gone_forgotten() -> None:
     container.sessions.detach(gone, "gone", container.now)
     container.sessions.detach(busy, "gone", container.now)
     busy.in_flight = 1
-    container.sessions.tick(3.9)
+    container.sessions.tick(3.9, 10.0)
     assert container.replies() == {}
-    container.sessions.tick(4.0)
+    container.sessions.tick(4.0, 10.0)
     assert container.replies() == {b"\1": [[Kind.PING, 1]]}
     assert gone.state is SessionState.DETACHED, "it may come back, and ask"
     ttl = Limits().reply_ttl
-    container.sessions.tick(ttl)
+    container.sessions.tick(ttl, 10.0)
     assert gone.state is SessionState.DETACHED
-    container.sessions.tick(ttl + 0.1)
+    container.sessions.tick(ttl + 0.1, 10.0)
     assert str(gone.state) == str(SessionState.CLOSED)
     assert busy.state is SessionState.DETACHED, "what runs for it goes on"
 
