@@ -253,6 +253,7 @@ class SessionDriver:
         self._writes.schedule(peer)
 
     def _give_up(self, peer: EngineSession, why: str) -> None:
+        """Ends the connection of an engine that does not read."""
         log.warning("the connection of engine %r is given up: it %s", peer.name, why)
         self._full.pop(peer, None)
         self.sessions.give_up(peer, why, self._loop.time())
@@ -280,6 +281,7 @@ class SessionDriver:
             self._run_effects()
 
     def _flush_peers(self, sessions: SessionTable) -> None:
+        """Sends what waits for engines, as far as their connections take it."""
         now = self._loop.time()
         while (peer := sessions.next_writable()) is not None:
             if peer in self._full:
@@ -308,6 +310,7 @@ class SessionDriver:
             self._relieve()
 
     def _try_again(self) -> None:
+        """Those whose connections took nothing have a message tried once more."""
         self._retry = None
         self.sessions.writable.update(self._full)
         self._full.clear()
@@ -324,6 +327,7 @@ class SessionDriver:
         self._flush()
 
     def _notify(self) -> None:
+        """Tells connections that were given up why, as soon as they take it."""
         for route, frames in list(self._to_notify.items()):
             if self.router.send(route, frames) is not Delivery.FULL:
                 del self._to_notify[route]

@@ -256,6 +256,7 @@ class LinkDriver:
                     self._shut(GOODBYE_LINGER)
 
     def _disconnect(self, failure: Failure) -> None:
+        """Ends a connection that the link does not want, when what it has to say has left."""
         if self.link.is_handshaken:  # else the connection has ended meanwhile
             if not self.link.welcomed:
                 self._flush()  # its last word, and no request can go along
@@ -286,6 +287,7 @@ class LinkDriver:
         self._wake()
 
     def _wake(self) -> None:
+        """Lets those look again who wait for room, or for another state."""
         self.queue.wake()
         if self._changed:
             waiting, self._changed = self._changed, []
@@ -338,6 +340,7 @@ class LinkDriver:
         self.run_effects()
 
     def _drain(self) -> None:
+        """Reads what has arrived, before somebody is judged for silence."""
         # All that may matter: a container has a word or two on each request, and little else to say. What was asked for
         # comes on top, items of streams and parts of replies: no more of them than there was credit for.
         link = self.link
@@ -356,6 +359,7 @@ class LinkDriver:
             self._dealer.redial()
 
     def _shut(self, linger: float) -> None:
+        """Frees everything that the link holds here; what is queued may leave in the background."""
         self._disarm()
         if self._lookup is not None:
             self._lookup.cancel()
@@ -373,9 +377,11 @@ class LinkDriver:
         self._dealer = self._transport.dealer(self._endpoints.current, self._settings, self)
 
     def _next_candidate(self) -> str | None:
+        """An address of the name that was not tried in this attempt; None: all were."""
         return None if self._endpoints is None else self._endpoints.next_untried()
 
     def _redirect(self, endpoint: str) -> None:
+        """Dials another address of the same name, without a failed attempt."""
         if self._dealer is not None:
             self._dealer.redirect(endpoint)
 
