@@ -72,11 +72,11 @@ KNOWN_LARGE: dict[str, int] = {
     "mpzmq.handlers.dispatcher.Dispatcher: attributes": 22,
     "mpzmq.handlers.invocation.Invocation: attributes": 25,
     "mpzmq.handlers.invocation.Invocation: parameters": 9,
-    "mpzmq.protocol.link.link.Link: attributes": 31,
+    "mpzmq.protocol.link.link.Link: attributes": 32,
     "mpzmq.protocol.link.link.Link: parameters": 11,
     "mpzmq.protocol.requester.request.PendingRequest: parameters": 11,
     "mpzmq.protocol.requester.tracker.RequestTracker: attributes": 23,
-    "mpzmq.protocol.session.session.EngineSession: attributes": 22,
+    "mpzmq.protocol.session.session.EngineSession: attributes": 21,
 }
 
 Sources = dict[str, str]

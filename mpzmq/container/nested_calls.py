@@ -65,11 +65,11 @@ class NestedCallRunner:
             timer = self._loop.call_at(entry.deadline, self._expire, peer, entry.deadline, context=Context())
         try:
             return (await waiter)[2]
-        except asyncio.CancelledError:
+        except BaseException:  # unless it has ended: whatever ends this coroutine, nobody waits any more
             if waiter.done() and not waiter.cancelled():
-                waiter.exception()  # it came in the same moment, and nobody asks
-            caller.cancel(entry)
-            self._leave(peer)
+                waiter.exception()  # it came in the same moment as the cancellation, and nobody asks
+            if caller.cancel(entry):
+                self._leave(peer)
             raise
         finally:
             if timer is not None:

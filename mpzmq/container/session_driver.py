@@ -12,7 +12,7 @@ from ..handlers.dispatcher import Dispatcher
 from ..handlers.timers import Timers
 from ..protocol.effects import (
     CutConnections,
-    GiveUpEngine,
+    GiveUpEngines,
     LogRejection,
     LogState,
     NotifyConnection,
@@ -198,9 +198,10 @@ class SessionDriver:
                 case LogRejection(text):
                     if self._rejections.allows(self._loop.time()):
                         log.warning("%s", text)
-                case GiveUpEngine(peer, why):
-                    if peer.connected:
-                        self._give_up(peer, why)
+                case GiveUpEngines(unheard):
+                    for peer, why in dict(unheard).items():
+                        if peer.connected:
+                            self._give_up(peer, why)
                 case LogState(whom, state, reason):
                     if WIRE_LOG.is_on:
                         WIRE_LOG.state(whom, state, reason)
@@ -229,7 +230,7 @@ class SessionDriver:
         while not self.sessions.all_acknowledged(self._loop.time(), self._heartbeat.down_after):
             self._flush()
             self._progress.clear()
-            await self._progress.wait()  # which is set every now and then at least, see _take_care
+            await self._progress.wait()  # which is set every now and then at least, see _tick
 
     async def close(self) -> None:
         """Cancels what runs, says GOODBYE, and closes the socket."""

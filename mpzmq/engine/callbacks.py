@@ -93,7 +93,8 @@ class EngineFunctions:
 
     def _on_parent_ended(self, nested_calls: NestedCallReceiver, parent: bytes) -> None:
         nested_calls.close(parent)
-        nested_calls.owner.run_effects()
+        if self.dispatcher is not None:
+            self.serve(nested_calls)
 
     def _schedule_write(self, nested_calls: NestedCallReceiver) -> None:
         """An answer may leave."""

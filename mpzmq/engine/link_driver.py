@@ -252,14 +252,14 @@ class LinkDriver:
                     if WIRE_LOG.is_on:
                         WIRE_LOG.state(whom, state, reason)
                 case EndLink():
-                    self._flush()
+                    self._send()
                     self._shut(GOODBYE_LINGER)
 
     def _disconnect(self, failure: Failure) -> None:
         """Ends a connection that the link does not want, when what it has to say has left."""
         if self.link.is_handshaken:  # else the connection has ended meanwhile
             if not self.link.welcomed:
-                self._flush()  # its last word, and no request can go along
+                self._send()  # its last word, and no request can go along
             self._give_up(failure)
 
     def _serve(self) -> None:
@@ -296,6 +296,12 @@ class LinkDriver:
                     future.set_result(None)
 
     def _flush(self) -> None:
+        """Sends what may leave, and does what follows from it."""
+        self._send()
+        if self.link.effects:
+            self._take_effects()
+
+    def _send(self) -> None:
         """The only place from which messages leave."""
         dealer = self._dealer
         if dealer is None:
@@ -310,8 +316,6 @@ class LinkDriver:
             if WIRE_LOG.is_on:
                 WIRE_LOG.sent(self.link.whom, outgoing.frames)
             link.on_sent(outgoing, now)
-        if link.effects:
-            self._take_effects()
 
     def _arm(self) -> None:
         self._disarm()

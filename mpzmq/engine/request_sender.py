@@ -120,8 +120,7 @@ class RequestSender:
         try:
             return await entry.waiter  # type: ignore[no-any-return]
         except BaseException as error:
-            if isinstance(error, asyncio.CancelledError):
-                self.cancel(entry)
+            self.cancel(entry)  # unless it has ended: whatever ends this coroutine, nobody waits any more
             entry.waiter = None  # it keeps the error, whose traceback keeps this frame and the arguments
             if fallback is None or not isinstance(error, _WORTH_A_FALLBACK) or isinstance(error, NotPermitted):
                 raise
@@ -244,13 +243,15 @@ class RequestSender:
     async def _wait_for_room(self, entry: PendingRequest) -> None:
         """Waits until the link takes one more request, or does not any more."""
         submission = self._submission
+        if not entry.may_wait:
+            submission.reject(entry)
         try:
             async with asyncio.timeout_at(entry.deadline):
                 if submission.refuse(entry) is None:
                     await self._connection.queue.wait(lambda: submission.is_decided(entry))
-        except asyncio.CancelledError:
-            submission.cancel()
-            raise
         except TimeoutError:
             raise submission.timed_out(entry, "the link had no room for it, so it never left") from None
+        except BaseException:  # also who closes this coroutine: it is nobody's any more
+            submission.cancel()
+            raise
         submission.resume(entry)

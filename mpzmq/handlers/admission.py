@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..common.text import text_of
 from ..models import Status
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from ..config import Limits
     from ..protocol.responder.reply_cache import ReplyCache
     from ..protocol.responder.responder import HandlerHost, Responder
-    from ..protocol.session.session import EngineSession
     from ..protocol.wire.records import Record
     from ..security.allow_list import User
     from .invocation import Invocation
@@ -165,7 +164,7 @@ class Admission:
             if misfit is not None:
                 return Rejection(Code.UNSUPPORTED, misfit)
             if op in TAKES:
-                if not (has_waited or cast("EngineSession", peer).stream_room):
+                if not (has_waited or peer.stream_room):
                     return _NO_STREAM_ROOM
                 args = [None, *args]
         if kwargs or not function.least <= len(args) <= function.most:
@@ -180,7 +179,7 @@ class Admission:
 
     def _judge_room(self, peer: Responder, op: int, size: int) -> Rejection | None:
         """Why there is no room for a REQUEST that has to wait before it is judged; None: there is."""
-        if op in TAKES and not cast("EngineSession", peer).stream_room:
+        if op in TAKES and not peer.stream_room:
             return _NO_STREAM_ROOM
         return self._judge_count(peer, size)
 
@@ -205,7 +204,7 @@ class Admission:
         """A request runs, or waits to."""
         peer, size = running.engine, running.size
         if running.op in TAKES:
-            cast("EngineSession", peer).open_receive_stream(running.tag)
+            peer.open_receive_stream(running.tag)
         peer.in_flight += 1
         self._count += 1
         self._weigh(peer, size, size)
@@ -214,7 +213,7 @@ class Admission:
         """It has ended."""
         peer, size = running.engine, running.size
         if running.op in TAKES:
-            cast("EngineSession", peer).close_receive_stream(running.tag)
+            peer.close_receive_stream(running.tag)
         peer.in_flight -= 1
         self._count -= 1
         self._weigh(peer, size, -size)

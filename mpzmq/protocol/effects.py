@@ -20,7 +20,7 @@ __all__ = [
     "Effect",
     "EffectQueue",
     "EndLink",
-    "GiveUpEngine",
+    "GiveUpEngines",
     "LogRejection",
     "LogState",
     "NotifyConnection",
@@ -149,16 +149,14 @@ class NotifyConnection:
 
 
 @dataclass(slots=True)
-class GiveUpEngine:
-    """An engine that does not read what it is sent loses it, and its connection.
+class GiveUpEngines:
+    """Engines that do not read what they are sent lose it, and their connections.
 
     Attributes:
-        session: the engine's.
-        why: in words, behind "it".
+        items: their sessions, each with the reason, behind "it"; one may be there twice.
     """
 
-    session: Any
-    why: str
+    items: list[tuple[Any, str]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -172,20 +170,34 @@ class TellPresence:
     items: list[tuple[Any, str]] = field(default_factory=list)
 
 
-Batch = ResolveRequests | WakeStreams | ReportProgress | PublishEvents | CutConnections | TellPresence
+Batch = ResolveRequests | WakeStreams | ReportProgress | PublishEvents | CutConnections | GiveUpEngines | TellPresence
 """Effects that hold many things of one kind."""
 
-Effect = Batch | GiveUpEngine | ServeCalls | Disconnect | EndLink | LogRejection | LogState | NotifyConnection
+Effect = Batch | ServeCalls | Disconnect | EndLink | LogRejection | LogState | NotifyConnection
 
 
 class EffectQueue(deque[Effect]):
-    """Effects in the order in which they came about."""
+    """Effects in the order in which they came about; what is of one kind of batch is taken out together.
 
-    __slots__ = ()
+    A burst of replies, or the loss of a thousand engines, is one effect, whatever else has happened in between.
+    """
+
+    __slots__ = ("_open",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._open: dict[type[Batch], Batch] = {}  # that are in the queue
 
     def add(self, kind: type[Batch], item: Any) -> None:
-        """Add to the last effect if it is of this kind, else begin one: a burst of replies costs one object."""
-        if self and (last := self[-1]).__class__ is kind:
-            last.items.append(item)
-        else:
-            self.append(kind([item]))
+        """Add something to the batch of its kind, which stands where its first one came about."""
+        batch = self._open.get(kind)
+        if batch is None:
+            batch = self._open[kind] = kind()
+            self.append(batch)
+        batch.items.append(item)
+
+    def popleft(self) -> Effect:
+        """Take the first effect out; what comes about from now on is another."""
+        effect = super().popleft()
+        self._open.pop(effect.__class__, None)  # type: ignore[arg-type]  # others are not in it
+        return effect

@@ -58,9 +58,15 @@ async def resolve(host: str, port: int) -> Addresses:
             lookup = _under_way[key] = in_daemon_thread("mpzmq-lookup", lambda: _look_up(host, port))
         except RuntimeError as error:
             raise OSError(errno.EAGAIN, str(error)) from None
-        lookup.add_done_callback(lambda _: _under_way.pop(key, None))
+        lookup.add_done_callback(lambda lookup: _on_answer(key, lookup))
     # Who asks may give up, the thread cannot: whoever asks again waits for the same answer.
     return await asyncio.shield(lookup)
+
+
+def _on_answer(key: tuple[asyncio.AbstractEventLoop, str, int], lookup: asyncio.Future[Addresses]) -> None:
+    _under_way.pop(key, None)
+    if not lookup.cancelled():
+        lookup.exception()  # whoever has asked may be gone: then nobody else looks at it
 
 
 def _look_up(host: str, port: int) -> Addresses:

@@ -113,13 +113,18 @@ class Proxy:
         """Where it listens; the same until it is closed."""
         return f"tcp://127.0.0.1:{self._port}"
 
+    def _direction(self, to: Side) -> _Direction:
+        if to not in self._directions:
+            raise ValueError(f"a side is 'worker' or 'container', not {to!r}")
+        return self._directions[to]
+
     def bytes_to(self, side: Side) -> int:
         """How many were passed on so far to one side, over all connections.
 
         Args:
-            side: ``"engine"`` or ``"container"``.
+            side: ``"worker"`` or ``"container"``.
         """
-        return self._directions[side].passed
+        return self._direction(side).passed
 
     @property
     def delay(self) -> float:
@@ -181,11 +186,11 @@ class Proxy:
 
         Args:
             count: bytes.
-            to: ``"engine"`` or ``"container"``.
+            to: ``"worker"`` or ``"container"``.
         """
         if count < 1:
             raise ValueError(f"count is 1 byte or more, not {count}: use reset()")
-        direction = self._directions[to]
+        direction = self._direction(to)
         direction.reset_at = direction.passed + count
 
     def flip(self, mask: int = 1, *, to: Side, after: int = 0) -> None:
@@ -195,12 +200,12 @@ class Proxy:
 
         Args:
             mask: 1 to 255.
-            to: ``"engine"`` or ``"container"``.
+            to: ``"worker"`` or ``"container"``.
             after: bytes.
         """
         if not 0 < mask < 256:
             raise ValueError(f"mask has bits of one byte, 1 to 255, not {mask}")
-        direction = self._directions[to]
+        direction = self._direction(to)
         direction.flip_at, direction.mask = direction.passed + after, mask
 
     def half_open(self, *, keep: Side) -> None:
@@ -209,8 +214,9 @@ class Proxy:
         So one side knows that the connection is lost, and the other does not. New connections are welcome.
 
         Args:
-            keep: whose half stays, ``"engine"`` or ``"container"``.
+            keep: whose half stays, ``"worker"`` or ``"container"``.
         """
+        self._direction(keep)
         for half in self._halves:
             if not half.done():
                 half.set_result(keep)

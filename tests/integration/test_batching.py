@@ -12,6 +12,7 @@ import zmq
 
 from mpzmq.protocol.flow.outbox import CORKED_BYTES
 from mpzmq.protocol.wire.kinds import Kind, Op
+from tests.support.scene import worker_of
 from tests.support.waiting import soon
 
 if TYPE_CHECKING:
@@ -57,6 +58,58 @@ async def test_callers_that_were_answered_together_ask_together(lied: tuple[Comp
     for _ in range(2):
         (tags,) = await messages(liar, 10)
         liar.say(b"".join(tags), *[RESPONSE] * 10)
+    await soon(asyncio.gather(*calls))
+
+
+async def test_items_of_a_stream_between_answers_do_not_part_those_who_ask_again(
+    lied: tuple[ComputerEngineWriter, Liar],
+) -> None:
+    container, liar = lied
+    stream = container.stream("count")
+    reading = asyncio.create_task(anext(stream))
+    ((streamed,),) = await messages(liar, 1)
+
+    async def caller() -> None:
+        for number in range(2):
+            await container.request(number)
+
+    calls = [asyncio.create_task(caller()) for _ in range(10)]
+    tags = [*itertools.chain(*await messages(liar, 10))]
+    answers = [(tag, RESPONSE) for tag in tags]
+    items = [(streamed, [Kind.CHUNK, number, 1, False, [number]]) for number in range(len(tags))]
+    burst = [*itertools.chain(*zip(answers, items, strict=True))]
+    liar.say(b"".join(tag for tag, _ in burst), *[record for _, record in burst])
+    (again,) = await messages(liar, 10)
+    liar.say(b"".join(again), *[RESPONSE] * 10)
+    await soon(asyncio.gather(*calls))
+    assert await soon(reading) == 0
+    await stream.aclose()
+
+
+async def test_callers_inside_whose_requests_something_was_called_ask_together(
+    lied: tuple[ComputerEngineWriter, Liar],
+) -> None:
+    container, liar = lied
+    worker_of(container).function(lambda: None, name="note")
+
+    async def caller() -> None:
+        for number in range(2):
+            await container.request(number)
+
+    calls = [asyncio.create_task(caller()) for _ in range(10)]
+    tags = [*itertools.chain(*await messages(liar, 10))]
+    inside = [uuid.UUID(bytes=tag) for tag in tags]
+    asked: list[list[Any]] = [
+        [Kind.REQUEST, n, None, 0, Op.CALL, "note", [], None, None, parent] for n, parent in enumerate(inside, 1)
+    ]
+    liar.say(b"".join(uuid.uuid4().bytes for _ in tags), *asked)
+    while (kinds := [record[0] for _, record in liar.router.unpack(await liar.router.receive())]) and (
+        Kind.RESPONSE not in kinds
+    ):
+        pass
+    liar.say(b"".join(tags), *[RESPONSE] * 10)
+    (again,) = await messages(liar, 10)
+    liar.say(b"".join(again), *[RESPONSE] * 10)
     await soon(asyncio.gather(*calls))
 
 

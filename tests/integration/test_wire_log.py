@@ -44,7 +44,7 @@ async def test_each_record_is_a_line_on_both_sides(wanted: pytest.LogCaptureFixt
     assert sum(": RESPONSE " in line for line in seen) == 2
     assert not any("\n" in line for line in seen)
     begun = [record.getMessage() for record in wanted.get_records("setup")]
-    for words in (" is ALIVE: WELCOME received", " is CONNECTED: HELLO on a newer connection"):
+    for words in (" is ALIVE: WELCOME received", " is CONNECTED: the engine said HELLO on a new connection"):
         assert any(line.endswith(words) for line in begun), words
 
 

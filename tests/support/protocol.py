@@ -73,9 +73,7 @@ def tag(number: int) -> bytes:
 
 def taken(effects: EffectQueue) -> list[Effect]:
     """What a state machine wants done, in order; the queue is empty then."""
-    found = list(effects)
-    effects.clear()
-    return found
+    return [effects.popleft() for _ in range(len(effects))]
 
 
 def items(effects: EffectQueue, kind: type[Batch]) -> list[Any]:
@@ -231,10 +229,11 @@ class Pair:
         return self._taken
 
     def rejection(self) -> Failure | None:
-        """Why the connection is of no use, as the link has said last since this was asked last."""
+        """Why the connection is of no use, if the link has said so since this was asked last."""
         found = [effect.failure for effect in self.effects() if isinstance(effect, Disconnect)]
         self._taken = [effect for effect in self._taken if not isinstance(effect, Disconnect)]
-        return found[-1] if found else None
+        assert len(found) <= 1, "once for each connection"
+        return found[0] if found else None
 
     def tick(self) -> Failure | None:
         """Time has passed. Why the connection is of no use, if the link says so."""

@@ -340,6 +340,9 @@ def test_impossible_settings() -> None:
         proxy.reset_after(0, to="worker")
     with pytest.raises(ValueError, match="mask has bits of one byte, 1 to 255, not 256"):
         proxy.flip(256, to="worker")
+    for wrong in (proxy.bytes_to, lambda side: proxy.half_open(keep=side), lambda side: proxy.reset_after(1, to=side)):
+        with pytest.raises(ValueError, match="a side is 'worker' or 'container', not 'engine'"):
+            wrong("engine")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="no TCP endpoint"):
         Proxy("ipc:///tmp/socket")
     with pytest.raises(ValueError, match="no port"):

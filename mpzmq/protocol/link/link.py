@@ -106,6 +106,7 @@ class Link:
         self._event_source = LinkEventSource(error_factory, self.diagnostics, effects)
         self.goodbye: str | None = None
         self._is_farewell = False  # whether nothing follows it
+        self._is_rejected = False  # whether this connection is to end
 
         self._limits, self._once = limits, once
         self._greeting = session, engine_name, heartbeat.interval, nested_calls.limit
@@ -132,6 +133,7 @@ class Link:
             self._send_control([Kind.GOODBYE, Goodbye.CLOSED, why])
         self._signal(Signal.CLOSED)
         self._event_source.tell(LinkClosed, why, now)
+        self.effects.append(EndLink())
 
     # What the transport tells
 
@@ -139,7 +141,7 @@ class Link:
         """A connection's ZMTP handshake is done: greet."""
         self.diagnostics.now = now
         self._connection += 1
-        self.goodbye = None
+        self._is_rejected, self.goodbye = False, None
         self._event_source.on_heard()
         self.heartbeat.on_connected(now)
         self._allowance.restart()
@@ -161,17 +163,18 @@ class Link:
         was_welcomed = self.welcomed
         goodbye, self.goodbye = self.goodbye if self._is_farewell else None, None
         self.tracker.outbox.clear_control()
+        self._is_rejected = False
         if was_welcomed:
-            self._signal(Signal.LOST)
-            self._event_source.down(self.failure, now)
+            has_news = self._signal(Signal.LOST)
             for tag in self.tracker.on_connection_lost(goodbye or failure.detail, on_purpose=goodbye is not None):
                 self.requester.cancels.add(tag)
         else:
             self.attempts.on_dial_failed()
-            if self._signal(Signal.LOST) and self._was_up:
-                self._event_source.down(self.failure, now)
+            has_news = self._signal(Signal.LOST) and self._was_up
         self.requester.outage.begin(now)
         self.requester.give_up(now, failure.detail)
+        if has_news:
+            self._event_source.down(failure, now)
 
     def judge(self, now: float) -> None:
         """After one or more dials have ended: does the link go on?"""
@@ -183,10 +186,11 @@ class Link:
                 self._event_source.tell(LinkRetry, self.failure.detail, now, attempt=self.attempts.failed)
             return
         self._signal(Signal.GAVE_UP)
-        self._event_source.tell(LinkFailed, self.failure.detail, now, attempts=self.attempts.failed)
         why = f"its link has FAILED ({self.failure.detail})"
         self.tracker.end_all(lambda entry: self.error_factory.lost(entry, why, over=True))
         self.tracker.outbox.clear()
+        self._event_source.tell(LinkFailed, self.failure.detail, now, attempts=self.attempts.failed)
+        self.effects.append(EndLink())
 
     def on_redial(self, now: float) -> bool:
         """A fresh dial is about to be scheduled. Returns whether it may leave promptly."""
@@ -345,8 +349,6 @@ class Link:
             return False
         self.diagnostics.on_state_changed(self.state, signal.value)
         self.effects.append(LogState(self.whom, self.state, signal.value))
-        if self.is_over:
-            self.effects.append(EndLink())
         return True
 
     def _refuse(self, entry: PendingRequest) -> Exception | None:
@@ -452,8 +454,10 @@ class Link:
         self._disconnect(FailureKind.MALFORMED, text)
 
     def _disconnect(self, kind: FailureKind, text: str) -> None:
-        """This connection is of no use."""
-        self.effects.append(Disconnect(Failure(kind, text, was_up=True)))
+        """This connection is of no use, and ends before anything else is done: what was sent back would leave again."""
+        if not self._is_rejected:
+            self._is_rejected = True
+            self.effects.appendleft(Disconnect(Failure(kind, text, was_up=True)))
 
     def _goodbye(self, code: int, text: str) -> None:
         text = text[: wire.MAX_TEXT]

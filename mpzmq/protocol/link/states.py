@@ -28,16 +28,16 @@ class Signal(enum.Enum):
 class Phase(enum.Enum):
     """Where a link stands with its connection: finer than what the application is told."""
 
-    DIALING = "no connection yet"
-    GREETING = "the first connection stands, and the container has not said WELCOME yet"
+    DIALING = "the first dial"
+    GREETING = "the first dial has succeeded, and the container has not said WELCOME yet"
     ALIVE = "the container has said WELCOME, and is heard"
     SILENT = "it has said WELCOME, and nothing was heard of it for two intervals"
     DRAINING = "it has said WELCOME, and then GOODBYE"
-    DOWN = "no connection any more"
-    GREETING_AGAIN = "a connection stands again, and the container has not said WELCOME on it yet"
+    DOWN = "the last dial has failed, or the last connection is lost"
+    GREETING_AGAIN = "a redial has succeeded, and the container has not said WELCOME yet"
     FAILED = "given up"
-    CLOSING = "ended by this side; its last word may leave"
-    CLOSED = "ended by this side, without a connection"
+    CLOSING = "ended by this side; what it has to say may leave"
+    CLOSED = "ended by this side, which had nobody to say it to"
 
 
 class PhaseFacts(NamedTuple):
@@ -64,7 +64,7 @@ FACTS: dict[Phase, PhaseFacts] = {
     _P.DOWN: PhaseFacts(LinkState.DOWN),
     _P.GREETING_AGAIN: PhaseFacts(LinkState.BUSY, is_handshaken=True),
     _P.FAILED: PhaseFacts(LinkState.FAILED),
-    _P.CLOSING: PhaseFacts(LinkState.CLOSED, is_handshaken=True),
+    _P.CLOSING: PhaseFacts(LinkState.CLOSED, is_handshaken=True, welcomed=True),
     _P.CLOSED: PhaseFacts(LinkState.CLOSED),
 }
 
@@ -85,7 +85,7 @@ TRANSITIONS: dict[tuple[Phase, Signal], Phase] = {
     },
     (_P.DOWN, Signal.GAVE_UP): _P.FAILED,
     **{
-        (phase, Signal.CLOSED): _P.CLOSING if facts.is_handshaken else _P.CLOSED
+        (phase, Signal.CLOSED): _P.CLOSING if facts.welcomed else _P.CLOSED
         for phase, facts in FACTS.items()
         if facts.state is not LinkState.CLOSED
     },

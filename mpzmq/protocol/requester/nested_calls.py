@@ -238,13 +238,14 @@ class NestedCalls:
             if not tags:
                 del self._inside[parent]
 
-    def cancel(self, entry: PendingRequest) -> None:
-        """Whoever made a call waits no more."""
-        self.requester.cancel(entry)
+    def cancel(self, entry: PendingRequest) -> bool:
+        """Whoever made a call waits no more. False: it had ended before."""
+        return self.requester.cancel(entry)
 
     def expire(self, now: float) -> None:
         """Ends the calls whose deadline has come."""
-        self.requester.expire(now, lambda entry, _: self._errors.expired(entry))
+        for tag in self.requester.expire(now, lambda entry, _: self._errors.expired(entry)):
+            self.requester.cancels.add(tag)
 
     def on_parent_ended(self, parent: bytes) -> bool:
         """A request has ended; True: calls inside it had not, and have now."""

@@ -39,14 +39,15 @@ class Requester:
         ended_ids: what all requesters of a worker remember together.
         encoder: writes the records.
         effects: takes what is to be done about requests that have ended.
-        control: takes CANCEL and RECEIVED; None: the requester's own outbox.
+        control: takes CANCEL, CREDIT and RECEIVED; None: the requester's own outbox.
 
     Attributes:
         tracker: the books.
         reassembly: replies that come in parts.
         outage: for how long the other side has been away.
         cancels: what was cancelled, and may not be known there.
-        is_open: whether the other side can be told anything now.
+        is_open: whether the other side can be told anything now. A link sets this and the next two; a container's calls
+            may be told whenever there is an engine.
         is_running: whether requests can leave now.
         is_closed: whether none is taken any more, nor counted.
     """
@@ -145,15 +146,20 @@ class Requester:
 
     # With time and connections
 
-    def expire(self, now: float, make_error: Callable[[PendingRequest, bool], Exception]) -> None:
+    def expire(self, now: float, make_error: Callable[[PendingRequest, bool], Exception]) -> list[bytes]:
         """End what has reached its deadline. The other side knows that, too, and is told once.
 
         Args:
             now: the time.
             make_error: makes the error; see :meth:`RequestTracker.expire`.
+
+        Returns:
+            The tags of those that have left.
         """
-        for tag in self.tracker.expire(now, make_error):
+        expired = self.tracker.expire(now, make_error)
+        for tag in expired:
             self._send_cancel(tag)
+        return expired
 
     def give_up(self, now: float, why: str) -> None:
         """End what waits no longer for the other side, which is away; if that comes back, it is told."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ...errors import RequestIdReused
 from ..wire.digest import digest_of
@@ -94,7 +94,7 @@ class Submission:
             remaining = remaining_ms(deadline, now)
         encoder = self._encoder
         buffers: list[Buffer] = []
-        given = args, kwargs
+        digest = None if tag is None else digest_of(encoder, op, function, args, kwargs)
         if op == _INVOKE:
             data = args[0]
             prepared = encoder.prepare(data, "data", buffers)
@@ -121,7 +121,7 @@ class Submission:
             deadline,
             options.wait,
             options.idempotent,
-            None if tag is None else digest_of(encoder, op, function, *given),
+            digest,
         )
         entry.lost_after = self._lost_after if options.effective_lost_after is UNSET else options.effective_lost_after
         return entry
@@ -152,6 +152,15 @@ class Submission:
         A link that is not up takes requests too, as long as they may wait.
         """
         return self._tracker.has_room(entry.size, entry.buffers) or self.refuse(entry) is not None
+
+    def reject(self, entry: PendingRequest) -> NoReturn:
+        """A request would have to wait, and may not.
+
+        Raises:
+            RequestError: always; ``Overloaded`` also where there is room, but others wait in front.
+        """
+        self._tracker.count_ended(cancelled=False)
+        raise self.refuse(entry) or self._errors.overloaded(entry, len(self._tracker.pending))
 
     def resume(self, entry: PendingRequest) -> None:
         """A request has waited, and is to be submitted now.

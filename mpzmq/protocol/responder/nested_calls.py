@@ -148,7 +148,7 @@ class NestedCallReceiver(Responder):
         return batch, parents
 
     def next_outgoing(self, now: float) -> OutgoingMessage | None:
-        """The next message with answers, marked as sent by :meth:`on_sent`; None: nothing may leave now."""
+        """The next message with answers, which counts against the window; None: nothing may leave now."""
         return self.outbox.next_message(now) if self.outbox and self._window.has_room() else None
 
     def reply(self, item: QueuedRecord) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ...models import Status
 from .. import wire
 from ..flow.outbox import CORKED_BYTES, Outbox
+from ..flow.receive_stream import ReceiveStream
 from ..flow.stream_scheduler import StreamScheduler
 from ..wire.kinds import Kind
 from ..wire.records import LINK_TAG
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from ...security.allow_list import User
     from ..effects import EffectQueue
     from ..flow.outbox import QueuedRecord
-    from ..flow.receive_stream import ReceiveStream
     from ..requester.nested_calls import NestedCallDriver, NestedCalls
     from ..wire.encoder import Encoder
     from ..wire.records import Record
@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     from .session_state import SessionState
 
 __all__ = ["HandlerHost", "Responder"]
+
+STREAM_SHARE = 64
+
+MIN_STREAM_BYTES = 16 * 1024
+"""The part of what is left of ``Limits.queued_bytes`` that one more stream of data gets, and the least of it."""
 
 
 class HandlerHost:
@@ -99,6 +104,7 @@ class Responder(ABC):
         self.receive_streams: dict[bytes, ReceiveStream] = {}
         self.caller: NestedCalls | None = None
         self.calls: NestedCallDriver | None = None
+        self._stream_bytes = 0  # that its streams of data may hold
         self._host = host
         self._limits = limits
         self._effects = effects
@@ -110,6 +116,21 @@ class Responder(ABC):
     @abstractmethod
     def parent_of(self, tag: bytes) -> UUID | None:
         """The request inside which another was made; None: it stands by itself."""
+
+    @property
+    def stream_room(self) -> int:
+        """Bytes that one more stream of data may hold: a part of what all those of the engine have left."""
+        left = self._limits.queued_bytes - self._stream_bytes
+        return min(self._limits.stream_bytes, max(left // STREAM_SHARE, min(left, MIN_STREAM_BYTES)))
+
+    def open_receive_stream(self, tag: bytes) -> None:
+        """A stream of data is to come, under the tag of its request: its room is set aside."""
+        receive_stream = self.receive_streams[tag] = ReceiveStream(self._limits.stream_items, self.stream_room)
+        self._stream_bytes += receive_stream.window_bytes
+
+    def close_receive_stream(self, tag: bytes) -> None:
+        """The handler of a stream of data has ended."""
+        self._stream_bytes -= self.receive_streams.pop(tag).window_bytes
 
     @property
     def has_much(self) -> bool:

@@ -21,7 +21,7 @@ class SessionState(enum.Enum):
 class SessionSignal(enum.Enum):
     """What can happen to an engine's session."""
 
-    HELLO = "HELLO on a newer connection"
+    HELLO = "the engine said HELLO on a new connection"
     UNREACHABLE = "the connection is gone, or takes nothing any more"
     GOODBYE = "the engine said GOODBYE"
     FORGOTTEN = "it was away for too long, or its place was wanted"

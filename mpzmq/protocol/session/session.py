@@ -8,11 +8,11 @@ from uuid import UUID
 
 from ...errors import ConnectionLost
 from ...models import Executed
-from ..effects import GiveUpEngine, LogState, WakeStreams
+from ..effects import GiveUpEngines, LogState, WakeStreams
 from ..flow.outbox import OutgoingMessage, QueuedRecord
 from ..flow.read_probe import ReadProbe
 from ..flow.reassembler import Reassembler
-from ..flow.receive_stream import OversizeItemLimit, ReceiveStream
+from ..flow.receive_stream import OversizeItemLimit
 from ..flow.window import ReceiveWindow
 from ..requester.nested_calls import GONE, NestedCalls
 from ..responder.reply_cache import NOT_KEPT_TEXT, Reply
@@ -34,13 +34,6 @@ _CONNECTED, _CLOSED = SessionState.CONNECTED, SessionState.CLOSED
 
 Session = tuple[str | None, UUID]
 """The public key of an engine (None: there is no security), and the id that it has chosen for its session."""
-
-
-STREAM_SHARE = 64
-
-
-MIN_STREAM_BYTES = 16 * 1024
-"""The part of what is left of ``Limits.queued_bytes`` that one more stream of data gets, and the least of it."""
 
 
 MAX_OLD_ROUTES = 8
@@ -86,7 +79,6 @@ class EngineSession(Responder):
         self.max_calls = 0
         self.reassembler = Reassembler(limits.message_bytes)
         self.oversize_limit = OversizeItemLimit()
-        self._stream_bytes = 0  # that its receive streams may hold
         self.has_sent = False
         self.stalled_since: float | None = None
         self._interval = self.heard_at = self._pinged_at = 0.0
@@ -175,7 +167,8 @@ class EngineSession(Responder):
             error = self._host.error_record(Code.NOT_KEPT, Executed.YES, NOT_KEPT_TEXT)
             item = QueuedRecord(item.tag, self._host.encoder.pack(error))
             if self.is_overflowing:
-                self._effects.append(GiveUpEngine(self, UNREAD))
+                self._effects.add(GiveUpEngines, (self, UNREAD))
+                return False
         self.outbox.put(item)
         self._host.writable[self] = None
         return True
@@ -261,23 +254,11 @@ class EngineSession(Responder):
         """Whether only a PING can show that the engine has every reply."""
         return self.state is SessionState.CONNECTED and self.has_sent and not (self.outbox or self._unanswered)
 
-    @property
-    def stream_room(self) -> int:
-        """Bytes that one more stream of data may hold: a part of what all those of the engine have left."""
-        left = self._limits.queued_bytes - self._stream_bytes
-        return min(self._limits.stream_bytes, max(left // STREAM_SHARE, min(left, MIN_STREAM_BYTES)))
-
-    def open_receive_stream(self, tag: bytes) -> None:
-        """A stream of data is to come, under the tag of its request: its room is set aside."""
-        receive_stream = self.receive_streams[tag] = ReceiveStream(self._limits.stream_items, self.stream_room)
-        self._stream_bytes += receive_stream.window_bytes
-
     def close_receive_stream(self, tag: bytes) -> None:
         """Its handler has ended."""
-        receive_stream = self.receive_streams.pop(tag)
+        self.oversize_limit.release(self.receive_streams[tag])
         self.reassembler.forget(tag)  # an item of it, in parts
-        self._stream_bytes -= receive_stream.window_bytes
-        self.oversize_limit.release(receive_stream)
+        super().close_receive_stream(tag)
 
     def _break_streams(self) -> None:
         """The connection has ended: data that came piece by piece ends with it, results wait for the next one."""

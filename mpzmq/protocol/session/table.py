@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ...models import Executed
 from .. import wire
-from ..effects import CutConnections, EffectQueue, GiveUpEngine, LogRejection, NotifyConnection, WakeStreams
+from ..effects import CutConnections, EffectQueue, GiveUpEngines, LogRejection, NotifyConnection, WakeStreams
 from ..flow.outbox import QueuedRecord
 from ..flow.reassembler import FragmentResult
 from ..responder.reply_cache import ReplyBudget
@@ -254,7 +254,7 @@ class SessionTable(HandlerHost):
             if self.uploads.tick(peer, now):
                 self.writable[peer] = None
             if peer.is_unresponsive(now - patience):
-                self.effects.append(GiveUpEngine(peer, UNREAD))
+                self.effects.add(GiveUpEngines, (peer, UNREAD))
             if peer.is_ping_due(now):
                 peer.send_ping(now)
             elif peer.is_over(before):

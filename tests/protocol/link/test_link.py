@@ -17,6 +17,8 @@ from mpzmq.config import HeartbeatPolicy, Limits, ReconnectPolicy
 from mpzmq.events import LinkBusy, LinkDown, LinkFailed, LinkRetry, LinkUp, StatusChanged
 from mpzmq.failure import Failure, FailureKind
 from mpzmq.models import Executed, LinkState, Status
+from mpzmq.protocol import wire
+from mpzmq.protocol.effects import Disconnect, EndLink, LogState, PublishEvents, ResolveRequests
 from mpzmq.protocol.flow.fragmenter import FRAGMENT_BYTES
 from mpzmq.protocol.flow.receive_stream import ReceiveStream
 from mpzmq.protocol.flow.send_stream import SendStream
@@ -689,6 +691,44 @@ def test_requests_that_a_draining_container_refused_wait_for_the_successor() -> 
     assert pair.ended() == {}
     pair.up()
     assert numbers(pair.flush()) == [1]
+
+
+def test_one_rejection_ends_a_connection_and_the_first_one_counts() -> None:
+    """A container that drains says WELCOME and GOODBYE in one message; a hostile one says GOODBYE all day."""
+    pair = Pair(reconnect=ReconnectPolicy(max_attempts=2)).up()
+    pair.lost()
+    pair.dialled()
+    pair.flush()
+    other = [*wire.welcome(INSTANCE, pair.connection, False, Status.RUNNING, "c", 2.0, Limits())]
+    other[1] = 99
+    pair.tell(other, [Kind.GOODBYE, Goodbye.DRAINING, "drain"], *[[Kind.GOODBYE, Goodbye.CLOSED, "bye"]] * 500)
+    (effect,) = [effect for effect in pair.effects() if isinstance(effect, Disconnect)]
+    assert effect.failure.kind is FailureKind.VERSION, "no redial can help"
+
+
+def test_a_connection_of_no_use_ends_before_anything_else_is_done() -> None:
+    """What was sent back would leave again on it."""
+    pair = Pair().up()
+    pair.issue(1, 2)
+    pair.flush()
+    pair.effects()
+    pair._taken.clear()
+    pair.reply(1)
+    pair.error(2, Code.NO_SESSION)
+    assert isinstance(pair.link.effects[0], Disconnect)
+
+
+def test_requests_end_before_it_is_told_why() -> None:
+    pair = Pair(reconnect=ReconnectPolicy(max_attempts=1)).up()
+    pair.issue(1, wait=False)
+    pair.effects()
+    pair._taken.clear()
+    pair.lost()
+    assert [type(effect) for effect in pair.effects()] == [LogState, ResolveRequests, PublishEvents]
+    pair._taken.clear()
+    pair.issue(2)
+    pair.lost(REFUSED)
+    assert [type(effect) for effect in pair.effects()] == [LogState, ResolveRequests, PublishEvents, EndLink]
 
 
 def test_no_session_is_sent_again_after_welcome() -> None:
