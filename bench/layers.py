@@ -76,7 +76,9 @@ async def _one_round() -> dict[str, float]:
     sessions.receive(b"route", to_container.decode(greeting), RequestBatch(), NOW)
     (peer,) = sessions.all()
     peer.outbox.clear_control()  # WELCOME
-    dispatcher = Dispatcher(Admission(registry, sessions, limits, {}), sessions, limits, lambda peer: None, "container")
+    dispatcher = Dispatcher(
+        Admission(registry, sessions, limits, {}), sessions, limits, lambda waiting: None, "container"
+    )
 
     lap("")
     entries = []

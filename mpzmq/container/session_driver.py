@@ -86,7 +86,7 @@ class SessionDriver:
         self.sessions.is_running = self.dispatcher.is_running
         self.backlog = Backlog(self.sessions, limits.total_bytes)
         self._timers = Timers(self.dispatcher, self._loop, self._flush)
-        self._calls = self.sessions.calls = NestedCallRunner(self.sessions, self._schedule_write)
+        self._calls = self.sessions.calls = NestedCallRunner(self.sessions, self._schedule_call)
         self._reader = MessageDecoder(limits, answered=Kind.REQUEST)
         self.security = security
         self._allow_list_watcher: AllowListWatcher | None = None
@@ -248,10 +248,10 @@ class SessionDriver:
         self._calls.is_closed = True
         await self.router.close(LINGER)
 
-    def _schedule_write(self, peer: EngineSession) -> None:
+    def _schedule_call(self, peer: EngineSession) -> None:
         """A call, or word of one, may leave."""
         self.sessions.writable[peer] = None
-        self._writes.schedule(peer)
+        self._writes.schedule(0)
 
     def _give_up(self, peer: EngineSession, why: str) -> None:
         """Ends the connection of an engine that does not read."""

@@ -72,6 +72,7 @@ class EngineFunctions:
             self.dispatcher.start(batch, loop.time())
         finally:
             self._serving = serving
+            self._host.writable.pop(nested_calls, None)  # whoever serves it sends
         self._timers.arm()
 
     def depart(self, nested_calls: NestedCallReceiver) -> None:
@@ -96,10 +97,10 @@ class EngineFunctions:
         if self.dispatcher is not None:
             self.serve(nested_calls)
 
-    def _schedule_write(self, nested_calls: NestedCallReceiver) -> None:
+    def _schedule_write(self, waiting: int) -> None:
         """An answer may leave."""
         if not self._serving:
-            nested_calls.owner.schedule_write()
+            self._flush()
 
     def _flush(self) -> None:
         """What was noted for several containers leaves."""

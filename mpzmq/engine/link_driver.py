@@ -21,7 +21,6 @@ from ..protocol.effects import (
     ServeCalls,
     WakeStreams,
 )
-from ..protocol.flow.outbox import CORKED_BYTES
 from ..protocol.link.link import Link
 from ..protocol.requester.error_factory import RequestErrors
 from ..runtime.clock import finer_time
@@ -150,14 +149,9 @@ class LinkDriver:
 
     def schedule_write(self, deadline: float | None = None) -> None:
         """Something waits to leave: the first of a pass of the event loop at once, the others at the pass's end."""
-        self._writes.schedule(self)
+        self._writes.schedule(0 if self._refused else self.link.outbox.bytes)
         if deadline is not None and deadline < self._armed_for:
             self._arm()
-
-    @property
-    def has_much(self) -> bool:
-        """Whether so much waits that it is not to wait for the end of the pass: an attempt costs as much."""
-        return self.link.outgoing_bytes >= CORKED_BYTES and not self._refused
 
     async def changed(self) -> None:
         """Waits until the link's state may have changed, or a request has ended."""

@@ -13,6 +13,7 @@ from ..protocol.requester.options import UNSET, Options
 from ..protocol.wire.records import STATUSES
 from .arguments import checked_id, checked_remote, operation_of
 from .options_view import options_view
+from .request_sender import WHOLE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Mapping
@@ -126,7 +127,7 @@ class EngineService:
         method = Method(params.method)
         data = params.status if method is Method.SETSTATE and params.data is None else params.data
         op, args = operation_of(method, data)
-        record = await self._sender(remote_id, tag).send(op, None, args, None, options, tag, fallback)
+        record = await self._sender(remote_id, tag).send(op, None, args, None, options, tag, fallback, WHOLE)
         return Params(params.id, method, STATUSES[record[1]], record[2])
 
     async def call(

@@ -64,7 +64,7 @@ class Dispatcher:
         admission: what may run.
         sessions: whose handlers they are.
         limits: bounds.
-        schedule_write: told of one for whom something may leave.
+        schedule_write: told that something may leave, and how many bytes wait beside it.
         name: of the container or worker, for threads.
     """
 
@@ -73,7 +73,7 @@ class Dispatcher:
         admission: Admission,
         sessions: HandlerHost,
         limits: Limits,
-        schedule_write: Callable[[Any], None],
+        schedule_write: Callable[[int], None],
         name: str,
     ) -> None:
         self.state: Any = None
@@ -396,8 +396,8 @@ class Dispatcher:
             self._answer(running, result)
 
     def _reply(self, peer: Responder, item: QueuedRecord) -> None:
-        if peer.reply(item):
-            self._schedule_write(peer)
+        if waiting := peer.reply(item):
+            self._schedule_write(waiting)
 
     def send_started_notices(self) -> bool:
         """Tells engines which requests are at work, and were the last time, too; True: there are others."""
@@ -474,8 +474,8 @@ class Dispatcher:
             log.error(text, running.request_id, running.what, text_of(error))
         else:
             self.replied += 1
-            if running.engine.reply(reply):
-                self._schedule_write(running.engine)
+            if waiting := running.engine.reply(reply):
+                self._schedule_write(waiting)
 
     def _answer_raised(self, running: Invocation, error: BaseException) -> None:
         if self._end(running) and not self._tell_failure(running, error):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..common.logs import Log
 from ..errors import ConnectionClosed, ConnectionLost, MessageTooLarge, RemoteError
+from ..protocol.flow.outbox import CORKED_BYTES
 from ..protocol.flow.send_stream import SendStream
 from ..protocol.wire.kinds import GIVES, TAKES
 from ..runtime.item_streams import ItemReader, ItemWriter, wake_all
@@ -31,10 +32,10 @@ class Streaming:
 
     Args:
         encoder: writes the items.
-        schedule_write: called with an engine for which something may leave that could not before.
+        schedule_write: called when something may leave that could not before, with how much of it is new.
     """
 
-    def __init__(self, encoder: Encoder, schedule_write: Callable[[Responder], None]) -> None:
+    def __init__(self, encoder: Encoder, schedule_write: Callable[[int], None]) -> None:
         self._encoder = encoder
         self._schedule_write = schedule_write
 
@@ -76,7 +77,7 @@ class Streaming:
     def _acknowledge(self, peer: Responder, tag: bytes, receive_stream: ReceiveStream) -> None:
         if receive_stream.failure is None:
             peer.control(receive_stream.credit_record(), tag)
-            self._schedule_write(peer)
+            self._schedule_write(_waiting(peer))
 
     async def _give(self, running: Invocation, generator: Any, receive_stream: ReceiveStream | None = None) -> int:
         peer, tag = running.engine, running.tag
@@ -84,7 +85,7 @@ class Streaming:
 
         def schedule_write() -> None:
             peer.mark_ready(tag)
-            self._schedule_write(peer)
+            self._schedule_write(_waiting(peer))
 
         peer.send_streams.open(tag, flow)
         leaving = ItemWriter(flow, self._encoder, peer.message_bytes, schedule_write)
@@ -121,6 +122,11 @@ class Streaming:
         finally:
             peer.send_streams.close(tag)
         return flow.sent
+
+
+def _waiting(peer: Responder) -> int:
+    """Bytes of items that are new: streams keep much more, which waits for credit."""
+    return CORKED_BYTES if peer.send_streams.budget.has_grown else 0
 
 
 def _unless_left(running: Invocation) -> None:

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
+
+from ..protocol.flow.outbox import CORKED_BYTES
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-__all__ = ["WriteCoalescer", "WriteSource"]
-
-
-class WriteSource(Protocol):
-    """Whoever has something to write."""
-
-    @property
-    def has_much(self) -> bool:
-        """Whether so much waits that the end of the pass is not waited for."""
+__all__ = ["WriteCoalescer"]
 
 
 class WriteCoalescer:
@@ -40,14 +34,18 @@ class WriteCoalescer:
         self._flush = flush
         self._first_left = self.is_corked = False
 
-    def schedule(self, source: WriteSource) -> None:
-        """Something of a source waits to leave."""
+    def schedule(self, waiting: int) -> None:
+        """Something waits to leave.
+
+        Args:
+            waiting: how many bytes wait beside it, of the same sort: much is not kept until the end of the pass.
+        """
         if not self._first_left:
             self._first_left = True
             self._flush()
         elif not self.is_corked:
             self.cork()
-        elif source.has_much:
+        elif waiting >= CORKED_BYTES:
             self._flush()
 
     def cork(self) -> None:

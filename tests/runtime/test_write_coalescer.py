@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from mpzmq.protocol.flow.outbox import CORKED_BYTES
 from mpzmq.runtime.write_coalescer import WriteCoalescer
 
 
@@ -13,7 +14,6 @@ class Writes:
     def __init__(self) -> None:
         self.flushed: list[int] = []
         self.waiting = 0
-        self.has_much = False
         self.coalescer = WriteCoalescer(asyncio.get_running_loop(), self._flush)
 
     def _flush(self) -> None:
@@ -22,8 +22,7 @@ class Writes:
 
     def write(self, *, is_much: bool = False) -> None:
         self.waiting += 1
-        self.has_much = is_much
-        self.coalescer.schedule(self)
+        self.coalescer.schedule(CORKED_BYTES if is_much else CORKED_BYTES - 1)
 
 
 async def passed() -> None:

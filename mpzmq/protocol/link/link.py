@@ -67,6 +67,7 @@ class Link:
         is_running: whether requests can leave now: ALIVE, or BUSY and welcomed. Kept: every request asks (0.1 us).
         is_over: whether the link has ended for good.
         submission: takes requests.
+        outbox: the requests that wait to leave.
         requester: ends them, and tells the container of it.
         failure: why the last dial or connection ended.
         goodbye: why the container said GOODBYE on this connection.
@@ -89,9 +90,9 @@ class Link:
     ) -> None:
         self.effects = effects = nested_calls.effects
         self.error_factory = error_factory
-        self.encoder = encoder
         self.requester = Requester(error_factory, limits, ended_ids, encoder, effects)
         self.tracker = self.requester.tracker
+        self.outbox = self.tracker.outbox
         self.submission = Submission(self.requester, self._refuse, reconnect.lost_after)
         self.attempts = RedialCounter(reconnect)
         self.heartbeat = Heartbeat(heartbeat, now)
@@ -126,7 +127,7 @@ class Link:
             return
         # One GOODBYE says it all: the container cancels whatever the session still runs.
         self.tracker.end_all(lambda entry: self.error_factory.closed(entry, why))
-        self.tracker.outbox.clear()
+        self.outbox.clear()
         if self.welcomed:
             if self.tracker.reply_acks.tags:
                 self.requester.acknowledge()
@@ -147,7 +148,7 @@ class Link:
         self._allowance.restart()
         self.requester.outage.pause(now)
         self._window.open(1, 1)
-        self.tracker.outbox.clear_control()
+        self.outbox.clear_control()
         session, engine_name, interval, calls = self._greeting
         hello = wire.hello(session, self._connection, engine_name, interval, self._limits, calls)
         self._send_control(hello)
@@ -162,7 +163,7 @@ class Link:
         self.failure = failure
         was_welcomed = self.welcomed
         goodbye, self.goodbye = self.goodbye if self._is_farewell else None, None
-        self.tracker.outbox.clear_control()
+        self.outbox.clear_control()
         self._is_rejected = False
         if was_welcomed:
             has_news = self._signal(Signal.LOST)
@@ -188,7 +189,7 @@ class Link:
         self._signal(Signal.GAVE_UP)
         why = f"its link has FAILED ({self.failure.detail})"
         self.tracker.end_all(lambda entry: self.error_factory.lost(entry, why, over=True))
-        self.tracker.outbox.clear()
+        self.outbox.clear()
         self._event_source.tell(LinkFailed, self.failure.detail, now, attempts=self.attempts.failed)
         self.effects.append(EndLink())
 
@@ -295,11 +296,6 @@ class Link:
 
     # What leaves
 
-    @property
-    def outgoing_bytes(self) -> int:
-        """The size of the requests that wait to leave."""
-        return self.tracker.outbox.bytes
-
     def next_outgoing(self, now: float) -> OutgoingMessage | None:
         """The next message, marked as sent by :meth:`on_sent`; None: nothing may leave now."""
         if not self.is_handshaken:
@@ -368,7 +364,7 @@ class Link:
         return None
 
     def _send_control(self, record: Record, tag: bytes = LINK_TAG) -> None:
-        self.tracker.outbox.put_control(self.encoder.pack(record), tag)
+        self.outbox.put_control(self.requester.encoder.pack(record), tag)
 
     def _status(self, number: int, now: float) -> None:
         previous, self.status = self.status, STATUSES[number]
@@ -401,7 +397,7 @@ class Link:
         if record[1] == self._connection:
             self.heartbeat.on_pong(now)
             self._window.on_read(record[2], record[3])
-            if self._window.is_read and not self.tracker.outbox.has_controls:
+            if self._window.is_read and not self.outbox.has_controls:
                 self.requester.cancels.clear()
 
     def _on_ack(self, tag: bytes, record: Record, message: Message, now: float) -> None:
@@ -434,7 +430,7 @@ class Link:
         self._window.open(*window)
         self.tracker.limit_messages(limits.get("message_bytes", self._limits.message_bytes))
         self.tracker.limit_unanswered(limits)
-        self.tracker.outbox.accept(limits, self._limits.batch_records)
+        self.outbox.accept(limits, self._limits.batch_records)
         self.tracker.send_streams.accept(limits, self._limits.batch_records)
         reconnected, self._was_up = self._was_up, True
         previous, self.instance = self.instance, instance

@@ -31,6 +31,7 @@ class Unset(enum.Enum):
 
 UNSET: Final = Unset.UNSET
 _U = Literal[Unset.UNSET]
+_NOTHING = (UNSET,) * 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +88,7 @@ class Options:
         lost_after: float | _U | None = UNSET,
     ) -> Options:
         """These options with some replaced."""
-        if (
-            timeout is UNSET
-            and wait is UNSET
-            and idempotent is UNSET
-            and metadata is UNSET
-            and progress is UNSET
-            and lost_after is UNSET
-        ):
+        if (timeout, wait, idempotent, metadata, progress, lost_after) == _NOTHING:
             return self
         return Options(
             self.timeout if timeout is UNSET else timeout,

@@ -126,8 +126,11 @@ class Submission:
         entry.lost_after = self._lost_after if options.effective_lost_after is UNSET else options.effective_lost_after
         return entry
 
-    def begin(self, entry: PendingRequest, now: float) -> None:
+    def begin(self, entry: PendingRequest, now: float) -> bool:
         """Count a request that was written.
+
+        Returns:
+            Whether it may be submitted now, unless others wait for their turn.
 
         Raises:
             ValueError, RequestIdReused: its id is in use, or used up.
@@ -136,15 +139,14 @@ class Submission:
         """
         if entry.digest is not None:
             self._check_id(entry)
-        if self._requester.is_closed and (refusal := self.refuse(entry)) is not None:
+        requester = self._requester
+        if requester.is_closed and (refusal := self.refuse(entry)) is not None:
             raise refusal
-        self._tracker.issued += 1
+        tracker = self._tracker
+        tracker.issued += 1
         if entry.deadline is not None and entry.deadline <= now:
             raise self.timed_out(entry, "its deadline had passed before it was sent")
-
-    def is_ready(self, entry: PendingRequest) -> bool:
-        """Whether a request may be submitted now, unless others wait for their turn."""
-        return self._requester.is_running and self._tracker.has_room(entry.size, entry.buffers)
+        return requester.is_running and tracker.has_room(entry.size, entry.buffers)
 
     def is_decided(self, entry: PendingRequest) -> bool:
         """Whether a request that waits for room has it now, or need not wait any longer.

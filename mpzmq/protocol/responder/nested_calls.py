@@ -151,15 +151,17 @@ class NestedCallReceiver(Responder):
         """The next message with answers, which counts against the window; None: nothing may leave now."""
         return self.outbox.next_message(now) if self.outbox and self._window.has_room() else None
 
-    def reply(self, item: QueuedRecord) -> bool:
-        """Answer a call. Returns whether something may leave now; else it is kept, or nobody waits."""
+    def reply(self, item: QueuedRecord) -> int:
+        """Answer a call. Returns how many bytes wait to leave now; 0: it is kept, or nobody waits."""
         if self.state is SessionState.CLOSED or item.tag not in self._parents:
-            return False
+            return 0
         if isinstance(item, Reply):
             self.replies.keep(item)
-        if self.connected:  # else it asks again
-            self.outbox.put(item)
-        return self.connected
+        if not self.connected:
+            return 0  # it asks again
+        self.outbox.put(item)
+        self._host.writable[self] = None
+        return self.outbox.bytes
 
     def parent_of(self, tag: bytes) -> UUID | None:
         """The request inside which a call was made; None: that has ended."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...models import Status
 from .. import wire
-from ..flow.outbox import CORKED_BYTES, Outbox
+from ..flow.outbox import Outbox
 from ..flow.receive_stream import ReceiveStream
 from ..flow.stream_scheduler import StreamScheduler
 from ..wire.kinds import Kind
@@ -110,8 +110,8 @@ class Responder(ABC):
         self._effects = effects
 
     @abstractmethod
-    def reply(self, item: QueuedRecord) -> bool:
-        """Answer a request. Returns whether something may leave now; else it is kept, or nobody waits."""
+    def reply(self, item: QueuedRecord) -> int:
+        """Answer a request. Returns how many bytes wait to leave now; 0: it is kept, or nobody waits."""
 
     @abstractmethod
     def parent_of(self, tag: bytes) -> UUID | None:
@@ -131,12 +131,6 @@ class Responder(ABC):
     def close_receive_stream(self, tag: bytes) -> None:
         """The handler of a stream of data has ended."""
         self._stream_bytes -= self.receive_streams.pop(tag).window_bytes
-
-    @property
-    def has_much(self) -> bool:
-        """Whether so much waits that it is not to wait for the end of a pass of the event loop."""
-        streams = self.send_streams.budget
-        return self.outbox.bytes >= CORKED_BYTES or (streams.cost > 0 and streams.has_grown)
 
     def control(self, record: Record, tag: bytes = LINK_TAG) -> bool:
         """Tell it something beside the answers. False: it replaces one of its kind and tag that waits."""

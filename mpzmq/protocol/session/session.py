@@ -153,25 +153,26 @@ class EngineSession(Responder):
         self._reads.on_reported()
         self.control([Kind.PONG, self.number, self._reads.messages, self._reads.bytes])
 
-    def reply(self, item: QueuedRecord) -> bool:
-        """Answer a request. Returns whether something may leave now; else it is kept, or nobody waits."""
+    def reply(self, item: QueuedRecord) -> int:
+        """Answer a request. Returns how many bytes wait to leave now; 0: it is kept, or nobody waits."""
         state = self.state
         if state is _CLOSED:
             self.replies.refuse()
-            return False
+            return 0
         if isinstance(item, Reply):
             self.replies.keep(item)
         if state is not _CONNECTED:
-            return False  # it will ask again
+            return 0  # it will ask again
         if self.stalled_since is not None and not self.has_room(item.size):
             error = self._host.error_record(Code.NOT_KEPT, Executed.YES, NOT_KEPT_TEXT)
             item = QueuedRecord(item.tag, self._host.encoder.pack(error))
             if self.is_overflowing:
                 self._effects.add(GiveUpEngines, (self, UNREAD))
-                return False
-        self.outbox.put(item)
+                return 0
+        outbox = self.outbox
+        outbox.put(item)
         self._host.writable[self] = None
-        return True
+        return outbox.bytes or 1  # a large one is counted apart
 
     def has_room(self, size: int) -> bool:
         """Whether a reply of this size may wait, too, while the connection takes nothing."""
