@@ -56,8 +56,8 @@ class LostEngines:
         self._timers = timers
         self._router = router
         self._flush = flush
-        self._orphans = Orphans(registry, sessions.presence.away)
-        self._changes = EngineChanges(registry, sessions.presence)
+        self._orphans = Orphans(registry, self._presence.away)
+        self._changes = EngineChanges(registry, self._presence)
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False

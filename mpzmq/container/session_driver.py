@@ -200,8 +200,7 @@ class SessionDriver:
                         log.warning("%s", text)
                 case GiveUpEngines(unheard):
                     for peer, why in dict(unheard).items():
-                        if peer.connected:
-                            self._give_up(peer, why)
+                        self._give_up(peer, why)
                 case LogState(whom, state, reason):
                     if WIRE_LOG.is_on:
                         WIRE_LOG.state(whom, state, reason)
@@ -254,16 +253,15 @@ class SessionDriver:
         self._writes.schedule(0)
 
     def _give_up(self, peer: EngineSession, why: str) -> None:
-        """Ends the connection of an engine that does not read."""
-        log.warning("the connection of engine %r is given up: it %s", peer.name, why)
-        self._full.pop(peer, None)
-        self.sessions.give_up(peer, why, self._loop.time())
+        """Ends the connection of an engine that does not read, if it has one."""
+        if self.sessions.give_up(peer, why, self._loop.time()):
+            log.warning("the connection of engine %r is given up: it %s", peer.name, why)
+            self._full.pop(peer, None)
 
     def _relieve(self) -> None:
         """More waits than may: whoever holds most loses it, streams that nobody reads included."""
         for peer in self.backlog.heaviest():
-            if peer.connected:
-                self._give_up(peer, f"left {peer.waiting} bytes unread, the most of all (Limits.total_bytes)")
+            self._give_up(peer, f"left {peer.waiting} bytes unread, the most of all (Limits.total_bytes)")
             streams = [(peer, tag) for tag in peer.close_heavy_streams()]
             self.backlog.count(peer)
             self.dispatcher.end_unread(streams)

@@ -328,17 +328,23 @@ class SessionTable(HandlerHost):
             self.detach(peer, f"its connection was cut: {why}", now)
             self._leave_routes(peer, [route])
 
-    def give_up(self, peer: EngineSession, why: str, now: float) -> None:
+    def give_up(self, peer: EngineSession, why: str, now: float) -> bool:
         """An engine does not read what it is sent: it loses it, and its connection, but not what it has asked.
 
         Whatever it sends next is answered with NO_SESSION. It dials again, and asks again: nothing runs twice. But it
         may have nothing to send, and wait for a PONG that was lost with the replies: so it is told in any case.
+
+        Returns:
+            False: it has no connection.
         """
+        if not peer.connected:
+            return False
         error = self.error_record(Code.NO_SESSION, Executed.NO, f"the engine {why}")
         self.effects.append(NotifyConnection(peer.route, [LINK_TAG, self.encoder.pack(error)]))
         self.detach(peer, f"its connection was given up: it {why}", now)
         peer.replies.drop_bodies()
         self._leave_routes(peer, peer.routes)
+        return True
 
     def review(self, user_of: Callable[[str | None], User | None], text: str) -> list[tuple[EngineSession, str]]:
         """The allow-list has changed: whoever is not on it any more is told, as soon as its connection takes it.
