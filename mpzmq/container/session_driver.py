@@ -1,4 +1,4 @@
-"""A container's engines, dispatcher and transport, stapled together on the event loop."""
+"""Carries out what a container's sessions decide: sends and receives, runs handlers and timers, on the event loop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One link's reader, writer, protocol and transport, stapled together on the event loop."""
+"""Carries out what one link decides: sends and receives, sets futures and timers, on the event loop."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ class LinkDriver:
                 WIRE_LOG.received(self.link.whom, frames)
         failure = self._reader.feed(messages, self.loop.time(), finer_time(self.loop))
         if failure is not None:
-            self._give_up(failure)
+            self._abort_connection(failure)
         self.run_effects()
 
     def on_connection(self, changes: Sequence[Failure | None]) -> None:
@@ -254,14 +254,14 @@ class LinkDriver:
         if self.link.is_handshaken:  # else the connection has ended meanwhile
             if not self.link.welcomed:
                 self._send()  # its last word, and no request can go along
-            self._give_up(failure)
+            self._abort_connection(failure)
 
     def _serve(self) -> None:
         """Starts and ends what the container has asked."""
         self._functions.serve(self._nested_calls)
         if self._nested_calls.is_overflowing:
             detail = "it asks more of this engine than it takes answers for"
-            self._give_up(Failure(FailureKind.LOST, detail, was_up=True))
+            self._abort_connection(Failure(FailureKind.LOST, detail, was_up=True))
 
     def _resolve(self, outcomes: Sequence[tuple[asyncio.Future[Any], Any]]) -> None:
         """Tells those who wait for requests of their ends."""
@@ -348,7 +348,7 @@ class LinkDriver:
             now_asked_for = link.count_asked_for()
             most, asked_for = now_asked_for - asked_for, now_asked_for
 
-    def _give_up(self, failure: Failure) -> None:
+    def _abort_connection(self, failure: Failure) -> None:
         """Ends a connection that stands but is of no use."""
         now = self.loop.time()
         self.link.on_connection_ended(failure, now)

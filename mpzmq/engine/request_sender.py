@@ -258,7 +258,7 @@ class RequestSender:
             submission.reject(entry)
         try:
             async with asyncio.timeout_at(entry.deadline):
-                if submission.refuse(entry) is None:
+                if submission.refusal(entry) is None:
                     await self._connection.queue.wait(lambda: submission.is_decided(entry))
         except TimeoutError:
             raise submission.timed_out(entry, "the link had no room for it, so it never left") from None

@@ -1,4 +1,4 @@
-"""ServiceWorker to any container of a worker."""
+"""Requests to any container of a worker."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class ServiceWorker(Protocol):
 
 @set_module("mpzmq")
 class EngineService:
-    """ServiceWorker to any container of a worker, with defaults of its own. ``worker.service()`` makes it."""
+    """Requests to any container of a worker, with defaults of its own. ``worker.service()`` makes it."""
 
     def __init__(self, worker: ServiceWorker, options: Options) -> None:
         self._worker = worker

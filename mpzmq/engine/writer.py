@@ -1,4 +1,4 @@
-"""The handle of one container."""
+"""The handle of one container. It has the name that the seed has for it: what it writes are requests."""
 
 from __future__ import annotations
 

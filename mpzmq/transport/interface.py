@@ -1,4 +1,4 @@
-"""The face of a transport, as the engine and the container see it.
+"""The interface of a transport, as the engine and the container see it.
 
 All callbacks are made from the event loop, never from inside a call of the same object.
 """

@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 SPEC = "tests.support.container:quick"
 
 
+def write_down(journal: str, number: int) -> None:
+    """A line more in a file."""
+    with open(journal, "a", encoding="utf-8") as file:
+        file.write(f"{number}\n")
+
+
 def build(heartbeat: HeartbeatPolicy) -> ContainerServer:
     """A server with functions for all kinds of trouble."""
     server = ContainerServer(name="process", heartbeat=heartbeat)
@@ -62,6 +68,13 @@ def build(heartbeat: HeartbeatPolicy) -> ContainerServer:
     async def add_up(items: AsyncIterator[int]) -> int:
         calls.append("add_up")
         return sum([item async for item in items])
+
+    @server.function
+    async def note(number: int, journal: str) -> int:
+        """Writes down that it has run, where a kill leaves it, and takes a moment."""
+        write_down(journal, number)
+        await asyncio.sleep(0.05)
+        return number
 
     @server.function
     def seen() -> list[object]:

@@ -97,7 +97,7 @@ class Fragmenter:
         self._offset = self._frame = self._place = 0
         self._unread.append((item.tag, self._given, self._total))
         if self._book is not None:
-            self._book.on_sent(item.tag, 0, self._total)
+            self._book.on_acked(item.tag, 0, self._total)
 
     def next_fragment(self) -> tuple[list[Buffer], int]:
         """The next part, as frames, and how many bytes of the message it carries.
@@ -147,7 +147,7 @@ class Fragmenter:
         while self._unread:
             tag, before, total = self._unread[0]
             if self._book is not None and size > before:
-                self._book.on_sent(tag, min(size - before, total), total)
+                self._book.on_acked(tag, min(size - before, total), total)
             if size < before + total:
                 break
             self._unread.popleft()

@@ -23,7 +23,7 @@ class ProgressTracker:
         self.watched: dict[bytes, list[int]] = {}
         self._effects = effects
 
-    def on_sent(self, tag: bytes, size: int, total: int) -> None:
+    def on_acked(self, tag: bytes, size: int, total: int) -> None:
         """So much of a request was read by the container."""
         self._note(tag, 0, size, total)
 

@@ -1,4 +1,4 @@
-"""Redials, counted."""
+"""How many redials have failed since the last WELCOME, held against the policy."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class RedialCounter:
         self._dialled = self._was_greeted = True
         self.failed = 0
 
-    def redial(self, now: float) -> bool:
+    def on_redial(self, now: float) -> bool:
         """A dial is about to be scheduled behind a connection that has ended.
 
         Returns:

@@ -93,7 +93,7 @@ class Link:
         self.requester = Requester(error_factory, limits, ended_ids, encoder, effects)
         self.tracker = self.requester.tracker
         self.outbox = self.tracker.outbox
-        self.submission = Submission(self.requester, self._refuse, reconnect.lost_after)
+        self.submission = Submission(self.requester, self._refusal, reconnect.lost_after)
         self.attempts = RedialCounter(reconnect)
         self.heartbeat = Heartbeat(heartbeat, now)
         self._phase = Phase.DIALING
@@ -195,7 +195,7 @@ class Link:
 
     def on_redial(self, now: float) -> bool:
         """A fresh dial is about to be scheduled. Returns whether it may leave promptly."""
-        return self.attempts.redial(now)
+        return self.attempts.on_redial(now)
 
     def on_burst(self, count: int, reading: float | None) -> bool:
         """So many messages have come together.
@@ -347,7 +347,7 @@ class Link:
         self.effects.append(LogState(self.whom, self.state, signal.value))
         return True
 
-    def _refuse(self, entry: PendingRequest) -> Exception | None:
+    def _refusal(self, entry: PendingRequest) -> Exception | None:
         """Why the link will not take a request, however long it waits; None: it may."""
         if self.is_over:
             failed = self.failure is not None and self.state is LinkState.FAILED

@@ -40,7 +40,7 @@ GONE = "it is not there any more"
 
 
 class NestedCallDriver(Protocol):
-    """Carries out the calls that handlers make to whoever has asked for them."""
+    """What the context of a handler needs to call whoever has asked; the container implements it."""
 
     def call(
         self,
@@ -160,7 +160,7 @@ class NestedCalls:
         self._errors = NestedCallErrors(session, name)
         self.requester = Requester(self._errors, limits, EndedIds(), encoder, effects, outbox)
         self._tracker = self.requester.tracker
-        self._submission = Submission(self.requester, self._refuse, None)
+        self._submission = Submission(self.requester, self._refusal, None)
         self._effects = effects
         self._max_calls = max_calls
         self._closed: str | None = None  # why there are no calls any more
@@ -220,7 +220,7 @@ class NestedCalls:
         entry = self._submission.write(*given, enclosing, parent)
         if is_over:
             raise self._errors.parent_over(entry)
-        if (refusal := self._refuse(entry)) is not None:
+        if (refusal := self._refusal(entry)) is not None:
             raise refusal
         self._submission.begin(entry, now)
         return entry
@@ -261,7 +261,7 @@ class NestedCalls:
             self.requester.cancels.clear()
         return True
 
-    def _refuse(self, entry: PendingRequest) -> Exception | None:
+    def _refusal(self, entry: PendingRequest) -> Exception | None:
         """Why a call cannot be made; None: it can."""
         if self._closed is not None:
             return self._errors.closed(entry, self._closed)

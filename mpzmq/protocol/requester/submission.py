@@ -40,17 +40,17 @@ class Submission:
 
     Args:
         requester: whose requests they are.
-        refuse: why a request cannot be taken, however long it waits; None: it can.
+        refusal: why a request cannot be taken, however long it waits; None: it can.
         lost_after: what holds for requests that name none, in seconds.
     """
 
     def __init__(
         self,
         requester: Requester,
-        refuse: Callable[[PendingRequest], Exception | None],
+        refusal: Callable[[PendingRequest], Exception | None],
         lost_after: float | None,
     ) -> None:
-        self.refuse = refuse
+        self.refusal = refusal
         self._requester = requester
         self._tracker = requester.tracker
         self._encoder = requester.encoder
@@ -140,7 +140,7 @@ class Submission:
         if entry.digest is not None:
             self._check_id(entry)
         requester = self._requester
-        if requester.is_closed and (refusal := self.refuse(entry)) is not None:
+        if requester.is_closed and (refusal := self.refusal(entry)) is not None:
             raise refusal
         tracker = self._tracker
         tracker.issued += 1
@@ -153,7 +153,7 @@ class Submission:
 
         A link that is not up takes requests too, as long as they may wait.
         """
-        return self._tracker.has_room(entry.size, entry.buffers) or self.refuse(entry) is not None
+        return self._tracker.has_room(entry.size, entry.buffers) or self.refusal(entry) is not None
 
     def reject(self, entry: PendingRequest) -> NoReturn:
         """A request would have to wait, and may not.
@@ -162,7 +162,7 @@ class Submission:
             RequestError: always; ``Overloaded`` also where there is room, but others wait in front.
         """
         self._tracker.count_ended(cancelled=False)
-        raise self.refuse(entry) or self._errors.overloaded(entry, len(self._tracker.pending))
+        raise self.refusal(entry) or self._errors.overloaded(entry, len(self._tracker.pending))
 
     def resume(self, entry: PendingRequest) -> None:
         """A request has waited, and is to be submitted now.
@@ -171,7 +171,7 @@ class Submission:
             RequestError: it is refused.
             ValueError: its id has been used up meanwhile.
         """
-        refusal = self.refuse(entry)
+        refusal = self.refusal(entry)
         if refusal is not None:
             self._tracker.count_ended(cancelled=False)
             try:

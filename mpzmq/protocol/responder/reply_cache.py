@@ -212,7 +212,7 @@ class ReplyCache:
         self.tombstones.clear()
         self.bytes = 0
 
-    def refuse(self) -> None:
+    def count_late(self) -> None:
         """An answer has come too late: the session has ended."""
         self._room.undeliverable += 1
 

@@ -157,7 +157,7 @@ class EngineSession(Responder):
         """Answer a request. Returns how many bytes wait to leave now; 0: it is kept, or nobody waits."""
         state = self.state
         if state is _CLOSED:
-            self.replies.refuse()
+            self.replies.count_late()
             return 0
         if isinstance(item, Reply):
             self.replies.keep(item)

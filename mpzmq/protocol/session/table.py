@@ -87,7 +87,7 @@ class SessionTable(HandlerHost):
 
     @property
     def undeliverable(self) -> int:
-        """How many replies no engine has acknowledged."""
+        """How many replies ended with their sessions, and no engine has acknowledged them."""
         return self._room.undeliverable
 
     def name_of(self, route: bytes) -> str:

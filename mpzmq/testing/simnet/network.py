@@ -1,4 +1,4 @@
-"""The face of a transport over a simulated network, on a virtual clock.
+"""A transport over a simulated network, on a virtual clock.
 
 Whole workers and containers run on it, in one process and in no time: the event loop never waits, it sets its clock
 forward. The network behaves as libzmq over TCP does: dealers redial by themselves after the interval and a jitter, a

@@ -59,17 +59,17 @@ def test_only_welcome_resets_the_count() -> None:
 
 def test_the_first_redial_behind_a_greeted_connection_is_prompt_once_an_interval() -> None:
     attempts = RedialCounter(ReconnectPolicy(interval=2.0))
-    assert not attempts.redial(0.0)  # a connection that was never greeted
+    assert not attempts.on_redial(0.0)  # a connection that was never greeted
     attempts.on_welcome()
-    assert attempts.redial(10.0)
+    assert attempts.on_redial(10.0)
     attempts.on_dial_failed()
-    assert not attempts.redial(15.0)
+    assert not attempts.on_redial(15.0)
     attempts.on_welcome()
-    assert attempts.redial(15.0)
+    assert attempts.on_redial(15.0)
     attempts.on_welcome()
-    assert not attempts.redial(16.9)
+    assert not attempts.on_redial(16.9)
     attempts.on_welcome()
-    assert attempts.redial(17.0)
+    assert attempts.on_redial(17.0)
 
 
 class AttemptsMachine(RuleBasedStateMachine):
