@@ -20,6 +20,7 @@ from mpzmq.models import Executed, LinkState, Status
 from mpzmq.protocol import wire
 from mpzmq.protocol.effects import Disconnect, EndLink, LogState, PublishEvents, ResolveRequests
 from mpzmq.protocol.flow.fragmenter import FRAGMENT_BYTES
+from mpzmq.protocol.flow.outbox import QueuedRecord
 from mpzmq.protocol.flow.receive_stream import ReceiveStream
 from mpzmq.protocol.flow.send_stream import SendStream
 from mpzmq.protocol.flow.window import CONTROL_RESERVE
@@ -781,6 +782,19 @@ def test_closing() -> None:
     assert pair.state() is S.CLOSED and pair.told() == ["LinkClosed"] and pair.adds_up()
     pair.link.close("again", pair.now)
     assert pair.told() == [] and pair.flush() == []
+
+
+def test_answers_to_calls_leave_before_the_link_says_goodbye() -> None:
+    pair = Pair().up()
+    pair.issue(1)
+    pair.flush()
+    call = [Kind.REQUEST, 1, None, 0, Op.CALL, "f", [], None, None, UUID(bytes=tag(1))]
+    pair.tell(call, tag=tag(9))
+    pair.link.nested_calls.take()
+    answer = pair.encoder.pack([Kind.RESPONSE, 1, "answer"])
+    assert pair.link.nested_calls.reply(QueuedRecord(tag(9), answer))
+    pair.link.close("why", pair.now)
+    assert pair.flush() == [(tag(9), [Kind.RESPONSE, 1, "answer"]), (LINK_TAG, [Kind.GOODBYE, Goodbye.CLOSED, "why"])]
 
 
 def test_closing_before_welcome_says_nothing() -> None:
