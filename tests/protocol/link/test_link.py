@@ -788,7 +788,7 @@ def test_answers_to_calls_leave_before_the_link_says_goodbye() -> None:
     pair = Pair().up()
     pair.issue(1)
     pair.flush()
-    call = [Kind.REQUEST, 1, None, 0, Op.CALL, "f", [], None, None, UUID(bytes=tag(1))]
+    call: list[Any] = [Kind.REQUEST, 1, None, 0, Op.CALL, "f", [], None, None, UUID(bytes=tag(1))]
     pair.tell(call, tag=tag(9))
     pair.link.nested_calls.take()
     answer = pair.encoder.pack([Kind.RESPONSE, 1, "answer"])
