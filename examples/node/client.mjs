@@ -32,12 +32,15 @@ export class Client {
   }
 
   async call(name, args = [], { kwargs = null, timeout = 30 } = {}) {
+    wire.pack(wire.LINK, [args, kwargs]); // what cannot be sent is told here
     const deadline = Date.now() + timeout * 1000;
     const entry = { ...deferred(), name, sent: false, started: false };
     entry.timer = setTimeout(() => this.#end(entry, null, "its deadline has come"), timeout * 1000);
     entry.tag = randomBytes(16);
-    // Half of the window: each answer shows that its request was read, and no more has to be counted.
-    while (!entry.over && !(this.#socket && this.#pending.size < this.#socket.window / 2)) await this.#changed.promise;
+    while (!entry.over && !(this.#socket && this.#pending.size < this.#socket.most)) {
+      if (this.#closed) this.#end(entry, null, "the client was closed");
+      else await this.#changed.promise;
+    }
     if (!entry.over) {
       this.#pending.set(entry.tag.toString("hex"), entry);
       entry.socket = this.#socket;
@@ -64,17 +67,22 @@ export class Client {
     for (; !this.#closed; await sleep(this.#closed ? 0 : REDIAL)) {
       const socket = new Dealer({ reconnectInterval: -1, linger: 200, receiveHighWaterMark: 0, sendTimeout: 0,
         heartbeatInterval: 1500, heartbeatTimeout: 5000, handshakeInterval: 3000, connectTimeout: 3000 });
-      const link = (this.current = { socket, queue: Promise.resolve(), window: 1, number: 1 });
+      const link = (this.current = { socket, queue: Promise.resolve(), most: 0, number: 1 });
       this.dials += 1;
       socket.events.on("handshake", () => this.#send(link, wire.LINK, [wire.HELLO, [wire.VERSION],
         wire.uuid(randomBytes(16)), link.number, this.name, this.interval, wire.LIMITS]));
       for (const end of ["disconnect", "connect:retry", "close", "handshake:error:protocol",
         "handshake:error:other"]) socket.events.on(end, () => socket.close());
       socket.connect(this.endpoint);
+      const greeting = setTimeout(() => link.most || socket.close(), 5000); // no WELCOME: a failed dial
       const beat = setInterval(() => this.#beat(link), this.interval * 1000);
       try {
         for await (const frames of socket) this.#receive(link, wire.unpack(frames));
-      } catch { /* it was closed */ }
+      } catch (error) {
+        if (!socket.closed) console.error("the connection is given up:", error); // over a message of it
+        socket.close();
+      }
+      clearTimeout(greeting);
       clearInterval(beat);
       if (this.#socket === link) this.#socket = null;
       for (const entry of [...this.#pending.values()])
@@ -87,8 +95,11 @@ export class Client {
     const [tag, [kind, ...fields]] = message;
     const entry = this.#pending.get(tag.toString("hex"));
     if (kind === wire.WELCOME && fields[2] === link.number && fields[0] === wire.VERSION) {
-      this.instance = fields[1].toString("hex");
-      link.window = fields[7][0];
+      const [, instance, , , , , , [messages], limits] = fields;
+      this.instance = instance.toString("hex");
+      // Half of the window: each answer shows that its request was read, and no more has to be counted.
+      const kept = Math.max(64, (limits.reply_bytes ?? 8 << 20) / 336);
+      link.most = Math.max(1, Math.min(messages / 2, limits.in_flight ?? 1024, limits.reply_entries ?? 1024, kept));
       this.#socket = link;
       this.#sequence = 0;
       this.#wake();

@@ -59,7 +59,11 @@ export class Container {
     try {
       for await (const [route, ...frames] of this.socket) {
         const message = wire.unpack(frames);
-        if (message) this.#receive(route, frames.reduce((sum, frame) => sum + frame.length, 0), ...message);
+        try {
+          if (message) this.#receive(route, frames.reduce((sum, frame) => sum + frame.length, 0), ...message);
+        } catch (error) {
+          console.error("a message could not be processed:", error); // those of others are not to be lost with it
+        }
       }
     } catch { /* it was closed */ }
   }
@@ -87,14 +91,16 @@ export class Container {
     }
   }
 
-  #greet(key, route, [versions, session, number, , interval]) {
+  #greet(key, route, [versions, session, number]) {
     if (!Array.isArray(versions) || !versions.includes(wire.VERSION)) {
       const text = `this container speaks version ${wire.VERSION}`;
       return this.#send({ route }, wire.LINK, [wire.GOODBYE, 3, text]);
     }
+    const field = !Buffer.isBuffer(session) ? "session" : !Number.isInteger(number) ? "number" : null;
+    if (field) return this.#send({ route }, wire.LINK, [wire.GOODBYE, 6, `the HELLO is not accepted: its ${field}`]);
     // A new connection of a session that is known ends the older one: its answers would go nowhere.
     for (const [other, engine] of this.#engines) if (engine.session.equals(session)) this.#leave(other);
-    const engine = { route, session, number, interval, messages: 0, bytes: 0, told: 0, unread: false };
+    const engine = { route, session, number, messages: 0, bytes: 0, told: 0, unread: false };
     this.#engines.set(key, engine);
     const limits = { ...wire.LIMITS, in_flight: 10_000, reply_entries: 10_000, reply_bytes: 8 << 20 };
     this.#send(engine, wire.LINK, [wire.WELCOME, wire.VERSION, wire.uuid(this.#instance), number, false, 1, this.name, 2,
@@ -103,7 +109,8 @@ export class Container {
   }
 
   async #run(engine, tag, record) {
-    if (record.length < 9 || !Array.isArray(record[6])) return this.#fail(engine, tag, MALFORMED, NO, "no request");
+    const sound = record.length >= 9 && Array.isArray(record[6]) && (record[2] === null || Number.isInteger(record[2]));
+    if (!sound) return this.#fail(engine, tag, MALFORMED, NO, "it is not a request");
     const [, , remaining, , op, name, args, kwargs] = record;
     const handler = op === 0 ? this.functions.invoke : op === 3 ? this.functions[name] : undefined;
     if (op === 2) return this.#send(engine, tag, [wire.RESPONSE, 1, null]);
@@ -122,8 +129,9 @@ export class Container {
     let answer;
     try {
       answer = [wire.RESPONSE, 1, (await handler(...args, { ...kwargs, signal: stop.signal })) ?? null];
+      wire.pack(tag, answer); // what cannot be sent is told as what the handler raised
     } catch (error) {
-      answer = [wire.ERROR, REMOTE, YES, 1, String(error?.message ?? error), { type: error?.name ?? "Error" }];
+      answer = [wire.ERROR, REMOTE, YES, 1, String(error?.message ?? error), { type: String(error?.name ?? "Error") }];
     }
     clearTimeout(started);
     clearTimeout(expired);

@@ -37,11 +37,6 @@ class Waker:
         if future is not None and not future.done():
             future.set_result(None)
 
-    @property
-    def is_awaited(self) -> bool:
-        """Whether somebody waits, or was rung for and has not gone on yet."""
-        return self._future is not None
-
     def check_free(self) -> None:
         """Before anything is taken by one task that another one waits for.
 

@@ -9,10 +9,12 @@ import os
 import shutil
 import signal
 import subprocess
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import zmq
 
 from mpzmq import (
     ComputerEngineWorker,
@@ -24,13 +26,16 @@ from mpzmq import (
     RequestTimeout,
     Unsupported,
 )
+from mpzmq.protocol.wire.kinds import Code, Kind
+from tests.support.raw import LINK_TAG
 from tests.support.scene import QUICK, REDIAL, adds_up
 from tests.support.waiting import soon, until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from tests.support.container import Start
+    from tests.support.raw import Raw
 
 EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "node"
 SOAK = Path(__file__).parent / "node_soak.mjs"
@@ -111,6 +116,34 @@ async def test_python_calls_node(node: Node) -> None:
         sums = await soon(asyncio.gather(*(container.call("add", number, 1) for number in range(3000))))
         assert sums == list(range(1, 3001))
         assert adds_up(container.statistics()) and not container.statistics().in_flight
+
+
+async def test_nothing_that_a_stranger_sends_ends_node(node: Node, raw: Callable[[int], Raw]) -> None:
+    async with ComputerEngineWorker(reconnect=REDIAL, heartbeat=QUICK) as worker:
+        container = await worker.connect(node.endpoint)
+        peer = raw(zmq.DEALER).connect(node.endpoint)
+        for hello in (
+            [1],
+            [1, "x"],
+            [1, [99], None, 1],
+            [1, [1], "no session", 1],
+            [1, [1], uuid.uuid4(), "one", 5, 6, 7],
+        ):
+            peer.send(LINK_TAG, peer.pack(hello))
+            ((_, answer),) = peer.unpack(await peer.receive())
+            assert answer[0] == Kind.GOODBYE
+        assert (await peer.greet())[0] == Kind.WELCOME
+        for record in (
+            [3],
+            [3, 1, "soon", 0, 3, "add", [1, 2], None, None],
+            [3, 1, None, 0, 3, "add", 5, None, None],
+        ):
+            tag = uuid.uuid4().bytes
+            peer.send(tag, peer.pack(record))
+            ((answered, answer),) = peer.unpack(await peer.receive())
+            assert (answered, answer[:3]) == (tag, [Kind.ERROR, Code.MALFORMED, 0])
+        peer.send(b"short", b"\xc1")
+        assert await soon(container.call("add", 1, 2)) == 3
 
 
 async def test_a_restart_of_node_is_told_as_it_is(node: Node) -> None:
