@@ -104,7 +104,6 @@ export class Client {
       this.#sequence = 0;
       this.#wake();
     } else if (kind === wire.PING) this.#send(link, wire.LINK, [wire.PONG, fields[0], 0, 0]);
-    else if (kind === wire.MARK) this.#send(link, wire.LINK, [wire.ECHO, fields[0]]);
     else if (kind === wire.GOODBYE) {
       if (this.#socket === link) this.#socket = null; // what runs goes on, nothing new leaves here
       if (fields[0] !== 1) link.socket.close();

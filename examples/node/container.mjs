@@ -87,7 +87,7 @@ export class Container {
     else if (kind === wire.GOODBYE) this.#leave(key);
     if (engine.messages - engine.told >= WINDOW[0] / 4) {
       engine.told = engine.messages; // a quarter of the window was read: the engine may send as much again
-      this.#send(engine, wire.LINK, [wire.ACK, engine.messages, engine.bytes]);
+      this.#send(engine, wire.LINK, [wire.PONG, 0, engine.messages, engine.bytes]);
     }
   }
 

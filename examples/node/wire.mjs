@@ -1,10 +1,10 @@
 // What both sides share: messages of one record each (docs/protocol.md, sections 2 to 4).
 import { decode, encode, ExtData, ExtensionCodec } from "@msgpack/msgpack";
 
-export const VERSION = 1;
+export const VERSION = 2;
 export const LINK = Buffer.alloc(16); // the tag of records that belong to no request
 export const HELLO = 1, WELCOME = 2, REQUEST = 3, RESPONSE = 4, ERROR = 5, CANCEL = 6, PING = 7, PONG = 8,
-  GOODBYE = 9, STARTED = 10, ACK = 11, RECEIVED = 12, MARK = 13, ECHO = 14;
+  GOODBYE = 9, STARTED = 10, RECEIVED = 12;
 export const LIMITS = { message_bytes: 1 << 20, batch_records: 1, depth: 64, items: 100_000 };
 
 export const uuid = (bytes) => new ExtData(2, bytes);

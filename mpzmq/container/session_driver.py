@@ -83,7 +83,7 @@ class SessionDriver:
         admission = Admission(registry, self.sessions, limits, builtin(registry, self.sessions, name))
         self._writes = WriteCoalescer(self._loop, self._flush)
         self.dispatcher = Dispatcher(admission, self.sessions, limits, self._writes.schedule, name)
-        self.sessions.is_running = self.dispatcher.is_running
+        self.sessions.is_running, self.sessions.load = self.dispatcher.is_running, self.dispatcher.load
         self.backlog = Backlog(self.sessions, limits.total_bytes)
         self._timers = Timers(self.dispatcher, self._loop, self._flush)
         self._calls = self.sessions.calls = NestedCallRunner(self.sessions, self._schedule_call)

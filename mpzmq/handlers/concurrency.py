@@ -29,6 +29,10 @@ class Limiter:
         self._waiting[ticket] = None
         return False
 
+    def __len__(self) -> int:
+        """How many requests wait for their turn."""
+        return len(self._waiting)
+
     def is_waiting(self, ticket: Ticket) -> bool:
         """Whether a request waits for its turn."""
         return ticket in self._waiting
@@ -109,3 +113,8 @@ class Limiters:
             # nobody would see that its deadline has come before one of them is free.
             limiters = self._of[function] = (*own, self._any_thread) if function.thread else own
         return Ticket(running, limiters)
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for their turn at any of them."""
+        return sum(len(limiter) for limiter in {self._any_thread}.union(*self._of.values()))

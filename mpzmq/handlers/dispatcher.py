@@ -101,6 +101,11 @@ class Dispatcher:
         """How many handlers have not ended."""
         return self.received - self.replied - self.failed - self.refused - self.cancelled
 
+    def load(self) -> tuple[int, int]:
+        """How many requests are at work, and how many wait for their turn."""
+        queued = self._limiters.waiting
+        return len(self._running) - queued, queued
+
     def is_running(self, peer: Responder, tag: bytes) -> bool:
         """Whether a request has begun, or waits to, and has not ended."""
         return (peer, tag) in self._running
@@ -319,15 +324,8 @@ class Dispatcher:
         self._running[running.engine, running.tag] = running
         self.deadlines.add(running.due)
 
-    def _is_late(self, running: Invocation) -> bool:
-        """Whether the request has been cancelled, or its deadline has come, before it was started."""
-        if running.cancel_reason is None and running.due is not None and self._clock() >= running.due:
-            running.cancel_reason = CancelReason.DEADLINE
-        return running.cancel_reason is not None
-
     def _run_plain(self, running: Invocation) -> None:
-        due = running.due
-        if (running.cancel_reason is not None or (due is not None and due <= self._clock())) and self._is_late(running):
+        if (running.cancel_reason is not None or running.due is not None) and running.is_late():
             self._answer_cancelled(running, running.cancel_reason)
             return
         running.started = True
@@ -371,7 +369,7 @@ class Dispatcher:
 
     async def _run(self, running: Invocation, coroutine: Coroutine[Any, Any, Any] | None) -> None:
         current.set(running)
-        if self._is_late(running):
+        if running.is_late():
             if coroutine is not None:
                 coroutine.close()
             self._answer_cancelled(running, running.cancel_reason)

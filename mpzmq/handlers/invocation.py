@@ -121,6 +121,12 @@ class Invocation(RequestContext):
         self.handler = handler
         self.claim_token = [None] if handler.thread else None
 
+    def is_late(self) -> bool:
+        """Whether it has been cancelled, or its deadline has come, before it was started."""
+        if self.cancel_reason is None and self.due is not None and self._clock() >= self.due:
+            self.cancel_reason = CancelReason.DEADLINE
+        return self.cancel_reason is not None
+
     def claim(self) -> bool:
         """Whether the handler may begin; only once: of the thread it is for and the event loop, one gets it."""
         if self.claim_token is not None:

@@ -134,7 +134,8 @@ def _engine_record(dice: random.Random, kind: int, buffers: list[Buffer]) -> tup
         case Kind.PING:
             return LINK_TAG, [Kind.PING, dice.randrange(1, 4)]
         case Kind.PONG:
-            return LINK_TAG, [Kind.PONG, dice.randrange(1, 4), dice.getrandbits(40), dice.getrandbits(50)]
+            load = dice.choice([[], [dice.randrange(2), dice.getrandbits(20), dice.getrandbits(20)]])
+            return LINK_TAG, [Kind.PONG, dice.randrange(4), dice.getrandbits(40), dice.getrandbits(50), *load]
         case Kind.GOODBYE:
             return LINK_TAG, [Kind.GOODBYE, dice.randrange(6), "bye"]
         case _:
@@ -175,8 +176,6 @@ def _any_record(dice: random.Random, kind: int, buffers: list[Buffer]) -> tuple[
             return dice.choice((LINK_TAG, _tag(dice))), error
         case Kind.STARTED:
             return _tag(dice), [Kind.STARTED]
-        case Kind.ACK:
-            return LINK_TAG, [Kind.ACK, dice.getrandbits(40), dice.getrandbits(50)]
         case Kind.PART:
             return _tag(dice), _part(dice, buffers)
         case Kind.TAKEN:
@@ -188,9 +187,9 @@ def _any_record(dice: random.Random, kind: int, buffers: list[Buffer]) -> tuple[
 _KINDS = {
     # The other side's kinds are for nobody here, and have to be borne all the same.
     ENGINE: (Kind.HELLO, Kind.REQUEST, Kind.REQUEST, Kind.REQUEST, Kind.CANCEL, Kind.PING, Kind.PONG, Kind.GOODBYE,
-             Kind.RECEIVED, Kind.WELCOME, Kind.RESPONSE, Kind.ERROR, Kind.STARTED, Kind.ACK, Kind.CHUNK, Kind.CREDIT,
+             Kind.RECEIVED, Kind.WELCOME, Kind.RESPONSE, Kind.ERROR, Kind.STARTED, Kind.PONG, Kind.CHUNK, Kind.CREDIT,
              Kind.PART, Kind.PART, Kind.TAKEN),
-    CONTAINER: (Kind.WELCOME, Kind.RESPONSE, Kind.RESPONSE, Kind.ERROR, Kind.STARTED, Kind.ACK, Kind.PING, Kind.PONG,
+    CONTAINER: (Kind.WELCOME, Kind.RESPONSE, Kind.RESPONSE, Kind.ERROR, Kind.STARTED, Kind.PONG, Kind.PING, Kind.PONG,
                 Kind.GOODBYE, Kind.HELLO, Kind.REQUEST, Kind.CANCEL, Kind.RECEIVED, Kind.CHUNK, Kind.CHUNK,
                 Kind.CREDIT, Kind.PART, Kind.PART, Kind.TAKEN),
 }  # fmt: skip

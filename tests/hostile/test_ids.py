@@ -216,7 +216,7 @@ async def test_counts_of_what_was_read_that_cannot_be(lied: tuple[ComputerEngine
     container, liar = lied
     for number in (liar.number, liar.number + 1, 0, (1 << 64) - 1):
         liar.say(LINK_TAG, [Kind.PONG, number, count, count])
-        liar.say(LINK_TAG, [Kind.ACK, count, count])
+        liar.say(LINK_TAG, [Kind.PONG, 0, count, count])
     for number in range(20):
         call = asyncio.create_task(container.request(number, timeout=20.0))
         liar.say(await liar.request(), [Kind.RESPONSE, 1, number])

@@ -268,7 +268,7 @@ async def test_hostile_messages_of_a_router_change_nothing(lied: tuple[ComputerE
     liar.router.send(liar.route, b"", b"")
     liar.router.send(liar.route, b"short", liar.router.pack([Kind.PONG, liar.number, 5, 5]))
     liar.say(LINK_TAG, [Kind.PONG, liar.number + 5, 10**9, 10**9])
-    liar.say(LINK_TAG, [Kind.ACK, 10**9, 10**12])
+    liar.say(LINK_TAG, [Kind.PONG, 0, 10**9, 10**12])
     liar.say(LINK_TAG, [Kind.HELLO, [1], uuid.uuid4(), 1, "x", 1.0, {}])
     liar.say(LINK_TAG, [99, "unknown"])
     liar.say(LINK_TAG, [Kind.RESPONSE, 1, "for the nil id"])

@@ -170,7 +170,7 @@ async def test_what_waits_for_a_slow_engine_is_bounded() -> None:
         unpacker = msgpack.Unpacker()
         unpacker.feed(body)
         answers += [record[:3] if record[0] == Kind.ERROR else record[0] for record in unpacker]
-    answers = [answer for answer in answers if answer not in (Kind.ACK, Kind.MARK)]
+    answers = [answer for answer in answers if answer not in (Kind.PONG, Kind.PING)]
     not_kept = [Kind.ERROR, Code.NOT_KEPT, EXECUTED_NUMBER[Executed.YES]]
     assert 7 <= answers.count(Kind.RESPONSE) < 15 == len(answers)
     assert all(answer in (Kind.RESPONSE, not_kept) for answer in answers)

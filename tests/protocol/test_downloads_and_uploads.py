@@ -516,10 +516,10 @@ def test_an_engine_that_does_not_say_what_it_has_read_is_deaf_in_the_end() -> No
     peer.outbox.put(QueuedRecord(tag(1), b"body", [bytes(9 * MIB)]))
     container.heard(peer)
     assert peer.stalled_since == 0.0 and peer.is_unresponsive(0.0)
-    mark = next(iter(peer._read_probe._marks))
+    mark = next(iter(peer._read_probe._pings))
     container.receive([LINK_TAG, container.sessions.encoder.pack([Kind.TAKEN, 4 * MIB])])
     assert peer.stalled_since is None and not peer.is_unresponsive(0.0)
-    container.receive([LINK_TAG, container.sessions.encoder.pack([Kind.ECHO, mark])])
+    container.receive([LINK_TAG, container.sessions.encoder.pack([Kind.PONG, mark, 0, 0])])
     assert numbers(container.heard(peer), Kind.PART)
 
 

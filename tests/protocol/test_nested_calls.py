@@ -93,7 +93,7 @@ class Container:
         while (outgoing := self.peer.next_outgoing(0.0)) is not None:
             self.peer.on_sent(outgoing)
             found += unpacked(outgoing.frames)
-        return [(one, record) for one, record in found if record[0] not in (Kind.MARK, Kind.ACK)]
+        return [(one, record) for one, record in found if record[0] not in (Kind.PING, Kind.PONG)]
 
     def ended(self) -> list[tuple[Any, Any]]:
         counted = self.tracker.statistics(reconnects=0, attempts=0, rtt=None)

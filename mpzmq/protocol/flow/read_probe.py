@@ -1,4 +1,4 @@
-"""How far the other side has read: a MARK that is sent behind something is echoed by whoever has read it."""
+"""How far the other side has read: a PING that is sent behind something is answered by whoever has read it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ ASK_SHARE = 4
 """The part of ``Limits.queued_bytes`` after which the other side is asked for a sign that it has read so far."""
 
 
-MIN_MESSAGES_BETWEEN_MARKS = 16
-"""Messages: ECHO is one, too, and with a small window it would make the next MARK due."""
+MIN_MESSAGES_BETWEEN_PINGS = 16
+"""Messages: PONG is one, too, and with a small window it would make the next PING due."""
 
 
 class ReadProbe:
@@ -38,28 +38,28 @@ class ReadProbe:
         self._largest = message_bytes
         self._max_unasked = queued_bytes // ASK_SHARE
         self._sent = self._read = 0  # bytes on this connection: sent, and known to be read
-        # In order: each MARK that was not echoed yet, what had been sent before it, and messages and bytes received.
-        self._marks: dict[int, tuple[int, int, int]] = {}
-        self._marked_at = 0, 0  # messages and bytes that had been received when the last was due
+        # In order: each PING that was not answered yet, what had been sent before it, and messages and bytes received.
+        self._pings: dict[int, tuple[int, int, int]] = {}
+        self._pinged_at = 0, 0  # messages and bytes that had been received when the last was due
 
     def restart(self) -> None:
         """Another connection begins."""
         self._sent = self._read = 0
-        self._marks.clear()
-        self._marked_at = 0, 0
+        self._pings.clear()
+        self._pinged_at = 0, 0
 
     def on_sent(self, size: int) -> bool:
-        """The transport has taken a message; True: so much was sent that a MARK may be due."""
+        """The transport has taken a message; True: so much was sent that a PING may be due."""
         self._sent += size
         return self._sent - self._read > self._max_unasked
 
-    def on_echo(self, mark: int) -> bool:
-        """The other side has read everything that was sent before a MARK; False: it knows no such mark."""
-        if mark not in self._marks:
+    def on_pong(self, number: int) -> bool:
+        """The other side has read everything that was sent before a PING; False: none with that number waits for it."""
+        if number not in self._pings:
             return False
-        for older in list(self._marks):  # what stands in front of it has been read, too
-            self._read, _, _ = self._marks.pop(older)
-            if older == mark:
+        for older in list(self._pings):  # what stands in front of it has been read, too
+            self._read, _, _ = self._pings.pop(older)
+            if older == number:
                 break
         return True
 
@@ -69,36 +69,40 @@ class ReadProbe:
         return self._sent - self._read > self._max_bytes
 
     def has_received_much(self, received: ReceiveWindow) -> bool:
-        """Whether a quarter of the window was received since the last MARK, so that the next shows who heeds it."""
-        messages, size = self._marked_at
-        enough = max(MIN_MESSAGES_BETWEEN_MARKS, self._max_messages // 4)
+        """Whether a quarter of the window was received since the last PING, so that the next shows who heeds it."""
+        messages, size = self._pinged_at
+        enough = max(MIN_MESSAGES_BETWEEN_PINGS, self._max_messages // 4)
         if received.messages - messages >= enough:
             return True
         return received.bytes - size >= max(BATCH_BYTES, self._max_bytes // 4)
 
     def is_due(self, received: ReceiveWindow) -> bool:
-        """Whether a MARK should be sent."""
+        """Whether a PING should be sent."""
         has_received_much = self.has_received_much(received)
         if self._sent - self._read <= self._max_unasked and not has_received_much:  # nearly always
             return False
-        asked = next(reversed(self._marks.values()))[0] if self._marks else self._read
+        asked = next(reversed(self._pings.values()))[0] if self._pings else self._read
         return self._sent - asked > self._max_unasked or has_received_much
 
-    def next_mark(self, received: ReceiveWindow) -> int:
-        """The number of a MARK that is sent now. Nobody can echo what was not read, since nobody can guess it."""
-        mark = random.randrange(1 << 31, 1 << 32)  # always five bytes, as MessagePack
-        self._marks[mark] = self._sent, received.messages, received.bytes
-        self._marked_at = received.messages, received.bytes
-        return mark
+    def next_ping(self, received: ReceiveWindow) -> int:
+        """The number of a PING that is sent now. Nobody can answer what was not read, since nobody can guess it."""
+        number = random.randrange(1 << 31, 1 << 32)  # always five bytes, as MessagePack
+        self._pings[number] = self._sent, received.messages, received.bytes
+        self._pinged_at = received.messages, received.bytes
+        return number
+
+    def is_unanswered(self, number: int) -> bool:
+        """Whether a PING of this connection has not been answered, nor one behind it."""
+        return number in self._pings
 
     def violates_window(self, received: ReceiveWindow) -> bool:
         """Whether the other side sends more than its window allows: it does not read what it is told.
 
-        Whoever has not read a MARK can have sent no more than was open to it before, and a few messages behind.
+        Whoever has not read a PING can have sent no more than was open to it before, and a few messages behind.
         """
-        if not self._marks:
+        if not self._pings:
             return False
-        _, messages, size = next(iter(self._marks.values()))
+        _, messages, size = next(iter(self._pings.values()))
         if received.messages - messages > self._max_messages + 2 * CONTROL_RESERVE:
             return True
         return received.bytes - size > self._max_bytes + self._largest + 2 * CONTROL_RESERVE * BATCH_BYTES

@@ -20,7 +20,7 @@ from ..health.liveness import Heartbeat
 from ..health.redials import RedialCounter
 from ..requester.requester import Requester
 from ..requester.submission import Submission
-from ..wire.kinds import Code, Goodbye, Kind
+from ..wire.kinds import UNASKED, Code, Goodbye, Kind
 from ..wire.records import LINK_TAG, STATUSES, Record
 from .allowance import ReceiveAllowance
 from .notifications import LinkEventSource
@@ -394,24 +394,23 @@ class Link:
             self.receive(whole, now)
 
     def _on_pong(self, tag: bytes, record: Record, message: Message, now: float) -> None:
-        if record[1] == self._connection:
+        _, number, messages, size, *load = record
+        if number not in (UNASKED, self._connection) or not self.welcomed:
+            self.ignored += 1
+            return
+        self._window.on_read(messages, size)
+        if load and STATUSES[load[0]] is not self.status:
+            self._status(load[0], now)
+        if number == self._connection:
             self.heartbeat.on_pong(now)
-            self._window.on_read(record[2], record[3])
             if self._window.is_read and not self.outbox.has_controls:
                 self.requester.cancels.clear()
 
-    def _on_ack(self, tag: bytes, record: Record, message: Message, now: float) -> None:
-        if self.welcomed:
-            self._window.on_read(record[1], record[2])
-
     def _on_ping(self, tag: bytes, record: Record, message: Message, now: float) -> None:
-        if record[1] == self._connection:
+        if self.welcomed:
             # Zero, zero: replies have no window, they are bounded by the requests in flight.
-            self._send_control([Kind.PONG, self._connection, 0, 0])
+            self._send_control([Kind.PONG, record[1], 0, 0])
             self.requester.acknowledge()
-
-    def _on_mark(self, tag: bytes, record: Record, message: Message, now: float) -> None:
-        self._send_control([Kind.ECHO, record[1]])
 
     def _on_goodbye(self, tag: bytes, record: Record, message: Message, now: float) -> None:
         self._goodbye(record[1], record[2])
@@ -480,8 +479,6 @@ _ON_RECORD: dict[int, Callable[[Link, bytes, Record, Message, float], None]] = {
     Kind.PART: Link._on_part,
     Kind.PING: Link._on_ping,
     Kind.PONG: Link._on_pong,
-    Kind.ACK: Link._on_ack,
-    Kind.MARK: Link._on_mark,
     Kind.GOODBYE: Link._on_goodbye,
 }
 """What each kind of record does that speaks of the link, or of a call of the container."""

@@ -15,6 +15,7 @@ from ..wire.records import LINK_TAG
 from .reply_cache import ReplyCache
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from uuid import UUID
 
     from ...config import Limits
@@ -47,6 +48,7 @@ class HandlerHost:
         draining: why it takes no new work; None while it does.
         encoder: writes its records.
         writable: for whom something waits to leave.
+        load: how many requests are at work, and how many wait for their turn; whoever runs them sets it.
     """
 
     def __init__(self, encoder: Encoder) -> None:
@@ -54,6 +56,7 @@ class HandlerHost:
         self.draining: str | None = None
         self.encoder = encoder
         self.writable: dict[Any, None] = {}
+        self.load: Callable[[], tuple[int, int]] = lambda: (0, 0)
 
     def error_record(self, code: int, executed: Executed, text: str, detail: dict[str, object] | None = None) -> Record:
         """An ERROR record."""

@@ -18,7 +18,8 @@ from ..requester.nested_calls import GONE, NestedCalls
 from ..responder.reply_cache import NOT_KEPT_TEXT, Reply
 from ..responder.responder import Responder
 from ..responder.session_state import SESSION_TRANSITIONS, SLOW_FACTOR, SessionSignal, SessionState
-from ..wire.kinds import Code, Kind
+from ..wire.kinds import UNASKED, Code, Kind
+from ..wire.records import STATUS_NUMBER
 
 if TYPE_CHECKING:
     from ...config import Limits
@@ -82,7 +83,7 @@ class EngineSession(Responder):
         self.has_sent = False
         self.stalled_since: float | None = None
         self._interval = self.heard_at = self._pinged_at = 0.0
-        self._unanswered = 0
+        self._asked = 0  # the number of the last PING that asks for a sign of life
         self._counted = 0  # of what waits, when it was counted last
         self._read_probe = ReadProbe(limits.window, limits.queued_bytes, limits.message_bytes)
         self._old_routes: deque[bytes] = deque()
@@ -116,7 +117,6 @@ class EngineSession(Responder):
         self.reassembler.restart()
         self._reads = ReceiveWindow(self._limits.window, self._limits.queued_bytes)
         self.heard_at = self._pinged_at = now
-        self._unanswered = 0
         self._read_probe.restart()
         self.stalled_since = None
         # It will ask again for what it has not got.
@@ -148,10 +148,9 @@ class EngineSession(Responder):
         """Whether the engine sends more than its window allows: it does not read what it is told."""
         return self._read_probe.violates_window(self._reads)
 
-    def send_pong(self) -> None:
+    def send_pong(self, number: int) -> None:
         """Answers a PING."""
-        self._reads.on_reported()
-        self.control([Kind.PONG, self.number, self._reads.messages, self._reads.bytes])
+        self.control(self._pong(number))
 
     def reply(self, item: QueuedRecord) -> int:
         """Answer a request. Returns how many bytes wait to leave now; 0: it is kept, or nobody waits."""
@@ -236,24 +235,24 @@ class EngineSession(Responder):
     def send_ping(self, now: float) -> None:
         """Asks for a sign of life; a connection that is gone does not take it."""
         self._pinged_at = now
+        if self.has_sent or not self._read_probe.is_unanswered(self._asked):
+            # Else nothing was sent since that has to be read: an engine that is silent for days costs no memory.
+            self._asked = self._read_probe.next_ping(self._reads)
         self.has_sent = False
-        self._unanswered += self.control([Kind.PING, self.number])
-
-    def on_pong(self) -> None:
-        """The engine has answered a PING, and so has read everything that was sent before it."""
-        self._unanswered = max(0, self._unanswered - 1)
+        self.control([Kind.PING, self._asked])
 
     @property
     def has_read_all(self) -> bool:
         """Whether the engine is known to have every reply that it may ask for."""
         if self.state is SessionState.DETACHED:
             return not self.replies.has_unsettled
-        return not (self.outbox or self._unanswered or self.has_sent)
+        return not (self.outbox or self.has_sent or self._read_probe.is_unanswered(self._asked))
 
     @property
     def should_be_asked(self) -> bool:
         """Whether only a PING can show that the engine has every reply."""
-        return self.state is SessionState.CONNECTED and self.has_sent and not (self.outbox or self._unanswered)
+        is_asked = self._read_probe.is_unanswered(self._asked)
+        return self.state is SessionState.CONNECTED and self.has_sent and not (self.outbox or is_asked)
 
     def close_receive_stream(self, tag: bytes) -> None:
         """Its handler has ended."""
@@ -297,9 +296,9 @@ class EngineSession(Responder):
         if self.outbox.parts.on_taken(size):
             self.stalled_since = None
 
-    def on_echo(self, mark: int) -> bool:
-        """The engine has read everything that was sent before a MARK; False: it knows no such mark."""
-        if not self._read_probe.on_echo(mark):
+    def on_pong(self, number: int) -> bool:
+        """The engine has read everything that was sent before a PING; False: none with that number waits for it."""
+        if not self._read_probe.on_pong(number):
             return False
         self.stalled_since = None
         return True
@@ -343,11 +342,10 @@ class EngineSession(Responder):
         """The next message for the engine; None: nothing waits, or there is no connection."""
         if self.state is not SessionState.CONNECTED:
             return None
-        if self._reads.is_report_due:
-            self._reads.on_reported()
-            self._put_control([Kind.ACK, self._reads.messages, self._reads.bytes])
-        if self._read_probe.is_due(self._reads) and not self.outbox.has_control(Kind.MARK):
-            self._put_control([Kind.MARK, self._read_probe.next_mark(self._reads)])
+        if self._reads.is_report_due and not self.outbox.has_control(Kind.PONG):  # which tells nearly as much
+            self._put_control(self._pong(UNASKED))
+        if self._read_probe.is_due(self._reads) and not self.outbox.has_control(Kind.PING):
+            self._put_control([Kind.PING, self._read_probe.next_ping(self._reads)])
         if self._read_probe.is_held_back:
             if self.stalled_since is None and len(self.outbox):
                 self.stalled_since = now
@@ -360,6 +358,12 @@ class EngineSession(Responder):
         if outgoing is None and self.stalled_since is None and self.outbox.parts.is_held_back:
             self.stalled_since = now
         return outgoing
+
+    def _pong(self, number: int) -> Record:
+        """How much was read, and how busy the container is."""
+        self._reads.on_reported()
+        load = self._host.load()
+        return [Kind.PONG, number, self._reads.messages, self._reads.bytes, STATUS_NUMBER[self._host.status], *load]
 
     def _put_control(self, record: Record) -> None:
         """For a message that is being put together."""

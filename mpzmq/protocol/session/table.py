@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SessionTable"]
 
-_OF_ITS_CONNECTION = frozenset({Kind.CHUNK, Kind.CREDIT, Kind.PART, Kind.TAKEN, Kind.PING, Kind.PONG, Kind.ECHO})
+_OF_ITS_CONNECTION = frozenset({Kind.CHUNK, Kind.CREDIT, Kind.PART, Kind.TAKEN, Kind.PING, Kind.PONG})
 """What speaks of the connection that it has come on. Where that is gone, it is old when it is read: a CREDIT would let
 a stream go on where the engine was then, and the next connection begins anew with all of them."""
 
@@ -162,8 +162,7 @@ class SessionTable(HandlerHost):
                 peer.on_taken(record[1])
                 self.writable[peer] = None
             elif kind == Kind.PING:
-                if record[1] == peer.number:
-                    peer.send_pong()
+                peer.send_pong(record[1])
             elif kind == Kind.GOODBYE:
                 if record[1] == Goodbye.MALFORMED:
                     text = f"engine {peer.name!r} has ended its session: {record[2][: wire.MAX_TEXT]!r}"
@@ -172,10 +171,7 @@ class SessionTable(HandlerHost):
                 batch.closed_sessions.add(peer)
                 peer, known = None, False
             elif kind == Kind.PONG:
-                if record[1] == peer.number:
-                    peer.on_pong()
-            elif kind == Kind.ECHO:
-                if peer.on_echo(record[1]):
+                if peer.on_pong(record[1]):
                     self.writable[peer] = None
             elif kind == Kind.CHUNK:
                 if not self._on_chunk(peer, tag, record, message, batch):

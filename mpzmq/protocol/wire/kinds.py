@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ["GIVES", "NAMED", "STREAMED", "TAKES", "Code", "Flag", "Goodbye", "Kind", "Op"]
+__all__ = ["GIVES", "NAMED", "STREAMED", "TAKES", "UNASKED", "Code", "Flag", "Goodbye", "Kind", "Op"]
 
 
 class Kind:
-    """The first element of a record. 16 to 31 are for streams and large messages; unknown ones are ignored."""
+    """The first element of a record. 16 to 31 are for streams and large messages; unknown ones are ignored.
+
+    11, 13 and 14 were records of version 1, and are free.
+    """
 
     HELLO = 1
     WELCOME = 2
@@ -18,10 +21,7 @@ class Kind:
     PONG = 8
     GOODBYE = 9
     STARTED = 10
-    ACK = 11
     RECEIVED = 12
-    MARK = 13
-    ECHO = 14
     CHUNK = 16
     CREDIT = 17
     PART = 18
@@ -90,3 +90,6 @@ STREAMED = GIVES | TAKES
 
 NAMED = STREAMED | {Op.CALL}
 """Operations that name a function."""
+
+UNASKED = 0
+"""The number of a PONG that answers no PING: a quarter of the window was read."""

@@ -13,7 +13,7 @@ from .decoder import Decoder
 from .kinds import Kind
 from .prescan import MalformedData
 from .records import BATCH_BYTES, LINK_TAG, TAG, Record
-from .schema import NESTED_CALL_SCHEMA, SCHEMAS, greeting_fault
+from .schema import NESTED_CALL_SCHEMA, OPTIONAL, SCHEMAS, greeting_fault
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -146,7 +146,7 @@ class MessageDecoder:
         if len(value) > length:
             del value[length:]  # what a later version has added
         try:
-            fits = whole and len(value) == length and check(value, self._decoder)
+            fits = whole and length - OPTIONAL.get(kind, 0) <= len(value) and check(value, self._decoder)
         except MalformedData:
             fits = False
         if fits:

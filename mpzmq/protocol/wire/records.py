@@ -32,7 +32,7 @@ __all__ = [
     "welcome",
 ]
 
-VERSION = 1
+VERSION = 2
 """The version of the protocol. HELLO lists what an engine speaks, WELCOME names what is spoken."""
 
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 from .decoder import CONTAINERS
-from .kinds import NAMED, Kind, Op
+from .kinds import NAMED, UNASKED, Kind, Op
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .decoder import Decoder
 
-__all__ = ["MAX_TAGS", "NESTED_CALL_SCHEMA", "SCHEMAS", "greeting_fault"]
+__all__ = ["MAX_TAGS", "NESTED_CALL_SCHEMA", "OPTIONAL", "SCHEMAS", "greeting_fault"]
 
 MAX_TAGS = 1024
 """Tags that one RECEIVED names: it fits into any message with others."""
@@ -152,22 +152,25 @@ def _check_nothing(record: Record, decoder: Decoder) -> bool:
 
 
 def _check_ping(record: Record, decoder: Decoder) -> bool:
+    return _is_count(record[1]) and record[1] != UNASKED
+
+
+def _check_taken(record: Record, decoder: Decoder) -> bool:
     return _is_count(record[1])
 
 
 def _check_pong(record: Record, decoder: Decoder) -> bool:
-    _, number, messages, size = record
-    return _is_count(number) and _is_count(messages) and _is_count(size)
+    _, number, messages, size, *load = record
+    if not (_is_count(number) and _is_count(messages) and _is_count(size)):
+        return False
+    if not load:
+        return True
+    return len(load) == 3 and _is_below(load[0], 2) and _is_count(load[1]) and _is_count(load[2])
 
 
 def _check_goodbye(record: Record, decoder: Decoder) -> bool:
     _, code, text = record
     return type(code) is int and type(text) is str
-
-
-def _check_ack(record: Record, decoder: Decoder) -> bool:
-    _, messages, size = record
-    return _is_count(messages) and _is_count(size)
 
 
 def _check_received(record: Record, decoder: Decoder) -> bool:
@@ -212,18 +215,18 @@ SCHEMAS: dict[int, tuple[int, Callable[[Record, Decoder], bool]]] = {
     Kind.ERROR: (6, _check_error),
     Kind.CANCEL: (1, _check_nothing),
     Kind.PING: (2, _check_ping),
-    Kind.PONG: (4, _check_pong),
-    Kind.MARK: (2, _check_ping),
-    Kind.ECHO: (2, _check_ping),
+    Kind.PONG: (7, _check_pong),
     Kind.GOODBYE: (3, _check_goodbye),
-    Kind.ACK: (3, _check_ack),
     Kind.STARTED: (1, _check_nothing),
     Kind.RECEIVED: (3, _check_received),
     Kind.CHUNK: (5, _check_chunk),
     Kind.CREDIT: (4, _check_credit),
     Kind.PART: (4, _check_part),
-    Kind.TAKEN: (2, _check_ping),
+    Kind.TAKEN: (2, _check_taken),
 }
+
+OPTIONAL: dict[int, int] = {Kind.PONG: 3}
+"""How many of the last fields may be left out."""
 
 NESTED_CALL_SCHEMA = (10, _check_call)
 """That of a REQUEST of a container."""

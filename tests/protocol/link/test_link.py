@@ -102,7 +102,7 @@ def test_handshake() -> None:
     pair.dialled()
     assert link.is_handshaken and not link.is_running
     ((where, hello),) = pair.flush()
-    assert where == LINK_TAG and hello[:6] == [Kind.HELLO, [1], SESSION, 1, "engine-1", 2.0]
+    assert where == LINK_TAG and hello[:6] == [Kind.HELLO, [wire.VERSION], SESSION, 1, "engine-1", 2.0]
     assert pair.told() == []
     pair.welcome(status=Status.STOP)
     assert (link.state, link.is_running, link.instance, link.status) == (S.ALIVE, True, INSTANCE, Status.STOP)
@@ -181,7 +181,7 @@ def test_a_welcome_after_the_connection_is_gone_is_ignored() -> None:
 def test_another_version_is_fatal() -> None:
     pair = Pair()
     pair.dialled()
-    pair.welcome(version=2)
+    pair.welcome(version=wire.VERSION + 1)
     failure = pair.rejection()
     assert failure is not None
     assert failure.kind is FailureKind.VERSION and failure.fatal
@@ -886,11 +886,22 @@ def test_a_pong_of_another_connection_is_no_answer() -> None:
     assert pair.link.statistics().rtt == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize(("number", "answered"), [(1, True), (0, False), (2, False)])
-def test_pings_of_the_container(number: int, answered: bool) -> None:
+def test_pings_of_the_container() -> None:
     pair = Pair().up()
-    pair.tell([Kind.PING, number])
-    assert pair.flush() == ([(LINK_TAG, [Kind.PONG, 1, 0, 0])] if answered else [])
+    for number in (1, 2**32 - 1, 7):
+        pair.tell([Kind.PING, number])
+        assert pair.flush() == [(LINK_TAG, [Kind.PONG, number, 0, 0])]
+    pair.tell([Kind.PING, 1], [Kind.PING, 2])
+    assert pair.flush() == [(LINK_TAG, [Kind.PONG, 2, 0, 0])], "the last one is enough"
+
+
+def test_a_pong_tells_the_state_of_a_container_that_has_nothing_to_answer() -> None:
+    pair = Pair().up()
+    pair.told()
+    pair.tell([Kind.PONG, 0, 0, 0, 0, 1, 2])
+    assert pair.status() is Status.STOP and pair.told() == ["StatusChanged"]
+    pair.tell([Kind.PONG, 0, 0, 0])
+    assert pair.status() is Status.STOP and pair.told() == []
 
 
 @pytest.mark.parametrize("welcomed", [True, False])
@@ -1050,18 +1061,18 @@ def test_the_window_closes_and_opens() -> None:
     pair = Pair(limits=Limits(batch_records=1)).up(limits=Limits(window=2))
     pair.issue(*range(1, 8))
     assert numbers(pair.flush()) == [1, 2]
-    pair.tell([Kind.ACK, 1, 1])
+    pair.tell([Kind.PONG, 0, 1, 1])
     assert numbers(pair.flush()) == [3]
     pair.tell([Kind.PONG, 1, 3, 10**6])
     assert numbers(pair.flush()) == [4, 5]
     pair.tell([Kind.PONG, 9, 5, 10**6])
     assert numbers(pair.flush()) == [], "of another connection"
-    pair.tell([Kind.ACK, 10**9, 10**9])
+    pair.tell([Kind.PONG, 0, 10**9, 10**9])
     assert numbers(pair.flush()) == [6, 7], "a receiver that lies gains no more than the window"
-    pair.tell([Kind.ACK, 0, 0])
+    pair.tell([Kind.PONG, 0, 0, 0])
     pair.issue(8)
     assert numbers(pair.flush()) == [], "and nothing is taken back"
-    pair.tell([Kind.ACK, 7, 10**9])
+    pair.tell([Kind.PONG, 0, 7, 10**9])
     assert numbers(pair.flush()) == [8]
 
 
@@ -1183,7 +1194,7 @@ def test_the_window_in_bytes() -> None:
     pair = Pair(limits=Limits(batch_records=1)).up(limits=Limits(queued_bytes=100))
     pair.issue(1, 2, 3, data="x" * 90)
     assert numbers(pair.flush()) == [1], "one message passes whatever its size"
-    pair.tell([Kind.ACK, 1, 10**6])
+    pair.tell([Kind.PONG, 0, 1, 10**6])
     assert numbers(pair.flush()) == [2]
 
 
@@ -1201,9 +1212,9 @@ def test_control_passes_a_full_window() -> None:
         left += len(pair.flush())
     assert left == CONTROL_RESERVE - 2
     while pair.link.tracker.outbox._control:
-        pair.tell([Kind.ACK, 10**6, 10**6])
+        pair.tell([Kind.PONG, 0, 10**6, 10**6])
         pair.flush()
-    pair.tell([Kind.ACK, 10**6, 10**6])
+    pair.tell([Kind.PONG, 0, 10**6, 10**6])
     assert numbers(pair.flush()) == [2]
 
 
@@ -1409,9 +1420,9 @@ class LinkMachine(RuleBasedStateMachine):
         self.absorb()
 
     @precondition(lambda self: self.link_up)
-    @rule(messages=st.integers(0, 30), size=st.integers(0, 10**5), kind=st.sampled_from([Kind.ACK, Kind.PONG]))
-    def tell_what_was_read(self, messages: int, size: int, kind: int) -> None:
-        front = [kind] if kind == Kind.ACK else [kind, self.pair.connection]
+    @rule(messages=st.integers(0, 30), size=st.integers(0, 10**5), asked=st.booleans())
+    def tell_what_was_read(self, messages: int, size: int, asked: bool) -> None:
+        front = [Kind.PONG, self.pair.connection if asked else 0]
         self.pair.tell([*front, messages, size])
 
     @precondition(lambda self: self.link_up)

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpzmq.config import Limits
+from mpzmq.models import Status
 from mpzmq.protocol import wire
 from mpzmq.protocol.effects import EffectQueue
 from mpzmq.protocol.flow.outbox import QueuedRecord
@@ -50,6 +51,12 @@ def cut(peer: EngineSession, now: float = 0.0) -> list[list[Any]]:
     unpacker = msgpack.Unpacker()
     unpacker.feed(outgoing.frames[1])
     return list(unpacker)
+
+
+def ping_of(one: EngineSession) -> int:
+    """The number of the PING that leaves now."""
+    (number,) = [record[1] for record in cut(one) if record[0] == Kind.PING]
+    return int(number)
 
 
 @pytest.mark.parametrize(("state", "signal"), list(itertools.product(SessionState, SessionSignal)))
@@ -146,9 +153,7 @@ def test_a_message_that_the_transport_did_not_take_goes_first() -> None:
     one.has_sent = True  # as the hub says
     assert not one.has_read_all and one.should_be_asked
     one.send_ping(1.0)
-    cut(one)
-    one.on_pong()
-    assert one.has_read_all
+    assert one.on_pong(ping_of(one)) and one.has_read_all
 
 
 def test_a_refused_message_waits_for_the_next_connection() -> None:
@@ -198,39 +203,48 @@ def test_pong_tells_what_was_read() -> None:
     one = peer()
     one.on_received(100, 1.0)
     one.on_received(50, 1.0)
-    one.send_pong()
-    assert cut(one) == [[Kind.PONG, 1, 2, 150]]
+    one.send_pong(7)
+    assert cut(one) == [[Kind.PONG, 7, 2, 150, 1, 0, 0]]
 
 
-def test_ack_leaves_when_a_quarter_of_the_window_was_read() -> None:
+def test_pong_tells_how_busy_the_container_is() -> None:
+    one = peer()
+    one._host.load = lambda: (3, 12)
+    one._host.status = Status.STOP
+    one.send_pong(1)
+    assert cut(one) == [[Kind.PONG, 1, 0, 0, 0, 3, 12]]
+
+
+def test_pong_leaves_unasked_when_a_quarter_of_the_window_was_read() -> None:
     one = peer(Limits(window=80))
     for _ in range(20):
         assert cut(one) == []
         one.on_received(10, 1.0)
     one.outbox.put(reply(1))
     records = cut(one)
-    assert records[0] == [Kind.ACK, 20, 200] and [record[0] for record in records[1:]] == [Kind.MARK, Kind.RESPONSE]
+    assert records[0][:4] == [Kind.PONG, 0, 20, 200]
+    assert [record[0] for record in records[1:]] == [Kind.PING, Kind.RESPONSE]
     assert cut(one) == []
-    one.send_pong()
-    assert cut(one) == [[Kind.PONG, 1, 20, 200]]
+    one.send_pong(1)
+    assert [record[:4] for record in cut(one)] == [[Kind.PONG, 1, 20, 200]]
     for _ in range(20):
         one.on_received(10, 1.0)
-    one.send_pong()
-    pong, mark = cut(one)
-    assert pong == [Kind.PONG, 1, 40, 400] and mark[0] == Kind.MARK, "PONG has told already"
+    one.send_pong(1)
+    pong, ping = cut(one)
+    assert pong[:4] == [Kind.PONG, 1, 40, 400] and ping[0] == Kind.PING, "PONG has told already"
 
 
-def test_with_a_small_window_marks_do_not_call_for_marks() -> None:
-    """The message with an ECHO counts as any other."""
+def test_with_a_small_window_pings_do_not_call_for_pings() -> None:
+    """The message with a PONG counts as any other."""
     one = peer(Limits(window=1))
-    marks = 0
+    pings = 0
     for _ in range(100):
         one.on_received(10, 1.0)
         for record in cut(one):
-            if record[0] == Kind.MARK:
-                marks += 1
-                assert one.on_echo(record[1])
-    assert marks < 10
+            if record[0] == Kind.PING:
+                pings += 1
+                assert one.on_pong(record[1])
+    assert pings < 10
 
 
 def test_a_new_connection_counts_anew() -> None:
@@ -238,8 +252,8 @@ def test_a_new_connection_counts_anew() -> None:
     one.on_received(10, 1.0)
     one.on_hello(b"route-2", hello(2), 2.0)
     one.on_received(5, 3.0)
-    one.send_pong()
-    assert cut(one) == [[Kind.PONG, 2, 1, 5]]
+    one.send_pong(2)
+    assert cut(one) == [[Kind.PONG, 2, 1, 5, 1, 0, 0]]
 
 
 def test_an_engine_that_is_silent_for_two_of_its_own_intervals_is_asked() -> None:
@@ -248,37 +262,49 @@ def test_an_engine_that_is_silent_for_two_of_its_own_intervals_is_asked() -> Non
     one.on_received(1, 4.0)
     assert not one.is_ping_due(9.9) and one.is_ping_due(10.0)
     one.send_ping(10.0)
-    assert cut(one) == [[Kind.PING, 1]]
+    assert ping_of(one)
     assert not one.is_ping_due(15.9) and one.is_ping_due(16.0)
     one.detach(0.0)
     assert not one.is_ping_due(100.0)
 
 
-def test_all_is_read_when_every_ping_is_answered() -> None:
+def test_all_is_read_when_the_last_ping_is_answered() -> None:
     one = peer()
     assert not one.has_read_all and one.should_be_asked, "it may ask again for what it has not got"
     one.send_ping(1.0)
     assert not one.has_read_all, "it waits"
-    cut(one)
+    first = ping_of(one)
+    one.has_sent = True  # a reply has left, as the driver says
+    assert one.should_be_asked is False, "it is asked already"
     one.send_ping(2.0)
-    cut(one)
-    assert not one.has_read_all, "it is unanswered"
-    one.on_pong()
-    assert not one.has_read_all
-    one.on_pong()
-    assert one.has_read_all
-    one.on_pong()
+    second = ping_of(one)
+    assert second != first and not one.has_read_all, "it is unanswered"
+    assert one.on_pong(first)
+    assert not one.has_read_all, "the reply stands behind that"
+    assert one.on_pong(second) and one.has_read_all
+    assert not one.on_pong(second) and not one.on_pong(second ^ 1)
+    one.has_sent = True
     one.send_ping(3.0)
-    cut(one)
-    assert not one.has_read_all, "an answer that nobody asked for counts for nothing"
+    third = ping_of(one)
+    assert not one.on_pong(0), "an answer that nobody asked for counts for nothing"
+    assert not one.has_read_all
     one.on_hello(b"route-2", hello(2), 4.0)
-    assert one.should_be_asked, "a new connection answers for itself"
+    assert one.should_be_asked and not one.on_pong(third), "a new connection answers for itself"
+
+
+def test_an_engine_that_is_silent_for_days_costs_no_memory() -> None:
+    one = peer()
+    numbers = set()
+    for now in range(1000):
+        one.send_ping(float(now))
+        numbers.add(ping_of(one))
+    assert len(numbers) == 1 == len(one._read_probe._pings)
 
 
 def test_an_engine_that_asks_and_does_not_read_costs_no_memory() -> None:
     one = peer()
     for _ in range(10_000):
-        one.send_pong()
+        one.send_pong(1)
     records = 0
     while found := cut(one):
         records += len(found)
@@ -312,7 +338,7 @@ def test_an_engine_that_keeps_to_its_window_is_never_heedless(window: int, steps
             one.on_received(10, 1.0)
             assert not one.violates_window
             if record is not None:
-                assert one.on_echo(record[1])
+                assert one.on_pong(record[1])
         elif step == 3:
             while (outgoing := one.next_outgoing(1.0)) is not None:
                 one.on_sent(outgoing)
@@ -321,14 +347,14 @@ def test_an_engine_that_keeps_to_its_window_is_never_heedless(window: int, steps
                 to_engine.extend(unpacker)
         elif step == 4 and to_engine:
             record = to_engine.popleft()
-            if record[0] == Kind.ACK:
-                engine.on_read(record[1], record[2])
+            if record[0] == Kind.PONG:
+                engine.on_read(record[2], record[3])
             else:
-                echo = [Kind.ECHO, record[1]]
+                echo = [Kind.PONG, record[1]]
 
 
 def test_an_engine_that_was_busy_with_a_full_window_under_way_is_not_heedless() -> None:
-    """The worst that one of ours can do: all that it may send is read before it has seen the first MARK."""
+    """The worst that one of ours can do: all that it may send is read before it has seen the first PING."""
     limits = Limits(window=40)
     one, engine = peer(limits), SendWindow()
     engine.open(limits.window, limits.queued_bytes)
@@ -340,7 +366,7 @@ def test_an_engine_that_was_busy_with_a_full_window_under_way_is_not_heedless() 
     for _ in range(sent):
         one.on_received(10, 1.0)
         assert not one.violates_window
-        marks += sum(record[0] == Kind.MARK for record in cut(one))
+        marks += sum(record[0] == Kind.PING for record in cut(one))
     assert marks and sent == limits.window + CONTROL_RESERVE
 
 
@@ -377,8 +403,8 @@ def test_whether_anything_may_follow_a_message() -> None:
     one.outbox.put(reply(2, 40_000))
     one.outbox.put(reply(3, 40_000))
     assert hand_over() == ([Kind.RESPONSE], True), "the other one waits"
-    assert hand_over() == ([Kind.RESPONSE], True), "nothing waits, but behind so much a MARK is due"
-    assert hand_over() == ([Kind.MARK], True)
+    assert hand_over() == ([Kind.RESPONSE], True), "nothing waits, but behind so much a PING is due"
+    assert hand_over() == ([Kind.PING], True)
     assert one.next_outgoing(5.0) is None
 
 
@@ -397,7 +423,7 @@ def test_no_more_is_handed_over_than_the_engine_has_shown_to_read() -> None:
             handed += outgoing.size
             unpacker = msgpack.Unpacker()
             unpacker.feed(outgoing.frames[1])
-            marks.extend(record[1] for record in unpacker if record[0] == Kind.MARK)
+            marks.extend(record[1] for record in unpacker if record[0] == Kind.PING)
 
     for number in range(1, 101):
         one.outbox.put(reply(number, 20_000))
@@ -407,19 +433,19 @@ def test_no_more_is_handed_over_than_the_engine_has_shown_to_read() -> None:
     before = handed
     assert 2 <= len(marks) <= 8 and len(set(marks)) == len(marks)
     # Nothing that it cannot have read moves it: a guess, and what only shows that it lives.
-    assert not one.on_echo(marks[0] ^ 1)
-    one.on_pong()
+    assert not one.on_pong(marks[0] ^ 1)
+    assert not one.on_pong(0)
     hand_over()
     assert handed == before
-    assert one.on_echo(marks[0]), "what was sent before the first mark has been read"
-    assert not one.on_echo(marks[0]), "it counts once"
+    assert one.on_pong(marks[0]), "what was sent before the first mark has been read"
+    assert not one.on_pong(marks[0]), "it counts once"
     hand_over()
     assert 0 < handed - before <= limit + message
     assert len(one.outbox) > 60
     while one.outbox:
-        assert one.on_echo(marks[-1]), "the last one speaks for all in front of it"
+        assert one.on_pong(marks[-1]), "the last one speaks for all in front of it"
         hand_over()
-    assert one.stalled_since is None or one.on_echo(marks[-1])
+    assert one.stalled_since is None or one.on_pong(marks[-1])
     assert one.stalled_since is None
     # Another connection begins with nothing unread.
     one.outbox.put(reply(1, 2 * limit))

@@ -52,7 +52,7 @@ class Container:
         self, route: bytes, number: int = 1, session: UUID = SESSION, versions: list[int] | None = None
     ) -> EngineSession | None:
         record = wire.hello(session, number, "engine", 2.0, Limits())
-        record[1] = [1] if versions is None else versions
+        record[1] = [wire.VERSION] if versions is None else versions
         self.tell(route, record)
         return self.sessions._peers.get((None, session))
 
@@ -97,13 +97,13 @@ def test_a_known_session_is_resumed() -> None:
     assert (welcome[3], welcome[4]) == (2, True)
 
 
-@pytest.mark.parametrize("versions", [[], [0], [2, 3]])
+@pytest.mark.parametrize("versions", [[], [1], [wire.VERSION + 1, wire.VERSION + 2]])
 def test_a_version_that_is_not_spoken(versions: list[int]) -> None:
     container = Container()
     assert container.greet(b"r1", 1, versions=versions) is None
     ((route, (goodbye,)),) = container.replies().items()
     assert (route, goodbye[:2]) == (b"r1", [Kind.GOODBYE, Goodbye.VERSION])
-    assert "version 1" in goodbye[2]
+    assert f"speaks version {wire.VERSION} of the protocol, not any of {versions}" in goodbye[2]
     assert not container.tell(b"r1", REQUEST, tag=tag(1)).requests
 
 
@@ -203,7 +203,7 @@ def test_an_engine_whose_session_was_given_up_hears_of_it() -> None:
     assert [record[:2] for record in container.replies()[b"r1"]] == [[Kind.ERROR, Code.NO_SESSION]]
 
 
-@pytest.mark.parametrize("record", [[Kind.CANCEL], [Kind.PONG, 1, 0, 0], [Kind.GOODBYE, 2, ""], [Kind.ACK, 1, 1]])
+@pytest.mark.parametrize("record", [[Kind.CANCEL], [Kind.PONG, 1, 0, 0], [Kind.GOODBYE, 2, ""]])
 def test_other_records_before_hello_are_ignored(record: list[Any]) -> None:
     container = Container()
     batch = container.tell(b"r1", record)
@@ -271,7 +271,7 @@ def test_data_of_a_connection_that_is_gone_does_not_come_behind_its_loss() -> No
 
 @pytest.mark.parametrize(
     "record",
-    [[Kind.PART, 100, None, [b"x"]], [Kind.TAKEN, 5], [Kind.PING, 1], [Kind.PONG, 1, 0, 0], [Kind.ECHO, 7]],
+    [[Kind.PART, 100, None, [b"x"]], [Kind.TAKEN, 5], [Kind.PING, 1], [Kind.PONG, 1, 0, 0]],
 )
 def test_what_speaks_of_a_connection_that_is_gone_means_nothing(record: list[Any]) -> None:
     container = Container()
@@ -397,22 +397,23 @@ def test_ping_is_answered_with_what_was_read() -> None:
     container.replies()
     container.tell(b"r1", [Kind.CANCEL], size=70)
     container.tell(b"r1", [Kind.PING, 4], size=30)
-    assert container.replies() == {b"r1": [[Kind.PONG, 4, 2, 100]]}
+    assert container.replies() == {b"r1": [[Kind.PONG, 4, 2, 100, 1, 0, 0]]}
     container.tell(b"r1", [Kind.PING, 3])
-    assert container.replies() == {}, "not of this connection"
+    assert [record[:2] for record in container.replies()[b"r1"]] == [[Kind.PONG, 3]]
 
 
-def test_pong_of_this_connection_only() -> None:
+def test_only_the_pong_to_its_ping_shows_that_an_engine_has_read_everything() -> None:
     container = Container()
     peer = container.greet(b"r1", 4)
     assert peer is not None
     assert not container.sessions.all_acknowledged(1.0, 5.0)
     container.replies()
     assert not container.sessions.all_acknowledged(1.0, 5.0)
-    assert [record[0] for record in container.replies()[b"r1"]] == [Kind.PING]
-    container.tell(b"r1", [Kind.PONG, 3, 0, 0])
+    ((kind, number),) = container.replies()[b"r1"]
+    assert kind == Kind.PING
+    container.tell(b"r1", [Kind.PONG, number ^ 1, 0, 0])
     assert not container.sessions.all_acknowledged(2.0, 5.0)
-    container.tell(b"r1", [Kind.PONG, 4, 0, 0])
+    container.tell(b"r1", [Kind.PONG, number, 0, 0])
     assert container.sessions.all_acknowledged(3.0, 5.0) and container.replies() == {}
 
 
@@ -422,7 +423,7 @@ def test_pong_of_this_connection_only() -> None:
         wire.welcome(INSTANCE, 1, False, Status.RUNNING, "w", 2.0, Limits()),
         [Kind.RESPONSE, 1, None],
         [Kind.ERROR, 1, 0, 1, "", None],
-        [Kind.ACK, 1, 1],
+        [11, 1, 1],
         REQUEST,  # under the link tag
     ],
 )
@@ -503,15 +504,15 @@ def test_an_engine_that_sends_on_and_reads_nothing_is_cut_and_keeps_its_session(
     assert not items(container.sessions.effects, CutConnections), "a new connection counts anew"
 
 
-def test_reading_a_quarter_of_the_window_makes_an_ack_leave() -> None:
+def test_reading_a_quarter_of_the_window_makes_a_pong_leave() -> None:
     container = Container(Limits(window=64))
     container.greet(b"r1")
     container.replies()
     for number in range(1, 17):
         assert container.replies() == {}
         container.tell(b"r1", REQUEST, tag=tag(number))
-    ack, mark = container.replies()[b"r1"]
-    assert ack == [Kind.ACK, 16, 160] and mark[0] == Kind.MARK
+    pong, ping = container.replies()[b"r1"]
+    assert pong == [Kind.PONG, 0, 16, 160, 1, 0, 0] and ping[0] == Kind.PING
 
 
 # Care and drain
@@ -528,7 +529,8 @@ def test_silent_engines_are_asked_and_those_that_are_gone_forgotten() -> None:
     container.sessions.tick(3.9, 10.0)
     assert container.replies() == {}
     container.sessions.tick(4.0, 10.0)
-    assert container.replies() == {b"\1": [[Kind.PING, 1]]}
+    (((kind, _),),) = container.replies().values()
+    assert kind == Kind.PING
     assert gone.state is SessionState.DETACHED, "it may come back, and ask"
     ttl = Limits().reply_ttl
     container.sessions.tick(ttl, 10.0)
@@ -547,7 +549,7 @@ def test_farewell_is_said_to_all_and_to_whoever_still_comes() -> None:
     assert container.replies() == {b"r1": [[Kind.GOODBYE, Goodbye.DRAINING, "SIGTERM"]]}
     container.greet(b"r2", 1, OTHER)
     assert [record[:2] for record in container.replies()[b"r2"]] == [
-        [Kind.WELCOME, 1],
+        [Kind.WELCOME, wire.VERSION],
         [Kind.GOODBYE, Goodbye.DRAINING],
     ]
 
