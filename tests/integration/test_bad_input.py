@@ -47,6 +47,10 @@ if TYPE_CHECKING:
     from mpzmq import ComputerEngineWriter
 
 
+def changed(record: list[Any], index: int, value: Any) -> list[Any]:
+    return [*record[:index], value, *record[index + 1 :]]
+
+
 def invoke(number: int, data: Any) -> list[Any]:
     """A REQUEST of plain INVOKE."""
     return [Kind.REQUEST, number, None, 0, Op.INVOKE, None, [data], None, None]
@@ -170,26 +174,28 @@ async def test_an_engine_that_is_denied_by_the_zap_handler() -> None:
 # A container that lies
 
 
-async def test_another_version_in_welcome(raw: Callable[[int], Raw]) -> None:
+@pytest.mark.parametrize("version", [1, 7])
+@pytest.mark.parametrize("answer", ["WELCOME", "GOODBYE"])
+async def test_another_version_of_a_container_ends_the_link(
+    raw: Callable[[int], Raw], answer: str, version: int
+) -> None:
+    """Whatever the policy says of redials: none can help."""
     liar = Liar(raw(zmq.ROUTER).bind())
-    async with ComputerEngineWorker() as worker:
-        connecting = asyncio.create_task(worker.connect(uuid.uuid4(), liar.router.endpoint))
-        await liar.hello()
-        other = liar.welcome()
-        other[1] = 7
-        liar.say(LINK_TAG, other)
-        with pytest.raises(HandshakeFailed, match="version 7"):
-            await soon(connecting)
-
-
-async def test_another_version_in_goodbye(raw: Callable[[int], Raw]) -> None:
-    liar = Liar(raw(zmq.ROUTER).bind())
-    async with ComputerEngineWorker() as worker:
-        connecting = asyncio.create_task(worker.connect(uuid.uuid4(), liar.router.endpoint))
-        await liar.hello()
-        liar.say(LINK_TAG, [Kind.GOODBYE, Goodbye.VERSION, "only version 9"])
-        with pytest.raises(HandshakeFailed, match="9"):
-            await soon(connecting)
+    async with ComputerEngineWorker(reconnect=REDIAL) as worker:
+        events = worker.service().events()
+        container = await worker.connect(uuid.uuid4(), liar.router.endpoint, wait=False)
+        assert (await liar.hello())[1] == [wire.VERSION]
+        if answer == "WELCOME":
+            liar.say(LINK_TAG, changed(liar.welcome(), 1, version))
+            text = f"the container speaks version {version} of the protocol, this side {wire.VERSION}"
+        else:
+            text = f"this container speaks version {version} of the protocol, not any of [{wire.VERSION}]"
+            liar.say(LINK_TAG, [Kind.GOODBYE, Goodbye.VERSION, text])
+        failed = await event_of(events, LinkFailed)
+        assert text in failed.reason
+        assert container.state is LinkState.FAILED
+        assert isinstance(container.last_error, HandshakeFailed)
+        assert text in str(container.last_error)
 
 
 async def test_a_container_that_has_no_room_turns_engines_away() -> None:
@@ -457,13 +463,15 @@ async def test_a_superseded_connection_is_not_served(scene: Scene, raw: Callable
     assert ran == []
 
 
-async def test_a_hello_of_another_version_is_told_so(scene: Scene, raw: Callable[[int], Raw]) -> None:
+@pytest.mark.parametrize("versions", [[1], [7, 8]])
+async def test_a_hello_of_another_version_is_told_so(
+    scene: Scene, raw: Callable[[int], Raw], versions: list[int]
+) -> None:
     peer = raw(zmq.DEALER).connect(scene.endpoint)
-    record = wire.hello(uuid.uuid4(), 1, "raw", 60.0, Limits())
-    record[1] = [7, 8]
-    peer.send(LINK_TAG, peer.pack(record))
-    [(_, goodbye)] = peer.unpack(await peer.receive())
-    assert goodbye[:2] == [Kind.GOODBYE, Goodbye.VERSION]
+    peer.send(LINK_TAG, peer.pack(changed(wire.hello(uuid.uuid4(), 1, "raw", 60.0, Limits()), 1, versions)))
+    [(where, goodbye)] = peer.unpack(await peer.receive())
+    assert (where, goodbye[:2]) == (LINK_TAG, [Kind.GOODBYE, Goodbye.VERSION])
+    assert f"version {wire.VERSION} " in goodbye[2] and f"not any of {versions}" in goodbye[2]
 
 
 async def test_garbage_over_tcp_disturbs_nobody(scene: Scene) -> None:

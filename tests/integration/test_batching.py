@@ -7,6 +7,7 @@ import itertools
 import uuid
 from typing import TYPE_CHECKING, Any
 
+import msgpack
 import pytest
 import zmq
 
@@ -135,6 +136,42 @@ async def test_what_is_enough_leaves_before_the_pass_ends(lied: tuple[ComputerEn
     for tags in seen:
         liar.say(b"".join(tags), *[RESPONSE for _ in tags])
     await soon(asyncio.gather(*calls))
+
+
+async def test_requests_with_buffers_that_come_together_are_two(scene: Scene, raw: Callable[[int], Raw]) -> None:
+    """This library sends each alone; the protocol lets others share a message, whose buffers are counted as one row."""
+
+    @scene.server.function
+    def told(data: Any) -> list[Any]:
+        return [type(data).__name__, len(data)]
+
+    peer = raw(zmq.DEALER).connect(scene.endpoint)
+    await peer.greet()
+    tags = [uuid.uuid4().bytes for _ in range(2)]
+    first, second = (msgpack.ExtType(1, msgpack.packb(form)) for form in ([0, "v", "B", [3]], 1))
+    requests = [
+        msgpack.packb([Kind.REQUEST, number, None, 0, Op.CALL, "told", [buffer], None, None])
+        for number, buffer in ((1, first), (2, second))
+    ]
+    peer.send(b"".join(tags), b"".join(requests), bytes(3), bytes(20_000))
+    answers: list[tuple[bytes, list[Any]]] = []
+    while len(answers) < 2:
+        answers += peer.unpack(await peer.receive())
+    assert answers == [
+        (tags[0], [Kind.RESPONSE, 1, ["memoryview", 3]]),
+        (tags[1], [Kind.RESPONSE, 1, ["bytes", 20_000]]),
+    ]
+
+
+async def test_replies_with_buffers_that_come_together_are_two(lied: tuple[ComputerEngineWriter, Liar]) -> None:
+    container, liar = lied
+    calls = [asyncio.create_task(container.request(number)) for number in range(2)]
+    tags = await liar.requests(2)
+    first, second = (msgpack.ExtType(1, msgpack.packb(form)) for form in ([0, "v", "B", [3]], 1))
+    body = b"".join(msgpack.packb([Kind.RESPONSE, 1, buffer]) for buffer in (first, second))
+    liar.router.send(liar.route, b"".join(tags), body, b"abc", bytes(20_000))
+    view, plain = await soon(asyncio.gather(*calls))
+    assert (bytes(view), view.format, plain) == (b"abc", "B", bytes(20_000))
 
 
 @pytest.mark.parametrize("name", ["plain", "later"])

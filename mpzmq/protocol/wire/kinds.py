@@ -8,7 +8,7 @@ __all__ = ["GIVES", "NAMED", "STREAMED", "TAKES", "UNASKED", "Code", "Flag", "Go
 class Kind:
     """The first element of a record. 16 to 31 are for streams and large messages; unknown ones are ignored.
 
-    11, 13 and 14 were records of version 1, and are free.
+    11, 13 and 14 were records of version 1, and are not used again; 20 is kept for JOIN, of containers that dial.
     """
 
     HELLO = 1
