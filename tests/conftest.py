@@ -9,11 +9,12 @@ from hypothesis import HealthCheck, settings
 
 from mpzmq.testing import plugin
 from tests.support.guards import gc_prepared, resource_guard, task_guard, task_watch
+from tests.support.node import node_example
 from tests.support.raw import lied, raw
 from tests.support.scene import scene
 from tests.support.waiting import scaled
 
-__all__ = ["gc_prepared", "lied", "raw", "resource_guard", "scene", "task_guard", "task_watch"]
+__all__ = ["gc_prepared", "lied", "node_example", "raw", "resource_guard", "scene", "task_guard", "task_watch"]
 
 # How fast a machine is, is nothing to assert.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -1,155 +1,139 @@
 // A client of level 1 (docs/protocol.md, section 17): a session for each connection, nothing is sent again.
-//
-//     const client = new Client("tcp://127.0.0.1:3010");
-//     await client.call("add", [1, 2], { timeout: 5 });
-//     await client.close();
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Dealer } from "zeromq";
 import * as wire from "./wire.mjs";
 
-const EXECUTED = ["NO", "UNKNOWN", "YES"];
-const REDIAL = 500; // ms between two dials
+const REDIAL = 500, GREETING = 5000; // ms to the next dial, and from a dial to WELCOME
+const ENDS = ["disconnect", "connect:retry", "close", "handshake:error:protocol", "handshake:error:other"];
 
-export class CallError extends Error {
-  constructor(message, executed, code) {
-    super(`${message} (executed: ${executed})`);
-    Object.assign(this, { executed, code });
-  }
-}
+// NO: it has not run; YES: it has, once; UNKNOWN: one of both.
+const failed = (why, executed, code) => Object.assign(new Error(`${why} (executed: ${executed})`), { executed, code });
 
 export class Client {
-  #pending = new Map(); // by tag: every call ends here, and only once
-  #changed = deferred();
+  #waiting = new Set(); // calls that have not left
+  #left = new Map(); // those that have, on the connection of now, by their tags
+  #link = null; // the connection of now
+  #running;
   #closed = false;
-  #socket = null; // set while WELCOME holds and no GOODBYE has come
-  #sequence = 0;
-  #answered = 0;
 
   constructor(endpoint, { name = "node", interval = 2 } = {}) {
-    Object.assign(this, { endpoint, name, interval, instance: null, dials: 0 });
-    this.running = this.#run();
+    Object.assign(this, { endpoint, name, interval });
+    this.#running = this.#run();
   }
 
-  async call(name, args = [], { kwargs = null, timeout = 30 } = {}) {
-    wire.pack(wire.LINK, [args, kwargs]); // what cannot be sent is told here
-    const deadline = Date.now() + timeout * 1000;
-    const entry = { ...deferred(), name, sent: false, started: false };
-    entry.timer = setTimeout(() => this.#end(entry, null, "its deadline has come"), timeout * 1000);
-    entry.tag = randomBytes(16);
-    while (!entry.over && !(this.#socket && this.#pending.size < this.#socket.most)) {
-      if (this.#closed) this.#end(entry, null, "the client was closed");
-      else await this.#changed.promise;
-    }
-    if (!entry.over) {
-      this.#pending.set(entry.tag.toString("hex"), entry);
-      entry.socket = this.#socket;
-      entry.sent = true;
-      const left = Math.max(1, deadline - Date.now());
-      const record = [wire.REQUEST, ++this.#sequence, Math.ceil(left), 0, 3, name, args, kwargs, null];
-      this.#send(entry.socket, entry.tag, record);
-    }
-    return entry.promise;
+  call(name, args = [], { kwargs = null, timeout = 30 } = {}) {
+    return new Promise((resolve, reject) => {
+      const ms = Math.min(timeout * 1000, wire.LONGEST);
+      const call = { name, args, kwargs, tag: randomBytes(16), executed: "NO", resolve, reject };
+      call.deadline = Date.now() + ms;
+      call.timer = setTimeout(() => this.#giveUp(call, "its deadline has come"), ms);
+      this.#waiting.add(call);
+      if (this.#closed) this.#giveUp(call, "the client was closed");
+      else this.#flush();
+    });
   }
 
   async close() {
     this.#closed = true;
-    for (const entry of [...this.#pending.values()]) this.#end(entry, null, "the client was closed", false);
-    if (this.#socket) this.#send(this.#socket, wire.LINK, [wire.GOODBYE, 2, "closed"]);
-    await sleep(50);
-    this.current?.socket.close();
-    this.#wake();
-    await this.running;
+    this.#link.open = false;
+    for (const call of [...this.#waiting, ...this.#left.values()]) this.#giveUp(call, "the client was closed");
+    if (this.#link.most) this.#send(wire.LINK, wire.GOODBYE, wire.CLOSED, "the client was closed");
+    this.#link.socket.close();
+    await this.#running;
   }
 
   // One connection after the other, each with a socket and a session of its own.
   async #run() {
     for (; !this.#closed; await sleep(this.#closed ? 0 : REDIAL)) {
       const socket = new Dealer({ reconnectInterval: -1, linger: 200, receiveHighWaterMark: 0, sendTimeout: 0,
-        heartbeatInterval: 1500, heartbeatTimeout: 5000, handshakeInterval: 3000, connectTimeout: 3000 });
-      const link = (this.current = { socket, queue: Promise.resolve(), most: 0, number: 1 });
-      this.dials += 1;
-      socket.events.on("handshake", () => this.#send(link, wire.LINK, [wire.HELLO, [wire.VERSION],
-        wire.uuid(randomBytes(16)), link.number, this.name, this.interval, wire.LIMITS]));
-      for (const end of ["disconnect", "connect:retry", "close", "handshake:error:protocol",
-        "handshake:error:other"]) socket.events.on(end, () => socket.close());
+        heartbeatInterval: 1500, heartbeatTimeout: 5000, handshakeInterval: 3000, connectTimeout: 3000,
+        maxMessageSize: wire.MESSAGE_BYTES });
+      const link = (this.#link = { socket, number: 1, open: false, sequence: 0, answers: 0, sent: 0, read: 0 });
+      const hello = [[wire.VERSION], wire.uuid(randomBytes(16)), link.number, this.name, this.interval, wire.LIMITS];
+      socket.events.on("handshake", () => this.#send(wire.LINK, wire.HELLO, ...hello));
+      for (const end of ENDS) socket.events.on(end, () => socket.close());
+      const greeting = setTimeout(() => link.most || socket.close(), GREETING);
       socket.connect(this.endpoint);
-      const greeting = setTimeout(() => link.most || socket.close(), 5000); // no WELCOME: a failed dial
-      const beat = setInterval(() => this.#beat(link), this.interval * 1000);
-      try {
-        for await (const frames of socket) this.#receive(link, wire.unpack(frames));
-      } catch (error) {
-        if (!socket.closed) console.error("the connection is given up:", error); // over a message of it
-        socket.close();
-      }
+      for await (const frames of socket) this.#receive(wire.read(frames));
       clearTimeout(greeting);
-      clearInterval(beat);
-      if (this.#socket === link) this.#socket = null;
-      for (const entry of [...this.#pending.values()])
-        if (entry.socket === link) this.#end(entry, null, "the connection was lost", false);
+      link.open = false;
+      for (const call of this.#left.values()) this.#giveUp(call, "the connection was lost");
     }
   }
 
-  #receive(link, message) {
-    if (!message) return;
-    const [tag, [kind, ...fields]] = message;
-    const entry = this.#pending.get(tag.toString("hex"));
-    if (kind === wire.WELCOME && fields[2] === link.number && fields[0] === wire.VERSION) {
-      const [, instance, , , , , , [messages], limits] = fields;
-      this.instance = instance.toString("hex");
-      // Half of the window: each answer shows that its request was read, and no more has to be counted.
-      const kept = Math.max(64, (limits.reply_bytes ?? 8 << 20) / 336);
-      link.most = Math.max(1, Math.min(messages / 2, limits.in_flight ?? 1024, limits.reply_entries ?? 1024, kept));
-      this.#socket = link;
-      this.#sequence = 0;
-      this.#wake();
-    } else if (kind === wire.PING) this.#send(link, wire.LINK, [wire.PONG, fields[0], 0, 0]);
-    else if (kind === wire.GOODBYE) {
-      if (this.#socket === link) this.#socket = null; // what runs goes on, nothing new leaves here
-      if (fields[0] !== 1) link.socket.close();
-    } else if (kind === wire.STARTED && entry) entry.started = true;
-    else if (kind === wire.RESPONSE && entry) this.#end(entry, { value: fields[1] });
-    else if (kind === wire.ERROR && entry) {
-      const [code, executed, , text] = fields;
-      this.#end(entry, { error: new CallError(text, EXECUTED[executed] ?? "UNKNOWN", code) });
-      if (code === 1) link.socket.close(); // it has forgotten this session
-      if (code === 6 && this.#socket === link) this.#socket = null; // it drains
-    }
+  #receive({ kind, tag, wrong, ...fields }) {
+    const link = this.#link;
+    const call = this.#left.get(tag.toString("hex"));
+    if (kind === wire.WELCOME && !link.most) this.#start(link, wrong, fields);
+    else if (wrong) return;
+    else if (kind === wire.PING) this.#send(wire.LINK, wire.PONG, fields.number, 0, 0);
+    else if (kind === wire.PONG) link.read = Math.min(fields.messages, link.sent);
+    else if (kind === wire.STARTED && call) call.executed = "YES";
+    else if (kind === wire.GOODBYE) this.#stop(!link.most || fields.code !== wire.DRAINING);
+    else if (kind === wire.RESPONSE || kind === wire.ERROR) this.#answered(call, kind, fields);
+    this.#flush();
   }
 
-  #end(entry, outcome, why, cancel = true) {
-    if (entry.over) return;
-    entry.over = true;
-    clearTimeout(entry.timer);
-    this.#pending.delete(entry.tag.toString("hex"));
-    if (outcome?.error) entry.reject(outcome.error);
-    else if (outcome) entry.resolve(outcome.value);
-    else entry.reject(new CallError(`${entry.name}: ${why}`, entry.started ? "YES" : entry.sent ? "UNKNOWN" : "NO"));
-    if (entry.sent && !outcome && cancel) this.#send(entry.socket, entry.tag, [wire.CANCEL]);
+  #start(link, wrong, { version, number, window, limits }) {
+    if (wrong) this.#send(wire.LINK, wire.GOODBYE, wire.BAD_GREETING, `WELCOME is wrong: ${wrong}`);
+    if (wrong) return this.#stop(true);
+    if (version !== wire.VERSION || number !== link.number) return;
+    const { in_flight = Infinity, reply_entries = 1024, reply_bytes = 8 << 20 } = limits;
+    const most = Math.min(window[0] / 2, in_flight, reply_entries, Math.max(64, reply_bytes / 336));
+    Object.assign(link, { open: true, most: Math.max(1, Math.floor(most)), window: window[0], limits, sent: 0 });
+  }
+
+  #answered(call, kind, { data, code, executed, message }) {
+    if (kind === wire.RESPONSE && call) this.#end(call).resolve(data);
+    if (kind === wire.ERROR && call)
+      this.#end(call).reject(failed(message, ["NO", "UNKNOWN", "YES"][executed] ?? "UNKNOWN", code));
+    if (code === wire.DRAINS || code === wire.NO_SESSION) this.#stop(code === wire.NO_SESSION);
     // Nothing is sent again: the container need keep no answer to what is below the next number.
-    if (outcome && ++this.#answered % 32 === 0)
-      this.#send(entry.socket, wire.LINK, [wire.RECEIVED, this.#sequence + 1, Buffer.alloc(0)]);
-    this.#wake();
+    if (++this.#link.answers % 32 === 0)
+      this.#send(wire.LINK, wire.RECEIVED, this.#link.sequence + 1, Buffer.alloc(0));
   }
 
-  #beat(link) {
-    if (this.#socket === link) this.#send(link, wire.LINK, [wire.PING, link.number]);
+  // Nothing new leaves on this connection. It goes on for what has left, or ends now.
+  #stop(now) {
+    this.#link.open = false;
+    if (now) this.#link.socket.close();
   }
 
-  // A socket of zeromq.js takes one send at a time.
-  #send(link, tag, record) {
-    link.queue = link.queue.then(() => link.socket.send(wire.pack(tag, record))).catch(() => {});
+  // What waits leaves in its order, while the container has room for it.
+  #flush() {
+    const link = this.#link;
+    for (const call of this.#waiting) {
+      if (!link.open || this.#left.size >= link.most || link.sent - link.read >= link.window) return;
+      const remaining = Math.max(1, Math.ceil(call.deadline - Date.now()));
+      try {
+        this.#send(call.tag, wire.REQUEST, ++link.sequence, remaining, 0, 3, call.name, call.args, call.kwargs, null);
+        call.executed = "UNKNOWN";
+        this.#waiting.delete(call);
+        this.#left.set(call.tag.toString("hex"), call);
+      } catch (error) {
+        this.#end(call).reject(failed(error.message, "NO")); // it cannot be sent
+      }
+    }
   }
 
-  #wake() {
-    const before = this.#changed;
-    this.#changed = deferred();
-    before.resolve();
+  #giveUp(call, why) {
+    if (this.#left.has(call.tag.toString("hex"))) this.#send(call.tag, wire.CANCEL);
+    this.#end(call).reject(failed(`${call.name}: ${why}`, call.executed));
+    this.#flush();
   }
-}
 
-function deferred() {
-  const made = {};
-  made.promise = new Promise((resolve, reject) => Object.assign(made, { resolve, reject }));
-  return made;
+  #end(call) {
+    clearTimeout(call.timer);
+    this.#waiting.delete(call);
+    this.#left.delete(call.tag.toString("hex"));
+    return call;
+  }
+
+  #send(tag, ...record) {
+    const { socket, limits } = this.#link;
+    const frames = wire.write(tag, record, limits);
+    this.#link.sent += 1;
+    if (!socket.closed) socket.send(frames).catch(() => {}); // a lost connection tells so itself
+  }
 }

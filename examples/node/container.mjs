@@ -1,158 +1,126 @@
 // A container of level 1 (docs/protocol.md, section 17): it keeps no answers, and says so with every WELCOME.
-//
-//     const container = new Container({ functions: { add: (a, b) => a + b } });
-//     console.log(await container.bind("tcp://127.0.0.1:0"));
-//     await container.drain(8);
-//     await container.close();
-import { randomBytes } from "node:crypto";
+import { randomBytes, randomInt } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Router } from "zeromq";
 import * as wire from "./wire.mjs";
 
-const WINDOW = [512, 64 << 20];
-const NO = 0, YES = 2;
-const MALFORMED = 2, UNSUPPORTED = 3, DRAINING = 6, EXPIRED = 10, REMOTE = 11;
+const WINDOW = [256, 256 * wire.MESSAGE_BYTES]; // room for the largest, so that only messages have to be counted
 
 export class Container {
   #engines = new Map(); // by routing id: who has said HELLO there
-  #running = new Set();
-  #instance = randomBytes(16);
+  #instance = wire.uuid(randomBytes(16));
   #draining = false;
-  #queue = Promise.resolve();
+  #socket = new Router({ mandatory: true, linger: 200, sendHighWaterMark: 4096, receiveHighWaterMark: 0, sendTimeout: 0,
+    heartbeatInterval: 5000, heartbeatTimeout: 5000, handshakeInterval: 3000, maxMessageSize: wire.MESSAGE_BYTES });
 
-  constructor({ name = "node", functions = {} } = {}) {
-    Object.assign(this, { name, functions });
-    this.socket = new Router({ mandatory: true, linger: 200, receiveHighWaterMark: 0, sendTimeout: 0,
-      heartbeatInterval: 5000, heartbeatTimeout: 5000, handshakeInterval: 3000, maxMessageSize: 1 << 20 });
+  constructor(functions, { name = "node" } = {}) {
+    Object.assign(this, { functions, name });
   }
 
   async bind(endpoint) {
-    await this.socket.bind(endpoint);
-    this.serving = this.#serve();
-    return this.socket.lastEndpoint;
+    await this.#socket.bind(endpoint);
+    this.#serve();
+    return this.#socket.lastEndpoint;
   }
 
-  // No new work; returns when what runs has ended and every engine has read its answers, or when the time is over.
-  async drain(seconds) {
-    this.#draining = true;
-    for (const engine of this.#engines.values()) this.#send(engine, wire.LINK, [wire.GOODBYE, 1, "draining"]);
+  // Takes nothing new, and ends when what runs has ended and its answers were read, or when the time is over.
+  async close(seconds = 0) {
     const end = Date.now() + seconds * 1000;
-    while (this.#running.size && Date.now() < end) await sleep(10);
-    for (const engine of this.#engines.values()) {
-      engine.unread = true;
-      this.#send(engine, wire.LINK, [wire.PING, engine.number]);
-    }
-    while ([...this.#engines.values()].some((engine) => engine.unread) && Date.now() < end) await sleep(10);
-  }
-
-  async close() {
+    const all = async (done) => {
+      while (Date.now() < end && ![...this.#engines.values()].every(done)) await sleep(10);
+    };
     this.#draining = true;
-    for (const request of this.#running) request.cancelled = true;
-    for (const engine of this.#engines.values()) this.#send(engine, wire.LINK, [wire.GOODBYE, 2, "closed"]);
-    await this.#queue;
-    await sleep(50);
-    this.socket.close();
-    await this.serving;
+    this.#engines.forEach((engine) => this.#send(engine, wire.LINK, wire.GOODBYE, wire.DRAINING, "it drains"));
+    await all((engine) => !engine.running.size);
+    this.#engines.forEach((engine) => this.#send(engine, wire.LINK, wire.PING, (engine.asked = randomInt(1, 2 ** 32))));
+    await all((engine) => !engine.asked);
+    this.#engines.forEach((engine) => this.#send(engine, wire.LINK, wire.GOODBYE, wire.CLOSED, "it is closed"));
+    this.#engines.forEach((engine) => this.#leave(engine));
+    this.#socket.close();
   }
 
   async #serve() {
-    try {
-      for await (const [route, ...frames] of this.socket) {
-        const message = wire.unpack(frames);
-        try {
-          if (message) this.#receive(route, frames.reduce((sum, frame) => sum + frame.length, 0), ...message);
-        } catch (error) {
-          console.error("a message could not be processed:", error); // those of others are not to be lost with it
-        }
-      }
-    } catch { /* it was closed */ }
+    for await (const [route, ...frames] of this.#socket) {
+      const key = route.toString("hex");
+      const engine = this.#engines.get(key);
+      const size = frames.reduce((sum, frame) => sum + frame.length, 0);
+      const done = engine
+        ? this.#receive(engine, size, wire.read(frames))
+        : this.#greet({ key, route, running: new Map(), messages: 0, bytes: 0 }, wire.read(frames));
+      done.catch(console.error); // whatever it was, the others are served
+    }
   }
 
-  #receive(route, size, tag, record) {
-    const [kind, ...fields] = record;
-    const key = route.toString("hex");
-    const engine = this.#engines.get(key);
-    if (kind === wire.HELLO) return this.#greet(key, route, fields);
-    if (!engine) {
-      // Nothing is run for who has not said HELLO on this connection.
-      if (kind === wire.REQUEST || kind === wire.PING) this.#fail({ route }, tag, 1, NO, "no HELLO on this connection yet");
-      return;
-    }
-    engine.messages += 1;
+  // Nothing runs for who has not said HELLO on this connection.
+  async #greet(engine, { kind, tag, wrong, versions, session, number, limits }) {
+    const turnAway = (code, text) => this.#send(engine, tag, wire.GOODBYE, code, text);
+    if (kind === wire.REQUEST || kind === wire.PING) this.#refuse(engine, tag, wire.NO_SESSION, "no HELLO was read");
+    if (kind !== wire.HELLO) return;
+    if (wrong) return turnAway(wire.BAD_GREETING, `HELLO is wrong: ${wrong}`);
+    if (!versions.includes(wire.VERSION)) return turnAway(wire.BAD_VERSION, `it speaks version ${wire.VERSION}`);
+    Object.assign(engine, { session: session.data.join(), limits });
+    this.#engines.forEach((other) => other.session === engine.session && this.#leave(other));
+    this.#engines.set(engine.key, engine);
+    const welcome = [wire.VERSION, this.#instance, number, false, 1, this.name, 2, WINDOW, wire.LIMITS];
+    this.#send(engine, tag, wire.WELCOME, ...welcome);
+    if (this.#draining) turnAway(wire.DRAINING, "it drains");
+  }
+
+  async #receive(engine, size, { kind, tag, wrong, ...fields }) {
+    const pong = (number) => this.#send(engine, wire.LINK, wire.PONG, number, engine.messages, engine.bytes);
     engine.bytes += size;
-    if (kind === wire.REQUEST) this.#run(engine, tag, record);
-    else if (kind === wire.CANCEL) [...this.#running].find((one) => one.tag.equals(tag))?.cancel();
-    else if (kind === wire.PING) this.#send(engine, wire.LINK, [wire.PONG, fields[0], engine.messages, engine.bytes]);
-    else if (kind === wire.PONG && fields[0] === engine.number) engine.unread = false;
-    else if (kind === wire.GOODBYE) this.#leave(key);
-    if (engine.messages - engine.told >= WINDOW[0] / 4) {
-      engine.told = engine.messages; // a quarter of the window was read: the engine may send as much again
-      this.#send(engine, wire.LINK, [wire.PONG, 0, engine.messages, engine.bytes]);
-    }
+    if (++engine.messages % (WINDOW[0] / 4) === 0) pong(0); // so that the engine may go on
+    if (kind === wire.REQUEST && wrong) this.#refuse(engine, tag, wire.MALFORMED, `it is wrong: ${wrong}`);
+    else if (wrong) return;
+    else if (kind === wire.REQUEST) await this.#run(engine, tag, fields);
+    else if (kind === wire.CANCEL) engine.running.get(tag.toString("hex"))?.abort();
+    else if (kind === wire.PING) pong(fields.number);
+    else if (kind === wire.PONG && fields.number === engine.asked) engine.asked = 0;
+    else if (kind === wire.GOODBYE) this.#leave(engine);
   }
 
-  #greet(key, route, [versions, session, number]) {
-    if (!Array.isArray(versions) || !versions.includes(wire.VERSION)) {
-      const text = `this container speaks version ${wire.VERSION}`;
-      return this.#send({ route }, wire.LINK, [wire.GOODBYE, 3, text]);
-    }
-    const field = !Buffer.isBuffer(session) ? "session" : !Number.isInteger(number) ? "number" : null;
-    if (field) return this.#send({ route }, wire.LINK, [wire.GOODBYE, 6, `the HELLO is not accepted: its ${field}`]);
-    // A new connection of a session that is known ends the older one: its answers would go nowhere.
-    for (const [other, engine] of this.#engines) if (engine.session.equals(session)) this.#leave(other);
-    const engine = { route, session, number, messages: 0, bytes: 0, told: 0, unread: false };
-    this.#engines.set(key, engine);
-    const limits = { ...wire.LIMITS, in_flight: 10_000, reply_entries: 10_000, reply_bytes: 8 << 20 };
-    this.#send(engine, wire.LINK, [wire.WELCOME, wire.VERSION, wire.uuid(this.#instance), number, false, 1, this.name, 2,
-      WINDOW, limits]);
-    if (this.#draining) this.#send(engine, wire.LINK, [wire.GOODBYE, 1, "draining"]);
-  }
-
-  async #run(engine, tag, record) {
-    const sound = record.length >= 9 && Array.isArray(record[6]) && (record[2] === null || Number.isInteger(record[2]));
-    if (!sound) return this.#fail(engine, tag, MALFORMED, NO, "it is not a request");
-    const [, , remaining, , op, name, args, kwargs] = record;
-    const handler = op === 0 ? this.functions.invoke : op === 3 ? this.functions[name] : undefined;
-    if (op === 2) return this.#send(engine, tag, [wire.RESPONSE, 1, null]);
-    if (this.#draining) return this.#fail(engine, tag, DRAINING, NO, "draining");
-    if (!handler || !Object.hasOwn(this.functions, op === 0 ? "invoke" : name))
-      return this.#fail(engine, tag, UNSUPPORTED, NO, `there is no function ${name}`);
-    if (remaining !== null && remaining <= 0) return this.#fail(engine, tag, EXPIRED, NO, "too late");
-    const stop = new AbortController();
-    const request = { engine, tag, cancelled: false, cancel: () => { request.cancelled = true; stop.abort(); } };
-    this.#running.add(request);
-    const started = setTimeout(() => this.#send(engine, tag, [wire.STARTED]), 100);
-    const expired = remaining !== null && setTimeout(() => {
-      if (!request.cancelled) this.#fail(engine, tag, EXPIRED, YES, "its deadline has come");
-      request.cancel();
-    }, remaining);
-    let answer;
+  async #run(engine, tag, { remaining, op, function: name, args, kwargs }) {
+    const called = { 0: "invoke", 3: name }[op];
+    const key = tag.toString("hex");
+    const left = Math.min(remaining ?? wire.LONGEST, wire.LONGEST);
+    if (engine.running.has(key)) return; // it gets one answer
+    if (op === 2) return this.#send(engine, tag, wire.RESPONSE, 1, null); // GETSTATE: it runs
+    if (this.#draining) return this.#refuse(engine, tag, wire.DRAINS, "it drains");
+    if (left <= 0) return this.#refuse(engine, tag, wire.EXPIRED, "it comes too late");
+    if (!Object.hasOwn(this.functions, called))
+      return this.#refuse(engine, tag, wire.UNSUPPORTED, `there is no function ${called}`);
+    const stop = new AbortController(); // by CANCEL, by the end of the session, by its answer
+    const { signal } = stop;
+    const answer = (...record) => {
+      if (signal.aborted) return;
+      this.#send(engine, tag, ...record);
+      stop.abort();
+    };
+    const fail = (code, text, detail) => answer(wire.ERROR, code, wire.YES, 1, text, detail);
+    const after = (ms, act) => sleep(ms, null, { signal }).then(act, () => {});
+    signal.addEventListener("abort", () => engine.running.delete(key));
+    engine.running.set(key, stop);
+    after(100, () => this.#send(engine, tag, wire.STARTED));
+    after(left, () => fail(wire.EXPIRED, "its time is over", null));
     try {
-      answer = [wire.RESPONSE, 1, (await handler(...args, { ...kwargs, signal: stop.signal })) ?? null];
-      wire.pack(tag, answer); // what cannot be sent is told as what the handler raised
-    } catch (error) {
-      answer = [wire.ERROR, REMOTE, YES, 1, String(error?.message ?? error), { type: String(error?.name ?? "Error") }];
+      answer(wire.RESPONSE, 1, (await this.functions[called](...args, { ...kwargs, signal })) ?? null);
+    } catch (error) { // of the function, or of its result, which cannot be sent
+      fail(wire.REMOTE, String(error?.message ?? error).slice(0, 500), { type: String(error?.name).slice(0, 100) });
     }
-    clearTimeout(started);
-    clearTimeout(expired);
-    this.#running.delete(request);
-    if (!request.cancelled) this.#send(engine, tag, answer);
   }
 
-  #fail(engine, tag, code, executed, text) {
-    this.#send(engine, tag, [wire.ERROR, code, executed, 1, text, null]);
+  #leave(engine) {
+    this.#engines.delete(engine.key);
+    engine.running.forEach((stop) => stop.abort());
   }
 
-  // Its connection has ended, or it has said GOODBYE: nobody waits for what runs for it.
-  #leave(key) {
-    const engine = this.#engines.get(key);
-    for (const request of this.#running) if (request.engine === engine) request.cancel();
-    this.#engines.delete(key);
+  #refuse(engine, tag, code, text) {
+    this.#send(engine, tag, wire.ERROR, code, wire.NO, 1, text.slice(0, 500), null);
   }
 
-  // A socket of zeromq.js takes one send at a time.
-  #send(engine, tag, record) {
-    this.#queue = this.#queue.then(() => this.socket.send([engine.route, ...wire.pack(tag, record)])).catch(() =>
-      this.#leave(engine.route.toString("hex")));
+  // A connection that takes nothing more is over.
+  #send(engine, tag, ...record) {
+    const frames = [engine.route, ...wire.write(tag, record, engine.limits)];
+    if (!this.#socket.closed) this.#socket.send(frames).catch(() => this.#leave(engine));
   }
 }

@@ -15,9 +15,11 @@ from pathlib import Path
 from random import SystemRandom
 
 from mpzmq import HeartbeatPolicy, ReconnectPolicy
+from tests.support.node import installed
 
 from .history import described
 from .netns import why_not
+from .node import PAIRS, truth
 from .partition import WAYS, partitioned
 from .report import soak_report
 from .soak import Plan, Soak
@@ -67,12 +69,29 @@ def partition(length: float) -> int:
     return code
 
 
+def node(calls: int) -> int:
+    """Calls between Python and the example in Node; returns the exit code."""
+    code = 0
+    with tempfile.TemporaryDirectory(prefix="mpzmq-node-") as folder:
+        example = installed(Path(folder))
+        for number, pair in enumerate(PAIRS):
+            (place := Path(folder) / str(number)).mkdir()
+            found = asyncio.run(truth(pair, calls, place, example))
+            ends = ", ".join(f"{what} {found.told[what]}" for what in ("answered", "NO", "UNKNOWN", "YES"))
+            say(f"{pair}: {calls} calls, {ends}; untruthful {len(found.untruthful)}; drained with {found.drained}")
+            for text in found.untruthful:
+                say(f"VIOLATED: {text}")
+            code |= bool(found.untruthful or found.drained)
+    return code
+
+
 def main() -> int:
     """Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=(__doc__ or "").splitlines()[0])
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--minutes", type=float, default=1.0, help="a soak: faults for so long (the default, 1)")
     what.add_argument("--partition", type=float, metavar="SECONDS", help="partitions of this length, as root")
+    what.add_argument("--node", type=int, metavar="CALLS", help="so many calls in each direction to and from Node")
     what.add_argument("--times", action="store_true", help="a table: how soon faults are seen, and are over")
     parser.add_argument("--seed", type=int, default=SystemRandom().randrange(1_000_000), help="of the soak")
     parser.add_argument("--rounds", type=int, default=5, help="of each fault in the table")
@@ -81,6 +100,8 @@ def main() -> int:
         os.execve(sys.executable, sys.orig_argv, {**os.environ, **MALLOC})
     # Namespaces and processes are cleaned up on the way out, also when `timeout` ends us.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    if options.node is not None:
+        return node(options.node)
     if options.times:
         say(measured(options.rounds))
         return 0

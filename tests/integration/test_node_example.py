@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import json
-import os
-import shutil
 import signal
-import subprocess
 import uuid
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,83 +18,47 @@ from mpzmq import (
     MessageTooLarge,
     RemoteError,
     RequestTimeout,
+    Status,
     Unsupported,
 )
 from mpzmq.protocol.wire.kinds import Code, Kind
+from tests.support.node import Served
 from tests.support.raw import LINK_TAG
 from tests.support.scene import QUICK, REDIAL, adds_up
 from tests.support.waiting import soon, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
-    from tests.support.container import Start
     from tests.support.raw import Raw
 
-EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "node"
-SOAK = Path(__file__).parent / "node_soak.mjs"
 
-
-def installed(folder: Path) -> Path:
-    """The example with its packages, in a copy: the tree stays as it is."""
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if node is None or npm is None:
-        pytest.skip("node and npm are not installed")
-    copy = folder / "node_example"
-    with (folder / "node_example.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # tests run side by side, and one of them installs
-        if not (copy / "node_modules" / "zeromq").is_dir():
-            shutil.rmtree(copy, ignore_errors=True)
-            shutil.copytree(EXAMPLE, copy, ignore=shutil.ignore_patterns("node_modules"))
-            command = [npm, "ci", "--no-audit", "--no-fund", "--loglevel=error"]
-            try:
-                subprocess.run(command, cwd=copy, check=True, capture_output=True, text=True, timeout=120)
-            except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-                pytest.skip(f"npm could not install zeromq and @msgpack/msgpack: {error}")
-    return copy
-
-
-@pytest.fixture(scope="session")
-def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The installed example, shared by all processes of a run."""
-    base = tmp_path_factory.getbasetemp()
-    return installed(base.parent if "PYTEST_XDIST_WORKER" in os.environ else base)
-
-
-class Node:
-    """A container of the example."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self.endpoint = "tcp://127.0.0.1:*"
-
-    async def start(self) -> None:
-        """Starts it, the second time at the same endpoint."""
-        command = ["node", "serve.mjs", self.endpoint]
-        self.process = await asyncio.create_subprocess_exec(*command, cwd=self._folder, stdout=asyncio.subprocess.PIPE)
-        assert self.process.stdout is not None
-        self.endpoint = (await soon(self.process.stdout.readline())).decode().strip()
-
-    async def end(self, number: signal.Signals) -> int:
-        """Sends it a signal, and waits for its end."""
-        self.process.send_signal(number)
-        return await soon(self.process.wait())
+BOMB = b"\xdc\xff\xff" * 300_000
+"""Arrays of 65,535 elements in each other, as they say: memory for all of them would be 150 GB."""
+UNREADABLE = (
+    (b"short", b"\xc1"),
+    (LINK_TAG,),
+    (LINK_TAG, b""),
+    (LINK_TAG, b"\xc1"),
+    (LINK_TAG, BOMB),
+    (bytes(range(16)), b"\xdd\xff\xff\xff\xff"),
+    (LINK_TAG, b"\x91\x63", b"a buffer that nothing refers to"),
+    (LINK_TAG, b"\xd9\x05hello"),
+)
 
 
 @pytest.fixture
-async def node(example: Path) -> AsyncIterator[Node]:
-    container = Node(example)
-    await container.start()
-    yield container
-    if container.process.returncode is None:
-        await container.end(signal.SIGKILL)
-    container.process._transport.close()  # type: ignore[attr-defined]
+async def node(node_example: Path) -> AsyncIterator[Served]:
+    async with Served(["node", "serve.mjs"], node_example) as container:
+        yield container
 
 
-async def test_python_calls_node(node: Node) -> None:
+async def test_python_calls_node(node: Served) -> None:
     async with ComputerEngineWorker(reconnect=REDIAL, heartbeat=QUICK) as worker:
         container = await worker.connect(node.endpoint)
         assert await soon(container.call("add", 1, 2)) == 3
+        assert await soon(container.get_state()) is Status.RUNNING
         data = {"list": [1, 2.5, None, True, "\N{ROCKET}"], "bytes": b"small", "large": bytes(100_000)}
         assert await soon(container.request(data)) == data
         with pytest.raises(RemoteError, match="odd") as raised:
@@ -118,7 +76,7 @@ async def test_python_calls_node(node: Node) -> None:
         assert adds_up(container.statistics()) and not container.statistics().in_flight
 
 
-async def test_nothing_that_a_stranger_sends_ends_node(node: Node, raw: Callable[[int], Raw]) -> None:
+async def test_nothing_that_a_stranger_sends_ends_node(node: Served, raw: Callable[[int], Raw]) -> None:
     async with ComputerEngineWorker(reconnect=REDIAL, heartbeat=QUICK) as worker:
         container = await worker.connect(node.endpoint)
         peer = raw(zmq.DEALER).connect(node.endpoint)
@@ -142,11 +100,45 @@ async def test_nothing_that_a_stranger_sends_ends_node(node: Node, raw: Callable
             peer.send(tag, peer.pack(record))
             ((answered, answer),) = peer.unpack(await peer.receive())
             assert (answered, answer[:3]) == (tag, [Kind.ERROR, Code.MALFORMED, 0])
-        peer.send(b"short", b"\xc1")
+        for frames in UNREADABLE:
+            peer.send(*frames)
+        peer.send(uuid.uuid4().bytes, peer.pack([3, 2, None, 0, 3, "x" * 1_000_000, [], None, None]))
+        ((_, answer),) = peer.unpack(await peer.receive())
+        assert answer[:3] == [Kind.ERROR, Code.UNSUPPORTED, 0]
         assert await soon(container.call("add", 1, 2)) == 3
 
 
-async def test_a_restart_of_node_is_told_as_it_is(node: Node) -> None:
+async def test_nothing_that_a_liar_answers_ends_the_client(node_example: Path, raw: Callable[[int], Raw]) -> None:
+    liar = raw(zmq.ROUTER).bind()
+
+    async def greeted(*fields: object) -> bytes:
+        route, *frames = await liar.receive()
+        ((tag, hello),) = liar.unpack(frames)
+        assert (tag, hello[:2], hello[3]) == (LINK_TAG, [Kind.HELLO, [2]], 1)
+        for unreadable in UNREADABLE:
+            liar.send(route, *unreadable)
+        liar.send(route, LINK_TAG, liar.pack([2, 2, uuid.uuid4(), 1, *fields]))
+        return route
+
+    process = await asyncio.create_subprocess_exec(
+        "node", "call.mjs", liar.endpoint, "add", "1", "2", cwd=node_example, stdout=asyncio.subprocess.PIPE
+    )
+    route = await greeted(False, 1, "liar", 2.0, "no window", {})
+    ((_, answer),) = liar.unpack((await liar.receive())[1:])
+    assert answer == [Kind.GOODBYE, 6, "WELCOME is wrong: window"]
+    route = await greeted(False, 1, "liar", 2.0, [8, 1 << 20], {"message_bytes": 1 << 20, "more": 1})
+    _, tag, body = await liar.receive()
+    for odd in (LINK_TAG, [99, 1]), (LINK_TAG, [2]), (LINK_TAG, [9]), (uuid.uuid4().bytes, [4, 1, 4]), (tag, [4]):
+        liar.send(route, odd[0], liar.pack(odd[1]))
+    for unreadable in UNREADABLE:
+        liar.send(route, *unreadable)
+    liar.send(route, tag, body)
+    liar.send(route, tag, liar.pack([4, 1, 3]))
+    out, _ = await soon(process.communicate())
+    assert (process.returncode, out) == (0, b"3\n")
+
+
+async def test_a_restart_of_node_is_told_as_it_is(node: Served) -> None:
     async with ComputerEngineWorker(reconnect=REDIAL, heartbeat=QUICK) as worker:
         container = await worker.connect(node.endpoint)
         lost = asyncio.create_task(container.call("later", "lost", 30.0))
@@ -160,7 +152,7 @@ async def test_a_restart_of_node_is_told_as_it_is(node: Node) -> None:
         assert await soon(container.call("add", 1, 1)) == 2
 
 
-async def test_node_drains(node: Node) -> None:
+async def test_node_drains(node: Served) -> None:
     async with ComputerEngineWorker(reconnect=REDIAL, heartbeat=QUICK) as worker:
         container = await worker.connect(node.endpoint)
         running = asyncio.create_task(container.call("later", "done", 0.5))
@@ -171,7 +163,7 @@ async def test_node_drains(node: Node) -> None:
         assert await soon(node.process.wait()) == 0
 
 
-async def test_node_calls_python(example: Path) -> None:
+async def test_node_calls_python(node_example: Path) -> None:
     server = ContainerServer(heartbeat=QUICK)
     server.function(lambda a, b: a + b, name="add")
 
@@ -181,7 +173,12 @@ async def test_node_calls_python(example: Path) -> None:
 
     async def call(*args: str) -> tuple[int | None, str]:
         process = await asyncio.create_subprocess_exec(
-            "node", "call.mjs", *args, cwd=example, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+            "node",
+            "call.mjs",
+            *args,
+            cwd=node_example,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
         )
         out, _ = await soon(process.communicate())
         return process.returncode, out.decode().strip()
@@ -194,34 +191,3 @@ async def test_node_calls_python(example: Path) -> None:
         assert code == 1 and "it has no function 'nothing'" in text and text.endswith("(executed: NO)")
         counted = server.statistics()
         assert (counted.replied, counted.failed, counted.refused, counted.in_flight) == (1, 1, 1, 0)
-
-
-async def test_what_node_says_of_each_call_is_true_whatever_ends_the_container(
-    example: Path, start: Start, tmp_path: Path
-) -> None:
-    served, journal = await start(), tmp_path / "ran"
-    arguments = str(SOAK), str(example), served.endpoint, "1500", str(journal)
-    process = await asyncio.create_subprocess_exec("node", *arguments, stdout=asyncio.subprocess.PIPE)
-    assert process.stdout is not None
-    outcomes: dict[int, tuple[str, str]] = {}
-    killed = False
-    async for line in process.stdout:
-        number, outcome, executed = json.loads(line)
-        assert number not in outcomes, "told twice"
-        outcomes[number] = outcome, executed
-        if not killed and len(outcomes) >= 300:
-            killed = True
-            served.kill()
-            await served.restart()
-    assert await soon(process.wait()) == 0
-    ran = [int(line) for line in journal.read_text().split()]
-    assert killed and sorted(outcomes) == list(range(1500))
-    for number, (outcome, executed) in outcomes.items():
-        assert outcome in ("answered", "CallError"), outcome
-        if outcome == "answered":
-            assert ran.count(number) == 1
-        elif executed == "NO":
-            assert number not in ran
-        else:
-            assert ran.count(number) <= 1
-    assert sum(outcome == "answered" for outcome, _ in outcomes.values()) > 1000

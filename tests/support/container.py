@@ -70,10 +70,10 @@ def build(heartbeat: HeartbeatPolicy) -> ContainerServer:
         return sum([item async for item in items])
 
     @server.function
-    async def note(number: int, journal: str) -> int:
+    async def note(number: int, journal: str, seconds: float = 0.05) -> int:
         """Writes down that it has run, where a kill leaves it, and takes a moment."""
         write_down(journal, number)
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(seconds)
         return number
 
     @server.function
