@@ -35,6 +35,7 @@ LEVELS: dict[str, int] = {
     "statistics": 0,
     "protocol": 1,
     "transport": 1,
+    "conformance": 2,
     "runtime": 2,
     "handlers": 3,
     "container": 4,

@@ -375,6 +375,64 @@ def doctor(endpoint: str, timeout: float, keys: str | None, server_key: str | No
     return run_doctor(endpoint, timeout=timeout, security=(keys, server_key), as_json=as_json)
 
 
+@mpzmq.command(
+    epilog=_examples(
+        "mpzmq conformance 127.0.0.1:3010",
+        "mpzmq conformance --listen 127.0.0.1:3010 --level 1",
+        "mpzmq conformance 127.0.0.1:3010 --check started-is-told",
+    )
+)
+@click.argument("endpoint", required=False)
+@click.option("--listen", metavar="ENDPOINT", help="Judge an engine, whose driver connects to this endpoint.")
+@click.option(
+    "--level", "levels", multiple=True, type=click.IntRange(1, 4),
+    help="Judge this level; may be given several times. By default those that the peer announces.",
+)  # fmt: skip
+@click.option("--check", "names", multiple=True, metavar="NAME", help="Make this check; may be given several times.")
+@click.option("--list", "listed", is_flag=True, help="Show all checks, and judge nobody.")
+@_timeout_option(4.0, "each answer")
+@click.option(
+    "--wait", type=_Number(min=0, min_open=True, max=86_400), default=60.0, show_default=True,
+    help="Seconds for the engine's driver to come.",
+)  # fmt: skip
+@_json_option("Print one JSON document.")
+def conformance(
+    endpoint: str | None,
+    listen: str | None,
+    levels: tuple[int, ...],
+    names: tuple[str, ...],
+    listed: bool,
+    timeout: float,
+    wait: float,
+    as_json: bool,
+) -> int:
+    """Judge whether a container, or an engine, of any language keeps to the protocol.
+
+    Each check stands for a rule of docs/protocol.md. What the container has to offer, and what the engine's driver has
+    to do, docs/how-to/conformance.md tells. A container has ended when all checks were made: the last one drains it.
+
+    \b
+    Exit codes: 0 all that was judged passed, 1 a check failed, 2 the container is unreachable,
+    3 no driver has come, 64 wrong usage, 71 cannot bind.
+    """
+    from .conformance import list_checks
+    from .conformance import run as run_conformance
+
+    if listed:
+        return list_checks(as_json=as_json)
+    if (endpoint is None) == (listen is None):
+        raise click.UsageError("give ENDPOINT, of a container, or --listen ENDPOINT, for an engine")
+    return run_conformance(
+        listen or endpoint or "",
+        listen=listen is not None,
+        levels=levels,
+        names=names,
+        timeout=timeout,
+        wait=wait,
+        as_json=as_json,
+    )
+
+
 @mpzmq.command(add_help_option=False, context_settings={"ignore_unknown_options": True})
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
 def ping(args: tuple[str, ...]) -> int:
