@@ -30,7 +30,7 @@ def test_version() -> None:
     )
 
 
-COMMANDS = ["call", "demo", "describe", "doctor", "keys", "ping", "reply", "serve", "state"]
+COMMANDS = ["call", "conformance", "demo", "describe", "doctor", "keys", "ping", "reply", "serve", "state"]
 
 
 @pytest.mark.parametrize("args", [[], *([name] for name in COMMANDS)], ids=" ".join)
