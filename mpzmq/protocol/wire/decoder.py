@@ -11,7 +11,7 @@ from uuid import UUID
 import msgpack
 
 from .prescan import MalformedData, has_long_headers, prescan
-from .values import ARRAY_KINDS, EXT_BUFFER, EXT_UUID, KEYS, MANY, VIEW_FORMATS, Buffer
+from .values import ARRAY_KINDS, EXT_BUFFER, EXT_UUID, KEYS, MANY, VIEW_FORMATS, Buffer, mark_received
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -194,6 +194,7 @@ class Decoder:
         kind, format_, dimensions = shape
         view = memoryview(content).toreadonly()
         if kind == "v":
+            mark_received(view)
             return _shaped(view, format_, dimensions)
         if kind == "a":
             return _array(view, format_, dimensions)

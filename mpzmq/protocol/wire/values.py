@@ -7,6 +7,10 @@ copied into MessagePack: they travel as frames of their own, and an ext value po
 
 from __future__ import annotations
 
+import contextlib
+from typing import Any
+from weakref import WeakSet
+
 __all__ = [
     "ARRAY_KINDS",
     "EXT_BUFFER",
@@ -16,6 +20,7 @@ __all__ = [
     "MANY",
     "VIEW_FORMATS",
     "Buffer",
+    "mark_received",
     "unchanging",
 ]
 
@@ -40,6 +45,16 @@ ARRAY_KINDS = frozenset("?biufcSUVmM")
 """The kinds of numpy dtypes without references to Python objects."""
 
 
+_received: WeakSet[Any] = WeakSet()  # what owns buffers that were received
+
+
+def mark_received(buffer: memoryview) -> None:
+    """A buffer was received: nobody writes to its memory, though that may look as if one could."""
+    if type(buffer.obj) is not bytes:
+        with contextlib.suppress(TypeError):  # an owner that cannot be remembered: what is kept of it will be a copy
+            _received.add(buffer.obj)
+
+
 def unchanging(buffer: Buffer) -> Buffer:
     """The buffer, or a copy: of what can be changed, of a small part of something large, of what cannot be told."""
     if isinstance(buffer, bytes):
@@ -48,7 +63,8 @@ def unchanging(buffer: Buffer) -> Buffer:
     try:
         whole = memoryview(owner)
         # Behind the base of an array may be much more, and whatever can be written to.
-        is_whole = whole.readonly and whole.nbytes <= 2 * buffer.nbytes and not hasattr(type(owner), "base")
+        never_changes = owner in _received or (whole.readonly and not hasattr(type(owner), "base"))
+        is_whole = never_changes and whole.nbytes <= 2 * buffer.nbytes
     except Exception:
         is_whole = False
     return buffer if is_whole else bytes(buffer)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import array
 import math
+import mmap
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 from uuid import UUID
 
+import msgpack
 import numpy
 import pytest
 from hypothesis import given
@@ -17,7 +19,17 @@ from hypothesis.extra import numpy as npst
 from mpzmq.config import Limits
 from mpzmq.protocol.wire.decoder import Decoder
 from mpzmq.protocol.wire.encoder import Encoder
-from mpzmq.protocol.wire.values import ARRAY_KINDS, EXT_BUFFER, EXT_UUID, KEYS, LARGE_BYTES, VIEW_FORMATS
+from mpzmq.protocol.wire.kinds import Kind
+from mpzmq.protocol.wire.messages import MessageDecoder
+from mpzmq.protocol.wire.values import (
+    ARRAY_KINDS,
+    EXT_BUFFER,
+    EXT_UUID,
+    KEYS,
+    LARGE_BYTES,
+    VIEW_FORMATS,
+    unchanging,
+)
 from tests.support.protocol import same
 
 
@@ -175,3 +187,25 @@ def test_constants_are_those_of_the_page() -> None:
     assert (EXT_BUFFER, EXT_UUID, LARGE_BYTES) == (1, 2, 16_384)
     assert {str, int, bytes} == KEYS
     assert there_and_back({"a": 1, 2: UUID(int=3), b"c": None}) == {"a": 1, 2: UUID(int=3), b"c": None}
+
+
+def received_view(content: memoryview) -> Any:
+    """A view of a buffer that came with a message."""
+    reference = msgpack.ExtType(EXT_BUFFER, msgpack.packb([0, "v", "B", [len(content)]]))
+    record = msgpack.packb([Kind.RESPONSE, 1, reference])
+    message = MessageDecoder(Limits(), Kind.RESPONSE).decode([bytes(15) + b"1", record, content])
+    ((_, (_, _, view)),) = message.records
+    return view
+
+
+def test_a_received_buffer_is_kept_without_a_copy_whoever_seems_to_own_it() -> None:
+    content = memoryview(mmap.mmap(-1, 50_000))
+    assert type(unchanging(content)) is bytes, "an application may write to a mapping of its own"
+    view = received_view(content)
+    assert view.readonly and unchanging(view) is view
+    assert type(unchanging(view[:100])) is bytes, "a small part would hold the whole"
+
+
+def test_a_received_buffer_whose_owner_cannot_be_remembered_arrives_too() -> None:
+    view = received_view(memoryview(bytearray(b"abc")))
+    assert view == b"abc" and type(unchanging(view)) is bytes
