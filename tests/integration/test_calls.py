@@ -32,6 +32,7 @@ from mpzmq import (
     current_request,
     detached,
 )
+from mpzmq.protocol.flow.fragmenter import FRAGMENT_BYTES
 from tests.support.scene import QUICK, REDIAL, adds_up
 from tests.support.waiting import event_of, soon, until
 
@@ -632,8 +633,8 @@ async def test_requests_that_wait_do_not_hold_up_answers(stage: Stage) -> None:
 
 
 async def test_calls_and_answers_are_never_cut_into_parts(stage: Stage) -> None:
-    """Up to 1 MiB they go as one message, and what is larger is told at once."""
-    large = 1024 * 1024
+    """Up to 2 MiB they go as one message, and what is larger is told at once."""
+    large = FRAGMENT_BYTES
     seen: list[Any] = []
 
     @stage.worker.function

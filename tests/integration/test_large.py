@@ -92,10 +92,10 @@ async def test_every_kind_of_buffer_arrives_as_it_was(container: ComputerEngineW
     values = [
         filled(3 * MIB),
         bytes(3 * MIB),
-        numpy.arange(300_000, dtype="f8").reshape(3, -1),
+        numpy.arange(600_000, dtype="f8").reshape(3, -1),
         "text" * MIB,
-        {"a": [filled(MIB), b"x" * MIB], "b": numpy.zeros((0, 4)), "c": [memoryview(b"y") for _ in range(100)]},
-        [memoryview(bytes(2000)) for _ in range(1000)],
+        {"a": [filled(MIB), b"x" * 3 * MIB], "b": numpy.zeros((0, 4)), "c": [memoryview(b"y") for _ in range(100)]},
+        [memoryview(bytes(4000)) for _ in range(1000)],
     ]
     async with server:
         here = await worker.connect(uuid.uuid4(), await server.bind("tcp://127.0.0.1:0"))
@@ -305,7 +305,7 @@ async def test_a_container_that_closes_in_the_middle(
 
 
 async def test_too_large(container: ComputerEngineWriter, worker: ComputerEngineWorker) -> None:
-    server = ContainerServer(limits=Limits(message_bytes=2 * MIB))
+    server = ContainerServer(limits=Limits(message_bytes=3 * MIB))
 
     @server.function
     def take(data: Any) -> Any:
@@ -314,7 +314,7 @@ async def test_too_large(container: ComputerEngineWriter, worker: ComputerEngine
     async with server:
         here = await worker.connect(uuid.uuid4(), await server.bind("tcp://127.0.0.1:0"))
         with pytest.raises(MessageTooLarge):
-            await here.call("take", bytes(3 * MIB))
+            await here.call("take", bytes(4 * MIB))
         with pytest.raises(RemoteError, match="MessageTooLarge"):
             await here.call("take", bytes(FRAGMENT_BYTES + 1))
 
@@ -332,13 +332,13 @@ async def test_progress(container: ComputerEngineWriter, worker: ComputerEngineW
     async with server:
         here = await worker.connect(uuid.uuid4(), await server.bind("tcp://127.0.0.1:0"))
         watcher, request_id = Watcher(), uuid.uuid4()
-        await soon(here.request(filled(5 * MIB), request_id=request_id, progress=watcher), SECONDS)
+        await soon(here.request(filled(10 * MIB), request_id=request_id, progress=watcher), SECONDS)
         told = watcher.told
         assert {progress.request_id for progress in told} == {request_id}
         assert [(p.sent, p.received) for p in told] == sorted((p.sent, p.received) for p in told)
         last = told[-1]
-        assert 5 * MIB < last.sent == last.to_send < 5 * MIB + 200
-        assert 10 * MIB < last.received == last.to_receive < 10 * MIB + 200
+        assert 10 * MIB < last.sent == last.to_send < 10 * MIB + 200
+        assert 20 * MIB < last.received == last.to_receive < 20 * MIB + 200
         assert len(told) > 10
         assert told[0].sent < last.sent and told[0].to_receive == 0
         told.clear()

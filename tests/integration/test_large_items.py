@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.support.streams import Stage
 
 
-SIZE = 3 * FRAGMENT_BYTES
+SIZE = FRAGMENT_BYTES * 3 // 2
 
 
 def content(number: int) -> bytes:

@@ -13,7 +13,7 @@ from mpzmq.errors import ConnectionLost, NotConnected, Overloaded, ProtocolError
 from mpzmq.models import Executed
 from mpzmq.protocol import wire
 from mpzmq.protocol.effects import CutConnections
-from mpzmq.protocol.flow.fragmenter import FRAGMENT_BYTES, MAX_FRAMES, UNREAD_BYTES, Fragmenter
+from mpzmq.protocol.flow.fragmenter import MAX_FRAMES, Fragmenter
 from mpzmq.protocol.flow.outbox import QueuedRecord
 from mpzmq.protocol.flow.send_stream import SendStream
 from mpzmq.protocol.responder.batch import RequestBatch
@@ -28,6 +28,8 @@ from tests.support.protocol import Pair, items, kinds, make_entry, numbers, tag
 if TYPE_CHECKING:
     from mpzmq.protocol.session.session import EngineSession
     from mpzmq.protocol.wire.messages import Message
+
+pytestmark = pytest.mark.usefixtures("parts_of_a_mib")
 
 MIB = 1024 * 1024
 LARGE = bytes(3 * MIB)
@@ -226,14 +228,14 @@ def test_a_request_that_ends_in_the_middle_of_its_parts(way: str) -> None:
 def test_small_requests_pass_but_those_of_the_same_function() -> None:
     pair = Pair().up()
     pair.issue(1, data=bytes(9 * MIB))
-    assert parts(pair) == UNREAD_BYTES // FRAGMENT_BYTES * [-1]
+    assert parts(pair) == 5 * [-1], "of ten"
     pair.issue(2)
     pair.issue(3, function="other")
     assert parts(pair) == [3]
-    pair.tell([Kind.TAKEN, UNREAD_BYTES])
+    pair.tell([Kind.TAKEN, 4 * MIB])
     assert parts(pair) == 4 * [-1]
-    pair.tell([Kind.TAKEN, 2 * UNREAD_BYTES])
-    assert parts(pair) == [-1, -1, 2]
+    pair.tell([Kind.TAKEN, 8 * MIB])
+    assert parts(pair) == [-1, 2]
 
 
 def test_a_large_request_leaves_room_for_others() -> None:
@@ -297,7 +299,7 @@ def test_a_container_that_drains_gets_the_large_items_of_the_uploads_that_it_has
     pair.issue(2)
     pair.issue(3, data=LARGE)
     left = pair.flush() + pair.flush()
-    pair.tell([Kind.TAKEN, UNREAD_BYTES])
+    pair.tell([Kind.TAKEN, 4 * MIB])
     left += pair.flush()
     assert {name for name, _ in left} == {tag(1)} and {record[0] for _, record in left} == {Kind.PART}
     assert len(left) == 6 - begun, "two items, each of two parts and a little"
@@ -503,7 +505,7 @@ def test_a_reply_that_is_not_wanted_any_more_is_not_sent_on() -> None:
     for number in (1, 2):
         container.peer.outbox.put(QueuedRecord(tag(number), b"body", [bytes(9 * MIB)]))
     heard = container.heard(container.peer)
-    assert numbers(heard, Kind.PART) == 4 * [1]
+    assert numbers(heard, Kind.PART) == 5 * [1]
     container.receive([tag(1) + tag(2), 2 * b"\x91\x06"])
     container.receive([LINK_TAG, container.sessions.encoder.pack([Kind.TAKEN, 4 * MIB])])
     assert container.heard(container.peer) == []

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from mpzmq.config import Limits
 from mpzmq.protocol.effects import EffectQueue, WakeStreams
-from mpzmq.protocol.flow.fragmenter import FRAGMENT_BYTES
 from mpzmq.protocol.flow.outbox import Outbox, QueuedRecord
 from mpzmq.protocol.flow.receive_stream import OversizeItemLimit, ReceiveBudget, ReceiveStream
 from mpzmq.protocol.flow.send_stream import CROWDED, ITEM_COST, MAX_WAITING, MAX_WAITING_BYTES, SendStream
@@ -24,6 +23,9 @@ from tests.support.protocol import items
 if TYPE_CHECKING:
     from mpzmq.protocol.flow.outbox import OutgoingMessage
 
+pytestmark = pytest.mark.usefixtures("parts_of_a_mib")
+
+MIB = 1024 * 1024
 TAG = bytes(15) + b"\x01"
 OTHER = bytes(15) + b"\x02"
 ENCODER = Encoder(Limits())
@@ -587,7 +589,7 @@ def test_who_sends_two_at_once_is_found_out() -> None:
 
 
 def large(number: int) -> memoryview:
-    return memoryview(bytes((number,)) * (FRAGMENT_BYTES + 10))
+    return memoryview(bytes((number,)) * (MIB + 10))
 
 
 def in_parts(flows: StreamScheduler, outbox: Outbox, most: int = 100) -> list[tuple[bytes, int]]:
@@ -618,7 +620,7 @@ def test_a_large_item_leaves_in_parts_and_the_next_one_of_its_stream_waits_for_i
     put(two, "other")
     flows, outbox = crowd(one, two)
     first = flows.next_message(0.0)
-    assert first is not None and first.part == FRAGMENT_BYTES
+    assert first is not None and 0 < 2 * first.part - large(1).nbytes < 100
     outbox.on_sent(first)
     outbox.parts.on_taken(1 << 40)
     assert [tag for tag, _ in in_parts(flows, outbox)] == [TAG, OTHER + TAG]
@@ -626,7 +628,7 @@ def test_a_large_item_leaves_in_parts_and_the_next_one_of_its_stream_waits_for_i
 
 def test_others_pass_between_the_parts() -> None:
     one, two = SendStream(10, 1 << 30), SendStream(10, 1 << 30)
-    put(one, memoryview(bytes(4 * FRAGMENT_BYTES)))
+    put(one, memoryview(bytes(4 * MIB)))
     flows, outbox = crowd(one, two)
     seen = in_parts(flows, outbox, most=2)
     outbox.put(QueuedRecord(OTHER, b"\xc0"))
@@ -643,7 +645,8 @@ def test_a_large_item_that_was_lost_with_its_connection_leaves_again() -> None:
     flows.on_connection_lost()
     assert not len(outbox) and not in_parts(flows, outbox)
     flows.on_credit(TAG, 0, 10, 1 << 30)
-    assert [part for _, part in in_parts(flows, outbox)] == [FRAGMENT_BYTES, pytest.approx(100, abs=100), 0]
+    half = pytest.approx(MIB // 2, abs=100)
+    assert [part for _, part in in_parts(flows, outbox)] == [half, half, 0]
 
 
 def test_the_rest_of_a_large_item_is_not_sent_when_its_stream_has_ended() -> None:

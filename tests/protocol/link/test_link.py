@@ -19,7 +19,6 @@ from mpzmq.failure import Failure, FailureKind
 from mpzmq.models import Executed, LinkState, Status
 from mpzmq.protocol import wire
 from mpzmq.protocol.effects import Disconnect, EndLink, LogState, PublishEvents, ResolveRequests
-from mpzmq.protocol.flow.fragmenter import FRAGMENT_BYTES
 from mpzmq.protocol.flow.outbox import QueuedRecord
 from mpzmq.protocol.flow.receive_stream import ReceiveStream
 from mpzmq.protocol.flow.send_stream import SendStream
@@ -31,6 +30,9 @@ from mpzmq.protocol.wire.messages import Message
 from mpzmq.protocol.wire.records import LINK_TAG
 from tests.support.protocol import INSTANCE, LOST, REFUSED, SESSION, Pair, kinds, numbers, tag
 
+pytestmark = pytest.mark.usefixtures("parts_of_a_mib")
+
+MIB = 1024 * 1024
 S = LinkState
 
 
@@ -1127,11 +1129,11 @@ def test_large_items_of_uploads_pass_requests_that_may_not_leave(begun: bool) ->
     pair.link.tracker.issued += 1
     pair.link.tracker.submit(entry)
     pair.issue(2, 3)
-    pair.issue(4, data=b"x" * (4 * FRAGMENT_BYTES), function="large")
+    pair.issue(4, data=b"x" * (4 * MIB), function="large")
     pair.up(limits=Limits(reply_entries=2))
     assert numbers(pair.flush()) == [1, 2]
-    pair.tell([Kind.CREDIT, 0, 100, 100 * FRAGMENT_BYTES], tag=tag(1))
-    body = pair.encoder.pack(b"x" * (2 * FRAGMENT_BYTES))
+    pair.tell([Kind.CREDIT, 0, 100, 100 * MIB], tag=tag(1))
+    body = pair.encoder.pack(b"x" * (2 * MIB))
     entry.send_stream.write(body, (), len(body))
     pair.link.tracker.send_streams.mark_ready(tag(1))
     if begun:
@@ -1146,7 +1148,7 @@ def test_large_items_of_uploads_pass_requests_that_may_not_leave(begun: bool) ->
 def test_a_request_in_parts_goes_on_though_no_other_may_leave() -> None:
     """It holds up large items behind it, and so those of who would make room."""
     pair = Pair().up(limits=Limits(reply_entries=3))
-    pair.issue(1, data=b"x" * (3 * FRAGMENT_BYTES))
+    pair.issue(1, data=b"x" * (3 * MIB))
     pair.flush(1)
     pair.issue(2, 3, function="others")
     assert numbers(pair.flush(1)) == [2, 3]
