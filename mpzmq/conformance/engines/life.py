@@ -200,6 +200,10 @@ async def behind_closed_nothing(at: EngineUnderTest) -> None:
         connection = await container.greeted()
         await connection.request()
         connection.goodbye(Goodbye.CLOSED)
+        connection.say([Kind.PING, 4])  # answered, or the connection ends: GOODBYE has been read
+        await connection.until(
+            lambda: connection.has_ended or bool(connection.unclaimed(Kind.PONG)), connection.patience
+        )
         new = at.call(container, "echo", "new")
         await connection.silent(A_WHILE, *_NEW)
         if connection.level == 1:

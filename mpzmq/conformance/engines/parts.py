@@ -62,7 +62,7 @@ async def answers_in_a_batch(at: EngineUnderTest) -> None:
 
 @checks.add(24, "9")
 async def large_arguments_leave_in_parts(at: EngineUnderTest) -> None:
-    """A REQUEST of more than 2,112 KiB leaves in parts, and no more of it than 4 MiB is unread, as far as TAKEN tells."""
+    """A REQUEST of more than 2,112 KiB leaves in parts, no more than 4 MiB of them unread, as far as TAKEN tells."""
     data = secrets.token_bytes(7 * PART_BYTES)
     async with at.listening() as container:
         job = at.call(container, "size", data)
