@@ -215,6 +215,28 @@ def test_pong_tells_how_busy_the_container_is() -> None:
     assert cut(one) == [[Kind.PONG, 1, 0, 0, 0, 3, 12]]
 
 
+def test_pong_tells_how_things_are_when_it_leaves_and_answers_the_last_of_several_pings() -> None:
+    """What came together with PING runs before anything leaves."""
+    one = peer(Limits(window=80))
+    load = (0, 0)
+    one._host.load = lambda: load
+    for number in (3, 5, 4):
+        one.send_pong(number)
+    for _ in range(20):
+        one.on_received(10, 1.0)
+    load = (2, 5)
+    pong, ping = cut(one)
+    assert pong == [Kind.PONG, 4, 20, 200, 1, 2, 5] and ping[0] == Kind.PING
+    assert cut(one) == []
+
+
+def test_a_ping_of_a_connection_that_is_gone_is_not_answered_on_the_next() -> None:
+    one = peer()
+    one.send_pong(1)
+    one.on_hello(b"route-2", hello(2), 2.0)
+    assert cut(one) == []
+
+
 def test_pong_leaves_unasked_when_a_quarter_of_the_window_was_read() -> None:
     one = peer(Limits(window=80))
     for _ in range(20):
