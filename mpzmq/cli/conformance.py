@@ -77,7 +77,16 @@ def run(
             _summarise(verdicts, sorted({check.level for check in unannounced}))
         return code
 
-    return carry_out(_COMMAND, judge)
+    async def told() -> int:
+        try:
+            return await judge()
+        except CommandFailed as error:
+            if as_json and error.code != USAGE:
+                document = {**_document(endpoint, [], error.code), "error": {"message": str(error)}}
+                say_json(json.dumps(document, ensure_ascii=False))
+            raise
+
+    return carry_out(_COMMAND, told)
 
 
 def list_checks(*, as_json: bool) -> int:

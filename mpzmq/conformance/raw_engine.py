@@ -56,6 +56,7 @@ class RawEngine(Conversation):
         """The fields of WELCOME by name."""
         self.is_up = False
         self.failure: Failure | None = None
+        self._endpoint = endpoint
         self._dealer: Dealer | None = transport.dealer(endpoint, SETTINGS, self)
 
     async def connected(self) -> None:
@@ -66,7 +67,8 @@ class RawEngine(Conversation):
         """
         await self.until(lambda: self.is_up or self.has_ended, self.patience)
         if not self.is_up:
-            raise ConnectionError(self.failure.detail if self.failure else f"no connection within {self.patience:g} s")
+            text = f"no connection to {self._endpoint} within {self.patience:g} s"
+            raise ConnectionError(self.failure.detail if self.failure else text)
 
     def leave(self) -> None:
         """Says GOODBYE where it was greeted, so that the container waits for nothing, and closes."""

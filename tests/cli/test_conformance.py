@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import sys
 
 import pytest
@@ -52,6 +53,24 @@ async def test_json() -> None:
     assert code == 0 and document["ok"] and document["counts"] == {"passed": 2, "FAILED": 0, "skipped": 0}
     assert [check["name"] for check in document["checks"]] == ["hello-is-welcome", "started-is-told"]
     assert document["checks"][0]["rule"] == 11 and document["checks"][0]["outcome"] == "passed"
+
+
+@pytest.mark.parametrize(("args", "code"), [(["127.0.0.1:PORT"], 2), (["--listen", "127.0.0.1:0", "--wait", "0.2"], 3)])
+def test_json_of_what_could_not_be_judged(args: list[str], code: int) -> None:
+    port = str(free_port())
+    result = run("conformance", *(arg.replace("PORT", port) for arg in args), "--json")
+    document = json.loads(result.stdout)
+    assert result.returncode == document["exit_code"] == code
+    assert not document["ok"] and document["checks"] == []
+    assert document["error"]["message"] in result.stderr
+
+
+def test_what_accepts_and_says_nothing_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        endpoint = f"127.0.0.1:{silent.getsockname()[1]}"
+        result = run("conformance", endpoint, "--timeout", "0.5")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert f"no connection to tcp://{endpoint} within 0.5 s" in result.stderr
 
 
 async def test_an_engine_that_passes() -> None:
