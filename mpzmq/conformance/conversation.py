@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from ..protocol.wire.kinds import Kind
@@ -63,6 +64,11 @@ class Conversation:
     def say(self, record: list[Any], tag: bytes = LINK, *buffers: bytes) -> None:
         """Sends one record in a message of its own."""
         self.send(self.framed(record, tag, *buffers))
+
+    def mention(self, record: list[Any]) -> None:
+        """Says what no check has asked to be said: to whom it does not reach, it is nothing to tell."""
+        with contextlib.suppress(Violation):
+            self.say(record)
 
     async def say_large(self, record: list[Any], tag: bytes, *buffers: bytes) -> int:
         """Sends one record in parts, as TAKEN lets it; returns how many bytes its pieces have."""
@@ -221,7 +227,7 @@ class Conversation:
             self._faults.append(str(error))
             return
         if self.is_courteous:
-            self.say([Kind.TAKEN, self._reassembly.taken])
+            self.mention([Kind.TAKEN, self._reassembly.taken])
         if whole is None:
             return
         if fault := shape_fault(whole, of_engine=self._of_engine):

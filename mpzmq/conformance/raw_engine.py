@@ -167,7 +167,7 @@ class RawEngine(Conversation):
     def answer(self, heard: Heard) -> bool:
         """A PING gets its PONG."""
         if heard.kind == Kind.PING and self._dealer is not None:
-            self.say([Kind.PONG, heard.record[1], 0, 0])
+            self.mention([Kind.PONG, heard.record[1], 0, 0])
         return heard.kind == Kind.PING
 
     # What the transport tells

@@ -46,7 +46,7 @@ class Reassembly:
         Raises:
             UnreadableMessage: it is not the next one.
         """
-        _, offset, sizes, pieces = part.record
+        _, offset, sizes, pieces, *_ = part.record  # what is behind is a later version's
         if sizes is not None:
             if self._tag and offset == 0 and self._tag != part.tag:
                 raise UnreadableMessage("a first PART while another message is under way (Parts)")
