@@ -29,7 +29,8 @@ class Limiter:
         self._waiting[ticket] = None
         return False
 
-    def __len__(self) -> int:
+    @property
+    def waiting(self) -> int:
         """How many requests wait for their turn."""
         return len(self._waiting)
 
@@ -103,12 +104,14 @@ class Limiters:
     def __init__(self, threads: int) -> None:
         self._of: dict[Function, tuple[Limiter, ...]] = {}
         self._any_thread = Limiter(threads)
+        self._all = [self._any_thread]
 
     def ticket_for(self, running: Any, function: Function) -> Ticket:
         """What a run of a function has to pass that is gated."""
         limiters = self._of.get(function)
         if limiters is None:
             own = () if function.max_concurrency is None else (Limiter(function.max_concurrency),)
+            self._all += own
             # Who waits for a thread waits at a limiter, where the event loop can end it. In the queue of the threads
             # nobody would see that its deadline has come before one of them is free.
             limiters = self._of[function] = (*own, self._any_thread) if function.thread else own
@@ -117,4 +120,4 @@ class Limiters:
     @property
     def waiting(self) -> int:
         """How many requests wait for their turn at any of them."""
-        return sum(len(limiter) for limiter in {self._any_thread}.union(*self._of.values()))
+        return sum(limiter.waiting for limiter in self._all)

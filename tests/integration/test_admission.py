@@ -37,7 +37,7 @@ from mpzmq.protocol.responder.reply_cache import SESSIONS_FACTOR
 from mpzmq.protocol.wire.kinds import Code, Kind, Op
 from mpzmq.testing import connected
 from tests.support import ROOT
-from tests.support.scene import QUICK, REDIAL, adds_up
+from tests.support.scene import QUICK, REDIAL, Scene, adds_up
 from tests.support.waiting import SECONDS, event_of, scaled, soon, until
 
 if TYPE_CHECKING:
@@ -946,3 +946,36 @@ async def test_what_is_given_up_makes_room_for_whoever_waits(form: str) -> None:
                 assert await anext(channel) == 1
                 waiting = await wait()
         assert await soon(waiting) == 3
+
+
+@pytest.mark.parametrize("form", ["async def", "thread"])
+async def test_pong_tells_how_many_run_and_how_many_wait(scene: Scene, raw: Callable[[int], Raw], form: str) -> None:
+    """Those that came in front of PING are counted, though all were read together."""
+    work = Work()
+    work.register(scene.server, form, "first", max_concurrency=2)
+    work.register(scene.server, form, "second", max_concurrency=1)
+    peer = raw(zmq.DEALER).connect(scene.endpoint)
+    await peer.greet()
+    tags = [uuid.uuid4().bytes for _ in range(8)]
+    requests = [
+        [Kind.REQUEST, number, None, 0, Op.CALL, "first" if number < 6 else "second", [number], None, None]
+        for number in range(1, 9)
+    ]
+
+    async def load(number: int, tags: list[bytes], records: list[list[Any]]) -> list[Any]:
+        peer.send(b"".join([*tags, bytes(16)]), peer.pack(*records, [Kind.PING, number]))
+        while True:
+            for _, record in peer.unpack(await peer.receive()):
+                if record[:2] == [Kind.PONG, number]:
+                    return record[4:]
+
+    assert await load(1, tags, requests) == [1, 3, 5]
+    waiting = [tags[4], tags[7]]
+    await until(lambda: len(work.started) == 3)
+    await load(2, waiting, [[Kind.CANCEL]] * 2)
+    assert await load(3, [], []) == [1, 3, 3]
+    work.let_go(6)
+    answered = 0
+    while answered < 6:
+        answered += sum(record[0] == Kind.RESPONSE for _, record in peer.unpack(await peer.receive()))
+    assert await load(4, [], []) == [1, 0, 0]
