@@ -6,6 +6,8 @@ container was disconnected after 1.6 s behind 3,000 unread messages. So the pipe
 
 from __future__ import annotations
 
+from ..wire.kinds import UNASKED
+
 __all__ = ["ReceiveWindow", "SendWindow"]
 
 CONTROL_RESERVE = 256
@@ -66,6 +68,8 @@ class ReceiveWindow:
         self._reported_messages = self._reported_bytes = 0
         self.is_report_due = False
         """Whether a quarter of the window has been read without the sender knowing."""
+        self.asked = UNASKED
+        """The number of the sender's last PING, until that is answered."""
 
     def on_read(self, size: int) -> None:
         """One message of ``size`` bytes has been read."""
@@ -82,3 +86,4 @@ class ReceiveWindow:
         self._reported_messages = self.messages
         self._reported_bytes = self.bytes
         self.is_report_due = False
+        self.asked = UNASKED

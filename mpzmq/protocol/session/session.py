@@ -18,7 +18,7 @@ from ..requester.nested_calls import GONE, NestedCalls
 from ..responder.reply_cache import NOT_KEPT_TEXT, Reply
 from ..responder.responder import Responder
 from ..responder.session_state import SESSION_TRANSITIONS, SLOW_FACTOR, SessionSignal, SessionState
-from ..wire.kinds import UNASKED, Code, Kind
+from ..wire.kinds import Code, Kind
 from ..wire.records import STATUS_NUMBER
 
 if TYPE_CHECKING:
@@ -84,7 +84,6 @@ class EngineSession(Responder):
         self.stalled_since: float | None = None
         self._interval = self.heard_at = self._pinged_at = 0.0
         self._asked = 0  # the number of the last PING that asks for a sign of life
-        self._pong_due = UNASKED  # the number of the last PING of the engine, until PONG is made
         self._counted = 0  # of what waits, when it was counted last
         self._read_probe = ReadProbe(limits.window, limits.queued_bytes, limits.message_bytes)
         self._old_routes: deque[bytes] = deque()
@@ -119,7 +118,6 @@ class EngineSession(Responder):
         self._reads = ReceiveWindow(self._limits.window, self._limits.queued_bytes)
         self.heard_at = self._pinged_at = now
         self._read_probe.restart()
-        self._pong_due = UNASKED
         self.stalled_since = None
         # It will ask again for what it has not got.
         self.has_sent = True
@@ -152,7 +150,7 @@ class EngineSession(Responder):
 
     def send_pong(self, number: int) -> None:
         """Answers a PING, in the next message: of several that were read together, the last one."""
-        self._pong_due = number
+        self._reads.asked = number
         self._host.writable[self] = None
 
     def reply(self, item: QueuedRecord) -> int:
@@ -345,7 +343,7 @@ class EngineSession(Responder):
         """The next message for the engine; None: nothing waits, or there is no connection."""
         if self.state is not SessionState.CONNECTED:
             return None
-        if self._pong_due or (self._reads.is_report_due and not self.outbox.has_control(Kind.PONG)):
+        if self._reads.asked or (self._reads.is_report_due and not self.outbox.has_control(Kind.PONG)):
             self._put_control(self._pong())  # where one waits already, it tells nearly as much
         if self._read_probe.is_due(self._reads) and not self.outbox.has_control(Kind.PING):
             self._put_control([Kind.PING, self._read_probe.next_ping(self._reads)])
@@ -364,8 +362,8 @@ class EngineSession(Responder):
 
     def _pong(self) -> Record:
         """How much was read, and how busy the container is: made as it leaves, so what came with PING is in it."""
+        number = self._reads.asked
         self._reads.on_reported()
-        number, self._pong_due = self._pong_due, UNASKED
         load = self._host.load()
         return [Kind.PONG, number, self._reads.messages, self._reads.bytes, STATUS_NUMBER[self._host.status], *load]
 
