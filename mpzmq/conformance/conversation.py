@@ -206,6 +206,8 @@ class Conversation:
     def what_came(self) -> str:
         """What nobody has claimed, in words."""
         end = "; the connection has ended" if self.has_ended else ""
+        if self._faults:
+            end = f"; what was wrong: {self._faults[0]}{end}"
         if not self._unclaimed:
             return f"nothing came{end}"
         more = f" and {len(self._unclaimed) - _SHOWN} more" if len(self._unclaimed) > _SHOWN else ""

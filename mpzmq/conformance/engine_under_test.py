@@ -236,8 +236,12 @@ class EngineUnderTest:
                 if function == "next":
                     self._tasks.append(asyncio.create_task(self._give(driver, request)))
                 elif function == "report":
-                    self._report(*args)
-                    driver.respond(request, None)
+                    try:
+                        self._report(*args)
+                    except (TypeError, ValueError, AttributeError):  # other arguments than those that it should have
+                        driver.refuse(request, Code.INVALID_ARGUMENTS, 0)
+                    else:
+                        driver.respond(request, None)
                 else:
                     driver.refuse(request, Code.UNSUPPORTED, 0)
 
