@@ -39,7 +39,7 @@ const FIELDS = {
   [RESPONSE]: { status: below(2), data: any },
   [ERROR]: { code: int, executed: below(3), status: below(2), message: text, detail: or_nil(map) },
   [CANCEL]: {},
-  [PING]: { number: uint },
+  [PING]: { number: (value) => uint(value) && value > 0 },
   [PONG]: { number: uint, messages: uint, bytes: uint },
   [GOODBYE]: { code: int, text },
   [STARTED]: {},
