@@ -53,12 +53,11 @@ def _show_versions(context: click.Context, _: click.Parameter, asked: bool) -> N
     if not asked:
         return
     from ..transport.libzmq.versions import zmq_versions
+    from .build import build_name
 
     zmq = zmq_versions()
-    python = platform.python_version()
-    click.echo(
-        f"mpzmq {__version__} (pyzmq {zmq['pyzmq']}, libzmq {zmq['libzmq']}, Python {python}, curve {zmq['curve']})"
-    )
+    runs_on = f"pyzmq {zmq['pyzmq']}, libzmq {zmq['libzmq']}, Python {platform.python_version()}"
+    click.echo(f"mpzmq {__version__}, {build_name()} ({runs_on}, curve {zmq['curve']})")
     context.exit()
 
 

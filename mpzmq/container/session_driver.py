@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ..common.logs import Log, LogRateLimit
 from ..handlers.admission import Admission
@@ -49,7 +49,7 @@ __all__ = ["SessionDriver"]
 
 log = Log(__name__)
 
-_SENT = Delivery.SENT  # a name of the module: looking it up in its enum takes 0.1 us (Python 3.11)
+_SENT: Final = Delivery.SENT  # a name of the module: looking it up in its enum takes 0.1 us (Python 3.11)
 
 FULL_RETRY = 0.01
 """Seconds until a message that an engine's connection did not take is tried again."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import operator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
+from ..common.chaining import alone
 from ..context import current
 from ..errors import (
     ConnectionClosed,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from ..config import Limits
-    from ..models import Description, Method
+    from ..models import Description
     from ..protocol.flow.receive_stream import ReceiveStream
     from ..protocol.flow.send_stream import SendStream
     from ..protocol.requester.request import PendingRequest
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = ["WHOLE", "RequestSender"]
 
-_CALL = Op.CALL  # a name of the module: looking it up in its class takes three times as long (Python 3.11)
+_CALL: Final = Op.CALL  # a name of the module: looking it up in its class takes three times as long (Python 3.11)
 
 _STATUS, WHOLE = operator.itemgetter(1), operator.itemgetter(slice(None))
 """What is wanted of a RESPONSE that carries no data of the application."""
@@ -66,14 +67,14 @@ class RequestSender:
 
     # These two are no coroutines of their own: each would take 0.3 us of every request.
     def request(
-        self, method: Method, data: Any, fallback: Any, options: Options, tag: bytes | None
+        self, method: object, data: Any, fallback: Any, options: Options, tag: bytes | None
     ) -> Coroutine[Any, Any, Any]:
         """Sends data to the container's handler for plain requests; returns the data of the reply."""
         op, args = operation_of(method, data)
         return self.send(op, None, args, None, options, tag, fallback)
 
     def call(
-        self, function: str, args: tuple[Any, ...], kwargs: dict[str, Any], options: Options, tag: bytes | None
+        self, function: object, args: tuple[Any, ...], kwargs: dict[str, Any], options: Options, tag: bytes | None
     ) -> Coroutine[Any, Any, Any]:
         """Calls a named function of the container; returns what it returns."""
         name = function if type(function) is str else checked_function(function)
@@ -95,7 +96,7 @@ class RequestSender:
         except (TypeError, KeyError, ValueError) as error:
             error_factory = self._link.error_factory
             text = f"{error_factory.whom} sent a description that this version cannot read ({error!r}); update it"
-            raise ProtocolError(text, remote_id=error_factory.remote_id, name=error_factory.name) from None
+            raise alone(ProtocolError(text, remote_id=error_factory.remote_id, name=error_factory.name)) from None
 
     async def send(
         self,
@@ -261,7 +262,7 @@ class RequestSender:
                 if submission.refusal(entry) is None:
                     await self._connection.queue.wait(lambda: submission.is_decided(entry))
         except TimeoutError:
-            raise submission.timed_out(entry, "the link had no room for it, so it never left") from None
+            raise alone(submission.timed_out(entry, "the link had no room for it, so it never left")) from None
         except BaseException:  # also who closes this coroutine: it is nobody's any more
             submission.cancel()
             raise

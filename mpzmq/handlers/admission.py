@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..common.text import text_of
 from ..models import Status
@@ -42,7 +42,8 @@ PERMISSIONS = {
 }
 """What a user needs for what is not a function; for a function, its name."""
 
-_STOP, _INVOKE = Status.STOP, Op.INVOKE
+_STOP: Final = Status.STOP
+_INVOKE: Final = Op.INVOKE
 """Names of the module: looking a member up in its enum takes 0.1 us (Python 3.11), and every request asks."""
 
 MAX_SHOWN = 256

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ..config import MAX_COUNT, Limits
 from ..models import Executed
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Deduplicator"]
 
-_CHOSEN = Flag.CHOSEN
+_CHOSEN: Final = Flag.CHOSEN
 
 _ANY = Limits(depth=256, items=MAX_COUNT)
 """What has been decoded can be encoded, whatever it is."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from ..common.logs import Log
@@ -15,10 +15,11 @@ from ..models import Executed
 from ..protocol.requester.pending import DeadlineSweep
 from ..protocol.responder.reply_cache import Reply
 from ..protocol.responder.session_state import SessionState
-from ..protocol.wire.kinds import STREAMED, Code, Flag, Op
+from ..protocol.wire.kinds import Code, Flag, Op
 from ..runtime.tracebacks import let_go_of_frames
 from .admission import Rejection
 from .concurrency import Limiters
+from .coroutines import run_handler
 from .deduplication import Deduplicator
 from .invocation import CancelReason, Invocation, send_started_notices
 from .isolation import context_factory
@@ -49,8 +50,11 @@ log = Log(__name__)
 CLOSE_TIMEOUT = 1.0
 """Seconds that cancelled handlers have to end in when the server closes."""
 
-_ENGINE_ENDED, _AWAY, _CHOSEN, _CLOSED = CancelReason.ENGINE, CancelReason.AWAY, Flag.CHOSEN, SessionState.CLOSED
-_SETSTATE = Op.SETSTATE
+_ENGINE_ENDED: Final = CancelReason.ENGINE
+_AWAY: Final = CancelReason.AWAY
+_CHOSEN: Final = Flag.CHOSEN
+_CLOSED: Final = SessionState.CLOSED
+_SETSTATE: Final = Op.SETSTATE
 """Names of the module: looking a member up in its enum takes 0.1 us (Python 3.11), and every request asks."""
 
 _ENDED: Record = []
@@ -185,7 +189,7 @@ class Dispatcher:
                 log.warning("%r did not end when it was cancelled, and is abandoned", running)
             else:
                 running.started = False  # it has not begun, and will not
-            self._answer_cancelled(running, CancelReason.SERVER)
+            self.answer_cancelled(running, CancelReason.SERVER)
         self._threads.close()
 
     # Admission
@@ -242,7 +246,7 @@ class Dispatcher:
             except KeyboardInterrupt:
                 raise
             except BaseException as error:
-                self._answer_raised(running, error)
+                self.answer_raised(running, error)
 
     def _judge_again(self, running: Invocation, *, is_current: bool) -> None:
         function: Any = self._admission.check(running.engine, running.record, running.size, has_waited=True)
@@ -280,7 +284,7 @@ class Dispatcher:
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            self._answer_raised(running, error)
+            self.answer_raised(running, error)
 
     def _begin(self, running: Invocation) -> None:
         if running.ticket is not None and not running.ticket.try_advance(wanted=running.cancel_reason is None):
@@ -300,7 +304,7 @@ class Dispatcher:
         peer, tag, record, _ = request
         running = self._running.get((peer, tag))
         if running is not None:
-            self._answer_raised(running, error)
+            self.answer_raised(running, error)
             return
         log.error("request %s: the container failed over it", UUID(bytes=tag), exc_info=error)
         if self.in_flight > len(self._running):  # else it has been answered
@@ -326,7 +330,7 @@ class Dispatcher:
 
     def _run_plain(self, running: Invocation) -> None:
         if (running.cancel_reason is not None or running.due is not None) and running.is_late():
-            self._answer_cancelled(running, running.cancel_reason)
+            self.answer_cancelled(running, running.cancel_reason)
             return
         running.started = True
         self._new_context().run(self._call, running)
@@ -346,16 +350,16 @@ class Dispatcher:
                 self._spawn(running, result, None)
                 return
         except asyncio.CancelledError as error:
-            self._answer_cancelled(running, None)
+            self.answer_cancelled(running, None)
             let_go_of_frames(error)
         except KeyboardInterrupt:
-            self._answer_cancelled(running, CancelReason.INTERRUPTED)
+            self.answer_cancelled(running, CancelReason.INTERRUPTED)
             raise
         except BaseException as error:  # sys.exit(), too: it must not end what others wait for
-            self._answer_raised(running, error)
+            self.answer_raised(running, error)
             let_go_of_frames(error)
         else:
-            self._answer(running, result)
+            self.answer(running, result)
         finally:
             held = time.perf_counter() - began
             if held > SLOW_HANDLER:
@@ -365,33 +369,7 @@ class Dispatcher:
         self, running: Invocation, coroutine: Coroutine[Any, Any, Any] | None, context: contextvars.Context | None
     ) -> None:
         self._track(running)
-        running.task = self._tasks.start(self._run(running, coroutine), coroutine, context)
-
-    async def _run(self, running: Invocation, coroutine: Coroutine[Any, Any, Any] | None) -> None:
-        current.set(running)
-        if running.is_late():
-            if coroutine is not None:
-                coroutine.close()
-            self._answer_cancelled(running, running.cancel_reason)
-            return
-        _, _, _, _, _, _, args, kwargs, _ = running.record
-        running.started = not running.handler.thread  # a thread's job says itself when it starts
-        try:
-            if coroutine is None:
-                streamed = running.op in STREAMED
-                coroutine = self._streaming.run(running) if streamed else running.handler.call(running, args, kwargs)
-            result = await coroutine
-        except asyncio.CancelledError as error:
-            self._answer_cancelled(running, running.cancel_reason)
-            let_go_of_frames(error)
-        except KeyboardInterrupt:
-            self._answer_cancelled(running, CancelReason.INTERRUPTED)
-            raise
-        except BaseException as error:
-            self._answer_raised(running, error)
-            let_go_of_frames(error)
-        else:
-            self._answer(running, result)
+        running.task = self._tasks.start(run_handler(running, coroutine, self, self._streaming), coroutine, context)
 
     def _reply(self, peer: Responder, item: QueuedRecord) -> None:
         if waiting := peer.reply(item):
@@ -411,7 +389,7 @@ class Dispatcher:
         if (calls := running.engine.calls) is not None:
             calls.on_parent_ended(running.engine, running.tag)
         if running.ticket is not None and running.ticket.is_waiting:
-            self._answer_cancelled(running, ending)
+            self.answer_cancelled(running, ending)
             return
         force = ending is CancelReason.SERVER
         if running.cancel_reason is not None or (running.started and not force and self._streaming.goes_on(running)):
@@ -452,9 +430,9 @@ class Dispatcher:
             # Not at once: plain handlers would start one another, each in the frame of the one before.
             self._loop.call_soon(self._start, following)
 
-    def _answer(self, running: Invocation, result: Any) -> None:
+    def answer(self, running: Invocation, result: Any) -> None:
         if running.cancel_reason is _AWAY:
-            self._answer_cancelled(running, _AWAY)  # it was to stop where it stood: that is not a result
+            self.answer_cancelled(running, _AWAY)  # it was to stop where it stood: that is not a result
             return
         if not running.tracked:
             running.record = _ENDED
@@ -475,7 +453,7 @@ class Dispatcher:
             if waiting := running.engine.reply(reply):
                 self._schedule_write(waiting)
 
-    def _answer_raised(self, running: Invocation, error: BaseException) -> None:
+    def answer_raised(self, running: Invocation, error: BaseException) -> None:
         if self._end(running) and not self._tell_failure(running, error):
             log.error("request %s: %s raised", running.request_id, running.what, exc_info=error)
 
@@ -487,7 +465,7 @@ class Dispatcher:
         self._reply(running.engine, self.deduplicator.as_reply(running, item))
         return is_refusal
 
-    def _answer_cancelled(self, running: Invocation, ending: CancelReason | None) -> None:
+    def answer_cancelled(self, running: Invocation, ending: CancelReason | None) -> None:
         if not self._end(running):
             return
         self.cancelled += 1

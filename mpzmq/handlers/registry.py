@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import math
+import sys
 from typing import TYPE_CHECKING, Any
 
 from ..common.text import repr_of
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from ..context import RequestContext
 
 __all__ = ["Function", "Registry"]
+
+ANY_NUMBER = sys.maxsize
+"""Of arguments; of no list there are so many."""
 
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
@@ -81,7 +84,7 @@ class Function:
         self.wants_context = self._context is not None
         # Where it stands among the positional ones; one that is keyword-only stands behind them all.
         positional = [p.name for p in parameters if p.kind in POSITIONAL]
-        self._index = positional.index(self._context) if self._context in positional else math.inf
+        self._index = positional.index(self._context) if self._context in positional else ANY_NUMBER
         parameters = [parameter for parameter in parameters if parameter.name != self._context]
         self.signature = signature.replace(parameters=parameters)
         self.takes = takes_stream(handler, parameters)
@@ -109,11 +112,11 @@ class Function:
         # Most calls are positional: their number tells whether they fit, and Signature.bind() takes 3 us more.
         required = [p for p in parameters if p.default is p.empty]
         if any(p.kind is p.KEYWORD_ONLY for p in required):
-            self.least, self.most = math.inf, -math.inf
+            self.least, self.most = ANY_NUMBER, -1
         else:
             self.least = sum(p.kind in POSITIONAL for p in required)
             starred = any(p.kind is p.VAR_POSITIONAL for p in parameters)
-            self.most = math.inf if starred else sum(p.kind in POSITIONAL for p in parameters)
+            self.most = ANY_NUMBER if starred else sum(p.kind in POSITIONAL for p in parameters)
 
     def check(self, args: list[Any], kwargs: dict[str, Any] | None) -> None:
         """Whether the handler can be called with these arguments.
@@ -131,7 +134,7 @@ class Function:
         if self._context is not None:
             if len(args) >= self._index:
                 args = args.copy()
-                args.insert(int(self._index), context)
+                args.insert(self._index, context)
             else:
                 kwargs = {**(kwargs or {}), self._context: context}
         return self.handler(*args, **kwargs) if kwargs else self.handler(*args)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import AsyncGeneratorType
 from typing import TYPE_CHECKING, Any
 
+from ..common.chaining import alone
 from ..common.text import MAX_LENGTH, MAX_NAME, clean, repr_of, text_of, type_name
 from ..errors import EncodeError, Refused, RemoteError, RequestError
 from ..models import Executed
@@ -57,7 +58,7 @@ class ResponseEncoder:
             value = encoder.prepare(value, "result", buffers)
         except EncodeError:
             if type(value) is AsyncGeneratorType:
-                raise EncodeError(HIDDEN_GENERATOR, path="result") from None
+                raise alone(EncodeError(HIDDEN_GENERATOR, path="result")) from None
             raise
         body = _HEADS[self._sessions.status] + encoder.pack(value, "result")
         reply = Reply(running.tag, body, buffers, running.sequence, running.digest)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ..common.logs import Log
 
@@ -13,7 +13,7 @@ __all__ = ["SLOW_HANDLER", "SlowHandlers"]
 
 log = Log(__name__)
 
-SLOW_HANDLER = 0.1
+SLOW_HANDLER: Final = 0.1
 """Seconds for which a plain handler may hold the event loop before it is logged."""
 
 

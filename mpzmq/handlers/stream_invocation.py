@@ -6,6 +6,7 @@ import asyncio
 from contextlib import aclosing, nullcontext
 from typing import TYPE_CHECKING, Any
 
+from ..common.chaining import alone
 from ..common.logs import Log
 from ..errors import ConnectionClosed, ConnectionLost, MessageTooLarge, RemoteError
 from ..protocol.flow.outbox import CORKED_BYTES
@@ -61,7 +62,7 @@ class Streaming:
             # No fault of the handler, and the engine knows better than anybody.
             log.info("request %s: %s has ended: %s", running.request_id, running.what, error)
             running.cancel_reason = running.cancel_reason or CancelReason.ENGINE
-            raise asyncio.CancelledError from None
+            raise alone(asyncio.CancelledError()) from None
 
     def goes_on(self, running: Invocation) -> bool:
         """Whether a handler runs to its end though nobody waits for it any more. Of its data, if any, no more comes."""
@@ -114,7 +115,7 @@ class Streaming:
                     leaving.write_eof()
                     await leaving.wait_acknowledged()
                 if issubclass(type(error), MessageTooLarge):
-                    raise RemoteError(str(error), error_type="MessageTooLarge") from None
+                    raise alone(RemoteError(str(error), error_type="MessageTooLarge")) from None
                 raise
             _unless_left(running)
             leaving.write_eof()

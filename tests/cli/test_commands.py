@@ -12,6 +12,7 @@ import zmq
 
 import mpzmq
 from mpzmq.cli import commands
+from mpzmq.cli.build import build_name
 from tests.support.commands import called, environment, run
 from tests.support.waiting import SECONDS
 
@@ -25,8 +26,8 @@ def test_version() -> None:
     curve = "yes" if zmq.has("curve") else "no"
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout == (
-        f"mpzmq {mpzmq.__version__} (pyzmq {zmq.__version__}, libzmq {zmq.zmq_version()}, Python {python},"
-        f" curve {curve})\n"
+        f"mpzmq {mpzmq.__version__}, {build_name()} (pyzmq {zmq.__version__}, libzmq {zmq.zmq_version()},"
+        f" Python {python}, curve {curve})\n"
     )
 
 

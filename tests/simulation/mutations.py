@@ -338,9 +338,9 @@ MUTATIONS = [
     ),
     Mutation(
         "exit in a task ends the container",
-        "handlers/dispatcher.py",
-        "CancelReason.INTERRUPTED)\n            raise\n        except BaseException as error:\n",
-        "CancelReason.INTERRUPTED)\n            raise\n        except Exception as error:\n",
+        "handlers/coroutines.py",
+        "CancelReason.INTERRUPTED)\n        raise\n    except BaseException as error:\n",
+        "CancelReason.INTERRUPTED)\n        raise\n    except Exception as error:\n",
         "a handler ends its request and nothing else",
     ),
     Mutation(
@@ -640,7 +640,7 @@ def catch(mutation: Mutation | None, ignored: list[str], seeds: int = SEEDS) -> 
     """
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        skipped = shutil.ignore_patterns("__pycache__")
+        skipped = shutil.ignore_patterns("__pycache__", "*.so")  # what is compiled would run in place of the source
         shutil.copytree(ROOT / "mpzmq", root / "mpzmq", ignore=skipped)
         shutil.copytree(ROOT / "tests" / "simulation", root / "tests" / "simulation", ignore=skipped)
         (root / "tests" / "__init__.py").touch()

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from ..._version import __version__
 from ...address import parse_address
 from ...common.text import printable
 from ...config import ReconnectPolicy
@@ -22,6 +23,7 @@ from ...engine.worker import ComputerEngineWorker
 from ...errors import ConnectTimeout, ContainerDraining, MpzmqError
 from ...models import LinkState, Status
 from ...runtime.names import resolve
+from ..build import build_name
 from ..layout import LEAST_WIDTH, columns, on_terminal, say_wrapped
 from ..outcome import carry_out, code_of
 from ..output import NOT_SERVING, OK, TIMEOUT, UNREACHABLE, say, say_json
@@ -92,6 +94,7 @@ def run(endpoint: str, *, timeout: float, security: tuple[str | None, str | None
         else:
             for name in STEPS[len(steps) :]:
                 say(f"{_mark('-', '-')} {name:<9} not reached")
+            say(f"mpzmq {__version__}, {build_name()}")
         return doctor_run.code
 
     return carry_out("mpzmq doctor", examine)
@@ -375,4 +378,6 @@ def _document(endpoint: str, steps: list[Step], code: int) -> dict[str, object]:
             for step in steps
         ],
         "not_reached": list(STEPS[len(steps) :]),
+        "version": __version__,
+        "build": build_name(),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ...models import LinkState
 from ..requester.recovery import Resender
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SendPolicy"]
 
-_DRAINING, _CLOSED = LinkState.DRAINING, LinkState.CLOSED
+_DRAINING: Final = LinkState.DRAINING
+_CLOSED: Final = LinkState.CLOSED
 
 
 class SendPolicy:

@@ -5,7 +5,7 @@ Every text says what happened, to whom, and what to do next.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from uuid import UUID
 
 from ...errors import (
@@ -91,12 +91,14 @@ def _how_far(entry: PendingRequest) -> str:
 class RequestErrors:
     """Builds the errors of one link."""
 
-    side = "container"
+    side: ClassVar[str] = "container"
     """Who runs what was asked."""
-    advice = _ADVICE
+    advice: ClassVar[dict[int, str]] = _ADVICE
 
-    if_too_large = "send less at a time, or raise Limits.message_bytes on both sides"
-    if_away = "give it more time with lost_after=, or pass idempotent=True to what may run twice: that waits"
+    if_too_large: ClassVar[str] = "send less at a time, or raise Limits.message_bytes on both sides"
+    if_away: ClassVar[str] = (
+        "give it more time with lost_after=, or pass idempotent=True to what may run twice: that waits"
+    )
 
     def __init__(self, remote_id: UUID, name: str, address: str) -> None:
         self.remote_id = remote_id

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from ...errors import Overloaded, RequestCancelled, RequestError, RequestTimeout, Unsupported
 from ..effects import ResolveRequests
@@ -60,10 +60,10 @@ class NestedCallDriver(Protocol):
 class NestedCallErrors(RequestErrors):
     """Builds the errors of calls to one engine."""
 
-    side = "engine"
-    if_away = "give it more time with lost_after="
-    if_too_large = "calls are not sent in parts: large data goes in requests, replies and streams"
-    advice = {  # noqa: RUF012  (never changed)
+    side: ClassVar[str] = "engine"
+    if_away: ClassVar[str] = "give it more time with lost_after="
+    if_too_large: ClassVar[str] = "calls are not sent in parts: large data goes in requests, replies and streams"
+    advice: ClassVar[dict[int, str]] = {
         Code.MALFORMED: "the two sides may run different versions of mpzmq",
         Code.OVERLOADED: "try again later, or raise the worker's Limits",
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgpack
 
@@ -22,13 +22,14 @@ if TYPE_CHECKING:
 
 __all__ = ["PendingRequest", "encode_request", "remaining_ms", "request_in_words"]
 
-_STALE_AFTER = 0.05
-_STALE_SHARE = 0.1
+_STALE_AFTER: Final = 0.05
+_STALE_SHARE: Final = 0.1
 """Seconds, and share of what remains, for which a request may wait before its remaining time is written anew."""
 
-_PLENTY = _STALE_AFTER / _STALE_SHARE
+_PLENTY: Final = _STALE_AFTER / _STALE_SHARE
 
-_REQUEST, _INVOKE = Kind.REQUEST, Op.INVOKE
+_REQUEST: Final = Kind.REQUEST
+_INVOKE: Final = Op.INVOKE
 
 _NAMES = ("args", "kwargs", "metadata")
 _DATA_NAMES = ("data", "kwargs", "metadata")

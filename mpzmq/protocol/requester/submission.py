@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from ...errors import RequestIdReused
 from ..wire.digest import digest_of
@@ -13,7 +13,7 @@ from .request import PendingRequest, encode_request, remaining_ms
 from .request_ids import request_tags
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from ...errors import RequestTimeout
     from ..wire.values import Buffer
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Submission"]
 
-_INVOKE, _IDEMPOTENT, _CHOSEN = Op.INVOKE, Flag.IDEMPOTENT, Flag.CHOSEN
+_INVOKE: Final = Op.INVOKE
+_IDEMPOTENT: Final = Flag.IDEMPOTENT
+_CHOSEN: Final = Flag.CHOSEN
 """Names of the module: looking one up in a class takes as long as three of them (Python 3.11)."""
 
 _TEN = b"\x9a"
@@ -95,19 +97,20 @@ class Submission:
         encoder = self._encoder
         buffers: list[Buffer] = []
         digest = None if tag is None else digest_of(encoder, op, function, args, kwargs)
+        values: Sequence[Any] = args
         if op == _INVOKE:
             data = args[0]
             prepared = encoder.prepare(data, "data", buffers)
             if prepared is not data:
-                args = (prepared,)
+                values = (prepared,)
         else:
-            args = encoder.prepare_all(args, "args", buffers)
+            values = encoder.prepare_all(args, "args", buffers)
         if kwargs is not None:
             kwargs = encoder.prepare_all(kwargs, "kwargs", buffers)
         metadata = encoder.prepare_all(dict(options.metadata), "metadata", buffers) if options.metadata else None
         sequence = self._tracker.next_sequence()
         flags = (_IDEMPOTENT if options.idempotent else 0) | (0 if tag is None else _CHOSEN)
-        body = encode_request(encoder, sequence, remaining, flags, op, function, args, kwargs, metadata)
+        body = encode_request(encoder, sequence, remaining, flags, op, function, values, kwargs, metadata)
         if parent is not None:
             body = _TEN + body[1:] + _PARENT + parent
         entry = PendingRequest(

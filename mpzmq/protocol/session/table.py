@@ -66,7 +66,7 @@ class SessionTable(HandlerHost):
         self.is_running: Callable[[EngineSession, bytes], bool] = lambda peer, tag: False
         self.uploads = RequestReassembly(
             limits,
-            lambda *facts: self.encoder.pack(self.error_record(*facts)),
+            self._pack_error,
             lambda peer, tag: self.is_running(peer, tag),
         )
         self._peers: dict[Session, EngineSession] = {}
@@ -232,7 +232,10 @@ class SessionTable(HandlerHost):
     def _malformed(self) -> bytes:
         """The ERROR for what is not a request, packed."""
         text = "the request is malformed, or beyond the container's Limits (depth, items, batch_records)"
-        return self.encoder.pack(self.error_record(Code.MALFORMED, Executed.NO, text))
+        return self._pack_error(Code.MALFORMED, Executed.NO, text)
+
+    def _pack_error(self, code: int, executed: Executed, text: str, detail: dict[str, object] | None = None) -> bytes:
+        return self.encoder.pack(self.error_record(code, executed, text, detail))
 
     def tick(self, now: float, patience: float) -> None:
         """What is due every now and then: asks silent engines for a sign of life, forgets what is old.
@@ -335,8 +338,8 @@ class SessionTable(HandlerHost):
         """
         if not peer.connected:
             return False
-        error = self.error_record(Code.NO_SESSION, Executed.NO, f"the engine {why}")
-        self.effects.append(NotifyConnection(peer.route, [LINK_TAG, self.encoder.pack(error)]))
+        error = self._pack_error(Code.NO_SESSION, Executed.NO, f"the engine {why}")
+        self.effects.append(NotifyConnection(peer.route, [LINK_TAG, error]))
         self.detach(peer, f"its connection was given up: it {why}", now)
         peer.replies.drop_bodies()
         self._leave_routes(peer, peer.routes)
@@ -425,7 +428,7 @@ class SessionTable(HandlerHost):
 
     def _on_sessionless(self, route: bytes, tag: bytes, kind: int) -> None:
         if kind in (Kind.REQUEST, Kind.PART, Kind.PING):
-            error = self.error_record(Code.NO_SESSION, Executed.NO, "no HELLO on this connection yet")
-            self.sessionless.answer(route, tag, self.encoder.pack(error))
+            error = self._pack_error(Code.NO_SESSION, Executed.NO, "no HELLO on this connection yet")
+            self.sessionless.answer(route, tag, error)
         else:
             self.ignored += 1

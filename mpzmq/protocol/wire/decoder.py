@@ -5,7 +5,8 @@ from __future__ import annotations
 import array
 import struct
 import sys
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 import msgpack
@@ -30,7 +31,7 @@ _ARRAY_32 = struct.Struct(">BI")
 MAX_REFERENCE = 1024
 """Bytes of an ext value that refers to a buffer: index, format and at most 64 dimensions."""
 
-CONTAINERS = frozenset({list, dict})
+CONTAINERS: Final = frozenset({list, dict})
 """The decoded types that hold other values, and so may exceed a limit."""
 
 # numpy's (kind, item size) as the struct character of the same native layout, for a receiver without numpy.
@@ -217,7 +218,7 @@ def _array(view: memoryview, dtype: str, shape: list[int]) -> Any:
         raise MalformedData("an array of unknown type")
     size = view.nbytes
     try:
-        import numpy
+        numpy: Any = import_module("numpy")  # no statement: compiled, that would keep what it has found once
     except ImportError:
         native = _NATIVE_FORMATS.get(dtype[1:]) if dtype[0] in "|=<"[: 3 if sys.byteorder == "little" else 2] else None
         return view if native is None or not size else _shaped(view, native, shape)

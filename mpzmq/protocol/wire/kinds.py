@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 __all__ = ["GIVES", "NAMED", "STREAMED", "TAKES", "UNASKED", "Code", "Flag", "Goodbye", "Kind", "Op"]
 
 
@@ -11,72 +13,72 @@ class Kind:
     11, 13 and 14 were records of version 1, and are not used again; 20 is kept for JOIN, of containers that dial.
     """
 
-    HELLO = 1
-    WELCOME = 2
-    REQUEST = 3
-    RESPONSE = 4
-    ERROR = 5
-    CANCEL = 6
-    PING = 7
-    PONG = 8
-    GOODBYE = 9
-    STARTED = 10
-    RECEIVED = 12
-    CHUNK = 16
-    CREDIT = 17
-    PART = 18
-    TAKEN = 19
+    HELLO: Final = 1
+    WELCOME: Final = 2
+    REQUEST: Final = 3
+    RESPONSE: Final = 4
+    ERROR: Final = 5
+    CANCEL: Final = 6
+    PING: Final = 7
+    PONG: Final = 8
+    GOODBYE: Final = 9
+    STARTED: Final = 10
+    RECEIVED: Final = 12
+    CHUNK: Final = 16
+    CREDIT: Final = 17
+    PART: Final = 18
+    TAKEN: Final = 19
 
 
 class Op:
     """What a REQUEST asks for."""
 
-    INVOKE = 0
-    SETSTATE = 1
-    GETSTATE = 2
-    CALL = 3
-    DESCRIBE = 4
-    STREAM = 5
-    UPLOAD = 6
-    CHANNEL = 7
+    INVOKE: Final = 0
+    SETSTATE: Final = 1
+    GETSTATE: Final = 2
+    CALL: Final = 3
+    DESCRIBE: Final = 4
+    STREAM: Final = 5
+    UPLOAD: Final = 6
+    CHANNEL: Final = 7
 
 
 class Flag:
     """Bits of a REQUEST."""
 
-    IDEMPOTENT = 1
-    CHOSEN = 2  # the caller chose the id, and may issue it again
+    IDEMPOTENT: Final = 1
+    CHOSEN: Final = 2  # the caller chose the id, and may issue it again
 
 
 class Code:
     """What an ERROR record says."""
 
-    NO_SESSION = 1
-    MALFORMED = 2
-    UNSUPPORTED = 3
-    INVALID_ARGUMENTS = 4
-    STOPPED = 5
-    DRAINING = 6
-    REFUSED = 7
-    OVERLOADED = 8
-    CANCELLED = 9
-    EXPIRED = 10
-    REMOTE = 11
-    ID_REUSED = 12
-    STALE = 13
-    NOT_KEPT = 14
-    NOT_PERMITTED = 15
+    NO_SESSION: Final = 1
+    MALFORMED: Final = 2
+    UNSUPPORTED: Final = 3
+    INVALID_ARGUMENTS: Final = 4
+    STOPPED: Final = 5
+    DRAINING: Final = 6
+    REFUSED: Final = 7
+    OVERLOADED: Final = 8
+    CANCELLED: Final = 9
+    EXPIRED: Final = 10
+    REMOTE: Final = 11
+    ID_REUSED: Final = 12
+    STALE: Final = 13
+    NOT_KEPT: Final = 14
+    NOT_PERMITTED: Final = 15
 
 
 class Goodbye:
     """Why a side says GOODBYE."""
 
-    DRAINING = 1
-    CLOSED = 2
-    VERSION = 3
-    TOO_MANY_SESSIONS = 4
-    NOT_ALLOWED = 5
-    MALFORMED = 6
+    DRAINING: Final = 1
+    CLOSED: Final = 2
+    VERSION: Final = 3
+    TOO_MANY_SESSIONS: Final = 4
+    NOT_ALLOWED: Final = 5
+    MALFORMED: Final = 6
 
 
 GIVES = frozenset({Op.STREAM, Op.CHANNEL})
@@ -91,5 +93,5 @@ STREAMED = GIVES | TAKES
 NAMED = STREAMED | {Op.CALL}
 """Operations that name a function."""
 
-UNASKED = 0
+UNASKED: Final = 0
 """The number of a PONG that answers no PING: a quarter of the window was read."""

@@ -7,7 +7,7 @@ specification, with vectors that a test checks against this module.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from .decoder import Decoder
 from .kinds import Kind
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Message", "MessageDecoder"]
 
-_REQUESTS, _REPLIES = frozenset({Kind.REQUEST}), frozenset({Kind.RESPONSE, Kind.ERROR})
+_REQUESTS: Final = frozenset({Kind.REQUEST})
+_REPLIES: Final = frozenset({Kind.RESPONSE, Kind.ERROR})
 
 
 SLACK = 1024

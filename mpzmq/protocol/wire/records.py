@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ...models import Executed, Status
 from .kinds import Kind
@@ -40,11 +40,11 @@ TAG = struct.Struct("16s")
 """One tag; its ``iter_unpack`` takes tags that stand back to back apart."""
 
 
-LINK_TAG = bytes(16)
+LINK_TAG: Final = bytes(16)
 """The tag of records that belong to the link and not to a request."""
 
 
-BATCH_BYTES = 64 * 1024
+BATCH_BYTES: Final = 64 * 1024
 """A message is cut at this size: larger batches gain nothing and delay what stands behind them."""
 
 

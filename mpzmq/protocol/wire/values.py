@@ -8,7 +8,7 @@ copied into MessagePack: they travel as frames of their own, and an ext value po
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+from typing import Any, Final
 from weakref import WeakSet
 
 __all__ = [
@@ -26,16 +26,16 @@ __all__ = [
 
 Buffer = bytes | memoryview
 
-EXT_BUFFER = 1
-EXT_UUID = 2
+EXT_BUFFER: Final = 1
+EXT_UUID: Final = 2
 
-LARGE_BYTES = 16 * 1024
+LARGE_BYTES: Final = 16 * 1024
 """``bytes`` from this size on travel as a frame of their own: below, copying them is cheaper than a frame."""
 
-MANY = 32
+MANY: Final = 32
 """Number of elements from which on asking for all types at once is faster than asking for each."""
 
-KEYS = frozenset({str, int, bytes})
+KEYS: Final = frozenset({str, int, bytes})
 """What a dict's keys may be."""
 
 VIEW_FORMATS = frozenset("?bBchHiIlLqQnNfdP")

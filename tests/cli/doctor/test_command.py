@@ -16,7 +16,8 @@ from uuid import uuid4
 import pytest
 import zmq
 
-from mpzmq import Limits, Status, blocking
+from mpzmq import Limits, Status, __version__, blocking
+from mpzmq.cli.build import build_name
 from mpzmq.cli.doctor.command import STEPS, run
 from mpzmq.cli.doctor.greeting import GREETING, Greeting, read_greeting, read_ready, recognise
 from mpzmq.protocol import wire
@@ -57,6 +58,7 @@ def examined(capsys: pytest.CaptureFixture[str], endpoint: str, timeout: float =
     assert all(step["ok"] for step in steps[:-1])
     assert document["ok"] is steps[-1]["ok"] is (code == 0)
     assert (document["exit_code"], document["endpoint"]) == (code, endpoint)
+    assert (document["version"], document["build"]) == (__version__, build_name())
     assert bool(steps[-1]["advice"]) is (code != 0)
     return code, steps[-1]
 
@@ -251,7 +253,8 @@ def test_a_frozen_container(capsys: pytest.CaptureFixture[str], container: Conta
 def test_as_a_command(container: ContainerProcess) -> None:
     result = run_command("doctor", container.endpoint)
     assert (result.returncode, result.stderr) == (0, "")
-    lines = result.stdout.splitlines()
+    *lines, last = result.stdout.splitlines()
+    assert last == f"mpzmq {__version__}, {build_name()}"
     assert [line.split()[1] for line in lines] == list(STEPS)
     assert all(line.startswith("✓ ") and line.endswith(" ms") for line in lines)
     assert "\x1b" not in result.stdout
@@ -262,7 +265,7 @@ def test_what_is_shown_of_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("✗ name ")
     assert lines[1].startswith("  → check the spelling")
-    assert lines[2:] == [f"- {name:<9} not reached" for name in STEPS[1:]]
+    assert lines[2:-1] == [f"- {name:<9} not reached" for name in STEPS[1:]]
 
 
 def test_plain_marks_where_the_encoding_has_no_others() -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mpzmq import Limits
 from mpzmq.protocol.flow.outbox import Outbox, QueuedRecord
+from mpzmq.protocol.requester.request import PendingRequest, encode_request, remaining_ms
+from mpzmq.protocol.wire.encoder import Encoder
+from mpzmq.protocol.wire.kinds import Op
 from mpzmq.protocol.wire.records import BATCH_BYTES, LINK_TAG
 from tests.support.protocol import tag
 
@@ -176,17 +181,18 @@ def test_clearing() -> None:
 
 
 def test_a_stale_item_is_refreshed_just_before_it_leaves() -> None:
-    class Clock(QueuedRecord):
-        def refresh(self, now: float) -> None:
-            self.body = b"%d" % now
-
     outbox = Outbox(10)
     for number, stale_at in ((1, 6.9), (2, 7.0), (3, 7.1)):
-        stale = Clock(tag(number), b"?")
+        body = encode_request(Encoder(Limits()), number, 1, 0, Op.CALL, "f", [], None, None)
+        stale = PendingRequest(tag(number), number, Op.CALL, "f", body, (), 0.0, 10.0, True, False, None)
         stale.stale_at = stale_at
         outbox.put(stale)
     outgoing = outbox.next_message(7.0)
-    assert outgoing is not None and outgoing.frames[1] == b"77?"
+    assert outgoing is not None
+    unpacker = msgpack.Unpacker()
+    unpacker.feed(outgoing.frames[1])
+    anew = remaining_ms(10.0, 7.0)
+    assert [record[2] for record in unpacker] == [anew, anew, 1]
 
 
 def test_a_second_item_of_one_tag_replaces_the_first() -> None:
@@ -244,20 +250,10 @@ def test_bytes_are_those_of_the_items_that_wait(limit: int, steps: list[tuple[st
 MIB = 1024 * 1024
 
 
-class Turned(QueuedRecord):
-    """An item that keeps its order among those with the same key."""
-
-    __slots__ = ("wanted",)
-
-    @property
-    def order_key(self) -> str:
-        return self.wanted  # type: ignore[attr-defined, no-any-return]
-
-
-def turned(number: int, turn: str, mib: int = 0) -> Turned:
-    made = Turned(tag(number), b"%d," % number, [bytes(mib * MIB)] if mib else ())
-    made.wanted = turn  # type: ignore[attr-defined]
-    return made
+def turned(number: int, turn: str, mib: int = 0) -> PendingRequest:
+    """A request, which keeps its order among those of the same function."""
+    buffers = [bytes(mib * MIB)] if mib else ()
+    return PendingRequest(tag(number), number, Op.CALL, turn, b"%d," % number, buffers, 0.0, None, True, False, None)
 
 
 def leave(outbox: Outbox, max_items: int | None = None) -> str:
