@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from . import keys as keys
     from . import testing as testing
     from ._version import __version__ as __version__
+    from .config import GroupPolicy as GroupPolicy
     from .config import HeartbeatPolicy as HeartbeatPolicy
     from .config import Limits as Limits
     from .config import ReconnectPolicy as ReconnectPolicy
@@ -19,8 +20,13 @@ if TYPE_CHECKING:
     from .context import current_request as current_request
     from .context import detached as detached
     from .engine.event_stream import EventStream as EventStream
+    from .engine.group import Group as Group
     from .engine.options_view import OptionsView as OptionsView
+    from .engine.outcomes import Outcome as Outcome
+    from .engine.outcomes import Outcomes as Outcomes
     from .engine.reader import ComputerEngineReader as ComputerEngineReader
+    from .engine.resolvers.endpoint import Endpoint as Endpoint
+    from .engine.resolvers.resolver import Resolver as Resolver
     from .engine.service import EngineService as EngineService
     from .engine.streams import Channel as Channel
     from .engine.streams import ReplyStream as ReplyStream
@@ -64,12 +70,20 @@ if TYPE_CHECKING:
     from .events import LinkFailed as LinkFailed
     from .events import LinkRetry as LinkRetry
     from .events import LinkUp as LinkUp
+    from .events import MemberEjected as MemberEjected
+    from .events import MemberHeld as MemberHeld
+    from .events import MemberJoined as MemberJoined
+    from .events import MemberLeft as MemberLeft
+    from .events import MemberReturned as MemberReturned
     from .events import StateChange as StateChange
     from .events import StatusChanged as StatusChanged
+    from .models import Attempt as Attempt
+    from .models import Call as Call
     from .models import Description as Description
     from .models import Executed as Executed
     from .models import FunctionDescription as FunctionDescription
     from .models import LinkState as LinkState
+    from .models import Member as Member
     from .models import Method as Method
     from .models import Params as Params
     from .models import Progress as Progress
@@ -78,6 +92,7 @@ if TYPE_CHECKING:
     from .protocol.requester.options import Unset as Unset
     from .runtime.opening import Opening as Opening
     from .security.credentials import Security as Security
+    from .statistics import GroupStatistics as GroupStatistics
     from .statistics import ServerStatistics as ServerStatistics
     from .statistics import Statistics as Statistics
 else:
@@ -85,7 +100,9 @@ else:
 
     _HOMES = {
         "AddressNotFound": "errors",
+        "Attempt": "models",
         "AuthenticationFailed": "errors",
+        "Call": "models",
         "Channel": "engine.streams",
         "ComputerEngineReader": "engine.reader",
         "ComputerEngineWorker": "engine.worker",
@@ -100,6 +117,7 @@ else:
         "ContainerStopped": "errors",
         "Description": "models",
         "EncodeError": "errors",
+        "Endpoint": "engine.resolvers.endpoint",
         "EngineInfo": "events",
         "EngineJoined": "events",
         "EngineLeft": "events",
@@ -109,6 +127,9 @@ else:
         "Evidence": "events",
         "Executed": "models",
         "FunctionDescription": "models",
+        "Group": "engine.group",
+        "GroupPolicy": "config",
+        "GroupStatistics": "statistics",
         "HandshakeFailed": "errors",
         "HeartbeatPolicy": "config",
         "InsecureBind": "errors",
@@ -122,6 +143,12 @@ else:
         "LinkRetry": "events",
         "LinkState": "models",
         "LinkUp": "events",
+        "Member": "models",
+        "MemberEjected": "events",
+        "MemberHeld": "events",
+        "MemberJoined": "events",
+        "MemberLeft": "events",
+        "MemberReturned": "events",
         "MessageTooLarge": "errors",
         "Method": "models",
         "MpzmqError": "errors",
@@ -129,6 +156,8 @@ else:
         "NotPermitted": "errors",
         "Opening": "runtime.opening",
         "OptionsView": "engine.options_view",
+        "Outcome": "engine.outcomes",
+        "Outcomes": "engine.outcomes",
         "Overloaded": "errors",
         "Params": "models",
         "Progress": "models",
@@ -142,6 +171,7 @@ else:
         "RequestError": "errors",
         "RequestIdReused": "errors",
         "RequestTimeout": "errors",
+        "Resolver": "engine.resolvers.resolver",
         "Security": "security.credentials",
         "ServerStatistics": "statistics",
         "StateChange": "events",
@@ -163,7 +193,9 @@ else:
 
 __all__ = [
     "AddressNotFound",
+    "Attempt",
     "AuthenticationFailed",
+    "Call",
     "Channel",
     "ComputerEngineReader",
     "ComputerEngineWorker",
@@ -178,6 +210,7 @@ __all__ = [
     "ContainerStopped",
     "Description",
     "EncodeError",
+    "Endpoint",
     "EngineInfo",
     "EngineJoined",
     "EngineLeft",
@@ -187,6 +220,9 @@ __all__ = [
     "Evidence",
     "Executed",
     "FunctionDescription",
+    "Group",
+    "GroupPolicy",
+    "GroupStatistics",
     "HandshakeFailed",
     "HeartbeatPolicy",
     "InsecureBind",
@@ -200,6 +236,12 @@ __all__ = [
     "LinkRetry",
     "LinkState",
     "LinkUp",
+    "Member",
+    "MemberEjected",
+    "MemberHeld",
+    "MemberJoined",
+    "MemberLeft",
+    "MemberReturned",
     "MessageTooLarge",
     "Method",
     "MpzmqError",
@@ -207,6 +249,8 @@ __all__ = [
     "NotPermitted",
     "Opening",
     "OptionsView",
+    "Outcome",
+    "Outcomes",
     "Overloaded",
     "Params",
     "Progress",
@@ -220,6 +264,7 @@ __all__ = [
     "RequestError",
     "RequestIdReused",
     "RequestTimeout",
+    "Resolver",
     "Security",
     "ServerStatistics",
     "StateChange",

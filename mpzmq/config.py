@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Literal
 
 from .common.durations import checked_after, checked_seconds
 from .common.set_module import set_module
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from .models import Call, Member
+
 __all__ = [
+    "DEFAULT_GROUP",
     "DEFAULT_HEARTBEAT",
     "DEFAULT_LIMITS",
     "DEFAULT_RECONNECT",
     "MIN_RECONNECT_INTERVAL",
+    "GroupPolicy",
     "HeartbeatPolicy",
     "Limits",
     "ReconnectPolicy",
@@ -164,6 +173,61 @@ class Limits:
             raise ValueError(f"Limits.depth must be 256 or less, not {self.depth}")
 
 
+@set_module("mpzmq")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupPolicy:
+    """Whom a group asks, whether it asks another one, and whom it leaves out for a while.
+
+    Attributes:
+        pick: ``"least"``: whoever has the fewest requests in flight for its weight (gRPC A48: of many members the
+            better of two that are drawn); ``"rotation"``: one after the other; ``"ewma"``: whoever should answer first,
+            by its latency and what it has in flight; or a function of the members that may be asked, and the call.
+        max_attempts: members to which one request may be sent, one after the other.
+        retry_ratio: tries behind the first that are allowed for each request, within ten seconds.
+        retry_floor: such tries that are allowed each second beside those.
+        eject_errors: errors one behind the other, which speak of the member, that eject it.
+        eject_for: seconds for which it is left out the first time; the second time twice as long, up to ten times.
+        max_ejected: the share of the members that may be ejected, from 0 to 1; never the last one that is well.
+        max_in_flight: requests of the group that one member may have; None: any number.
+        refresh: seconds between two look-ups of a name.
+        lost_after: as in ``ReconnectPolicy``, for the links of the group; what is ``idempotent=True`` does not wait
+            longer here, but goes to another member.
+    """
+
+    pick: Literal["least", "rotation", "ewma"] | Callable[[Sequence[Member], Call], Member] = "least"
+    max_attempts: int = 3
+    retry_ratio: float = 0.2
+    retry_floor: float = 10.0
+    eject_errors: int = 5
+    eject_for: float = 30.0
+    max_ejected: float = 0.5
+    max_in_flight: int | None = None
+    refresh: float = 5.0
+    lost_after: float | None = 3.0
+
+    def __post_init__(self) -> None:
+        if self.pick not in ("least", "rotation", "ewma") and not callable(self.pick):
+            raise ValueError(f"GroupPolicy.pick is 'least', 'rotation', 'ewma' or a function, not {self.pick!r:.100}")
+        for name in ("max_attempts", "eject_errors", "max_in_flight"):
+            count = getattr(self, name)
+            if count is None and name == "max_in_flight":
+                continue
+            if isinstance(count, bool) or not isinstance(count, int):
+                raise TypeError(f"GroupPolicy.{name} is an int, not {type(count).__name__}")
+            if count < 1:
+                raise ValueError(f"GroupPolicy.{name} must be 1 or more, not {count}")
+        for name, most in (("retry_ratio", math.inf), ("retry_floor", math.inf), ("max_ejected", 1)):
+            number = getattr(self, name)
+            if isinstance(number, bool) or not isinstance(number, int | float):
+                raise TypeError(f"GroupPolicy.{name} is a number, not {type(number).__name__}")
+            if not (0 <= number <= most and number < math.inf):  # NaN compares with nothing
+                raise ValueError(f"GroupPolicy.{name} must be 0 or more, {most} at most, and finite, not {number}")
+        checked_seconds(self.eject_for, "GroupPolicy.eject_for")
+        checked_seconds(self.refresh, "GroupPolicy.refresh")
+        checked_after(self.lost_after, "GroupPolicy.lost_after")
+
+
+DEFAULT_GROUP = GroupPolicy()
 DEFAULT_RECONNECT = ReconnectPolicy()
 DEFAULT_HEARTBEAT = HeartbeatPolicy()
 DEFAULT_LIMITS = Limits()

@@ -39,7 +39,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from .common.set_module import set_module
 from .common.text import repr_of, text_of, type_name
-from .models import Executed, StreamProgress
+from .models import Attempt, Executed, StreamProgress
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -176,10 +176,13 @@ class RequestError(MpzmqError):
         executed: whether a handler has worked for this request: it never lies.
         fallback_sent: True when the request's fallback was sent, and failed too.
         evidence: what its link knew when it failed; None if there was no link.
+        tried: of a request to a group, which members were asked, and what each has answered; ``executed`` is then the
+            worst of all.
     """
 
     executed: Executed = Executed.NO
     evidence: Evidence | None = None
+    tried: tuple[Attempt, ...] = ()
 
     def __init__(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from .common.set_module import set_module
@@ -10,7 +10,7 @@ from .common.set_module import set_module
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from .models import LinkState, Status
+    from .models import LinkState, Member, Status
 
 __all__ = [
     "EngineInfo",
@@ -25,6 +25,11 @@ __all__ = [
     "LinkFailed",
     "LinkRetry",
     "LinkUp",
+    "MemberEjected",
+    "MemberHeld",
+    "MemberJoined",
+    "MemberLeft",
+    "MemberReturned",
     "StateChange",
     "StatusChanged",
 ]
@@ -40,12 +45,14 @@ class LinkEvent:
         name: the name of its link.
         time: seconds since the epoch, UTC.
         reason: why, in words.
+        member: in the events of a group, whose link it is, as it is behind the event; None in those of a worker.
     """
 
     remote_id: UUID
     name: str
     time: float
     reason: str
+    member: Member | None = field(default=None, kw_only=True)
 
 
 @set_module("mpzmq")
@@ -128,6 +135,36 @@ class StatusChanged(LinkEvent):
 
     status: Status
     previous: Status | None
+
+
+@set_module("mpzmq")
+@dataclass(frozen=True, slots=True)
+class MemberJoined(LinkEvent):
+    """A group has a member more, which is being dialled."""
+
+
+@set_module("mpzmq")
+@dataclass(frozen=True, slots=True)
+class MemberLeft(LinkEvent):
+    """A member is not named any more: it is not asked again, and what it has goes on to its end."""
+
+
+@set_module("mpzmq")
+@dataclass(frozen=True, slots=True)
+class MemberEjected(LinkEvent):
+    """A member has failed again and again, and is left out for a while."""
+
+
+@set_module("mpzmq")
+@dataclass(frozen=True, slots=True)
+class MemberHeld(LinkEvent):
+    """A member gets no new requests of the group, because ``group.hold()`` says so."""
+
+
+@set_module("mpzmq")
+@dataclass(frozen=True, slots=True)
+class MemberReturned(LinkEvent):
+    """A member that was ejected or held may be asked again."""
 
 
 @set_module("mpzmq")

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .common.set_module import set_module
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from uuid import UUID
 
 __all__ = [
+    "Attempt",
+    "Call",
     "Description",
     "Executed",
     "FunctionDescription",
     "LinkState",
+    "Member",
     "Method",
     "Params",
     "Progress",
@@ -161,3 +165,67 @@ class Description:
     status: Status
     invokes: bool
     functions: tuple[FunctionDescription, ...]
+
+
+@set_module("mpzmq")
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One member of a group, as it was when somebody asked.
+
+    Attributes:
+        name: its name, which no other member of the group has.
+        address: where it serves.
+        labels: what it can be chosen by.
+        weight: its share of the requests, compared with the others'.
+        remote_id: the id under which the worker knows it.
+        instance: the id of its process incarnation; None before it has greeted for the first time.
+        state: the state of its link.
+        in_flight: requests of the group that it has, and that have not ended.
+        ejected: whether it is left out for a while, because it failed again and again.
+        held: whether it gets no new requests, because ``group.hold()`` says so.
+    """
+
+    name: str
+    address: str
+    labels: Mapping[str, str] = field(hash=False)
+    weight: float
+    remote_id: UUID
+    instance: UUID | None
+    state: LinkState
+    in_flight: int
+    ejected: bool
+    held: bool
+
+
+@set_module("mpzmq")
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What one member of a group has answered to a request that failed.
+
+    Attributes:
+        member: who was asked.
+        error: what came of it.
+    """
+
+    member: Member
+    error: Exception
+
+
+@set_module("mpzmq")
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a group is asked, for whoever chooses the member: ``GroupPolicy(pick=...)``.
+
+    Attributes:
+        function: the name of the function; None: a plain request.
+        args: its arguments; of a plain request the data alone.
+        kwargs: those by name.
+        metadata: what is sent along.
+        key: what the caller has given as ``key=``; None: nothing.
+    """
+
+    function: str | None
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    metadata: Mapping[str, Any]
+    key: Any = None

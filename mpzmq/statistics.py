@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from .common.set_module import set_module
 
-__all__ = ["ServerStatistics", "Statistics"]
+__all__ = ["GroupStatistics", "ServerStatistics", "Statistics"]
 
 
 @set_module("mpzmq")
@@ -90,3 +90,31 @@ class ServerStatistics:
     repeated: int = 0
     ignored: int = 0
     waiting_bytes: int = 0
+
+
+@set_module("mpzmq")
+@dataclass(frozen=True, slots=True)
+class GroupStatistics:
+    """What has become of the requests to one group, each counted once, however many members were asked.
+
+    ``issued == replied + failed + cancelled + in_flight`` holds at every moment.
+
+    Attributes:
+        issued: requests that the application made.
+        replied: requests that ended with a reply.
+        failed: requests that ended with an error.
+        cancelled: requests whose caller was cancelled.
+        in_flight: requests that have not ended.
+        retried: tries behind the first of a request, with another member.
+        hedged: requests that were sent to a second member, because the first took its time.
+        ejections: how often a member was ejected.
+    """
+
+    issued: int = 0
+    replied: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    in_flight: int = 0
+    retried: int = 0
+    hedged: int = 0
+    ejections: int = 0

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from mpzmq.config import MIN_RECONNECT_INTERVAL, HeartbeatPolicy, Limits, ReconnectPolicy
+from mpzmq.config import MIN_RECONNECT_INTERVAL, GroupPolicy, HeartbeatPolicy, Limits, ReconnectPolicy
 
 MIB = 1024 * 1024
-Policy = type[ReconnectPolicy] | type[HeartbeatPolicy] | type[Limits]
+Policy = type[ReconnectPolicy] | type[HeartbeatPolicy] | type[Limits] | type[GroupPolicy]
 
 DEFAULTS: dict[Policy, dict[str, Any]] = {
     ReconnectPolicy: {
@@ -22,6 +22,18 @@ DEFAULTS: dict[Policy, dict[str, Any]] = {
         "interval": 1.0,
         "connect_timeout": 3.0,
         "lost_after": 5.0,
+    },
+    GroupPolicy: {
+        "pick": "least",
+        "max_attempts": 3,
+        "retry_ratio": 0.2,
+        "retry_floor": 10.0,
+        "eject_errors": 5,
+        "eject_for": 30.0,
+        "max_ejected": 0.5,
+        "max_in_flight": None,
+        "refresh": 5.0,
+        "lost_after": 3.0,
     },
     HeartbeatPolicy: {"interval": 2.0, "down_after": 5.0, "stuck_after": None},
     Limits: {
@@ -175,3 +187,44 @@ def test_what_libzmq_cannot_count_is_refused() -> None:
     ):
         with pytest.raises(ValueError, match=r"1,000,000|larger than"):
             wrong()
+
+
+@pytest.mark.parametrize("name", ["max_attempts", "eject_errors", "max_in_flight"])
+def test_counts_of_a_group(name: str) -> None:
+    for value in (0, -1):
+        with pytest.raises(ValueError, match=f"GroupPolicy.{name} must be 1 or more"):
+            GroupPolicy(**{name: value})  # type: ignore[arg-type]
+    for other in (1.0, True, "3"):
+        with pytest.raises(TypeError, match=f"GroupPolicy.{name} is an int"):
+            GroupPolicy(**{name: other})  # type: ignore[arg-type]
+    assert getattr(GroupPolicy(**{name: 7}), name) == 7  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["retry_ratio", "retry_floor", "max_ejected"])
+def test_shares_of_a_group(name: str) -> None:
+    for value in (-0.1, math.nan, math.inf, -math.inf):
+        with pytest.raises(ValueError, match=f"GroupPolicy.{name}"):
+            GroupPolicy(**{name: value})  # type: ignore[arg-type]
+    for other in (True, "0.2", None):
+        with pytest.raises(TypeError, match=f"GroupPolicy.{name} is a number"):
+            GroupPolicy(**{name: other})  # type: ignore[arg-type]
+    assert getattr(GroupPolicy(**{name: 0}), name) == 0  # type: ignore[arg-type]
+    if name == "max_ejected":
+        with pytest.raises(ValueError, match="max_ejected"):
+            GroupPolicy(max_ejected=1.1)
+
+
+@pytest.mark.parametrize("name", ["eject_for", "refresh", "lost_after"])
+def test_seconds_of_a_group(name: str) -> None:
+    for value in (-1.0, math.nan, math.inf):
+        with pytest.raises(ValueError, match=f"GroupPolicy.{name}"):
+            GroupPolicy(**{name: value})  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=f"GroupPolicy.{name}"):
+        GroupPolicy(**{name: "1"})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("pick", ["most", "", None, 3])
+def test_a_way_to_pick_that_is_none(pick: Any) -> None:
+    with pytest.raises(ValueError, match=r"GroupPolicy\.pick is"):
+        GroupPolicy(pick=pick)
+    assert callable(GroupPolicy(pick=lambda members, call: members[0]).pick)

@@ -25,6 +25,7 @@ UNITS = {"": 1, " s": 1, " MiB": 1024 * 1024}
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "worker.service()": mpzmq.ComputerEngineWorker.service,
     "worker.connect()": mpzmq.ComputerEngineWorker.connect,
+    "worker.group()": mpzmq.ComputerEngineWorker.group,
     "worker.close()": mpzmq.ComputerEngineWorker.close,
     "worker.disconnect()": mpzmq.ComputerEngineWorker.disconnect,
     "server.bind()": mpzmq.ContainerServer.bind,
@@ -32,7 +33,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "server.drain()": mpzmq.ContainerServer.drain,
     "server.run()": mpzmq.ContainerServer.run,
 }
-OBVIOUS = {"name", "insecure"}
+OBVIOUS = {"name", "insecure", "policy"}
 """Parameters that need no row wherever they stand: what they default to is told in words."""
 
 
@@ -57,7 +58,7 @@ def shown_settings() -> dict[tuple[str, str], Any]:
 def real_settings() -> dict[tuple[str, str], Any]:
     """The same, as the code has it."""
     settings = {}
-    for policy in (config.ReconnectPolicy, config.HeartbeatPolicy, config.Limits):
+    for policy in (config.ReconnectPolicy, config.HeartbeatPolicy, config.Limits, config.GroupPolicy):
         for field in dataclasses.fields(policy):
             settings[policy.__name__, field.name] = field.default
     constructor = inspect.signature(mpzmq.ContainerServer).parameters

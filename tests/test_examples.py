@@ -102,13 +102,14 @@ def test_every_example_is_tested() -> None:
     tested = {"arrays.py", "fastapi_app.py", "fan_out.py", "functions.py", "notebook.py", "state.py"}
     tested |= {"chat.py", "progress.py", "stream_logs.py", "upload.py"}
     tested |= {"conform_container.py", "conform_engine.py"}  # by tests/conformance/test_judge.py
-    assert names == tested | {"echo_server.py", "hello_client.py", "reconnect.py", "rollout.py"}
+    assert names == tested | {"echo_server.py", "hello_client.py", "reconnect.py", "replicas.py", "rollout.py"}
     readme = (EXAMPLES / "README.md").read_text("utf-8")
     assert all(f"(./{name})" in readme for name in names)
 
 
 WITH_HELP = (
-    "arrays conform_container conform_engine echo_server fan_out hello_client reconnect rollout stream_logs upload"
+    "arrays conform_container conform_engine echo_server fan_out hello_client"
+    " reconnect replicas rollout stream_logs upload"
 )
 
 
@@ -233,6 +234,19 @@ def test_rollout() -> None:
     for _, _, answered, carried_over, pause in rows:
         assert int(answered) > int(carried_over) > 0 < float(pause), told
     assert result.stdout.endswith("every call was answered, and every one ran exactly once\n")
+
+
+def test_replicas() -> None:
+    result = run("replicas.py", "--calls", "100", "--callers", "10")
+    told = f"{result.stdout}\n{result.stderr}"
+    assert (result.returncode, result.stderr) == (0, ""), told
+    parts = re.findall(r"^(.+?)  +red +(\d+) %  green +(\d+) %  blue +(\d+) %   failed (\d+)$", result.stdout, re.M)
+    assert [part[0] for part in parts] == ["all are well", "red is slow", "green is restarted", "blue is killed"], told
+    assert [part[4] for part in parts[:3]] == ["0", "0", "0"], told
+    found = re.search(r"^(\d+) of (\d+) calls answered, (\d+) lost with blue, none ran twice$", result.stdout, re.M)
+    assert found is not None, told
+    answered, issued, lost = map(int, found.groups())
+    assert answered + lost == issued >= 400 and lost <= 10, told
 
 
 def test_rollout_finds_what_a_kill_loses() -> None:

@@ -28,6 +28,7 @@ PUBLIC = {
     # the engine
     *("ComputerEngineReader", "ComputerEngineWorker", "ComputerEngineWriter", "EngineService"),
     *("Channel", "EventStream", "Opening", "OptionsView", "ReplyStream", "StreamProgress", "Unset"),
+    *("Endpoint", "Resolver"),
     # the container
     *("ContainerServer", "RequestContext", "current_request", "detached"),
     # messages and values
@@ -38,6 +39,9 @@ PUBLIC = {
     *("Evidence", "StateChange", "EventsDropped", "LinkBusy", "LinkClosed", "LinkDown", "LinkEvent"),
     *("EngineInfo", "EngineJoined", "EngineLeft"),
     *("LinkFailed", "LinkRetry", "LinkUp", "StatusChanged"),
+    # groups
+    *("Attempt", "Call", "Group", "GroupPolicy", "GroupStatistics", "Member", "Outcome", "Outcomes"),
+    *("MemberEjected", "MemberHeld", "MemberJoined", "MemberLeft", "MemberReturned"),
     # errors
     *("AddressNotFound", "AuthenticationFailed", "ConnectError", "ConnectRefused", "ConnectTimeout"),
     *("ConnectionClosed", "ConnectionLost", "ContainerDraining", "ContainerStopped", "EncodeError"),
@@ -141,7 +145,7 @@ def test_everything_is_known_by_the_name_that_it_is_imported_by() -> None:
 MADE_BY_OTHERS = {
     *("ComputerEngineReader", "ComputerEngineWriter", "EngineService", "EventStream", "OptionsView", "ReplyStream"),
     *("Channel", "RequestContext", "BlockingContainer", "BlockingOptionsView", "BlockingStream", "ContainerFactory"),
-    *("ProxyFactory",),
+    *("ProxyFactory", "Group", "BlockingGroup"),
 }
 """Classes whose instances a worker, a server or a handle makes: their constructors are none of the interface."""
 

@@ -54,6 +54,7 @@ FLOORS: dict[str, int] = {
     "health": 1,
     "requester": 2,
     "responder": 3,
+    "group": 4,
     "link": 4,
     "session": 4,
 }

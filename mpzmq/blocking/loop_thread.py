@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+    from concurrent.futures import Future
 
     from ..engine.worker import ComputerEngineWorker
 
@@ -178,6 +179,14 @@ class LoopThread:
             return result
         finally:
             del task, work  # they keep the error that is raised, whose traceback keeps this frame
+
+    def submit(self, make: Callable[[], Coroutine[Any, Any, _T]]) -> Future[_T]:
+        """Runs a coroutine, and returns its future at once. Arguments and errors are those of :meth:`do`."""
+        self._check()
+        with self._door:
+            if self.is_closed:
+                raise Closed
+            return asyncio.run_coroutine_threadsafe(make(), self._loop)
 
     def close(self, timeout: float = 0.0) -> None:
         """Closes the worker and ends the thread; bounded."""

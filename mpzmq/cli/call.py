@@ -1,4 +1,4 @@
-"""``mpzmq call``: one request from the shell."""
+"""``mpzmq call``: one request from the shell, or the same one to every container of a source."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import EncodeError, MpzmqError, Unsupported
 from .jsonvalues import from_json, to_json
+from .members import ask_all, group_of, is_source, tell_all
 from .outcome import CommandFailed, as_document, carry_out, code_of
 from .output import NOT_JSON, OK, USAGE, say_json
-from .remote import check_endpoint, client_security, reached
+from .remote import CONNECT_WITHIN, check_endpoint, client_security, reached
 from .wording import in_shell_words
 
 if TYPE_CHECKING:
@@ -31,12 +32,27 @@ def run(
     timeout: float,
     idempotent: bool,
     security: tuple[str | None, str | None] = (None, None),
+    every: bool = False,
     as_json: bool,
 ) -> int:
-    """Sends the request, prints its result as JSON, or the items of its stream; returns the exit code."""
+    """Sends the request, prints its result as JSON, or the items of its stream; returns the exit code.
+
+    Args:
+        endpoint: of the container, or a source.
+        function: its name; None: plain data.
+        args: JSON, by position.
+        named: ``NAME=JSON``.
+        data: JSON of a plain request.
+        timeout: seconds for the answer.
+        idempotent: whether it may run twice.
+        security: what ``--keys`` and ``--server-key`` say.
+        every: whether all members of the source are asked.
+        as_json: whether results and errors are documents.
+    """
 
     async def ask() -> int:
-        check_endpoint(endpoint)
+        if not (every or is_source(endpoint)):
+            check_endpoint(endpoint)
         if (function is None) == (data is None):
             raise CommandFailed("name a function, or send plain data with --invoke JSON", USAGE)
         keys = client_security(*security)
@@ -45,21 +61,29 @@ def run(
         plain = None if data is None else _value(data, "the data of --invoke")
         if data is not None and (values or keywords):
             raise CommandFailed("--invoke sends its one value: it takes no arguments and no --kw", USAGE)
+
+        async def ask_one(container: ComputerEngineWriter) -> Any:
+            view = container.options(timeout=timeout, idempotent=idempotent, wait=not every)
+            return await (view.request(plain) if function is None else view.call(function, *values, **keywords))
+
+        if every:
+            within = min(timeout, CONNECT_WITHIN)
+            async with group_of(endpoint, within, keys) as group:
+                results, errors = await ask_all(group, within, ask_one)
+            return tell_all("mpzmq call", results, errors, as_json=as_json, show=_show_result, encode=to_json)
         began, shown = time.perf_counter(), "result"
         try:
             async with reached(endpoint, timeout, keys) as container:
-                if function is None:
-                    result = await container.request(plain, timeout=timeout, idempotent=idempotent)
-                else:
-                    view = container.options(timeout=timeout, idempotent=idempotent)
-                    try:
-                        result = await view.call(function, *values, **keywords)
-                    except Unsupported as refused:
-                        count = await _stream(container, function, values, keywords, timeout, as_json, refused)
-                        # Its items are printed already; what is left to tell is how many they were.
-                        if not as_json:
-                            return OK
-                        shown, result = "items", count
+                try:
+                    result = await ask_one(container)
+                except Unsupported as refused:
+                    if function is None:
+                        raise
+                    count = await _stream(container, function, values, keywords, timeout, as_json, refused)
+                    # Its items are printed already; what is left to tell is how many they were.
+                    if not as_json:
+                        return OK
+                    shown, result = "items", count
                 status = container.status
         except EncodeError as error:
             raise CommandFailed(in_shell_words(error), NOT_JSON) from None
@@ -75,6 +99,10 @@ def run(
         return OK
 
     return carry_out("mpzmq call", ask)
+
+
+def _show_result(name: str, result: Any) -> None:
+    say_json(to_json({name: result}))
 
 
 async def _stream(

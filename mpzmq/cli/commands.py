@@ -74,6 +74,12 @@ def _timeout_option(seconds: float, what: str = "the answer") -> Callable[[Any],
     return click.option("--timeout", type=kind, default=seconds, show_default=True, help=f"Seconds for {what}.")
 
 
+def _all_option() -> Callable[[Any], Any]:
+    return click.option(
+        "--all", "every", is_flag=True, help="Ask every container of a source (dns://..., or several with commas)."
+    )
+
+
 def _connecting(function: Any) -> Any:
     """The options of every command that talks to a container which may have keys."""
     options = [
@@ -172,6 +178,10 @@ def demo(as_json: bool, svg: str | None) -> int:
     type=click.Path(exists=True, file_okay=False), help="Where the module is looked for first.",
 )  # fmt: skip
 @click.option(
+    "--announce", metavar="DIR", envvar="MPZMQ_ANNOUNCE", show_envvar=True,
+    help="Say in a file there where it serves, for groups that follow dir://DIR.",
+)  # fmt: skip
+@click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True,
     envvar="MPZMQ_LOG_LEVEL", show_envvar=True, help="What is logged to stderr.",
 )  # fmt: skip
@@ -189,6 +199,7 @@ def serve(
     loop: str,
     as_json: bool,
     app_dir: str,
+    announce: str | None,
     log_level: str,
     reload: bool,
 ) -> int:
@@ -210,13 +221,15 @@ def serve(
             folder=app_dir,
             insecure=insecure,
             security=(keys, allow),
+            announce=announce,
             drain_timeout=drain_timeout,
             log_level=log_level,
             loop=loop,
             as_json=as_json,
         )
     flags = [flag for flag, given in (("--insecure", insecure), ("--json", as_json)) if given]
-    named = [word for option, value in (("--keys", keys), ("--allow", allow)) if value for word in (option, value)]
+    paths = (("--keys", keys), ("--allow", allow), ("--announce", announce))
+    named = [word for option, value in paths if value for word in (option, value)]
     options = ["--loop", loop, "--log-level", log_level, *flags, *named]
     return serve_reloading(server, endpoints, folder=app_dir, drain_timeout=drain_timeout, options=options)
 
@@ -289,6 +302,7 @@ class _JsonArguments(click.Command):
 @click.option("--invoke", "data", metavar="JSON", help="Send plain data instead of calling a function.")
 @_timeout_option(30.0, "the answer, or for each item of a stream")
 @_connecting
+@_all_option()
 @click.option("--idempotent", is_flag=True, help="It may run twice: send it again after a restart; no stream is.")
 @_json_option(
     "Print the result with the status and the time, or the error, as one JSON document; in front of it one for each"
@@ -303,10 +317,14 @@ def call(
     timeout: float,
     keys: str | None,
     server_key: str | None,
+    every: bool,
     idempotent: bool,
     as_json: bool,
 ) -> int:
     """Call a function of a container: JSON in, JSON out.
+
+    ENDPOINT may be a source, such as dns://calc:3010, or several endpoints with commas: one of its containers is
+    called, or with --all each of them.
 
     What a function yields is printed as it comes, one line for each item.
 
@@ -319,7 +337,7 @@ def call(
     """
     from .call import run as run_call
 
-    options: dict[str, Any] = {"timeout": timeout, "idempotent": idempotent, "as_json": as_json}
+    options: dict[str, Any] = {"timeout": timeout, "idempotent": idempotent, "every": every, "as_json": as_json}
     return run_call(endpoint, function, args, named, data, security=(keys, server_key), **options)
 
 
@@ -327,12 +345,15 @@ def call(
 @click.argument("endpoint")
 @_timeout_option(5.0)
 @_connecting
+@_all_option()
 @_json_option("Print one JSON document.")
-def describe(endpoint: str, timeout: float, keys: str | None, server_key: str | None, as_json: bool) -> int:
+def describe(
+    endpoint: str, timeout: float, keys: str | None, server_key: str | None, every: bool, as_json: bool
+) -> int:
     """Show a container's functions, with signatures and docs."""
     from .inspect import describe as run_describe
 
-    return run_describe(endpoint, timeout=timeout, security=(keys, server_key), as_json=as_json)
+    return run_describe(endpoint, timeout=timeout, security=(keys, server_key), every=every, as_json=as_json)
 
 
 @mpzmq.command(
@@ -342,9 +363,16 @@ def describe(endpoint: str, timeout: float, keys: str | None, server_key: str | 
 @click.argument("status", required=False, type=click.Choice(["RUNNING", "STOP"], case_sensitive=False))
 @_timeout_option(5.0)
 @_connecting
+@_all_option()
 @_json_option("Print one JSON document.")
 def state(
-    endpoint: str, status: str | None, timeout: float, keys: str | None, server_key: str | None, as_json: bool
+    endpoint: str,
+    status: str | None,
+    timeout: float,
+    keys: str | None,
+    server_key: str | None,
+    every: bool,
+    as_json: bool,
 ) -> int:
     """Show a container's run state, or set it.
 
@@ -352,7 +380,7 @@ def state(
     """
     from .inspect import state as run_state
 
-    return run_state(endpoint, status, timeout=timeout, security=(keys, server_key), as_json=as_json)
+    return run_state(endpoint, status, timeout=timeout, security=(keys, server_key), every=every, as_json=as_json)
 
 
 @mpzmq.command(epilog=_examples("mpzmq doctor 127.0.0.1:3010", "mpzmq doctor tcp://calculator:3010 --json"))

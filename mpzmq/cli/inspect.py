@@ -1,4 +1,4 @@
-"""``mpzmq describe`` and ``mpzmq state``: what a container offers, and its run state."""
+"""``mpzmq describe`` and ``mpzmq state``: what containers offer, and their run states."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from ..common.text import printable
 from ..errors import MpzmqError
 from ..models import Status
 from .layout import fits, say_wrapped
+from .members import ask_all, group_of, tell_all
 from .outcome import as_document, carry_out, code_of
 from .output import OK, say, say_json
-from .remote import client_security, reached
+from .remote import CONNECT_WITHIN, client_security, reached
 
 if TYPE_CHECKING:
+    from ..engine.writer import ComputerEngineWriter
     from ..models import Description
 
 __all__ = ["describe", "state"]
@@ -22,8 +24,17 @@ Keys = tuple[str | None, str | None]
 """What ``--keys`` and ``--server-key`` say."""
 
 
-def describe(endpoint: str, *, timeout: float, security: Keys = (None, None), as_json: bool) -> int:
-    """Prints a container's functions; returns the exit code."""
+def describe(
+    endpoint: str, *, timeout: float, security: Keys = (None, None), every: bool = False, as_json: bool
+) -> int:
+    """Prints a container's functions, or those of every one; returns the exit code."""
+
+    async def ask_everyone() -> int:
+        within = min(timeout, CONNECT_WITHIN)
+        async with group_of(endpoint, within, client_security(*security)) as group:
+            results, errors = await ask_all(group, within, lambda handle: handle.describe(timeout=timeout, wait=False))
+        shown = {name: _document(found) for name, found in results.items()} if as_json else results
+        return tell_all("mpzmq describe", shown, errors, as_json=as_json, show=_show_member)
 
     async def ask() -> int:
         try:
@@ -37,28 +48,53 @@ def describe(endpoint: str, *, timeout: float, security: Keys = (None, None), as
             _show(found)
         return OK
 
-    return carry_out("mpzmq describe", ask)
+    return carry_out("mpzmq describe", ask_everyone if every else ask)
 
 
-def state(endpoint: str, wanted: str | None, *, timeout: float, security: Keys = (None, None), as_json: bool) -> int:
-    """Prints a container's run state, after setting it where one is wanted; returns the exit code."""
+def state(
+    endpoint: str,
+    wanted: str | None,
+    *,
+    timeout: float,
+    security: Keys = (None, None),
+    every: bool = False,
+    as_json: bool,
+) -> int:
+    """Prints a container's run state, or that of each, after setting it where one is wanted; returns the exit code.
+
+    Args:
+        endpoint: of the container, or a source.
+        wanted: the state to be set; None: none.
+        timeout: seconds for the answer.
+        security: what ``--keys`` and ``--server-key`` say.
+        every: whether all members of the source are asked.
+        as_json: whether it is printed as JSON.
+    """
+
+    async def ask_one(handle: ComputerEngineWriter) -> str:
+        if wanted is None:
+            return str(await handle.get_state(timeout=timeout, wait=not every))
+        return str(await handle.set_state(Status(wanted), timeout=timeout, wait=not every))
+
+    async def ask_everyone() -> int:
+        within = min(timeout, CONNECT_WITHIN)
+        async with group_of(endpoint, within, client_security(*security)) as group:
+            results, errors = await ask_all(group, within, ask_one)
+        return tell_all("mpzmq state", results, errors, as_json=as_json, show=_show_state)
 
     async def ask() -> int:
         try:
             async with reached(endpoint, timeout, client_security(*security)) as container:
-                if wanted is None:
-                    found = await container.get_state(timeout=timeout)
-                else:
-                    found = await container.set_state(Status(wanted), timeout=timeout)
+                found = await ask_one(container)
         except MpzmqError as error:
             raise _told(error, as_json) from None
         if as_json:
-            say_json(json.dumps({"status": str(found)}))
+            say_json(json.dumps({"status": found}))
         else:
-            say(str(found))
+            say(found)
         return OK
 
-    return carry_out("mpzmq state", ask)
+    return carry_out("mpzmq state", ask_everyone if every else ask)
 
 
 def _told(error: MpzmqError, as_json: bool) -> MpzmqError:
@@ -79,6 +115,15 @@ def _document(found: Description) -> dict[str, object]:
             for function in found.functions
         ],
     }
+
+
+def _show_state(name: str, found: str) -> None:
+    say(f"{printable(name)}  {found}")
+
+
+def _show_member(name: str, found: Description) -> None:
+    say_wrapped("", f"{printable(name)}:")
+    _show(found)
 
 
 def _show(found: Description) -> None:

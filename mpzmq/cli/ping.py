@@ -17,6 +17,7 @@ from ..common.text import printable
 from ..engine.worker import ComputerEngineWorker
 from ..errors import ContainerDraining, MpzmqError, NotConnected
 from ..models import LinkState, Status
+from .members import first_running, handles_of, is_source, opened, settle
 from .outcome import carry_out, code_of
 from .output import (
     INTERRUPTED,
@@ -30,12 +31,13 @@ from .output import (
     print_error,
     say,
 )
-from .remote import check_endpoint, client_security, connected
+from .remote import CONNECT_WITHIN, check_endpoint, client_security, connected
 from .wording import in_shell_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ..engine.group import Group
     from ..engine.writer import ComputerEngineWriter
 
 __all__ = ["main"]
@@ -70,7 +72,10 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("endpoint", metavar="ENDPOINT", help="host:port, tcp://host:port or ipc://path")
+    parser.add_argument(
+        "endpoint", metavar="ENDPOINT", help="host:port, tcp://host:port, ipc://path, or a source: dns://host:port, ..."
+    )
+    parser.add_argument("--all", action="store_true", help="of a source, every container each time, and not just one")
     parser.add_argument("-c", "--count", type=_count, default=1, help="pings to send; 0: until Ctrl-C (default: 1)")
     parser.add_argument("-i", "--interval", type=_seconds, default=1.0, help="seconds between two (default: 1)")
     parser.add_argument("--timeout", type=_seconds, default=1.0, help="seconds for each answer (default: 1)")
@@ -134,14 +139,20 @@ def main(args: Sequence[str]) -> int:
 
 
 async def _ping(options: argparse.Namespace) -> int:
-    check_endpoint(options.endpoint)
+    of_group = options.all or is_source(options.endpoint)
+    if not of_group:
+        check_endpoint(options.endpoint)
     security = client_security(options.keys, options.server_key)
     tally = _Tally()
     container: ComputerEngineWriter | None = None
+    group: Group | None = None
     try:
         async with ComputerEngineWorker(security=security) as worker:
             for number in itertools.count(1):
-                container = await _once(worker, container, options, tally)
+                if of_group:
+                    group = await _once_in_group(worker, group, options, tally)
+                else:
+                    container = await _once(worker, container, options, tally)
                 if number == options.count:
                     break
                 await asyncio.sleep(options.interval)
@@ -157,14 +168,39 @@ async def _once(
     try:
         if container is None or container.state is LinkState.FAILED:
             container = await connected(worker, options.endpoint, options.timeout)
-        await _ask(container, options, tally)
+        await _ask(container, options.endpoint, options, tally)
     except MpzmqError as error:
-        tally.code = code_of(error)
-        print_error(f"mpzmq ping: {type(error).__name__}: {printable(in_shell_words(error))}")
+        _tell(error, tally)
     return container
 
 
-async def _ask(container: ComputerEngineWriter, options: argparse.Namespace, tally: _Tally) -> None:
+async def _once_in_group(
+    worker: ComputerEngineWorker, group: Group | None, options: argparse.Namespace, tally: _Tally
+) -> Group | None:
+    """The same for one member of a source, or with ``--all`` for each. Returns the group, if there is one."""
+    try:
+        if group is None:
+            within = min(options.timeout, CONNECT_WITHIN)
+            group = await opened(worker, options.endpoint, within)
+            if options.all:
+                await settle(group, within)
+    except MpzmqError as error:
+        _tell(error, tally)
+        return None
+    for handle in handles_of(group) if options.all else [first_running(group)]:
+        try:
+            await _ask(handle, handle.name, options, tally)
+        except MpzmqError as error:
+            _tell(error, tally)
+    return group
+
+
+def _tell(error: MpzmqError, tally: _Tally) -> None:
+    tally.code = code_of(error)
+    print_error(f"mpzmq ping: {type(error).__name__}: {printable(in_shell_words(error))}")
+
+
+async def _ask(container: ComputerEngineWriter, shown: str, options: argparse.Namespace, tally: _Tally) -> None:
     tally.sent += 1
     began = time.perf_counter()
     try:
@@ -181,7 +217,7 @@ async def _ask(container: ComputerEngineWriter, options: argparse.Namespace, tal
     if tally.status != Status.RUNNING and not options.live:
         tally.code = NOT_SERVING
     if not options.json:
-        _print(f"{options.endpoint}: seq={tally.sent} time={1e3 * seconds:.3f} ms status={tally.status}")
+        _print(f"{printable(shown)}: seq={tally.sent} time={1e3 * seconds:.3f} ms status={tally.status}")
 
 
 def _summarise(options: argparse.Namespace, tally: _Tally) -> None:

@@ -11,6 +11,7 @@ from ..address import parse_address
 from ..engine.worker import ComputerEngineWorker
 from ..security.credentials import Security
 from ..security.keypair import KEY_SIZE, check_key
+from .members import first_running, group_of, is_source
 from .outcome import CommandFailed
 from .output import BAD_KEYS, USAGE
 
@@ -20,7 +21,16 @@ if TYPE_CHECKING:
     from ..engine.writer import ComputerEngineWriter
     from ..security.keypair import KeyPair
 
-__all__ = ["check_endpoint", "client_security", "connected", "in_words", "public_key", "reached", "server_security"]
+__all__ = [
+    "CONNECT_WITHIN",
+    "check_endpoint",
+    "client_security",
+    "connected",
+    "in_words",
+    "public_key",
+    "reached",
+    "server_security",
+]
 
 CONNECT_WITHIN = 5.0
 """Seconds for the first dial, where the command's own limit is not shorter."""
@@ -99,12 +109,16 @@ def in_words(error: Exception) -> str:
 async def reached(
     endpoint: str, timeout: float, security: Security | None = None
 ) -> AsyncIterator[ComputerEngineWriter]:
-    """Connects to a container, and disconnects at the end.
+    """Connects to a container, or to one of a source, and disconnects at the end.
 
     Raises:
-        CommandFailed: the endpoint is malformed.
+        CommandFailed: the endpoint or source is malformed.
         ConnectError: the container could not be reached.
     """
+    if is_source(endpoint):
+        async with group_of(endpoint, min(timeout, CONNECT_WITHIN), security) as group:
+            yield first_running(group)
+        return
     check_endpoint(endpoint)
     async with ComputerEngineWorker(security=security) as worker:
         yield await connected(worker, endpoint, timeout)

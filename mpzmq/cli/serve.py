@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import math
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..address import parse_address
 from ..common.logs import Log
+from ..container.announcement import AnnouncementFile
 from ..container.loading import LoadError, load_server
 from ..container.server import ContainerServer
 from ..errors import InsecureBind, RemoteError
@@ -51,12 +53,26 @@ def serve(
     folder: str,
     insecure: bool,
     security: tuple[str | None, str | None] = (None, None),
+    announce: str | None = None,
     drain_timeout: float,
     log_level: str,
     loop: str,
     as_json: bool,
 ) -> int:
-    """Serves what a text such as ``module:server`` names, until a signal; returns the exit code."""
+    """Serves what a text such as ``module:server`` names, until a signal; returns the exit code.
+
+    Args:
+        spec: the text.
+        endpoints: to bind to.
+        folder: where the module is looked for first.
+        insecure: allow endpoints that other hosts can reach, without keys.
+        security: what ``--keys`` and ``--allow`` say.
+        announce: a folder in which a file says where it serves.
+        drain_timeout: seconds for what runs.
+        log_level: of the log on stderr.
+        loop: the event loop.
+        as_json: whether endpoints are printed as JSON.
+    """
 
     def work() -> int:
         _check(endpoints)
@@ -67,7 +83,8 @@ def serve(
             log.debug("cannot load %s", spec, exc_info=error)
             raise CommandFailed(str(error), NO_SERVER) from None
         server.security = server_security(*security) or server.security
-        return _run(server, endpoints, insecure=insecure, drain_timeout=drain_timeout, loop=loop, as_json=as_json)
+        settings: dict[str, Any] = {"insecure": insecure, "drain_timeout": drain_timeout, "loop": loop}
+        return _run(server, endpoints, announce=announce, as_json=as_json, **settings)
 
     return finish("mpzmq serve", work)
 
@@ -157,15 +174,21 @@ def _run(
     drain_timeout: float,
     loop: str,
     as_json: bool,
+    announce: str | None = None,
 ) -> int:
-    def announce(endpoint: str) -> None:
+    announced = None if announce is None else AnnouncementFile(announce, server.name)
+
+    def on_bound(endpoint: str) -> None:
+        if announced is not None:
+            announced.add(endpoint)
         if not has_stdout():  # it serves all the same
             print_error(f"stdout is closed: serving on {endpoint}")
             return
         say(json.dumps({"endpoint": endpoint}) if as_json else endpoint)
 
     try:
-        server.run(*endpoints, insecure=insecure, drain_timeout=drain_timeout, loop=loop, on_bound=announce)
+        with announced or contextlib.nullcontext():
+            server.run(*endpoints, insecure=insecure, drain_timeout=drain_timeout, loop=loop, on_bound=on_bound)
     except InsecureBind as error:
         address = error.endpoint
         text = f"{address} can be reached from other hosts, and anybody there could call every function: pass --keys"

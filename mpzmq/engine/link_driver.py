@@ -10,6 +10,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 from ..common.logs import Log
+from ..errors import ConnectError, ConnectTimeout
 from ..failure import Failure, FailureKind
 from ..protocol.effects import (
     Disconnect,
@@ -30,9 +31,9 @@ from ..runtime.wire_log import WIRE_LOG
 from ..runtime.write_coalescer import WriteCoalescer
 from ..transport.interface import Curve, SocketSettings
 from .connect_errors import connect_error, how_far
+from .dial_targets import DialTargets, look_up
 from .progress_callbacks import ProgressCallbacks
 from .reader import ComputerEngineReader
-from .resolver import Endpoints, look_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
 
     from ..address import Address
     from ..config import HeartbeatPolicy, Limits, ReconnectPolicy
-    from ..errors import ConnectError
     from ..events import LinkEvent
     from ..protocol.requester.request_ids import EndedIds
     from ..protocol.wire.encoder import Encoder
@@ -127,7 +127,7 @@ class LinkDriver:
         self._transport = transport
         self._publish = publish
         self._dealer: Dealer | None = None
-        self._endpoints: Endpoints | None = None
+        self._targets: DialTargets | None = None
         self._lookup: asyncio.Task[None] | None = None
         self._writes = WriteCoalescer(self.loop, self._flush)
         WIRE_LOG.refresh()
@@ -158,6 +158,35 @@ class LinkDriver:
         future: asyncio.Future[None] = self.loop.create_future()
         self._changed.append(future)
         await future
+
+    async def first_dial(self, timeout: float | None) -> None:
+        """Waits until the container has said WELCOME.
+
+        Args:
+            timeout: seconds; None: any time.
+
+        Raises:
+            ConnectError: it did not, and why.
+        """
+        link = self.link
+        try:
+            async with asyncio.timeout(timeout):
+                while not link.welcomed:
+                    if link.is_over:
+                        raise self.connect_error() or ConnectError(
+                            f"the link to {link.error_factory.whom} was closed while it was being connected",
+                            address=self.address.text,
+                            name=link.error_factory.name,
+                        )
+                    await self.changed()
+        except TimeoutError as error:
+            if isinstance(error, ConnectError):
+                raise
+            raise ConnectTimeout(
+                f"cannot connect to {link.error_factory.whom} within {timeout} s: {self.how_far()}",
+                address=self.address.text,
+                name=link.error_factory.name,
+            ) from None
 
     def connect_error(self) -> ConnectError | None:
         """Why the last dial or connection ended, as ``connect()`` raises it."""
@@ -371,12 +400,12 @@ class LinkDriver:
     # Names
 
     def _dial(self, endpoints: list[str]) -> None:
-        self._endpoints = Endpoints(endpoints)
-        self._dealer = self._transport.dealer(self._endpoints.current, self._settings, self)
+        self._targets = DialTargets(endpoints)
+        self._dealer = self._transport.dealer(self._targets.current, self._settings, self)
 
     def _next_candidate(self) -> str | None:
         """An address of the name that was not tried in this attempt; None: all were."""
-        return None if self._endpoints is None else self._endpoints.next_untried()
+        return None if self._targets is None else self._targets.next_untried()
 
     def _redirect(self, endpoint: str) -> None:
         """Dials another address of the same name, without a failed attempt."""
@@ -393,20 +422,20 @@ class LinkDriver:
             async with asyncio.timeout(self._settings.connect_timeout):
                 endpoints = await look_up(self.address)
         except OSError as error:  # TimeoutError is one
-            if self._endpoints is not None:
+            if self._targets is not None:
                 return  # the last answer still stands; libzmq goes on dialling it
             reason = "the resolver did not answer" if isinstance(error, TimeoutError) else error.strerror or str(error)
             detail = f"the host name {self.address.host!r} has no address ({reason})"
             self._not_dialled(Failure(FailureKind.NOT_FOUND, detail))
             return
-        if self._endpoints is None:
+        if self._targets is None:
             try:
                 self._dial(endpoints)
             except OSError as error:
-                self._endpoints = None
+                self._targets = None
                 self._not_dialled(Failure(FailureKind.LOCAL, error.strerror or str(error)))
-        elif not self.link.welcomed and self._endpoints.refreshed(endpoints):
-            self._redirect(self._endpoints.current)
+        elif not self.link.welcomed and self._targets.refreshed(endpoints):
+            self._redirect(self._targets.current)
 
     def _not_dialled(self, failure: Failure) -> None:
         """A dial ended before there was anything to dial with; another lookup begins the next one."""

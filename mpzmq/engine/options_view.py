@@ -1,4 +1,4 @@
-"""One container, asked with options that were given beforehand: every keyword of a call goes to the function."""
+"""A container, or a group, asked with options that were given beforehand: all keywords of a call go to the function."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ..models import Progress
     from ..protocol.requester.options import _U, Options
-    from .request_sender import RequestSender
+    from .request_sender import Sender
 
 __all__ = ["OptionsView", "options_view"]
 
@@ -43,7 +43,7 @@ class OptionsView:
 
     def __init__(
         self,
-        sender: Callable[[bytes | None], RequestSender],
+        sender: Callable[[bytes | None], Sender],
         options: Options,
         *,
         tag: bytes | None,
@@ -178,7 +178,7 @@ class OptionsView:
 
 
 def options_view(
-    sender: Callable[[bytes | None], RequestSender],
+    sender: Callable[[bytes | None], Sender],
     defaults: Options,
     *,
     timeout: float | _U | None,

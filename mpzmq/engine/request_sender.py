@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import operator
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from uuid import UUID
 
 from ..common.chaining import alone
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from ..config import Limits
-    from ..models import Description
+    from ..models import Description, Method
     from ..protocol.flow.receive_stream import ReceiveStream
     from ..protocol.flow.send_stream import SendStream
     from ..protocol.requester.request import PendingRequest
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from ..runtime.loop_bound import LoopBound
     from .link_driver import LinkDriver
 
-__all__ = ["WHOLE", "RequestSender"]
+__all__ = ["WHOLE", "RequestSender", "Sender"]
 
 _CALL: Final = Op.CALL  # a name of the module: looking it up in its class takes three times as long (Python 3.11)
 
@@ -48,6 +48,37 @@ _STATUS, WHOLE = operator.itemgetter(1), operator.itemgetter(slice(None))
 """What is wanted of a RESPONSE that carries no data of the application."""
 
 _WORTH_A_FALLBACK = (Unsupported, InvalidArguments, Refused)
+
+
+class Sender(Protocol):
+    """A way out for requests: to one container, or to one of several."""
+
+    @property
+    def limits(self) -> Limits:
+        """The worker's bounds."""
+
+    def request(
+        self, method: Method, data: Any, fallback: Any, options: Options, tag: bytes | None
+    ) -> Coroutine[Any, Any, Any]:
+        """Sends data to the handler for plain requests; returns the data of the reply."""
+
+    def call(
+        self, function: str, args: tuple[Any, ...], kwargs: dict[str, Any], options: Options, tag: bytes | None
+    ) -> Coroutine[Any, Any, Any]:
+        """Calls a named function; returns what it returns."""
+
+    async def open_stream(
+        self,
+        op: int,
+        function: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any] | None,
+        options: Options,
+        receive_stream: ReceiveStream | None,
+        send_stream: SendStream | None,
+        idle_timeout: float | None = None,
+    ) -> tuple[RequestSender, PendingRequest]:
+        """Sends a request whose results or data go piece by piece; returns through whom it goes on, and the request."""
 
 
 class RequestSender:
@@ -108,6 +139,7 @@ class RequestSender:
         tag: bytes | None = None,
         fallback: Any = None,
         take: Callable[[Record], Any] = list.pop,
+        submitted: list[PendingRequest] | None = None,
     ) -> Any:
         """Sends one request and waits for its end.
 
@@ -122,6 +154,7 @@ class RequestSender:
             take: what is wanted of the RESPONSE record: its data. That is popped from it, for the future that brought
                 the record holds it until the event loop's next pass, and a caller that asks for one large reply after
                 another would have two of them.
+            submitted: gets what the link has taken, for whoever has to know whether it has left.
 
         Returns:
             What was wanted of the record.
@@ -130,6 +163,8 @@ class RequestSender:
         if not is_ready or self._connection.queue.waiting:
             await self._wait_for_room(entry)
         self._submit(entry, options)
+        if submitted is not None:
+            submitted.append(entry)
         try:
             return take(await entry.waiter)
         except BaseException as error:
@@ -140,7 +175,7 @@ class RequestSender:
         left = UNSET if entry.deadline is None else entry.deadline - self._connection.loop.time()
         rest = options.but(left, UNSET, UNSET, UNSET)
         try:
-            return await self.send(Op.INVOKE, None, (fallback,), None, rest, take=take)
+            return await self.send(Op.INVOKE, None, (fallback,), None, rest, take=take, submitted=submitted)
         except (RequestError, EncodeError, MessageTooLarge) as error:
             if isinstance(error, RequestError):
                 error.request_id = UUID(bytes=entry.tag)
@@ -156,7 +191,8 @@ class RequestSender:
         options: Options,
         receive_stream: ReceiveStream | None,
         send_stream: SendStream | None,
-    ) -> PendingRequest:
+        idle_timeout: float | None = None,
+    ) -> tuple[RequestSender, PendingRequest]:
         """Sends a request whose results or data go piece by piece. Its ``waiter`` is told of the end.
 
         Args:
@@ -167,13 +203,22 @@ class RequestSender:
             options: how.
             receive_stream: takes its results; None: there is one.
             send_stream: its data; None: there is none beside the arguments.
+            idle_timeout: for senders that wait until it was taken; this one does not.
+
+        Returns:
+            Through whom it goes on, and the request.
         """
         entry, is_ready = self._issue(op, function, args, kwargs, options, None)
         entry.receive_stream, entry.send_stream = receive_stream, send_stream
         if not is_ready or self._connection.queue.waiting:
             await self._wait_for_room(entry)
         self._submit(entry, options)
-        return entry
+        return self, entry
+
+    async def wait_idle(self) -> None:
+        """Waits until none of its requests is in flight any more."""
+        while self._link.in_flight:
+            await self._connection.changed()
 
     def cancel(self, entry: PendingRequest) -> None:
         """Nobody waits for a request any more: the container is told."""

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from ..protocol.requester.options import Options
     from ..protocol.requester.request import PendingRequest
-    from .request_sender import RequestSender
+    from .request_sender import RequestSender, Sender
 
-__all__ = ["Channel", "ReplyStream", "StreamRequest", "checked_items", "upload"]
+__all__ = ["Channel", "ReplyStream", "StreamRequest", "checked_items", "each_of", "upload"]
 
 
 class StreamRequest:
@@ -43,14 +43,16 @@ class StreamRequest:
 
     def __init__(
         self,
-        sender: RequestSender,
+        sender: Sender,
         function: str,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         options: Options,
         idle_timeout: float | None,
     ) -> None:
-        self.sender = sender
+        self.sender: RequestSender
+        """Through whom it goes on, once it was opened."""
+        self._way_out = sender
         self.function = function
         self.idle_timeout = None if idle_timeout is None else checked_seconds(idle_timeout, "idle_timeout")
         self._args = args
@@ -59,16 +61,16 @@ class StreamRequest:
 
     def receive_stream(self) -> ReceiveStream:
         """What takes the results."""
-        limits = self.sender.limits
+        limits = self._way_out.limits
         return ReceiveStream(limits.stream_items, limits.stream_bytes)
 
     async def open(
         self, op: int, receive_stream: ReceiveStream | None, send_stream: SendStream | None
     ) -> PendingRequest:
         """Sends the request."""
-        return await self.sender.open_stream(
-            op, self.function, self._args, self._kwargs, self._options, receive_stream, send_stream
-        )
+        given = self._args, self._kwargs, self._options, receive_stream, send_stream, self.idle_timeout
+        self.sender, entry = await self._way_out.open_stream(op, self.function, *given)
+        return entry
 
     def leaving(self, entry: PendingRequest) -> ItemWriter:
         """The end at which data is put in."""
@@ -339,7 +341,7 @@ async def upload(asked: StreamRequest, items: AsyncIterable[Any] | Iterable[Any]
     Nothing is taken from ``items`` before the container has taken the request, and nothing after the function has
     ended.
     """
-    iterator = _each(items)
+    iterator = each_of(items)
     entry = await asked.open(Op.UPLOAD, None, SendStream())
     entry.waiter.add_done_callback(_noticed)
     pump = asyncio.ensure_future(_pump(asked, entry, iterator))
@@ -387,7 +389,12 @@ def checked_items(items: Iterable[Any]) -> Iterable[Any]:
     raise TypeError(f"the items of an upload are an async iterable, or a plain one, and not {type(items).__name__}")
 
 
-def _each(items: AsyncIterable[Any] | Iterable[Any]) -> AsyncIterator[Any]:
+def each_of(items: AsyncIterable[Any] | Iterable[Any]) -> AsyncIterator[Any]:
+    """The items of whatever can be iterated.
+
+    Raises:
+        TypeError: they are one value, even if it can be iterated.
+    """
     return aiter(items) if isinstance(items, AsyncIterable) else _plain(checked_items(items))
 
 

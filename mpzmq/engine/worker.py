@@ -8,14 +8,13 @@ import dataclasses
 import warnings
 import weakref
 from collections import deque
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self, overload
 from uuid import UUID, uuid4
 
+from ..address import parse_address
 from ..common.durations import checked_timeout, checked_wait
 from ..common.set_module import set_module
-from ..config import DEFAULT_HEARTBEAT, DEFAULT_LIMITS, DEFAULT_RECONNECT
-from ..errors import ConnectError, ConnectTimeout
+from ..config import DEFAULT_GROUP, DEFAULT_HEARTBEAT, DEFAULT_LIMITS, DEFAULT_RECONNECT
 from ..handlers.registration import Registration
 from ..models import LinkState, Progress
 from ..protocol.requester.options import UNSET, Options
@@ -32,20 +31,27 @@ from ..transport.libzmq.transport import ZmqTransport
 from .arguments import checked_connect
 from .callbacks import EngineFunctions
 from .event_stream import EventStream
+from .group import Group, opened_group
 from .link_driver import LinkDriver
+from .membership import GroupHost
+from .reconnect_settings import ReconnectSettings
+from .resolvers import resolver_for
 from .service import EngineService
 from .writer import ComputerEngineWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
-    from ..config import HeartbeatPolicy, Limits, ReconnectPolicy
+    from ..address import Address
+    from ..config import GroupPolicy, HeartbeatPolicy, Limits, ReconnectPolicy
     from ..events import LinkEvent
     from ..protocol.link.link import Link
     from ..protocol.requester.options import _U
     from ..security.credentials import Security
     from ..transport.interface import Transport
+    from .group_state import GroupState
+    from .resolvers import Endpoint, Resolver
 
 __all__ = ["ComputerEngineWorker"]
 
@@ -56,7 +62,7 @@ _CLOSED = "the worker was closed"
 
 
 @set_module("mpzmq")
-class ComputerEngineWorker(Registration):
+class ComputerEngineWorker(ReconnectSettings, Registration):
     """The engine's side: connects to containers and talks to them.
 
     Constructing opens nothing and binds to no event loop. Use it as ``async with worker:``, or start
@@ -84,9 +90,9 @@ class ComputerEngineWorker(Registration):
         limits: Limits = DEFAULT_LIMITS,
         security: Security | None = None,
     ) -> None:
-        super().__init__()
+        ReconnectSettings.__init__(self, reconnect)
+        Registration.__init__(self)
         self._security = of_engine(security)
-        self._reconnect = reconnect
         self._heartbeat = heartbeat
         self.limits = limits
         self._codec = Encoder(limits), MessageDecoder(limits, answered=Kind.RESPONSE)
@@ -101,62 +107,10 @@ class ComputerEngineWorker(Registration):
         # A listener that is dropped without a word is forgotten.
         self._listeners: weakref.WeakSet[EventStream] = weakref.WeakSet()
         self._running = False
+        self._groups: dict[GroupState, Group] = {}
 
     def __repr__(self) -> str:
         return f"<ComputerEngineWorker {len(self.get_connected_containers())} of {len(self._connections)} connected>"
-
-    # Settings, in the seed's words
-
-    def with_auto_reconnect(self, enabled: bool) -> Self:
-        """Whether lost links dial again. Applies to later connects.
-
-        Args:
-            enabled: True: they do, as the policy says.
-
-        Returns:
-            The worker.
-
-        Raises:
-            TypeError: it is not a bool.
-        """
-        self._reconnect = dataclasses.replace(self._reconnect, enabled=enabled)
-        return self
-
-    def with_max_reconnect_attempts(self, attempts: int | None) -> Self:
-        """How many redials may fail after a loss; None: any number. Applies to later connects.
-
-        Args:
-            attempts: how many; None: any number.
-
-        Returns:
-            The worker.
-        """
-        self._reconnect = dataclasses.replace(self._reconnect, max_attempts=attempts)
-        return self
-
-    def with_reconnect_interval(self, interval: int | timedelta) -> Self:
-        """The time between redials, an int in milliseconds or a timedelta. Applies to later connects.
-
-        Args:
-            interval: 10 ms or more.
-
-        Returns:
-            The worker.
-
-        Raises:
-            TypeError: a float, which could be meant in seconds.
-            ValueError: less than 10 ms.
-        """
-        if isinstance(interval, timedelta):
-            seconds = interval.total_seconds()
-        elif isinstance(interval, int) and not isinstance(interval, bool):
-            seconds = interval / 1000
-        else:
-            raise TypeError(
-                f"the reconnect interval is an int in milliseconds or a timedelta, not {type(interval).__name__}"
-            )
-        self._reconnect = dataclasses.replace(self._reconnect, interval=seconds)
-        return self
 
     # Life
 
@@ -208,6 +162,8 @@ class ComputerEngineWorker(Registration):
                         for connection in list(self._connections.values()):
                             while connection.link.in_flight:
                                 await connection.changed()
+            for group in list(self._groups.values()):
+                await group.close()
             self._lifecycle.is_closed = True
             for number, remote_id in enumerate(list(self._connections), 1):
                 if remote_id in self._connections:  # it may be disconnected meanwhile
@@ -302,14 +258,37 @@ class ComputerEngineWorker(Registration):
                     " disconnect() it first, or choose another id"
                 )
             self._end(remote_id, "it was connected anew")
+        name = parsed.text if name is None else checked_name(name)
+        connection, writer = self._register(remote_id, parsed, name, security, once=wait)
+        try:
+            connection.start()
+            if wait:
+                await connection.first_dial(timeout)
+        except BaseException:
+            if self._connections.get(remote_id) is connection:
+                self._end(remote_id, "connect() did not succeed")
+            raise
+        return writer
+
+    def _register(
+        self,
+        remote_id: UUID,
+        address: Address,
+        name: str,
+        security: Security | None,
+        *,
+        once: bool,
+        reconnect: ReconnectPolicy | None = None,
+        publish: Callable[[LinkEvent], None] | None = None,
+    ) -> tuple[LinkDriver, ComputerEngineWriter]:
         connection = LinkDriver(
             remote_id,
-            parsed,
-            parsed.text if name is None else checked_name(name),
+            address,
+            name,
             # A session of its own: two links to one container must not supersede each other.
             uuid4(),
             process_name(),
-            reconnect=self._reconnect,
+            reconnect=self._reconnect if reconnect is None else reconnect,
             heartbeat=self._heartbeat,
             limits=self.limits,
             codec=self._codec,
@@ -317,47 +296,18 @@ class ComputerEngineWorker(Registration):
             functions=self._functions,
             security=of_engine(security) or self._security,
             transport=self._transport,
-            publish=self._publish,
-            once=wait,
+            publish=self._publish if publish is None else publish,
+            once=once,
         )
         writer = ComputerEngineWriter(connection, self._lifecycle.loop_bound, Options(), self.disconnect)
         self._connections[remote_id] = connection
         self._writers[remote_id] = writer
-        try:
-            connection.start()
-            if wait:
-                await self._first_dial(connection, timeout)
-        except BaseException:
-            if self._connections.get(remote_id) is connection:
-                self._end(remote_id, "connect() did not succeed")
-            raise
-        return writer
+        return connection, writer
 
     async def _leave(self, writer: ComputerEngineWriter) -> None:
         """The block that has connected a container is left; the id may be that of another link by now."""
         if self._writers.get(writer.remote_id) is writer:
             await self.disconnect(writer.remote_id)
-
-    async def _first_dial(self, connection: LinkDriver, timeout: float | None) -> None:
-        link = connection.link
-        try:
-            async with asyncio.timeout(timeout):
-                while not link.welcomed:
-                    if link.is_over:
-                        raise connection.connect_error() or ConnectError(
-                            f"the link to {link.error_factory.whom} was closed while it was being connected",
-                            address=connection.address.text,
-                            name=link.error_factory.name,
-                        )
-                    await connection.changed()
-        except TimeoutError as error:
-            if isinstance(error, ConnectError):
-                raise
-            raise ConnectTimeout(
-                f"cannot connect to {link.error_factory.whom} within {timeout} s: {connection.how_far()}",
-                address=connection.address.text,
-                name=link.error_factory.name,
-            ) from None
 
     async def disconnect(self, remote_id: UUID, timeout: float = 0.0) -> None:
         """Ends one link: waits that long for what is in flight, then ends what is left with ``ConnectionClosed``.
@@ -415,6 +365,85 @@ class ComputerEngineWorker(Registration):
             lost_after: as in :meth:`EngineService.options`; by default that of the ``ReconnectPolicy``.
         """
         return EngineService(self, Options(timeout, wait, idempotent, metadata, progress, lost_after))
+
+    # Groups
+
+    def group(
+        self,
+        source: str | Sequence[str | Endpoint] | Resolver,
+        *,
+        name: str | None = None,
+        policy: GroupPolicy = DEFAULT_GROUP,
+        wait: bool = True,
+        timeout: float | None = 5.0,
+        security: Security | None = None,
+    ) -> Opening[Group]:
+        """Several containers that do the same, asked as one: ``group = await worker.group(["a:3010", "b:3010"])``.
+
+        ``async with worker.group(...) as group`` closes it at the end of the block.
+
+        Args:
+            source: who its members are: a list, ``"dns://calc:3010"``, ``"srv://_mpzmq._tcp.calc"``, ``"env://CALC"``,
+                ``"file:///run/calc.txt"``, ``"dir:///run/calc"``, or a :class:`mpzmq.Resolver`. It is followed.
+            name: what the group is called in errors and logs; by default its source.
+            policy: whom it asks, and whether it asks another one then.
+            wait: False: returns at once, and dials in the background.
+            timeout: seconds until one member is to be ALIVE.
+            security: keys for its members; None: the worker's.
+
+        Returns:
+            What gives the group when it is awaited or entered; it opens nothing before.
+
+        Raises:
+            ConnectError: no member could be reached in time; nothing stays behind.
+            ValueError: the source is malformed, or of an unknown scheme.
+            TypeError: it is no source.
+            RuntimeError: the worker is closed, or belongs to another event loop.
+        """
+        opening = self._group(source, name, policy, timeout, security, wait=wait)
+        return Opening(opening, Group.close, "ComputerEngineWorker.group")
+
+    async def _group(
+        self, source: Any, name: str | None, policy: GroupPolicy, timeout: float | None, security: Security | None, *,
+        wait: bool,
+    ) -> Group:  # fmt: skip
+        checked_timeout(timeout)
+        of_engine(security)
+        followed = resolver_for(source, refresh=policy.refresh)
+        if self._lifecycle.is_ending:
+            raise RuntimeError("this worker is closed: enter it again with 'async with', or make another one")
+        self._lifecycle.loop_bound.bind()
+        host = GroupHost(self.limits, self._lifecycle.loop_bound, self._open_link, self.disconnect, self._groups)
+        given = (source if isinstance(source, str) else "group") if name is None else checked_name(name)
+        return await opened_group(host, followed, given, policy, security, timeout, wait=wait)
+
+    def _open_link(
+        self,
+        remote_id: UUID,
+        address: str,
+        name: str,
+        security: Security | None,
+        *,
+        lost_after: float | None,
+        publish: Callable[[LinkEvent], None],
+    ) -> tuple[ComputerEngineWriter, Link]:
+        """A link of a group, which is being dialled."""
+
+        def published(event: LinkEvent) -> None:
+            self._publish(event)
+            publish(event)
+
+        reconnect = dataclasses.replace(self._reconnect, lost_after=lost_after)
+        parsed = parse_address(address)
+        connection, writer = self._register(
+            remote_id, parsed, name, security, once=False, reconnect=reconnect, publish=published
+        )
+        try:
+            connection.start()
+        except BaseException:
+            self._end(remote_id, "it could not be dialled")
+            raise
+        return writer, connection.link
 
     # For the service
 

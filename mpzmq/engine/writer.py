@@ -8,29 +8,27 @@ from typing import TYPE_CHECKING, Any
 from ..common.durations import checked_timeout
 from ..common.set_module import set_module
 from ..errors import ConnectError, ConnectTimeout
-from ..models import LinkState, Method
 from ..protocol.requester.options import UNSET
-from .arguments import checked_id
 from .options_view import options_view
+from .request_methods import RequestMethods
 from .request_sender import RequestSender
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Mapping
+    from collections.abc import Callable, Mapping
     from uuid import UUID
 
-    from ..models import Description, Progress, Status
+    from ..models import Description, LinkState, Progress, Status
     from ..protocol.requester.options import _U, Options
     from ..runtime.loop_bound import LoopBound
     from ..statistics import Statistics
     from .link_driver import LinkDriver
     from .options_view import OptionsView
-    from .streams import Channel, ReplyStream
 
 __all__ = ["ComputerEngineWriter"]
 
 
 @set_module("mpzmq")
-class ComputerEngineWriter:
+class ComputerEngineWriter(RequestMethods):
     """The handle of one container. ``worker.connect()`` returns it; users make none."""
 
     def __init__(
@@ -39,10 +37,10 @@ class ComputerEngineWriter:
         self._connection = connection
         self._link = connection.link
         self._loop_bound = loop_bound
-        self._defaults = defaults
         self._drop = drop
         self.sender = RequestSender(connection, loop_bound)
         """The one way out for requests."""
+        super().__init__(self.sender, defaults)
 
     def __repr__(self) -> str:
         return f"<ComputerEngineWriter {self.name!r} {self.state} {self.remote_id}>"
@@ -132,120 +130,6 @@ class ComputerEngineWriter:
         self._loop_bound.require()
         await self._drop(self.remote_id, timeout)
 
-    async def request(
-        self,
-        data: Any,
-        fallback: Any = None,
-        *,
-        request_id: UUID | None = None,
-        method: Method = Method.INVOKE,
-        timeout: float | _U | None = UNSET,
-        idempotent: bool | _U = UNSET,
-        wait: bool | _U = UNSET,
-        metadata: Mapping[str, Any] | _U | None = UNSET,
-        progress: Callable[[Progress], object] | _U | None = UNSET,
-    ) -> Any:
-        """Sends data to the container's handler for plain requests; see :meth:`EngineService.request`.
-
-        Args:
-            data: any value that a message can carry.
-            fallback: data that is sent once instead after ``Unsupported``, ``InvalidArguments`` or ``Refused``; None:
-                no fallback.
-            request_id: the id of the request, chosen by the caller; None: a new one.
-            method: INVOKE; or GETSTATE or SETSTATE, whose data is the new status.
-            timeout: seconds until ``RequestTimeout``; None: no deadline of its own. Left out: as the defaults say.
-            idempotent: whether it may run twice, and so be sent again to a container that was restarted.
-            wait: whether to wait, within the timeout, for a link that is dialled, drains or is full.
-            metadata: str keys and their values; the handler finds it in its context.
-            progress: called with a :class:`Progress` as parts of a large request or reply pass.
-
-        Returns:
-            The data of the reply.
-
-        Raises:
-            RequestError: one of its subclasses; ``executed`` says whether a handler has run.
-            EncodeError, MessageTooLarge: nothing was sent.
-        """
-        options = self._defaults.but(timeout, wait, idempotent, metadata, progress)
-        tag = None if request_id is None else checked_id(request_id)
-        return await self.sender.request(method, data, fallback, options, tag)
-
-    async def call(
-        self,
-        function: str,
-        /,
-        *args: Any,
-        request_id: UUID | None = None,
-        timeout: float | _U | None = UNSET,
-        idempotent: bool | _U = UNSET,
-        wait: bool | _U = UNSET,
-        metadata: Mapping[str, Any] | _U | None = UNSET,
-        **kwargs: Any,
-    ) -> Any:
-        """Calls a named function of the container; see :meth:`EngineService.call`.
-
-        Args:
-            function: the name of the function.
-            args: passed to it by position.
-            request_id: the id of the request, chosen by the caller; None: a new one.
-            timeout: seconds until ``RequestTimeout``; None: no deadline of its own. Left out: as the defaults say.
-            idempotent: whether it may run twice, and so be sent again to a container that was restarted.
-            wait: whether to wait, within the timeout, for a link that is dialled, drains or is full.
-            metadata: str keys and their values; the handler finds it in its context.
-            kwargs: passed to it by name.
-
-        Returns:
-            What the function returns.
-
-        Raises:
-            RequestError: one of its subclasses; ``executed`` says whether a handler has run.
-            EncodeError, MessageTooLarge: nothing was sent.
-        """
-        options = self._defaults.but(timeout, wait, idempotent, metadata)
-        tag = None if request_id is None else checked_id(request_id)
-        return await self.sender.call(function, args, kwargs, options, tag)
-
-    def function(
-        self,
-        name: str,
-        /,
-        *,
-        request_id: UUID | None = None,
-        timeout: float | _U | None = UNSET,
-        idempotent: bool | _U = UNSET,
-        wait: bool | _U = UNSET,
-        metadata: Mapping[str, Any] | _U | None = UNSET,
-        lost_after: float | _U | None = UNSET,
-        progress: Callable[[Progress], object] | _U | None = UNSET,
-    ) -> Callable[..., Coroutine[Any, Any, Any]]:
-        """A named function of the container, to be called with any arguments: options are given here.
-
-        The same as ``options(...).function(name)``.
-
-        Args:
-            name: the name of the function.
-            request_id: the id of the request, chosen by the caller; None: a new one.
-            timeout: seconds until ``RequestTimeout``; None: no deadline of its own. Left out: as the defaults say.
-            idempotent: whether it may run twice, and so be sent again to a container that was restarted.
-            wait: whether to wait, within the timeout, for a link that is dialled, drains or is full.
-            metadata: str keys and their values; the handler finds it in its context.
-            lost_after: seconds for which what was sent waits for a container that is DOWN; 0: none; None: until its
-                deadline.
-            progress: called with a :class:`Progress` as parts of a large request or reply pass.
-
-        Returns:
-            A coroutine function that passes its arguments on.
-        """
-        return self.options(
-            timeout=timeout,
-            idempotent=idempotent,
-            wait=wait,
-            metadata=metadata,
-            request_id=request_id,
-            lost_after=lost_after,
-            progress=progress,
-        ).function(name)
-
     def options(
         self,
         *,
@@ -293,96 +177,6 @@ class ComputerEngineWriter:
             lost_after=lost_after,
             progress=progress,
         )
-
-    def stream(
-        self,
-        function: str,
-        /,
-        *args: Any,
-        timeout: float | None = None,
-        idle_timeout: float | None = None,
-        wait: bool | _U = UNSET,
-        metadata: Mapping[str, Any] | _U | None = UNSET,
-        **kwargs: Any,
-    ) -> ReplyStream:
-        """Calls a function that yields; see :meth:`EngineService.stream`.
-
-        Args:
-            function: the name of the function.
-            args: passed to it by position.
-            timeout: seconds for the whole of it; None: no deadline of its own.
-            idle_timeout: seconds without an item; None: any time.
-            wait: whether to wait, within the timeout, for a link that is dialled, drains or is full.
-            metadata: str keys and their values; the handler finds it in its context.
-            kwargs: passed to it by name.
-
-        Returns:
-            Its items, as an async iterator that raises the errors of a call.
-        """
-        view = self.options(timeout=timeout, idle_timeout=idle_timeout, wait=wait, metadata=metadata)
-        return view.stream(function, *args, **kwargs)
-
-    async def upload(
-        self,
-        function: str,
-        items: AsyncIterable[Any] | Iterable[Any],
-        /,
-        *args: Any,
-        timeout: float | None = None,
-        idle_timeout: float | None = None,
-        wait: bool | _U = UNSET,
-        metadata: Mapping[str, Any] | _U | None = UNSET,
-        **kwargs: Any,
-    ) -> Any:
-        """Sends items to a function, and returns what it returns; see :meth:`EngineService.upload`.
-
-        Args:
-            function: the name of the function.
-            items: the items, from an async iterable or a plain one.
-            args: passed to it by position.
-            timeout: seconds for the whole of it; None: no deadline of its own.
-            idle_timeout: seconds without an item; None: any time.
-            wait: whether to wait, within the timeout, for a link that is dialled, drains or is full.
-            metadata: str keys and their values; the handler finds it in its context.
-            kwargs: passed to it by name.
-
-        Returns:
-            What the function returns.
-
-        Raises:
-            RequestError: one of its subclasses; ``executed`` says whether a handler has run.
-            Exception: whatever ``items`` raises; the function is ended then.
-        """
-        view = self.options(timeout=timeout, idle_timeout=idle_timeout, wait=wait, metadata=metadata)
-        return await view.upload(function, items, *args, **kwargs)
-
-    def channel(
-        self,
-        function: str,
-        /,
-        *args: Any,
-        timeout: float | None = None,
-        idle_timeout: float | None = None,
-        wait: bool | _U = UNSET,
-        metadata: Mapping[str, Any] | _U | None = UNSET,
-        **kwargs: Any,
-    ) -> Channel:
-        """Talks with a function; see :meth:`EngineService.channel`.
-
-        Args:
-            function: the name of the function.
-            args: passed to it by position.
-            timeout: seconds for the whole of it; None: no deadline of its own.
-            idle_timeout: seconds without an item; None: any time.
-            wait: whether to wait, within the timeout, for a link that is dialled, drains or is full.
-            metadata: str keys and their values; the handler finds it in its context.
-            kwargs: passed to it by name.
-
-        Returns:
-            Both directions, to be entered with ``async with``.
-        """
-        view = self.options(timeout=timeout, idle_timeout=idle_timeout, wait=wait, metadata=metadata)
-        return view.channel(function, *args, **kwargs)
 
     async def get_state(self, *, timeout: float | _U | None = UNSET, wait: bool | _U = UNSET) -> Status:
         """Asks the container for its run state.

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .factories import ServedHere as ServedHere
     from .factories import ServedProcess as ServedProcess
     from .in_process import connected as connected
+    from .members import Members as Members
     from .process import ContainerProcess as ContainerProcess
     from .process import StartFailed as StartFailed
     from .proxy import Proxy as Proxy
@@ -20,6 +21,7 @@ else:
     _HOMES = {
         "ContainerFactory": "factories",
         "ContainerProcess": "process",
+        "Members": "members",
         "Proxy": "proxy",
         "ProxyFactory": "factories",
         "ServedHere": "factories",
@@ -34,6 +36,7 @@ else:
 __all__ = [
     "ContainerFactory",
     "ContainerProcess",
+    "Members",
     "Proxy",
     "ProxyFactory",
     "ServedHere",

@@ -6,6 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from ...events import Evidence, StateChange
+from .load import ContainerLoad
 
 if TYPE_CHECKING:
     from ...models import LinkState
@@ -30,6 +31,8 @@ class LinkDiagnostics:
     def __init__(self, heartbeat: Heartbeat, attempts: RedialCounter, state: LinkState, now: float) -> None:
         self.now = now
         """The time, as far as it is known."""
+        self.load = ContainerLoad()
+        """How much the container does."""
         self._heartbeat = heartbeat
         self._attempts = attempts
         self._changes: deque[tuple[LinkState, float, str]] = deque([(state, now, "the first dial")], CHANGES)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ...config import HeartbeatPolicy, Limits, ReconnectPolicy
     from ...statistics import Statistics
     from ..flow.outbox import OutgoingMessage
+    from ..health.load import ContainerLoad
     from ..requester.error_factory import RequestErrors
     from ..requester.request import PendingRequest
     from ..requester.request_ids import EndedIds
@@ -290,6 +291,11 @@ class Link:
         return self.error_factory.whom
 
     @property
+    def load(self) -> ContainerLoad:
+        """How much the container does, as far as it has told."""
+        return self.diagnostics.load
+
+    @property
     def in_flight(self) -> int:
         """How many requests have not ended."""
         return len(self.tracker.pending)
@@ -399,8 +405,10 @@ class Link:
             self.ignored += 1
             return
         self._window.on_read(messages, size)
-        if load and STATUSES[load[0]] is not self.status:
-            self._status(load[0], now)
+        if load:
+            if STATUSES[load[0]] is not self.status:
+                self._status(load[0], now)
+            self.load.on_told(load[1], load[2], self.in_flight)
         if number == self._connection:
             self.heartbeat.on_pong(now)
             if self._window.is_read and not self.outbox.has_controls:

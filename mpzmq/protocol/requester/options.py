@@ -60,6 +60,7 @@ class Options:
     ends_idempotent: bool = False
     milliseconds: int | None = field(init=False, default=None)
     effective_lost_after: float | _U | None = field(init=False, default=None)
+    _of_one_try: Options | None = field(init=False, default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if checked_timeout(self.timeout) is not None:
@@ -100,6 +101,14 @@ class Options:
             # A request that names it itself means it.
             self.ends_idempotent or lost_after is not UNSET,
         )
+
+    def of_one_try(self) -> Options:
+        """These options for one of several containers: no try waits for that one alone, not even an idempotent one."""
+        if self._of_one_try is None:
+            found = dataclasses.replace(self, wait=False, ends_idempotent=True)
+            object.__setattr__(self, "_of_one_try", found)
+            return found
+        return self._of_one_try
 
     def repeatable(self) -> Options:
         """These options for what does no harm when it is done twice, and for which nobody has asked to wait."""

@@ -238,6 +238,8 @@ class RequestTracker:
         entry = self.pending.get(tag)
         if entry is not None:
             entry.started = True
+            if entry.receive_stream is not None:
+                self._effects.add(WakeStreams, entry.receive_stream.waker)
 
     def on_malformed(self, tag: bytes) -> None:
         """Something that is not a record has come under this id."""

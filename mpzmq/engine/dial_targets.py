@@ -1,4 +1,4 @@
-"""Host names, looked up outside libzmq.
+"""Where one link dials: host names, looked up outside libzmq.
 
 libzmq looks names up in its I/O thread, where one hanging resolver stops every link, and tries only the first
 address. Here every dial begins with a lookup, and tries all addresses before it counts as failed.
@@ -13,7 +13,7 @@ from ..runtime.names import resolve
 if TYPE_CHECKING:
     from ..address import Address
 
-__all__ = ["Endpoints", "look_up"]
+__all__ = ["DialTargets", "look_up"]
 
 
 async def look_up(address: Address) -> list[str]:
@@ -27,7 +27,7 @@ async def look_up(address: Address) -> list[str]:
     return [address.endpoint(number) for _, number in await resolve(address.host, address.port)]
 
 
-class Endpoints:
+class DialTargets:
     """The endpoints of one name during one dial."""
 
     def __init__(self, endpoints: list[str]) -> None:

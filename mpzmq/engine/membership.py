@@ -1,0 +1,237 @@
+"""Who belongs to a group: its source is followed, members come, and members go."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid4
+
+from ..common.logs import Log
+from ..errors import AddressNotFound, ConnectError, ConnectTimeout
+from ..events import LinkDown, LinkFailed, MemberJoined, MemberLeft
+from ..models import LinkState
+from ..security.credentials import Security
+from .group_member import GroupMember
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from ..config import Limits
+    from ..events import LinkEvent
+    from ..protocol.link.link import Link
+    from ..runtime.loop_bound import LoopBound
+    from .group_state import GroupState
+    from .resolvers import Endpoint, Source
+    from .writer import ComputerEngineWriter
+
+__all__ = ["GroupHost", "Membership"]
+
+log = Log(__name__)
+
+_OVER = LinkState.FAILED, LinkState.CLOSED
+
+
+@dataclass(frozen=True, slots=True)
+class GroupHost:
+    """What a group needs of its worker.
+
+    Attributes:
+        limits: the worker's bounds.
+        loop_bound: the event loop that it belongs to.
+        open_link: registers a link, and begins to dial.
+        disconnect: ends a link.
+        groups: those that are not closed.
+    """
+
+    limits: Limits
+    loop_bound: LoopBound
+    open_link: Callable[..., tuple[ComputerEngineWriter, Link]]
+    disconnect: Callable[[UUID], Awaitable[None]]
+    groups: dict[GroupState, Any]
+
+
+class Membership:
+    """Who belongs to a group.
+
+    Args:
+        state: the group's books.
+        host: makes the links.
+        source: says who the members are.
+        security: the engine's keys for all members; None: the worker's.
+    """
+
+    def __init__(self, state: GroupState, host: GroupHost, source: Source, security: Security | None) -> None:
+        self._state = state
+        self._host = host
+        self._source = source
+        self._security = security
+        self._following: asyncio.Task[None] | None = None
+        self._leaving: dict[asyncio.Task[None], GroupMember] = {}
+        self._linked: dict[UUID, GroupMember] = {}
+        self._renewals: dict[UUID, asyncio.TimerHandle] = {}
+
+    async def open(self, timeout: float | None, *, wait: bool) -> None:
+        """Begins to follow the source.
+
+        Args:
+            timeout: seconds until one member is to be there.
+            wait: whether that is waited for.
+
+        Raises:
+            ConnectError: none is.
+        """
+        self._following = asyncio.create_task(self._follow())
+        if wait:
+            await self.wait_ready(self._state.members.values, 1, timeout)
+        else:
+            await asyncio.sleep(0)  # members that were listed are there now
+
+    async def wait_ready(self, members: Callable[[], Iterable[GroupMember]], count: int, timeout: float | None) -> None:
+        """Waits until so many members can be talked to.
+
+        Args:
+            members: those that count.
+            count: how many of them.
+            timeout: seconds; None: any time.
+
+        Raises:
+            ConnectError: that was not so in time, or cannot be any more.
+        """
+        state = self._state
+        try:
+            async with asyncio.timeout(timeout):
+                while sum(member.link.is_running for member in members()) < count:
+                    links = [member.writer for member in members()]
+                    if state.is_closed or (links and all(link.state in _OVER for link in links)):
+                        break
+                    await state.change()
+                else:
+                    return
+        except TimeoutError:
+            pass
+        raise self._not_ready(list(members()), count, timeout)
+
+    async def close(self) -> None:
+        """Ends all links of the group."""
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.wait((self._following,))
+        for renewal in self._renewals.values():
+            renewal.cancel()
+        tasks, self._leaving = list(self._leaving), {}
+        for task in tasks:
+            task.cancel()
+        for remote_id in list(self._linked):
+            await self._host.disconnect(remote_id)
+        self._linked.clear()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    # Following
+
+    async def _follow(self) -> None:
+        async for endpoints in self._source.watch():
+            self._apply(endpoints)
+
+    def _apply(self, endpoints: Iterable[Endpoint]) -> None:
+        members = self._state.members
+        named = {endpoint.name: endpoint for endpoint in endpoints}
+        for name, member in list(members.items()):
+            endpoint = named.get(name)
+            if endpoint is None:
+                self._leave(member, "it is not named any more")
+            elif (endpoint.address, endpoint.server_key) != (member.endpoint.address, member.endpoint.server_key):
+                self._leave(member, f"it is at {endpoint.address} now")
+            else:
+                member.describe(endpoint)
+        for name, endpoint in named.items():
+            if name not in members and (joined := self._linked_to(endpoint)) is not None:
+                members[name] = joined
+                self._state.publish(MemberJoined, joined, f"it is named, at {endpoint.address}")
+        self._state.refresh()
+
+    def _linked_to(self, endpoint: Endpoint) -> GroupMember | None:
+        """A member more, which is being dialled; None: it cannot be, as the log tells."""
+        remote_id = uuid4()
+        try:
+            security = self._security
+            if endpoint.server_key is not None and security is not None:
+                security = Security.client(security.keys, endpoint.server_key)
+            writer, link = self._host.open_link(
+                remote_id,
+                endpoint.address,
+                endpoint.name,
+                security,
+                lost_after=self._state.policy.lost_after,
+                publish=self._on_event,
+            )
+        except (OSError, ValueError, TypeError) as error:
+            log.error("%s: %r cannot be dialled: %s", self._state.whom, endpoint.name, error)
+            return None
+        member = self._linked[remote_id] = GroupMember(endpoint, writer, link)
+        return member
+
+    def _leave(self, member: GroupMember, why: str) -> None:
+        """A member is not asked any more; what it has goes on to its end."""
+        del self._state.members[member.name]
+        self._state.publish(MemberLeft, member, why)
+        task = asyncio.create_task(self._depart(member))
+        self._leaving[task] = member
+        task.add_done_callback(lambda task: self._leaving.pop(task, None))
+
+    async def _depart(self, member: GroupMember) -> None:
+        while member.in_flight:
+            await self._state.change()
+        await member.sender.wait_idle()  # what was asked through its handle
+        await self._end_link(member)
+
+    async def _end_link(self, member: GroupMember) -> None:
+        await self._host.disconnect(member.writer.remote_id)
+        self._linked.pop(member.writer.remote_id, None)
+
+    def _on_event(self, event: LinkEvent) -> None:
+        member = self._linked.get(event.remote_id)
+        if member is None:
+            return
+        self._state.on_link_event(member, event)
+        if isinstance(event, LinkDown | LinkFailed):
+            self._source.poke()
+        if isinstance(event, LinkFailed) and not self._state.is_closed:
+            # Redials could not help; but another process may serve there in a while.
+            seconds = self._state.policy.eject_for
+            self._renewals[event.remote_id] = self._state.loop.call_later(seconds, self._renew, member)
+
+    def _renew(self, member: GroupMember) -> None:
+        """A link that has FAILED is made anew."""
+        self._renewals.pop(member.writer.remote_id, None)
+        if self._state.members.get(member.name) is not member:
+            return
+        successor = self._linked_to(member.endpoint)
+        if successor is not None:
+            self._state.members[member.name] = successor
+            self._state.refresh()
+            task = asyncio.create_task(self._depart(member))
+            self._leaving[task] = member
+            task.add_done_callback(lambda task: self._leaving.pop(task, None))
+
+    def _not_ready(self, members: list[GroupMember], count: int, timeout: float | None) -> ConnectError:
+        state = self._state
+        within = "" if timeout is None else f" within {timeout:g} s"
+        if state.is_closed:
+            return ConnectError(f"{state.whom} cannot be talked to: it is closed", name=state.name)
+        if not members:
+            trouble = f": {self._source.trouble}" if self._source.trouble else f": {self._source.text} names none"
+            text = f"{state.whom} has no members{within}{trouble}"
+            return AddressNotFound(text, address=self._source.text, name=state.name)
+        known = [member.writer.last_error for member in members if not member.link.is_running]
+        errors = [error for error in known if error is not None]
+        kinds = {type(error) for error in errors}
+        kind = kinds.pop() if len(kinds) == 1 and len(errors) == len(known) else ConnectTimeout
+        up = sum(member.link.is_running for member in members)
+        text = (
+            f"{state.whom} is not ready{within}: {up} of its {len(members)} members can be talked to, and not {count}"
+        )
+        if errors:
+            text += f"; the first of the others: {errors[0]}"
+        return kind(text, address=self._source.text, name=state.name)

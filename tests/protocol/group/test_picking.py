@@ -1,0 +1,136 @@
+"""Whom a group asks, of those that may be asked."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from mpzmq.protocol.group.picking import FEW, Ewma, Least, Picker, Rotation, picker
+from tests.protocol.group.making import Made, made, seeded
+
+
+def test_the_names_of_the_policy() -> None:
+    kinds = {name: type(picker(name, seeded().random)) for name in ("least", "rotation", "ewma")}
+    assert kinds == {"least": Least, "rotation": Rotation, "ewma": Ewma}
+
+
+@pytest.mark.parametrize("count", [1, 2, FEW])
+def test_least_is_the_one_with_the_least_to_do(count: int) -> None:
+    members = list(made(count).values())
+    for number, member in enumerate(members):
+        member.in_flight = 10 - number
+    assert Least(seeded().random).pick(members, 0.0) is members[-1]
+
+
+def test_least_heeds_what_other_engines_ask() -> None:
+    one, other = made(2).values()
+    one.load.on_told(running=3, queued=2, own=1)
+    assert one.load.others == 4
+    other.in_flight = 3
+    assert Least(seeded().random).pick([one, other], 0.0) is other
+
+
+def test_least_heeds_weights() -> None:
+    heavy, light = Made("heavy", weight=3.0), Made("light")
+    picking = Least(seeded().random)
+    for _ in range(400):
+        picking.pick([heavy, light], 0.0).in_flight += 1
+    assert 295 <= heavy.in_flight <= 305
+
+
+def test_least_spreads_what_is_equal() -> None:
+    members = list(made(4).values())
+    picking = Least(seeded().random)
+    counts = Counter(picking.pick(members, 0.0).name for _ in range(4000))
+    assert len(counts) == 4 and min(counts.values()) > 800
+
+
+def test_least_draws_two_of_many_and_never_takes_the_worst() -> None:
+    members = list(made(50).values())
+    picking = Least(seeded().random)
+    picking.on_ended(members[0], 0.001, 0.0)  # requests are short
+    for number, member in enumerate(members):
+        member.in_flight = number
+    counts = Counter(picking.pick(members, 0.0).in_flight for _ in range(5000))
+    assert counts[49] == 0 and len(counts) > 40
+    assert sum(counts[number] for number in range(25)) > 3500  # three of four
+
+
+def test_least_looks_at_everybody_where_requests_take_long() -> None:
+    """So that no member has two of them while another one is idle."""
+    members = list(made(50).values())
+    picking = Least(seeded().random)  # none has ended: they may be long
+    for _ in range(50):
+        picking.pick(members, 0.0).in_flight += 1
+    assert {member.in_flight for member in members} == {1}
+    picking.on_ended(members[0], 30.0, 30.0)
+    for _ in range(50):
+        picking.pick(members, 0.0).in_flight += 1
+    assert {member.in_flight for member in members} == {2}
+
+
+def test_rotation_takes_turns() -> None:
+    members = list(made(3).values())
+    picking = Rotation()
+    picked = [picking.pick(members, 0.0).name for _ in range(6)]
+    assert picked[:3] == picked[3:] and set(picked) == {"m0", "m1", "m2"}
+
+
+@pytest.mark.parametrize("weights", [(1.0, 2.0, 5.0), (0.001, 0.002, 0.005), (100.0, 200.0, 500.0)])
+def test_rotation_heeds_weights(weights: tuple[float, ...]) -> None:
+    members = [Made(str(number), weight=weight) for number, weight in enumerate(weights)]
+    picking = Rotation()
+    counts = Counter(picking.pick(members, 0.0).name for _ in range(800))
+    assert [round(counts[str(number)], -1) for number in range(3)] == [100, 200, 500]
+
+
+def test_rotation_goes_on_when_the_heaviest_has_gone() -> None:
+    heavy, *rest = Made("heavy", weight=1e9), Made("a"), Made("b")
+    picking = Rotation()
+    assert picking.pick([heavy, *rest], 0.0)
+    assert {picking.pick(rest, 0.0).name for _ in range(4)} == {"a", "b"}
+
+
+@pytest.mark.parametrize("count", [3, 30])
+def test_ewma_leaves_the_slow_one_alone_and_tries_it_again(count: int) -> None:
+    members = list(made(count).values())
+    slow = members[0]
+    picking = Ewma(seeded().random)
+    counts: Counter[str] = Counter()
+    for step in range(3000):
+        now = step * 0.01
+        member = picking.pick(members, now)
+        picking.on_ended(member, 0.06 if member is slow else 0.01, now)
+        counts[member.name] += 1
+    assert 1 < counts[slow.name] < 3000 / count / 2
+
+
+def test_ewma_remembers_a_peak_at_once_and_forgets_it_slowly() -> None:
+    member = Made("a")
+    picking = Ewma(seeded().random)
+    picking.on_ended(member, 0.01, 0.0)
+    picking.on_ended(member, 1.0, 1.0)
+    assert member.latency == 1.0
+    picking.on_ended(member, 0.01, 2.0)
+    assert member.latency is not None and 0.8 < member.latency < 1.0
+    picking.on_ended(member, 0.01, 100.0)
+    assert member.latency is not None and member.latency < 0.02
+
+
+def test_ewma_asks_a_new_member_once_before_it_has_told_something() -> None:
+    known, new = made(2).values()
+    picking = Ewma(seeded().random)
+    picking.on_ended(known, 0.01, 0.0)
+    assert picking.pick([known, new], 0.0) is new
+    new.in_flight = 1
+    assert picking.pick([known, new], 0.0) is known
+
+
+@pytest.mark.parametrize("name", ["least", "rotation", "ewma"])
+def test_there_may_be_one_only(name: str) -> None:
+    picking: Picker = picker(name, seeded().random)
+    member = Made("a")
+    assert picking.pick([member], 0.0) is member
+    picking.on_ended(member, 0.1, 1.0)
+    assert picking.pick([member], 1.0) is member

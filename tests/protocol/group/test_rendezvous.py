@@ -1,0 +1,72 @@
+"""A key goes to one member, and moves only when that goes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mpzmq.protocol.group.rendezvous import ranked, winner, written_key
+from tests.protocol.group.making import Made, made
+from tests.support.waiting import scaled
+
+KEYS = st.recursive(
+    st.text() | st.binary() | st.integers() | st.uuids(), lambda keys: st.tuples(keys) | st.tuples(keys, keys)
+)
+
+
+@given(KEYS, KEYS)
+def test_keys_are_told_apart(one: Any, other: Any) -> None:
+    same = type(one) is type(other) and one == other
+    assert (written_key(one) == written_key(other)) is same
+
+
+@pytest.mark.parametrize("key", [1.0, True, None, [1], {"a": 1}, object(), (1, [2])])
+def test_what_is_no_key(key: Any) -> None:
+    with pytest.raises(TypeError, match="a key is a str, bytes, int, UUID"):
+        written_key(key)
+
+
+@given(st.integers(2, 12), st.integers(0, 11), st.lists(KEYS, max_size=30))
+def test_a_key_moves_only_when_its_member_goes(count: int, gone: int, keys: list[Any]) -> None:
+    members = made(count)
+    gone_name = f"m{gone % count}"
+    rest = [member for name, member in members.items() if name != gone_name]
+    for key in map(written_key, keys):
+        before = winner(members.values(), key)
+        assert ranked(members.values(), key)[0] is before
+        if before.name != gone_name:
+            assert winner(rest, key) is before
+        else:
+            assert winner(rest, key) is ranked(members.values(), key)[1]
+
+
+def test_keys_are_spread_by_weight() -> None:
+    members = [Made("a"), Made("b"), Made("c", weight=2.0)]
+    counts = Counter(winner(members, written_key(number)).name for number in range(8000))
+    assert 1800 < counts["a"] < 2200 and 1800 < counts["b"] < 2200 and 3700 < counts["c"] < 4300
+
+
+def test_a_name_may_be_long_and_odd() -> None:
+    members = [Made("x" * 1000 + "1"), Made("x" * 1000 + "2"), Made("\udce4")]
+    assert len({winner(members, written_key(number)).name for number in range(100)}) == 3
+
+
+def test_another_process_comes_to_the_same() -> None:
+    source = (
+        "from mpzmq.protocol.group.rendezvous import winner, written_key\n"
+        "from tests.protocol.group.making import made\n"
+        "print([winner(made(5).values(), written_key(k)).name for k in ('a', b'a', 7, ('a', 7))])"
+    )
+    mine = [winner(made(5).values(), written_key(key)).name for key in ("a", b"a", 7, ("a", 7))]
+    done = subprocess.run(
+        [sys.executable, "-c", source], capture_output=True, text=True, check=True, timeout=scaled(30)
+    )
+    assert done.stdout.strip() == str(mine)
+    assert written_key(UUID(int=5)) == b"u" + bytes(15) + b"\x05"
