@@ -13,6 +13,7 @@ __all__ = ["PEERS", "load"]
 PEERS = {
     "mpzmq": "mpzmq_peer",
     "mpzmq-curve": "mpzmq_curve",
+    "mpzmq-group": "mpzmq_group",
     "plain-pyzmq": "plain_pyzmq",
     "fd-reader": "fd_reader",
     "zmq-asyncio": "zmq_asyncio",
