@@ -115,9 +115,9 @@ class Ewma:
         first = int(self._random() * count)
         if count > FEW:
             one, other = able[first], able[first - 1 - int(self._random() * (count - 1))]
-            return one if self._cost(one, now) <= self._cost(other, now) else other
+            return one if _cost(one, now) <= _cost(other, now) else other
         some = able[first:] + able[:first] if first else able
-        return min(some, key=lambda member: self._cost(member, now))
+        return min(some, key=lambda member: _cost(member, now))
 
     def on_ended(self, member: Candidate, seconds: float, now: float) -> None:
         """Remembers how long it took."""
@@ -127,17 +127,18 @@ class Ewma:
             seconds += ((member.latency or 0.0) - seconds) * share
         member.latency, member.latency_at = seconds, now
 
-    def _cost(self, member: Candidate, now: float) -> float:
-        latency = _decayed(member, now)
-        waiting = member.in_flight + member.load.others
-        if latency is None:
-            # Nothing is known of it: it is tried, once, and then not again before that has told something.
-            return float(waiting) if not waiting else 1e6 * waiting
-        return latency * (waiting + 1) / member.weight
-
 
 def _load(member: Candidate) -> float:
     return (member.in_flight + member.load.others + 1) / member.weight
+
+
+def _cost(member: Candidate, now: float) -> float:
+    latency = member.latency
+    waiting = member.in_flight + member.load.others
+    if latency is None:
+        # Nothing is known of it: it is tried, once, and then not again before that has told something.
+        return float(waiting) if not waiting else 1e6 * waiting
+    return latency * math.exp((member.latency_at - now) / DECAY) * (waiting + 1) / member.weight
 
 
 def _decayed(member: Candidate, now: float) -> float | None:
