@@ -193,6 +193,7 @@ class GroupSender:
         tag: bytes | None,
         fallback: Any,
         tries: Tries | None = None,
+        hedged_at: float | None = None,
     ) -> Any:
         """Asks one member after the other, until one has answered or no other may be asked.
 
@@ -201,9 +202,11 @@ class GroupSender:
 
         Args:
             tries: those of a hedged request, which is counted elsewhere.
+            hedged_at: when that was made: its deadline is one for both of its ways.
         """
         state, room = self._state, self._room
-        began = asked_at = state.begin() if tries is None else state.loop.time()
+        asked_at = state.begin() if tries is None else state.loop.time()
+        began = asked_at if hedged_at is None else hedged_at
         call: GroupCall | None = None
         member: GroupMember | None = None
         given = options.of_one_try()
@@ -253,25 +256,25 @@ class GroupSender:
         if not options.idempotent:
             raise ValueError("hedge_after asks two members for the same: it is only for what is idempotent=True")
         state = self._state
-        state.begin()
+        began = state.begin()
         try:
-            result = await self._race(seconds, asked, options)
+            result = await self._race(seconds, asked, options, began)
         except BaseException as error:
             state.end(error)
             raise
         state.end(None)
         return result
 
-    async def _race(self, seconds: float, asked: _Asked, options: Options) -> Any:
+    async def _race(self, seconds: float, asked: _Asked, options: Options, began: float) -> Any:
         state = self._state
         tries = Tries(state.policy.max_attempts, options.idempotent, state.budget)
-        tasks = [asyncio.create_task(self._run(*asked, tries))]
+        tasks = [asyncio.create_task(self._run(*asked, tries, began))]
         try:
             done, _ = await asyncio.wait(tasks, timeout=seconds)
             now, asked_already = state.loop.time(), cast("set[GroupMember]", tries.passed)
             if not done and self._room.pool.able(now, asked_already) and state.budget.withdraw(now):
                 state.hedged += 1
-                tasks.append(asyncio.create_task(self._run(*asked, tries)))
+                tasks.append(asyncio.create_task(self._run(*asked, tries, began)))
             pending = set(tasks)
             while pending:
                 done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)

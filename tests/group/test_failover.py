@@ -27,6 +27,7 @@ from mpzmq import (
     MemberReturned,
     NotConnected,
     Overloaded,
+    RequestContext,
     RequestTimeout,
     Status,
 )
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
     from mpzmq import ComputerEngineWriter, Group
     from mpzmq.testing import ProxyFactory
-    from tests.group.conftest import Stage, Troupe
+    from tests.group.conftest import Actor, Stage, Troupe
 
 
 def narrow(name: str) -> tuple[ContainerServer, asyncio.Event, list[int]]:
@@ -351,6 +352,21 @@ async def test_a_hedge_whose_both_sides_fail(stage: Stage) -> None:
         assert sorted(attempt.member.name for attempt in caught.value.tried) == ["a", "b"]
         for name in "ab":
             troupe[name].gate.set()
+
+
+async def test_a_hedge_has_the_deadline_of_its_caller(stage: Stage) -> None:
+    left = []
+    async with stage("ab") as troupe:
+        for actor in troupe.actors.values():
+
+            @actor.server.function
+            async def measure(context: RequestContext, actor: Actor = actor) -> None:
+                left.append(context.remaining())
+                if len(left) == 1:
+                    await actor.gate.wait()
+
+        await troupe.group.options(idempotent=True, hedge_after=0.2, timeout=60.0).call("measure")
+        assert len(left) == 2 and left[1] <= 60.0 - 0.2
 
 
 async def test_a_caller_of_a_hedge_that_leaves(stage: Stage) -> None:
