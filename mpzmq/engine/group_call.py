@@ -83,6 +83,8 @@ class GroupCall:
         while True:
             now = state.loop.time()
             if state.is_closed:
+                if self._last is not None:
+                    raise self._refusal()  # what had left has its own error, whatever was to come behind it
                 raise self._summed_up(NotConnected, f"{state.whom} was closed")
             # First come, first served: who waits longer goes first.
             member = self._choose(now) if has_waited or not (self._is_plain and self._room.queue.waiting) else None

@@ -12,6 +12,7 @@ import pytest
 from mpzmq import (
     AddressNotFound,
     ComputerEngineWorker,
+    ConnectionClosed,
     ConnectRefused,
     EncodeError,
     Executed,
@@ -278,6 +279,23 @@ async def test_a_closed_group(stage: Stage) -> None:
             troupe[name].gate.set()
         await troupe.group.close()
         assert all(event.member is not None for event in [event async for event in events])  # type: ignore[union-attr]
+
+
+async def test_what_had_left_when_its_group_was_closed(stage: Stage) -> None:
+    async with stage("ab") as troupe:
+        group = await troupe.worker.group(troupe.members, name="other")
+        tasks = [
+            asyncio.create_task(group.options(idempotent=True).call("wait", "x")),
+            asyncio.create_task(group.options(idempotent=True, hedge_after=60.0).call("wait", "x")),
+        ]
+        await until(lambda: troupe.ran["x"] == 2)
+        await group.close()
+        for task in tasks:
+            with pytest.raises(ConnectionClosed) as caught:
+                await task
+            assert caught.value.executed is not Executed.NO and len(caught.value.tried) == 1
+        for name in "ab":
+            troupe[name].gate.set()
 
 
 async def test_the_worker_ends_its_groups(stage: Stage) -> None:
