@@ -97,9 +97,11 @@ class MapRun:
                 self._begin(item)
                 await self._wait_for_room()
         finally:
-            if hasattr(items, "aclose"):
-                await items.aclose()
-            self._ready.put_nowait(None)
+            try:
+                if hasattr(items, "aclose"):
+                    await items.aclose()
+            finally:
+                self._ready.put_nowait(None)
 
     def _begin(self, item: Any) -> None:
         task = asyncio.create_task(self._call(item))

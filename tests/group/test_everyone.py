@@ -179,6 +179,31 @@ async def test_items_that_fail(troupe: Troupe, ordered: bool) -> None:
     assert len(got) == 2, "what came before it comes first"
 
 
+@pytest.mark.parametrize("ordered", [True, False])
+async def test_items_that_cannot_be_closed(troupe: Troupe, ordered: bool) -> None:
+    class Items:
+        count = 0
+
+        def __aiter__(self) -> Items:
+            return self
+
+        async def __anext__(self) -> int:
+            self.count += 1
+            if self.count > 2:
+                raise StopAsyncIteration
+            return self.count
+
+        async def aclose(self) -> None:
+            raise OSError("the disk")
+
+    got = []
+    with pytest.raises(OSError, match="the disk"):
+        async with troupe.group.map("who", Items(), ordered=ordered) as results:
+            while True:
+                got.append(await soon(anext(results)))
+    assert len(got) == 2
+
+
 async def test_nothing_to_do(troupe: Troupe) -> None:
     for ordered in (True, False):
         async with troupe.group.map("who", [], ordered=ordered) as results:
