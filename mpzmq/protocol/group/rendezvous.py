@@ -31,7 +31,7 @@ def written_key(key: Any) -> bytes:
         case bytes():
             return b"b" + key
         case int() if not isinstance(key, bool):
-            return b"i%d" % key
+            return b"i%x" % key  # of any size: decimal digits have a limit
         case UUID():
             return b"u" + key.bytes
         case tuple():

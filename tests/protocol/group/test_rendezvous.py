@@ -33,6 +33,10 @@ def test_what_is_no_key(key: Any) -> None:
         written_key(key)
 
 
+def test_a_number_of_any_size_is_a_key() -> None:
+    assert written_key(10**5000) != written_key(-(10**5000))
+
+
 @given(st.integers(2, 12), st.integers(0, 11), st.lists(KEYS, max_size=30))
 def test_a_key_moves_only_when_its_member_goes(count: int, gone: int, keys: list[Any]) -> None:
     members = made(count)
