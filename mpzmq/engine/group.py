@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..common.durations import checked_seconds, checked_timeout
 from ..common.set_module import set_module
+from ..errors import NotConnected
 from ..events import MemberHeld, MemberReturned
 from ..protocol.group.rendezvous import written_key
 from ..protocol.requester.options import UNSET, Options
@@ -147,27 +148,26 @@ class Group(RequestMethods):
         Raises:
             KeyError: there is no such member.
             TimeoutError: something was still in flight.
+            NotConnected: the group is closed.
         """
         state, member = self._state, self._member(name)
         checked_timeout(timeout)
-        member.holds += 1
-        if member.holds == 1:
+        if self._membership.hold(name, 1) == 1:
             state.publish(MemberHeld, member, "hold() was entered")
-        state.refresh()
         try:
             try:
                 async with asyncio.timeout(timeout):
-                    while member.in_flight:
+                    while member.in_flight and not state.is_closed:
                         await state.change()
             except TimeoutError:
                 text = f"member {name!r} has {member.in_flight} requests in flight after {timeout:g} s"
                 raise TimeoutError(f"{state.whom}: {text}") from None
+            if state.is_closed:
+                raise NotConnected(f"{state.whom}: member {name!r} was not held: it is closed", name=state.name)
             yield member.writer
         finally:
-            member.holds -= 1
-            if not member.holds:
-                state.publish(MemberReturned, member, "hold() was left")
-            state.refresh()
+            if not self._membership.hold(name, -1):
+                state.publish(MemberReturned, state.members.get(name, member), "hold() was left")
 
     def options(
         self,

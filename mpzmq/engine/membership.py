@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
@@ -70,6 +71,7 @@ class Membership:
         self._leaving: dict[asyncio.Task[None], GroupMember] = {}
         self._linked: dict[UUID, GroupMember] = {}
         self._renewals: dict[UUID, asyncio.TimerHandle] = {}
+        self._holds: Counter[str] = Counter()  # by name: whoever takes the place of a member that is held is held, too
 
     async def open(self, timeout: float | None, *, wait: bool) -> None:
         """Begins to follow the source.
@@ -111,6 +113,21 @@ class Membership:
         except TimeoutError:
             pass
         raise self._not_ready(list(members()), count, timeout)
+
+    def hold(self, name: str, more: int) -> int:
+        """One asks that the member of a name gets no new requests (1), or does not any longer (-1).
+
+        Returns:
+            How many do.
+        """
+        self._holds[name] += more
+        holds = self._holds[name]
+        if not holds:
+            del self._holds[name]
+        if (member := self._state.members.get(name)) is not None:
+            member.holds = holds
+        self._state.refresh()
+        return holds
 
     async def close(self) -> None:
         """Ends all links of the group."""
@@ -170,6 +187,7 @@ class Membership:
             log.error("%s: %r cannot be dialled: %s", self._state.whom, endpoint.name, error)
             return None
         member = self._linked[remote_id] = GroupMember(endpoint, writer, link)
+        member.holds = self._holds[member.name]
         return member
 
     def _leave(self, member: GroupMember, why: str) -> None:

@@ -161,6 +161,41 @@ async def test_a_hold_that_takes_too_long(troupe: Troupe) -> None:
     await task
 
 
+async def test_whoever_takes_the_place_of_a_held_member_is_held(troupe: Troupe) -> None:
+    group = troupe.group
+    events = group.events()
+    endpoint = Endpoint(troupe["a"].endpoint, name="a")
+    async with group.hold("a"):
+        troupe.members.remove("a")
+        await event_of(events, MemberLeft)
+        troupe.members.add(endpoint)
+        await event_of(events, LinkUp)
+        assert [member.name for member in group.members if member.held] == ["a"]
+        assert {await group.call("who") for _ in range(50)} == {"b", "c"}
+    assert not any(member.held for member in group.members)
+    assert "a" in {await group.call("who") for _ in range(50)}
+
+
+async def test_nothing_is_held_in_a_group_that_is_closed(stage: Stage) -> None:
+    async with stage("a") as troupe:
+        group = troupe.group
+        asked = asyncio.create_task(group.call("wait", 1))
+        await until(lambda: troupe.ran.total() == 1)
+
+        async def held() -> None:
+            async with group.hold("a"):
+                raise AssertionError("a request is under way")
+
+        holding = asyncio.create_task(held())
+        await until(lambda: group.members[0].held)
+        closing = asyncio.create_task(group.close())
+        with pytest.raises(NotConnected, match="it is closed"):
+            await soon(holding)
+        troupe["a"].gate.set()
+        await soon(closing)
+        await asyncio.gather(asked, return_exceptions=True)
+
+
 async def test_everybody_is_held(stage: Stage) -> None:
     async with stage("a") as troupe:
         async with troupe.group.hold("a"), troupe.group.hold("a"):
