@@ -122,7 +122,7 @@ def compile_modules(root: Path, folder: Path) -> list[Path]:
                 self.compiler.compile = compile_side_by_side
                 super().build_extensions()
 
-    # From here, so that tracebacks name the files as they stand below sys.path, where Python looks for their lines.
+    # From here: tracebacks name the files as they are named now, and are to begin with mpzmq/.
     with contextlib.chdir(root), tempfile.TemporaryDirectory(prefix="mpzmq-") as scratch:
         extensions = mypycify(
             [*MYPY, *hot_modules(root)],
