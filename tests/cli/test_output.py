@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mpzmq import blocking
+from mpzmq import __version__, blocking
+from mpzmq.cli.build import build_name
 from mpzmq.cli.commands import mpzmq
 from mpzmq.cli.layout import say_wrapped
 from mpzmq.cli.output import OutputLost, say, say_json
@@ -173,7 +174,8 @@ def test_the_doctor_on_a_terminal(endpoint: str, columns: int) -> None:
     code, lines = on_a_terminal(columns, "doctor", endpoint)
     assert code == 0
     assert max(map(len, lines)) <= columns
-    steps = [line for line in lines if not line.startswith(" ")]
+    *steps, build = [line for line in lines if not line.startswith(" ")]
+    assert build == f"mpzmq {__version__}, {build_name()}"
     assert len(steps) == 6 and all(re.match(r"✓ \w+ +\S.* +\d+\.\d ms$", line) for line in steps)
     told = " ".join(line.strip() for line in lines)
     told = re.sub(r" +\d+\.\d ms", "", told)  # of the first line of a text
