@@ -17,6 +17,7 @@ from mpzmq import (
     ComputerEngineWriter,
     ContainerServer,
     EngineService,
+    Group,
     HeartbeatPolicy,
     Limits,
     ReconnectPolicy,
@@ -51,6 +52,27 @@ def at_service(method: str, *args: Any) -> Ticket:
 
 def at_handle(method: str, items: tuple[Any, ...], parameter: str) -> Ticket:
     return lambda container, value: getattr(container, method)("f", *items, **{parameter: value})
+
+
+def at_group(use: Callable[[Group, Any], Any]) -> Ticket:
+    """Of a group whose member is not there: what is wrong is told before anybody is asked."""
+
+    async def ask(container: ComputerEngineWriter, value: Any) -> None:
+        async with worker_of(container).group(["127.0.0.1:1"], wait=False) as group:
+            made = use(group, value)
+            if hasattr(made, "__aenter__"):
+                async with made:
+                    pass
+            elif inspect.isawaitable(made):
+                await made
+            elif hasattr(made, "__anext__"):
+                await read(made)
+
+    return ask
+
+
+def at_group_method(method: str, items: tuple[Any, ...], parameter: str) -> Ticket:
+    return at_group(lambda group, value: getattr(group, method)("f", *items, **{parameter: value}))
 
 
 async def read(stream: AsyncIterator[Any]) -> list[Any]:
@@ -134,12 +156,37 @@ WAYS: dict[str, tuple[Callable[..., Any], Ticket]] = {
     "ContainerProcess.stop.timeout": (WAIT, lambda _, value: ContainerProcess("a:b").stop(value)),
     "ContainerProcess.wait.timeout": (WAIT, lambda _, value: ContainerProcess("a:b").wait(value)),
     "blocking.connect.timeout": (TIMEOUT, lambda _, value: blocking.connect("127.0.0.1:1", timeout=value)),
+    "blocking.group.timeout": (TIMEOUT, lambda _, value: blocking.group(["127.0.0.1:1"], timeout=value)),
+    "ComputerEngineWorker.group.timeout": (
+        TIMEOUT, lambda container, value: worker_of(container).group(["127.0.0.1:1"], timeout=value),
+    ),
+    "Group.hold.timeout": (TIMEOUT, at_group(lambda group, value: group.hold("127.0.0.1:1", value))),
+    "Group.options.hedge_after": (POSITIVE, at_group(lambda group, value: group.options(hedge_after=value))),
+    "Group.options.idle_timeout": (POSITIVE, at_group(lambda group, value: group.options(idle_timeout=value))),
+    "Group.options.timeout": (TIMEOUT, at_group(lambda group, value: group.options(timeout=value))),
+    "Group.wait_ready.timeout": (TIMEOUT, at_group(lambda group, value: group.wait_ready(1, value))),
+    **{
+        f"Group.{method}.{parameter}": (kind, at_group_method(method, items, parameter))
+        for method, items in (("stream", ()), ("upload", ([],)), ("channel", ()), ("function", ()))
+        for parameter, kind in (("timeout", TIMEOUT), ("idle_timeout", POSITIVE))
+        if (method, parameter) != ("function", "idle_timeout")
+    },
+    **{
+        f"Group.{method}.timeout": (TIMEOUT, at_group_method(method, items, "timeout"))
+        for method, items in (
+            ("call", ()), ("request", ()), ("call_all", ()), ("call_each", ({},)), ("each", ()), ("map", ([1],)),
+        )
+    },
 }  # fmt: skip
 ELSEWHERE = {
     # By options that are handed on.
     *(f"BlockingContainer.{method}.timeout" for method in ("call", "describe", "get_state", "options", "request")),
     *(f"BlockingContainer.{method}.timeout" for method in ("function", "set_state", "stream", "upload")),
     *(f"BlockingContainer.{method}.idle_timeout" for method in ("options", "stream", "upload")),
+    *(f"BlockingGroup.{method}.timeout" for method in ("call", "call_all", "call_each", "close", "each", "function")),
+    *(f"BlockingGroup.{method}.timeout" for method in ("hold", "map", "options", "request", "stream", "upload")),
+    *(f"BlockingGroup.{method}.idle_timeout" for method in ("options", "stream", "upload")),
+    *("BlockingGroup.options.hedge_after", "BlockingGroup.wait_ready.timeout"),
     "BlockingContainer.close.timeout",  # test_a_blocking_handle
     "BlockingContainer.wait_ready.timeout",
     "ComputerEngineWorker.with_reconnect_interval.interval",  # an int in milliseconds, or a timedelta
