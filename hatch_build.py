@@ -51,11 +51,20 @@ INTERPRETED = {
     "handlers/tasks.py",
     "handlers/threads.py",
     "protocol/effects.py",
+    "protocol/group/candidate.py",
+    "protocol/group/chosen_ids.py",
+    "protocol/group/ejection.py",
+    "protocol/group/picking.py",
+    "protocol/group/pool.py",
+    "protocol/group/rendezvous.py",
+    "protocol/group/retry_budget.py",
+    "protocol/group/tries.py",
     "protocol/health/diagnostics.py",
     "protocol/requester/options.py",
     "protocol/session/presence.py",
 }
-"""What stays Python beside it: what is public, coroutines that run those of the application, and what runs seldom."""
+"""What stays Python beside it: what is public, coroutines that run those of the application, what runs seldom, and
+groups, whose members are derived from candidates."""
 
 # Strictness is the matter of pyproject.toml. What is installed is not looked at: the same C comes out everywhere.
 MYPY = ["--config-file=", "--no-site-packages", "--ignore-missing-imports", f"--cache-dir={os.devnull}"]
