@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..engine.streams import checked_items
@@ -29,7 +30,7 @@ __all__ = ["BlockingRequests"]
 _T = TypeVar("_T")
 
 
-class BlockingRequests:
+class BlockingRequests(ABC):
     """Requests, calls and what goes piece by piece, waited for by the thread that asks.
 
     Args:
@@ -333,6 +334,6 @@ class BlockingRequests:
         except Closed:
             raise self._closed() from None
 
+    @abstractmethod
     def _closed(self) -> NotConnected:
         """The error for who uses a handle that is closed."""
-        raise NotImplementedError

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from ..protocol.wire.kinds import Kind
@@ -20,7 +21,7 @@ __all__ = ["Conversation"]
 _SHOWN = 4
 
 
-class Conversation:
+class Conversation(ABC):
     """What one peer says on one connection.
 
     A record that was waited for is claimed; what nobody has claimed is told where something else was expected. What is
@@ -57,9 +58,9 @@ class Conversation:
 
     # What this side says
 
+    @abstractmethod
     def send(self, frames: Frames) -> None:
         """Sends frames as they are."""
-        raise NotImplementedError
 
     def say(self, record: list[Any], tag: bytes = LINK, *buffers: bytes) -> None:
         """Sends one record in a message of its own."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from ..models import Method
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["RequestMethods"]
 
 
-class RequestMethods:
+class RequestMethods(ABC):
     """Requests, calls and what goes piece by piece, through one sender.
 
     Args:
@@ -147,6 +148,7 @@ class RequestMethods:
             progress=progress,
         ).function(name)
 
+    @abstractmethod
     def options(
         self,
         *,
@@ -160,7 +162,6 @@ class RequestMethods:
         progress: Callable[[Progress], object] | _U | None = UNSET,
     ) -> OptionsView:
         """Whoever is asked, asked with these options; see :meth:`EngineService.options`."""
-        raise NotImplementedError
 
     def stream(
         self,
