@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Iterable
 from dataclasses import replace
@@ -77,6 +78,11 @@ class Source:
                         if found != known:
                             known = found
                             yield found
+            except asyncio.CancelledError as error:
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    raise
+                self._complain(error)  # of the resolver's own: nobody has ended the watch
             except Exception as error:
                 self._complain(error)
             else:
@@ -125,7 +131,7 @@ class Source:
                 del self._told[next(iter(self._told))]
             log.warning("%s: %s", self.text, text)
 
-    def _complain(self, error: Exception) -> None:
+    def _complain(self, error: BaseException) -> None:
         why = (error.strerror if isinstance(error, OSError) else None) or text_of(error) or type_name(error)
         if why != self.trouble:
             self.trouble = why

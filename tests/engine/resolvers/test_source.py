@@ -29,7 +29,7 @@ class Script:
 
     async def watch(self) -> AsyncIterator[Any]:
         for item in self._items:
-            if isinstance(item, Exception):
+            if isinstance(item, BaseException):
                 raise item
             yield item
         await asyncio.get_running_loop().create_future()
@@ -93,6 +93,7 @@ async def test_their_number_is_bounded(caplog: pytest.LogCaptureFixture) -> None
     [
         (OSError(5, "no such luck"), "no such luck"),
         (LookupError(), "LookupError"),
+        (asyncio.CancelledError(), "CancelledError"),
         (5, "a resolver yields iterables of addresses and Endpoints, not int"),
         ("a:1", "a resolver yields iterables of addresses and Endpoints, not str"),
     ],
