@@ -37,6 +37,20 @@ def checked_function(function: object) -> str:
     raise TypeError(f"a function is called by its name, a str, not by {type(function).__name__}")
 
 
+def checked_count(value: object, what: str) -> int:
+    """How many, at least one.
+
+    Raises:
+        TypeError: it is not an int.
+        ValueError: it is less than 1.
+    """
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{what} must be an int, not {type(value).__name__}")
+    if value < 1:
+        raise ValueError(f"{what} must be 1 or more, not {value}")
+    return value
+
+
 def operation_of(method: Any, data: Any) -> tuple[int, tuple[Any, ...]]:
     """What a plain request asks: the operation and its arguments.
 

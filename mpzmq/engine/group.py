@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..common.durations import checked_seconds, checked_timeout
@@ -12,7 +13,7 @@ from ..errors import NotConnected
 from ..events import MemberHeld, MemberReturned
 from ..protocol.group.rendezvous import written_key
 from ..protocol.requester.options import UNSET, Options
-from .arguments import checked_function
+from .arguments import checked_count, checked_function
 from .group_map import MapRun
 from .group_sender import GroupSender
 from .group_state import GroupState
@@ -23,7 +24,7 @@ from .request_methods import RequestMethods
 from .streams import each_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
     from contextlib import AbstractAsyncContextManager
     from uuid import UUID
 
@@ -103,7 +104,13 @@ class Group(RequestMethods):
 
         Returns:
             A view of this group, which shares everything else with it, such as the retry budget, and ends with it.
+
+        Raises:
+            TypeError: a label is not a str.
         """
+        for label, value in labels.items():
+            if not isinstance(value, str):
+                raise TypeError(f"label {label!r} is a str, not {type(value).__name__}: where({label}='{value}')")
         return Group(self._host, self._state, self._membership, {**self._labels, **labels})
 
     def statistics(self) -> GroupStatistics:
@@ -123,10 +130,11 @@ class Group(RequestMethods):
 
         Raises:
             ConnectError: that was not so in time, or none of them can be talked to any more.
+            ValueError: ``members`` is less than 1.
         """
         checked_timeout(timeout)
         self._host.loop_bound.require()
-        await self._membership.wait_ready(self._members, members, timeout)
+        await self._membership.wait_ready(self._members, checked_count(members, "members"), timeout)
 
     async def close(self) -> None:
         """Ends the group and its links: what is in flight ends with ``ConnectionClosed``. Idempotent."""
@@ -279,8 +287,11 @@ class Group(RequestMethods):
 
         Raises:
             KeyError: there is no such member.
+            TypeError: ``arguments`` is not a mapping of lists or tuples.
         """
         options = self._defaults.but(timeout, False, idempotent, metadata)
+        if not isinstance(arguments, Mapping):
+            raise TypeError(f"the arguments are a dict by the name of the member, not {type(arguments).__name__}")
         asked = {self._member(name): checked_arguments(name, given) for name, given in arguments.items()}
         ordered = {member: asked[member] for member in self._members() if member in asked}
         return await self._all(ordered, function, {}, options)
@@ -346,8 +357,8 @@ class Group(RequestMethods):
             ValueError: ``concurrency`` is less than 1.
         """
         options = self._defaults.but(timeout, UNSET, idempotent, metadata)
-        if concurrency is not None and concurrency < 1:
-            raise ValueError(f"concurrency must be 1 or more, not {concurrency}")
+        if concurrency is not None:
+            checked_count(concurrency, "concurrency")
         return self._mapped(
             checked_function(function), each_of(items), options, concurrency, ordered, return_exceptions
         )
@@ -412,9 +423,9 @@ def checked_arguments(name: str, given: Sequence[Any]) -> Sequence[Any]:
     """The arguments for one member.
 
     Raises:
-        TypeError: they are one value.
+        TypeError: they are not a list or tuple.
     """
-    if isinstance(given, str | bytes) or not isinstance(given, list | tuple):
+    if not isinstance(given, list | tuple):
         raise TypeError(f"the arguments for {name!r} are a list or tuple, and not {type(given).__name__}: [value]")
     return given
 

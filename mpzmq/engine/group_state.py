@@ -163,7 +163,11 @@ class GroupState:
         """Waits until something has changed of the members, or one of their requests has ended."""
         future: asyncio.Future[None] = self.loop.create_future()
         self._changed.append(future)
-        await future
+        try:
+            await future
+        finally:
+            if future.cancelled():  # it waits no more, and nothing may change for long
+                self._changed.remove(future)
 
     def listen(self) -> EventStream:
         """A new listener."""

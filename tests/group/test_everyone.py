@@ -210,8 +210,37 @@ async def test_nothing_to_do(troupe: Troupe) -> None:
             assert [result async for result in results] == []
     with pytest.raises(TypeError):
         troupe.group.map("who", "text")
-    with pytest.raises(ValueError, match="concurrency"):
+    with pytest.raises(ValueError, match="concurrency must be 1 or more, not 0"):
         troupe.group.map("who", [1], concurrency=0)
+
+
+@pytest.mark.parametrize("count", [1.5, float("nan"), True, "2"])
+async def test_a_number_of_calls_or_members_is_an_int(troupe: Troupe, count: Any) -> None:
+    with pytest.raises(TypeError, match="concurrency must be an int"):
+        troupe.group.map("who", [1], concurrency=count)
+    with pytest.raises(TypeError, match="members must be an int"):
+        await troupe.group.wait_ready(count)
+    with pytest.raises(ValueError, match="members must be 1 or more, not 0"):
+        await troupe.group.wait_ready(0)
+
+
+@pytest.mark.parametrize("arguments", [None, [("a", [1])], "a"])
+async def test_arguments_by_member_are_a_dict(troupe: Troupe, arguments: Any) -> None:
+    with pytest.raises(TypeError, match="a dict by the name of the member"):
+        await troupe.group.call_each("who", arguments)
+
+
+async def test_labels_are_text(troupe: Troupe) -> None:
+    with pytest.raises(TypeError, match=r"label 'gpu' is a str, not int: where\(gpu='1'\)"):
+        troupe.group.where(gpu=1)  # type: ignore[arg-type]
+
+
+async def test_who_waits_no_more_is_forgotten(stage: Stage) -> None:
+    async with stage("a") as troupe, troupe.group.hold("a"):
+        for _ in range(3):
+            with pytest.raises(RequestTimeout):
+                await troupe.group.options(key=1, timeout=0.01).call("who")
+        assert troupe.group._state._changed == []
 
 
 async def test_leaving_a_map_cancels_the_rest(troupe: Troupe) -> None:
