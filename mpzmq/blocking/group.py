@@ -16,7 +16,7 @@ from ..engine.worker import ComputerEngineWorker
 from ..errors import NotConnected
 from ..protocol.requester.options import UNSET
 from .handle import BlockingContainer, forget
-from .loop_thread import LoopThread
+from .loop_thread import Closed, LoopThread
 from .request_methods import BlockingRequests
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ class BlockingGroup(BlockingRequests):
         try:
             yield BlockingContainer(self._thread, writer, is_member=True)
         finally:
-            self._do(lambda: held.__aexit__(None, None, None))
+            self._leave(held)
 
     def options(
         self,
@@ -370,7 +370,11 @@ class BlockingGroup(BlockingRequests):
         try:
             yield each()
         finally:
-            self._do(lambda: block.__aexit__(None, None, None))
+            self._leave(block)
+
+    def _leave(self, block: AbstractAsyncContextManager[Any]) -> None:
+        with contextlib.suppress(Closed):  # the group was closed in the block, and has ended it
+            self._thread.do(lambda: block.__aexit__(None, None, None))
 
     def _closed(self) -> NotConnected:
         return NotConnected(f"group {self.name!r} was not asked: it is closed; open another one", name=self.name)

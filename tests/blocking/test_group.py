@@ -127,6 +127,15 @@ def test_a_closed_group(members: list[Endpoint]) -> None:
         group.submit("count", 1)
 
 
+@pytest.mark.parametrize("block", ["hold", "map", "each"])
+def test_a_group_that_is_closed_in_a_block_hides_nothing(members: list[Endpoint], block: str) -> None:
+    group = blocking.group(members)
+    given: dict[str, tuple[Any, ...]] = {"hold": ("one",), "map": ("count", [1, 2]), "each": ("pid",)}
+    with pytest.raises(LookupError, match="of the block"), getattr(group, block)(*given[block]):
+        group.close()
+        raise LookupError("of the block")
+
+
 def test_a_group_that_is_forgotten(members: list[Endpoint]) -> None:
     group = blocking.group(members)
     with pytest.warns(ResourceWarning, match="never closed"):
