@@ -44,7 +44,6 @@ HOT = [
 
 INTERPRETED = {
     "handlers/coroutines.py",
-    "handlers/invocation.py",
     "handlers/registration.py",
     "handlers/signatures.py",
     "handlers/stream_invocation.py",

@@ -57,7 +57,6 @@ _CLOSED: Final = SessionState.CLOSED
 _SETSTATE: Final = Op.SETSTATE
 """Names of the module: looking a member up in its enum takes 0.1 us (Python 3.11), and every request asks."""
 
-_ENDED: Record = []
 _REUSED = Rejection(Code.ID_REUSED, "its id is that of another request")
 
 
@@ -410,7 +409,7 @@ class Dispatcher:
         if running.ended:
             return False
         running.ended = True
-        running.record = _ENDED
+        running.release()
         running.task = None
         if running.op == _SETSTATE:
             self._change_ended(running)
@@ -435,7 +434,7 @@ class Dispatcher:
             self.answer_cancelled(running, _AWAY)  # it was to stop where it stood: that is not a result
             return
         if not running.tracked:
-            running.record = _ENDED
+            running.release()
         elif not self._end(running):
             return
         if running.cancel_reason is _ENGINE_ENDED:
