@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, Final, final
 from uuid import UUID
 
 from ..context import RequestContext
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["CancelReason", "Invocation", "send_started_notices"]
 
 
-_ENDED: Record = []
+_ENDED: Final[Record] = []
 """What is left of what was asked, once it has ended."""
 
 
