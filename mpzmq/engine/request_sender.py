@@ -115,11 +115,13 @@ class RequestSender:
 
     async def get_state(self, options: Options) -> Status:
         """Asks the container for its run state."""
-        return STATUSES[await self.send(Op.GETSTATE, None, (), None, options, take=_STATUS)]
+        status = await self.send(Op.GETSTATE, None, (), None, options, take=_STATUS)
+        return STATUSES[status]
 
     async def set_state(self, status: Status, options: Options) -> Status:
         """Sets the container's run state, and returns it."""
-        return STATUSES[await self.send(Op.SETSTATE, None, (Status(status),), None, options, take=_STATUS)]
+        changed = await self.send(Op.SETSTATE, None, (Status(status),), None, options, take=_STATUS)
+        return STATUSES[changed]
 
     async def describe(self, options: Options) -> Description:
         """Asks the container what it offers."""
