@@ -66,9 +66,5 @@ class ReadinessCheck:
 
     def _ask(self) -> None:
         waiting, self._waiting = self._waiting, {}
-        try:
-            readable = [socket for socket, _ in zmq_poll([(socket, _POLLIN) for socket in waiting], 0)]
-        except zmq.ZMQError:  # one of them was closed behind our back: each is to find out for itself
-            readable = list(waiting)
-        for socket in readable:
+        for socket, _ in zmq_poll([(socket, _POLLIN) for socket in waiting], 0):
             waiting[socket]()
