@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -100,11 +101,16 @@ async def test_a_closed_socket_does_not_stand_in_the_way_of_others(context: zmq.
     readiness = ReadinessCheck()
     asked: list[str] = []
     done = asyncio.Event()
+
+    def on_readable(name: str) -> None:
+        asked.append(name)
+        done.set()
+
     ends = [pair(context, name) for name in ("closed", "open")]
     for name, (near, far) in zip(("closed", "open"), ends, strict=True):
         far.send(b"x")
         readiness.join()
-        readiness.schedule(loop, near, lambda name=name: (asked.append(name), done.set()))  # type: ignore[misc]
+        readiness.schedule(loop, near, partial(on_readable, name))
     readiness.leave(ends[0][0])
     ends[0][0].close()
     await asyncio.wait_for(done.wait(), 10)
