@@ -12,8 +12,8 @@ import pytest
 import zmq
 
 from mpzmq.protocol.flow.outbox import CORKED_BYTES
-from mpzmq.protocol.wire.records import BATCH_BYTES
 from mpzmq.protocol.wire.kinds import Kind, Op
+from mpzmq.protocol.wire.records import BATCH_BYTES
 from tests.support.scene import worker_of
 from tests.support.waiting import soon
 

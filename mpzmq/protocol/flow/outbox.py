@@ -29,7 +29,7 @@ on it meanwhile (64 B, 1,000 in flight: +28 % requests/s, with ``async def`` han
 """
 
 CORKED_RECORDS = 16
-"""Fewer records wait on, until they fill a message (4 KiB, 64 in flight: +60 % requests/s, for a fourth of the messages).
+"""Fewer wait on, until they fill a message (4 KiB, 64 in flight: +46 % requests/s, with a fourth of the messages).
 """
 
 _TAG, _BODY, _SIZE, _BUFFERS, _STALE_AT = map(operator.attrgetter, ("tag", "body", "size", "buffers", "stale_at"))
