@@ -149,7 +149,7 @@ class LinkDriver:
 
     def schedule_write(self, deadline: float | None = None) -> None:
         """Something waits to leave: the first of a pass of the event loop at once, the others at the pass's end."""
-        self._writes.schedule(0 if self._refused else self.link.outbox.bytes)
+        self._writes.schedule(0 if self._refused else self.link.outbox.corked)
         if deadline is not None and deadline < self._armed_for:
             self._arm()
 
