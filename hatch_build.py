@@ -26,7 +26,6 @@ REQUIREMENTS = ["mypy==2.4.1", "setuptools>=77"]
 
 HOT = [
     "protocol/**/*.py",
-    "transport/libzmq/readiness.py",
     "transport/libzmq/socket.py",
     "runtime/clock.py",
     "runtime/item_streams.py",

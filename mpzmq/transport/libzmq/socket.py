@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import zmq
 
-from .readiness import readiness_check
-
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Sequence
@@ -111,8 +109,7 @@ class ZmqSocket:
         self._descriptors = descriptors
         self._unwanted: dict[bytes, bool] = {}  # routes that were cut, and whether their connections were ended, too
         self._refused = False
-        self._reading = self._is_unsure = False
-        self._was_alone = True  # whether no other message stood behind the last one
+        self._reading = self._sent_while_reading = False
         self._look: asyncio.Handle | None = None
         self._closed = False
         # The methods below pyzmq's convenience layer: a third of the time a message (3 frames: 1.1 against 3.3 us).
@@ -123,8 +120,6 @@ class ZmqSocket:
         self._get = plain.get
         self._fd: int = plain.get(int(zmq.FD))
         loop.add_reader(self._fd, self._on_ready)
-        self._readiness = readiness_check(loop)
-        self._readiness.join()
         self.look_soon()
 
     def send(self, frames: Frames) -> bool:
@@ -161,7 +156,7 @@ class ZmqSocket:
                 if self._refused:
                     self._notice()
                 return
-            count = self._read_burst(to_end=True)
+            count = self._read_burst()
             if not count:
                 break
             max_messages -= count
@@ -182,7 +177,6 @@ class ZmqSocket:
         if self._look is not None:
             self._look.cancel()
         self._loop.remove_reader(self._fd)
-        self._readiness.leave(self.raw)
         self.raw.close(int(linger * 1000))
 
     def look_soon(self) -> None:
@@ -197,17 +191,10 @@ class ZmqSocket:
     def _notice(self) -> None:
         """After a send: what it may have used the signal of up is read in the next pass."""
         if self._reading:
-            self._is_unsure = True
-        elif self._look is None:
-            if self._readiness.is_shared and not self._refused:
-                self._readiness.schedule(self._loop, self.raw, self._on_readable)
-            # Asking is cheaper than a read in vain (1.4 against 3.5 us), and than a pass of the event loop for it.
-            elif self._get(_EVENTS) & (_POLLIN | _POLLOUT if self._refused else _POLLIN):
-                self.look_soon()
-
-    def _on_readable(self) -> None:
-        self._was_alone = False
-        self.look_soon()
+            self._sent_while_reading = True
+        # Asking is cheaper than a read in vain (1.4 against 3.5 us), and than a pass of the event loop for it.
+        elif self._look is None and self._get(_EVENTS) & (_POLLIN | _POLLOUT if self._refused else _POLLIN):
+            self.look_soon()
 
     def _on_ready(self) -> None:
         if self._closed:
@@ -220,20 +207,14 @@ class ZmqSocket:
                 pass
             elif more:
                 self.look_soon()
-            elif self._is_unsure or self._refused:
+            elif self._sent_while_reading or self._refused:
                 self._notice()
 
-    def _read_burst(self, *, to_end: bool = False) -> int:
-        """Reads one burst. Returns how many messages those were if there may be more, and else zero.
-
-        Args:
-            to_end: zero is certain. Else where there are many sockets, and one message came at a time, what stands
-                behind it is asked for together with the others.
-        """
+    def _read_burst(self) -> int:
+        """Reads one burst. Returns how many messages those were if there may be more, and else zero."""
         messages: list[Frames] = []
         count = size = dropped = 0
-        self._reading, self._is_unsure = True, False
-        stops_at_one = self._was_alone and self._readiness.is_shared and not to_end
+        self._reading, self._sent_while_reading = True, False
         try:
             if self._refused and self._get(_EVENTS) & _POLLOUT:
                 self._refused = False
@@ -251,12 +232,7 @@ class ZmqSocket:
                     size += sum(map(len, message))
                     if count - dropped == READ_BURST or size >= READ_BYTES:
                         break
-                    if stops_at_one:
-                        self._is_unsure = True
-                        count = 0
-                        break
                     if not self._get(_EVENTS) & _POLLIN:
-                        self._was_alone = count == 1
                         count = 0
                         break
             except zmq.Again:
