@@ -61,7 +61,7 @@ class GroupCall:
         self._tag = tag
         self._facts = facts
         self._is_hedged = tries is not None
-        self._tries = tries or Tries(state.policy.max_attempts, options.idempotent, state.budget)
+        self.tries = tries or Tries(state.policy.max_attempts, options.idempotent, state.budget)
         deadline = None if options.timeout is None else began + options.timeout
         context = current.get()
         if context is not None and context.deadline is not None:
@@ -92,9 +92,9 @@ class GroupCall:
                 if self._tag is not None:
                     self._was_taken = member in self._taken()
                     state.ids.on_sent(self._tag, member)
-                self._tries.asked.add(member)
+                self.tries.asked.add(member)
                 if self._is_hedged:
-                    self._tries.passed.add(member)
+                    self.tries.passed.add(member)
                 state.retried += self._last is not None
                 return member, self._options_at(now)
             if (
@@ -125,7 +125,7 @@ class GroupCall:
             RequestError: no other member is to be asked: the error of the whole.
         """
         state, tag, now = self._state, self._tag, self._state.loop.time()
-        self._tries.on_error(member, member.shown, error, left=left)
+        self.tries.on_error(member, member.shown, error, left=left)
         if not left and isinstance(error, Overloaded):
             self._full.add(member)
         if tag is not None:
@@ -135,8 +135,8 @@ class GroupCall:
                 state.ids.on_not_run(tag, member)
         self._last = error
         is_over = self._deadline is not None and now >= self._deadline
-        if is_over or not self._tries.may_go_on(error, now, left=left):
-            whole = self._tries.summed_up(error)
+        if is_over or not self.tries.may_go_on(error, now, left=left):
+            whole = self.tries.summed_up(error)
             try:
                 raise whole from None
             finally:
@@ -144,14 +144,14 @@ class GroupCall:
                 del whole
 
     def _choose(self, now: float) -> GroupMember | None:
-        state, passed = self._state, cast("set[GroupMember]", self._tries.passed)
+        state, passed = self._state, cast("set[GroupMember]", self.tries.passed)
         if self._tag is not None:
             if state.ids.is_answered(self._tag):
                 raise ValueError(
                     "a reply was received under this request id already: every request needs an id of its own"
                 )
             # Whom this request itself has asked may be followed by others, as it may run twice, or has not run.
-            if taken := tuple(member for member in self._taken() if member not in self._tries.asked):
+            if taken := tuple(member for member in self._taken() if member not in self.tries.asked):
                 return self._of_those(taken)
         pool = self._room.pool
         pick = state.policy.pick
@@ -182,7 +182,7 @@ class GroupCall:
     @property
     def _is_plain(self) -> bool:
         """Whether it waits for whatever member comes first."""
-        return self._key is None and self._tag is None and not self._tries.passed
+        return self._key is None and self._tag is None and not self.tries.passed
 
     def _options_at(self, now: float) -> Options:
         left = UNSET if self._deadline is None else self._deadline - now
@@ -204,14 +204,14 @@ class GroupCall:
                     await state.change()
         except TimeoutError:
             raise self._timed_out() from None
-        self._tries.passed -= self._full
+        self.tries.passed -= self._full
         self._full.clear()
 
     def _refusal(self) -> RequestError:
         """Why nobody is asked now."""
         state = self._state
         if self._last is not None:
-            return self._tries.summed_up(self._last)
+            return self.tries.summed_up(self._last)
         if self._are_all_stopped():
             text = f"{state.whom} was not asked: its members are stopped; set their status to RUNNING first"
             return self._summed_up(ContainerStopped, text)
@@ -237,7 +237,7 @@ class GroupCall:
     def _timed_out(self) -> RequestError:
         """Nobody could be asked in time."""
         text = f"{self._state.whom} could not be asked in time: {self._states()}"
-        kind = RequestTimeout if self._room.pool.members() else NotConnected
+        kind = RequestTimeout if self._room.pool.members() or self.tries.attempts else NotConnected
         return self._summed_up(kind, text)
 
     def _summed_up(self, kind: type[RequestError], text: str) -> RequestError:
@@ -246,7 +246,7 @@ class GroupCall:
         executed = Executed.UNKNOWN if self._taken() else Executed.NO
         request_id = None if tag is None else UUID(bytes=tag)
         error = kind(text, request_id=request_id, name=self._state.name, executed=executed)
-        return self._tries.summed_up(error)
+        return self.tries.summed_up(error)
 
     def _states(self) -> str:
         members = self._room.pool.members()

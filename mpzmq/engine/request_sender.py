@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import operator
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from uuid import UUID
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from ..protocol.wire.records import Record
     from ..runtime.loop_bound import LoopBound
     from .link_driver import LinkDriver
+
+    OpenedStream = tuple["RequestSender", PendingRequest, Callable[[RequestError], RequestError]]
 
 __all__ = ["WHOLE", "RequestSender", "Sender"]
 
@@ -77,8 +80,12 @@ class Sender(Protocol):
         receive_stream: ReceiveStream | None,
         send_stream: SendStream | None,
         idle_timeout: float | None = None,
-    ) -> tuple[RequestSender, PendingRequest]:
-        """Sends a request whose results or data go piece by piece; returns through whom it goes on, and the request."""
+    ) -> OpenedStream:
+        """Sends a request whose results or data go piece by piece.
+
+        Returns:
+            Through whom it goes on, the request, and what makes of its error a copy, as its caller is told of it.
+        """
 
 
 class RequestSender:
@@ -192,7 +199,7 @@ class RequestSender:
         receive_stream: ReceiveStream | None,
         send_stream: SendStream | None,
         idle_timeout: float | None = None,
-    ) -> tuple[RequestSender, PendingRequest]:
+    ) -> OpenedStream:
         """Sends a request whose results or data go piece by piece. Its ``waiter`` is told of the end.
 
         Args:
@@ -206,14 +213,14 @@ class RequestSender:
             idle_timeout: for senders that wait until it was taken; this one does not.
 
         Returns:
-            Through whom it goes on, and the request.
+            As :meth:`Sender.open_stream`.
         """
         entry, is_ready = self._issue(op, function, args, kwargs, options, None)
         entry.receive_stream, entry.send_stream = receive_stream, send_stream
         if not is_ready or self._connection.queue.waiting:
             await self._wait_for_room(entry)
         self._submit(entry, options)
-        return self, entry
+        return self, entry, copy.copy
 
     async def wait_idle(self) -> None:
         """Waits until none of its requests is in flight any more."""

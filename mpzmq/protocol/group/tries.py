@@ -81,10 +81,15 @@ class Tries:
             return False
         return not left or (self._left < self._max_attempts and self._budget.withdraw(now))
 
-    def summed_up(self, error: _E) -> _E:
-        """The error of the whole: that of its last try, with all of them. It has run, if any of them has."""
+    def summed_up(self, error: _E, *more: Attempt) -> _E:
+        """The error of the whole: that of its last try, with all of them. It has run, if any of them has.
+
+        Args:
+            error: of the last try.
+            more: what has come of a try of which nobody has told yet.
+        """
         whole = copy.copy(error)
         if _WORSE[self._executed] > _WORSE[whole.executed]:
             whole.executed = self._executed
-        whole.tried = tuple(self.attempts)
+        whole.tried = (*self.attempts, *more)
         return whole
