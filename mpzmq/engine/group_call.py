@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from typing import TYPE_CHECKING, cast
 from uuid import UUID
 
@@ -16,7 +17,7 @@ from ..errors import (
     RequestIdReused,
     RequestTimeout,
 )
-from ..models import Executed
+from ..models import Executed, Member
 from ..protocol.group.tries import Tries
 from ..protocol.requester.options import UNSET
 
@@ -161,10 +162,15 @@ class GroupCall:
         if not able:
             return None
         assert self._facts is not None
-        chosen = pick(tuple(able.values()), self._facts)
-        if getattr(chosen, "name", None) not in able:
-            raise ValueError(f"GroupPolicy.pick has chosen {chosen!r:.200}, which is none of the members it was given")
-        return state.members[chosen.name]
+        chosen: object = pick(tuple(able.values()), self._facts)
+        if isinstance(chosen, Member) and chosen.name in able:
+            return state.members[chosen.name]
+        if inspect.isawaitable(chosen):
+            if inspect.iscoroutine(chosen):
+                chosen.close()
+            raise TypeError("GroupPolicy.pick has returned something to be awaited: it is to return a member")
+        kind = f"{chosen.name!r}" if isinstance(chosen, Member) else f"an object of type {type(chosen).__name__}"
+        raise ValueError(f"GroupPolicy.pick has chosen {kind}, which is none of the members it was given")
 
     def _of_those(self, taken: tuple[GroupMember, ...]) -> GroupMember | None:
         """Of the members that took its id, one that can be asked now: only they know what became of it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import NotConnected, RequestError
@@ -180,7 +181,8 @@ class GroupSender:
     ) -> GroupCall:
         facts = None
         if not self._picks:
-            facts = Call(function, tuple(args), kwargs or {}, options.metadata or {}, self._key_given)
+            given = MappingProxyType(kwargs or {}), MappingProxyType(options.metadata or {})  # to be looked at
+            facts = Call(function, tuple(args), *given, self._key_given)
         return GroupCall(self._state, self._room, options, began, self._key, tag, facts, tries)
 
     async def _run(
