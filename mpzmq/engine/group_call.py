@@ -68,8 +68,9 @@ class GroupCall:
         if context is not None and context.deadline is not None:
             deadline = context.deadline if deadline is None else min(deadline, context.deadline)
         self._deadline = deadline
-        self._full: set[GroupMember] = set()  # whose links had no room
+        self._full: set[GroupMember] = set()  # whose links had no room for one that is so large
         self._last: RequestError | None = None
+        self._has_left = False  # whether that was said by a container, and not by its link
         self._was_taken = False  # whether whom it asks now had taken its id before
 
     async def next_member(self) -> tuple[GroupMember, Options]:
@@ -101,7 +102,7 @@ class GroupCall:
             if (
                 not self._options.wait
                 or self._are_all_stopped()
-                or (isinstance(self._last, Overloaded | ContainerStopped) and not self._full)
+                or (isinstance(self._last, Overloaded | ContainerStopped) and self._has_left)
             ):
                 raise self._refusal()
             if self._deadline is not None and now >= self._deadline:
@@ -127,14 +128,15 @@ class GroupCall:
         """
         state, tag, now = self._state, self._tag, self._state.loop.time()
         self.tries.on_error(member, member.shown, error, left=left)
-        if not left and isinstance(error, Overloaded):
-            self._full.add(member)
+        if not left and isinstance(error, Overloaded) and member.has_room:
+            self._full.add(member)  # as large as this one is
+            self.tries.passed.add(member)
         if tag is not None:
             if tag in member.answered_ids:
                 state.ids.on_answered(tag)
             elif error.executed is Executed.NO and not isinstance(error, RequestIdReused):
                 state.ids.on_not_run(tag, member)
-        self._last = error
+        self._last, self._has_left = error, left
         is_over = self._deadline is not None and now >= self._deadline
         if is_over or not self.tries.may_go_on(error, now, left=left):
             whole = self.tries.summed_up(error)
@@ -205,7 +207,11 @@ class GroupCall:
             async with asyncio.timeout_at(self._deadline):
                 if self._is_plain and isinstance(state.policy.pick, str):
                     pool = self._room.pool
-                    await queue.wait(lambda: state.is_closed or bool(pool.able(state.loop.time())))
+                    state.in_line += 1
+                    try:
+                        await queue.wait(lambda: state.is_closed or bool(pool.able(state.loop.time())))
+                    finally:
+                        state.in_line -= 1
                 else:
                     await state.change()
         except TimeoutError:
@@ -225,8 +231,8 @@ class GroupCall:
         if self._taken():
             text = f"{state.whom} was not asked again: the member that took this request id cannot be asked now"
         elif any(member.is_able and not member.holds for member in members):
-            text = f"{state.whom} was not asked: each of its members has max_in_flight requests; pass wait=True to wait"
-            return self._summed_up(Overloaded, text)
+            full = "its members are full (max_in_flight, or Limits.in_flight)"
+            return self._summed_up(Overloaded, f"{state.whom} was not asked: {full}; pass wait=True to wait")
         else:
             text = f"{state.whom} was not asked: {self._states()}; pass wait=True to wait"
         return self._summed_up(NotConnected, text)

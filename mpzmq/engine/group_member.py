@@ -36,6 +36,11 @@ class GroupMember(Candidate):
         self.greeted: UUID | None = None
         """Which instance has come up last."""
 
+    @property
+    def has_room(self) -> bool:
+        """Whether its link takes one more request now."""
+        return self.sender.has_room
+
     def describe(self, endpoint: Endpoint) -> None:
         """The group was told something else of it: labels, a weight."""
         self.endpoint, self.labels, self.weight = endpoint, endpoint.labels, endpoint.weight

@@ -67,6 +67,8 @@ class GroupState:
         self.budget = RetryBudget(policy.retry_ratio, policy.retry_floor)
         self.is_closed = False
         self.retried = self.hedged = 0
+        self.in_line = 0
+        """Requests that wait in the queue of a room."""
         self._loop_bound = loop_bound
         self._ejection = Ejection(policy)
         self._ended = {"replied": 0, "failed": 0, "cancelled": 0}
@@ -126,8 +128,7 @@ class GroupState:
                 self._ejection.on_answer(member)
         elif isinstance(error, Exception):
             self._on_error(member, error, asked_at, left=left)
-        if self._changed or self.policy.max_in_flight is not None:
-            self._wake()
+        self.on_room()
 
     def on_stream_over(self, member: GroupMember, error: BaseException | None) -> None:
         """What went piece by piece has ended: how long it took says nothing of how soon a member answers."""
@@ -136,7 +137,11 @@ class GroupState:
             self._on_error(member, error, self.loop.time(), left=True)
         elif error is None:
             self._ejection.on_answer(member)
-        if self._changed or self.policy.max_in_flight is not None:
+        self.on_room()
+
+    def on_room(self) -> None:
+        """A member may take one more request, perhaps."""
+        if self._changed or self.in_line:
             self._wake()
 
     @property

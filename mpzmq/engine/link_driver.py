@@ -137,6 +137,8 @@ class LinkDriver:
         self._changed: list[asyncio.Future[None]] = []
         self.queue = FairQueue()
         """Callers that wait for room in the link."""
+        self.on_room: Callable[[], None] | None = None
+        """Called when there is room, perhaps."""
 
     # For the writer and the worker
 
@@ -299,7 +301,7 @@ class LinkDriver:
             # Those who wait run in the next pass, and what they ask then leaves as one message, behind the last of
             # them: the first alone would wake the container for one request (64 in flight: half the messages).
             self._writes.cork()
-        self._wake()
+        self.wake()
 
     def _publish_all(self, events: Sequence[LinkEvent]) -> None:
         now = time.time()
@@ -307,11 +309,13 @@ class LinkDriver:
             log.info("%s: %s (%s)", self.link.whom, type(event).__name__, event.reason)
             self._publish(dataclasses.replace(event, time=now))
         self._arm()
-        self._wake()
+        self.wake()
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
         """Lets those look again who wait for room, or for another state."""
         self.queue.wake()
+        if self.on_room is not None:
+            self.on_room()
         if self._changed:
             waiting, self._changed = self._changed, []
             for future in waiting:
@@ -395,7 +399,7 @@ class LinkDriver:
             dealer, self._dealer = self._dealer, None
             dealer.close(linger)
             self._functions.depart(self._nested_calls)
-        self._wake()
+        self.wake()
 
     # Names
 

@@ -230,8 +230,17 @@ class RequestSender:
     def cancel(self, entry: PendingRequest) -> None:
         """Nobody waits for a request any more: the container is told."""
         if self._requester.cancel(entry):
-            self._connection.queue.wake()
+            self._connection.wake()
             self._connection.schedule_write()
+
+    def watch_room(self, on_room: Callable[[], None]) -> None:
+        """Has it called when the link has room again, perhaps."""
+        self._connection.on_room = on_room
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more request that is small could leave now, and nobody waits in front of it."""
+        return not self._connection.queue.waiting and self._link.tracker.has_room(0)
 
     def grant_credit(self, entry: PendingRequest) -> None:
         """What had come of a stream was read: the container may send more."""

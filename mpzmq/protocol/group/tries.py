@@ -51,6 +51,7 @@ class Tries:
         self._idempotent = idempotent
         self._budget = budget
         self._left = 0
+        self._unsent: dict[Candidate, Attempt] = {}
         self._executed = Executed.NO
 
     def on_error(self, candidate: Candidate, member: Member, error: RequestError, *, left: bool) -> None:
@@ -62,11 +63,15 @@ class Tries:
             error: what came of it.
             left: whether it has left this process.
         """
-        self.attempts.append(Attempt(member, error.with_traceback(None)))
+        attempt = Attempt(member, error.with_traceback(None))
+        if not left:  # it may be tried again and again, as long as its caller waits: only the last time is kept
+            before, self._unsent[candidate] = self._unsent.get(candidate), attempt
+            self.attempts = [other for other in self.attempts if other is not before]
+        self.attempts.append(attempt)
         if _WORSE[error.executed] > _WORSE[self._executed]:
             self._executed = error.executed
         self._left += left
-        if isinstance(error, Overloaded):
+        if left and isinstance(error, Overloaded):
             self.passed.add(candidate)
 
     def may_go_on(self, error: RequestError, now: float, *, left: bool) -> bool:
