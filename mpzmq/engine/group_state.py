@@ -128,7 +128,8 @@ class GroupState:
                 self._ejection.on_answer(member)
         elif isinstance(error, Exception):
             self._on_error(member, error, asked_at, left=left)
-        self.on_room()
+        if self._changed or self.in_line:
+            self._wake()
 
     def on_stream_over(self, member: GroupMember, error: BaseException | None) -> None:
         """What went piece by piece has ended: how long it took says nothing of how soon a member answers."""

@@ -29,7 +29,7 @@ from ..protocol.wire.records import STATUSES
 from .arguments import checked_function, description, operation_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sized
 
     from ..config import Limits
     from ..models import Description, Method
@@ -238,9 +238,9 @@ class RequestSender:
         self._connection.on_room = on_room
 
     @property
-    def has_room(self) -> bool:
-        """Whether one more request that is small could leave now, and nobody waits in front of it."""
-        return not self._connection.queue.waiting and self._link.tracker.has_room(0)
+    def in_line(self) -> Sized:
+        """Those who wait for room: it tells how many, now and later."""
+        return self._connection.queue.waiting
 
     def grant_credit(self, entry: PendingRequest) -> None:
         """What had come of a stream was read: the container may send more."""
