@@ -72,7 +72,7 @@ class GroupState:
         self._loop_bound = loop_bound
         self._ejection = Ejection(policy)
         self._ended = {"replied": 0, "failed": 0, "cancelled": 0}
-        self._issued = self._ejections = 0
+        self._issued = 0
         self._picker = picker(policy.pick if isinstance(policy.pick, str) else "least", random.random)
         self._rooms: weakref.WeakSet[Room] = weakref.WeakSet()
         self._changed: list[asyncio.Future[None]] = []
@@ -154,7 +154,7 @@ class GroupState:
         """The counters."""
         issued, ended = self._issued, dict(self._ended)
         in_flight = issued - sum(ended.values())
-        tries = {"retried": self.retried, "hedged": self.hedged, "ejections": self._ejections}
+        tries = {"retried": self.retried, "hedged": self.hedged, "ejections": self._ejection.count}
         return GroupStatistics(issued=issued, **ended, in_flight=in_flight, **tries)
 
     # Changes
@@ -226,7 +226,6 @@ class GroupState:
         if isinstance(error, TimeoutError):
             self._picker.on_ended(member, now - asked_at, now)
         if self._ejection.on_error(member, self.members.values(), now):
-            self._ejections += 1
             assert member.ejected_until is not None
             seconds = member.ejected_until - now
             self.publish(MemberEjected, member, f"{self.policy.eject_errors} errors, for {seconds:g} s: {error}")

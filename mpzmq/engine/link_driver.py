@@ -137,8 +137,6 @@ class LinkDriver:
         self._changed: list[asyncio.Future[None]] = []
         self.queue = FairQueue()
         """Callers that wait for room in the link."""
-        self.on_room: Callable[[], None] | None = None
-        """Called when there is room, perhaps."""
 
     # For the writer and the worker
 
@@ -314,8 +312,6 @@ class LinkDriver:
     def wake(self) -> None:
         """Lets those look again who wait for room, or for another state."""
         self.queue.wake()
-        if self.on_room is not None:
-            self.on_room()
         if self._changed:
             waiting, self._changed = self._changed, []
             for future in waiting:

@@ -234,8 +234,8 @@ class RequestSender:
             self._connection.schedule_write()
 
     def watch_room(self, on_room: Callable[[], None]) -> None:
-        """Has it called when the link has room again, perhaps."""
-        self._connection.on_room = on_room
+        """Has it called when the link has room again, perhaps, and nobody else waits for that."""
+        self._connection.queue.on_free = on_room
 
     @property
     def in_line(self) -> Sized:

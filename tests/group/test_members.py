@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mpzmq import (
+    ComputerEngineWorker,
     ConnectTimeout,
     ContainerServer,
     Endpoint,
+    EventsDropped,
     GroupPolicy,
+    Limits,
     LinkState,
     LinkUp,
     MemberHeld,
@@ -237,3 +240,18 @@ async def test_a_group_of_servers_for_tests() -> None:
         assert [member.name for member in group.members] == ["calc", "calc-2", "other"]
         assert (await group.call_all("one")).check().results == {"calc": 1, "calc-2": 1, "other": 1}
     assert all(server.instance is None for server in servers)
+
+
+async def test_a_slow_listener_is_told_what_it_has_missed(stage: Stage) -> None:
+    async with stage("a") as troupe, ComputerEngineWorker(limits=Limits(events=4)) as worker:
+        group = await worker.group(troupe.members)
+        slow, prompt = group.events(), group.events()
+        for _ in range(10):
+            async with group.hold("a"):
+                assert isinstance(await anext(prompt), MemberHeld)
+            assert isinstance(await anext(prompt), MemberReturned)
+        dropped = await anext(slow)
+        assert isinstance(dropped, EventsDropped) and dropped.count == 16
+        told = [await anext(slow) for _ in range(4)]
+        assert [type(event) for event in told] == [MemberHeld, MemberReturned] * 2
+        await group.close()
