@@ -25,7 +25,7 @@ from mpzmq import (
     NotConnected,
     RequestTimeout,
 )
-from mpzmq.testing import connected
+from mpzmq.testing import Members, connected
 from tests.support.waiting import event_of, soon, until
 
 if TYPE_CHECKING:
@@ -255,3 +255,16 @@ async def test_a_slow_listener_is_told_what_it_has_missed(stage: Stage) -> None:
         told = [await anext(slow) for _ in range(4)]
         assert [type(event) for event in told] == [MemberHeld, MemberReturned] * 2
         await group.close()
+
+
+async def test_what_is_no_member_cannot_be_removed(stage: Stage) -> None:
+    async with stage("ab") as troupe:
+        for name in ("z", "127.0.0.1:1", ""):
+            with pytest.raises(KeyError, match="there is no member"):
+                troupe.members.remove(name)
+        members = Members([troupe["a"].endpoint, Endpoint(troupe["b"].endpoint, name="b")])
+        members.remove(troupe["a"].endpoint)
+        members.remove("b")
+        async for named in members.watch():
+            assert named == ()
+            break
