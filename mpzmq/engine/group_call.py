@@ -189,8 +189,8 @@ class GroupCall:
 
     @property
     def _is_plain(self) -> bool:
-        """Whether it waits for whatever member comes first."""
-        return self._key is None and self._tag is None and not self.tries.passed
+        """Whether any member will do: a key, too, is taken by others while its own member cannot be asked."""
+        return not self.tries.passed and self.tries.asked.issuperset(self._taken())
 
     def _options_at(self, now: float) -> Options:
         left = UNSET if self._deadline is None else self._deadline - now
@@ -205,7 +205,7 @@ class GroupCall:
         state, queue = self._state, self._room.queue
         try:
             async with asyncio.timeout_at(self._deadline):
-                if self._is_plain and isinstance(state.policy.pick, str):
+                if self._is_plain:
                     pool = self._room.pool
                     state.in_line += 1
                     try:

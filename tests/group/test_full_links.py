@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import uuid
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -31,9 +32,17 @@ async def narrow(troupe: Troupe, limits: Limits, policy: GroupPolicy | None = No
         yield group
 
 
-async def test_more_than_links_take_waits_in_line(stage: Stage) -> None:
-    async with stage("abc") as troupe, narrow(troupe, Limits(in_flight=4)) as group:
-        calls = [group.call("doze", 0.001, number) for number in range(300)]
+def options(way: str, number: int) -> dict[str, Any]:
+    return {"key": {"key": number}, "id": {"request_id": uuid.uuid4()}}.get(way, {})
+
+
+@pytest.mark.parametrize("way", ["plain", "key", "id", "pick"])
+async def test_more_than_links_take_waits_in_line(stage: Stage, way: str) -> None:
+    policy = GroupPolicy(pick=lambda members, call: members[0]) if way == "pick" else None
+    async with stage("abc") as troupe, narrow(troupe, Limits(in_flight=4), policy) as group:
+        calls = [asyncio.create_task(group.options(**options(way, n)).call("doze", 0.001, n)) for n in range(300)]
+        await asyncio.sleep(0)
+        assert group._state._changed == [], "who waits for any of them stands in line, and is woken in turn"
         assert len(await soon(asyncio.gather(*calls), scaled(30.0))) == 300
         assert troupe.ran == Counter(range(300))
         # Nobody has asked a member in vain, and nobody has looked at all of them whenever one had room.
