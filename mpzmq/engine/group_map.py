@@ -62,8 +62,8 @@ class MapRun:
     async def __anext__(self) -> Any:
         self._news.check_free()
         while not self._is_over:
-            if (task := self._next()) is not None:
-                return self._taken(task)
+            if self._is_next_ready():
+                return self._take_next()
             if self._feeding.done() and not self._untaken:
                 self._is_over = True
                 self._feeding.result()  # what the items have raised comes behind all that came before it
@@ -80,19 +80,17 @@ class MapRun:
             task.cancel()
         if running:
             await asyncio.wait(running)
-        for task in (self._feeding, *self._begun, *self._ended):
+        for task in (self._feeding, *self._begun, *self._ended, *self._running):
             if not task.cancelled():
                 task.exception()  # nobody has looked at it
         self._begun.clear()
         self._ended.clear()
 
-    def _next(self) -> asyncio.Task[Any] | None:
-        """The next one whose result can be taken."""
-        if not self._ordered:
-            return self._ended.popleft() if self._ended else None
-        return self._begun.popleft() if self._begun and self._begun[0].done() else None
+    def _is_next_ready(self) -> bool:
+        return bool(self._begun and self._begun[0].done()) if self._ordered else bool(self._ended)
 
-    def _taken(self, task: asyncio.Task[Any]) -> Any:
+    def _take_next(self) -> Any:
+        task = (self._begun if self._ordered else self._ended).popleft()
         self._untaken -= 1
         self._room.wake()
         error = task.exception()

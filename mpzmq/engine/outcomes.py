@@ -131,5 +131,8 @@ class Gathering:
         if error is None:
             return Outcome(self._asked[task].shown, task.result())
         if not isinstance(error, MpzmqError):
-            raise error
+            try:
+                raise error
+            finally:
+                del error, task  # either keeps the error, whose traceback keeps this frame
         return Outcome(self._asked[task].shown, error=error.with_traceback(None))

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
+import weakref
+from array import array
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -157,6 +161,30 @@ async def test_the_first_error_is_raised(troupe: Troupe, ordered: bool) -> None:
             async for _ in results:
                 raise AssertionError
     assert troupe.ran.total() < 100
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+async def test_an_error_keeps_nothing(troupe: Troupe, ordered: bool) -> None:
+    """Neither what was asked, nor the errors of others, which nobody has looked at."""
+    complaints: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+
+    async def fail() -> weakref.ref[Any]:
+        word = array("q", [1])
+        kept = weakref.ref(word)
+        with contextlib.suppress(RemoteError):
+            async with troupe.group.map("fail", [word] * 3, ordered=ordered) as results:
+                await anext(results)
+        return kept
+
+    gc.collect()
+    gc.disable()
+    try:
+        kept = await fail()
+        await asyncio.sleep(0)  # the callbacks of the tasks are done
+        assert kept() is None and complaints == []
+    finally:
+        gc.enable()
 
 
 async def test_errors_are_results(troupe: Troupe) -> None:

@@ -33,7 +33,8 @@ async def narrow(troupe: Troupe, limits: Limits, policy: GroupPolicy | None = No
 
 
 def options(way: str, number: int) -> dict[str, Any]:
-    return {"key": {"key": number}, "id": {"request_id": uuid.uuid4()}}.get(way, {})
+    given: dict[str, dict[str, Any]] = {"key": {"key": number}, "id": {"request_id": uuid.uuid4()}}
+    return given.get(way, {})
 
 
 @pytest.mark.parametrize("way", ["plain", "key", "id", "pick"])
