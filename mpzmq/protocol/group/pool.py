@@ -116,10 +116,13 @@ class Pool(Generic[_C]):
 
     def _picked(self, now: float, passed: Collection[_C]) -> _C | None:
         for tier in self._tiers:
-            able = self._willing(tier, passed)
-            if able:
-                if self._cold and tier is self._tiers[0]:
-                    able = self._warmed(able, now)
+            # Links have room, as a rule: all are asked for it where the one that was picked has none.
+            able = tier if self._max_in_flight is None and not passed else self._willing(tier, passed)
+            if able and self._cold and tier is self._tiers[0]:
+                able = self._warmed(able, now)
+            if able and (member := self.picker.pick(able, now)).has_room:
+                return member
+            if able := self._willing(tier, passed):
                 return self.picker.pick(able, now)
         return None
 
