@@ -254,9 +254,10 @@ def _compare(args: argparse.Namespace) -> int:
         if not args.no_latency:
             latency = compare_latency(peers, loops[-1], 3 * args.seconds, say)
             for name, shares in latency.items():
-                for share, at in shares.items():
-                    told = ", ".join(f"p{key} {at[key]:.2f}" for key in ("50", "99", "99.9", "100"))
-                    print(f"latency of {name} at {float(share):.0%} of capacity, {at['rate']:,.0f}/s: {told} ms")
+                for key, at in shares.items():
+                    told = ", ".join(f"p{percent} {at[percent]:.2f}" for percent in ("50", "99", "99.9", "100"))
+                    where = f"{float(key):.0%} of capacity, " if float(key) < 1 else ""
+                    print(f"latency of {name} at {where}{at['rate']:,.0f}/s: {told} ms")
         if not args.no_costs:
             spent = costs(loops[-1])
             print("\n".join(f"{key}: {value:.2f}" for key, value in spent.items()))
