@@ -62,8 +62,11 @@ class ContainerServer(Registration):
         security: its keys, and who may come, on all its endpoints; None: whoever can reach it.
         orphan_after: seconds for which an engine may be without a connection before what runs for it is cancelled,
             counted from when that is known; None: any time. A ``cancellable=False`` handler runs to its end.
+        typed: convert arguments by the annotations of the handlers before these start: what does not fit is
+            ``InvalidArguments``, and no handler has run. Results may be of the same types (extra ``typed``).
 
     Raises:
+        ImportError: ``typed`` without the extra.
         ValueError, TypeError: the security is that of an engine, or none; ``orphan_after`` is not a number of seconds.
     """
 
@@ -76,8 +79,9 @@ class ContainerServer(Registration):
         limits: Limits = DEFAULT_LIMITS,
         security: Security | None = None,
         orphan_after: float | None = 30.0,
+        typed: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(typed=typed)
         self._registry.orphan_after = checked_after(orphan_after, "orphan_after")
         self.name = process_name() if name is None else checked_name(name)
         self._lifespan = lifespan
@@ -171,7 +175,9 @@ class ContainerServer(Registration):
         """
         if self._registry.invoke is not None:
             raise ValueError("there is a handler for plain requests already: a server has one")
-        self._registry.invoke = Function(None, handler, orphan_after=self._registry.orphan_after)
+        function = Function(None, handler, orphan_after=self._registry.orphan_after)
+        self._registry.learn_types(function)
+        self._registry.invoke = function
         return handler
 
     def on_state_change(self, handler: _H) -> _H:
@@ -320,6 +326,7 @@ class ContainerServer(Registration):
         if self._lifecycle.is_ending:
             raise ClosedWhileStarting
         if self._driver is None:
+            self._registry.resolve_types()
             settings = self._heartbeat, self._limits, security
             make = partial(SessionDriver, uuid4(), self.name, self._registry, *settings, self._transport)
             # Handlers run in the context of the bind, lifespan included.
