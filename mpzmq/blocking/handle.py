@@ -45,6 +45,7 @@ def connect(
     heartbeat: HeartbeatPolicy = DEFAULT_HEARTBEAT,
     limits: Limits = DEFAULT_LIMITS,
     security: Security | None = None,
+    typed: bool = False,
 ) -> BlockingContainer:
     """Connects to a container, and waits until it has answered.
 
@@ -56,6 +57,7 @@ def connect(
         heartbeat: how the container's life is judged.
         limits: bounds on everything that could grow.
         security: the engine's keys, and the container's; None: plain.
+        typed: values may be of the application's types; see :class:`mpzmq.ComputerEngineWorker`.
 
     Returns:
         The handle. Close it, or use it in a ``with`` statement.
@@ -65,7 +67,7 @@ def connect(
         ValueError, TypeError: the address is malformed.
     """
     policies: dict[str, Any] = {"reconnect": reconnect, "heartbeat": heartbeat, "limits": limits}
-    thread = LoopThread(ComputerEngineWorker(**policies, security=security))
+    thread = LoopThread(ComputerEngineWorker(**policies, security=security, typed=typed))
     try:
         writer = thread.do(lambda: thread.worker.connect(address, name=name, timeout=timeout))
         return BlockingContainer(thread, writer)

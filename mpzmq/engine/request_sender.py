@@ -19,6 +19,7 @@ from ..errors import (
     Refused,
     RequestError,
     RequestTimeout,
+    ResultMismatch,
     Unsupported,
 )
 from ..models import Executed, Status
@@ -79,6 +80,9 @@ class Sender(Protocol):
         idle_timeout: float | None = None,
     ) -> tuple[RequestSender, PendingRequest]:
         """Sends a request whose results or data go piece by piece; returns through whom it goes on, and the request."""
+
+    def mismatch(self, text: str, tag: bytes | None) -> ResultMismatch:
+        """The error for an answer that does not fit the caller's interface."""
 
 
 class RequestSender:
@@ -256,6 +260,16 @@ class RequestSender:
         error = error_factory.build(ConnectionClosed, entry.tag, text, entry.executed if here else Executed.YES)
         error.progress = entry.progress
         return error
+
+    def mismatch(self, text: str, tag: bytes | None) -> ResultMismatch:
+        """The error for an answer that does not fit the caller's interface."""
+        error_factory = self._link.error_factory
+        return ResultMismatch(
+            f"{error_factory.whom}: {text}",
+            request_id=None if tag is None else UUID(bytes=tag),
+            remote_id=error_factory.remote_id,
+            name=error_factory.name,
+        )
 
     @property
     def encoder(self) -> Encoder:

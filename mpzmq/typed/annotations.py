@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import pathlib
 import sys
+import types
 import typing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,7 +14,6 @@ from .carried import is_model
 from .requirement import msgspec_for
 
 if TYPE_CHECKING:
-    import types
     from collections.abc import Callable, Mapping
 
 __all__ = ["Needs", "is_array", "needs_of", "resolved_hints", "shown_type"]
@@ -69,6 +69,8 @@ def needs_of(annotation: Any, what: str) -> Needs:
 
 def shown_type(annotation: Any) -> str:
     """An annotation as its author has written it, as far as that can be told."""
+    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
+        return annotation.__name__
     return inspect.formatannotation(annotation).replace("typing.", "")
 
 

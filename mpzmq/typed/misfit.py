@@ -81,7 +81,7 @@ def _expected(said: str, held: Any, kind: Any) -> str:
     """What is expected of a value, and what it is instead."""
     if said.startswith("Invalid enum value"):
         return _choice(said, kind)
-    if said.startswith("Invalid ") and isinstance(kind, type):
+    if said.startswith("Invalid ") and isinstance(kind, type) and kind is not Any:
         return f"expected {kind.__name__}, got {repr_of(held, _MAX_SHOWN)}"
     return _reworded(said, kind)
 
