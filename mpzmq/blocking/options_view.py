@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from ..engine.options_view import OptionsView
     from ..engine.streams import ReplyStream
-    from ..typed.interface import Method as InterfaceMethod
     from .stream import BlockingStream
 
 __all__ = ["BlockingOptionsView"]
@@ -35,11 +34,13 @@ class BlockingOptionsView:
         do: Callable[[Callable[[], Coroutine[Any, Any, Any]]], Any],
         stream: Callable[[Callable[[], ReplyStream]], BlockingStream],
         upload: Callable[[Callable[[AsyncIterator[Any]], Coroutine[Any, Any, Any]], Iterable[Any]], Any],
+        convert: Callable[[Any, Any, str], Any],
     ) -> None:
         self._view = view
         self._do = do
         self._stream = stream
         self._upload = upload
+        self._convert = convert
 
     def request(self, data: Any, fallback: Any = None, *, method: Method = Method.INVOKE) -> Any:
         """Sends data to the container's handler for plain requests; see :meth:`EngineService.request`.
@@ -111,15 +112,7 @@ class BlockingOptionsView:
             ImportError: the extra is missing.
         """
         methods = methods_of(interface, blocking=True)
-        return cast("_T", blocking_proxy(checked_interface(interface), methods, self))
-
-    def converted(self, method: InterfaceMethod, value: Any, path: str) -> Any:
-        """A result, or an item, as an interface says.
-
-        Raises:
-            ResultMismatch: it does not fit.
-        """
-        return self._view.converted(method, value, path)
+        return cast("_T", blocking_proxy(checked_interface(interface), methods, self, self._convert))
 
     def stream(self, function: str, /, *args: Any, **kwargs: Any) -> BlockingStream:
         """Calls a function that yields, with any keywords; see :meth:`EngineService.stream`.

@@ -340,7 +340,7 @@ class BlockingRequests(ABC):
         return self._do(sent, feed.give)
 
     def _viewed(self, view: OptionsView) -> BlockingOptionsView:
-        return BlockingOptionsView(view, self._do, self._stream, self._upload)
+        return BlockingOptionsView(view, self._do, self._stream, self._upload, view._converted)
 
     def _do(self, work: Callable[[], Coroutine[Any, Any, _T]], meanwhile: Callable[[], None] | None = None) -> _T:
         try:

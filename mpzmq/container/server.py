@@ -14,6 +14,7 @@ from ..common.durations import checked_after, checked_wait
 from ..common.logs import Log
 from ..common.set_module import set_module
 from ..config import DEFAULT_HEARTBEAT, DEFAULT_LIMITS
+from ..handlers.interfaces import fitting_methods
 from ..handlers.registration import Registration
 from ..handlers.registry import Function
 from ..models import Status
@@ -160,6 +161,25 @@ class ContainerServer(Registration):
             after = checked_after(orphan_after, "orphan_after")
         options = {"cancellable": cancellable, "max_concurrency": max_concurrency, "orphan_after": after}
         return self._registering(handler, name, thread=thread, **options)
+
+    def functions(self, of: object, *, interface: type) -> None:
+        """Registers the methods of an object that an interface names: all of them, or none.
+
+        Args:
+            of: the object.
+            interface: the class that callers give to ``container.of()``.
+
+        Raises:
+            TypeError: a method is missing, or does not fit what the interface says; or it is no interface.
+            ValueError: the name of one is taken.
+            ImportError: the extra ``typed`` is missing.
+        """
+        handlers = fitting_methods(of, interface)
+        taken = [name for name in handlers if name in self._registry.functions]
+        if taken:
+            raise ValueError(f"there is a function {taken[0]!r} already: none of these was registered")
+        for name, handler in handlers.items():
+            self.function(handler, name=name)
 
     def on_invoke(self, handler: _H) -> _H:
         """Registers the handler of plain requests: data in, data out.

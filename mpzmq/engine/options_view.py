@@ -186,9 +186,9 @@ class OptionsView:
             ImportError: the extra is missing.
         """
         methods = methods_of(interface)
-        return cast("_T", proxy(checked_interface(interface), methods, self))
+        return cast("_T", proxy(checked_interface(interface), methods, self, self._converted))
 
-    def converted(self, method: InterfaceMethod, value: Any, path: str) -> Any:
+    def _converted(self, method: InterfaceMethod, value: Any, path: str) -> Any:
         """A result, or an item, as an interface says.
 
         Raises:

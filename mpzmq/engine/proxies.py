@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from ..typed.interface import Method
     from .streams import Channel, ReplyStream
 
+    _Convert = Callable[[Method, Any, str], Any]
+
 __all__ = ["Proxy", "TypedStream", "proxy"]
 
 
@@ -33,9 +35,6 @@ class Asked(Protocol):
     def channel(self, function: str, /, *args: Any, **kwargs: Any) -> Channel:
         """Talks with a function."""
 
-    def converted(self, method: Method, value: Any, path: str) -> Any:
-        """A result, or an item, as an interface says."""
-
 
 class Proxy:
     """Stands for an interface."""
@@ -48,46 +47,53 @@ class Proxy:
         return f"<{self._interface.__qualname__} of mpzmq>"
 
 
-def proxy(interface: type, methods: Mapping[str, Method], view: Asked) -> Proxy:
-    """What has the methods of an interface, and calls the functions of a container."""
+def proxy(interface: type, methods: Mapping[str, Method], view: Asked, convert: _Convert) -> Proxy:
+    """What has the methods of an interface, and calls the functions of a container.
+
+    Args:
+        interface: the class.
+        methods: its methods.
+        view: whom they ask.
+        convert: makes of a result, or an item, what a method says; it is given the path, for errors.
+    """
     makers = {Way.CALL: _call, Way.STREAM: _stream, Way.UPLOAD: _upload, Way.CHANNEL: _channel}
-    return Proxy(interface, {name: makers[method.way](method, view) for name, method in methods.items()})
+    return Proxy(interface, {name: makers[method.way](method, view, convert) for name, method in methods.items()})
 
 
-def _call(method: Method, view: Asked) -> Callable[..., Any]:
+def _call(method: Method, view: Asked, convert: _Convert) -> Callable[..., Any]:
     name = method.name
 
     async def call(*args: Any, **kwargs: Any) -> Any:
-        return view.converted(method, await view.call(name, *args, **kwargs), "result")
+        return convert(method, await view.call(name, *args, **kwargs), "result")
 
     return call
 
 
-def _upload(method: Method, view: Asked) -> Callable[..., Any]:
+def _upload(method: Method, view: Asked, convert: _Convert) -> Callable[..., Any]:
     async def upload(*args: Any, **kwargs: Any) -> Any:
         items, args, kwargs = method.split(args, kwargs)
-        return view.converted(method, await view.upload(method.name, items, *args, **kwargs), "result")
+        return convert(method, await view.upload(method.name, items, *args, **kwargs), "result")
 
     return upload
 
 
-def _stream(method: Method, view: Asked) -> Callable[..., Any]:
+def _stream(method: Method, view: Asked, convert: _Convert) -> Callable[..., Any]:
     def stream(*args: Any, **kwargs: Any) -> TypedStream:
-        return TypedStream(view.stream(method.name, *args, **kwargs), method, view)
+        return TypedStream(view.stream(method.name, *args, **kwargs), method, convert)
 
     return stream
 
 
-def _channel(method: Method, view: Asked) -> Callable[..., Any]:
+def _channel(method: Method, view: Asked, convert: _Convert) -> Callable[..., Any]:
     def channel(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
         items, args, kwargs = method.split(args, kwargs)
-        return _answers(method, view, items, args, kwargs)
+        return _answers(method, view, convert, items, args, kwargs)
 
     return channel
 
 
 async def _answers(
-    method: Method, view: Asked, items: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    method: Method, view: Asked, convert: _Convert, items: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> AsyncIterator[Any]:
     """What a function answers to items that are sent to it meanwhile."""
     async with view.channel(method.name, *args, **kwargs) as channel:
@@ -100,7 +106,7 @@ async def _answers(
         sending, count = asyncio.ensure_future(send_all()), 0
         try:
             while (item := await _next_of(channel, sending)) is not _END:
-                yield view.converted(method, item, f"item[{count}]")
+                yield convert(method, item, f"item[{count}]")
                 count += 1
         finally:
             sending.cancel()
@@ -149,10 +155,10 @@ class TypedStream:
         RequestError: from the iteration, as from that of a :class:`ReplyStream`.
     """
 
-    def __init__(self, stream: ReplyStream, method: Method, view: Asked) -> None:
+    def __init__(self, stream: ReplyStream, method: Method, convert: _Convert) -> None:
         self._stream = stream
         self._method = method
-        self._view = view
+        self._convert = convert
         self._count = 0
 
     def __aiter__(self) -> Self:
@@ -162,7 +168,7 @@ class TypedStream:
         item = await anext(self._stream)
         index, self._count = self._count, self._count + 1
         try:
-            return self._view.converted(self._method, item, f"item[{index}]")
+            return self._convert(self._method, item, f"item[{index}]")
         except BaseException:
             await self._stream.aclose()
             raise

@@ -123,9 +123,14 @@ class RequestSender:
         """Sets the container's run state, and returns it."""
         return STATUSES[await self.send(Op.SETSTATE, None, (Status(status),), None, options, take=_STATUS)]
 
-    async def describe(self, options: Options) -> Description:
+    async def describe(self, options: Options, *, schema: bool = False) -> Description:
         """Asks the container what it offers."""
-        record = await self.send(Op.DESCRIBE, None, (), None, options, take=WHOLE)
+        try:
+            record = await self.send(Op.DESCRIBE, None, ("schema",) if schema else (), None, options, take=WHOLE)
+        except InvalidArguments:  # an older one, which has no schema
+            if not schema:
+                raise
+            return await self.describe(options)
         try:
             return description(record)
         except (TypeError, KeyError, ValueError) as error:

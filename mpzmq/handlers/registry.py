@@ -263,6 +263,15 @@ class Registry:
                 raise TypeError(f"{what}: an annotation cannot be resolved: {text_of(error)}") from error
             del self._unresolved[0]
 
+    def schema(self) -> dict[str, Any] | None:
+        """What all functions take and return, as JSON Schema; None: they are not typed."""
+        if not self.is_typed:
+            return None
+        from ..typed.schema import document
+
+        functions = self.functions.items()
+        return document({name: one.typed.schema(one.doc) for name, one in functions if one.typed is not None})
+
     def add(self, function: Function) -> None:
         """A named function more.
 

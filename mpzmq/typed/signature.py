@@ -10,6 +10,7 @@ from ..common.text import repr_of
 from .annotations import resolved_hints
 from .conversion import Converter
 from .items import TypedItems
+from .schema import function_schema
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 __all__ = ["TypedSignature", "item_type", "typed_signature"]
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+WAYS = {(False, False): "call", (True, False): "stream", (False, True): "upload", (True, True): "channel"}
+"""How a function is asked that yields, and that takes a stream."""
 
 
 class ItemReading(NamedTuple):
@@ -56,7 +61,9 @@ class TypedSignature:
         NameError: an annotation names something that is not there, or not yet.
     """
 
-    __slots__ = ("_exact", "_extra", "_fixed", "_rest", "bounds", "items", "named", "result")
+    __slots__ = (
+        "_exact", "_extra", "_fixed", "_hints", "_parameters", "_rest", "_way", "bounds", "items", "named", "result",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -68,6 +75,9 @@ class TypedSignature:
         yields: Any = None,
     ) -> None:
         self.bounds = 0, 0
+        self._parameters = tuple(parameters if stream is None else parameters[1:])
+        self._hints = hints
+        self._way = WAYS[yields is not None, stream is not None]
         self.items: ItemReading | None = None
         self.named: dict[str, Converter] = {}
         self._rest: tuple[str, Converter] | None = None
@@ -91,6 +101,16 @@ class TypedSignature:
         self._exact = None if None in exact else tuple(exact)
         result = hints.get("return", Any) if yields is None else yields
         self.result = Converter(type(None) if result is None else result, f"what {what} returns")
+
+    def schema(self, doc: str = "") -> dict[str, Any]:
+        """What the function takes and returns, as JSON Schema.
+
+        Args:
+            doc: the first line of its docstring.
+        """
+        items = None if self.items is None else self.items.converter.annotation
+        result = self.result.annotation
+        return function_schema(self._way, self._parameters, self._hints, items=items, result=result, doc=doc)
 
     def convert(self, args: list[Any], kwargs: dict[str, Any] | None) -> tuple[list[Any], dict[str, Any] | None]:
         """Converts arguments whose number and names fit.
