@@ -156,6 +156,8 @@ class Function:
         """
         typed = self.typed
         assert typed is not None
+        if not kwargs and tuple(map(type, args)) == typed.exact:
+            return args, None
         least, most = typed.bounds
         if kwargs or not least <= len(args) <= most:
             self.check(args, kwargs)

@@ -102,8 +102,15 @@ def _fields_way(fields: Any) -> Callable[[Any], dict[str, Any]]:
     names = [field.name for field in fields if getattr(field, "_field_type", None) is None or _is_field(field)]
     if len(names) < 2:
         return lambda value: {name: getattr(value, name) for name in names}
-    all_of = operator.attrgetter(*names)
-    return lambda value: dict(zip(names, all_of(value), strict=True))
+    all_of, in_order = operator.attrgetter(*names), tuple(names)
+
+    def way(value: Any) -> dict[str, Any]:
+        own = getattr(value, "__dict__", None)
+        if own is not None and tuple(own) == in_order:
+            return own  # nobody writes to it: a third of the time
+        return dict(zip(names, all_of(value), strict=True))
+
+    return way
 
 
 def _is_field(field: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import pathlib
 import typing
@@ -40,6 +41,7 @@ class Converter:
         annotation: a type.
         exact: the one type whose values need no conversion; None: there is no such type.
         is_open: whether anything fits.
+        quick: converts a value, with an error of msgspec's, or of any kind, where it does not fit.
 
     Raises:
         TypeError: a message cannot carry it.
@@ -47,7 +49,7 @@ class Converter:
         ImportError: the extra ``typed`` is missing.
     """
 
-    __slots__ = ("_convert", "_invalid", "_kind", "_options", "_wrapped", "annotation", "exact", "is_open")
+    __slots__ = ("_convert", "_invalid", "_kind", "_options", "_wrapped", "annotation", "exact", "is_open", "quick")
 
     def __init__(self, annotation: Any, what: str) -> None:
         msgspec = msgspec_for("typed=True")
@@ -59,6 +61,7 @@ class Converter:
         self._options: dict[str, Any] = {}
         self._kind = annotation
         self._wrapped = False
+        self.quick: Callable[[Any], Any] = _itself
         if self.is_open:
             return
         needs = needs_of(annotation, what)
@@ -70,6 +73,12 @@ class Converter:
             # msgspec looks at an annotation anew each time, other than at a class of its own.
             self._kind = msgspec.defstruct("Held", [("value", annotation)], array_like=True, gc=False)
             self._wrapped = True
+        self.quick = (
+            self._unwrap if self._wrapped else functools.partial(msgspec.convert, type=annotation, **self._options)
+        )
+
+    def _unwrap(self, value: Any) -> Any:
+        return self._convert((value,), self._kind, **self._options).value
 
     def convert(self, value: Any, path: str) -> Any:
         """Converts one value.
@@ -84,9 +93,7 @@ class Converter:
         if self.is_open or type(value) is self.exact:
             return value
         try:
-            if self._wrapped:
-                return self._convert((value,), self._kind, **self._options).value
-            return self._convert(value, self._kind, **self._options)
+            return self.quick(value)
         except KeyboardInterrupt:
             raise
         except self._invalid as error:
@@ -102,6 +109,10 @@ class Converter:
         except Exception:
             return False
         return True
+
+
+def _itself(value: Any) -> Any:
+    return value
 
 
 def _is_prepared(kind: type) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import operator
 import typing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -54,6 +55,7 @@ class TypedSignature:
         items: what reads the stream that the first parameter takes; None: it takes none.
         result: of what is returned or yielded.
         named: the converters of the parameters, by name.
+        exact: the types of positional arguments that fit as they are, all of them; None: there are none.
         bounds: how many positional arguments it takes at least and at most, where no more has to be looked at.
 
     Raises:
@@ -62,7 +64,8 @@ class TypedSignature:
     """
 
     __slots__ = (
-        "_exact", "_extra", "_fixed", "_hints", "_parameters", "_rest", "_way", "bounds", "items", "named", "result",
+        "_extra", "_fixed", "_hints", "_parameters", "_quick", "_rest", "_way", "bounds", "exact", "items", "named",
+        "result",
     )  # fmt: skip
 
     def __init__(
@@ -97,8 +100,10 @@ class TypedSignature:
                 self.named[name] = converter
         fixed = [parameter.name for parameter in parameters if parameter.kind in _POSITIONAL]
         self._fixed = [(name, self.named[name]) for name in fixed]
-        exact = [converter.exact for _, converter in self._fixed]
-        self._exact = None if None in exact else tuple(exact)
+        exact = tuple(converter.exact for _, converter in self._fixed)
+        needed = any(p.kind is p.KEYWORD_ONLY and p.default is p.empty for p in parameters)
+        self.exact = None if needed or None in exact else exact
+        self._quick = [converter.quick for _, converter in self._fixed]
         result = hints.get("return", Any) if yields is None else yields
         self.result = Converter(type(None) if result is None else result, f"what {what} returns")
 
@@ -118,9 +123,12 @@ class TypedSignature:
         Raises:
             InvalidValueError: one of them does not fit its annotation.
         """
-        if not kwargs and tuple(map(type, args)) == self._exact:
-            return args, kwargs
         fixed = self._fixed
+        if not kwargs and len(args) <= len(fixed):
+            try:
+                return list(map(operator.call, self._quick, args)), None
+            except Exception:  # once more, for the words in which it is told
+                pass
         converted = [converter.convert(value, name) for value, (name, converter) in zip(args, fixed, strict=False)]
         if len(args) > len(fixed) and self._rest is not None:
             name, rest = self._rest
