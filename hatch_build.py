@@ -45,7 +45,6 @@ HOT = [
 INTERPRETED = {
     "handlers/coroutines.py",
     "handlers/interfaces.py",
-    "handlers/invocation.py",
     "handlers/registration.py",
     "handlers/signatures.py",
     "handlers/stream_invocation.py",
@@ -61,7 +60,6 @@ INTERPRETED = {
     "protocol/group/retry_budget.py",
     "protocol/group/tries.py",
     "protocol/health/diagnostics.py",
-    "protocol/requester/options.py",
     "protocol/session/presence.py",
 }
 """What stays Python beside it: what is public, coroutines that run those of the application, what runs seldom, and

@@ -16,7 +16,8 @@ from mpzmq.config import Limits
 from mpzmq.handlers.admission import Admission
 from mpzmq.handlers.dispatcher import Dispatcher
 from mpzmq.handlers.registry import Function, Registry
-from mpzmq.protocol.effects import EffectQueue, ResolveRequests
+from mpzmq.protocol.effect_queue import EffectQueue
+from mpzmq.protocol.effects import ResolveRequests
 from mpzmq.protocol.requester.error_factory import RequestErrors
 from mpzmq.protocol.requester.request import PendingRequest, encode_request, remaining_ms
 from mpzmq.protocol.requester.request_ids import EndedIds, request_tags

@@ -4,15 +4,69 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
 from .common.set_module import set_module
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator, Mapping
+    from collections.abc import Coroutine, Iterator, Mapping
 
-__all__ = ["RequestContext", "current_request", "detached"]
+__all__ = ["CurrentRequest", "RequestContext", "current_request", "detached"]
+
+
+class CurrentRequest(Protocol):
+    """A request at work, as its context shows it. What each is, :class:`RequestContext` says."""
+
+    tag: bytes
+    deadline: float | None
+    state: Any
+    cancelled: bool
+
+    @property
+    def context(self) -> RequestContext:
+        """What its handler sees of it."""
+
+    @property
+    def function(self) -> str | None:
+        """See :class:`RequestContext`."""
+
+    @property
+    def peer(self) -> str:
+        """See :class:`RequestContext`."""
+
+    @property
+    def user_name(self) -> str | None:
+        """See :attr:`RequestContext.user`."""
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """See :class:`RequestContext`."""
+
+    @property
+    def connected(self) -> bool:
+        """See :class:`RequestContext`."""
+
+    @property
+    def parent(self) -> UUID | None:
+        """See :class:`RequestContext`."""
+
+    @property
+    def remote_id(self) -> UUID | None:
+        """See :class:`RequestContext`."""
+
+    def remaining(self) -> float | None:
+        """See :class:`RequestContext`."""
+
+    def call(
+        self,
+        function: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        timeout: float | None,
+        lost_after: float | None,
+    ) -> Coroutine[Any, Any, Any]:
+        """See :class:`RequestContext`."""
 
 
 @set_module("mpzmq")
@@ -21,38 +75,59 @@ class RequestContext:
 
     A handler receives it through a parameter annotated ``RequestContext``; :func:`current_request` finds it
     anywhere below the handler. The container makes it, or the worker for its own functions.
-
-    Attributes:
-        function: the name of the function; None for plain INVOKE.
-        peer: the name of the engine that asks; in a function of a worker, that of the container that calls it.
-        user: the authenticated name of the engine; None on a connection without security, and in a worker.
-        metadata: what the caller sent along.
-        deadline: the time at which the caller stops waiting, on the event loop's clock; None: never.
-        state: the value of the server's lifespan.
-        cancelled: True once nobody waits for the result any more. A ``thread=True`` handler cannot be
-            interrupted: it looks here.
     """
 
-    __slots__ = ("_clock", "cancelled", "deadline", "function", "metadata", "peer", "state", "tag", "user")
+    __slots__ = ("_request",)
 
-    tag: bytes
-    function: str | None
-    peer: str
-    user: str | None
-    metadata: Mapping[str, Any]
-    deadline: float | None
-    state: Any
-    cancelled: bool
-    _clock: Callable[[], float]
+    def __init__(self, request: CurrentRequest) -> None:
+        self._request = request
 
     @property
     def request_id(self) -> UUID:
         """The id of the request."""
-        return UUID(bytes=self.tag)
+        return UUID(bytes=self._request.tag)
+
+    @property
+    def function(self) -> str | None:
+        """The name of the function; None for plain INVOKE."""
+        return self._request.function
+
+    @property
+    def peer(self) -> str:
+        """The name of the engine that asks; in a function of a worker, that of the container that calls it."""
+        return self._request.peer
+
+    @property
+    def user(self) -> str | None:
+        """The authenticated name of the engine; None on a connection without security, and in a worker."""
+        return self._request.user_name
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """What the caller sent along."""
+        return self._request.metadata
+
+    @property
+    def deadline(self) -> float | None:
+        """The time at which the caller stops waiting, on the event loop's clock; None: never."""
+        return self._request.deadline
+
+    @property
+    def state(self) -> Any:
+        """The value of the server's lifespan."""
+        return self._request.state
+
+    @property
+    def cancelled(self) -> bool:
+        """True once nobody waits for the result any more.
+
+        A ``thread=True`` handler cannot be interrupted: it looks here.
+        """
+        return self._request.cancelled
 
     def remaining(self) -> float | None:
         """Seconds until the deadline, 0.0 when it has passed; None when there is none."""
-        return None if self.deadline is None else max(0.0, self.deadline - self._clock())
+        return self._request.remaining()
 
     @property
     def connected(self) -> bool:
@@ -60,17 +135,17 @@ class RequestContext:
 
         If it is not, it may come back. A handler whose engine stays away is cancelled (``orphan_after``).
         """
-        return False
+        return self._request.connected
 
     @property
     def parent(self) -> UUID | None:
         """In a function of a worker, the id of the request inside which it is called; None in a container."""
-        return None
+        return self._request.parent
 
     @property
     def remote_id(self) -> UUID | None:
         """In a function of a worker, the id of the container that calls it; None in a container."""
-        return None
+        return self._request.remote_id
 
     def call(
         self,
@@ -102,19 +177,20 @@ class RequestContext:
             EncodeError, MessageTooLarge: the arguments cannot be sent.
             RuntimeError: the handler cannot await, or is none of a container.
         """
-        raise RuntimeError("this request has no engine that could be called")
+        return self._request.call(function, args, kwargs, timeout, lost_after)
 
     def __repr__(self) -> str:
         return f"<RequestContext {self.request_id} function={self.function!r} peer={self.peer!r}>"
 
 
-current: contextvars.ContextVar[RequestContext | None] = contextvars.ContextVar("mpzmq_request", default=None)
+current: contextvars.ContextVar[CurrentRequest | None] = contextvars.ContextVar("mpzmq_request", default=None)
 
 
 @set_module("mpzmq")
 def current_request() -> RequestContext | None:
     """The request that the running code works for; None outside a handler."""
-    return current.get()
+    request = current.get()
+    return None if request is None else request.context
 
 
 @set_module("mpzmq")

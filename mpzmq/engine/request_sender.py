@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 __all__ = ["WHOLE", "RequestSender", "Sender"]
 
+_get_running_loop: Final = asyncio._get_running_loop
+
 _CALL: Final = Op.CALL  # a name of the module: looking it up in its class takes three times as long (Python 3.11)
 
 _STATUS, WHOLE = operator.itemgetter(1), operator.itemgetter(slice(None))
@@ -301,7 +303,10 @@ class RequestSender:
         tag: bytes | None,
     ) -> tuple[PendingRequest, bool]:
         """Writes a request, and counts it; returns it, and whether there is room for it."""
-        now = self._loop_bound.require().time()
+        loop = self._connection.loop
+        if _get_running_loop() is not loop:
+            self._loop_bound.require()
+        now = loop.time()
         context = current.get()
         # A call made inside a handler inherits what is left of the handler's time.
         enclosing = None if context is None else context.deadline

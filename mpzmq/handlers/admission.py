@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Admission", "Rejection"]
 
-RETRY_AFTER = 0.1
+RETRY_AFTER: Final = 0.1
 """Seconds after which an engine may try again where there was no room."""
 
-RETRY_CRAMMED = 1.0
+RETRY_CRAMMED: Final = 1.0
 """The same where it has to forget first."""
 
 MAX_NAME, SIMILAR_OF = 32, 64
 """How much of a mistyped name is compared with how many functions: a stranger must not buy much work with one frame."""
 
-PERMISSIONS = {
+PERMISSIONS: Final = {
     Op.GETSTATE: "state:get",
     Op.SETSTATE: "state:set",
     Op.DESCRIBE: "functions:describe",
@@ -58,7 +58,7 @@ class Rejection(NamedTuple):
     detail: dict[str, Any] | None = None
 
 
-_NO_STREAM_ROOM = Rejection(
+_NO_STREAM_ROOM: Final = Rejection(
     Code.OVERLOADED,
     "the uploads and channels of this engine hold all that they may (Limits.queued_bytes)",
     {"retry_after": RETRY_CRAMMED},

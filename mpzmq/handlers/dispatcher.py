@@ -55,9 +55,9 @@ _AWAY: Final = CancelReason.AWAY
 _CHOSEN: Final = Flag.CHOSEN
 _CLOSED: Final = SessionState.CLOSED
 _SETSTATE: Final = Op.SETSTATE
+_perf_counter: Final = time.perf_counter
 """Names of the module: looking a member up in its enum takes 0.1 us (Python 3.11), and every request asks."""
 
-_ENDED: Record = []
 _REUSED = Rejection(Code.ID_REUSED, "its id is that of another request")
 
 
@@ -209,11 +209,9 @@ class Dispatcher:
         if peer.state is _CLOSED:
             self.cancelled += 1  # its GOODBYE stood behind
             return
-        asked = (
-            self.deduplicator.fingerprint(record) if record[3] & _CHOSEN else None
-        )  # as it came: it is converted now
-        function: Any = self._admission.check(peer, record, size)
-        if function.__class__ is Rejection:
+        asked = self.deduplicator.fingerprint(record) if record[3] & _CHOSEN else None  # as it came, not as converted
+        function = self._admission.check(peer, record, size)
+        if isinstance(function, Rejection):
             self._refuse(peer, tag, function)
             return
         remaining = record[2]
@@ -251,8 +249,8 @@ class Dispatcher:
                 self.answer_raised(running, error)
 
     def _judge_again(self, running: Invocation, *, is_current: bool) -> None:
-        function: Any = self._admission.check(running.engine, running.record, running.size, has_waited=True)
-        if function.__class__ is Rejection:
+        function = self._admission.check(running.engine, running.record, running.size, has_waited=True)
+        if isinstance(function, Rejection):
             self._end(running)
             if is_current:
                 self._refuse(running.engine, running.tag, function)
@@ -342,7 +340,7 @@ class Dispatcher:
         current.set(running)
         function = running.handler
         _, _, _, _, _, _, args, kwargs, _ = running.record
-        began = time.perf_counter()  # not the event loop's clock: uvloop's stands still during a pass
+        began = _perf_counter()  # not the event loop's clock: uvloop's stands still during a pass
         try:
             if kwargs or function.wants_context:
                 result = function.call(running, args, kwargs)
@@ -363,7 +361,7 @@ class Dispatcher:
         else:
             self.answer(running, result)
         finally:
-            held = time.perf_counter() - began
+            held = _perf_counter() - began
             if held > SLOW_HANDLER:
                 self._slow.held(function, held)
 
@@ -412,7 +410,7 @@ class Dispatcher:
         if running.ended:
             return False
         running.ended = True
-        running.record = _ENDED
+        running.release()
         running.task = None
         if running.op == _SETSTATE:
             self._change_ended(running)
@@ -437,7 +435,7 @@ class Dispatcher:
             self.answer_cancelled(running, _AWAY)  # it was to stop where it stood: that is not a result
             return
         if not running.tracked:
-            running.record = _ENDED
+            running.release()
         elif not self._end(running):
             return
         if running.cancel_reason is _ENGINE_ENDED:

@@ -21,7 +21,7 @@ from .signatures import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..context import RequestContext
+    from ..context import CurrentRequest
     from ..typed.signature import TypedSignature
 
 __all__ = ["Function", "Registry"]
@@ -163,14 +163,14 @@ class Function:
             self.check(args, kwargs)
         return typed.convert(args, kwargs)
 
-    def call(self, context: RequestContext, args: list[Any], kwargs: dict[str, Any] | None) -> Any:
-        """Calls the handler with arguments that were checked."""
+    def call(self, running: CurrentRequest, args: list[Any], kwargs: dict[str, Any] | None) -> Any:
+        """Calls the handler of a request with arguments that were checked."""
         if self._context is not None:
             if len(args) >= self._index:
                 args = args.copy()
-                args.insert(self._index, context)
+                args.insert(self._index, running.context)
             else:
-                kwargs = {**(kwargs or {}), self._context: context}
+                kwargs = {**(kwargs or {}), self._context: running.context}
         return self.handler(*args, **kwargs) if kwargs else self.handler(*args)
 
     def has_raised(self, error: BaseException) -> bool:

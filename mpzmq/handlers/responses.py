@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import AsyncGeneratorType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ..common.chaining import alone
 from ..common.text import MAX_LENGTH, MAX_NAME, clean, repr_of, text_of, type_name
@@ -28,10 +28,10 @@ HIDDEN_GENERATOR = (
     " function is asked by stream()"
 )
 
-_HEADS = {status: bytes((0x93, Kind.RESPONSE, number)) for status, number in STATUS_NUMBER.items()}
+_HEADS: Final = {status: bytes((0x93, Kind.RESPONSE, number)) for status, number in STATUS_NUMBER.items()}
 """The front of a RESPONSE in MessagePack, an array of three: a packer would take three times as long for it."""
 
-_STATUS_AT = {Kind.RESPONSE: 2, Kind.ERROR: 4}
+_STATUS_AT: Final = {Kind.RESPONSE: 2, Kind.ERROR: 4}
 """Where the status stands in a record that this side has packed: what is in front of it takes one byte each."""
 
 _SHORT_TEXT = 128

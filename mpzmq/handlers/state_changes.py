@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ..protocol.wire.kinds import Op
 from .concurrency import Limiter, Ticket
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BEHIND", "PASSING", "DeferredTicket", "StateChanges"]
 
-PASSING = frozenset({Op.GETSTATE, Op.DESCRIBE})
+PASSING: Final = frozenset({Op.GETSTATE, Op.DESCRIBE})
 """What does not wait: it is answered in every run state."""
 
 
@@ -22,7 +22,7 @@ def _not_judged() -> None:
     raise AssertionError("a request that waits behind a change of state has no handler yet")
 
 
-BEHIND = Function(None, _not_judged, max_concurrency=1)
+BEHIND: Final = Function(None, _not_judged, max_concurrency=1)
 """Stands for the handler of a request that waits: which one it is, and whether it may run, is not known before."""
 
 

@@ -5,7 +5,6 @@ Bytes are no effect: a driver asks for the next message when the transport can t
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +14,10 @@ if TYPE_CHECKING:
     from .wire.records import Frames
 
 __all__ = [
+    "Batch",
     "CutConnections",
     "Disconnect",
     "Effect",
-    "EffectQueue",
     "EndLink",
     "GiveUpEngines",
     "LogRejection",
@@ -174,30 +173,3 @@ Batch = ResolveRequests | WakeStreams | ReportProgress | PublishEvents | CutConn
 """Effects that hold many things of one kind."""
 
 Effect = Batch | ServeCalls | Disconnect | EndLink | LogRejection | LogState | NotifyConnection
-
-
-class EffectQueue(deque[Effect]):
-    """Effects in the order in which they came about; what is of one kind of batch is taken out together.
-
-    A burst of replies, or the loss of a thousand engines, is one effect, whatever else has happened in between.
-    """
-
-    __slots__ = ("_open",)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._open: dict[type[Batch], Batch] = {}  # that are in the queue
-
-    def add(self, kind: type[Batch], item: Any) -> None:
-        """Add something to the batch of its kind, which stands where its first one came about."""
-        batch = self._open.get(kind)
-        if batch is None:
-            batch = self._open[kind] = kind()
-            self.append(batch)
-        batch.items.append(item)
-
-    def popleft(self) -> Effect:
-        """Take the first effect out; what comes about from now on is another."""
-        effect = super().popleft()
-        self._open.pop(effect.__class__, None)  # type: ignore[arg-type]  # others are not in it
-        return effect

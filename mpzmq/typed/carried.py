@@ -105,7 +105,7 @@ def _fields_way(fields: Any) -> Callable[[Any], dict[str, Any]]:
     all_of, in_order = operator.attrgetter(*names), tuple(names)
 
     def way(value: Any) -> dict[str, Any]:
-        own = getattr(value, "__dict__", None)
+        own: dict[str, Any] | None = getattr(value, "__dict__", None)
         if own is not None and tuple(own) == in_order:
             return own  # nobody writes to it: a third of the time
         return dict(zip(names, all_of(value), strict=True))

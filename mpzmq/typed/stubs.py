@@ -85,7 +85,8 @@ class _Writer:
             self._used |= {"AsyncIterable", "Iterable"}
             item = self._type(function["items"], function["items"])
             shown.append(f"items: AsyncIterable[{item}] | Iterable[{item}], /")
-        by_position, by_name = [], []
+        by_position: list[tuple[str, str]] = []
+        by_name: list[tuple[str, str]] = []
         for parameter, schema in parameters["properties"].items():
             text = f"{parameter}: {self._type(schema, parameters)}"
             if parameter not in parameters["required"]:

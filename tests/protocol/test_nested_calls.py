@@ -22,7 +22,8 @@ from mpzmq.errors import (
 )
 from mpzmq.models import Executed
 from mpzmq.protocol import wire
-from mpzmq.protocol.effects import EffectQueue, ResolveRequests
+from mpzmq.protocol.effect_queue import EffectQueue
+from mpzmq.protocol.effects import ResolveRequests
 from mpzmq.protocol.flow.outbox import QueuedRecord
 from mpzmq.protocol.flow.window import SendWindow
 from mpzmq.protocol.requester.options import Options

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mpzmq.events import LinkEvent
-    from mpzmq.protocol.effects import Batch, Effect, EffectQueue
+    from mpzmq.protocol.effect_queue import EffectQueue
+    from mpzmq.protocol.effects import Batch, Effect
     from mpzmq.protocol.flow.outbox import OutgoingMessage
     from mpzmq.protocol.wire.values import Buffer
 

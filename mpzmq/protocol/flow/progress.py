@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ..effects import ReportProgress
 
 if TYPE_CHECKING:
-    from ..effects import EffectQueue
+    from ..effect_queue import EffectQueue
 
 __all__ = ["ProgressTracker"]
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from ...config import Limits
-    from ..effects import EffectQueue
+    from ..effect_queue import EffectQueue
     from ..wire.values import Buffer
     from .send_stream import SendStream
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from ...failure import Failure
-    from ..effects import EffectQueue
+    from ..effect_queue import EffectQueue
     from ..health.diagnostics import LinkDiagnostics
     from ..requester.error_factory import RequestErrors
 

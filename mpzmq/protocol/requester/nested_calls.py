@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ...config import Limits
     from ...errors import ConnectionClosed
     from ...models import LinkState
-    from ..effects import EffectQueue
+    from ..effect_queue import EffectQueue
     from ..flow.outbox import Outbox, OutgoingMessage
     from ..wire.encoder import Encoder
     from ..wire.messages import Message

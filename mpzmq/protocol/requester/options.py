@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, final
 
 from ...common.durations import checked_after, checked_timeout
 from ...common.set_module import set_module
@@ -31,14 +29,14 @@ class Unset(enum.Enum):
 
 UNSET: Final = Unset.UNSET
 _U = Literal[Unset.UNSET]
-_NOTHING = (UNSET,) * 6
+_NOTHING: Final = (UNSET,) * 6
 
 
-@dataclass(frozen=True, slots=True)
+@final
 class Options:
-    """The options of a request, as values or as a service's defaults.
+    """The options of a request, as values or as a service's defaults. They do not change.
 
-    Attributes:
+    Args:
         timeout: seconds until ``RequestTimeout``; None: no deadline of its own.
         wait: whether it may wait, within the timeout, for a link that cannot take it now.
         idempotent: whether it may run twice, and so be sent again to a container that was restarted.
@@ -47,37 +45,60 @@ class Options:
         lost_after: seconds of DOWN after which it ends, once it has left; None: at its deadline; UNSET: as the link's
             policy says.
         ends_idempotent: whether ``lost_after`` ends it though it is idempotent.
+
+    Attributes:
         milliseconds: the timeout as it goes over the wire.
         effective_lost_after: the ``lost_after`` that holds: None for what is idempotent, unless it names one.
+
+    Raises:
+        TypeError: one is of the wrong type.
+        ValueError: one is out of its range.
     """
 
-    timeout: float | None = 30.0
-    wait: bool = True
-    idempotent: bool = False
-    metadata: Mapping[str, Any] | None = None
-    progress: Callable[[Progress], object] | None = None
-    lost_after: float | _U | None = UNSET
-    ends_idempotent: bool = False
-    milliseconds: int | None = field(init=False, default=None)
-    effective_lost_after: float | _U | None = field(init=False, default=None)
-    _of_one_try: Options | None = field(init=False, default=None, repr=False, compare=False)
+    __slots__ = (
+        "_of_one_try",
+        "effective_lost_after",
+        "ends_idempotent",
+        "idempotent",
+        "lost_after",
+        "metadata",
+        "milliseconds",
+        "progress",
+        "timeout",
+        "wait",
+    )
 
-    def __post_init__(self) -> None:
-        if checked_timeout(self.timeout) is not None:
-            assert self.timeout is not None
-            object.__setattr__(self, "milliseconds", remaining_ms(self.timeout, 0.0))
-        if not (isinstance(self.wait, bool) and isinstance(self.idempotent, bool)):
-            raise TypeError(f"wait and idempotent are bools, not {self.wait!r:.100} and {self.idempotent!r:.100}")
-        if self.lost_after is not UNSET:
-            checked_after(self.lost_after, "lost_after")
-        if self.ends_idempotent or not self.idempotent:
-            object.__setattr__(self, "effective_lost_after", self.lost_after)
-        if self.progress is not None and not callable(self.progress):
-            raise TypeError(f"progress is called with a Progress; {type(self.progress).__name__} cannot be called")
-        if self.metadata is None:
-            return
-        if not isinstance(self.metadata, Mapping) or not all(isinstance(key, str) for key in self.metadata):
+    def __init__(
+        self,
+        timeout: float | None = 30.0,
+        wait: bool = True,
+        idempotent: bool = False,
+        metadata: Mapping[str, Any] | None = None,
+        progress: Callable[[Progress], object] | None = None,
+        lost_after: float | _U | None = UNSET,
+        ends_idempotent: bool = False,
+    ) -> None:
+        timeout = checked_timeout(timeout)
+        if not (isinstance(wait, bool) and isinstance(idempotent, bool)):
+            raise TypeError(f"wait and idempotent are bools, not {wait!r:.100} and {idempotent!r:.100}")
+        if lost_after is not UNSET:
+            checked_after(lost_after, "lost_after")
+        if progress is not None and not callable(progress):
+            raise TypeError(f"progress is called with a Progress; {type(progress).__name__} cannot be called")
+        if metadata is not None and not (
+            isinstance(metadata, Mapping) and all(isinstance(key, str) for key in metadata)
+        ):
             raise TypeError("metadata is a mapping with str keys")
+        self.timeout = timeout
+        self.wait = wait
+        self.idempotent = idempotent
+        self.metadata = metadata
+        self.progress = progress
+        self.lost_after = lost_after
+        self.ends_idempotent = ends_idempotent
+        self.milliseconds = None if timeout is None else remaining_ms(timeout, 0.0)
+        self.effective_lost_after = lost_after if ends_idempotent or not idempotent else None
+        self._of_one_try: Options | None = None
 
     def but(
         self,
@@ -104,12 +125,15 @@ class Options:
 
     def of_one_try(self) -> Options:
         """These options for one of several containers: no try waits for that one alone, not even an idempotent one."""
-        if self._of_one_try is None:
-            found = dataclasses.replace(self, wait=False, ends_idempotent=True)
-            object.__setattr__(self, "_of_one_try", found)
-            return found
-        return self._of_one_try
+        found = self._of_one_try
+        if found is None:
+            found = self._of_one_try = self._ending(wait=False, idempotent=self.idempotent)
+        return found
 
     def repeatable(self) -> Options:
         """These options for what does no harm when it is done twice, and for which nobody has asked to wait."""
-        return dataclasses.replace(self, idempotent=True, ends_idempotent=True)
+        return self._ending(wait=self.wait, idempotent=True)
+
+    def _ending(self, *, wait: bool, idempotent: bool) -> Options:
+        """These options, and ``lost_after`` ends what is idempotent, too."""
+        return Options(self.timeout, wait, idempotent, self.metadata, self.progress, self.lost_after, True)

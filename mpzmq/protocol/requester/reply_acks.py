@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ..wire.kinds import Kind
 from ..wire.schema import MAX_TAGS
@@ -14,25 +14,25 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_UNREPORTED", "REPLY_COST", "ReplyAcks", "max_kept", "max_unanswered"]
 
-REPLY_COST = 256
+REPLY_COST: Final = 256
 """Bytes that a kept reply takes beside its own (a reply of 80 bytes: 303 in all)."""
 
-SMALL_REPLY = REPLY_COST + 80
+SMALL_REPLY: Final = REPLY_COST + 80
 """Bytes of a small reply: so many of them as the container has room for may be lost with a connection, and none is."""
 
-SPARE = 64
+SPARE: Final = 64
 """Requests beyond ``in_flight`` that may leave: the container is to refuse them, and they are not to wait."""
 
 FORMER_ENTRIES, FORMER_BYTES = 1024, 8 * 1024 * 1024
 """What containers keep that do not announce it."""
 
-ALONG = 32
+ALONG: Final = 32
 """Replies from which on the container is told, with requests that leave anyway."""
 
 ALONE, ALONE_BYTES = 256, 1024 * 1024
 """Replies, and their bytes, from which on it is told even if nothing else leaves."""
 
-MAX_UNREPORTED = 8 * MAX_TAGS
+MAX_UNREPORTED: Final = 8 * MAX_TAGS
 """Up to so many that wait to be told, replies that nobody has waited for are noted, too: who sends those without end
 may never read what it is told, and what is not told is forgotten with the low-water mark."""
 

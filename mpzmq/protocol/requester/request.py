@@ -31,11 +31,11 @@ _PLENTY: Final = _STALE_AFTER / _STALE_SHARE
 _REQUEST: Final = Kind.REQUEST
 _INVOKE: Final = Op.INVOKE
 
-_NAMES = ("args", "kwargs", "metadata")
-_DATA_NAMES = ("data", "kwargs", "metadata")
+_NAMES: Final = ("args", "kwargs", "metadata")
+_DATA_NAMES: Final = ("data", "kwargs", "metadata")
 """What the application calls the values of a REQUEST."""
 
-_INT_WIDTHS = {0xCC: 2, 0xCD: 3, 0xCE: 5, 0xCF: 9}
+_INT_WIDTHS: Final = {0xCC: 2, 0xCD: 3, 0xCE: 5, 0xCF: 9}
 """Bytes of a MessagePack int or nil by its first byte; 1 for all others."""
 
 

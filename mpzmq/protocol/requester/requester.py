@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ...config import Limits
-    from ..effects import EffectQueue
+    from ..effect_queue import EffectQueue
     from ..flow.outbox import Outbox
     from ..flow.receive_stream import ReceiveStream
     from ..wire.encoder import Encoder

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from ...config import Limits
-    from ..effects import EffectQueue
+    from ..effect_queue import EffectQueue
     from ..flow.receive_stream import ReceiveStream
     from ..wire.messages import Message
     from ..wire.records import Record

@@ -9,7 +9,8 @@ from uuid import UUID
 
 from ...models import Executed
 from .. import wire
-from ..effects import EffectQueue, ServeCalls
+from ..effect_queue import EffectQueue
+from ..effects import ServeCalls
 from ..flow.fragmenter import FRAGMENT_BYTES
 from ..flow.outbox import QueuedRecord
 from ..flow.window import SendWindow

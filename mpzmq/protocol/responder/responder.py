@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ...config import Limits
     from ...models import Executed
     from ...security.allow_list import User
-    from ..effects import EffectQueue
+    from ..effect_queue import EffectQueue
     from ..flow.outbox import QueuedRecord
     from ..requester.nested_calls import NestedCallDriver, NestedCalls
     from ..wire.encoder import Encoder

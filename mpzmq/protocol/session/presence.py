@@ -11,7 +11,7 @@ from ..effects import TellPresence
 from ..responder.session_state import SessionState
 
 if TYPE_CHECKING:
-    from ..effects import EffectQueue
+    from ..effect_queue import EffectQueue
     from .session import EngineSession
 
 __all__ = ["Presence"]

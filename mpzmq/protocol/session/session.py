@@ -23,7 +23,7 @@ from ..wire.records import STATUS_NUMBER
 
 if TYPE_CHECKING:
     from ...config import Limits
-    from ..effects import EffectQueue
+    from ..effect_queue import EffectQueue
     from ..responder.reply_cache import ReplyBudget
     from ..responder.responder import HandlerHost
     from ..wire.records import Record

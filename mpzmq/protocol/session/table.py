@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from ...models import Executed
 from .. import wire
-from ..effects import CutConnections, EffectQueue, GiveUpEngines, LogRejection, NotifyConnection, WakeStreams
+from ..effect_queue import EffectQueue
+from ..effects import CutConnections, GiveUpEngines, LogRejection, NotifyConnection, WakeStreams
 from ..flow.outbox import QueuedRecord
 from ..flow.reassembler import FragmentResult
 from ..responder.reply_cache import ReplyBudget

@@ -81,16 +81,16 @@ class Goodbye:
     MALFORMED: Final = 6
 
 
-GIVES = frozenset({Op.STREAM, Op.CHANNEL})
+GIVES: Final = frozenset({Op.STREAM, Op.CHANNEL})
 """Operations whose results come piece by piece."""
 
-TAKES = frozenset({Op.UPLOAD, Op.CHANNEL})
+TAKES: Final = frozenset({Op.UPLOAD, Op.CHANNEL})
 """Operations whose data goes piece by piece."""
 
-STREAMED = GIVES | TAKES
+STREAMED: Final = GIVES | TAKES
 """Both."""
 
-NAMED = STREAMED | {Op.CALL}
+NAMED: Final = STREAMED | {Op.CALL}
 """Operations that name a function."""
 
 UNASKED: Final = 0

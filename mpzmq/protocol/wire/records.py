@@ -32,11 +32,11 @@ __all__ = [
     "welcome",
 ]
 
-VERSION = 2
+VERSION: Final = 2
 """The version of the protocol. HELLO lists what an engine speaks, WELCOME names what is spoken."""
 
 
-TAG = struct.Struct("16s")
+TAG: Final = struct.Struct("16s")
 """One tag; its ``iter_unpack`` takes tags that stand back to back apart."""
 
 
@@ -48,7 +48,7 @@ BATCH_BYTES: Final = 64 * 1024
 """A message is cut at this size: larger batches gain nothing and delay what stands behind them."""
 
 
-MAX_TEXT = 1024
+MAX_TEXT: Final = 1024
 """Characters of a GOODBYE that are kept: the error of every request that it ends repeats them."""
 
 
@@ -58,16 +58,16 @@ Frames = list[Buffer]
 Record = list[Any]
 
 
-STATUSES = (Status.STOP, Status.RUNNING)
+STATUSES: Final = (Status.STOP, Status.RUNNING)
 
 
-STATUS_NUMBER = {status: number for number, status in enumerate(STATUSES)}
+STATUS_NUMBER: Final = {status: number for number, status in enumerate(STATUSES)}
 
 
-EXECUTED = (Executed.NO, Executed.UNKNOWN, Executed.YES)
+EXECUTED: Final = (Executed.NO, Executed.UNKNOWN, Executed.YES)
 
 
-EXECUTED_NUMBER = {executed: number for number, executed in enumerate(EXECUTED)}
+EXECUTED_NUMBER: Final = {executed: number for number, executed in enumerate(EXECUTED)}
 
 
 def hello(session: UUID, number: int, name: str, interval: float, limits: Limits, calls: int = 0) -> Record:

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpzmq.config import Limits
-from mpzmq.protocol.effects import EffectQueue, ReportProgress
+from mpzmq.protocol.effect_queue import EffectQueue
+from mpzmq.protocol.effects import ReportProgress
 from mpzmq.protocol.flow import fragmenter as parts
 from mpzmq.protocol.flow import reassembler as reassembler_module
 from mpzmq.protocol.flow.fragmenter import FRAGMENT_BYTES, Fragmenter, is_large

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpzmq.config import Limits
-from mpzmq.protocol.effects import EffectQueue, WakeStreams
+from mpzmq.protocol.effect_queue import EffectQueue
+from mpzmq.protocol.effects import WakeStreams
 from mpzmq.protocol.flow.outbox import Outbox, QueuedRecord
 from mpzmq.protocol.flow.receive_stream import OversizeItemLimit, ReceiveBudget, ReceiveStream
 from mpzmq.protocol.flow.send_stream import CROWDED, ITEM_COST, MAX_WAITING, MAX_WAITING_BYTES, SendStream

@@ -718,7 +718,7 @@ def test_a_connection_of_no_use_ends_before_anything_else_is_done() -> None:
     pair._taken.clear()
     pair.reply(1)
     pair.error(2, Code.NO_SESSION)
-    assert isinstance(pair.link.effects[0], Disconnect)
+    assert isinstance(pair.link.effects.popleft(), Disconnect)
 
 
 def test_requests_end_before_it_is_told_why() -> None:

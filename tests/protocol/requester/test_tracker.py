@@ -9,7 +9,8 @@ import pytest
 from mpzmq import errors
 from mpzmq.config import Limits
 from mpzmq.models import Executed, LinkState
-from mpzmq.protocol.effects import EffectQueue, ResolveRequests
+from mpzmq.protocol.effect_queue import EffectQueue
+from mpzmq.protocol.effects import ResolveRequests
 from mpzmq.protocol.flow.receive_stream import ReceiveStream
 from mpzmq.protocol.flow.send_stream import SendStream
 from mpzmq.protocol.requester.error_factory import RequestErrors

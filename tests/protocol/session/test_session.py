@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mpzmq.config import Limits
 from mpzmq.models import Status
 from mpzmq.protocol import wire
-from mpzmq.protocol.effects import EffectQueue
+from mpzmq.protocol.effect_queue import EffectQueue
 from mpzmq.protocol.flow.outbox import QueuedRecord
 from mpzmq.protocol.flow.window import CONTROL_RESERVE, SendWindow
 from mpzmq.protocol.responder.reply_cache import Reply, ReplyBudget
