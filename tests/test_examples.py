@@ -300,6 +300,15 @@ def test_functions() -> None:
     assert [line.split("(")[0].strip() for line in lines[9:]] == ["add", "patient", "blocking_code", "pay"]
 
 
+def test_typed_shop() -> None:
+    assert lines_of("typed_shop.py") == [
+        "on the shelf: 2",
+        "found: [Item(name='pen', price=Decimal('1.50'), size=<Size.SMALL: 'small'>)]",
+        "receipt: Receipt(total=Decimal('202.80'), ready=datetime.date(2026, 2, 28))",
+        "executed: NO; order.items[0].price: expected Decimal, got 'much'",
+    ]
+
+
 def test_progress() -> None:
     assert lines_of("progress.py") == [
         "kitchen is at 50%",
