@@ -100,7 +100,7 @@ def one_line(text: str) -> str:
 def test_every_example_is_tested() -> None:
     names = {path.name for path in EXAMPLES.glob("*.py")}
     tested = {"arrays.py", "fastapi_app.py", "fan_out.py", "functions.py", "notebook.py", "state.py"}
-    tested |= {"chat.py", "progress.py", "stream_logs.py", "upload.py"}
+    tested |= {"chat.py", "progress.py", "stream_logs.py", "typed_shop.py", "upload.py"}
     tested |= {"conform_container.py", "conform_engine.py"}  # by tests/conformance/test_judge.py
     assert names == tested | {"echo_server.py", "hello_client.py", "reconnect.py", "replicas.py", "rollout.py"}
     readme = (EXAMPLES / "README.md").read_text("utf-8")
