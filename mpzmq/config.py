@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Literal
@@ -208,6 +209,9 @@ class GroupPolicy:
     def __post_init__(self) -> None:
         if self.pick not in ("least", "rotation", "ewma") and not callable(self.pick):
             raise ValueError(f"GroupPolicy.pick is 'least', 'rotation', 'ewma' or a function, not {self.pick!r:.100}")
+        of_object = getattr(self.pick, "__call__", None)  # noqa: B004  (an object may have one that is async)
+        if inspect.iscoroutinefunction(self.pick) or inspect.iscoroutinefunction(of_object):
+            raise TypeError("GroupPolicy.pick is a plain function, 'def' and not 'async def': it is not awaited")
         for name in ("max_attempts", "eject_errors", "max_in_flight"):
             count = getattr(self, name)
             if count is None and name == "max_in_flight":

@@ -216,7 +216,7 @@ class Attempt:
 @set_module("mpzmq")
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What a group is asked, for whoever chooses the member: ``GroupPolicy(pick=...)``.
+    """What a group is asked, for whoever chooses the member: ``GroupPolicy(pick=...)``. It is to be read only.
 
     Attributes:
         function: the name of the function; None: a plain request.

@@ -11,6 +11,7 @@ from .proxies import blocking_proxy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+    from concurrent.futures import Future
 
     from ..engine.options_view import OptionsView
     from ..engine.streams import ReplyStream
@@ -32,12 +33,14 @@ class BlockingOptionsView:
         self,
         view: OptionsView,
         do: Callable[[Callable[[], Coroutine[Any, Any, Any]]], Any],
+        submit: Callable[[Callable[[], Coroutine[Any, Any, Any]]], Future[Any]],
         stream: Callable[[Callable[[], ReplyStream]], BlockingStream],
         upload: Callable[[Callable[[AsyncIterator[Any]], Coroutine[Any, Any, Any]], Iterable[Any]], Any],
         convert: Callable[[Any, Any, str], Any],
     ) -> None:
         self._view = view
         self._do = do
+        self._submit = submit
         self._stream = stream
         self._upload = upload
         self._convert = convert
@@ -76,6 +79,20 @@ class BlockingOptionsView:
             TypeError: ``idle_timeout`` was given, which is for what goes piece by piece.
         """
         return self._do(lambda: self._view.call(function, *args, **kwargs))
+
+    def submit(self, function: str, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Calls a named function without waiting for it, with any keywords.
+
+        Args:
+            function: the name of the function.
+            args: passed to it by position.
+            kwargs: passed to it by name.
+
+        Returns:
+            The future of what it returns, for ``concurrent.futures.as_completed()``, too. Cancelling it cancels the
+            call.
+        """
+        return self._submit(lambda: self._view.call(function, *args, **kwargs))
 
     def function(self, name: str, /) -> Callable[..., Any]:
         """A named function of the container, to be called with any arguments.

@@ -309,7 +309,7 @@ class BlockingRequests(ABC):
         return self.options().of(interface)
 
     def submit(self, function: str, /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Calls a named function without waiting for it: ``options(...).submit`` with the options of the handle.
+        """Calls a named function without waiting for it; ``options(...).submit`` does so with options.
 
         Args:
             function: the name of the function.
@@ -320,7 +320,7 @@ class BlockingRequests(ABC):
             The future of what it returns, for ``concurrent.futures.as_completed()``, too. Cancelling it cancels the
             call.
         """
-        return self._submit(lambda: self._asked.options().call(function, *args, **kwargs))
+        return self.options().submit(function, *args, **kwargs)
 
     def _stream(self, ask: Callable[[], ReplyStream]) -> BlockingStream:
         async def made() -> ReplyStream:
@@ -340,7 +340,7 @@ class BlockingRequests(ABC):
         return self._do(sent, feed.give)
 
     def _viewed(self, view: OptionsView) -> BlockingOptionsView:
-        return BlockingOptionsView(view, self._do, self._stream, self._upload, view._converted)
+        return BlockingOptionsView(view, self._do, self._submit, self._stream, self._upload, view._converted)
 
     def _do(self, work: Callable[[], Coroutine[Any, Any, _T]], meanwhile: Callable[[], None] | None = None) -> _T:
         try:

@@ -39,6 +39,16 @@ def run() -> int:
     return code if isinstance(code, int) else 0
 
 
+def _checked_labels(_: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
+    labels = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not (key and equals):
+            raise click.BadParameter(f"{text!r} is no label: KEY=VALUE, as in gpu=1.", param=parameter)
+        labels[key] = value
+    return labels
+
+
 def _show_versions(context: click.Context, _: click.Parameter, asked: bool) -> None:
     if not asked:
         return
@@ -139,6 +149,14 @@ def demo(as_json: bool, svg: str | None) -> int:
     help="Say in a file there where it serves, for groups that follow dir://DIR.",
 )  # fmt: skip
 @click.option(
+    "--label", "labels", metavar="KEY=VALUE", multiple=True, callback=_checked_labels, envvar="MPZMQ_LABEL",
+    show_envvar=True, help="Announce a label, which group.where() chooses by; may be given several times.",
+)  # fmt: skip
+@click.option(
+    "--weight", type=Number(0, 1e6, min_open=True), default=1.0, show_default=True, metavar="W",
+    envvar="MPZMQ_WEIGHT", show_envvar=True, help="Announce its share of the requests, against the others'.",
+)  # fmt: skip
+@click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True,
     envvar="MPZMQ_LOG_LEVEL", show_envvar=True, help="What is logged to stderr.",
 )  # fmt: skip
@@ -157,6 +175,8 @@ def serve(
     as_json: bool,
     app_dir: str,
     announce: str | None,
+    labels: dict[str, str],
+    weight: float,
     log_level: str,
     reload: bool,
 ) -> int:
@@ -171,6 +191,8 @@ def serve(
     from .serve import serve as run_serve
     from .serve import serve_reloading
 
+    if announce is None and (labels or weight != 1.0):
+        raise click.UsageError("--label and --weight are announced: they need --announce DIR.")
     if not reload:
         return run_serve(
             server,
@@ -179,6 +201,8 @@ def serve(
             insecure=insecure,
             security=(keys, allow),
             announce=announce,
+            labels=labels,
+            weight=weight,
             drain_timeout=drain_timeout,
             log_level=log_level,
             loop=loop,
@@ -187,7 +211,8 @@ def serve(
     flags = [flag for flag, given in (("--insecure", insecure), ("--json", as_json)) if given]
     paths = (("--keys", keys), ("--allow", allow), ("--announce", announce))
     named = [word for option, value in paths if value for word in (option, value)]
-    options = ["--loop", loop, "--log-level", log_level, *flags, *named]
+    named += [word for key, value in labels.items() for word in ("--label", f"{key}={value}")]
+    options = ["--loop", loop, "--log-level", log_level, "--weight", str(weight), *flags, *named]
     return serve_reloading(server, endpoints, folder=app_dir, drain_timeout=drain_timeout, options=options)
 
 

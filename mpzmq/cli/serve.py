@@ -36,7 +36,7 @@ from .output import (
 from .remote import check_endpoint, server_security
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 __all__ = ["reply", "serve", "serve_reloading"]
 
@@ -54,6 +54,8 @@ def serve(
     insecure: bool,
     security: tuple[str | None, str | None] = (None, None),
     announce: str | None = None,
+    labels: Mapping[str, str] | None = None,
+    weight: float = 1.0,
     drain_timeout: float,
     log_level: str,
     loop: str,
@@ -68,6 +70,8 @@ def serve(
         insecure: allow endpoints that other hosts can reach, without keys.
         security: what ``--keys`` and ``--allow`` say.
         announce: a folder in which a file says where it serves.
+        labels: what that file says it can be chosen by.
+        weight: its share of the requests, as that file says.
         drain_timeout: seconds for what runs.
         log_level: of the log on stderr.
         loop: the event loop.
@@ -84,7 +88,8 @@ def serve(
             raise CommandFailed(str(error), NO_SERVER) from None
         server.security = server_security(*security) or server.security
         settings: dict[str, Any] = {"insecure": insecure, "drain_timeout": drain_timeout, "loop": loop}
-        return _run(server, endpoints, announce=announce, as_json=as_json, **settings)
+        announced = None if announce is None else AnnouncementFile(announce, server.name, labels or {}, weight)
+        return _run(server, endpoints, announced=announced, as_json=as_json, **settings)
 
     return finish("mpzmq serve", work)
 
@@ -174,10 +179,8 @@ def _run(
     drain_timeout: float,
     loop: str,
     as_json: bool,
-    announce: str | None = None,
+    announced: AnnouncementFile | None = None,
 ) -> int:
-    announced = None if announce is None else AnnouncementFile(announce, server.name)
-
     def on_bound(endpoint: str) -> None:
         if announced is not None:
             announced.add(endpoint)

@@ -15,6 +15,7 @@ from ..common.logs import Log
 from ..runtime.announcements import SUFFIX, Announcement, ProcessIdentity, reachable_from_elsewhere
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import TracebackType
 
 __all__ = ["AnnouncementFile"]
@@ -28,11 +29,15 @@ class AnnouncementFile:
     Args:
         folder: where; it is made if it is not there.
         name: of the container.
+        labels: what it can be chosen by.
+        weight: its share of the requests.
     """
 
-    def __init__(self, folder: str, name: str) -> None:
+    def __init__(self, folder: str, name: str, labels: Mapping[str, str], weight: float) -> None:
         self._folder = Path(folder)
         self._name = name
+        self._labels = labels
+        self._weight = weight
         self._addresses: list[str] = []
         host = re.sub(r"[^A-Za-z0-9_-]", "_", socket.gethostname())
         self._path = self._folder / f"{host}-{os.getpid()}-{uuid4().hex[:8]}{SUFFIX}"
@@ -70,7 +75,13 @@ class AnnouncementFile:
             OSError: the file cannot be written.
         """
         self._addresses.append(reachable_from_elsewhere(endpoint))
-        told = Announcement(name=self._name, addresses=tuple(self._addresses), process=ProcessIdentity.own())
+        told = Announcement(
+            name=self._name,
+            addresses=tuple(self._addresses),
+            process=ProcessIdentity.own(),
+            labels=self._labels,
+            weight=self._weight,
+        )
         unfinished = self._path.with_name(f".{self._path.name}")
         try:
             try:

@@ -314,8 +314,7 @@ class Group(RequestMethods):
         options = self._defaults.but(timeout, False, idempotent, metadata)
         gathering = self._gathering(dict.fromkeys(self._members(), args), function, kwargs, options)
         try:
-            async with contextlib.aclosing(gathering.outcomes()) as outcomes:
-                yield outcomes
+            yield gathering
         finally:
             await gathering.close()
 
@@ -387,8 +386,7 @@ class Group(RequestMethods):
             return_exceptions=return_exceptions,
         )
         try:
-            async with contextlib.aclosing(run.results()) as results:
-                yield results
+            yield run
         finally:
             await run.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from typing import TYPE_CHECKING, cast
 from uuid import UUID
 
@@ -16,7 +17,7 @@ from ..errors import (
     RequestIdReused,
     RequestTimeout,
 )
-from ..models import Executed
+from ..models import Executed, Member
 from ..protocol.group.tries import Tries
 from ..protocol.requester.options import UNSET
 
@@ -61,14 +62,15 @@ class GroupCall:
         self._tag = tag
         self._facts = facts
         self._is_hedged = tries is not None
-        self._tries = tries or Tries(state.policy.max_attempts, options.idempotent, state.budget)
+        self.tries = tries or Tries(state.policy.max_attempts, options.idempotent, state.budget)
         deadline = None if options.timeout is None else began + options.timeout
         context = current.get()
         if context is not None and context.deadline is not None:
             deadline = context.deadline if deadline is None else min(deadline, context.deadline)
         self._deadline = deadline
-        self._full: set[GroupMember] = set()  # whose links had no room
+        self._full: set[GroupMember] = set()  # whose links had no room for one that is so large
         self._last: RequestError | None = None
+        self._has_left = False  # whether that was said by a container, and not by its link
         self._was_taken = False  # whether whom it asks now had taken its id before
 
     async def next_member(self) -> tuple[GroupMember, Options]:
@@ -92,15 +94,15 @@ class GroupCall:
                 if self._tag is not None:
                     self._was_taken = member in self._taken()
                     state.ids.on_sent(self._tag, member)
-                self._tries.asked.add(member)
+                self.tries.asked.add(member)
                 if self._is_hedged:
-                    self._tries.passed.add(member)
+                    self.tries.passed.add(member)
                 state.retried += self._last is not None
                 return member, self._options_at(now)
             if (
                 not self._options.wait
                 or self._are_all_stopped()
-                or (isinstance(self._last, Overloaded | ContainerStopped) and not self._full)
+                or (isinstance(self._last, Overloaded | ContainerStopped) and self._has_left)
             ):
                 raise self._refusal()
             if self._deadline is not None and now >= self._deadline:
@@ -125,18 +127,19 @@ class GroupCall:
             RequestError: no other member is to be asked: the error of the whole.
         """
         state, tag, now = self._state, self._tag, self._state.loop.time()
-        self._tries.on_error(member, member.shown, error, left=left)
-        if not left and isinstance(error, Overloaded):
-            self._full.add(member)
+        self.tries.on_error(member, member.shown, error, left=left)
+        if not left and isinstance(error, Overloaded) and member.has_room:
+            self._full.add(member)  # as large as this one is
+            self.tries.passed.add(member)
         if tag is not None:
             if tag in member.answered_ids:
                 state.ids.on_answered(tag)
             elif error.executed is Executed.NO and not isinstance(error, RequestIdReused):
                 state.ids.on_not_run(tag, member)
-        self._last = error
+        self._last, self._has_left = error, left
         is_over = self._deadline is not None and now >= self._deadline
-        if is_over or not self._tries.may_go_on(error, now, left=left):
-            whole = self._tries.summed_up(error)
+        if is_over or not self.tries.may_go_on(error, now, left=left):
+            whole = self.tries.summed_up(error)
             try:
                 raise whole from None
             finally:
@@ -144,14 +147,14 @@ class GroupCall:
                 del whole
 
     def _choose(self, now: float) -> GroupMember | None:
-        state, passed = self._state, cast("set[GroupMember]", self._tries.passed)
+        state, passed = self._state, cast("set[GroupMember]", self.tries.passed)
         if self._tag is not None:
             if state.ids.is_answered(self._tag):
                 raise ValueError(
                     "a reply was received under this request id already: every request needs an id of its own"
                 )
             # Whom this request itself has asked may be followed by others, as it may run twice, or has not run.
-            if taken := tuple(member for member in self._taken() if member not in self._tries.asked):
+            if taken := tuple(member for member in self._taken() if member not in self.tries.asked):
                 return self._of_those(taken)
         pool = self._room.pool
         pick = state.policy.pick
@@ -161,10 +164,15 @@ class GroupCall:
         if not able:
             return None
         assert self._facts is not None
-        chosen = pick(tuple(able.values()), self._facts)
-        if getattr(chosen, "name", None) not in able:
-            raise ValueError(f"GroupPolicy.pick has chosen {chosen!r:.200}, which is none of the members it was given")
-        return state.members[chosen.name]
+        chosen: object = pick(tuple(able.values()), self._facts)
+        if isinstance(chosen, Member) and chosen.name in able:
+            return state.members[chosen.name]
+        if inspect.isawaitable(chosen):
+            if inspect.iscoroutine(chosen):
+                chosen.close()
+            raise TypeError("GroupPolicy.pick has returned something to be awaited: it is to return a member")
+        kind = f"{chosen.name!r}" if isinstance(chosen, Member) else f"an object of type {type(chosen).__name__}"
+        raise ValueError(f"GroupPolicy.pick has chosen {kind}, which is none of the members it was given")
 
     def _of_those(self, taken: tuple[GroupMember, ...]) -> GroupMember | None:
         """Of the members that took its id, one that can be asked now: only they know what became of it."""
@@ -181,8 +189,8 @@ class GroupCall:
 
     @property
     def _is_plain(self) -> bool:
-        """Whether it waits for whatever member comes first."""
-        return self._key is None and self._tag is None and not self._tries.passed
+        """Whether any member will do: a key, too, is taken by others while its own member cannot be asked."""
+        return not self.tries.passed and self.tries.asked.issuperset(self._taken())
 
     def _options_at(self, now: float) -> Options:
         left = UNSET if self._deadline is None else self._deadline - now
@@ -197,21 +205,25 @@ class GroupCall:
         state, queue = self._state, self._room.queue
         try:
             async with asyncio.timeout_at(self._deadline):
-                if self._is_plain and isinstance(state.policy.pick, str):
+                if self._is_plain:
                     pool = self._room.pool
-                    await queue.wait(lambda: state.is_closed or bool(pool.able(state.loop.time())))
+                    state.in_line += 1
+                    try:
+                        await queue.wait(lambda: state.is_closed or bool(pool.able(state.loop.time())))
+                    finally:
+                        state.in_line -= 1
                 else:
                     await state.change()
         except TimeoutError:
             raise self._timed_out() from None
-        self._tries.passed -= self._full
+        self.tries.passed -= self._full
         self._full.clear()
 
     def _refusal(self) -> RequestError:
         """Why nobody is asked now."""
         state = self._state
         if self._last is not None:
-            return self._tries.summed_up(self._last)
+            return self.tries.summed_up(self._last)
         if self._are_all_stopped():
             text = f"{state.whom} was not asked: its members are stopped; set their status to RUNNING first"
             return self._summed_up(ContainerStopped, text)
@@ -219,8 +231,8 @@ class GroupCall:
         if self._taken():
             text = f"{state.whom} was not asked again: the member that took this request id cannot be asked now"
         elif any(member.is_able and not member.holds for member in members):
-            text = f"{state.whom} was not asked: each of its members has max_in_flight requests; pass wait=True to wait"
-            return self._summed_up(Overloaded, text)
+            full = "its members are full (max_in_flight, or Limits.in_flight)"
+            return self._summed_up(Overloaded, f"{state.whom} was not asked: {full}; pass wait=True to wait")
         else:
             text = f"{state.whom} was not asked: {self._states()}; pass wait=True to wait"
         return self._summed_up(NotConnected, text)
@@ -237,7 +249,7 @@ class GroupCall:
     def _timed_out(self) -> RequestError:
         """Nobody could be asked in time."""
         text = f"{self._state.whom} could not be asked in time: {self._states()}"
-        kind = RequestTimeout if self._room.pool.members() else NotConnected
+        kind = RequestTimeout if self._room.pool.members() or self.tries.attempts else NotConnected
         return self._summed_up(kind, text)
 
     def _summed_up(self, kind: type[RequestError], text: str) -> RequestError:
@@ -246,7 +258,7 @@ class GroupCall:
         executed = Executed.UNKNOWN if self._taken() else Executed.NO
         request_id = None if tag is None else UUID(bytes=tag)
         error = kind(text, request_id=request_id, name=self._state.name, executed=executed)
-        return self._tries.summed_up(error)
+        return self.tries.summed_up(error)
 
     def _states(self) -> str:
         members = self._room.pool.members()

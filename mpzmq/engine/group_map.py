@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from collections import deque
+from typing import TYPE_CHECKING, Any, Self
 
 from ..runtime.item_streams import Waker
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine
 
 __all__ = ["MapRun"]
 
@@ -18,7 +19,7 @@ in order, one that takes long does not keep the others from being worked on."""
 
 
 class MapRun:
-    """Calls a function for each of some items.
+    """Calls a function for each of some items: an async iterator of what it returns, for one reader at a time.
 
     Args:
         items: the items.
@@ -26,6 +27,10 @@ class MapRun:
         limit: says how many may be under way now.
         ordered: whether the results come in the order of the items, or as they end.
         return_exceptions: whether errors are results.
+
+    Raises:
+        Exception: from the iteration, which it ends: what a call has raised, unless errors are results; what the items
+            have raised.
     """
 
     def __init__(
@@ -42,52 +47,62 @@ class MapRun:
         self._limit = limit
         self._ordered = ordered
         self._return_exceptions = return_exceptions
-        self._ready: asyncio.Queue[asyncio.Task[Any] | None] = asyncio.Queue()
+        self._begun: deque[asyncio.Task[Any]] = deque()  # whose results nobody has taken, in the order of the items
+        self._ended: deque[asyncio.Task[Any]] = deque()  # of these, in the order in which they have ended
         self._running: set[asyncio.Task[Any]] = set()
         self._untaken = 0
-        self._room = Waker()
+        self._is_over = False
+        self._room, self._news = Waker(), Waker()
         self._feeding = asyncio.create_task(self._feed())
+        self._feeding.add_done_callback(self._news.wake)
 
-    async def results(self) -> AsyncGenerator[Any, None]:
-        """What the function returns for each.
+    def __aiter__(self) -> Self:
+        return self
 
-        Raises:
-            Exception: what a call has raised, unless errors are results; what the items have raised.
-        """
-        is_fed = False
-        while not is_fed or self._untaken:
-            task = await self._ready.get()
-            if task is None:
-                is_fed = True
-                if self._ordered or not self._untaken:
-                    break
-                continue
-            if not task.done():
-                await asyncio.wait((task,))
-            self._untaken -= 1
-            self._room.wake()
-            error = task.exception()
-            if error is None:
-                yield task.result()
-            elif self._return_exceptions and isinstance(error, Exception):
-                yield error
-            else:
-                raise error
-        self._feeding.result()  # what the items have raised comes behind all that came before it
+    async def __anext__(self) -> Any:
+        self._news.check_free()
+        while not self._is_over:
+            if self._is_next_ready():
+                return self._take_next()
+            if self._feeding.done() and not self._untaken:
+                self._is_over = True
+                self._feeding.result()  # what the items have raised comes behind all that came before it
+                break
+            await self._news.wait()
+        raise StopAsyncIteration
 
     async def close(self) -> None:
-        """Ends what is still under way."""
+        """Ends what is still under way. For a task that waits for a result there is none."""
+        self._is_over = True
+        self._news.wake()
         running = [task for task in (self._feeding, *self._running) if not task.done()]
         for task in running:
             task.cancel()
         if running:
             await asyncio.wait(running)
-        if not self._feeding.cancelled():
-            self._feeding.exception()
-        while not self._ready.empty():
-            ended = self._ready.get_nowait()
-            if ended is not None and ended.done() and not ended.cancelled():
-                ended.exception()  # nobody has looked at it
+        for task in (self._feeding, *self._begun, *self._ended, *self._running):
+            if not task.cancelled():
+                task.exception()  # nobody has looked at it
+        self._begun.clear()
+        self._ended.clear()
+
+    def _is_next_ready(self) -> bool:
+        return bool(self._begun and self._begun[0].done()) if self._ordered else bool(self._ended)
+
+    def _take_next(self) -> Any:
+        task = (self._begun if self._ordered else self._ended).popleft()
+        self._untaken -= 1
+        self._room.wake()
+        error = task.exception()
+        if error is None:
+            return task.result()
+        if self._return_exceptions and isinstance(error, Exception):
+            return error
+        self._is_over = True
+        try:
+            raise error
+        finally:
+            del error, task  # either keeps the error, whose traceback keeps this frame
 
     async def _feed(self) -> None:
         items = self._items
@@ -97,24 +112,22 @@ class MapRun:
                 self._begin(item)
                 await self._wait_for_room()
         finally:
-            try:
-                if hasattr(items, "aclose"):
-                    await items.aclose()
-            finally:
-                self._ready.put_nowait(None)
+            if hasattr(items, "aclose"):
+                await items.aclose()
 
     def _begin(self, item: Any) -> None:
         task = asyncio.create_task(self._call(item))
         self._running.add(task)
         self._untaken += 1
         if self._ordered:
-            self._ready.put_nowait(task)
+            self._begun.append(task)
         task.add_done_callback(self._over)
 
     def _over(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
         if not self._ordered:
-            self._ready.put_nowait(task)
+            self._ended.append(task)
+        self._news.wake()
         self._room.wake()
 
     async def _wait_for_room(self) -> None:

@@ -33,8 +33,15 @@ class GroupMember(Candidate):
         self.writer = writer
         self.sender = writer.sender
         self.answered_ids: AnsweredIds = link.tracker.answered_ids
+        self._tracker = link.tracker
+        self._in_line = writer.sender.in_line
         self.greeted: UUID | None = None
         """Which instance has come up last."""
+
+    @property
+    def has_room(self) -> bool:
+        """Whether its link takes one more request now, and nobody waits in front of it."""
+        return not self._in_line and self._tracker.has_room(0)
 
     def describe(self, endpoint: Endpoint) -> None:
         """The group was told something else of it: labels, a weight."""

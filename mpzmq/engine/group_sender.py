@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 from ..errors import NotConnected, RequestError, ResultMismatch
-from ..models import Call, Executed
+from ..models import Attempt, Call, Executed
 from ..protocol.group.tries import Tries
 from ..protocol.requester.request import PendingRequest
 from ..protocol.wire.kinds import Op
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from ..protocol.requester.options import Options
     from .group_member import GroupMember
     from .group_state import GroupState, Room
-    from .request_sender import RequestSender
+    from .request_sender import OpenedStream, RequestSender
 
     _Asked = tuple[int, str | None, tuple[Any, ...], dict[str, Any] | None, Options, bytes | None, Any]
 
@@ -138,10 +139,10 @@ class GroupSender:
         receive_stream: ReceiveStream | None,
         send_stream: SendStream | None,
         idle_timeout: float | None = None,
-    ) -> tuple[RequestSender, PendingRequest]:
+    ) -> OpenedStream:
         """Sends a request whose results or data go piece by piece, and returns when a member's handler has begun, or
         has yielded: until then another member may be asked. Arguments are those of
-        :meth:`RequestSender.open_stream`; returned is through whom it goes on, and the request."""
+        :meth:`RequestSender.open_stream`."""
         if self._hedge_after is not None:
             raise TypeError("hedge_after is not for what goes piece by piece: that is sent to one member only")
         state = self._state
@@ -155,7 +156,7 @@ class GroupSender:
                 state.on_asked(member)
                 try:
                     streams = receive_stream, send_stream
-                    sender, entry = await member.sender.open_stream(op, function, args, kwargs, given, *streams)
+                    sender, entry, _ = await member.sender.open_stream(op, function, args, kwargs, given, *streams)
                     await _begun(sender, entry, idle_timeout)
                 except BaseException as error:
                     left = entry is not None and entry.sent
@@ -168,7 +169,7 @@ class GroupSender:
                     call.on_error(member, error, left=left)
                 else:
                     entry.waiter.add_done_callback(functools.partial(_stream_over, state, member))
-                    return sender, entry
+                    return sender, entry, functools.partial(_told, call.tries, member)
         except BaseException as error:
             state.end(error)
             raise
@@ -186,7 +187,8 @@ class GroupSender:
     ) -> GroupCall:
         facts = None
         if not self._picks:
-            facts = Call(function, tuple(args), kwargs or {}, options.metadata or {}, self._key_given)
+            given = MappingProxyType(kwargs or {}), MappingProxyType(options.metadata or {})  # to be looked at
+            facts = Call(function, tuple(args), *given, self._key_given)
         return GroupCall(self._state, self._room, options, began, self._key, tag, facts, tries)
 
     async def _run(
@@ -333,6 +335,11 @@ async def _begun(sender: RequestSender, entry: PendingRequest, idle_timeout: flo
 
 def _has_left(submitted: list[PendingRequest]) -> bool:
     return any(entry.sent for entry in submitted)
+
+
+def _told(tries: Tries, member: GroupMember, error: RequestError) -> RequestError:
+    """The error of what has broken behind its beginning, with the tries before it."""
+    return tries.summed_up(error, Attempt(member.shown, error.with_traceback(None)))
 
 
 def _stream_over(state: GroupState, member: GroupMember, waiter: asyncio.Future[Any]) -> None:

@@ -67,10 +67,12 @@ class GroupState:
         self.budget = RetryBudget(policy.retry_ratio, policy.retry_floor)
         self.is_closed = False
         self.retried = self.hedged = 0
+        self.in_line = 0
+        """Requests that wait in the queue of a room."""
         self._loop_bound = loop_bound
         self._ejection = Ejection(policy)
         self._ended = {"replied": 0, "failed": 0, "cancelled": 0}
-        self._issued = self._ejections = 0
+        self._issued = 0
         self._picker = picker(policy.pick if isinstance(policy.pick, str) else "least", random.random)
         self._rooms: weakref.WeakSet[Room] = weakref.WeakSet()
         self._changed: list[asyncio.Future[None]] = []
@@ -126,7 +128,7 @@ class GroupState:
                 self._ejection.on_answer(member)
         elif isinstance(error, Exception):
             self._on_error(member, error, asked_at, left=left)
-        if self._changed or self.policy.max_in_flight is not None:
+        if self._changed or self.in_line:
             self._wake()
 
     def on_stream_over(self, member: GroupMember, error: BaseException | None) -> None:
@@ -136,7 +138,11 @@ class GroupState:
             self._on_error(member, error, self.loop.time(), left=True)
         elif error is None:
             self._ejection.on_answer(member)
-        if self._changed or self.policy.max_in_flight is not None:
+        self.on_room()
+
+    def on_room(self) -> None:
+        """A member may take one more request, perhaps."""
+        if self._changed or self.in_line:
             self._wake()
 
     @property
@@ -148,7 +154,7 @@ class GroupState:
         """The counters."""
         issued, ended = self._issued, dict(self._ended)
         in_flight = issued - sum(ended.values())
-        tries = {"retried": self.retried, "hedged": self.hedged, "ejections": self._ejections}
+        tries = {"retried": self.retried, "hedged": self.hedged, "ejections": self._ejection.count}
         return GroupStatistics(issued=issued, **ended, in_flight=in_flight, **tries)
 
     # Changes
@@ -220,7 +226,6 @@ class GroupState:
         if isinstance(error, TimeoutError):
             self._picker.on_ended(member, now - asked_at, now)
         if self._ejection.on_error(member, self.members.values(), now):
-            self._ejections += 1
             assert member.ejected_until is not None
             seconds = member.ejected_until - now
             self.publish(MemberEjected, member, f"{self.policy.eject_errors} errors, for {seconds:g} s: {error}")

@@ -149,7 +149,7 @@ class LinkDriver:
 
     def schedule_write(self, deadline: float | None = None) -> None:
         """Something waits to leave: the first of a pass of the event loop at once, the others at the pass's end."""
-        self._writes.schedule(0 if self._refused else self.link.outbox.bytes)
+        self._writes.schedule(0 if self._refused else self.link.outbox.corked)
         if deadline is not None and deadline < self._armed_for:
             self._arm()
 
@@ -299,7 +299,7 @@ class LinkDriver:
             # Those who wait run in the next pass, and what they ask then leaves as one message, behind the last of
             # them: the first alone would wake the container for one request (64 in flight: half the messages).
             self._writes.cork()
-        self._wake()
+        self.wake()
 
     def _publish_all(self, events: Sequence[LinkEvent]) -> None:
         now = time.time()
@@ -307,9 +307,9 @@ class LinkDriver:
             log.info("%s: %s (%s)", self.link.whom, type(event).__name__, event.reason)
             self._publish(dataclasses.replace(event, time=now))
         self._arm()
-        self._wake()
+        self.wake()
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
         """Lets those look again who wait for room, or for another state."""
         self.queue.wake()
         if self._changed:
@@ -395,7 +395,7 @@ class LinkDriver:
             dealer, self._dealer = self._dealer, None
             dealer.close(linger)
             self._functions.depart(self._nested_calls)
-        self._wake()
+        self.wake()
 
     # Names
 

@@ -188,6 +188,7 @@ class Membership:
             return None
         member = self._linked[remote_id] = GroupMember(endpoint, writer, link)
         member.holds = self._holds[member.name]
+        member.sender.watch_room(self._state.on_room)
         return member
 
     def _leave(self, member: GroupMember, why: str) -> None:

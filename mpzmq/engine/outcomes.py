@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from ..common.set_module import set_module
 from ..errors import MpzmqError
+from ..runtime.item_streams import Waker
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
+    from collections.abc import Callable, Coroutine, Iterable
 
     from ..models import Member
     from .group_member import GroupMember
@@ -65,7 +67,7 @@ class Outcomes:
 
 
 class Gathering:
-    """Asks several members at the same time.
+    """Asks several members at the same time: an async iterator of what they answer, as it comes, for one reader.
 
     Args:
         members: whom.
@@ -73,15 +75,24 @@ class Gathering:
     """
 
     def __init__(self, members: Iterable[GroupMember], ask: Callable[[GroupMember], Coroutine[Any, Any, Any]]) -> None:
-        self._ended: asyncio.Queue[asyncio.Task[Any]] = asyncio.Queue()
         self._asked = {asyncio.create_task(ask(member)): member for member in members}
+        self._untaken = len(self._asked)
+        self._ended: deque[asyncio.Task[Any]] = deque()
+        self._news = Waker()
         for task in self._asked:
-            task.add_done_callback(self._ended.put_nowait)
+            task.add_done_callback(self._over)
 
-    async def outcomes(self) -> AsyncGenerator[Outcome, None]:
-        """What they answer, as it comes."""
-        for _ in range(len(self._asked)):
-            yield self._outcome(await self._ended.get())
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Outcome:
+        self._news.check_free()
+        while self._untaken:
+            if self._ended:
+                self._untaken -= 1
+                return self._outcome(self._ended.popleft())
+            await self._news.wait()
+        raise StopAsyncIteration
 
     async def all(self) -> Outcomes:
         """What all have answered."""
@@ -97,7 +108,9 @@ class Gathering:
         return Outcomes(results, errors)
 
     async def close(self) -> None:
-        """Ends what is still under way."""
+        """Ends what is still under way. For a task that waits for an outcome there is none."""
+        self._untaken = 0
+        self._news.wake()
         running = [task for task in self._asked if not task.done()]
         for task in running:
             task.cancel()
@@ -107,11 +120,19 @@ class Gathering:
             if not task.cancelled():
                 task.exception()  # of those that nobody has looked at
         self._asked.clear()
+        self._ended.clear()
+
+    def _over(self, task: asyncio.Task[Any]) -> None:
+        self._ended.append(task)
+        self._news.wake()
 
     def _outcome(self, task: asyncio.Task[Any]) -> Outcome:
         error = task.exception()
         if error is None:
             return Outcome(self._asked[task].shown, task.result())
         if not isinstance(error, MpzmqError):
-            raise error
+            try:
+                raise error
+            finally:
+                del error, task  # either keeps the error, whose traceback keeps this frame
         return Outcome(self._asked[task].shown, error=error.with_traceback(None))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import operator
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from uuid import UUID
@@ -29,7 +30,7 @@ from ..protocol.wire.records import STATUSES
 from .arguments import checked_function, description, operation_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sized
 
     from ..config import Limits
     from ..models import Description, Method
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from ..protocol.wire.records import Record
     from ..runtime.loop_bound import LoopBound
     from .link_driver import LinkDriver
+
+    OpenedStream = tuple["RequestSender", PendingRequest, Callable[[RequestError], RequestError]]
 
 __all__ = ["WHOLE", "RequestSender", "Sender"]
 
@@ -80,8 +83,12 @@ class Sender(Protocol):
         receive_stream: ReceiveStream | None,
         send_stream: SendStream | None,
         idle_timeout: float | None = None,
-    ) -> tuple[RequestSender, PendingRequest]:
-        """Sends a request whose results or data go piece by piece; returns through whom it goes on, and the request."""
+    ) -> OpenedStream:
+        """Sends a request whose results or data go piece by piece.
+
+        Returns:
+            Through whom it goes on, the request, and what makes of its error a copy, as its caller is told of it.
+        """
 
     def mismatch(self, text: str, tag: bytes | None) -> ResultMismatch:
         """The error for an answer that does not fit the caller's interface."""
@@ -119,11 +126,13 @@ class RequestSender:
 
     async def get_state(self, options: Options) -> Status:
         """Asks the container for its run state."""
-        return STATUSES[await self.send(Op.GETSTATE, None, (), None, options, take=_STATUS)]
+        status = await self.send(Op.GETSTATE, None, (), None, options, take=_STATUS)
+        return STATUSES[status]
 
     async def set_state(self, status: Status, options: Options) -> Status:
         """Sets the container's run state, and returns it."""
-        return STATUSES[await self.send(Op.SETSTATE, None, (Status(status),), None, options, take=_STATUS)]
+        changed = await self.send(Op.SETSTATE, None, (Status(status),), None, options, take=_STATUS)
+        return STATUSES[changed]
 
     async def describe(self, options: Options, *, schema: bool = False) -> Description:
         """Asks the container what it offers."""
@@ -203,7 +212,7 @@ class RequestSender:
         receive_stream: ReceiveStream | None,
         send_stream: SendStream | None,
         idle_timeout: float | None = None,
-    ) -> tuple[RequestSender, PendingRequest]:
+    ) -> OpenedStream:
         """Sends a request whose results or data go piece by piece. Its ``waiter`` is told of the end.
 
         Args:
@@ -217,14 +226,14 @@ class RequestSender:
             idle_timeout: for senders that wait until it was taken; this one does not.
 
         Returns:
-            Through whom it goes on, and the request.
+            As :meth:`Sender.open_stream`.
         """
         entry, is_ready = self._issue(op, function, args, kwargs, options, None)
         entry.receive_stream, entry.send_stream = receive_stream, send_stream
         if not is_ready or self._connection.queue.waiting:
             await self._wait_for_room(entry)
         self._submit(entry, options)
-        return self, entry
+        return self, entry, copy.copy
 
     async def wait_idle(self) -> None:
         """Waits until none of its requests is in flight any more."""
@@ -234,8 +243,17 @@ class RequestSender:
     def cancel(self, entry: PendingRequest) -> None:
         """Nobody waits for a request any more: the container is told."""
         if self._requester.cancel(entry):
-            self._connection.queue.wake()
+            self._connection.wake()
             self._connection.schedule_write()
+
+    def watch_room(self, on_room: Callable[[], None]) -> None:
+        """Has it called when the link has room again, perhaps, and nobody else waits for that."""
+        self._connection.queue.on_free = on_room
+
+    @property
+    def in_line(self) -> Sized:
+        """Those who wait for room: it tells how many, now and later."""
+        return self._connection.queue.waiting
 
     def grant_credit(self, entry: PendingRequest) -> None:
         """What had come of a stream was read: the container may send more."""

@@ -52,6 +52,7 @@ class StreamRequest:
     ) -> None:
         self.sender: RequestSender
         """Through whom it goes on, once it was opened."""
+        self._told: Callable[[RequestError], RequestError]
         self._way_out = sender
         self.function = function
         self.idle_timeout = None if idle_timeout is None else checked_seconds(idle_timeout, "idle_timeout")
@@ -69,8 +70,15 @@ class StreamRequest:
     ) -> PendingRequest:
         """Sends the request."""
         given = self._args, self._kwargs, self._options, receive_stream, send_stream, self.idle_timeout
-        self.sender, entry = await self._way_out.open_stream(op, self.function, *given)
+        self.sender, entry, self._told = await self._way_out.open_stream(op, self.function, *given)
         return entry
+
+    def told(self, error: BaseException) -> BaseException:
+        """An error with which it has ended, as its caller is told of it.
+
+        A copy for each who asks: the waiter, which is part of this, keeps the other.
+        """
+        return self._told(error) if isinstance(error, RequestError) else copy.copy(error)
 
     def leaving(self, entry: PendingRequest) -> ItemWriter:
         """The end at which data is put in."""
@@ -82,14 +90,14 @@ class StreamRequest:
         """Waits for the other side, as long as it may stand still."""
         try:
             await wait(self.idle_timeout)
-        except RequestTimeout:  # a TimeoutError, too: the deadline
-            raise
+        except RequestError as error:  # of which one is a TimeoutError, too: the deadline
+            raise self.told(error) from None
         except TimeoutError:
             assert self.idle_timeout is not None
-            error = self.sender.idle_error(entry, self.idle_timeout)
+            idle = self.sender.idle_error(entry, self.idle_timeout)
             if not entry.waiter.done():
-                entry.waiter.set_exception(error)  # whoever waits at the other end of a channel is told as well
-            raise copy.copy(error) from None
+                entry.waiter.set_exception(idle)  # whoever waits at the other end of a channel is told as well
+            raise self.told(idle) from None
 
 
 @set_module("mpzmq")
@@ -139,7 +147,7 @@ class ReplyStream:
             if waiter.done():
                 self._over = True
                 if (error := waiter.exception()) is not None:
-                    raise copy.copy(error)  # the waiter, which is part of this, keeps the other
+                    raise self._asked.told(error)
                 raise StopAsyncIteration
             self._asked.sender.wait(entry)
             try:
@@ -267,7 +275,8 @@ class Channel(ReplyStream):
             raise RuntimeError("the channel is closed")
         self._check_unfinished()
         try:
-            leaving.check()
+            if (failure := leaving.failure) is not None:
+                raise self._asked.told(failure)
             if not leaving.is_free:
                 await self._asked.wait_idle(entry, leaving.drain)
         except RequestError:
@@ -332,7 +341,7 @@ class Channel(ReplyStream):
                 if reader is not None:
                     reader.remove_done_callback(flow.waker.wake)
         if waiter.done() and not waiter.cancelled() and (error := waiter.exception()) is not None:
-            raise copy.copy(error)
+            raise self._asked.told(error)
 
 
 async def upload(asked: StreamRequest, items: AsyncIterable[Any] | Iterable[Any]) -> Any:
@@ -350,6 +359,8 @@ async def upload(asked: StreamRequest, items: AsyncIterable[Any] | Iterable[Any]
         if pump.done() and not entry.waiter.done():
             pump.result()  # it has raised, or everything was sent
         return (await entry.waiter)[2]
+    except RequestError as error:
+        raise asked.told(error) from None
     finally:
         _drop(asked.sender, entry)
         if not pump.done():
@@ -379,14 +390,14 @@ async def _pump(asked: StreamRequest, entry: PendingRequest, iterator: AsyncIter
 
 
 def checked_items(items: Iterable[Any]) -> Iterable[Any]:
-    """The items of an upload.
+    """Items that are plain.
 
     Raises:
         TypeError: they are one value, even if it can be iterated.
     """
     if isinstance(items, Iterable) and not isinstance(items, str | bytes | bytearray | memoryview | dict):
         return items
-    raise TypeError(f"the items of an upload are an async iterable, or a plain one, and not {type(items).__name__}")
+    raise TypeError(f"the items are an async iterable, or a plain one, and not {type(items).__name__}")
 
 
 def each_of(items: AsyncIterable[Any] | Iterable[Any]) -> AsyncIterator[Any]:

@@ -130,10 +130,10 @@ class ItemWriter:
             has_room = flow.has_room
         return has_room
 
-    def check(self) -> None:
-        """Raises the error with which the stream has ended, if it has: a copy, as it may be asked for again."""
-        if self._flow.failure is not None:
-            raise copy.copy(self._flow.failure)
+    @property
+    def failure(self) -> Exception | None:
+        """With which the stream has ended."""
+        return self._flow.failure
 
     async def drain(self, timeout: float | None = None) -> None:
         """Waits until there is room for one more, or nothing can follow; first come, first served.
@@ -146,7 +146,7 @@ class ItemWriter:
         """
         flow = self._flow
         await self._queue.wait(lambda: flow.has_room or flow.is_finished or flow.failure is not None, timeout)
-        self.check()
+        self._check()
 
     async def turn(self, timeout: float | None = None) -> None:
         """Waits for those who wait for room. Arguments and errors are those of :meth:`drain`."""
@@ -158,7 +158,7 @@ class ItemWriter:
         :meth:`drain`."""
         flow = self._flow
         await self._queue.wait(lambda: flow.has_credit or flow.failure is not None, timeout)
-        self.check()
+        self._check()
 
     def write_eof(self) -> None:
         """Nothing follows."""
@@ -170,7 +170,12 @@ class ItemWriter:
         """Waits until the other side has everything. Arguments and errors are those of :meth:`drain`."""
         flow = self._flow
         await self._queue.wait(lambda: flow.is_received or flow.failure is not None, timeout)
-        self.check()
+        self._check()
+
+    def _check(self) -> None:
+        """Raises the error with which the stream has ended, if it has: a copy, as it may be asked for again."""
+        if self._flow.failure is not None:
+            raise copy.copy(self._flow.failure)
 
 
 class ItemReader:

@@ -29,6 +29,8 @@ class FairQueue:
     def __init__(self) -> None:
         self.waiting: deque[list[asyncio.Future[None] | None]] = deque()
         """Whoever waits, the first in front."""
+        self.on_free: Callable[[], None] | None = None
+        """Called where the first would be woken, and nobody waits."""
 
     async def wait(self, ready: Callable[[], bool], timeout: float | None = None) -> None:
         """Waits until all who came before have gone and ``ready()`` is true.
@@ -57,3 +59,5 @@ class FairQueue:
             future = self.waiting[0][0]
             if future is not None and not future.done():
                 future.set_result(None)
+        elif self.on_free is not None:
+            self.on_free()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
 from ..common.set_module import set_module
@@ -48,7 +49,10 @@ class Members:
             KeyError: there is no such member.
         """
         if name not in self._members:
-            name = _endpoint(name).name
+            with contextlib.suppress(ValueError, TypeError):  # it is no address
+                name = _endpoint(name).name
+        if name not in self._members:
+            raise KeyError(f"there is no member {name!r}")
         del self._members[name]
         self._tell()
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mpzmq import ConnectRefused, Endpoint, GroupPolicy, InvalidArguments, NotConnected, blocking
+from mpzmq import ConnectRefused, Endpoint, GroupPolicy, InvalidArguments, NotConnected, RequestTimeout, blocking
 from mpzmq.testing import ContainerProcess
 from tests.support import ROOT
 from tests.support.container import SPEC
@@ -89,8 +89,15 @@ def test_submit(group: blocking.BlockingGroup, members: list[Endpoint]) -> None:
     futures = [group.submit("count", number=number) for number in range(20)]
     done, rest = concurrent.futures.wait(futures, timeout=scaled(10.0))
     assert not rest and sorted(future.result() for future in done) == list(range(20))
+    home = group.options(key="k").call("pid")
+    futures = [group.options(key="k").submit("pid") for _ in range(5)]
+    assert {future.result(scaled(10.0)) for future in futures} == {home}
+    view = group.options(timeout=scaled(0.05))
+    with pytest.raises(RequestTimeout):
+        view.submit("slow", 60.0).result(scaled(10.0))
     with blocking.connect(members[0].address) as container:
         assert container.submit("slow", 0.0, word="x").result(scaled(10.0)) == "x"
+        assert container.options(timeout=scaled(10.0)).submit("slow", 0.0, word="y").result(scaled(10.0)) == "y"
         waiting = container.submit("slow", 60.0)
         assert waiting.cancel()
     with pytest.raises(NotConnected, match="closed"):
@@ -125,6 +132,8 @@ def test_a_closed_group(members: list[Endpoint]) -> None:
         group.call("count", 1)
     with pytest.raises(NotConnected):
         group.submit("count", 1)
+    with pytest.raises(NotConnected):
+        group.options(key=1).submit("count", 1)
 
 
 @pytest.mark.parametrize("block", ["hold", "map", "each"])

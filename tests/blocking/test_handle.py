@@ -297,7 +297,7 @@ def test_an_upload(container: blocking.BlockingContainer) -> None:
     assert threads == {threading.current_thread()}
     assert container.upload("store", ["a", b"b"], most=5) == ["a", b"b"]
     assert container.upload("store", ()) == []
-    with pytest.raises(TypeError, match="the items of an upload"):
+    with pytest.raises(TypeError, match="the items are an async iterable"):
         container.upload("store", "text")
 
 

@@ -10,9 +10,11 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from click.testing import CliRunner
 
-from mpzmq import blocking
+from mpzmq import ComputerEngineWorker, blocking
 from mpzmq.cli import serve
+from mpzmq.cli.commands import mpzmq
 from mpzmq.engine.resolvers import resolver_for
 from tests.engine.resolvers.watching import watching
 from tests.support.commands import SECONDS, SERVER
@@ -86,6 +88,34 @@ async def test_a_group_sees_them_come_and_go(start: Start, folder: Path) -> None
         _, third = serving()
         assert await watch.addresses() == [third]
         assert [told["addresses"] for told in told_in(place)] == [[third]]
+
+
+async def test_labels_and_a_weight(start: Start, folder: Path) -> None:
+    place = folder / "a"
+    options = ("--label", "gpu=1", "--label", "zone=a=b", "--weight", "2.5")
+    process = start("serve", "desk:server", "--app-dir", str(folder), "--announce", str(place), *options)
+    endpoint = endpoint_of(process)
+    async with ComputerEngineWorker() as worker, worker.group(f"dir://{place}") as group:
+        (member,) = group.where(gpu="1").members
+        assert (member.address, member.labels, member.weight) == (endpoint, {"gpu": "1", "zone": "a=b"}, 2.5)
+        assert group.where(gpu="0").members == ()
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--announce", "a", "--label", "gpu"], "'gpu' is no label: KEY=VALUE"),
+        (["--announce", "a", "--label", "=1"], "'=1' is no label"),
+        (["--announce", "a", "--weight", "0"], "0.0 is not in the range"),
+        (["--announce", "a", "--weight", "nan"], "nan"),
+        (["--announce", "a", "--weight", "inf"], "inf"),
+        (["--label", "gpu=1"], "they need --announce DIR"),
+        (["--weight", "2"], "they need --announce DIR"),
+    ],
+)
+def test_what_cannot_be_announced(options: list[str], told: str) -> None:
+    result = CliRunner().invoke(mpzmq, ["serve", "desk:server", "--bind", "tcp://127.0.0.1:0", *options])
+    assert result.exit_code == 2 and told in result.output
 
 
 def test_a_folder_that_is_none(

@@ -16,6 +16,7 @@ from mpzmq import (
     Endpoint,
     Group,
     GroupPolicy,
+    Limits,
     Refused,
     RequestContext,
 )
@@ -65,9 +66,9 @@ class Troupe:
         return counted.issued == counted.replied + counted.failed + counted.cancelled + counted.in_flight
 
 
-def actor(name: str, max_concurrency: int | None = None) -> Actor:
+def actor(name: str, max_concurrency: int | None = None, limits: Limits | None = None) -> Actor:
     """A server with functions for all kinds of trouble."""
-    made = Actor(ContainerServer(name=name, heartbeat=QUICK))
+    made = Actor(ContainerServer(name=name, heartbeat=QUICK, limits=limits or Limits()))
     server = made.server
 
     @server.on_invoke
@@ -136,6 +137,17 @@ def actor(name: str, max_concurrency: int | None = None) -> Actor:
         async for item in items:
             yield 2 * item
 
+    @server.function
+    async def hoard(items: AsyncIterator[int]) -> AsyncIterator[int]:
+        made.ran.append("hoard")
+        async for _ in items:
+            await made.gate.wait()
+        yield 0
+
+    @server.function
+    async def greet(items: AsyncIterator[int]) -> AsyncIterator[str]:
+        yield "hello"
+
     return made
 
 
@@ -146,9 +158,10 @@ async def troupe_of(
     policy: GroupPolicy | None = None,
     labels: dict[str, dict[str, str]] | None = None,
     max_concurrency: int | None = None,
+    limits: Limits | None = None,
 ) -> AsyncIterator[Troupe]:
     """Members with these names, and a group of all of them."""
-    actors = {name: actor(name, max_concurrency) for name in names}
+    actors = {name: actor(name, max_concurrency, limits) for name in names}
     async with contextlib.AsyncExitStack() as stack:
         members = Members()
         for name, one in actors.items():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import functools
 import uuid
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -111,10 +113,51 @@ async def test_a_function_that_picks(stage: Stage) -> None:
         assert dict(seen[-1][1].kwargs) == {"word": "y"}
 
 
-async def test_a_function_that_picks_nobody(stage: Stage) -> None:
-    async with stage(policy=GroupPolicy(pick=lambda members, call: None)) as troupe:  # type: ignore[arg-type, return-value]
-        with pytest.raises(ValueError, match="none of the members"):
+@pytest.mark.parametrize("chosen", [None, 1, "a", [], {}, object()])
+async def test_a_function_that_picks_nobody(stage: Stage, chosen: Any) -> None:
+    async with stage(policy=GroupPolicy(pick=lambda members, call: chosen)) as troupe:
+        with pytest.raises(ValueError, match=r"an object of type \w+, which is none of the members"):
             await troupe.group.call("who")
+
+
+async def test_a_function_that_picks_who_was_not_given(stage: Stage) -> None:
+    async with stage(
+        policy=GroupPolicy(pick=lambda members, call: dataclasses.replace(members[0], name="z"))
+    ) as troupe:
+        with pytest.raises(ValueError, match="has chosen 'z', which is none of the members"):
+            await troupe.group.call("who")
+
+
+async def test_a_function_that_would_have_to_be_awaited(stage: Stage) -> None:
+    async def later(members: Sequence[Member], call: Call) -> Member:
+        raise AssertionError
+
+    class Later:
+        async def __call__(self, members: Sequence[Member], call: Call) -> Member:
+            raise AssertionError
+
+    for pick in (later, functools.partial(later), Later(), Later().__call__):
+        with pytest.raises(TypeError, match="a plain function, 'def' and not 'async def'"):
+            GroupPolicy(pick=pick)  # type: ignore[arg-type]
+    async with stage(policy=GroupPolicy(pick=lambda members, call: later(members, call))) as troupe:  # type: ignore[arg-type, return-value]
+        with pytest.raises(TypeError, match="it is to return a member"):
+            await troupe.group.call("who")
+
+
+async def test_who_picks_changes_nothing(stage: Stage) -> None:
+    refused: list[type] = []
+
+    def pick(members: Sequence[Member], call: Call) -> Member:
+        for facts in (call.kwargs, call.metadata):
+            try:
+                facts["word"] = "y"  # type: ignore[index]
+            except TypeError as error:
+                refused.append(type(error))
+        return members[0]
+
+    async with stage(policy=GroupPolicy(pick=pick)) as troupe:
+        await troupe.group.options(metadata={"word": "x"}).call("who", word="x")
+        assert troupe.ran == {"x": 1} and refused == [TypeError] * 2
 
 
 async def test_a_key_goes_to_one_member(troupe: Troupe) -> None:
@@ -144,6 +187,11 @@ async def test_a_key_takes_its_member_back(troupe: Troupe) -> None:
 async def test_what_is_no_key(troupe: Troupe) -> None:
     with pytest.raises(TypeError, match="a key is"):
         troupe.group.options(key=1.5)
+    deep: Any = ()
+    for _ in range(3000):
+        deep = (deep,)
+    with pytest.raises(ValueError, match="a key is"):
+        troupe.group.options(key=deep)
 
 
 async def test_what_the_function_says_is_not_asked_again(troupe: Troupe) -> None:

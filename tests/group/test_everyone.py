@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
+import weakref
+from array import array
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -159,6 +163,30 @@ async def test_the_first_error_is_raised(troupe: Troupe, ordered: bool) -> None:
     assert troupe.ran.total() < 100
 
 
+@pytest.mark.parametrize("ordered", [True, False])
+async def test_an_error_keeps_nothing(troupe: Troupe, ordered: bool) -> None:
+    """Neither what was asked, nor the errors of others, which nobody has looked at."""
+    complaints: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+
+    async def fail() -> weakref.ref[Any]:
+        word = array("q", [1])
+        kept = weakref.ref(word)
+        with contextlib.suppress(RemoteError):
+            async with troupe.group.map("fail", [word] * 3, ordered=ordered) as results:
+                await anext(results)
+        return kept
+
+    gc.collect()
+    gc.disable()
+    try:
+        kept = await fail()
+        await asyncio.sleep(0)  # the callbacks of the tasks are done
+        assert kept() is None and complaints == []
+    finally:
+        gc.enable()
+
+
 async def test_errors_are_results(troupe: Troupe) -> None:
     async with troupe.group.map("fail", ["x"] * 5, return_exceptions=True) as results:
         assert [type(result) async for result in results] == [RemoteError] * 5
@@ -208,8 +236,9 @@ async def test_nothing_to_do(troupe: Troupe) -> None:
     for ordered in (True, False):
         async with troupe.group.map("who", [], ordered=ordered) as results:
             assert [result async for result in results] == []
-    with pytest.raises(TypeError):
-        troupe.group.map("who", "text")
+    for nothing in ("text", 5, {"a": 1}):
+        with pytest.raises(TypeError, match="the items are an async iterable, or a plain one, and not"):
+            troupe.group.map("who", nothing)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="concurrency must be 1 or more, not 0"):
         troupe.group.map("who", [1], concurrency=0)
 
@@ -241,6 +270,38 @@ async def test_who_waits_no_more_is_forgotten(stage: Stage) -> None:
             with pytest.raises(RequestTimeout):
                 await troupe.group.options(key=1, timeout=0.01).call("who")
         assert troupe.group._state._changed == []
+
+
+@pytest.mark.parametrize("way", ["map in order", "map", "each"])
+async def test_who_waits_for_more_as_it_is_left(troupe: Troupe, way: str) -> None:
+    block = (
+        troupe.group.each("wait", "x")
+        if way == "each"
+        else troupe.group.map("wait", ["x"] * 3, ordered=way == "map in order")
+    )
+    async with block as results:
+        reading = [asyncio.create_task(anext(results, "the end")) for _ in range(2)]
+        await until(lambda: troupe.ran["x"] == 3)
+        with pytest.raises(RuntimeError, match="one at a time"):
+            await reading[1]
+    assert await soon(reading[0]) == "the end"
+    assert await anext(results, "the end") == "the end"
+    await until(lambda: all(troupe[name].cancelled for name in "abc"))
+
+
+@pytest.mark.parametrize("way", ["map in order", "map", "each"])
+async def test_who_waits_for_a_while_loses_nothing(troupe: Troupe, way: str) -> None:
+    block = (
+        troupe.group.each("wait", "x")
+        if way == "each"
+        else troupe.group.map("wait", ["x"] * 3, ordered=way == "map in order")
+    )
+    async with block as results:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(anext(results), 0.02)
+        for name in "abc":
+            troupe[name].gate.set()
+        assert len([result async for result in results]) == 3
 
 
 async def test_leaving_a_map_cancels_the_rest(troupe: Troupe) -> None:

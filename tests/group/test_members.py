@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mpzmq import (
+    ComputerEngineWorker,
     ConnectTimeout,
     ContainerServer,
     Endpoint,
+    EventsDropped,
     GroupPolicy,
+    Limits,
     LinkState,
     LinkUp,
     MemberHeld,
@@ -22,7 +25,7 @@ from mpzmq import (
     NotConnected,
     RequestTimeout,
 )
-from mpzmq.testing import connected
+from mpzmq.testing import Members, connected
 from tests.support.waiting import event_of, soon, until
 
 if TYPE_CHECKING:
@@ -237,3 +240,31 @@ async def test_a_group_of_servers_for_tests() -> None:
         assert [member.name for member in group.members] == ["calc", "calc-2", "other"]
         assert (await group.call_all("one")).check().results == {"calc": 1, "calc-2": 1, "other": 1}
     assert all(server.instance is None for server in servers)
+
+
+async def test_a_slow_listener_is_told_what_it_has_missed(stage: Stage) -> None:
+    async with stage("a") as troupe, ComputerEngineWorker(limits=Limits(events=4)) as worker:
+        group = await worker.group(troupe.members)
+        slow, prompt = group.events(), group.events()
+        for _ in range(10):
+            async with group.hold("a"):
+                assert isinstance(await anext(prompt), MemberHeld)
+            assert isinstance(await anext(prompt), MemberReturned)
+        dropped = await anext(slow)
+        assert isinstance(dropped, EventsDropped) and dropped.count == 16
+        told = [await anext(slow) for _ in range(4)]
+        assert [type(event) for event in told] == [MemberHeld, MemberReturned] * 2
+        await group.close()
+
+
+async def test_what_is_no_member_cannot_be_removed(stage: Stage) -> None:
+    async with stage("ab") as troupe:
+        for name in ("z", "127.0.0.1:1", ""):
+            with pytest.raises(KeyError, match="there is no member"):
+                troupe.members.remove(name)
+        members = Members([troupe["a"].endpoint, Endpoint(troupe["b"].endpoint, name="b")])
+        members.remove(troupe["a"].endpoint)
+        members.remove("b")
+        async for named in members.watch():
+            assert named == ()
+            break

@@ -13,6 +13,7 @@ import zmq
 
 from mpzmq.protocol.flow.outbox import CORKED_BYTES
 from mpzmq.protocol.wire.kinds import Kind, Op
+from mpzmq.protocol.wire.records import BATCH_BYTES
 from tests.support.scene import worker_of
 from tests.support.waiting import soon
 
@@ -133,6 +134,18 @@ async def test_what_is_enough_leaves_before_the_pass_ends(lied: tuple[ComputerEn
     seen = await messages(liar, 50)
     assert [len(tags) for tags in seen] == [1, 16, 16, 16, 1]
     assert CORKED_BYTES == 16 * 1024
+    for tags in seen:
+        liar.say(b"".join(tags), *[RESPONSE for _ in tags])
+    await soon(asyncio.gather(*calls))
+
+
+async def test_few_that_are_large_wait_for_a_full_message(lied: tuple[ComputerEngineWriter, Liar]) -> None:
+    """Each message wakes the other side: four requests would not be worth it."""
+    container, liar = lied
+    calls = [asyncio.create_task(container.request(bytes(4096))) for _ in range(40)]
+    seen = await messages(liar, 40)
+    full = BATCH_BYTES // 4096 - 1  # what stands around the data takes one's place
+    assert [len(tags) for tags in seen] == [1, full, full, 39 - 2 * full]
     for tags in seen:
         liar.say(b"".join(tags), *[RESPONSE for _ in tags])
     await soon(asyncio.gather(*calls))

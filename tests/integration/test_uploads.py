@@ -81,7 +81,7 @@ async def test_all_kinds_of_sources(stage: Stage, number: int) -> None:
 
 @pytest.mark.parametrize("items", ["text", b"bytes", bytearray(2), memoryview(b"x"), 5, None, {"a": 1}])
 async def test_what_is_no_source(stage: Stage, items: Any) -> None:
-    with pytest.raises(TypeError, match="items of an upload"):
+    with pytest.raises(TypeError, match="the items are an async iterable"):
         await stage.container.upload("total", items)
     assert stage.worker.statistics().issued == 0
 

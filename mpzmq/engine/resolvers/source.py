@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
+import inspect
+from collections.abc import AsyncIterable, Iterable
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -70,7 +71,7 @@ class Source:
         known: tuple[Endpoint, ...] | None = None
         while True:
             try:
-                items: Any = self._resolver.watch()
+                items = self._items()
                 async with _closing(items):
                     async for item in items:
                         found = self._checked(item)
@@ -93,6 +94,14 @@ class Source:
                 known = ()
                 yield known
             await self._alarm.wait(self._pause)
+
+    def _items(self) -> AsyncIterable[Any]:
+        items: Any = self._resolver.watch()
+        if isinstance(items, AsyncIterable):
+            return items
+        if inspect.iscoroutine(items):
+            items.close()  # it would be complained of that nobody awaits it
+        raise TypeError(f"watch() is an async generator, 'async def' with a 'yield', and returns {type_name(items)}")
 
     def _checked(self, item: object) -> tuple[Endpoint, ...]:
         if isinstance(item, str | bytes) or not isinstance(item, Iterable):

@@ -27,6 +27,9 @@ CORKED_BYTES: Final = 16 * 1024
 on it meanwhile (64 B, 1,000 in flight: +28 % requests/s, with ``async def`` handlers +40 %; half or twice of it: less).
 """
 
+CORKED_RECORDS: Final = 16
+"""Fewer wait on, until they fill a message (4 KiB, 64 in flight: +46 % requests/s, with a fourth of the messages)."""
+
 _CANCEL: Final = msgpack.packb([Kind.CANCEL])
 
 
@@ -128,6 +131,13 @@ class Outbox:
     def waiting(self) -> int:
         """Bytes of all items that wait, and of those of the one under way that has not left."""
         return self.bytes + self.large_bytes + self.parts.remaining
+
+    @property
+    def corked(self) -> int:
+        """Bytes that wait, as far as they count against ``CORKED_BYTES``; all or none do."""
+        waiting, count = self.bytes, len(self._items)
+        # A message is full where one more of their size on average would not fit.
+        return waiting if count >= CORKED_RECORDS or waiting * (count + 1) >= self.batch_bytes * count else 0
 
     def __contains__(self, tag: bytes) -> bool:
         return tag in self._items

@@ -37,6 +37,8 @@ class ReadProbe:
         self._max_bytes = queued_bytes
         self._largest = message_bytes
         self._max_unasked = queued_bytes // ASK_SHARE
+        self._many_messages = max(MIN_MESSAGES_BETWEEN_PINGS, window // 4)
+        self._many_bytes = max(BATCH_BYTES, queued_bytes // 4)
         self._sent = self._read = 0  # bytes on this connection: sent, and known to be read
         # In order: each PING that was not answered yet, what had been sent before it, and messages and bytes received.
         self._pings: dict[int, tuple[int, int, int]] = {}
@@ -71,10 +73,7 @@ class ReadProbe:
     def has_received_much(self, received: ReceiveWindow) -> bool:
         """Whether a quarter of the window was received since the last PING, so that the next shows who heeds it."""
         messages, size = self._pinged_at
-        enough = max(MIN_MESSAGES_BETWEEN_PINGS, self._max_messages // 4)
-        if received.messages - messages >= enough:
-            return True
-        return received.bytes - size >= max(BATCH_BYTES, self._max_bytes // 4)
+        return received.messages - messages >= self._many_messages or received.bytes - size >= self._many_bytes
 
     def is_due(self, received: ReceiveWindow) -> bool:
         """Whether a PING should be sent."""

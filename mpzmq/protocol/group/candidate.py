@@ -86,6 +86,11 @@ class Candidate:
         return link.is_running and link.status is not _STOP
 
     @property
+    def has_room(self) -> bool:
+        """Whether its link takes one more request now."""
+        return True
+
+    @property
     def is_well(self) -> bool:
         """Whether it is able, and nothing speaks against it."""
         return self.is_able and not self.holds and self.ejected_until is None

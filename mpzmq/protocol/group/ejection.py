@@ -33,9 +33,13 @@ class Ejection:
 
     Args:
         policy: how many errors, for how long, and how many members.
+
+    Attributes:
+        count: how often a member was ejected.
     """
 
     def __init__(self, policy: GroupPolicy) -> None:
+        self.count = 0
         self._policy = policy
 
     def on_answer(self, member: Candidate) -> None:
@@ -57,6 +61,7 @@ class Ejection:
         member.ejections = max(0, member.ejections - quiet) + 1
         member.ejected_until = now + policy.eject_for * min(member.ejections, MAX_TIMES)
         member.errors = 0
+        self.count += 1
         return True
 
     def take_back(self, members: Collection[Candidate], now: float) -> list[Candidate]:

@@ -95,9 +95,10 @@ class Pool(Generic[_C]):
         if self._quick and key is None and not passed and now < self._sorted_until:
             quick = self._quick
             member = self.picker.pick(quick, now) if len(quick) > 1 else quick[0]
-            if member.is_able:
+            if not member.is_able:
+                self.refresh()
+            elif member.has_room:
                 return member
-            self.refresh()
         while True:
             if now >= self._sorted_until:
                 self._sort(now)
@@ -115,10 +116,13 @@ class Pool(Generic[_C]):
 
     def _picked(self, now: float, passed: Collection[_C]) -> _C | None:
         for tier in self._tiers:
-            able = self._willing(tier, passed)
-            if able:
-                if self._cold and tier is self._tiers[0]:
-                    able = self._warmed(able, now)
+            # Links have room, as a rule: all are asked for it where the one that was picked has none.
+            able = tier if self._max_in_flight is None and not passed else self._willing(tier, passed)
+            if able and self._cold and tier is self._tiers[0]:
+                able = self._warmed(able, now)
+            if able and (member := self.picker.pick(able, now)).has_room:
+                return member
+            if able := self._willing(tier, passed):
                 return self.picker.pick(able, now)
         return None
 
@@ -143,10 +147,8 @@ class Pool(Generic[_C]):
         self._sorted_until = min((member.up_since + WARM_FOR for member in self._cold), default=math.inf)
 
     def _willing(self, tier: list[_C], passed: Collection[_C]) -> list[_C]:
-        most = self._max_in_flight
-        if most is None and not passed:
-            return tier
-        return [member for member in tier if member not in passed and (most is None or member.in_flight < most)]
+        most = math.inf if self._max_in_flight is None else self._max_in_flight
+        return [member for member in tier if member not in passed and member.in_flight < most and member.has_room]
 
     def _warmed(self, able: list[_C], now: float) -> list[_C]:
         """Of those that have come lately some, more as time goes on, and all where the others have much more to do."""

@@ -16,6 +16,12 @@ __all__ = ["ranked", "winner", "written_key"]
 
 _C = TypeVar("_C", bound="Candidate")
 
+MAX_DEPTH, MAX_BYTES = 32, 65_536
+"""Of a key that is a tuple."""
+
+SHORT = 64
+"""Bytes up to which a key is kept as it is."""
+
 _MAX = 1 << 64
 
 
@@ -24,10 +30,17 @@ def written_key(key: Any) -> bytes:
 
     Raises:
         TypeError: it is none of str, bytes, int, UUID, and tuples of these.
+        ValueError: it is a tuple that is nested too deep, or too large.
     """
+    written = _written(key, 0)
+    # Pools remember the keys that they have seen.
+    return written if len(written) <= SHORT else b"h" + hashlib.blake2b(written, digest_size=32).digest()
+
+
+def _written(key: Any, depth: int) -> bytes:
     match key:
         case str():
-            return b"s" + key.encode("utf-8", "surrogatepass")
+            return b"s" + str.encode(key, "utf-8", "surrogatepass")
         case bytes():
             return b"b" + key
         case int() if not isinstance(key, bool):
@@ -35,8 +48,15 @@ def written_key(key: Any) -> bytes:
         case UUID():
             return b"u" + key.bytes
         case tuple():
-            parts = [written_key(part) for part in key]
-            return b"t" + b"".join(b"%d:%s" % (len(part), part) for part in parts)
+            if depth == MAX_DEPTH:
+                raise ValueError(f"a key is a tuple that is nested {MAX_DEPTH} deep at most")
+            written = bytearray(b"t")
+            for part in tuple.__iter__(key):
+                one = _written(part, depth + 1)
+                written += b"%d:%s" % (len(one), one)
+                if len(written) > MAX_BYTES:  # one tuple in another twice, and so on, would take for ever
+                    raise ValueError(f"a key that is a tuple has {MAX_BYTES} bytes at most: use a digest of it")
+            return bytes(written)
     raise TypeError(f"a key is a str, bytes, int, UUID, or a tuple of these, and not {type(key).__name__}")
 
 

@@ -51,6 +51,7 @@ class Tries:
         self._idempotent = idempotent
         self._budget = budget
         self._left = 0
+        self._unsent: dict[Candidate, Attempt] = {}
         self._executed = Executed.NO
 
     def on_error(self, candidate: Candidate, member: Member, error: RequestError, *, left: bool) -> None:
@@ -62,11 +63,15 @@ class Tries:
             error: what came of it.
             left: whether it has left this process.
         """
-        self.attempts.append(Attempt(member, error.with_traceback(None)))
+        attempt = Attempt(member, error.with_traceback(None))
+        if not left:  # it may be tried again and again, as long as its caller waits: only the last time is kept
+            before, self._unsent[candidate] = self._unsent.get(candidate), attempt
+            self.attempts = [other for other in self.attempts if other is not before]
+        self.attempts.append(attempt)
         if _WORSE[error.executed] > _WORSE[self._executed]:
             self._executed = error.executed
         self._left += left
-        if isinstance(error, Overloaded):
+        if left and isinstance(error, Overloaded):
             self.passed.add(candidate)
 
     def may_go_on(self, error: RequestError, now: float, *, left: bool) -> bool:
@@ -81,10 +86,15 @@ class Tries:
             return False
         return not left or (self._left < self._max_attempts and self._budget.withdraw(now))
 
-    def summed_up(self, error: _E) -> _E:
-        """The error of the whole: that of its last try, with all of them. It has run, if any of them has."""
+    def summed_up(self, error: _E, *more: Attempt) -> _E:
+        """The error of the whole: that of its last try, with all of them. It has run, if any of them has.
+
+        Args:
+            error: of the last try.
+            more: what has come of a try of which nobody has told yet.
+        """
         whole = copy.copy(error)
         if _WORSE[self._executed] > _WORSE[whole.executed]:
             whole.executed = self._executed
-        whole.tried = tuple(self.attempts)
+        whole.tried = (*self.attempts, *more)
         return whole

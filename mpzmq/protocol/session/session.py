@@ -173,7 +173,7 @@ class EngineSession(Responder):
         outbox = self.outbox
         outbox.put(item)
         self._host.writable[self] = None
-        return outbox.bytes or 1  # a large one is counted apart
+        return outbox.corked or 1
 
     def has_room(self, size: int) -> bool:
         """Whether a reply of this size may wait, too, while the connection takes nothing."""

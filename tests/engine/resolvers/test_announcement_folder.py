@@ -79,7 +79,7 @@ async def test_a_folder_is_followed(folder: Path) -> None:
 async def test_what_a_container_writes_is_read(folder: Path) -> None:
     async with watching(source_of(folder)) as watch:
         assert await watch.next() == ()
-        with AnnouncementFile(str(folder), "calc") as file:
+        with AnnouncementFile(str(folder), "calc", {}, 1.0) as file:
             file.add("ipc:///run/calc")
             file.add("tcp://127.0.0.1:3010")
             await watch.until(lambda addresses: addresses == ["ipc:///run/calc"])
@@ -97,7 +97,7 @@ async def test_the_file_of_a_process_that_ends(folder: Path) -> None:
             process.kill()
             assert await watch.addresses() == ["127.0.0.1:2"]
     # The next container that starts there clears it away.
-    with AnnouncementFile(str(folder), "c"):
+    with AnnouncementFile(str(folder), "c", {}, 1.0):
         assert os.listdir(folder) == ["b.json"]
 
 
@@ -188,5 +188,8 @@ def test_every_interface_is_announced_as_one() -> None:
 
 def test_a_folder_that_cannot_be_had(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match=f"cannot announce in {tmp_path}/file"), AnnouncementFile(f"{tmp_path}/file", "x"):
+    with (
+        pytest.raises(OSError, match=f"cannot announce in {tmp_path}/file"),
+        AnnouncementFile(f"{tmp_path}/file", "x", {}, 1.0),
+    ):
         pass

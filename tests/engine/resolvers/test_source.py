@@ -146,6 +146,22 @@ async def test_an_iterator_that_is_no_generator() -> None:
     assert [item async for item in Source("calc", Once(), pause=1.0).watch()] == [(Endpoint("a:1"),)]
 
 
+async def test_a_watch_that_does_not_iterate(caplog: pytest.LogCaptureFixture) -> None:
+    class Coroutine:
+        async def watch(self) -> list[str]:
+            raise AssertionError
+
+    class Plain:
+        def watch(self) -> list[str]:
+            return ["a:1"]
+
+    for resolver, returned in ((Coroutine(), "coroutine"), (Plain(), "list")):
+        source = Source("calc", resolver, pause=60.0)  # type: ignore[arg-type]
+        async with watching(source) as watch:
+            assert await watch.next() == ()
+        assert source.trouble == f"watch() is an async generator, 'async def' with a 'yield', and returns {returned}"
+
+
 async def test_a_poke_ends_the_pause_after_a_failure() -> None:
     script = Script(OSError(5, "no such luck"), ["a:1"])
     source = Source("calc", script, pause=1_000_000.0)

@@ -35,7 +35,13 @@ class Made(Candidate):
 
     def __init__(self, name: str, labels: Mapping[str, str] | None = None, weight: float = 1.0) -> None:
         self.facts = Facts()
+        self.is_full = False
+        """Whether its link takes no more."""
         super().__init__(name, labels or {}, weight, self.facts)
+
+    @property
+    def has_room(self) -> bool:
+        return not self.is_full
 
 
 def made(count: int) -> dict[str, Made]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
+
 from mpzmq import LinkState, Status
 from mpzmq.protocol.group.picking import Least
 from mpzmq.protocol.group.pool import MAX_KEYS, WARM_FOR, Pool
@@ -65,6 +67,25 @@ def test_who_is_busy_comes_last_and_the_ejected_behind_them() -> None:
     members["m0"].facts.go(LinkState.DOWN)
     pool.refresh()
     assert asked(pool) == {"m1"}
+
+
+@pytest.mark.parametrize("most", [None, 5])
+@pytest.mark.parametrize("is_cold", [False, True])
+def test_whose_link_is_full_is_passed_over(most: int | None, is_cold: bool) -> None:
+    members = made(4)
+    members["m3"].up_since = 98.0 if is_cold else 0.0
+    pool = pool_of(members, most=most)
+    members["m0"].is_full = members["m1"].is_full = True
+    assert asked(pool) == {"m2", "m3"}
+    assert {member.name for member in pool.able(100.0)} == {"m2", "m3"}
+    home = next(key for key in map(written_key, range(100)) if winner(members.values(), key).name == "m0")
+    assert asked(pool, key=home) in ({"m2"}, {"m3"})
+    members["m2"].is_full = True
+    assert asked(pool) == {"m3"}
+    members["m3"].is_full = True
+    assert asked(pool) == asked(pool, key=home) == set() and pool.able(100.0) == []
+    members["m0"].is_full = False
+    assert asked(pool) == asked(pool, key=home) == {"m0"}
 
 
 def test_who_is_full_is_passed_over() -> None:

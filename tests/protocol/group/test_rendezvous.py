@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from collections import Counter
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpzmq.protocol.group.rendezvous import ranked, winner, written_key
+from mpzmq.protocol.group.rendezvous import MAX_DEPTH, ranked, winner, written_key
 from tests.protocol.group.making import Made, made
 from tests.support.waiting import scaled
 
@@ -35,6 +36,44 @@ def test_what_is_no_key(key: Any) -> None:
 
 def test_a_number_of_any_size_is_a_key() -> None:
     assert written_key(10**5000) != written_key(-(10**5000))
+
+
+def test_a_key_is_not_nested_without_end() -> None:
+    deep: Any = ()
+    for _ in range(MAX_DEPTH - 1):
+        deep = (deep,)
+    assert written_key(deep) != written_key((deep[0], 1))
+    for _ in range(3000):
+        deep = (deep,)
+    with pytest.raises(ValueError, match="a key is a tuple that is nested 32 deep at most"):
+        written_key(deep)
+    wide: Any = "x"
+    for _ in range(MAX_DEPTH):
+        wide = (wide, wide)  # 2 ** 32 parts
+    with pytest.raises(ValueError, match="a key that is a tuple has 65536 bytes at most"):
+        written_key(wide)
+
+
+def test_a_long_key_is_remembered_as_a_short_one() -> None:
+    keys = ["x" * 1_000_000, "x" * 1_000_001, b"x" * 1_000_000, "x" * 62, "x" * 63, "x" * 64, ("x" * 60_000,)]
+    written = [written_key(key) for key in keys]
+    assert len(set(written)) == len(keys) and max(map(len, written)) <= 64
+    assert written == [written_key(key) for key in keys]
+
+
+class Odd(str):
+    def encode(self, *args: Any, **kwargs: Any) -> bytes:
+        raise OSError
+
+
+class Endless(tuple):  # type: ignore[type-arg]
+    def __iter__(self) -> Any:
+        return itertools.count()
+
+
+def test_what_a_subclass_does_is_of_no_matter() -> None:
+    assert written_key(Odd("x")) == written_key("x")
+    assert written_key(Endless((1, 2))) == written_key((1, 2))
 
 
 @given(st.integers(2, 12), st.integers(0, 11), st.lists(KEYS, max_size=30))

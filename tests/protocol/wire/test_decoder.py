@@ -56,6 +56,18 @@ def test_bytes_behind_the_last_value() -> None:
     assert decoder.records(1, packed([3]), ()) == ([[3]], True, True), "nothing is left over for the next message"
 
 
+@pytest.mark.parametrize(
+    "malformed",
+    [packed([1]) + b"\xdc\x00", packed([1]) + packed([0xDC] * 16), b"\xc1\xdc", packed(["x" * 300])[:-1] + b"\xdc"],
+    ids=["cut short behind it", "one too many", "no MessagePack", "another byte at its end"],
+)
+def test_nothing_of_a_message_is_left_for_the_next_one(malformed: bytes) -> None:
+    decoder = Decoder(Limits())
+    decoder.records(1, malformed, [])
+    for value in ([1, bytes([0xDC])], list(range(20))):
+        assert decoder.records(2, packed(value, value), []) == ([value, value], True, True)
+
+
 @pytest.mark.parametrize("cut", range(1, 12))
 def test_a_message_cut_short(cut: int) -> None:
     whole = packed([1, "abc", {"k": 1.5}])
