@@ -44,6 +44,7 @@ HOT = [
 
 INTERPRETED = {
     "handlers/coroutines.py",
+    "handlers/interfaces.py",
     "handlers/registration.py",
     "handlers/signatures.py",
     "handlers/stream_invocation.py",

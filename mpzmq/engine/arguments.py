@@ -128,4 +128,5 @@ def description(record: Record) -> Description:
         functions=tuple(
             FunctionDescription(str(name), str(signature), str(doc)) for name, signature, doc in data["functions"]
         ),
+        schema=data.get("schema"),
     )
