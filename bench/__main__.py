@@ -16,7 +16,6 @@ from .charts import draw
 from .compare import OURS, Row, compare_row
 from .costs import costs, measure_links
 from .latency import compare_latency, measure_latency
-from .layers import layers
 from .machine import machine
 from .movers import DIRECTIONS, MOVERS, move_here, serve_moves_here
 from .page import page
@@ -131,6 +130,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name in PEERS:
             print(f"{name:12} {load(name).title}: {load(name).missing() or 'can run here'}")
     elif args.command == "layers":
+        from .layers import layers  # here: it loads most of mpzmq, which a peer may want from elsewhere
+
         spent = layers(args.loop)
         print("\n".join(f"{microseconds:6.2f}  {layer}" for layer, microseconds in spent.items()))
         print(f"{sum(spent.values()):6.2f}  together")
