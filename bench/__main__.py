@@ -107,8 +107,6 @@ def _parser() -> argparse.ArgumentParser:
             child.add_argument("--seconds", type=float, required=True)
             child.add_argument("--server-pid", type=int, required=True)
             child.add_argument("endpoints", nargs="+")
-        if name == "latency":
-            child.add_argument("--rate", type=float, required=True)
     for name in ("hold", "move"):  # what the children of a transfer do
         child = commands.add_parser(name)
         child.add_argument("mover", choices=list(MOVERS))
@@ -143,7 +141,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         count = measure_here(args.peer, args.scenario, args.loop, args.seconds, args.server_pid, args.endpoints)
         print(json.dumps(dataclasses.asdict(count)))
     elif args.command == "latency":
-        seen = measure_latency(args.peer, args.scenario, args.loop, args.seconds, args.rate, args.endpoints)
+        seen = measure_latency(args.peer, args.scenario, args.loop, args.seconds, args.endpoints)
         print(json.dumps(seen))
     elif args.command == "links":
         print(json.dumps(measure_links(args.loop, args.seconds, args.endpoints)))
