@@ -15,7 +15,7 @@ from ..models import Executed
 from ..protocol.requester.pending import DeadlineSweep
 from ..protocol.responder.reply_cache import Reply
 from ..protocol.responder.session_state import SessionState
-from ..protocol.wire.kinds import Code, Flag, Op
+from ..protocol.wire.kinds import GIVES, Code, Flag, Op
 from ..runtime.tracebacks import let_go_of_frames
 from .admission import Rejection
 from .concurrency import Limiters
@@ -399,6 +399,8 @@ class Dispatcher:
         running.cancelled = True
         if running.op == _SETSTATE:
             self._change_ended(running)  # whether or not its handler heeds that
+        if ending is _ENGINE_ENDED and running.op in GIVES:
+            running.engine.send_streams.close(running.tag)  # now, whatever its handler does before it ends
         # A task that has not begun looks at ``ending`` when it does; a thread looks at its context.
         if running.started and running.task is not None and (force or not running.handler.thread):
             self._tasks.cancel(running)

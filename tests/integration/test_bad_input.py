@@ -435,6 +435,46 @@ async def test_records_before_hello_never_run(scene: Scene, raw: Callable[[int],
     assert peer.unpack(await peer.receive()) == [(tag, [Kind.RESPONSE, 1, "x"])]
 
 
+async def test_nothing_of_a_stream_comes_behind_the_word_that_its_cancel_was_read(
+    scene: Scene, raw: Callable[[int], Raw]
+) -> None:
+    """Its handler takes its time to end; meanwhile there is credit again."""
+    release = asyncio.Event()
+
+    @scene.server.function
+    async def items() -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield b"item"
+        finally:
+            await release.wait()
+
+    peer = raw(zmq.DEALER).connect(scene.endpoint)
+    await peer.greet()
+    tag = uuid.uuid4().bytes
+    peer.send(tag, peer.pack([Kind.REQUEST, 1, None, 0, Op.STREAM, "items", [], None, None]))
+    received = 0
+    while received < Limits().stream_items:
+        for told, record in peer.unpack(await peer.receive()):
+            if (told, record[0]) == (tag, Kind.CHUNK):
+                received = record[1] + len(record[4])
+
+    async def told_until_pong(number: int, *records: list[Any]) -> list[int]:
+        peer.send(tag * len(records) + LINK_TAG, peer.pack(*records, [Kind.PING, number]))
+        kinds = []
+        while True:
+            for told, record in peer.unpack(await peer.receive()):
+                if told == tag:
+                    kinds.append(record[0])
+                elif record[:2] == [Kind.PONG, number]:
+                    return kinds
+
+    await told_until_pong(7, [Kind.CANCEL])
+    assert await told_until_pong(8, [Kind.CREDIT, received, 2 * received, 1 << 30]) == []
+    assert await told_until_pong(9) == []
+    release.set()
+
+
 async def test_a_superseded_connection_is_not_served(scene: Scene, raw: Callable[[int], Raw]) -> None:
     ran: list[str] = []
     scene.server.function(ran.append, name="note")
