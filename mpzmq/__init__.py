@@ -77,6 +77,9 @@ if TYPE_CHECKING:
     from .events import MemberReturned as MemberReturned
     from .events import StateChange as StateChange
     from .events import StatusChanged as StatusChanged
+    from .handlers.dependencies import Depends as Depends
+    from .handlers.middleware import CallDetails as CallDetails
+    from .handlers.middleware import Proceed as Proceed
     from .models import Attempt as Attempt
     from .models import Call as Call
     from .models import Description as Description
@@ -103,6 +106,7 @@ else:
         "Attempt": "models",
         "AuthenticationFailed": "errors",
         "Call": "models",
+        "CallDetails": "handlers.middleware",
         "Channel": "engine.streams",
         "ComputerEngineReader": "engine.reader",
         "ComputerEngineWorker": "engine.worker",
@@ -115,6 +119,7 @@ else:
         "ContainerDraining": "errors",
         "ContainerServer": "container.server",
         "ContainerStopped": "errors",
+        "Depends": "handlers.dependencies",
         "Description": "models",
         "EncodeError": "errors",
         "Endpoint": "engine.resolvers.endpoint",
@@ -160,6 +165,7 @@ else:
         "Outcomes": "engine.outcomes",
         "Overloaded": "errors",
         "Params": "models",
+        "Proceed": "handlers.middleware",
         "Progress": "models",
         "ProtocolError": "errors",
         "ReconnectPolicy": "config",
@@ -196,6 +202,7 @@ __all__ = [
     "Attempt",
     "AuthenticationFailed",
     "Call",
+    "CallDetails",
     "Channel",
     "ComputerEngineReader",
     "ComputerEngineWorker",
@@ -208,6 +215,7 @@ __all__ = [
     "ContainerDraining",
     "ContainerServer",
     "ContainerStopped",
+    "Depends",
     "Description",
     "EncodeError",
     "Endpoint",
@@ -253,6 +261,7 @@ __all__ = [
     "Outcomes",
     "Overloaded",
     "Params",
+    "Proceed",
     "Progress",
     "ProtocolError",
     "ReconnectPolicy",

@@ -71,7 +71,6 @@ MAX_PARAMETERS = 8
 KNOWN_LARGE: dict[str, int] = {
     "mpzmq.engine.link_driver.LinkDriver: parameters": 15,
     "mpzmq.errors.RemoteError: parameters": 10,
-    "mpzmq.handlers.dispatcher.Dispatcher: attributes": 22,
     "mpzmq.handlers.invocation.Invocation: attributes": 24,
     "mpzmq.handlers.invocation.Invocation: parameters": 9,
     "mpzmq.protocol.link.link.Link: attributes": 32,

@@ -14,7 +14,6 @@ from ..common.durations import checked_after, checked_wait
 from ..common.logs import Log
 from ..common.set_module import set_module
 from ..config import DEFAULT_HEARTBEAT, DEFAULT_LIMITS
-from ..handlers.registration import Registration
 from ..handlers.registry import Function
 from ..models import Status
 from ..protocol.wire.kinds import Goodbye
@@ -23,6 +22,7 @@ from ..runtime.names import checked_name, process_name
 from ..security.credentials import of_container
 from ..statistics import ServerStatistics
 from ..transport.libzmq.transport import ZmqTransport
+from .around_handlers import AroundHandlers
 from .binding import bindable
 from .lifespan import ClosedWhileStarting, Lifespan
 from .process import importing, loop_factory, run
@@ -30,7 +30,7 @@ from .session_driver import SessionDriver
 from .signals import Signals
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
@@ -47,7 +47,7 @@ _H = TypeVar("_H", bound="Callable[..., Any]")
 
 
 @set_module("mpzmq")
-class ContainerServer(Registration):
+class ContainerServer(AroundHandlers):
     """Serves functions and plain requests to any number of engines.
 
     Constructing opens nothing and binds to no event loop; serving starts with :meth:`bind`.
@@ -62,9 +62,12 @@ class ContainerServer(Registration):
         security: its keys, and who may come, on all its endpoints; None: whoever can reach it.
         orphan_after: seconds for which an engine may be without a connection before what runs for it is cancelled,
             counted from when that is known; None: any time. A ``cancellable=False`` handler runs to its end.
+        propagate: keys of a request's metadata that calls made inside its handler carry on, such as ``"traceparent"``;
+            what such a call sends along itself goes first.
 
     Raises:
-        ValueError, TypeError: the security is that of an engine, or none; ``orphan_after`` is not a number of seconds.
+        ValueError, TypeError: the security is that of an engine, or none; ``orphan_after`` is not a number of seconds;
+            ``propagate`` is no tuple of str.
     """
 
     def __init__(
@@ -76,8 +79,9 @@ class ContainerServer(Registration):
         limits: Limits = DEFAULT_LIMITS,
         security: Security | None = None,
         orphan_after: float | None = 30.0,
+        propagate: Iterable[str] = (),
     ) -> None:
-        super().__init__()
+        super().__init__(propagate)
         self._registry.orphan_after = checked_after(orphan_after, "orphan_after")
         self.name = process_name() if name is None else checked_name(name)
         self._lifespan = lifespan
@@ -171,7 +175,7 @@ class ContainerServer(Registration):
         """
         if self._registry.invoke is not None:
             raise ValueError("there is a handler for plain requests already: a server has one")
-        self._registry.invoke = Function(None, handler, orphan_after=self._registry.orphan_after)
+        self._registry.invoke = self._registry.adopt(Function(None, handler, orphan_after=self._registry.orphan_after))
         return handler
 
     def on_state_change(self, handler: _H) -> _H:

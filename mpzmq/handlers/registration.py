@@ -32,6 +32,14 @@ class Registration:
     def __init__(self) -> None:
         self._registry = Registry()
 
+    @property
+    def overrides(self) -> dict[Callable[..., Any], Callable[..., Any]]:
+        """Dependencies that others take the place of, for tests: ``overrides[get_db] = lambda: FakeDatabase()``.
+
+        What is called in its place is held to the same rules, and may be a generator, too.
+        """
+        return self._registry.pipeline.overrides
+
     # fmt: off
     @overload
     def function(
