@@ -46,6 +46,7 @@ INTERPRETED = {
     "handlers/coroutines.py",
     "handlers/dependencies.py",
     "handlers/error_words.py",
+    "handlers/interfaces.py",
     "handlers/middleware.py",
     "handlers/pipeline.py",
     "handlers/registration.py",

@@ -16,7 +16,6 @@ from .charts import draw
 from .compare import OURS, Row, compare_row
 from .costs import costs, measure_links
 from .latency import compare_latency, measure_latency
-from .layers import layers
 from .machine import machine
 from .movers import DIRECTIONS, MOVERS, move_here, serve_moves_here
 from .page import page
@@ -131,6 +130,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name in PEERS:
             print(f"{name:12} {load(name).title}: {load(name).missing() or 'can run here'}")
     elif args.command == "layers":
+        from .layers import layers  # here: it loads most of mpzmq, which a peer may want from elsewhere
+
         spent = layers(args.loop)
         print("\n".join(f"{microseconds:6.2f}  {layer}" for layer, microseconds in spent.items()))
         print(f"{sum(spent.values()):6.2f}  together")
@@ -254,9 +255,10 @@ def _compare(args: argparse.Namespace) -> int:
         if not args.no_latency:
             latency = compare_latency(peers, loops[-1], 3 * args.seconds, say)
             for name, shares in latency.items():
-                for share, at in shares.items():
-                    told = ", ".join(f"p{key} {at[key]:.2f}" for key in ("50", "99", "99.9", "100"))
-                    print(f"latency of {name} at {float(share):.0%} of capacity, {at['rate']:,.0f}/s: {told} ms")
+                for key, at in shares.items():
+                    told = ", ".join(f"p{percent} {at[percent]:.2f}" for percent in ("50", "99", "99.9", "100"))
+                    where = f"{float(key):.0%} of capacity, " if float(key) < 1 else ""
+                    print(f"latency of {name} at {where}{at['rate']:,.0f}/s: {told} ms")
         if not args.no_costs:
             spent = costs(loops[-1])
             print("\n".join(f"{key}: {value:.2f}" for key, value in spent.items()))

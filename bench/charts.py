@@ -73,7 +73,7 @@ def _bars(rows: dict[str, Any], document: dict[str, Any], loop: str, path: Path)
 def _percentiles(latency: dict[str, Any], path: Path) -> Path:
     import matplotlib.pyplot as plt
 
-    shares = sorted({share for peer in latency.values() for share in peer}, key=float)
+    shares = sorted({key for peer in latency.values() for key in peer if float(key) < 1}, key=float)
     figure, axes = plt.subplots(1, len(shares), figsize=(11, 3), squeeze=False, sharey=True)
     for axis, share in zip(axes.flat, shares, strict=True):
         for number, (name, by_share) in enumerate(latency.items()):

@@ -22,10 +22,17 @@ if TYPE_CHECKING:
     from .peers.base import Call
     from .scenarios import Scenario
 
-__all__ = ["PERCENTILES", "SHARES", "compare_latency", "measure_latency"]
+__all__ = ["PERCENTILES", "RATES", "SHARES", "compare_latency", "measure_latency"]
 
 SHARES = (0.25, 0.5, 0.75)
 """Rates, as shares of the capacity that a closed loop with a task for each request finds."""
+
+RATES = (1_000, 4_000, 16_000)
+"""Requests a second that are the same for all: a share of each peer's own capacity says little where one has ten times
+that of another."""
+
+SPARE = 0.8
+"""A peer is not asked for more than this part of its capacity: beyond it, what is measured is its queue."""
 
 PERCENTILES = (50.0, 75.0, 90.0, 95.0, 99.0, 99.5, 99.9, 99.99, 100.0)
 
@@ -122,7 +129,8 @@ def measure_latency(
 def compare_latency(
     peers: Iterable[str], loop: str, seconds: float, say: Callable[[str], None]
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """For each peer and share of its own capacity: the rate and the percentiles in milliseconds."""
+    """For each peer: the rate and the percentiles in milliseconds, by share of its own capacity (below 1), and by
+    requests a second, as far as its capacity goes."""
     scenario = SCENARIOS["echo-1000"]
     found: dict[str, dict[str, dict[str, float]]] = {}
     for name in peers:
@@ -134,11 +142,12 @@ def compare_latency(
             server = Server(name, scenario, loop)
             command = ["latency", name, scenario.name, "--loop", loop, "--seconds", str(seconds)]
             most = run_client(server, [*command, "--rate", "0"], seconds, f"{name}: capacity")["capacity"]
-            for share in SHARES:
-                rate = most * share
-                what = f"{name}: latency at {share:.0%}"
+            rates = {f"{share:g}": most * share for share in SHARES}
+            rates |= {str(rate): rate for rate in RATES if rate <= SPARE * most}
+            for key, rate in rates.items():
+                what = f"{name}: latency at {rate:,.0f}/s"
                 percentiles = run_client(server, [*command, "--rate", str(rate)], seconds, what)
-                found.setdefault(name, {})[f"{share:g}"] = {"rate": rate, **percentiles}
+                found.setdefault(name, {})[key] = {"rate": rate, **percentiles}
         except PeerFailed as error:
             say(str(error))
         finally:

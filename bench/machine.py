@@ -11,6 +11,7 @@ import msgpack
 import zmq
 
 import mpzmq
+from mpzmq.cli.build import build_name
 
 __all__ = ["machine"]
 
@@ -24,7 +25,7 @@ def machine() -> dict[str, str]:
         "processor": _processor(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "mpzmq": mpzmq.__version__,
+        "mpzmq": f"{mpzmq.__version__} ({build_name()})",
         "pyzmq": zmq.__version__,
         "libzmq": zmq.zmq_version(),
         "msgpack": ".".join(map(str, msgpack.version)),

@@ -24,6 +24,8 @@ _COSTS = {
     "idle_cpu_percent": ("CPU of the engine for all, default heartbeat", "{:.1f} % of one core"),
 }
 
+_PERCENTILES = {"p50": "50", "p99": "99", "p99.9": "99.9", "max": "100"}
+
 _HOW_TO_READ = """\
 Medians of the rounds; below, how many times as fast as the peer mpzmq was: the median of the rounds' ratios, the
 smallest and the largest. An empty cell is a row that the peer does not do."""
@@ -55,6 +57,8 @@ def page(document: dict[str, Any]) -> str:
             "## Latency",
             "64 B, open loop, each peer at shares of its own capacity; milliseconds from the scheduled time.",
             _table(_latency(document["latency_ms"])),
+            "The same at the same rates for all, as far as the capacity of each goes.",
+            _table(_latency_at_rates(document["latency_ms"])),
         ]
     if document["costs"]:
         parts += ["## Costs", _table(_costs(document["costs"]))]
@@ -94,11 +98,24 @@ def _spent(rows: list[dict[str, Any]]) -> Iterator[list[str]]:
 
 
 def _latency(latency: dict[str, Any]) -> Iterator[list[str]]:
-    yield ["", "of its capacity", "requests/s", "p50", "p99", "p99.9", "max"]
-    for name, shares in latency.items():
-        for share, at in sorted(shares.items(), key=lambda item: float(item[0])):
-            figures = [f"{at[key]:.2f}" for key in ("50", "99", "99.9", "100")]
-            yield [load(name).title, f"{float(share):.0%}", f"{at['rate']:,.0f}", *figures]
+    yield ["", "of its capacity", "requests/s", *_PERCENTILES]
+    for name, places in latency.items():
+        for key, at in sorted(places.items(), key=lambda item: float(item[0])):
+            if float(key) < 1:
+                yield [load(name).title, f"{float(key):.0%}", f"{at['rate']:,.0f}", *_percentiles(at)]
+
+
+def _latency_at_rates(latency: dict[str, Any]) -> Iterator[list[str]]:
+    yield ["requests/s", "", *_PERCENTILES]
+    rates = {float(key) for places in latency.values() for key in places if float(key) >= 1}
+    for rate in sorted(rates):
+        for name, places in latency.items():
+            if (at := places.get(f"{rate:.0f}")) is not None:
+                yield [f"{rate:,.0f}", load(name).title, *_percentiles(at)]
+
+
+def _percentiles(at: dict[str, float]) -> list[str]:
+    return [f"{at[key]:.2f}" for key in _PERCENTILES.values()]
 
 
 def _costs(costs: dict[str, float]) -> Iterator[list[str]]:

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from .errors import RequestError as RequestError
     from .errors import RequestIdReused as RequestIdReused
     from .errors import RequestTimeout as RequestTimeout
+    from .errors import ResultMismatch as ResultMismatch
     from .errors import Unsupported as Unsupported
     from .events import EngineInfo as EngineInfo
     from .events import EngineJoined as EngineJoined
@@ -177,6 +178,7 @@ else:
         "RequestError": "errors",
         "RequestIdReused": "errors",
         "RequestTimeout": "errors",
+        "ResultMismatch": "errors",
         "Resolver": "engine.resolvers.resolver",
         "Security": "security.credentials",
         "ServerStatistics": "statistics",
@@ -274,6 +276,7 @@ __all__ = [
     "RequestIdReused",
     "RequestTimeout",
     "Resolver",
+    "ResultMismatch",
     "Security",
     "ServerStatistics",
     "StateChange",

@@ -25,6 +25,7 @@
           NotPermitted(PermissionError)            NO: the allow-list's
         RequestIdReused(ValueError)              NO: the same id with another body
         RemoteError                              YES: the handler raised
+        ResultMismatch                           YES: the result does not fit the caller's interface
         ProtocolError                            UNKNOWN: a reply that cannot be decoded
       MessageTooLarge(ValueError)              raised before anything is sent
       EncodeError(TypeError)                   raised before anything is sent
@@ -72,6 +73,7 @@ __all__ = [
     "RequestError",
     "RequestIdReused",
     "RequestTimeout",
+    "ResultMismatch",
     "Unsupported",
 ]
 
@@ -347,6 +349,16 @@ def _word(name: str, value: str, message: object) -> str:
         f"the {name} of a RemoteError is a str, and not {type_name(value)}: {repr_of(value)}"
         f" (its message is {repr_of(message)})"
     )
+
+
+@set_module("mpzmq")
+class ResultMismatch(RequestError):
+    """The handler has run, and what it returned does not fit the interface that the caller uses.
+
+    Compare the two: ``await container.check(Interface)``.
+    """
+
+    executed = Executed.YES
 
 
 @set_module("mpzmq")

@@ -157,6 +157,7 @@ class Description:
         status: its run state.
         invokes: whether it has a handler for plain INVOKE.
         functions: its functions, by name.
+        schema: what they take and return, as JSON Schema, where that was asked for and they are typed; else None.
     """
 
     name: str
@@ -165,6 +166,7 @@ class Description:
     status: Status
     invokes: bool
     functions: tuple[FunctionDescription, ...]
+    schema: Mapping[str, Any] | None = field(default=None, hash=False)
 
 
 @set_module("mpzmq")

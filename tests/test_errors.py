@@ -53,6 +53,7 @@ TREE: list[tuple[str, str, type[Exception] | None, Executed | None]] = [
     ("NotPermitted", "Refused", PermissionError, NO),
     ("RequestIdReused", "RequestError", ValueError, NO),
     ("RemoteError", "RequestError", None, YES),
+    ("ResultMismatch", "RequestError", None, YES),
     ("ProtocolError", "RequestError", None, UNKNOWN),
     ("MessageTooLarge", "MpzmqError", ValueError, None),
     ("EncodeError", "MpzmqError", TypeError, None),

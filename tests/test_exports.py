@@ -48,7 +48,7 @@ PUBLIC = {
     *("ConnectionClosed", "ConnectionLost", "ContainerDraining", "ContainerStopped", "EncodeError"),
     *("HandshakeFailed", "InsecureBind", "InvalidArguments", "MessageTooLarge", "MpzmqError"),
     *("NotConnected", "NotPermitted", "Overloaded", "ProtocolError", "Refused", "RemoteError", "RequestCancelled"),
-    *("RequestError", "RequestIdReused", "RequestTimeout", "Unsupported"),
+    *("RequestError", "RequestIdReused", "RequestTimeout", "ResultMismatch", "Unsupported"),
     "__version__",
 }
 DOCUMENTED = sorted(PUBLIC - {"__version__"})

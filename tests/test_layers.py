@@ -37,6 +37,7 @@ LEVELS: dict[str, int] = {
     "transport": 1,
     "conformance": 2,
     "runtime": 2,
+    "typed": 2,
     "handlers": 3,
     "container": 4,
     "engine": 4,

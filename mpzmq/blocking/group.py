@@ -52,6 +52,7 @@ def group(
     heartbeat: HeartbeatPolicy = DEFAULT_HEARTBEAT,
     limits: Limits = DEFAULT_LIMITS,
     security: Security | None = None,
+    typed: bool = False,
 ) -> BlockingGroup:
     """Several containers that do the same, asked as one; see :meth:`mpzmq.ComputerEngineWorker.group`.
 
@@ -65,6 +66,7 @@ def group(
         heartbeat: how the life of its members is judged.
         limits: bounds on everything that could grow.
         security: the engine's keys, and the containers'; None: plain.
+        typed: values may be of the application's types; see :class:`mpzmq.ComputerEngineWorker`.
 
     Returns:
         The group. Close it, or use it in a ``with`` statement.
@@ -74,7 +76,7 @@ def group(
         ValueError, TypeError: the source is malformed, or is none.
     """
     policies: dict[str, Any] = {"reconnect": reconnect, "heartbeat": heartbeat, "limits": limits}
-    thread = LoopThread(ComputerEngineWorker(**policies, security=security))
+    thread = LoopThread(ComputerEngineWorker(**policies, security=security, typed=typed))
     try:
         opened = thread.do(lambda: thread.worker.group(source, name=name, policy=policy, wait=wait, timeout=timeout))
         return BlockingGroup(thread, opened)

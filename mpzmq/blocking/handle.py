@@ -45,6 +45,7 @@ def connect(
     heartbeat: HeartbeatPolicy = DEFAULT_HEARTBEAT,
     limits: Limits = DEFAULT_LIMITS,
     security: Security | None = None,
+    typed: bool = False,
 ) -> BlockingContainer:
     """Connects to a container, and waits until it has answered.
 
@@ -56,6 +57,7 @@ def connect(
         heartbeat: how the container's life is judged.
         limits: bounds on everything that could grow.
         security: the engine's keys, and the container's; None: plain.
+        typed: values may be of the application's types; see :class:`mpzmq.ComputerEngineWorker`.
 
     Returns:
         The handle. Close it, or use it in a ``with`` statement.
@@ -65,7 +67,7 @@ def connect(
         ValueError, TypeError: the address is malformed.
     """
     policies: dict[str, Any] = {"reconnect": reconnect, "heartbeat": heartbeat, "limits": limits}
-    thread = LoopThread(ComputerEngineWorker(**policies, security=security))
+    thread = LoopThread(ComputerEngineWorker(**policies, security=security, typed=typed))
     try:
         writer = thread.do(lambda: thread.worker.connect(address, name=name, timeout=timeout))
         return BlockingContainer(thread, writer)
@@ -191,12 +193,15 @@ class BlockingContainer(BlockingRequests):
         """
         return self._do(lambda: self._writer.set_state(status, timeout=timeout, wait=wait))
 
-    def describe(self, *, timeout: float | _U | None = UNSET, wait: bool | _U = UNSET) -> Description:
+    def describe(
+        self, *, timeout: float | _U | None = UNSET, wait: bool | _U = UNSET, schema: bool = False
+    ) -> Description:
         """Asks the container what it offers.
 
         Args:
             timeout: seconds until ``RequestTimeout``; None: no deadline of its own. Left out: as the defaults say.
             wait: whether to wait, within the timeout, for a link that is dialled, drains or is full.
+            schema: whether its functions are described as JSON Schema, too, if they are typed.
 
         Returns:
             Its name, version, status and functions.
@@ -204,7 +209,24 @@ class BlockingContainer(BlockingRequests):
         Raises:
             RequestError: one of its subclasses; ``executed`` says whether a handler has run.
         """
-        return self._do(lambda: self._writer.describe(timeout=timeout, wait=wait))
+        return self._do(lambda: self._writer.describe(timeout=timeout, wait=wait, schema=schema))
+
+    def check(self, interface: type, *, timeout: float | _U | None = UNSET, wait: bool | _U = UNSET) -> None:
+        """Compares an interface with what the container offers; see :meth:`mpzmq.ComputerEngineWriter.check`.
+
+        The interface is that of :meth:`of`, with ``def``.
+
+        Args:
+            interface: the class.
+            timeout: seconds until ``RequestTimeout``; None: no deadline of its own. Left out: as the defaults say.
+            wait: whether to wait, within the timeout, for a link that is dialled, drains or is full.
+
+        Raises:
+            TypeError: the container does not offer that, and where the two differ; or it is no interface.
+            Unsupported: the container is not typed, so that it has no schema.
+            RequestError: one of its subclasses; ``executed`` says whether a handler has run.
+        """
+        self._do(lambda: self._writer.check(interface, timeout=timeout, wait=wait, blocking=True))
 
     def wait_ready(self, timeout: float | None = 30.0) -> None:
         """Waits until the container can be talked to; see :meth:`ComputerEngineWriter.wait_ready`.

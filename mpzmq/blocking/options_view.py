@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from ..common.set_module import set_module
 from ..models import Method
+from ..typed.interface import checked_interface, methods_of
+from .proxies import blocking_proxy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from .stream import BlockingStream
 
 __all__ = ["BlockingOptionsView"]
+
+_T = TypeVar("_T")
 
 
 @set_module("mpzmq.blocking")
@@ -32,12 +36,14 @@ class BlockingOptionsView:
         submit: Callable[[Callable[[], Coroutine[Any, Any, Any]]], Future[Any]],
         stream: Callable[[Callable[[], ReplyStream]], BlockingStream],
         upload: Callable[[Callable[[AsyncIterator[Any]], Coroutine[Any, Any, Any]], Iterable[Any]], Any],
+        convert: Callable[[Any, Any, str], Any],
     ) -> None:
         self._view = view
         self._do = do
         self._submit = submit
         self._stream = stream
         self._upload = upload
+        self._convert = convert
 
     def request(self, data: Any, fallback: Any = None, *, method: Method = Method.INVOKE) -> Any:
         """Sends data to the container's handler for plain requests; see :meth:`EngineService.request`.
@@ -103,6 +109,27 @@ class BlockingOptionsView:
             return self._do(lambda: called(*args, **kwargs))
 
         return call
+
+    def of(self, interface: Callable[..., _T]) -> _T:
+        """The container, through an interface: ``jobs = container.of(Scheduler)``, then ``jobs.submit(job)``.
+
+        Results, and the items of streams, are converted to what the interface says (extra ``typed``).
+
+        Args:
+            interface: a class such as a ``typing.Protocol``, as a client sees the functions: ``def``, and
+                ``Iterator`` for what a stream returns. A first parameter that is an ``Iterable`` takes the items of an
+                upload. An interface with ``async def`` is called without ``await``.
+
+        Returns:
+            What has its methods, which raise ``ResultMismatch`` where the answer does not fit, and the errors of a
+            call.
+
+        Raises:
+            TypeError: it is no such interface.
+            ImportError: the extra is missing.
+        """
+        methods = methods_of(interface, blocking=True)
+        return cast("_T", blocking_proxy(checked_interface(interface), methods, self, self._convert))
 
     def stream(self, function: str, /, *args: Any, **kwargs: Any) -> BlockingStream:
         """Calls a function that yields, with any keywords; see :meth:`EngineService.stream`.

@@ -288,6 +288,26 @@ class BlockingRequests(ABC):
         )
         return self._viewed(view)
 
+    def of(self, interface: Callable[..., _T]) -> _T:
+        """The container, through an interface: ``jobs = container.of(Scheduler)``, then ``jobs.submit(job)``.
+
+        Results, and the items of streams, are converted to what the interface says (extra ``typed``).
+
+        Args:
+            interface: a class such as a ``typing.Protocol``, as a client sees the functions: ``def``, and
+                ``Iterator`` for what a stream returns. A first parameter that is an ``Iterable`` takes the items of an
+                upload. An interface with ``async def`` is called without ``await``.
+
+        Returns:
+            What has its methods, which raise ``ResultMismatch`` where the answer does not fit, and the errors of a
+            call.
+
+        Raises:
+            TypeError: it is no such interface.
+            ImportError: the extra is missing.
+        """
+        return self.options().of(interface)
+
     def submit(self, function: str, /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Calls a named function without waiting for it; ``options(...).submit`` does so with options.
 
@@ -320,7 +340,7 @@ class BlockingRequests(ABC):
         return self._do(sent, feed.give)
 
     def _viewed(self, view: OptionsView) -> BlockingOptionsView:
-        return BlockingOptionsView(view, self._do, self._submit, self._stream, self._upload)
+        return BlockingOptionsView(view, self._do, self._submit, self._stream, self._upload, view._converted)
 
     def _do(self, work: Callable[[], Coroutine[Any, Any, _T]], meanwhile: Callable[[], None] | None = None) -> _T:
         try:

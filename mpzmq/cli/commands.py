@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 import difflib
-import math
 import platform
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from .._version import __version__
 from .keys import keys
+from .options import Number, all_option, connecting, examples, json_option, timeout_option
 from .output import FAILED, INTERRUPTED, USAGE, give_up_stdout, print_error
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from .schema_commands import schema, stubs
 
 __all__ = ["mpzmq", "run"]
 
 NUMBER = re.compile(r"-[0-9]")
-
-
-class _Number(click.FloatRange):
-    """A number within a range; NaN, which compares with nothing, is within none."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        number = super().convert(value, param, ctx)
-        return self.fail(f"{value} is not a number.", param, ctx) if math.isnan(number) else number
 
 
 def run() -> int:
@@ -71,41 +61,6 @@ def _show_versions(context: click.Context, _: click.Parameter, asked: bool) -> N
     context.exit()
 
 
-def _examples(*lines: str) -> str:
-    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
-
-
-def _json_option(what: str) -> Callable[[Any], Any]:
-    return click.option("--json", "as_json", is_flag=True, help=what)
-
-
-def _timeout_option(seconds: float, what: str = "the answer") -> Callable[[Any], Any]:
-    kind = _Number(min=0, min_open=True, max=86_400)
-    return click.option("--timeout", type=kind, default=seconds, show_default=True, help=f"Seconds for {what}.")
-
-
-def _all_option() -> Callable[[Any], Any]:
-    return click.option(
-        "--all", "every", is_flag=True, help="Ask every container of a source (dns://..., or several with commas)."
-    )
-
-
-def _connecting(function: Any) -> Any:
-    """The options of every command that talks to a container which may have keys."""
-    options = [
-        click.option(
-            "--keys", metavar="FILE", envvar="MPZMQ_KEYS", show_envvar=True, help="This side's secret key.",
-        ),
-        click.option(
-            "--server-key", metavar="KEY", envvar="MPZMQ_SERVER_KEY", show_envvar=True,
-            help="The container's public key, or the file that holds it.",
-        ),
-    ]  # fmt: skip
-    for option in reversed(options):
-        function = option(function)
-    return function
-
-
 def _served(function: Any) -> Any:
     """The options that every serving command has; each is an environment variable, too."""
     loops = click.Choice(["auto", "asyncio", "uvloop"])
@@ -127,14 +82,14 @@ def _served(function: Any) -> Any:
             help="A folder of public keys, or a TOML file, of those who get in.",
         ),
         click.option(
-            "--drain-timeout", type=_Number(min=0, max=86_400), default=8.0, show_default=True,
+            "--drain-timeout", type=Number(min=0, max=86_400), default=8.0, show_default=True,
             envvar="MPZMQ_DRAIN_TIMEOUT", show_envvar=True, help="Seconds for running work after a SIGTERM or Ctrl-C.",
         ),
         click.option(
             "--loop", type=loops, default="auto", show_default=True, envvar="MPZMQ_LOOP", show_envvar=True,
             help="The event loop; auto is uvloop where it is installed.",
         ),
-        _json_option("Print each endpoint as one JSON document."),
+        json_option("Print each endpoint as one JSON document."),
     ]  # fmt: skip
     for option in reversed(options):
         function = option(function)
@@ -143,7 +98,7 @@ def _served(function: Any) -> Any:
 
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog=_examples("mpzmq demo", "mpzmq reply --bind 127.0.0.1:3010", "mpzmq call 127.0.0.1:3010 echo '\"hello\"'"),
+    epilog=examples("mpzmq demo", "mpzmq reply --bind 127.0.0.1:3010", "mpzmq call 127.0.0.1:3010 echo '\"hello\"'"),
 )
 @click.option(
     "--version", is_flag=True, expose_value=False, is_eager=True, callback=_show_versions,
@@ -154,10 +109,12 @@ def mpzmq() -> None:
 
 
 mpzmq.add_command(keys)
+mpzmq.add_command(schema)
+mpzmq.add_command(stubs)
 
 
-@mpzmq.command(epilog=_examples("mpzmq demo", "mpzmq demo --json > demo.json", "mpzmq demo --svg demo.svg"))
-@_json_option("Print one JSON document instead, at the end.")
+@mpzmq.command(epilog=examples("mpzmq demo", "mpzmq demo --json > demo.json", "mpzmq demo --svg demo.svg"))
+@json_option("Print one JSON document instead, at the end.")
 @click.option("--svg", metavar="FILE", help="Draw what a terminal shows at the end into an SVG file instead.")
 def demo(as_json: bool, svg: str | None) -> int:
     """Watch three containers work, one of them die, and come back.
@@ -175,7 +132,7 @@ def demo(as_json: bool, svg: str | None) -> int:
 
 
 @mpzmq.command(
-    epilog=_examples(
+    epilog=examples(
         "mpzmq serve container:server --bind tcp://127.0.0.1:3010",
         "mpzmq serve container:server --app-dir src --reload",
         "MPZMQ_BIND=tcp://0.0.0.0:3010 MPZMQ_INSECURE=1 mpzmq serve container:server",
@@ -196,7 +153,7 @@ def demo(as_json: bool, svg: str | None) -> int:
     show_envvar=True, help="Announce a label, which group.where() chooses by; may be given several times.",
 )  # fmt: skip
 @click.option(
-    "--weight", type=_Number(0, 1e6, min_open=True), default=1.0, show_default=True, metavar="W",
+    "--weight", type=Number(0, 1e6, min_open=True), default=1.0, show_default=True, metavar="W",
     envvar="MPZMQ_WEIGHT", show_envvar=True, help="Announce its share of the requests, against the others'.",
 )  # fmt: skip
 @click.option(
@@ -260,7 +217,7 @@ def serve(
 
 
 @mpzmq.command(
-    epilog=_examples(
+    epilog=examples(
         "mpzmq reply --bind 127.0.0.1:3010",
         "mpzmq reply --bind 127.0.0.1:3010 --sleep 0.2",
         "mpzmq reply --bind 127.0.0.1:3010 --fail-rate 0.1",
@@ -268,8 +225,8 @@ def serve(
 )
 @_served
 @click.option("--echo", is_flag=True, help="Return what is sent: what it does by default.")
-@click.option("--sleep", type=_Number(min=0, max=86_400), default=0.0, metavar="S", help="Work for S seconds first.")
-@click.option("--fail-rate", type=_Number(0, 1), default=0.0, metavar="P", help="Fail with probability P.")
+@click.option("--sleep", type=Number(min=0, max=86_400), default=0.0, metavar="S", help="Work for S seconds first.")
+@click.option("--fail-rate", type=Number(0, 1), default=0.0, metavar="P", help="Fail with probability P.")
 def reply(
     endpoints: tuple[str, ...],
     insecure: bool,
@@ -301,6 +258,8 @@ class _JsonArguments(click.Command):
     """Takes negative numbers as arguments, though they look like options."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args[-1:] in (["--help"], ["-h"]) and len(args) > 2 and not any(word.startswith("-") for word in args[:2]):
+            args = [*args[:-1], "--help-function"]  # that of ENDPOINT FUNCTION, and not that of the command
         rest = super().parse_args(ctx, args)
         for word in (ctx.params["endpoint"], ctx.params["function"] or "", *ctx.params["args"]):
             if word.startswith("-") and word != "-" and not NUMBER.match(word):
@@ -313,7 +272,7 @@ class _JsonArguments(click.Command):
 @mpzmq.command(
     cls=_JsonArguments,
     context_settings={"ignore_unknown_options": True},
-    epilog=_examples(
+    epilog=examples(
         "mpzmq call 127.0.0.1:3010 add 1 2",
         "mpzmq call 127.0.0.1:3010 greet '\"Ada\"' --kw loud=true",
         "mpzmq call 127.0.0.1:3010 --invoke '{\"key\": [1, 2]}'",
@@ -323,13 +282,14 @@ class _JsonArguments(click.Command):
 @click.argument("endpoint")
 @click.argument("function", required=False)
 @click.argument("args", nargs=-1, metavar="[JSON]...")
+@click.option("--help-function", is_flag=True, hidden=True)
 @click.option("--kw", "named", multiple=True, metavar="NAME=JSON", help="An argument by name.")
 @click.option("--invoke", "data", metavar="JSON", help="Send plain data instead of calling a function.")
-@_timeout_option(30.0, "the answer, or for each item of a stream")
-@_connecting
-@_all_option()
+@timeout_option(30.0, "the answer, or for each item of a stream")
+@connecting
+@all_option()
 @click.option("--idempotent", is_flag=True, help="It may run twice: send it again after a restart; no stream is.")
-@_json_option(
+@json_option(
     "Print the result with the status and the time, or the error, as one JSON document; in front of it one for each"
     " item of a stream."
 )
@@ -344,6 +304,7 @@ def call(
     server_key: str | None,
     every: bool,
     idempotent: bool,
+    help_function: bool,
     as_json: bool,
 ) -> int:
     """Call a function of a container: JSON in, JSON out.
@@ -351,7 +312,8 @@ def call(
     ENDPOINT may be a source, such as dns://calc:3010, or several endpoints with commas: one of its containers is
     called, or with --all each of them.
 
-    What a function yields is printed as it comes, one line for each item.
+    What a function yields is printed as it comes, one line for each item. ENDPOINT FUNCTION --help tells what a
+    function takes; a typed one takes a UUID, a date, a Decimal and the like as text.
 
     An argument "-" is read from standard input. bytes are {"$b64": "aGk="}, a UUID is {"$uuid": "..."}, a time is
     {"$time": "2026-01-31T12:00:00+00:00"}, a dict with other keys than strings {"$map": [[1, "one"]]}.
@@ -362,16 +324,20 @@ def call(
     """
     from .call import run as run_call
 
+    if help_function:
+        from .function_help import run as show_help
+
+        return show_help(endpoint, str(function), timeout=timeout, security=(keys, server_key))
     options: dict[str, Any] = {"timeout": timeout, "idempotent": idempotent, "every": every, "as_json": as_json}
     return run_call(endpoint, function, args, named, data, security=(keys, server_key), **options)
 
 
-@mpzmq.command(epilog=_examples("mpzmq describe 127.0.0.1:3010", "mpzmq describe 127.0.0.1:3010 --json"))
+@mpzmq.command(epilog=examples("mpzmq describe 127.0.0.1:3010", "mpzmq describe 127.0.0.1:3010 --json"))
 @click.argument("endpoint")
-@_timeout_option(5.0)
-@_connecting
-@_all_option()
-@_json_option("Print one JSON document.")
+@timeout_option(5.0)
+@connecting
+@all_option()
+@json_option("Print one JSON document.")
 def describe(
     endpoint: str, timeout: float, keys: str | None, server_key: str | None, every: bool, as_json: bool
 ) -> int:
@@ -382,14 +348,14 @@ def describe(
 
 
 @mpzmq.command(
-    epilog=_examples("mpzmq state 127.0.0.1:3010", "mpzmq state 127.0.0.1:3010 STOP"),
+    epilog=examples("mpzmq state 127.0.0.1:3010", "mpzmq state 127.0.0.1:3010 STOP"),
 )
 @click.argument("endpoint")
 @click.argument("status", required=False, type=click.Choice(["RUNNING", "STOP"], case_sensitive=False))
-@_timeout_option(5.0)
-@_connecting
-@_all_option()
-@_json_option("Print one JSON document.")
+@timeout_option(5.0)
+@connecting
+@all_option()
+@json_option("Print one JSON document.")
 def state(
     endpoint: str,
     status: str | None,
@@ -408,11 +374,11 @@ def state(
     return run_state(endpoint, status, timeout=timeout, security=(keys, server_key), every=every, as_json=as_json)
 
 
-@mpzmq.command(epilog=_examples("mpzmq doctor 127.0.0.1:3010", "mpzmq doctor tcp://calculator:3010 --json"))
+@mpzmq.command(epilog=examples("mpzmq doctor 127.0.0.1:3010", "mpzmq doctor tcp://calculator:3010 --json"))
 @click.argument("endpoint")
-@_timeout_option(3.0)
-@_connecting
-@_json_option("Print one JSON document.")
+@timeout_option(3.0)
+@connecting
+@json_option("Print one JSON document.")
 def doctor(endpoint: str, timeout: float, keys: str | None, server_key: str | None, as_json: bool) -> int:
     """Find out why a container does not answer, step by step.
 
@@ -428,7 +394,7 @@ def doctor(endpoint: str, timeout: float, keys: str | None, server_key: str | No
 
 
 @mpzmq.command(
-    epilog=_examples(
+    epilog=examples(
         "mpzmq conformance 127.0.0.1:3010",
         "mpzmq conformance --listen 127.0.0.1:3010 --level 1",
         "mpzmq conformance 127.0.0.1:3010 --check started-is-told",
@@ -442,12 +408,12 @@ def doctor(endpoint: str, timeout: float, keys: str | None, server_key: str | No
 )  # fmt: skip
 @click.option("--check", "names", multiple=True, metavar="NAME", help="Make this check; may be given several times.")
 @click.option("--list", "listed", is_flag=True, help="Show all checks, and judge nobody.")
-@_timeout_option(4.0, "each answer")
+@timeout_option(4.0, "each answer")
 @click.option(
-    "--wait", type=_Number(min=0, min_open=True, max=86_400), default=60.0, show_default=True,
+    "--wait", type=Number(min=0, min_open=True, max=86_400), default=60.0, show_default=True,
     help="Seconds for the engine's driver to come.",
 )  # fmt: skip
-@_json_option("Print one JSON document.")
+@json_option("Print one JSON document.")
 def conformance(
     endpoint: str | None,
     listen: str | None,

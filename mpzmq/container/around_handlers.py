@@ -24,13 +24,14 @@ class AroundHandlers(Registration):
 
     Args:
         propagate: keys of metadata that calls made inside a handler carry on.
+        typed: as in :class:`ContainerServer`.
 
     Raises:
         TypeError: ``propagate`` is no tuple of str.
     """
 
-    def __init__(self, propagate: Iterable[str]) -> None:
-        super().__init__()
+    def __init__(self, propagate: Iterable[str], *, typed: bool) -> None:
+        super().__init__(typed=typed)
         keys = None if isinstance(propagate, str | bytes) else tuple(propagate)
         if keys is None or not all(isinstance(key, str) for key in keys):
             raise TypeError(f"propagate is a tuple of str, such as ('traceparent',), not {repr_of(propagate)}")

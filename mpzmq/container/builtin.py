@@ -59,10 +59,11 @@ def set_state(registry: Registry, sessions: SessionTable) -> Callable[[str, Requ
     return set_status
 
 
-def describe(registry: Registry, sessions: SessionTable, name: str) -> Callable[[], dict[str, Any]]:
+def describe(registry: Registry, sessions: SessionTable, name: str) -> Callable[[str], dict[str, Any]]:
     """The handler of describe."""
 
-    def described() -> dict[str, Any]:
+    def described(also: str = "") -> dict[str, Any]:
+        schema = {"schema": registry.schema()} if also == "schema" else {}
         return {
             "name": name,
             "instance": str(sessions.instance),
@@ -70,6 +71,7 @@ def describe(registry: Registry, sessions: SessionTable, name: str) -> Callable[
             "status": str(sessions.status),
             "invokes": registry.invoke is not None,
             "functions": [[function.name, function.shown, function.doc] for function in registry.functions.values()],
+            **schema,
         }
 
     return described

@@ -14,6 +14,7 @@ from ..common.durations import checked_after, checked_wait
 from ..common.logs import Log
 from ..common.set_module import set_module
 from ..config import DEFAULT_HEARTBEAT, DEFAULT_LIMITS
+from ..handlers.interfaces import fitting_methods
 from ..handlers.registry import Function
 from ..models import Status
 from ..protocol.wire.kinds import Goodbye
@@ -62,10 +63,13 @@ class ContainerServer(AroundHandlers):
         security: its keys, and who may come, on all its endpoints; None: whoever can reach it.
         orphan_after: seconds for which an engine may be without a connection before what runs for it is cancelled,
             counted from when that is known; None: any time. A ``cancellable=False`` handler runs to its end.
+        typed: convert arguments by the annotations of the handlers before these start: what does not fit is
+            ``InvalidArguments``, and no handler has run. Results may be of the same types (extra ``typed``).
         propagate: keys of a request's metadata that calls made inside its handler carry on, such as ``"traceparent"``;
             what such a call sends along itself goes first.
 
     Raises:
+        ImportError: ``typed`` without the extra.
         ValueError, TypeError: the security is that of an engine, or none; ``orphan_after`` is not a number of seconds;
             ``propagate`` is no tuple of str.
     """
@@ -79,9 +83,10 @@ class ContainerServer(AroundHandlers):
         limits: Limits = DEFAULT_LIMITS,
         security: Security | None = None,
         orphan_after: float | None = 30.0,
+        typed: bool = False,
         propagate: Iterable[str] = (),
     ) -> None:
-        super().__init__(propagate)
+        super().__init__(propagate, typed=typed)
         self._registry.orphan_after = checked_after(orphan_after, "orphan_after")
         self.name = process_name() if name is None else checked_name(name)
         self._lifespan = lifespan
@@ -160,6 +165,25 @@ class ContainerServer(AroundHandlers):
             after = checked_after(orphan_after, "orphan_after")
         options = {"cancellable": cancellable, "max_concurrency": max_concurrency, "orphan_after": after}
         return self._registering(handler, name, thread=thread, **options)
+
+    def functions(self, of: object, *, interface: type) -> None:
+        """Registers the methods of an object that an interface names: all of them, or none.
+
+        Args:
+            of: the object.
+            interface: the class that callers give to ``container.of()``.
+
+        Raises:
+            TypeError: a method is missing, or does not fit what the interface says; or it is no interface.
+            ValueError: the name of one is taken.
+            ImportError: the extra ``typed`` is missing.
+        """
+        handlers = fitting_methods(of, interface)
+        taken = [name for name in handlers if name in self._registry.functions]
+        if taken:
+            raise ValueError(f"there is a function {taken[0]!r} already: none of these was registered")
+        for name, handler in handlers.items():
+            self.function(handler, name=name)
 
     def on_invoke(self, handler: _H) -> _H:
         """Registers the handler of plain requests: data in, data out.
@@ -324,6 +348,7 @@ class ContainerServer(AroundHandlers):
         if self._lifecycle.is_ending:
             raise ClosedWhileStarting
         if self._driver is None:
+            self._registry.resolve_types()
             settings = self._heartbeat, self._limits, security
             make = partial(SessionDriver, uuid4(), self.name, self._registry, *settings, self._transport)
             # Handlers run in the context of the bind, lifespan included.

@@ -79,7 +79,7 @@ class SessionDriver:
         transport: Transport,
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self.sessions = SessionTable(instance, name, heartbeat.interval, limits)
+        self.sessions = SessionTable(instance, name, heartbeat.interval, limits, registry.carried)
         admission = Admission(registry, self.sessions, limits, builtin(registry, self.sessions, name))
         self._writes = WriteCoalescer(self._loop, self._flush)
         self.dispatcher = Dispatcher(admission, self.sessions, limits, self._writes.schedule, name)

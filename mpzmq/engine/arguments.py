@@ -90,6 +90,9 @@ def checked_remote(remote_id: object) -> UUID:
     raise TypeError(f"remote_id is a UUID, not {type(remote_id).__name__}")
 
 
+_NO_ADDRESS = "connect() is not given an address: use connect(address), or connect(remote_id, address)"
+
+
 def checked_connect(remote_id: object, address: object) -> tuple[UUID, Address]:
     """What ``connect(address)`` and ``connect(remote_id, address)`` are given: UNSET is what was left out.
 
@@ -97,19 +100,26 @@ def checked_connect(remote_id: object, address: object) -> tuple[UUID, Address]:
         TypeError: the id is not a UUID, or there is no address.
         ValueError: the id is the nil UUID, or the address is malformed.
     """
-    if address is UNSET and not isinstance(remote_id, UUID):
-        remote_id, address = UNSET, remote_id
+    if isinstance(remote_id, UUID):
+        if address is UNSET:
+            raise TypeError(_NO_ADDRESS)
+        if remote_id == NIL:
+            raise ValueError("the nil UUID is not a remote id: use uuid.uuid4()")
+        return remote_id, parse_address(address)
     if address is UNSET:
-        raise TypeError("connect() is not given an address: use connect(address), or connect(remote_id, address)")
+        return uuid4(), _lone_address(remote_id)
     if remote_id is UNSET:
-        if isinstance(address, str) and _UUID.fullmatch(address):
-            raise TypeError(f"{address!r} is neither an address nor a UUID: use connect(uuid.UUID(...), address)")
-        return uuid4(), parse_address(address)
-    if not isinstance(remote_id, UUID):
-        raise TypeError(f"remote_id is a UUID, not {type(remote_id).__name__}: use uuid.uuid4(), or leave it out")
-    if remote_id == NIL:
-        raise ValueError("the nil UUID is not a remote id: use uuid.uuid4()")
-    return remote_id, parse_address(address)
+        return uuid4(), _lone_address(address)
+    raise TypeError(f"remote_id is a UUID, not {type(remote_id).__name__}: use uuid.uuid4(), or leave it out")
+
+
+def _lone_address(address: object) -> Address:
+    """An address without a remote id, for which a UUID may have been meant."""
+    if address is UNSET:
+        raise TypeError(_NO_ADDRESS)
+    if isinstance(address, str) and _UUID.fullmatch(address):
+        raise TypeError(f"{address!r} is neither an address nor a UUID: use connect(uuid.UUID(...), address)")
+    return parse_address(address)
 
 
 def description(record: Record) -> Description:
@@ -128,4 +138,5 @@ def description(record: Record) -> Description:
         functions=tuple(
             FunctionDescription(str(name), str(signature), str(doc)) for name, signature, doc in data["functions"]
         ),
+        schema=data.get("schema"),
     )

@@ -45,6 +45,7 @@ class EngineFunctions:
 
     def nested_calls(self, name: str, remote_id: UUID, owner: Any) -> NestedCallReceiver:
         """What one link needs to take calls, and whoever carries its answers."""
+        self._registry.resolve_types()
         if self._context is None:
             # That of the worker's first connect(): which container calls first is chance.
             self._context = contextvars.copy_context()

@@ -6,8 +6,9 @@ import asyncio
 import functools
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
+from uuid import UUID
 
-from ..errors import NotConnected, RequestError
+from ..errors import NotConnected, RequestError, ResultMismatch
 from ..models import Attempt, Call, Executed
 from ..protocol.group.tries import Tries
 from ..protocol.requester.request import PendingRequest
@@ -63,6 +64,11 @@ class GroupSender:
     def limits(self) -> Limits:
         """The worker's bounds."""
         return self._state.limits
+
+    def mismatch(self, text: str, tag: bytes | None) -> ResultMismatch:
+        """The error for an answer that does not fit the caller's interface."""
+        request_id = None if tag is None else UUID(bytes=tag)
+        return ResultMismatch(f"{self._state.whom}: {text}", request_id=request_id, name=self._state.name)
 
     def request(
         self, method: Method, data: Any, fallback: Any, options: Options, tag: bytes | None

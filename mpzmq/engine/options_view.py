@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from ..common.durations import checked_seconds
 from ..common.set_module import set_module
 from ..models import Method
 from ..protocol.requester.options import UNSET
+from ..typed.errors import InvalidValueError
+from ..typed.interface import checked_interface, methods_of
 from .arguments import checked_function, checked_id
+from .proxies import proxy
 from .streams import Channel, ReplyStream, StreamRequest, upload
 
 if TYPE_CHECKING:
@@ -17,9 +20,12 @@ if TYPE_CHECKING:
 
     from ..models import Progress
     from ..protocol.requester.options import _U, Options
+    from ..typed.interface import Method as InterfaceMethod
     from .request_sender import Sender
 
 __all__ = ["OptionsView", "options_view"]
+
+_T = TypeVar("_T")
 
 
 @set_module("mpzmq")
@@ -160,6 +166,39 @@ class OptionsView:
             TypeError: ``idempotent=True`` or ``request_id`` was given: it is never sent again as a whole.
         """
         return Channel(self._asked("channel", function, args, kwargs))
+
+    def of(self, interface: Callable[..., _T]) -> _T:
+        """Whoever is asked, through an interface: ``jobs = container.of(Scheduler)``, then ``await jobs.submit(job)``.
+
+        Results, and the items of streams, are converted to what the interface says (extra ``typed``).
+
+        Args:
+            interface: a class such as a ``typing.Protocol``, as a client sees the functions: ``async def``, or ``def``
+                that returns an ``AsyncIterator``. A first parameter that is an ``AsyncIterable``, or that or an
+                ``Iterable``, takes the items of an upload or a channel.
+
+        Returns:
+            What has its methods, which raise ``ResultMismatch`` where the answer does not fit, and the errors of a
+            call.
+
+        Raises:
+            TypeError: it is no such interface.
+            ImportError: the extra is missing.
+        """
+        methods = methods_of(interface)
+        return cast("_T", proxy(checked_interface(interface), methods, self, self._converted))
+
+    def _converted(self, method: InterfaceMethod, value: Any, path: str) -> Any:
+        """A result, or an item, as an interface says.
+
+        Raises:
+            ResultMismatch: it does not fit.
+        """
+        try:
+            return method.result.convert(value, path)
+        except InvalidValueError as error:
+            text = f"what {method.name!r} has answered does not fit the interface: {error}"
+        raise self._sender(self._tag).mismatch(text, self._tag)
 
     async def _call(self, way: str, function: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         self._check_reply(way)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..models import Method
 from ..protocol.requester.options import UNSET
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from .streams import Channel, ReplyStream
 
 __all__ = ["RequestMethods"]
+
+_T = TypeVar("_T")
 
 
 class RequestMethods(ABC):
@@ -162,6 +164,26 @@ class RequestMethods(ABC):
         progress: Callable[[Progress], object] | _U | None = UNSET,
     ) -> OptionsView:
         """Whoever is asked, asked with these options; see :meth:`EngineService.options`."""
+
+    def of(self, interface: Callable[..., _T]) -> _T:
+        """The container, through an interface: ``jobs = container.of(Scheduler)``, then ``await jobs.submit(job)``.
+
+        Results, and the items of streams, are converted to what the interface says (extra ``typed``).
+
+        Args:
+            interface: a class such as a ``typing.Protocol``, as a client sees the functions: ``async def``, or ``def``
+                that returns an ``AsyncIterator``. A first parameter that is an ``AsyncIterable``, or that or an
+                ``Iterable``, takes the items of an upload or a channel.
+
+        Returns:
+            What has its methods, which raise ``ResultMismatch`` where the answer does not fit, and the errors of a
+            call.
+
+        Raises:
+            TypeError: it is no such interface.
+            ImportError: the extra is missing.
+        """
+        return self.options().of(interface)
 
     def stream(
         self,

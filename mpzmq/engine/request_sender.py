@@ -20,6 +20,7 @@ from ..errors import (
     Refused,
     RequestError,
     RequestTimeout,
+    ResultMismatch,
     Unsupported,
 )
 from ..models import Executed, Status
@@ -89,6 +90,9 @@ class Sender(Protocol):
             Through whom it goes on, the request, and what makes of its error a copy, as its caller is told of it.
         """
 
+    def mismatch(self, text: str, tag: bytes | None) -> ResultMismatch:
+        """The error for an answer that does not fit the caller's interface."""
+
 
 class RequestSender:
     """Encodes requests, waits for room, and hands them to the link.
@@ -130,9 +134,14 @@ class RequestSender:
         changed = await self.send(Op.SETSTATE, None, (Status(status),), None, options, take=_STATUS)
         return STATUSES[changed]
 
-    async def describe(self, options: Options) -> Description:
+    async def describe(self, options: Options, *, schema: bool = False) -> Description:
         """Asks the container what it offers."""
-        record = await self.send(Op.DESCRIBE, None, (), None, options, take=WHOLE)
+        try:
+            record = await self.send(Op.DESCRIBE, None, ("schema",) if schema else (), None, options, take=WHOLE)
+        except InvalidArguments:  # an older one, which has no schema
+            if not schema:
+                raise
+            return await self.describe(options)
         try:
             return description(record)
         except (TypeError, KeyError, ValueError) as error:
@@ -276,6 +285,16 @@ class RequestSender:
         error = error_factory.build(ConnectionClosed, entry.tag, text, entry.executed if here else Executed.YES)
         error.progress = entry.progress
         return error
+
+    def mismatch(self, text: str, tag: bytes | None) -> ResultMismatch:
+        """The error for an answer that does not fit the caller's interface."""
+        error_factory = self._link.error_factory
+        return ResultMismatch(
+            f"{error_factory.whom}: {text}",
+            request_id=None if tag is None else UUID(bytes=tag),
+            remote_id=error_factory.remote_id,
+            name=error_factory.name,
+        )
 
     @property
     def encoder(self) -> Encoder:

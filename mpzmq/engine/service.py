@@ -399,7 +399,7 @@ class EngineService:
         return await self._sender(remote_id, None).set_state(status, self.defaults.but(timeout, wait).repeatable())
 
     async def describe(
-        self, remote_id: UUID, *, timeout: float | _U | None = UNSET, wait: bool | _U = UNSET
+        self, remote_id: UUID, *, timeout: float | _U | None = UNSET, wait: bool | _U = UNSET, schema: bool = False
     ) -> Description:
         """Asks a container what it offers: its functions with their signatures, its status, its version.
 
@@ -407,6 +407,7 @@ class EngineService:
             remote_id: the id of the container.
             timeout: seconds until ``RequestTimeout``; None: no deadline of its own. Left out: as the defaults say.
             wait: whether to wait, within the timeout, for a link that is dialled, drains or is full.
+            schema: whether its functions are described as JSON Schema, too, if they are typed.
 
         Returns:
             Its name, version, status and functions.
@@ -414,7 +415,8 @@ class EngineService:
         Raises:
             RequestError: one of its subclasses; ``executed`` says whether a handler has run.
         """
-        return await self._sender(remote_id, None).describe(self.defaults.but(timeout, wait).repeatable())
+        options = self.defaults.but(timeout, wait).repeatable()
+        return await self._sender(remote_id, None).describe(options, schema=schema)
 
     def events(self, remote_id: UUID | None = None) -> EventStream:
         """What happens to the links, as an async iterator that listens from now on and ends at close.

@@ -73,8 +73,11 @@ class ComputerEngineWorker(ReconnectSettings, Registration):
         heartbeat: how the life of containers is judged.
         limits: bounds on everything that could grow.
         security: the engine's keys, and those of the containers; None: plain, and whoever answers.
+        typed: values may be of the application's types (dataclasses, enums, dates ...), and what containers pass to
+            functions of the worker is converted by their annotations (extra ``typed``).
 
     Raises:
+        ImportError: ``typed`` without the extra.
         ValueError, TypeError: the security is that of a container, or none.
     """
 
@@ -89,13 +92,14 @@ class ComputerEngineWorker(ReconnectSettings, Registration):
         heartbeat: HeartbeatPolicy = DEFAULT_HEARTBEAT,
         limits: Limits = DEFAULT_LIMITS,
         security: Security | None = None,
+        typed: bool = False,
     ) -> None:
         ReconnectSettings.__init__(self, reconnect)
-        Registration.__init__(self)
+        Registration.__init__(self, typed=typed)
         self._security = of_engine(security)
         self._heartbeat = heartbeat
         self.limits = limits
-        self._codec = Encoder(limits), MessageDecoder(limits, answered=Kind.RESPONSE)
+        self._codec = Encoder(limits, self._registry.carried), MessageDecoder(limits, answered=Kind.RESPONSE)
         self._functions = EngineFunctions(self._registry, limits, self._codec[0])
         self.ended_ids = EndedIds()
         self._transport: Transport = ZmqTransport()

@@ -9,6 +9,8 @@ from ..common.durations import checked_timeout
 from ..common.set_module import set_module
 from ..errors import ConnectError, ConnectTimeout
 from ..protocol.requester.options import UNSET
+from ..typed.interface import methods_of
+from .offers import check_offer
 from .options_view import options_view
 from .request_methods import RequestMethods
 from .request_sender import RequestSender
@@ -210,12 +212,15 @@ class ComputerEngineWriter(RequestMethods):
         """
         return await self.sender.set_state(status, self._defaults.but(timeout, wait).repeatable())
 
-    async def describe(self, *, timeout: float | _U | None = UNSET, wait: bool | _U = UNSET) -> Description:
+    async def describe(
+        self, *, timeout: float | _U | None = UNSET, wait: bool | _U = UNSET, schema: bool = False
+    ) -> Description:
         """Asks the container what it offers.
 
         Args:
             timeout: seconds until ``RequestTimeout``; None: no deadline of its own. Left out: as the defaults say.
             wait: whether to wait, within the timeout, for a link that is dialled, drains or is full.
+            schema: whether its functions are described as JSON Schema, too, if they are typed.
 
         Returns:
             Its name, version, status and functions.
@@ -223,7 +228,32 @@ class ComputerEngineWriter(RequestMethods):
         Raises:
             RequestError: one of its subclasses; ``executed`` says whether a handler has run.
         """
-        return await self.sender.describe(self._defaults.but(timeout, wait).repeatable())
+        return await self.sender.describe(self._defaults.but(timeout, wait).repeatable(), schema=schema)
+
+    async def check(
+        self,
+        interface: type,
+        *,
+        timeout: float | _U | None = UNSET,
+        wait: bool | _U = UNSET,
+        blocking: bool = False,
+    ) -> None:
+        """Compares an interface with what the container offers; see :meth:`of`.
+
+        Args:
+            interface: the class.
+            timeout: seconds until ``RequestTimeout``; None: no deadline of its own. Left out: as the defaults say.
+            wait: whether to wait, within the timeout, for a link that is dialled, drains or is full.
+            blocking: whether it is the interface of a program without an event loop.
+
+        Raises:
+            TypeError: the container does not offer that, and where the two differ; or it is no interface.
+            Unsupported: the container is not typed, so that it has no schema.
+            RequestError: one of its subclasses; ``executed`` says whether a handler has run.
+        """
+        methods = methods_of(interface, blocking=blocking)
+        description = await self.describe(timeout=timeout, wait=wait, schema=True)
+        check_offer(interface, methods, description.schema, self._link.error_factory)
 
     def _not_ready(self, why: str) -> ConnectTimeout:
         error_factory = self._link.error_factory

@@ -170,7 +170,11 @@ class Admission:
                 args = [None, *args]
         if kwargs or not function.least <= len(args) <= function.most:
             try:
-                function.check(args, kwargs)
+                if function.typed is None:
+                    function.check(args, kwargs)
+                else:
+                    args, record[7] = function.convert(args, kwargs)
+                    record[6] = args[1:] if op in TAKES else args
             except KeyboardInterrupt:
                 raise
             except BaseException as error:  # a TypeError, but for signatures of the application's own making

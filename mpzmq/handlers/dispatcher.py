@@ -218,12 +218,12 @@ class Dispatcher:
         if peer.state is _CLOSED:
             self.cancelled += 1  # its GOODBYE stood behind
             return
+        asked = self.deduplicator.fingerprint(record) if record[3] & _CHOSEN else None  # as it came, not as converted
         function = self._admission.check(peer, record, size)
         if isinstance(function, Rejection):
             self._refuse(peer, tag, function)
             return
         remaining = record[2]
-        asked = self.deduplicator.fingerprint(record) if record[3] & _CHOSEN else None
         deadline = None if remaining is None else now + remaining / 1000
         running = Invocation(peer, tag, record, size, asked, function, deadline, self.state, self._clock)
         if function.is_plain and not self._tasks.beginning:

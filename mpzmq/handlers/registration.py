@@ -29,8 +29,15 @@ class Registration:
     _call_options = CALL_OPTIONS
     _detour = "it called through container.options(...), which takes the options, and passes every keyword on"
 
-    def __init__(self) -> None:
+    def __init__(self, *, typed: bool = False) -> None:
         self._registry = Registry()
+        if typed:
+            self._registry.use_types()
+
+    @property
+    def typed(self) -> bool:
+        """Whether arguments are converted by the annotations of the functions."""
+        return self._registry.is_typed
 
     @property
     def overrides(self) -> dict[Callable[..., Any], Callable[..., Any]]:

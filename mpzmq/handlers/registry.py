@@ -6,7 +6,7 @@ import inspect
 import sys
 from typing import TYPE_CHECKING, Any
 
-from ..common.text import repr_of
+from ..common.text import repr_of, text_of
 from .dependencies import injected_parameters
 from .pipeline import Pipeline
 from .signatures import POSITIONAL, called_first, first_line, shown, signature_of, takes_stream, works_in
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ..context import CurrentRequest
+    from ..typed.signature import TypedSignature
 
 __all__ = ["Function", "Registry"]
 
@@ -44,15 +45,16 @@ class Function:
         has_dependencies: whether some of its parameters are made for each request.
         pipeline: what stands around it; None: nothing, whatever is registered.
         signature: without the parameters that are injected.
-        least, most: how many positional arguments it takes.
+        least, most: how many positional arguments it takes, where no more has to be looked at.
         injected: the parameters that its caller does not give: their names, their places among the positional ones, and
             who makes them; None: it is the ``RequestContext``.
+        typed: converts its arguments; None: they are passed on as they came.
     """
 
     __slots__ = (
         "_decorated", "cancellable", "gives", "handler", "has_dependencies", "injected", "is_async", "is_gated",
         "is_plain", "is_streamed", "least", "max_concurrency", "most", "name", "orphan_after", "pipeline",
-        "signature", "takes", "thread",
+        "signature", "takes", "thread", "typed",
     )  # fmt: skip
 
     def __init__(
@@ -117,6 +119,22 @@ class Function:
             self.least = sum(p.kind in POSITIONAL for p in required)
             starred = any(p.kind is p.VAR_POSITIONAL for p in parameters)
             self.most = ANY_NUMBER if starred else sum(p.kind in POSITIONAL for p in parameters)
+        self.typed: TypedSignature | None = None
+
+    def learn_types(self) -> None:
+        """From now on its arguments are converted by their annotations.
+
+        Raises:
+            TypeError: a message cannot carry what an annotation says.
+            NameError: an annotation names something that is not there, or not yet.
+        """
+        from ..typed.signature import typed_signature
+
+        name = str(self.name or getattr(self.handler, "__name__", "the handler"))
+        function = works_in(self.handler)
+        self.typed = typed_signature(name, function, self.signature, takes=bool(self.takes), gives=self.gives)
+        self.typed.bounds = self.least, self.most
+        self.least, self.most = ANY_NUMBER, -1  # whatever their number: untyped functions need no other question
 
     def check(self, args: list[Any], kwargs: dict[str, Any] | None) -> None:
         """Whether the handler can be called with these arguments.
@@ -130,6 +148,22 @@ class Function:
                     raise TypeError(f"{name!r} is given by the container and not by the caller")
         if kwargs or not self.least <= len(args) <= self.most:
             self.signature.bind(*args, **(kwargs or {}))
+
+    def convert(self, args: list[Any], kwargs: dict[str, Any] | None) -> tuple[list[Any], dict[str, Any] | None]:
+        """The arguments as the annotations say.
+
+        Raises:
+            TypeError: the handler cannot be called with these.
+            ValueError: one does not fit its annotation; the text begins with its path.
+        """
+        typed = self.typed
+        assert typed is not None
+        if not kwargs and tuple(map(type, args)) == typed.exact:
+            return args, None
+        least, most = typed.bounds
+        if kwargs or not least <= len(args) <= most:
+            self.check(args, kwargs)
+        return typed.convert(args, kwargs)
 
     def call(
         self,
@@ -192,6 +226,8 @@ class Registry:
         state_change: what is called before the run state changes.
         engine_change: what is called when engines come and go.
         orphan_after: what holds for handlers that do not choose their own; see :class:`Function`.
+        is_typed: whether arguments are converted by the annotations of the handlers.
+        carried: what values of the application's types travel as; None: there are none.
     """
 
     def __init__(self) -> None:
@@ -201,6 +237,58 @@ class Registry:
         self.state_change: Callable[..., Any] | None = None
         self.engine_change: Callable[..., Any] | None = None
         self.orphan_after: float | None = None
+        self.is_typed = False
+        self.carried: Callable[[Any], Any] | None = None
+        self._unresolved: list[Function] = []
+
+    def use_types(self) -> None:
+        """From now on functions are typed.
+
+        Raises:
+            ImportError: the extra is missing.
+        """
+        from ..typed.carried import carried
+        from ..typed.requirement import msgspec_for
+
+        msgspec_for("typed=True")
+        self.is_typed = True
+        self.carried = carried
+
+    def learn_types(self, function: Function) -> None:
+        """Looks at the annotations of a function, if functions are typed.
+
+        Raises:
+            TypeError: a message cannot carry what one of them says.
+        """
+        if self.is_typed:
+            try:
+                function.learn_types()
+            except NameError:  # of what may be written further down in its module
+                self._unresolved.append(function)
+
+    def resolve_types(self) -> None:
+        """Looks again at annotations whose names were not there when their functions were registered.
+
+        Raises:
+            TypeError: they are not there yet, or a message cannot carry what they say.
+        """
+        while self._unresolved:
+            function = self._unresolved[0]
+            try:
+                function.learn_types()
+            except NameError as error:
+                what = repr_of(function.handler)
+                raise TypeError(f"{what}: an annotation cannot be resolved: {text_of(error)}") from error
+            del self._unresolved[0]
+
+    def schema(self) -> dict[str, Any] | None:
+        """What all functions take and return, as JSON Schema; None: they are not typed."""
+        if not self.is_typed:
+            return None
+        from ..typed.schema import document
+
+        functions = self.functions.items()
+        return document({name: one.typed.schema(one.doc) for name, one in functions if one.typed is not None})
 
     def add(self, function: Function) -> None:
         """A named function more.
@@ -214,7 +302,12 @@ class Registry:
         self.functions[function.name] = self.adopt(function)
 
     def adopt(self, function: Function) -> Function:
-        """A handler that is called here; returns it."""
+        """A handler that is called here; returns it.
+
+        Raises:
+            TypeError: a message cannot carry what an annotation of it says.
+        """
+        self.learn_types(function)
         function.pipeline = self.pipeline
         function.is_plain = function.is_plain and not function.is_wrapped
         return function

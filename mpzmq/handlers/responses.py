@@ -21,6 +21,7 @@ from ..protocol.flow.outbox import QueuedRecord
 from ..protocol.responder.reply_cache import Reply
 from ..protocol.wire.kinds import Code, Kind
 from ..protocol.wire.records import STATUS_NUMBER
+from ..typed.errors import InvalidItemError
 from .invocation import CancelReason
 
 if TYPE_CHECKING:
@@ -123,6 +124,8 @@ class ResponseEncoder:
             if _is_own_word(error, RemoteError):
                 return self._chosen(engine, tag, error), False
             kind, text = type_name(error), _raised_text(error)
+            if issubclass(type(error), InvalidItemError):
+                return self._remote(engine, tag, text, kind, "invalid_item"), False
         except KeyboardInterrupt:
             raise
         except BaseException as failed:  # an error of a class of the application, whose attributes raise

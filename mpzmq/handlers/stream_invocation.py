@@ -51,7 +51,10 @@ class Streaming:
             return running.handler.call(running, args, kwargs, running.made)
         peer, tag = running.engine, running.tag
         receive_stream = peer.receive_streams[tag]
-        arriving = ItemReader(receive_stream, lambda: self._acknowledge(peer, tag, receive_stream))
+        arriving: Any = ItemReader(receive_stream, lambda: self._acknowledge(peer, tag, receive_stream))
+        typed = running.handler.typed
+        if typed is not None and typed.items is not None:
+            arriving = typed.items.read(arriving)
         self._acknowledge(peer, tag, receive_stream)  # it may begin
         return running.handler.call(running, [arriving, *args], kwargs, running.made)
 

@@ -26,9 +26,9 @@ __all__ = ["ANY_PORT", "connected", "quick_worker"]
 ANY_PORT = "tcp://127.0.0.1:0"
 
 
-def quick_worker(security: Security | None = None) -> ComputerEngineWorker:
+def quick_worker(security: Security | None = None, *, typed: bool = False) -> ComputerEngineWorker:
     """A worker that redials every 50 ms: nobody wants to wait for a second in a test."""
-    return ComputerEngineWorker(reconnect=ReconnectPolicy(interval=0.05), security=security)
+    return ComputerEngineWorker(reconnect=ReconnectPolicy(interval=0.05), security=security, typed=typed)
 
 
 # fmt: off
@@ -55,7 +55,8 @@ def connected(
 ) -> AbstractAsyncContextManager[ComputerEngineWriter] | AbstractAsyncContextManager[Group]:
     """Serves on a free port of 127.0.0.1, and yields a handle that is connected to it; of several servers, a group.
 
-    Everything is real: the sockets, the bytes and the errors. The handle belongs to a worker of its own. At the end the
+    Everything is real: the sockets, the bytes and the errors. The handle belongs to a worker of its own, which is typed
+    if a server is. At the end the
     worker is closed, then the servers, which can be used again afterwards.
 
     Args:
@@ -74,7 +75,7 @@ async def _container(
 ) -> AsyncIterator[ComputerEngineWriter]:
     async with server:
         endpoint = await server.bind(ANY_PORT)
-        async with quick_worker(security) as worker:
+        async with quick_worker(security, typed=server.typed) as worker:
             yield await worker.connect(uuid4(), endpoint, name=server.name if name is None else name)
 
 
@@ -88,7 +89,7 @@ async def _group(
             await stack.enter_async_context(server)
             own = server.name if server.name not in members else f"{server.name}-{len(members) + 1}"
             members[own] = Endpoint(await server.bind(ANY_PORT), name=own)
-        worker = await stack.enter_async_context(quick_worker(security))
+        worker = await stack.enter_async_context(quick_worker(security, typed=any(server.typed for server in servers)))
         group = await worker.group(list(members.values()), name=name, policy=policy)
         await group.wait_ready(len(members))
         yield group

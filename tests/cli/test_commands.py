@@ -31,7 +31,10 @@ def test_version() -> None:
     )
 
 
-COMMANDS = ["call", "conformance", "demo", "describe", "doctor", "keys", "ping", "reply", "serve", "state"]
+COMMANDS = [
+    *("call", "conformance", "demo", "describe", "doctor", "keys", "ping", "reply", "schema", "serve", "state"),
+    "stubs",
+]
 
 
 @pytest.mark.parametrize("args", [[], *([name] for name in COMMANDS)], ids=" ".join)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...models import Executed
 from .. import wire
@@ -53,8 +53,15 @@ class SessionTable(HandlerHost):
         ignored: messages and records that meant nothing.
     """
 
-    def __init__(self, instance: UUID, name: str, interval: float, limits: Limits) -> None:
-        super().__init__(Encoder(limits))
+    def __init__(
+        self,
+        instance: UUID,
+        name: str,
+        interval: float,
+        limits: Limits,
+        carried: Callable[[Any], Any] | None = None,
+    ) -> None:
+        super().__init__(Encoder(limits, carried))
         self.instance = instance
         self.sessionless = SessionlessConnections(limits)
         self.effects = EffectQueue()

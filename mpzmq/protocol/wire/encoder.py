@@ -13,10 +13,10 @@ import msgpack
 from ...common.chaining import alone
 from ...common.text import repr_of, text_of, type_name
 from ...errors import EncodeError
-from .values import ARRAY_KINDS, EXT_BUFFER, EXT_UUID, KEYS, LARGE_BYTES, MANY, VIEW_FORMATS, Buffer
+from .values import ARRAY_KINDS, AS_IT_IS, EXT_BUFFER, EXT_UUID, KEYS, LARGE_BYTES, MANY, VIEW_FORMATS, Buffer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence, Set
 
     from ...config import Limits
 
@@ -61,11 +61,18 @@ def _unfit(error: BaseException, value: object) -> _UnfitError:
 
 
 class Encoder:
-    """Turns values into MessagePack and buffers, within the limits."""
+    """Turns values into MessagePack and buffers, within the limits.
 
-    def __init__(self, limits: Limits) -> None:
+    Args:
+        limits: bounds.
+        carried: what a value of the application's types travels as, or ``AS_IT_IS`` if it is none; None: there are no
+            such types.
+    """
+
+    def __init__(self, limits: Limits, carried: Callable[[Any], Any] | None = None) -> None:
         self._depth = limits.depth
         self._items = limits.items
+        self._carried = carried
         self._packer = _new_packer()
 
     def prepare(self, value: Any, name: str, buffers: list[Buffer]) -> Any:
@@ -88,7 +95,7 @@ class Encoder:
                 return value
             if (kind is dict or kind is list) and self._fits_as_it_is(value):
                 return value
-            return _Walk(self._depth, self._items, buffers).value(value, 0)
+            return _Walk(self._depth, self._items, buffers, self._carried).value(value, 0)
         except BaseException as error:
             raise alone(_encode_error(name, _unfit(error, value))) from None
 
@@ -102,7 +109,7 @@ class Encoder:
                         break
                 else:
                     return values
-            return _Walk(self._depth, self._items, buffers).top(values)
+            return _Walk(self._depth, self._items, buffers, self._carried).top(values)
         except BaseException as error:
             raise alone(_encode_error(name, _unfit(error, values))) from None
 
@@ -179,12 +186,15 @@ def _encode_error(name: str, unfit: _UnfitError) -> EncodeError:
 class _Walk:
     """One value on its way out."""
 
-    __slots__ = ("buffers", "depth", "items")
+    __slots__ = ("buffers", "carried", "depth", "items")
 
-    def __init__(self, depth: int, items: int, buffers: list[Buffer]) -> None:
+    def __init__(
+        self, depth: int, items: int, buffers: list[Buffer], carried: Callable[[Any], Any] | None = None
+    ) -> None:
         self.depth = depth
         self.items = items
         self.buffers = buffers
+        self.carried = carried
 
     def top(self, values: Sequence[Any] | dict[str, Any]) -> Any:
         """The arguments of a request: the container that holds them does not count as a level."""
@@ -202,9 +212,36 @@ class _Walk:
             return self._dict(value, depth + 1)
         if kind is UUID:
             return msgpack.ExtType(EXT_UUID, value.bytes)
+        if self.carried is not None:
+            return self._own(value, depth)
         if kind is datetime:
             return _aware(value)
         return self._other(value, depth)
+
+    def _own(self, value: Any, depth: int) -> Any:
+        """Perhaps of one of the application's types."""
+        assert self.carried is not None
+        kind = type(value)
+        if kind is set or kind is frozenset:
+            return self._set(value, depth + 1)
+        carried = self.carried(value)
+        if carried is AS_IT_IS:
+            return _aware(value) if kind is datetime else self._other(value, depth)
+        return self.value(carried, depth)
+
+    def _set(self, values: Set[Any], depth: int) -> list[Any]:
+        """In the order of their packed bytes: equal sets are the same message."""
+        self._enter(len(values), depth)
+        try:
+            in_order = sorted(values, key=self._packed)
+        except TypeError as error:
+            raise _UnfitError(f"a set whose elements cannot be carried: {text_of(error)}") from None
+        return [self.value(value, depth) for value in in_order]
+
+    def _packed(self, value: Any) -> bytes:
+        scratch = _Walk(self.depth, self.items, [], self.carried)
+        packed: bytes = _new_packer().pack(scratch.value(value, 0))
+        return packed + b"".join(scratch.buffers)
 
     def _enter(self, length: int, depth: int) -> None:
         if depth > self.depth:
@@ -228,7 +265,7 @@ class _Walk:
     def _dict(self, values: dict[Any, Any], depth: int) -> dict[Any, Any]:
         self._enter(len(values), depth)
         if not KEYS.issuperset(map(type, values)):
-            values = _with_plain_keys(values)
+            values = _with_plain_keys(values if self.carried is None else self._with_carried_keys(values))
         if _SCALARS.issuperset(map(type, values.values())):
             return values
         walked = {}
@@ -238,6 +275,22 @@ class _Walk:
             except BaseException as error:
                 raise _unfit(error, value).under(key) from None
         return walked
+
+    def _with_carried_keys(self, values: dict[Any, Any]) -> dict[Any, Any]:
+        """With the keys that values of the application's types travel as; a UUID, which is none, as its text."""
+        assert self.carried is not None
+        result = {}
+        for key, value in values.items():
+            carried = self.carried(key)
+            plain = key if carried is AS_IT_IS else carried
+            if issubclass(type(plain), UUID):
+                plain = str(plain)
+            elif issubclass(type(plain), datetime):
+                plain = plain.isoformat()
+            result[plain] = value
+        if len(result) != len(values):
+            raise _UnfitError("a dict with keys that would be the same")
+        return result
 
     def _other(self, value: Any, depth: int) -> Any:
         """Of a subclass, or of a type that has to say itself what it holds.

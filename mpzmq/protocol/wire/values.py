@@ -13,6 +13,7 @@ from weakref import WeakSet
 
 __all__ = [
     "ARRAY_KINDS",
+    "AS_IT_IS",
     "EXT_BUFFER",
     "EXT_UUID",
     "KEYS",
@@ -43,6 +44,10 @@ VIEW_FORMATS = frozenset("?bBchHiIlLqQnNfdP")
 
 ARRAY_KINDS = frozenset("?biufcSUVmM")
 """The kinds of numpy dtypes without references to Python objects."""
+
+
+AS_IT_IS: Final = object()
+"""Said of a value that whoever carries the application's types does not know."""
 
 
 _received: WeakSet[Any] = WeakSet()  # what owns buffers that were received

@@ -1,0 +1,176 @@
+"""Schemas: what a container tells of its functions, and how an interface is compared with it."""
+
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from typing import Any, Protocol
+
+import pytest
+
+from mpzmq import ComputerEngineWorker, ContainerServer, Executed, InvalidArguments, Unsupported, testing
+from mpzmq.protocol.wire.kinds import Op
+from mpzmq.typed.schema import DIALECT
+from tests.typed.kinds import Color, Item, Point
+from tests.typed.test_proxies import BlockingShop, Shop, shop
+
+
+async def test_describe_has_a_schema_only_when_asked() -> None:
+    server = ContainerServer(typed=True)
+
+    @server.function
+    def buy(item: Item, /, count: int = 1, *, color: Color) -> Decimal:
+        """Buys it."""
+        return count * item.price
+
+    async with testing.connected(server) as container:
+        assert (await container.describe()).schema is None
+        schema = (await container.describe(schema=True)).schema
+        async with ComputerEngineWorker() as worker:
+            handle = await worker.connect(container.address)
+            assert (await worker.service().describe(handle.remote_id, schema=True)).schema == schema
+    assert schema is not None
+    colors = {"title": "Color", "enum": ["red", "blue"], "x-members": {"RED": "red", "BLUE": "blue"}}
+    fields = {
+        "name": {"type": "string"},
+        "price": {"type": "string", "format": "decimal"},
+        "colors": {"type": "array", "items": {"$ref": "#/$defs/Color"}},
+    }
+    item = {"title": "Item", "type": "object", "properties": fields, "required": ["name", "price"]}
+    assert schema == {
+        "$schema": DIALECT,
+        "functions": {
+            "buy": {
+                "kind": "call",
+                "doc": "Buys it.",
+                "parameters": {
+                    "type": "object",
+                    "properties": {
+                        "item": {"$ref": "#/$defs/Item"},
+                        "count": {"type": "integer", "default": 1},
+                        "color": {"$ref": "#/$defs/Color"},
+                    },
+                    "required": ["item", "color"],
+                    "additionalProperties": False,
+                    "$defs": {"Item": item, "Color": colors},
+                },
+                "positional_only": ["item"],
+                "keyword_only": ["color"],
+                "result": {"type": "string", "format": "decimal"},
+            }
+        },
+    }
+
+
+async def test_an_untyped_container_has_none() -> None:
+    async with testing.connected(ContainerServer()) as container:
+        assert (await container.describe(schema=True)).schema is None
+        with pytest.raises(Unsupported, match="has no schema") as caught:
+            await container.check(Shop)
+        assert caught.value.executed is Executed.NO
+
+
+async def test_a_container_that_knows_no_schemas_is_described_without() -> None:
+    server = ContainerServer(typed=True)
+    async with testing.connected(server) as container:
+        driver = server._driver
+        assert driver is not None
+        describe = driver.dispatcher._admission._builtin[Op.DESCRIBE]
+        described = describe.handler
+        describe.handler, describe.most = (lambda: described()), 0  # as containers of before are
+        describe.signature = describe.signature.replace(parameters=[])
+        assert (await container.describe(schema=True)).schema is None
+        with pytest.raises(InvalidArguments):
+            await container.sender.send(Op.DESCRIBE, None, ("schema",), None, container._defaults.repeatable())
+
+
+class Larger(Shop, Protocol):
+    async def sell(self, item: Item) -> Decimal: ...
+
+
+class Other(Protocol):
+    async def buy(self, item: Point, *, color: Color = Color.RED) -> int: ...
+    def walk(self, start: Point, steps: int, more: int) -> AsyncIterator[Point]: ...
+
+
+async def test_an_interface_is_compared_with_what_the_container_offers() -> None:
+    async with testing.connected(shop("shop")) as container:
+        await container.check(Shop)
+        await container.check(BlockingShop, blocking=True)
+        with pytest.raises(TypeError, match=r"'shop' at .* does not offer Larger: sell: the function is gone$"):
+            await container.check(Larger)
+        with pytest.raises(TypeError, match="does not offer Other") as caught:
+            await container.check(Other)
+        for told in ("item.name: it is missing", "the result: decimal, where integer", "the parameter 'more' is gone"):
+            assert told in str(caught.value)
+
+
+class Counter:
+    def __init__(self) -> None:
+        self.value = 0
+
+    def add(self, by: int = 1) -> int:
+        self.value += by
+        return self.value
+
+    async def count(self, to: int) -> AsyncIterator[int]:
+        for number in range(to):
+            yield number
+
+    def hidden(self) -> None:
+        raise AssertionError("it is in no interface")
+
+
+class Counting(Protocol):
+    async def add(self, by: int = 1) -> int: ...
+    def count(self, to: int) -> AsyncIterator[int]: ...
+
+
+class Strange(Protocol):
+    async def add(self, by: str) -> int: ...
+    async def count(self, to: int) -> int: ...
+
+
+class Lacking(Protocol):
+    async def remove(self) -> None: ...
+
+
+async def test_the_methods_of_an_object_are_registered_by_an_interface() -> None:
+    server = ContainerServer(typed=True)
+    server.functions(Counter(), interface=Counting)
+    async with testing.connected(server) as container:
+        counter = container.of(Counting)
+        assert [await counter.add(), await counter.add(by=5)] == [1, 6]
+        assert [number async for number in counter.count(3)] == [0, 1, 2]
+        assert {function.name for function in (await container.describe()).functions} == {"add", "count"}
+
+
+def test_an_object_that_does_not_fit_an_interface_is_told_and_nothing_is_registered() -> None:
+    server = ContainerServer(typed=True)
+    with pytest.raises(TypeError, match="has no method 'remove', which Lacking names"):
+        server.functions(Counter(), interface=Lacking)
+    with pytest.raises(
+        TypeError, match=r"does not fit Strange: add: what callers pass .* by: string, where integer"
+    ) as e:
+        server.functions(Counter(), interface=Strange)
+    assert "count: it was asked by call(), and is now by stream()" in str(e.value)
+
+    @server.function
+    def count(to: int) -> int:
+        return to
+
+    with pytest.raises(ValueError, match="there is a function 'count' already"):
+        server.functions(Counter(), interface=Counting)
+    server.function(Counter().add)  # it was not registered
+
+
+def test_a_schema_can_be_read_by_who_knows_json_schema_only() -> None:
+    from tests.schemas.make import base, schema_of
+
+    def references(value: Any) -> set[str]:
+        if isinstance(value, dict):
+            own = {value["$ref"]} if "$ref" in value else set()
+            return own.union(*map(references, value.values()))
+        return set[str]().union(*map(references, value)) if isinstance(value, list) else set()
+
+    for function in schema_of(base())["functions"].values():
+        for part in (function["parameters"], function["result"]):
+            assert references(part) == {f"#/$defs/{name}" for name in part.get("$defs", {})}
