@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from . import blocking as blocking
     from . import errors as errors
     from . import keys as keys
+    from . import middleware as middleware
     from . import testing as testing
     from ._version import __version__ as __version__
     from .config import GroupPolicy as GroupPolicy
@@ -195,6 +196,7 @@ else:
         "blocking": None,
         "errors": None,
         "keys": None,
+        "middleware": None,
         "testing": None,
     }
     __getattr__, __dir__ = _lazy_names(__name__, _HOMES)

@@ -21,7 +21,7 @@ from tests.support.waiting import scaled
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PACKAGES = ("mpzmq", "mpzmq.blocking", "mpzmq.keys", "mpzmq.testing")
+PACKAGES = ("mpzmq", "mpzmq.blocking", "mpzmq.keys", "mpzmq.middleware", "mpzmq.testing")
 """Where public names are imported from."""
 
 PUBLIC = {

@@ -42,6 +42,7 @@ LEVELS: dict[str, int] = {
     "container": 4,
     "engine": 4,
     "keys": 4,
+    "middleware": 4,
     "blocking": 5,
     "testing": 5,
     "": 6,  # mpzmq/__init__.py: all of the above, on first use
