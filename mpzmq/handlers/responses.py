@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from types import AsyncGeneratorType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -119,7 +120,7 @@ class ResponseEncoder:
         try:
             code = refusal_of(running, error)
             if code is not None:
-                detail = {"retry_after": float(error.retry_after)} if code == Code.OVERLOADED else None  # type: ignore[attr-defined]  # an Overloaded
+                detail = {"retry_after": _seconds(error.retry_after)} if code == Code.OVERLOADED else None  # type: ignore[attr-defined]  # an Overloaded
                 return self.error(engine, tag, code, Executed.NO, text_of(error), detail), True
             if _is_own_word(error, RemoteError):
                 return self._chosen(engine, tag, error), False
@@ -180,6 +181,12 @@ def refusal_of(running: Invocation, error: BaseException) -> int | None:
     if _is_own_word(error, Refused) and running.handler.has_raised(error, is_wrapped=running.chain is not None):
         return Code.REFUSED
     return None
+
+
+def _seconds(retry_after: Any) -> float:
+    """When to try again, as middleware has said it; as soon as usual, where that is no time."""
+    seconds = float(retry_after)
+    return seconds if 0 <= seconds < math.inf else Overloaded.retry_after
 
 
 def _is_own_word(error: BaseException, kind: type[RequestError]) -> bool:

@@ -321,6 +321,18 @@ REFUSALS: list[Any] = [
 ]
 
 
+@pytest.mark.parametrize("given", [float("nan"), float("inf"), -1.0])
+async def test_a_time_to_try_again_that_is_none_is_not_told(stage: Stage, given: float) -> None:
+    @stage.server.middleware
+    async def refuses(call: CallDetails, proceed: Proceed) -> Any:
+        error = Overloaded("full")
+        error.retry_after = given
+        raise error
+
+    error = await failure(stage.ask("plain"))
+    assert isinstance(error, Overloaded) and error.retry_after == Overloaded.retry_after
+
+
 @pytest.mark.parametrize("make", REFUSALS)
 @pytest.mark.parametrize("way", WAYS)
 async def test_a_refusal_before_the_handler_keeps_its_code_and_nothing_has_run(
