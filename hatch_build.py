@@ -44,8 +44,13 @@ HOT = [
 
 INTERPRETED = {
     "handlers/coroutines.py",
+    "handlers/dependencies.py",
+    "handlers/error_words.py",
     "handlers/interfaces.py",
+    "handlers/middleware.py",
+    "handlers/pipeline.py",
     "handlers/registration.py",
+    "handlers/request_chain.py",
     "handlers/signatures.py",
     "handlers/stream_invocation.py",
     "handlers/tasks.py",

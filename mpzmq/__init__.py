@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from . import blocking as blocking
     from . import errors as errors
     from . import keys as keys
+    from . import middleware as middleware
     from . import testing as testing
     from ._version import __version__ as __version__
     from .config import GroupPolicy as GroupPolicy
@@ -78,6 +79,9 @@ if TYPE_CHECKING:
     from .events import MemberReturned as MemberReturned
     from .events import StateChange as StateChange
     from .events import StatusChanged as StatusChanged
+    from .handlers.dependencies import Depends as Depends
+    from .handlers.middleware import CallDetails as CallDetails
+    from .handlers.middleware import Proceed as Proceed
     from .models import Attempt as Attempt
     from .models import Call as Call
     from .models import Description as Description
@@ -104,6 +108,7 @@ else:
         "Attempt": "models",
         "AuthenticationFailed": "errors",
         "Call": "models",
+        "CallDetails": "handlers.middleware",
         "Channel": "engine.streams",
         "ComputerEngineReader": "engine.reader",
         "ComputerEngineWorker": "engine.worker",
@@ -116,6 +121,7 @@ else:
         "ContainerDraining": "errors",
         "ContainerServer": "container.server",
         "ContainerStopped": "errors",
+        "Depends": "handlers.dependencies",
         "Description": "models",
         "EncodeError": "errors",
         "Endpoint": "engine.resolvers.endpoint",
@@ -161,6 +167,7 @@ else:
         "Outcomes": "engine.outcomes",
         "Overloaded": "errors",
         "Params": "models",
+        "Proceed": "handlers.middleware",
         "Progress": "models",
         "ProtocolError": "errors",
         "ReconnectPolicy": "config",
@@ -189,6 +196,7 @@ else:
         "blocking": None,
         "errors": None,
         "keys": None,
+        "middleware": None,
         "testing": None,
     }
     __getattr__, __dir__ = _lazy_names(__name__, _HOMES)
@@ -198,6 +206,7 @@ __all__ = [
     "Attempt",
     "AuthenticationFailed",
     "Call",
+    "CallDetails",
     "Channel",
     "ComputerEngineReader",
     "ComputerEngineWorker",
@@ -210,6 +219,7 @@ __all__ = [
     "ContainerDraining",
     "ContainerServer",
     "ContainerStopped",
+    "Depends",
     "Description",
     "EncodeError",
     "Endpoint",
@@ -255,6 +265,7 @@ __all__ = [
     "Outcomes",
     "Overloaded",
     "Params",
+    "Proceed",
     "Progress",
     "ProtocolError",
     "ReconnectPolicy",

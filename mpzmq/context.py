@@ -21,7 +21,14 @@ class CurrentRequest(Protocol):
     tag: bytes
     deadline: float | None
     state: Any
-    cancelled: bool
+
+    @property
+    def cancelled(self) -> bool:
+        """See :class:`RequestContext`."""
+
+    @property
+    def propagated(self) -> Mapping[str, Any] | None:
+        """What calls made inside it carry on of its metadata; None: nothing."""
 
     @property
     def context(self) -> RequestContext:

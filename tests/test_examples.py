@@ -100,7 +100,7 @@ def one_line(text: str) -> str:
 def test_every_example_is_tested() -> None:
     names = {path.name for path in EXAMPLES.glob("*.py")}
     tested = {"arrays.py", "fastapi_app.py", "fan_out.py", "functions.py", "notebook.py", "state.py"}
-    tested |= {"chat.py", "progress.py", "stream_logs.py", "typed_shop.py", "upload.py"}
+    tested |= {"chat.py", "middleware.py", "progress.py", "stream_logs.py", "typed_shop.py", "upload.py"}
     tested |= {"conform_container.py", "conform_engine.py"}  # by tests/conformance/test_judge.py
     assert names == tested | {"echo_server.py", "hello_client.py", "reconnect.py", "replicas.py", "rollout.py"}
     readme = (EXAMPLES / "README.md").read_text("utf-8")
@@ -174,6 +174,28 @@ def test_echo_server_tells_what_it_cannot_bind() -> None:
     exposed = run("echo_server.py", "--host", "0.0.0.0", "--port", "0")
     assert (exposed.returncode, exposed.stdout) == (1, "")
     assert one_line(exposed.stderr).startswith("InsecureBind: ")
+
+
+def test_middleware() -> None:
+    result = run("middleware.py")
+    assert (result.returncode, result.stdout.splitlines()) == (
+        0,
+        [
+            "  transfer: quick, ok",
+            "blue: ada has 70 left",
+            "  transfer: quick, ValueError",
+            "declined: ada has 70; executed YES",
+            "  transfer: quick, NotPermitted",
+            "NotPermitted; executed NO",
+            "accounts: {'ada': 70, 'bob': 50}",
+            "  transfer: quick, ok",
+            "nobody: ada has 0 left",
+            "accounts: {'ada': 70, 'bob': 50}",
+            *["  transfer: quick, ok"] * 2,
+            "  transfer: quick, Overloaded",
+            "too many: again in a while",
+        ],
+    ), result.stderr
 
 
 def test_reconnect() -> None:

@@ -21,7 +21,7 @@ from tests.support.waiting import scaled
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PACKAGES = ("mpzmq", "mpzmq.blocking", "mpzmq.keys", "mpzmq.testing")
+PACKAGES = ("mpzmq", "mpzmq.blocking", "mpzmq.keys", "mpzmq.middleware", "mpzmq.testing")
 """Where public names are imported from."""
 
 PUBLIC = {
@@ -31,6 +31,7 @@ PUBLIC = {
     *("Endpoint", "Resolver"),
     # the container
     *("ContainerServer", "RequestContext", "current_request", "detached"),
+    *("CallDetails", "Depends", "Proceed"),
     # messages and values
     *("Description", "Executed", "FunctionDescription", "LinkState", "Method", "Params", "Progress", "Status"),
     # policies and statistics
@@ -144,7 +145,15 @@ def test_everything_is_known_by_the_name_that_it_is_imported_by() -> None:
 
 MADE_BY_OTHERS = {
     *("ComputerEngineReader", "ComputerEngineWriter", "EngineService", "EventStream", "OptionsView", "ReplyStream"),
-    *("Channel", "RequestContext", "BlockingContainer", "BlockingOptionsView", "BlockingStream", "ContainerFactory"),
+    *(
+        "CallDetails",
+        "Channel",
+        "RequestContext",
+        "BlockingContainer",
+        "BlockingOptionsView",
+        "BlockingStream",
+        "ContainerFactory",
+    ),
     *("ProxyFactory", "Group", "BlockingGroup"),
 }
 """Classes whose instances a worker, a server or a handle makes: their constructors are none of the interface."""

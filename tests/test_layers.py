@@ -42,6 +42,7 @@ LEVELS: dict[str, int] = {
     "container": 4,
     "engine": 4,
     "keys": 4,
+    "middleware": 4,
     "blocking": 5,
     "testing": 5,
     "": 6,  # mpzmq/__init__.py: all of the above, on first use
@@ -72,7 +73,6 @@ MAX_PARAMETERS = 8
 KNOWN_LARGE: dict[str, int] = {
     "mpzmq.engine.link_driver.LinkDriver: parameters": 15,
     "mpzmq.errors.RemoteError: parameters": 10,
-    "mpzmq.handlers.dispatcher.Dispatcher: attributes": 22,
     "mpzmq.handlers.invocation.Invocation: attributes": 24,
     "mpzmq.handlers.invocation.Invocation: parameters": 9,
     "mpzmq.protocol.link.link.Link: attributes": 32,

@@ -12,15 +12,14 @@ from ..common.durations import checked_wait
 from ..common.set_module import set_module
 from ..config import DEFAULT_GROUP, DEFAULT_HEARTBEAT, DEFAULT_LIMITS, DEFAULT_RECONNECT
 from ..engine.streams import checked_items
-from ..engine.worker import ComputerEngineWorker
 from ..errors import NotConnected
 from ..protocol.requester.options import UNSET
 from .handle import BlockingContainer, forget
-from .loop_thread import Closed, LoopThread
+from .loop_thread import Closed, LoopThread, worker_with
 from .request_methods import BlockingRequests
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
     from uuid import UUID
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from ..engine.group import Group
     from ..engine.outcomes import Outcome, Outcomes
     from ..engine.resolvers import Endpoint, Resolver
+    from ..handlers.middleware import CallDetails, Proceed
     from ..models import Member, Progress
     from ..protocol.requester.options import _U
     from ..security.credentials import Security
@@ -53,6 +53,7 @@ def group(
     limits: Limits = DEFAULT_LIMITS,
     security: Security | None = None,
     typed: bool = False,
+    middleware: Iterable[Callable[[CallDetails, Proceed], Awaitable[Any]]] = (),
 ) -> BlockingGroup:
     """Several containers that do the same, asked as one; see :meth:`mpzmq.ComputerEngineWorker.group`.
 
@@ -67,6 +68,8 @@ def group(
         limits: bounds on everything that could grow.
         security: the engine's keys, and the containers'; None: plain.
         typed: values may be of the application's types; see :class:`mpzmq.ComputerEngineWorker`.
+        middleware: around every call, the first one outermost; see :meth:`mpzmq.ComputerEngineWorker.middleware`. It
+            runs on the event loop of the handle, in a thread of its own.
 
     Returns:
         The group. Close it, or use it in a ``with`` statement.
@@ -76,7 +79,7 @@ def group(
         ValueError, TypeError: the source is malformed, or is none.
     """
     policies: dict[str, Any] = {"reconnect": reconnect, "heartbeat": heartbeat, "limits": limits}
-    thread = LoopThread(ComputerEngineWorker(**policies, security=security, typed=typed))
+    thread = LoopThread(worker_with(middleware, **policies, security=security, typed=typed))
     try:
         opened = thread.do(lambda: thread.worker.group(source, name=name, policy=policy, wait=wait, timeout=timeout))
         return BlockingGroup(thread, opened)

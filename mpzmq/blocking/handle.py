@@ -12,19 +12,20 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from ..common.durations import checked_wait
 from ..common.set_module import set_module
 from ..config import DEFAULT_HEARTBEAT, DEFAULT_LIMITS, DEFAULT_RECONNECT
-from ..engine.worker import ComputerEngineWorker
 from ..errors import NotConnected
 from ..protocol.requester.options import UNSET
-from .loop_thread import LoopThread
+from .loop_thread import LoopThread, worker_with
 from .request_methods import BlockingRequests
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
     from types import TracebackType
     from uuid import UUID
 
     from ..config import HeartbeatPolicy, Limits, ReconnectPolicy
     from ..engine.writer import ComputerEngineWriter
     from ..errors import ConnectError
+    from ..handlers.middleware import CallDetails, Proceed
     from ..models import Description, LinkState, Status
     from ..protocol.requester.options import _U
     from ..security.credentials import Security
@@ -46,6 +47,7 @@ def connect(
     limits: Limits = DEFAULT_LIMITS,
     security: Security | None = None,
     typed: bool = False,
+    middleware: Iterable[Callable[[CallDetails, Proceed], Awaitable[Any]]] = (),
 ) -> BlockingContainer:
     """Connects to a container, and waits until it has answered.
 
@@ -58,6 +60,8 @@ def connect(
         limits: bounds on everything that could grow.
         security: the engine's keys, and the container's; None: plain.
         typed: values may be of the application's types; see :class:`mpzmq.ComputerEngineWorker`.
+        middleware: around every call, the first one outermost; see :meth:`mpzmq.ComputerEngineWorker.middleware`. It
+            runs on the event loop of the handle, in a thread of its own.
 
     Returns:
         The handle. Close it, or use it in a ``with`` statement.
@@ -67,7 +71,7 @@ def connect(
         ValueError, TypeError: the address is malformed.
     """
     policies: dict[str, Any] = {"reconnect": reconnect, "heartbeat": heartbeat, "limits": limits}
-    thread = LoopThread(ComputerEngineWorker(**policies, security=security, typed=typed))
+    thread = LoopThread(worker_with(middleware, **policies, security=security, typed=typed))
     try:
         writer = thread.do(lambda: thread.worker.connect(address, name=name, timeout=timeout))
         return BlockingContainer(thread, writer)

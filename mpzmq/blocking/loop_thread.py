@@ -9,13 +9,14 @@ import threading
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ..engine.worker import ComputerEngineWorker
+
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
     from concurrent.futures import Future
 
-    from ..engine.worker import ComputerEngineWorker
 
-__all__ = ["Closed", "Feed", "LoopThread"]
+__all__ = ["Closed", "Feed", "LoopThread", "worker_with"]
 
 CANCEL_WITHIN = 1.0
 """Seconds in which a call that was interrupted ends on the other thread; it takes a few passes of its event loop."""
@@ -120,6 +121,18 @@ class Feed:
         """Nobody reads any more."""
         self._is_over = True
         self._room.put(False)
+
+
+def worker_with(middleware: Iterable[Any], **options: Any) -> ComputerEngineWorker:
+    """A worker with these options, and this middleware.
+
+    Raises:
+        TypeError: one of it is none.
+    """
+    worker = ComputerEngineWorker(**options)
+    for one in middleware:
+        worker.middleware(one)
+    return worker
 
 
 class LoopThread:

@@ -49,7 +49,7 @@ class NestedCallRunner:
         peer = running.engine
         assert isinstance(peer, EngineSession)
         now = self._loop.time()
-        options = Options(timeout=timeout, lost_after=lost_after)
+        options = Options(timeout=timeout, lost_after=lost_after, metadata=running.propagated)
         caller = peer.open_caller()
         if self.is_closed:
             caller.close("the container was closed")

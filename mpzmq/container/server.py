@@ -15,7 +15,6 @@ from ..common.logs import Log
 from ..common.set_module import set_module
 from ..config import DEFAULT_HEARTBEAT, DEFAULT_LIMITS
 from ..handlers.interfaces import fitting_methods
-from ..handlers.registration import Registration
 from ..handlers.registry import Function
 from ..models import Status
 from ..protocol.wire.kinds import Goodbye
@@ -24,6 +23,7 @@ from ..runtime.names import checked_name, process_name
 from ..security.credentials import of_container
 from ..statistics import ServerStatistics
 from ..transport.libzmq.transport import ZmqTransport
+from .around_handlers import AroundHandlers
 from .binding import bindable
 from .lifespan import ClosedWhileStarting, Lifespan
 from .process import importing, loop_factory, run
@@ -31,7 +31,7 @@ from .session_driver import SessionDriver
 from .signals import Signals
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
@@ -48,7 +48,7 @@ _H = TypeVar("_H", bound="Callable[..., Any]")
 
 
 @set_module("mpzmq")
-class ContainerServer(Registration):
+class ContainerServer(AroundHandlers):
     """Serves functions and plain requests to any number of engines.
 
     Constructing opens nothing and binds to no event loop; serving starts with :meth:`bind`.
@@ -65,10 +65,13 @@ class ContainerServer(Registration):
             counted from when that is known; None: any time. A ``cancellable=False`` handler runs to its end.
         typed: convert arguments by the annotations of the handlers before these start: what does not fit is
             ``InvalidArguments``, and no handler has run. Results may be of the same types (extra ``typed``).
+        propagate: keys of a request's metadata that calls made inside its handler carry on, such as ``"traceparent"``;
+            what such a call sends along itself goes first.
 
     Raises:
         ImportError: ``typed`` without the extra.
-        ValueError, TypeError: the security is that of an engine, or none; ``orphan_after`` is not a number of seconds.
+        ValueError, TypeError: the security is that of an engine, or none; ``orphan_after`` is not a number of seconds;
+            ``propagate`` is no tuple of str.
     """
 
     def __init__(
@@ -81,8 +84,9 @@ class ContainerServer(Registration):
         security: Security | None = None,
         orphan_after: float | None = 30.0,
         typed: bool = False,
+        propagate: Iterable[str] = (),
     ) -> None:
-        super().__init__(typed=typed)
+        super().__init__(propagate, typed=typed)
         self._registry.orphan_after = checked_after(orphan_after, "orphan_after")
         self.name = process_name() if name is None else checked_name(name)
         self._lifespan = lifespan
@@ -195,9 +199,7 @@ class ContainerServer(Registration):
         """
         if self._registry.invoke is not None:
             raise ValueError("there is a handler for plain requests already: a server has one")
-        function = Function(None, handler, orphan_after=self._registry.orphan_after)
-        self._registry.learn_types(function)
-        self._registry.invoke = function
+        self._registry.invoke = self._registry.adopt(Function(None, handler, orphan_after=self._registry.orphan_after))
         return handler
 
     def on_state_change(self, handler: _H) -> _H:

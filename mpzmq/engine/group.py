@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from ..errors import NotConnected
 from ..events import MemberHeld, MemberReturned
 from ..protocol.group.rendezvous import written_key
 from ..protocol.requester.options import UNSET, Options
+from ..protocol.wire.kinds import Op
 from .arguments import checked_count, checked_function
 from .group_map import MapRun
 from .group_sender import GroupSender
@@ -20,11 +22,12 @@ from .group_state import GroupState
 from .membership import Membership
 from .options_view import options_view
 from .outcomes import Gathering
+from .outgoing import Facts
 from .request_methods import RequestMethods
 from .streams import each_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
+    from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Sequence
     from contextlib import AbstractAsyncContextManager
     from uuid import UUID
 
@@ -64,7 +67,7 @@ class Group(RequestMethods):
         self._labels = labels
         self._room = state.room(labels)
         self._group_sender = GroupSender(state, self._room)
-        super().__init__(self._group_sender, Options())
+        super().__init__(host.outgoing.around(self._group_sender, state.name), Options())
 
     def __repr__(self) -> str:
         members = self._members()
@@ -217,11 +220,13 @@ class Group(RequestMethods):
             TypeError: an option is of the wrong type.
             ValueError: an option is out of its range.
         """
-        sender = self._group_sender
+        sender = self._sender
         if key is not None or hedge_after is not None:
             if hedge_after is not None:
                 checked_seconds(hedge_after, "hedge_after")
-            sender = GroupSender(self._state, self._room, None if key is None else written_key(key), key, hedge_after)
+            written = None if key is None else written_key(key)
+            picked = GroupSender(self._state, self._room, written, key, hedge_after)
+            sender = self._host.outgoing.around(picked, self.name)
         return options_view(
             lambda tag: sender,
             self._defaults,
@@ -380,7 +385,7 @@ class Group(RequestMethods):
 
         run = MapRun(
             items,
-            lambda item: self._group_sender.call(function, (item,), {}, options, None),
+            lambda item: self._sender.call(function, (item,), {}, options, None),
             limit,
             ordered=ordered,
             return_exceptions=return_exceptions,
@@ -404,8 +409,14 @@ class Group(RequestMethods):
     def _gathering(
         self, asked: Mapping[GroupMember, Sequence[Any]], function: str, kwargs: dict[str, Any], options: Options
     ) -> Gathering:
-        name, ask = checked_function(function), self._group_sender.ask
-        return Gathering(asked, lambda member: ask(member, name, tuple(asked[member]), kwargs, options))
+        name, outgoing = checked_function(function), self._host.outgoing
+
+        def ask(member: GroupMember) -> Coroutine[Any, Any, Any]:
+            send = functools.partial(self._group_sender.ask, member, name)
+            whom = Facts(Op.CALL, name, member.name, member.writer.remote_id, None)
+            return outgoing.through(whom, tuple(asked[member]), kwargs, options, send)
+
+        return Gathering(asked, ask)
 
     def _members(self) -> list[GroupMember]:
         return self._room.pool.members()

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..protocol.link.link import Link
     from ..runtime.loop_bound import LoopBound
     from .group_state import GroupState
+    from .outgoing import Outgoing
     from .resolvers import Endpoint, Source
     from .writer import ComputerEngineWriter
 
@@ -43,6 +44,7 @@ class GroupHost:
         open_link: registers a link, and begins to dial.
         disconnect: ends a link.
         groups: those that are not closed.
+        outgoing: the worker's middleware.
     """
 
     limits: Limits
@@ -50,6 +52,7 @@ class GroupHost:
     open_link: Callable[..., tuple[ComputerEngineWriter, Link]]
     disconnect: Callable[[UUID], Awaitable[None]]
     groups: dict[GroupState, Any]
+    outgoing: Outgoing
 
 
 class Membership:

@@ -12,7 +12,8 @@ from ..typed.errors import InvalidValueError
 from ..typed.interface import checked_interface, methods_of
 from .arguments import checked_function, checked_id
 from .proxies import proxy
-from .streams import Channel, ReplyStream, StreamRequest, upload
+from .streams import StreamRequest
+from .wrapped_streams import channel_of, stream_of, upload_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Mapping
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from ..protocol.requester.options import _U, Options
     from ..typed.interface import Method as InterfaceMethod
     from .request_sender import Sender
+    from .streams import Channel, ReplyStream
 
 __all__ = ["OptionsView", "options_view"]
 
@@ -129,7 +131,7 @@ class OptionsView:
         Raises:
             TypeError: ``idempotent=True`` or ``request_id`` was given: it is never sent again as a whole.
         """
-        return ReplyStream(self._asked("stream", function, args, kwargs))
+        return stream_of(self._asked("stream", function, args, kwargs))
 
     async def upload(
         self, function: str, items: AsyncIterable[Any] | Iterable[Any], /, *args: Any, **kwargs: Any
@@ -149,7 +151,7 @@ class OptionsView:
             RequestError: one of its subclasses; ``executed`` says whether a handler has run.
             TypeError: ``idempotent=True`` or ``request_id`` was given: it is never sent again as a whole.
         """
-        return await upload(self._asked("upload", function, args, kwargs), items)
+        return await upload_of(self._asked("upload", function, args, kwargs), items)
 
     def channel(self, function: str, /, *args: Any, **kwargs: Any) -> Channel:
         """Talks with a function, called with any keywords; see :meth:`EngineService.channel`.
@@ -165,7 +167,7 @@ class OptionsView:
         Raises:
             TypeError: ``idempotent=True`` or ``request_id`` was given: it is never sent again as a whole.
         """
-        return Channel(self._asked("channel", function, args, kwargs))
+        return channel_of(self._asked("channel", function, args, kwargs))
 
     def of(self, interface: Callable[..., _T]) -> _T:
         """Whoever is asked, through an interface: ``jobs = container.of(Scheduler)``, then ``await jobs.submit(job)``.

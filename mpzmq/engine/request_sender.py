@@ -44,13 +44,13 @@ if TYPE_CHECKING:
 
     OpenedStream = tuple["RequestSender", PendingRequest, Callable[[RequestError], RequestError]]
 
-__all__ = ["WHOLE", "RequestSender", "Sender"]
+__all__ = ["RequestSender", "Sender", "propagating"]
 
 _get_running_loop: Final = asyncio._get_running_loop
 
 _CALL: Final = Op.CALL  # a name of the module: looking it up in its class takes three times as long (Python 3.11)
 
-_STATUS, WHOLE = operator.itemgetter(1), operator.itemgetter(slice(None))
+_STATUS, _WHOLE = operator.itemgetter(1), operator.itemgetter(slice(None))
 """What is wanted of a RESPONSE that carries no data of the application."""
 
 _WORTH_A_FALLBACK = (Unsupported, InvalidArguments, Refused)
@@ -94,6 +94,15 @@ class Sender(Protocol):
         """The error for an answer that does not fit the caller's interface."""
 
 
+def propagating(options: Options) -> Options:
+    """Options with what a call made inside a handler carries on of the metadata of its request."""
+    context = current.get()
+    carried = None if context is None else context.propagated
+    if carried is None:
+        return options
+    return options.but(UNSET, UNSET, metadata={**carried, **(options.metadata or {})})
+
+
 class RequestSender:
     """Encodes requests, waits for room, and hands them to the link.
 
@@ -124,6 +133,14 @@ class RequestSender:
         name = function if type(function) is str else checked_function(function)
         return self.send(_CALL, name, args, kwargs or None, options, tag)
 
+    async def exchange(
+        self, method: object, data: Any, fallback: Any, options: Options, tag: bytes | None
+    ) -> tuple[Status, Any]:
+        """Sends data as :meth:`request` does; returns the container's status and the data of the reply."""
+        op, args = operation_of(method, data)
+        record = await self.send(op, None, args, None, options, tag, fallback, _WHOLE)
+        return STATUSES[record[1]], record[2]
+
     async def get_state(self, options: Options) -> Status:
         """Asks the container for its run state."""
         status = await self.send(Op.GETSTATE, None, (), None, options, take=_STATUS)
@@ -137,7 +154,7 @@ class RequestSender:
     async def describe(self, options: Options, *, schema: bool = False) -> Description:
         """Asks the container what it offers."""
         try:
-            record = await self.send(Op.DESCRIBE, None, ("schema",) if schema else (), None, options, take=WHOLE)
+            record = await self.send(Op.DESCRIBE, None, ("schema",) if schema else (), None, options, take=_WHOLE)
         except InvalidArguments:  # an older one, which has no schema
             if not schema:
                 raise
@@ -328,6 +345,8 @@ class RequestSender:
         context = current.get()
         # A call made inside a handler inherits what is left of the handler's time.
         enclosing = None if context is None else context.deadline
+        if context is not None:
+            options = propagating(options)
         entry = self._submission.write(op, function, args, kwargs, options, tag, now, enclosing)
         return entry, self._submission.begin(entry, now)
 

@@ -10,10 +10,8 @@ from ..common.set_module import set_module
 from ..errors import NotConnected
 from ..models import Executed, Method, Params
 from ..protocol.requester.options import UNSET, Options
-from ..protocol.wire.records import STATUSES
-from .arguments import checked_id, checked_remote, operation_of
+from .arguments import checked_id, checked_remote
 from .options_view import options_view
-from .request_sender import WHOLE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Mapping
@@ -24,6 +22,7 @@ if TYPE_CHECKING:
     from ..statistics import Statistics
     from .event_stream import EventStream
     from .options_view import OptionsView
+    from .outgoing import MiddlewareSender
     from .request_sender import RequestSender
     from .streams import Channel, ReplyStream
 
@@ -35,7 +34,11 @@ class Handle(Protocol):
 
     @property
     def sender(self) -> RequestSender:
-        """The way out for its requests."""
+        """The way out for what is asked of the container itself."""
+
+    @property
+    def way_out(self) -> RequestSender | MiddlewareSender:
+        """The way out for requests to its handlers."""
 
 
 class ServiceWorker(Protocol):
@@ -126,9 +129,8 @@ class EngineService:
         tag = checked_id(params.id)
         method = Method(params.method)
         data = params.status if method is Method.SETSTATE and params.data is None else params.data
-        op, args = operation_of(method, data)
-        record = await self._sender(remote_id, tag).send(op, None, args, None, options, tag, fallback, WHOLE)
-        return Params(params.id, method, STATUSES[record[1]], record[2])
+        status, answer = await self._sender(remote_id, tag).exchange(method, data, fallback, options, tag)
+        return Params(params.id, method, status, answer)
 
     async def call(
         self,
@@ -377,7 +379,7 @@ class EngineService:
         Raises:
             RequestError: one of its subclasses; ``executed`` says whether a handler has run.
         """
-        return await self._sender(remote_id, None).get_state(self.defaults.but(timeout, wait).repeatable())
+        return await self._handle(remote_id).sender.get_state(self.defaults.but(timeout, wait).repeatable())
 
     async def set_state(
         self, remote_id: UUID, status: Status, *, timeout: float | _U | None = UNSET, wait: bool | _U = UNSET
@@ -396,7 +398,7 @@ class EngineService:
         Raises:
             Refused: the container's ``on_state_change`` said no.
         """
-        return await self._sender(remote_id, None).set_state(status, self.defaults.but(timeout, wait).repeatable())
+        return await self._handle(remote_id).sender.set_state(status, self.defaults.but(timeout, wait).repeatable())
 
     async def describe(
         self, remote_id: UUID, *, timeout: float | _U | None = UNSET, wait: bool | _U = UNSET, schema: bool = False
@@ -416,7 +418,7 @@ class EngineService:
             RequestError: one of its subclasses; ``executed`` says whether a handler has run.
         """
         options = self.defaults.but(timeout, wait).repeatable()
-        return await self._sender(remote_id, None).describe(options, schema=schema)
+        return await self._handle(remote_id).sender.describe(options, schema=schema)
 
     def events(self, remote_id: UUID | None = None) -> EventStream:
         """What happens to the links, as an async iterator that listens from now on and ends at close.
@@ -430,7 +432,10 @@ class EngineService:
         """The counters of all the worker's links, added up."""
         return self._worker.statistics()
 
-    def _sender(self, remote_id: UUID, tag: bytes | None) -> RequestSender:
+    def _sender(self, remote_id: UUID, tag: bytes | None) -> RequestSender | MiddlewareSender:
+        return self._handle(remote_id, tag).way_out
+
+    def _handle(self, remote_id: UUID, tag: bytes | None = None) -> Handle:
         writer = self._worker.get_engine(checked_remote(remote_id))
         if writer is None:
             raise NotConnected(
@@ -441,4 +446,4 @@ class EngineService:
                 # Under this id it may have run when there was such a container.
                 executed=Executed.UNKNOWN if tag in self._worker.ended_ids else Executed.NO,
             )
-        return writer.sender
+        return writer

@@ -30,7 +30,7 @@ __all__ = ["Channel", "ReplyStream", "StreamRequest", "checked_items", "each_of"
 
 
 class StreamRequest:
-    """What a stream is opened with.
+    """What a stream is opened with; its arguments are its attributes, too.
 
     Args:
         sender: through which it leaves.
@@ -53,24 +53,30 @@ class StreamRequest:
         self.sender: RequestSender
         """Through whom it goes on, once it was opened."""
         self._told: Callable[[RequestError], RequestError]
-        self._way_out = sender
+        self.way_out = sender
         self.function = function
         self.idle_timeout = None if idle_timeout is None else checked_seconds(idle_timeout, "idle_timeout")
-        self._args = args
-        self._kwargs = kwargs or None
-        self._options = options
+        self.args = args
+        self.kwargs = kwargs or None
+        self.options = options
+
+    def replaced(
+        self, sender: Sender, args: tuple[Any, ...], kwargs: dict[str, Any], options: Options
+    ) -> StreamRequest:
+        """The same, opened through another sender with other arguments."""
+        return StreamRequest(sender, self.function, args, kwargs, options, self.idle_timeout)
 
     def receive_stream(self) -> ReceiveStream:
         """What takes the results."""
-        limits = self._way_out.limits
+        limits = self.way_out.limits
         return ReceiveStream(limits.stream_items, limits.stream_bytes)
 
     async def open(
         self, op: int, receive_stream: ReceiveStream | None, send_stream: SendStream | None
     ) -> PendingRequest:
         """Sends the request."""
-        given = self._args, self._kwargs, self._options, receive_stream, send_stream, self.idle_timeout
-        self.sender, entry, self._told = await self._way_out.open_stream(op, self.function, *given)
+        given = self.args, self.kwargs, self.options, receive_stream, send_stream, self.idle_timeout
+        self.sender, entry, self._told = await self.way_out.open_stream(op, self.function, *given)
         return entry
 
     def told(self, error: BaseException) -> BaseException:

@@ -29,6 +29,7 @@ from ..security.credentials import of_engine
 from ..statistics import Statistics
 from ..transport.libzmq.transport import ZmqTransport
 from .arguments import checked_connect
+from .around_calls import AroundCalls
 from .callbacks import EngineFunctions
 from .event_stream import EventStream
 from .group import Group, opened_group
@@ -62,7 +63,7 @@ _CLOSED = "the worker was closed"
 
 
 @set_module("mpzmq")
-class ComputerEngineWorker(ReconnectSettings, Registration):
+class ComputerEngineWorker(ReconnectSettings, Registration, AroundCalls):
     """The engine's side: connects to containers and talks to them.
 
     Constructing opens nothing and binds to no event loop. Use it as ``async with worker:``, or start
@@ -96,6 +97,7 @@ class ComputerEngineWorker(ReconnectSettings, Registration):
     ) -> None:
         ReconnectSettings.__init__(self, reconnect)
         Registration.__init__(self, typed=typed)
+        AroundCalls.__init__(self)
         self._security = of_engine(security)
         self._heartbeat = heartbeat
         self.limits = limits
@@ -303,7 +305,9 @@ class ComputerEngineWorker(ReconnectSettings, Registration):
             publish=self._publish if publish is None else publish,
             once=once,
         )
-        writer = ComputerEngineWriter(connection, self._lifecycle.loop_bound, Options(), self.disconnect)
+        writer = ComputerEngineWriter(
+            connection, self._lifecycle.loop_bound, Options(), self.disconnect, self._outgoing
+        )
         self._connections[remote_id] = connection
         self._writers[remote_id] = writer
         return connection, writer
@@ -417,7 +421,8 @@ class ComputerEngineWorker(ReconnectSettings, Registration):
         if self._lifecycle.is_ending:
             raise RuntimeError("this worker is closed: enter it again with 'async with', or make another one")
         self._lifecycle.loop_bound.bind()
-        host = GroupHost(self.limits, self._lifecycle.loop_bound, self._open_link, self.disconnect, self._groups)
+        loop_bound, opens = self._lifecycle.loop_bound, (self._open_link, self.disconnect)
+        host = GroupHost(self.limits, loop_bound, *opens, self._groups, self._outgoing)
         given = (source if isinstance(source, str) else "group") if name is None else checked_name(name)
         return await opened_group(host, followed, given, policy, security, timeout, wait=wait)
 

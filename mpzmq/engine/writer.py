@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..statistics import Statistics
     from .link_driver import LinkDriver
     from .options_view import OptionsView
+    from .outgoing import Outgoing
 
 __all__ = ["ComputerEngineWriter"]
 
@@ -34,7 +35,12 @@ class ComputerEngineWriter(RequestMethods):
     """The handle of one container. ``worker.connect()`` returns it; users make none."""
 
     def __init__(
-        self, connection: LinkDriver, loop_bound: LoopBound, defaults: Options, drop: Callable[..., Any]
+        self,
+        connection: LinkDriver,
+        loop_bound: LoopBound,
+        defaults: Options,
+        drop: Callable[..., Any],
+        outgoing: Outgoing,
     ) -> None:
         self._connection = connection
         self._link = connection.link
@@ -42,7 +48,9 @@ class ComputerEngineWriter(RequestMethods):
         self._drop = drop
         self.sender = RequestSender(connection, loop_bound)
         """The one way out for requests."""
-        super().__init__(self.sender, defaults)
+        self.way_out = outgoing.around(self.sender, self.name, self.remote_id)
+        """The same, with the worker's middleware around it."""
+        super().__init__(self.way_out, defaults)
 
     def __repr__(self) -> str:
         return f"<ComputerEngineWriter {self.name!r} {self.state} {self.remote_id}>"
@@ -168,7 +176,7 @@ class ComputerEngineWriter(RequestMethods):
             ValueError: an option is out of its range.
         """
         return options_view(
-            lambda tag: self.sender,
+            lambda tag: self.way_out,
             self._defaults,
             timeout=timeout,
             wait=wait,

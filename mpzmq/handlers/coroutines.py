@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ..context import current
 from ..protocol.wire.kinds import STREAMED
 from ..runtime.tracebacks import let_go_of_frames
+from .error_words import told_of
 from .invocation import CancelReason
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ async def run_handler(
 
     Args:
         running: the request.
-        coroutine: that of the handler; None: it is still to be called.
+        coroutine: that of the handler; None: it is still to be called, with what stands around it.
         answers: told of the end.
         streaming: calls handlers whose data or results come piece by piece.
     """
@@ -54,9 +55,13 @@ async def run_handler(
         answers.answer_cancelled(running, running.cancel_reason)
         return
     _, _, _, _, _, _, args, kwargs, _ = running.record
-    running.started = not running.handler.thread  # a thread's job says itself when it starts
+    chain = running.chain
+    if chain is None:
+        running.started = not running.handler.thread  # a thread's job says itself when it starts
     try:
-        if coroutine is None:
+        if chain is not None:
+            coroutine = chain.begin()
+        elif coroutine is None:
             streamed = running.op in STREAMED
             coroutine = streaming.run(running) if streamed else running.handler.call(running, args, kwargs)
         result = await coroutine
@@ -67,7 +72,10 @@ async def run_handler(
         answers.answer_cancelled(running, CancelReason.INTERRUPTED)
         raise
     except BaseException as error:
-        answers.answer_raised(running, error)
+        told = told_of(running, error)
+        answers.answer_raised(running, told)
+        let_go_of_frames(told)
         let_go_of_frames(error)
+        del told  # which may be the error, whose traceback keeps this frame
     else:
         answers.answer(running, result)

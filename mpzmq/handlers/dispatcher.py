@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextvars import Context
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
@@ -21,10 +22,12 @@ from .admission import Rejection
 from .concurrency import Limiters
 from .coroutines import run_handler
 from .deduplication import Deduplicator
+from .error_words import told_of
 from .invocation import CancelReason, Invocation, send_started_notices
 from .isolation import context_factory
+from .request_chain import RequestChain, Runners
 from .responses import ResponseEncoder
-from .slow_handlers import SLOW_HANDLER, SlowHandlers
+from .slow_handlers import SLOW_HANDLER
 from .state_changes import BEHIND, DeferredTicket
 from .stream_invocation import Streaming
 from .tasks import Tasks
@@ -90,14 +93,13 @@ class Dispatcher:
         self.deduplicator = Deduplicator(self._responses, sessions)
         self._limiters = Limiters(limits.threads)
         self._schedule_write = schedule_write
-        self._streaming = Streaming(sessions.encoder, schedule_write)
-        self._threads = HandlerThreads(limits.threads, name, self.deadlines, self._let_pass)
+        threads = HandlerThreads(limits.threads, name, self.deadlines, self._let_pass)
+        self._runners = Runners(Streaming(sessions.encoder, schedule_write), threads, self._expire_at)
         self._loop = asyncio.get_running_loop()
         self._clock = self._loop.time
         self._new_context = context_factory()
         self._tasks = Tasks(self._loop)
         self._running: dict[tuple[Responder, bytes], Invocation] = {}
-        self._slow = SlowHandlers()
         self._emptied = asyncio.Event()
 
     @property
@@ -127,7 +129,7 @@ class Dispatcher:
             for running in [running for key, running in self._running.items() if key[0] in batch.closed_sessions]:
                 self._cancel(running, CancelReason.ENGINE)
                 if running.handler.orphan_after is not None:
-                    self._threads.give_up_after(running, running.handler.orphan_after)
+                    self._runners.threads.give_up_after(running, running.handler.orphan_after)
         self._tasks.on_burst()
         started = 0
         for before, peer, low_water, tags in batch.acks:
@@ -156,7 +158,13 @@ class Dispatcher:
                 if running.cancel_reason is None:
                     self._cancel(running, CancelReason.DEADLINE)
                 else:
-                    self._threads.give_up(running)
+                    self._runners.threads.give_up(running)
+
+    def _expire_at(self, deadline: float) -> None:
+        """A request has been given an earlier deadline."""
+        self.deadlines.add(deadline)
+        # Not in its context, which the event loop would hold until then.
+        self._loop.call_at(deadline, lambda: self.expire(max(deadline, self._clock())), context=Context())
 
     def end_orphans(self, orphans: Orphans, now: float) -> None:
         """Ends the handlers whose engines have been away for too long."""
@@ -166,7 +174,7 @@ class Dispatcher:
             due = orphans.due(running)
             if due is not None and due <= now:
                 self._cancel(running, CancelReason.AWAY)
-                self._threads.give_up_after(running, 0.0)
+                self._runners.threads.give_up_after(running, 0.0)
 
     async def idle(self) -> None:
         """Waits until no handler runs."""
@@ -180,6 +188,7 @@ class Dispatcher:
         for running in list(self._running.values()):
             self._cancel(running, CancelReason.SERVER)
         tasks = [running.task for running in self._running.values() if running.task is not None]
+        tasks += self._runners.closing
         if tasks:
             await asyncio.wait(tasks, timeout=CLOSE_TIMEOUT)
         self._tasks.abandon(tasks)
@@ -190,7 +199,7 @@ class Dispatcher:
             else:
                 running.started = False  # it has not begun, and will not
             self.answer_cancelled(running, CancelReason.SERVER)
-        self._threads.close()
+        self._runners.threads.close()
 
     # Admission
 
@@ -290,8 +299,12 @@ class Dispatcher:
         if running.ticket is not None and not running.ticket.try_advance(wanted=running.cancel_reason is None):
             return  # when its turn has come, it comes again
         function = running.handler
-        if function.is_async or function.thread:
-            self._spawn(running, self._threads.call(running) if function.thread else None, self._new_context())
+        if function.is_wrapped:
+            running.chain = RequestChain(running, self._runners)
+            self._spawn(running, None, self._new_context())
+        elif function.is_async or function.thread:
+            in_thread = self._runners.threads.call(running) if function.thread else None
+            self._spawn(running, in_thread, self._new_context())
         elif self._tasks.beginning:
             # Tasks that were made in this pass have not begun; this one was issued after them.
             self._track(running)
@@ -342,10 +355,8 @@ class Dispatcher:
         _, _, _, _, _, _, args, kwargs, _ = running.record
         began = _perf_counter()  # not the event loop's clock: uvloop's stands still during a pass
         try:
-            if kwargs or function.wants_context:
-                result = function.call(running, args, kwargs)
-            else:
-                result = function.handler(*args)
+            given = kwargs or function.injected
+            result = function.call(running, args, kwargs) if given else function.handler(*args)
             if type(result) is CoroutineType:  # a plain function around an async one
                 self._spawn(running, result, None)
                 return
@@ -356,20 +367,25 @@ class Dispatcher:
             self.answer_cancelled(running, CancelReason.INTERRUPTED)
             raise
         except BaseException as error:  # sys.exit(), too: it must not end what others wait for
-            self.answer_raised(running, error)
+            told = told_of(running, error)
+            self.answer_raised(running, told)
+            let_go_of_frames(told)
             let_go_of_frames(error)
+            del told  # which may be the error, whose traceback keeps this frame
         else:
             self.answer(running, result)
         finally:
             held = _perf_counter() - began
             if held > SLOW_HANDLER:
-                self._slow.held(function, held)
+                self._runners.slow.held(function, held)
 
     def _spawn(
         self, running: Invocation, coroutine: Coroutine[Any, Any, Any] | None, context: contextvars.Context | None
     ) -> None:
         self._track(running)
-        running.task = self._tasks.start(run_handler(running, coroutine, self, self._streaming), coroutine, context)
+        running.task = self._tasks.start(
+            run_handler(running, coroutine, self, self._runners.streaming), coroutine, context
+        )
 
     def _reply(self, peer: Responder, item: QueuedRecord) -> None:
         if waiting := peer.reply(item):
@@ -392,17 +408,18 @@ class Dispatcher:
             self.answer_cancelled(running, ending)
             return
         force = ending is CancelReason.SERVER
-        if running.cancel_reason is not None or (running.started and not force and self._streaming.goes_on(running)):
+        if running.cancel_reason is not None or (
+            running.started and not force and self._runners.streaming.goes_on(running)
+        ):
             return
         running.cancel_reason = ending
         running.due = None
-        running.cancelled = True
         if running.op == _SETSTATE:
             self._change_ended(running)  # whether or not its handler heeds that
         if ending is _ENGINE_ENDED and running.op in GIVES:
             running.engine.send_streams.close(running.tag)  # now, whatever its handler does before it ends
         # A task that has not begun looks at ``ending`` when it does; a thread looks at its context.
-        if running.started and running.task is not None and (force or not running.handler.thread):
+        if running.task is not None and running.may_interrupt(force=force):
             self._tasks.cancel(running)
 
     # Ending

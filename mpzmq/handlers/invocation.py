@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, Protocol, final
 from uuid import UUID
 
 from ..context import RequestContext
 from ..protocol.requester.request import request_in_words
+from .middleware import CallDetails
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Mapping
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from .concurrency import Ticket
     from .registry import Function
 
-__all__ = ["CancelReason", "Invocation", "send_started_notices"]
+__all__ = ["CancelReason", "Invocation", "Surroundings", "send_started_notices"]
 
 
 _ENDED: Final[Record] = []
@@ -35,6 +36,40 @@ class CancelReason(enum.Enum):
     INTERRUPTED = "the process was interrupted (KeyboardInterrupt)"
     AWAY = "its engine was away for longer than its orphan_after"
     UNREAD = "its engine leaves too much unread (Limits.total_bytes)"
+
+
+class Surroundings(Protocol):
+    """What stands around the handler of a request: middleware, and dependencies.
+
+    Attributes:
+        call: what middleware sees of the request.
+        has_begun: whether its task has.
+        in_thread: whether the handler is at work in a thread now, which cannot be interrupted.
+        made: the dependencies of the handler, by parameter.
+    """
+
+    call: CallDetails
+    has_begun: bool
+    in_thread: bool
+    made: dict[str, Any] | None
+
+    def begin(self) -> Coroutine[Any, Any, Any]:
+        """The whole of the request, to be awaited in its task."""
+
+    def result(self) -> Coroutine[Any, Any, Any]:
+        """What the outermost middleware returns."""
+
+    def items(self) -> Coroutine[Any, Any, Any]:
+        """What it returns for what comes piece by piece."""
+
+    def on_thread_given_up(self) -> None:
+        """Nobody waits any more for a handler that is at work in a thread."""
+
+    def on_thread_returned(self, error: BaseException | None) -> None:
+        """It has returned in the end."""
+
+    def release(self) -> None:
+        """The request has ended: nothing of what was asked is held any longer."""
 
 
 @final
@@ -54,8 +89,8 @@ class Invocation:
         deadline: the time at which who asks stops waiting; None: never.
         due: when the handler is ended; None: never, or it has been told already.
         state: the value of the server's lifespan.
-        cancelled: whether nobody waits for the result any more.
-        cancel_reason: why it is cancelled.
+        cancel_reason: why it is cancelled: nobody waits for the result any more. None: it is not.
+        chain: the middleware and the dependencies that stand around its handler; None: there are none.
         started: whether the handler has begun.
         ended: whether the request has been answered, or needs no answer any more.
         tracked: whether the dispatcher holds it, since it did not end at once.
@@ -74,7 +109,7 @@ class Invocation:
         "_context",
         "_metadata",
         "cancel_reason",
-        "cancelled",
+        "chain",
         "claim_token",
         "deadline",
         "digest",
@@ -122,7 +157,8 @@ class Invocation:
         self.digest = digest
         self.size = size
         self.ticket: Ticket | None = None
-        self.cancelled = self.started = self.ended = self.tracked = False
+        self.chain: Surroundings | None = None
+        self.started = self.ended = self.tracked = False
         self.started_sent: bool | None = None
         self.task: asyncio.Task[None] | None = None
         self._metadata: dict[str, Any] | None = record[8]
@@ -143,6 +179,49 @@ class Invocation:
         """It has ended: its arguments are not held any longer."""
         self.record = _ENDED
         self._context = None
+        if self.chain is not None:
+            self.chain.release()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether nobody waits for the result any more."""
+        return self.cancel_reason is not None
+
+    def may_interrupt(self, *, force: bool) -> bool:
+        """Whether what runs ends if its task is cancelled. One that has not begun looks for itself whether it may.
+
+        Args:
+            force: whether a task that only waits for a thread is to end, too.
+        """
+        if self.chain is not None:
+            return self.chain.has_begun and (force or not self.chain.in_thread)
+        return self.started and (force or not self.handler.thread)
+
+    @property
+    def made(self) -> dict[str, Any] | None:
+        """The dependencies of its handler, by parameter; None: it has none."""
+        return None if self.chain is None else self.chain.made
+
+    def details(self) -> CallDetails:
+        """What middleware sees of it."""
+        if self.chain is not None:
+            return self.chain.call
+        _, _, _, _, _, _, args, kwargs, metadata = self.record
+        return CallDetails(self, args, kwargs, metadata, self.deadline)
+
+    def replace(self, args: list[Any], kwargs: dict[str, Any], metadata: dict[str, Any]) -> None:
+        """Middleware has put others in the place of what was asked."""
+        self.record = [*self.record[:6], args, kwargs, metadata]
+        self._metadata = metadata
+
+    @property
+    def propagated(self) -> dict[str, Any] | None:
+        """What calls made inside it carry on of its metadata; None: nothing."""
+        pipeline = self.handler.pipeline
+        if pipeline is None or not pipeline.propagate or not self._metadata:
+            return None
+        metadata = self._metadata
+        return {key: metadata[key] for key in pipeline.propagate if key in metadata} or None
 
     def assign(self, handler: Function) -> None:
         """A request that had to wait was judged: this is to be called."""
@@ -172,7 +251,7 @@ class Invocation:
             self.cancel_reason = self.cancel_reason or CancelReason.DEADLINE
         if self.cancel_reason is not None or not self.claim():
             raise asyncio.CancelledError
-        return self.handler.call(self, args, kwargs)
+        return self.handler.call(self, args, kwargs, self.made)
 
     @property
     def request_id(self) -> UUID:

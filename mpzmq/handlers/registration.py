@@ -39,6 +39,14 @@ class Registration:
         """Whether arguments are converted by the annotations of the functions."""
         return self._registry.is_typed
 
+    @property
+    def overrides(self) -> dict[Callable[..., Any], Callable[..., Any]]:
+        """Dependencies that others take the place of, for tests: ``overrides[get_db] = lambda: FakeDatabase()``.
+
+        What is called in its place is held to the same rules, and may be a generator, too.
+        """
+        return self._registry.pipeline.overrides
+
     # fmt: off
     @overload
     def function(

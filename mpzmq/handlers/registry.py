@@ -7,19 +7,12 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from ..common.text import repr_of, text_of
-from .signatures import (
-    POSITIONAL,
-    called_first,
-    context_parameter,
-    first_line,
-    shown,
-    signature_of,
-    takes_stream,
-    works_in,
-)
+from .dependencies import injected_parameters
+from .pipeline import Pipeline
+from .signatures import POSITIONAL, called_first, first_line, shown, signature_of, takes_stream, works_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from ..context import CurrentRequest
     from ..typed.signature import TypedSignature
@@ -49,16 +42,19 @@ class Function:
         orphan_after: seconds for which its engine may be away before a run is cancelled; None: any time.
         is_gated: whether a run may have to wait for others to end.
         is_plain: whether it runs on the event loop at once.
-        signature: without the context parameter.
+        has_dependencies: whether some of its parameters are made for each request.
+        pipeline: what stands around it; None: nothing, whatever is registered.
+        signature: without the parameters that are injected.
         least, most: how many positional arguments it takes, where no more has to be looked at.
-        wants_context: whether one of its parameters is the ``RequestContext``.
+        injected: the parameters that its caller does not give: their names, their places among the positional ones, and
+            who makes them; None: it is the ``RequestContext``.
         typed: converts its arguments; None: they are passed on as they came.
     """
 
     __slots__ = (
-        "_context", "_decorated", "_index", "cancellable", "gives", "handler", "is_async", "is_gated", "is_plain",
-        "is_streamed", "least", "max_concurrency", "most", "name", "orphan_after", "signature", "takes", "thread",
-        "typed", "wants_context",
+        "_decorated", "cancellable", "gives", "handler", "has_dependencies", "injected", "is_async", "is_gated",
+        "is_plain", "is_streamed", "least", "max_concurrency", "most", "name", "orphan_after", "pipeline",
+        "signature", "takes", "thread", "typed",
     )  # fmt: skip
 
     def __init__(
@@ -82,12 +78,14 @@ class Function:
         self.gives = inspect.isasyncgenfunction(first) or (not is_async and inspect.isasyncgenfunction(works))
         signature = signature_of(handler)
         parameters = list(signature.parameters.values())
-        self._context = context_parameter(handler, parameters)
-        self.wants_context = self._context is not None
-        # Where it stands among the positional ones; one that is keyword-only stands behind them all.
+        injected = injected_parameters(handler, parameters)
+        # Where they stand among the positional ones; what is keyword-only stands behind them all.
         positional = [p.name for p in parameters if p.kind in POSITIONAL]
-        self._index = positional.index(self._context) if self._context in positional else ANY_NUMBER
-        parameters = [parameter for parameter in parameters if parameter.name != self._context]
+        self.injected = tuple(
+            (name, positional.index(name) if name in positional else ANY_NUMBER, depends)
+            for name, depends in injected.items()
+        )
+        parameters = [parameter for parameter in parameters if parameter.name not in injected]
         self.signature = signature.replace(parameters=parameters)
         self.takes = takes_stream(handler, parameters)
         if not (is_async or self.gives or (self.takes and inspect.iscoroutinefunction(works))):
@@ -108,7 +106,9 @@ class Function:
         if max_concurrency is not None and max_concurrency < 1:
             raise ValueError(f"max_concurrency must be 1 or more, not {max_concurrency}: None is not a limit")
         self.is_gated = thread or max_concurrency is not None
-        self.is_plain = not (self.is_async or self.is_gated)
+        self.has_dependencies = any(depends is not None for depends in injected.values())
+        self.is_plain = not (self.is_async or self.is_gated or self.has_dependencies)
+        self.pipeline: Pipeline | None = None
         if thread and self.is_async:
             raise TypeError(f"{what} is async def, which needs no thread: leave thread=True out")
         # Most calls are positional: their number tells whether they fit, and Signature.bind() takes 3 us more.
@@ -142,8 +142,10 @@ class Function:
         Raises:
             TypeError: it cannot, and why.
         """
-        if kwargs and self._context in kwargs:
-            raise TypeError(f"{self._context!r} is given by the container and not by the caller")
+        if kwargs:
+            for name, _, _ in self.injected:
+                if name in kwargs:
+                    raise TypeError(f"{name!r} is given by the container and not by the caller")
         if kwargs or not self.least <= len(args) <= self.most:
             self.signature.bind(*args, **(kwargs or {}))
 
@@ -163,24 +165,36 @@ class Function:
             self.check(args, kwargs)
         return typed.convert(args, kwargs)
 
-    def call(self, running: CurrentRequest, args: list[Any], kwargs: dict[str, Any] | None) -> Any:
-        """Calls the handler of a request with arguments that were checked."""
-        if self._context is not None:
-            if len(args) >= self._index:
+    def call(
+        self,
+        running: CurrentRequest,
+        args: list[Any],
+        kwargs: dict[str, Any] | None,
+        made: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Calls the handler of a request with arguments that were checked, and with dependencies that were made."""
+        for name, index, depends in self.injected:
+            value = running.context if depends is None or made is None else made[name]
+            if len(args) >= index:
                 args = args.copy()
-                args.insert(self._index, running.context)
+                args.insert(index, value)
             else:
-                kwargs = {**(kwargs or {}), self._context: running.context}
+                kwargs = {**(kwargs or {}), name: value}
         return self.handler(*args, **kwargs) if kwargs else self.handler(*args)
 
-    def has_raised(self, error: BaseException) -> bool:
-        """Whether an error comes from the function that does the work, and not from a decorator around it.
+    @property
+    def is_wrapped(self) -> bool:
+        """Whether middleware or dependencies stand around it."""
+        return self.has_dependencies or (self.pipeline is not None and bool(self.pipeline.middleware))
 
-        A decorator may have raised it when the work was done.
+    def has_raised(self, error: BaseException, *, is_wrapped: bool = False) -> bool:
+        """Whether an error comes from the function that does the work, and not from what stands around it.
+
+        A decorator may have raised it when the work was done, and so may middleware.
         """
-        if self._decorated is None:
+        if self._decorated is None and not is_wrapped:
             return True
-        code = getattr(self._decorated, "__code__", None)
+        code = getattr(self._decorated or works_in(self.handler), "__code__", None)
         traceback = error.__traceback__
         while traceback is not None and traceback.tb_frame.f_code is not code:
             traceback = traceback.tb_next
@@ -207,6 +221,7 @@ class Registry:
 
     Attributes:
         functions: by name.
+        pipeline: what stands around them.
         invoke: the handler of plain requests.
         state_change: what is called before the run state changes.
         engine_change: what is called when engines come and go.
@@ -217,6 +232,7 @@ class Registry:
 
     def __init__(self) -> None:
         self.functions: dict[str, Function] = {}
+        self.pipeline = Pipeline()
         self.invoke: Function | None = None
         self.state_change: Callable[..., Any] | None = None
         self.engine_change: Callable[..., Any] | None = None
@@ -283,5 +299,25 @@ class Registry:
         assert function.name is not None
         if function.name in self.functions:
             raise ValueError(f"there is a function {function.name!r} already: give one of them another name=")
+        self.functions[function.name] = self.adopt(function)
+
+    def adopt(self, function: Function) -> Function:
+        """A handler that is called here; returns it.
+
+        Raises:
+            TypeError: a message cannot carry what an annotation of it says.
+        """
         self.learn_types(function)
-        self.functions[function.name] = function
+        function.pipeline = self.pipeline
+        function.is_plain = function.is_plain and not function.is_wrapped
+        return function
+
+    def add_middleware(self, middleware: object) -> None:
+        """One more around all handlers, inside of the others.
+
+        Raises:
+            TypeError: it is none.
+        """
+        self.pipeline.add(middleware)
+        for function in (*self.functions.values(), *([] if self.invoke is None else [self.invoke])):
+            function.is_plain = False

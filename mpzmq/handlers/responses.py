@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from types import AsyncGeneratorType
 from typing import TYPE_CHECKING, Any, Final
 
 from ..common.chaining import alone
 from ..common.text import MAX_LENGTH, MAX_NAME, clean, repr_of, text_of, type_name
-from ..errors import EncodeError, Refused, RemoteError, RequestError
+from ..errors import (
+    EncodeError,
+    InvalidArguments,
+    NotPermitted,
+    Overloaded,
+    Refused,
+    RemoteError,
+    RequestError,
+)
 from ..models import Executed
 from ..protocol.flow.outbox import QueuedRecord
 from ..protocol.responder.reply_cache import Reply
@@ -21,7 +30,7 @@ if TYPE_CHECKING:
     from ..protocol.wire.values import Buffer
     from .invocation import Invocation
 
-__all__ = ["ResponseEncoder"]
+__all__ = ["ResponseEncoder", "refusal_of"]
 
 HIDDEN_GENERATOR = (
     "cannot send result: an async generator, which its decorator has hidden: use functools.wraps() in that, and the"
@@ -109,8 +118,10 @@ class ResponseEncoder:
         """
         engine, tag = running.engine, running.tag
         try:
-            if _is_own_word(error, Refused) and running.handler.has_raised(error):
-                return self.error(engine, tag, Code.REFUSED, Executed.NO, text_of(error)), True
+            code = refusal_of(running, error)
+            if code is not None:
+                detail = {"retry_after": _seconds(error.retry_after)} if code == Code.OVERLOADED else None  # type: ignore[attr-defined]  # an Overloaded
+                return self.error(engine, tag, code, Executed.NO, text_of(error), detail), True
             if _is_own_word(error, RemoteError):
                 return self._chosen(engine, tag, error), False
             kind, text = type_name(error), _raised_text(error)
@@ -147,6 +158,35 @@ class ResponseEncoder:
 
     def _remote(self, engine: Responder, tag: bytes, text: str, kind: str, code: str | None = None) -> QueuedRecord:
         return self.error(engine, tag, Code.REMOTE, Executed.YES, text, {"type": kind, "code": code})
+
+
+_BEFORE: Final = (
+    (NotPermitted, Code.NOT_PERMITTED),
+    (Refused, Code.REFUSED),
+    (Overloaded, Code.OVERLOADED),
+    (InvalidArguments, Code.INVALID_ARGUMENTS),
+)
+"""What may be said by whoever stands around a handler, as long as that has not begun."""
+
+
+def refusal_of(running: Invocation, error: BaseException) -> int | None:
+    """The code of a refusal: the handler has done nothing. None: it is none.
+
+    Args:
+        running: the request.
+        error: what has been raised.
+    """
+    if running.chain is not None and not running.started:
+        return next((code for kind, code in _BEFORE if _is_own_word(error, kind)), None)
+    if _is_own_word(error, Refused) and running.handler.has_raised(error, is_wrapped=running.chain is not None):
+        return Code.REFUSED
+    return None
+
+
+def _seconds(retry_after: Any) -> float:
+    """When to try again, as middleware has said it; as soon as usual, where that is no time."""
+    seconds = float(retry_after)
+    return seconds if 0 <= seconds < math.inf else Overloaded.retry_after
 
 
 def _is_own_word(error: BaseException, kind: type[RequestError]) -> bool:

@@ -40,15 +40,15 @@ class Streaming:
         self._encoder = encoder
         self._schedule_write = schedule_write
 
-    async def run(self, running: Invocation) -> Any:
+    def call(self, running: Invocation) -> Any:
         """Calls the handler of a request.
 
         Returns:
-            What it returned; of one that yields, how many items that were, when the engine has them all.
+            What is to be awaited for its result, or iterated.
         """
         _, _, _, _, op, _, args, kwargs, _ = running.record
         if op not in TAKES:
-            return await self._give(running, running.handler.call(running, args, kwargs))
+            return running.handler.call(running, args, kwargs, running.made)
         peer, tag = running.engine, running.tag
         receive_stream = peer.receive_streams[tag]
         arriving: Any = ItemReader(receive_stream, lambda: self._acknowledge(peer, tag, receive_stream))
@@ -56,9 +56,23 @@ class Streaming:
         if typed is not None and typed.items is not None:
             arriving = typed.items.read(arriving)
         self._acknowledge(peer, tag, receive_stream)  # it may begin
-        result = running.handler.call(running, [arriving, *args], kwargs)
+        return running.handler.call(running, [arriving, *args], kwargs, running.made)
+
+    async def run(self, running: Invocation) -> Any:
+        """Calls the handler of a request, with what stands around it.
+
+        Returns:
+            What it returned; of one that yields, how many items that were, when the engine has them all.
+        """
+        op, chain = running.op, running.chain
+        if op not in TAKES:
+            return await self._give(running, self.call(running) if chain is None else await chain.items())
+        receive_stream = running.engine.receive_streams[running.tag]
         try:
-            return await (self._give(running, result, receive_stream) if op in GIVES else result)
+            if op in GIVES:
+                result = self.call(running) if chain is None else await chain.items()
+                return await self._give(running, result, receive_stream)
+            return await (self.call(running) if chain is None else chain.result())
         except ConnectionLost as error:
             if receive_stream.failure is None or error.args != receive_stream.failure.args:
                 raise
@@ -109,12 +123,12 @@ class Streaming:
                     if not flow.has_room:
                         await leaving.drain()
                     async for item in generator:
-                        if not put(item) or running.cancelled:
+                        if not put(item) or running.cancel_reason is not None:
                             _unless_left(running)
                             await leaving.drain()
             except (Exception, SystemExit) as error:
                 # It is told behind the items that came before it.
-                if not running.cancelled:
+                if running.cancel_reason is None:
                     leaving.write_eof()
                     await leaving.wait_acknowledged()
                 if issubclass(type(error), MessageTooLarge):
@@ -135,5 +149,5 @@ def _waiting(peer: Responder) -> int:
 
 def _unless_left(running: Invocation) -> None:
     """Ends a handler that has swallowed its cancellation, before it waits for an engine that reads no more."""
-    if running.cancelled:
+    if running.cancel_reason is not None:
         raise asyncio.CancelledError

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ..protocol.requester.pending import DeadlineSweep
     from .concurrency import Ticket
-    from .invocation import Invocation
+    from .invocation import Invocation, Surroundings
 
 __all__ = ["HandlerThreads"]
 
@@ -55,7 +55,11 @@ class HandlerThreads:
 
     async def call(self, running: Invocation) -> Any:
         """Calls the handler of a request in a thread; what it gives is awaited on the event loop if it has to be."""
-        result = await self._run(running.in_thread, functools.partial(self._returned_late, running))
+        result = await self._run(
+            running.in_thread,
+            functools.partial(self._given_up_at, running, running.chain),
+            functools.partial(self._returned_late, running, running.chain),
+        )
         return await result if type(result) is CoroutineType else result
 
     def give_up_after(self, running: Invocation, seconds: float) -> None:
@@ -67,13 +71,15 @@ class HandlerThreads:
 
         Of its own ``max_concurrency`` it still takes its part: so many run, whoever waits for them.
         """
+        assert running.task is not None
+        if running.may_interrupt(force=False):  # the thread has returned, and middleware is at work behind it
+            running.task.cancel()
+            return
         if self._given_up >= self._max_given_up:
             log.error("%r goes on though it was cancelled, and too many threads were given up already", running)
             self._look_again(running, NO_ROOM_RETRY)
             return
         log.warning("%r goes on though it was cancelled: its thread is given up, and replaced", running)
-        assert running.task is not None and running.ticket is not None
-        running.ticket.keep(all_but_last=True)
         running.task.cancel()
 
     def _look_again(self, running: Invocation, seconds: float) -> None:
@@ -81,11 +87,14 @@ class HandlerThreads:
             running.due = self._clock() + seconds
             self._deadlines.add(running.due)
 
-    def _run(self, call: Callable[[], Any], late: Callable[[BaseException | None], None]) -> asyncio.Future[Any]:
+    def _run(
+        self, call: Callable[[], Any], given_up: Callable[[], None], late: Callable[[BaseException | None], None]
+    ) -> asyncio.Future[Any]:
         """Calls something in a thread, in the context of now.
 
         Args:
             call: what.
+            given_up: called when its thread is given up.
             late: called, on the event loop, when it returns after its thread was given up: with what it raised.
 
         Returns:
@@ -116,7 +125,9 @@ class HandlerThreads:
         def done(future: asyncio.Future[Any]) -> None:
             if future.cancelled() and begun and _is_first(ends):
                 self._given_up += 1
-                self._threads.resize(1)
+                if self._given_up <= self._max_given_up:
+                    self._threads.resize(1)
+                given_up()
 
         future = self._threads.run(job)
         future.add_done_callback(done)
@@ -127,12 +138,22 @@ class HandlerThreads:
         self._threads.close()
 
     def _free(self, late: Callable[[BaseException | None], None], error: BaseException | None) -> None:
+        if self._given_up <= self._max_given_up:
+            self._threads.resize(-1)
         self._given_up -= 1
-        self._threads.resize(-1)
         late(error)
 
-    def _returned_late(self, running: Invocation, error: BaseException | None) -> None:
+    def _given_up_at(self, running: Invocation, chain: Surroundings | None) -> None:
+        """The thread of a handler is given up: by this side, or by middleware that has cancelled it."""
+        assert running.ticket is not None
+        running.ticket.keep(all_but_last=True)
+        if chain is not None:
+            chain.on_thread_given_up()
+
+    def _returned_late(self, running: Invocation, chain: Surroundings | None, error: BaseException | None) -> None:
         """A handler has returned whose thread was given up."""
+        if chain is not None:
+            chain.on_thread_returned(error)
         if error is None or issubclass(type(error), asyncio.CancelledError):
             log.info("request %s: %s has returned in the end", running.request_id, running.what)
         else:

@@ -61,8 +61,8 @@ _ADVICE: dict[int, str] = {
     Code.STOPPED: "set its status to RUNNING first: set_state(remote_id, Status.RUNNING)",
     Code.DRAINING: "it takes no new work: send it again with wait=True, to reach its successor",
     Code.EXPIRED: "give it more time with timeout=",
-    Code.NOT_PERMITTED: "the container's allow-list would have to name it",
-    Code.OVERLOADED: "try again later, or raise the container's Limits",
+    Code.NOT_PERMITTED: "the container's allow-list, or its middleware, says so",
+    Code.OVERLOADED: "try again later, or raise what the container allows",
 }
 
 
