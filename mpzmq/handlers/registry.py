@@ -156,8 +156,6 @@ class Function:
         """
         typed = self.typed
         assert typed is not None
-        if not kwargs and tuple(map(type, args)) == typed.exact:
-            return args, None
         least, most = typed.bounds
         if kwargs or not least <= len(args) <= most:
             self.check(args, kwargs)

@@ -7,7 +7,7 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from ..common.text import type_name
-from .annotations import is_array
+from .arrays import is_array
 from .carried import is_model
 from .requirement import msgspec_for
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import inspect
-import operator
 import typing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..common.text import repr_of
 from .annotations import resolved_hints
-from .conversion import Converter
+from .conversion import Converter, together
 from .items import TypedItems
 from .schema import function_schema
 
@@ -55,7 +54,6 @@ class TypedSignature:
         items: what reads the stream that the first parameter takes; None: it takes none.
         result: of what is returned or yielded.
         named: the converters of the parameters, by name.
-        exact: the types of positional arguments that fit as they are, all of them; None: there are none.
         bounds: how many positional arguments it takes at least and at most, where no more has to be looked at.
 
     Raises:
@@ -64,7 +62,7 @@ class TypedSignature:
     """
 
     __slots__ = (
-        "_extra", "_fixed", "_hints", "_parameters", "_quick", "_rest", "_way", "bounds", "exact", "items", "named",
+        "_exact", "_extra", "_fixed", "_hints", "_parameters", "_rest", "_together", "_way", "bounds", "items", "named",
         "result",
     )  # fmt: skip
 
@@ -98,12 +96,16 @@ class TypedSignature:
                 self._extra = converter
             else:
                 self.named[name] = converter
-        fixed = [parameter.name for parameter in parameters if parameter.kind in _POSITIONAL]
-        self._fixed = [(name, self.named[name]) for name in fixed]
+        fixed = [parameter for parameter in parameters if parameter.kind in _POSITIONAL]
+        self._fixed = [(parameter.name, self.named[parameter.name]) for parameter in fixed]
         exact = tuple(converter.exact for _, converter in self._fixed)
         needed = any(p.kind is p.KEYWORD_ONLY and p.default is p.empty for p in parameters)
-        self.exact = None if needed or None in exact else exact
-        self._quick = [converter.quick for _, converter in self._fixed]
+        self._exact = None if needed or None in exact else exact
+        least = sum(parameter.default is parameter.empty for parameter in fixed)
+        self._together = {
+            count: together([converter for _, converter in self._fixed[:count]])
+            for count in range(least, len(fixed) + 1)
+        }
         result = hints.get("return", Any) if yields is None else yields
         self.result = Converter(type(None) if result is None else result, f"what {what} returns")
 
@@ -117,6 +119,10 @@ class TypedSignature:
         result = self.result.annotation
         return function_schema(self._way, self._parameters, self._hints, items=items, result=result, doc=doc)
 
+    def takes_as_they_are(self, args: list[Any]) -> bool:
+        """Whether positional arguments are all that there is to give, and fit without a conversion."""
+        return tuple(map(type, args)) == self._exact
+
     def convert(self, args: list[Any], kwargs: dict[str, Any] | None) -> tuple[list[Any], dict[str, Any] | None]:
         """Converts arguments whose number and names fit.
 
@@ -124,10 +130,13 @@ class TypedSignature:
             InvalidValueError: one of them does not fit its annotation.
         """
         fixed = self._fixed
-        if not kwargs and len(args) <= len(fixed):
+        quick = None if kwargs else self._together.get(len(args))
+        if quick is not None:
             try:
-                return list(map(operator.call, self._quick, args)), None
-            except Exception:  # once more, for the words in which it is told
+                return list(quick(args)), None
+            except KeyboardInterrupt:
+                raise
+            except BaseException:  # once more, for the words in which it is told
                 pass
         converted = [converter.convert(value, name) for value, (name, converter) in zip(args, fixed, strict=False)]
         if len(args) > len(fixed) and self._rest is not None:
