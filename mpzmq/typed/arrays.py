@@ -44,7 +44,8 @@ def _scalar_types(dtype: Any) -> tuple[type, ...]:
     found: list[type] = []
     for one in typing.get_args(dtype):
         union = typing.get_origin(one) is typing.Union or isinstance(one, types.UnionType)
-        for scalar in typing.get_args(one) if union else (one,):
+        for member in typing.get_args(one) if union else (one,):
+            scalar = typing.get_origin(member) or member  # np.floating[Any]
             if not (isinstance(scalar, type) and issubclass(scalar, sys.modules["numpy"].generic)):
                 return ()
             found.append(scalar)

@@ -54,6 +54,9 @@ class TypedSignature:
         items: what reads the stream that the first parameter takes; None: it takes none.
         result: of what is returned or yielded.
         named: the converters of the parameters, by name.
+        exact: the types of positional arguments that fit as they are, all of them; None: there are none.
+        together: what converts so many positional arguments at once, and raises whatever it may be if one does not fit;
+            of the numbers that are enough, and none of which is more.
         bounds: how many positional arguments it takes at least and at most, where no more has to be looked at.
 
     Raises:
@@ -62,8 +65,8 @@ class TypedSignature:
     """
 
     __slots__ = (
-        "_exact", "_extra", "_fixed", "_hints", "_parameters", "_rest", "_together", "_way", "bounds", "items", "named",
-        "result",
+        "_extra", "_fixed", "_hints", "_parameters", "_rest", "_way", "bounds", "exact", "items", "named", "result",
+        "together",
     )  # fmt: skip
 
     def __init__(
@@ -100,12 +103,10 @@ class TypedSignature:
         self._fixed = [(parameter.name, self.named[parameter.name]) for parameter in fixed]
         exact = tuple(converter.exact for _, converter in self._fixed)
         needed = any(p.kind is p.KEYWORD_ONLY and p.default is p.empty for p in parameters)
-        self._exact = None if needed or None in exact else exact
+        self.exact = None if needed or None in exact else exact
         least = sum(parameter.default is parameter.empty for parameter in fixed)
-        self._together = {
-            count: together([converter for _, converter in self._fixed[:count]])
-            for count in range(least, len(fixed) + 1)
-        }
+        counts = () if needed else range(least, len(fixed) + 1)
+        self.together = {count: together([converter for _, converter in self._fixed[:count]]) for count in counts}
         result = hints.get("return", Any) if yields is None else yields
         self.result = Converter(type(None) if result is None else result, f"what {what} returns")
 
@@ -119,25 +120,13 @@ class TypedSignature:
         result = self.result.annotation
         return function_schema(self._way, self._parameters, self._hints, items=items, result=result, doc=doc)
 
-    def takes_as_they_are(self, args: list[Any]) -> bool:
-        """Whether positional arguments are all that there is to give, and fit without a conversion."""
-        return tuple(map(type, args)) == self._exact
-
     def convert(self, args: list[Any], kwargs: dict[str, Any] | None) -> tuple[list[Any], dict[str, Any] | None]:
-        """Converts arguments whose number and names fit.
+        """Converts arguments whose number and names fit, one by one.
 
         Raises:
             InvalidValueError: one of them does not fit its annotation.
         """
         fixed = self._fixed
-        quick = None if kwargs else self._together.get(len(args))
-        if quick is not None:
-            try:
-                return list(quick(args)), None
-            except KeyboardInterrupt:
-                raise
-            except BaseException:  # once more, for the words in which it is told
-                pass
         converted = [converter.convert(value, name) for value, (name, converter) in zip(args, fixed, strict=False)]
         if len(args) > len(fixed) and self._rest is not None:
             name, rest = self._rest

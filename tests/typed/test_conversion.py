@@ -170,11 +170,15 @@ async def test_the_dtype_and_the_dimensions_of_an_array_are_looked_at() -> None:
     def total(samples: Samples, other: npt.NDArray[Any], counts: npt.NDArray[np.int32 | np.int64]) -> float:
         return float(samples.values.sum())
 
-    ones, counts = np.ones(3), np.ones(3, np.int32)
+    ones, counts, whole = np.ones(3), np.ones(3, np.int32), np.ones((2, 2), np.int32)
     wrong: list[tuple[dict[str, Any], Any, str]] = [
         ({"values": ones.astype(np.float32)}, counts, "samples.values: expected .* of float64, got one of float32"),
         ({"values": ones, "grid": ones}, counts, "samples.grid: expected .* with 2 dimensions, got one with 1"),
-        ({"values": ones, "grid": np.ones((2, 2), np.int32)}, counts, "samples.grid: expected .* of floating, got one of int32"),
+        (
+            {"values": ones, "grid": whole},
+            counts,
+            "samples.grid: expected .* of floating, got one of int32",
+        ),
         ({"values": ones}, ones, r"counts: expected .* of int32 \| int64, got one of float64"),
         ({"values": [1.0]}, counts, "samples.values: expected numpy.ndarray, got list"),
     ]
