@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..common.text import type_name
 from .arrays import is_array
 from .carried import is_model
+from .models import model_schemas
 from .requirement import msgspec_for
 
 if TYPE_CHECKING:
@@ -216,11 +217,16 @@ class _Writer:
         return {"x-type": "numpy.ndarray"} if is_array(info.cls) else {"type": "string", "format": "path"}
 
     def _model(self, cls: Any) -> dict[str, Any]:
-        schema = cls.model_json_schema(ref_template="#/$defs/{model}")
-        for name, part in schema.pop("$defs", {}).items():
-            self.defs.setdefault(name, part)
-        name = cls.__name__
-        self.defs.setdefault(name, schema)
+        name = self._named.get(cls)
+        if name is None:
+            own, parts = model_schemas(cls)
+            names = {}
+            for part in parts:
+                names[part] = part
+                while names[part] in self.defs:
+                    names[part] += "_"
+            self.defs |= {names[part]: _renamed(schema, names) for part, schema in parts.items()}
+            name = self._named[cls] = names[own]
         return {"$ref": f"#/$defs/{name}"}
 
     def _StructType(self, info: Any) -> dict[str, Any]:
@@ -269,6 +275,18 @@ class _Writer:
             place = self.defs[name] = {"title": cls.__name__}
             place |= write()
         return {"$ref": f"#/$defs/{name}"}
+
+
+def _renamed(schema: Any, names: Mapping[str, str]) -> Any:
+    """A schema that refers to other names."""
+    if isinstance(schema, list):
+        return [_renamed(value, names) for value in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        key: f"#/$defs/{names[value.removeprefix('#/$defs/')]}" if key == "$ref" else _renamed(value, names)
+        for key, value in schema.items()
+    }
 
 
 def _fixed(parts: Sequence[Any], required: int) -> dict[str, Any]:
