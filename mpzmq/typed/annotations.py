@@ -17,7 +17,7 @@ from .requirement import msgspec_for
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-__all__ = ["NOTHING", "Needs", "needs_of", "resolved_hints", "shown_type"]
+__all__ = ["NOTHING", "Needs", "needs_of", "resolved_hints", "shown_type", "without_alias"]
 
 _KEYS = {
     "AnyType", "StrType", "IntType", "BytesType", "EnumType", "LiteralType", "UUIDType", "DateTimeType", "DateType",
@@ -85,6 +85,13 @@ def shown_type(annotation: Any) -> str:
     return inspect.formatannotation(annotation).replace("typing.", "")
 
 
+def without_alias(annotation: Any) -> Any:
+    """What an alias stands for, that was made by ``type`` (Python 3.12)."""
+    while type(typing.get_origin(annotation) or annotation).__name__ == "TypeAliasType":
+        annotation = annotation.__value__
+    return annotation
+
+
 def resolved_hints(function: Callable[..., Any]) -> Mapping[str, Any]:
     """The annotations of a function as types, those of ``from __future__ import annotations``, too.
 
@@ -111,6 +118,7 @@ def _names_around(function: Any) -> dict[str, Any]:
 
 def _constraints_of_others(annotation: Any, seen: set[Any]) -> Iterator[Any]:
     """What pydantic would check in an annotation, and msgspec passes over."""
+    annotation = without_alias(annotation)
     if typing.get_origin(annotation) is typing.Annotated:
         for extra in annotation.__metadata__:
             # pydantic.Field() with a title alone constrains nothing

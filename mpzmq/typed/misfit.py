@@ -11,6 +11,7 @@ import typing
 from typing import TYPE_CHECKING, Any
 
 from ..common.text import clean, repr_of, text_of
+from .annotations import without_alias
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -126,8 +127,9 @@ def _choices(values: Sequence[Any]) -> str:
 
 
 def _without_none(kind: Any) -> Any:
-    """A type without what surrounds it: Annotated, NewType, Optional."""
+    """A type without what surrounds it: an alias, Annotated, NewType, Optional."""
     while True:
+        kind = without_alias(kind)
         origin = typing.get_origin(kind)
         if origin is typing.Annotated:
             kind = kind.__origin__

@@ -165,5 +165,7 @@ def typed_signature(
 
 def item_type(annotation: Any) -> Any:
     """What an async iterator iterates over."""
+    if typing.get_origin(annotation) is typing.Annotated:
+        annotation = annotation.__origin__
     arguments = typing.get_args(annotation)
     return arguments[0] if arguments else Any

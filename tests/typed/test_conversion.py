@@ -4,7 +4,8 @@ import asyncio
 import contextvars
 import datetime
 import decimal
-from collections.abc import Container, Iterable
+import sys
+from collections.abc import AsyncIterator, Container, Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -229,6 +230,44 @@ async def test_keys_may_be_of_several_types_and_a_title_of_pydantic_constrains_n
         assert await container.call("swap", {1: 2, "a": 3}) == {2: 1, 3: "a"}
         with pytest.raises(InvalidArguments, match="names: its key b'a'"):
             await container.call("swap", {b"a": 1})
+
+
+ALIASES = """
+type Shade = Color
+type Named = dict[str, Shade]
+type Few = Annotated[int, pydantic.Field(lt=3)]
+"""
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="'type' statements are of Python 3.12")
+async def test_aliases_are_looked_through() -> None:
+    names: dict[str, Any] = {"Color": Color, "Annotated": Annotated, "pydantic": pydantic}
+    exec(ALIASES, names)
+    server = ContainerServer(typed=True)
+
+    def paint(named: Any) -> None:
+        assert named == {"a": Color.RED}
+
+    paint.__annotations__["named"] = names["Named"]
+    server.function(paint)
+    async with testing.connected(server) as container:
+        await container.call("paint", {"a": "red"})
+        with pytest.raises(InvalidArguments, match=r"named\['a'\]: expected Color \('red', 'blue'\), got 'pink'"):
+            await container.call("paint", {"a": "pink"})
+    paint.__annotations__["named"] = names["Few"]
+    with pytest.raises(TypeError, match="would not be looked at"):
+        server.function(paint, name="few")
+
+
+async def test_the_items_may_be_annotated_with_more() -> None:
+    server = ContainerServer(typed=True)
+
+    @server.function
+    async def join(words: Annotated[AsyncIterator[str], "in any order"]) -> str:
+        return "".join([word async for word in words])
+
+    async with testing.connected(server) as container:
+        assert await container.upload("join", ["a", "b"]) == "ab"
 
 
 async def test_classes_of_attrs_are_carried() -> None:
