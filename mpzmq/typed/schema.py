@@ -278,15 +278,15 @@ class _Writer:
 
 
 def _renamed(schema: Any, names: Mapping[str, str]) -> Any:
-    """A schema that refers to other names."""
+    """A schema that refers to other names, in the words of the others: pydantic's ``oneOf`` says nothing more here."""
     if isinstance(schema, list):
         return [_renamed(value, names) for value in schema]
     if not isinstance(schema, dict):
         return schema
-    return {
-        key: f"#/$defs/{names[value.removeprefix('#/$defs/')]}" if key == "$ref" else _renamed(value, names)
-        for key, value in schema.items()
-    }
+    renamed = {"anyOf" if key == "oneOf" else key: _renamed(value, names) for key, value in schema.items()}
+    if "$ref" in schema:
+        renamed["$ref"] = f"#/$defs/{names[schema['$ref'].removeprefix('#/$defs/')]}"
+    return renamed
 
 
 def _fixed(parts: Sequence[Any], required: int) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import sys
 import types
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pydantic
 import pytest
@@ -29,6 +29,20 @@ class Order(pydantic.BaseModel):
     least: Annotated[Decimal, pydantic.Field(gt=0)] | None = None
     scan: bytes
     part: Part
+
+
+class Circle(pydantic.BaseModel):
+    kind: Literal["circle"]
+    radius: float
+
+
+class Square(pydantic.BaseModel):
+    kind: Literal["square"]
+    side: float
+
+
+class Shape(pydantic.BaseModel):
+    either: Annotated[Circle | Square, pydantic.Field(discriminator="kind")]
 
 
 def namesake() -> Any:
@@ -77,3 +91,20 @@ async def test_stubs_of_models_can_be_used(monkeypatch: pytest.MonkeyPatch) -> N
         order = module.Order(price=Decimal("1.50"), least=Decimal(2), scan=b"\xff", part=part)
         await container.check(module.Orders)
         assert await container.of(module.Orders).order(order, module.Part_(size=3)) == order
+
+
+async def test_a_union_of_models_is_one_in_a_schema() -> None:
+    server = ContainerServer(typed=True)
+
+    @server.function
+    def draw(shape: Shape) -> float:
+        return shape.either.radius if isinstance(shape.either, Circle) else shape.either.side
+
+    async with testing.connected(server) as container:
+        schema = (await container.describe(schema=True)).schema
+        assert schema is not None
+        parameters = schema["functions"]["draw"]["parameters"]
+        refs = [{"$ref": "#/$defs/Circle"}, {"$ref": "#/$defs/Square"}]
+        assert parameters["$defs"]["Shape"]["properties"]["either"]["anyOf"] == refs
+        assert await container.call("draw", {"either": {"kind": "square", "side": 2.0}}) == 2.0
+    assert "either: Circle | Square" in stubs(schema, "Shapes", "a test")
