@@ -16,7 +16,6 @@ from .charts import draw
 from .compare import OURS, Row, compare_row
 from .costs import costs, measure_links
 from .latency import compare_latency, measure_latency
-from .layers import layers
 from .machine import machine
 from .movers import DIRECTIONS, MOVERS, move_here, serve_moves_here
 from .page import page
@@ -109,8 +108,6 @@ def _parser() -> argparse.ArgumentParser:
             child.add_argument("--seconds", type=float, required=True)
             child.add_argument("--server-pid", type=int, required=True)
             child.add_argument("endpoints", nargs="+")
-        if name == "latency":
-            child.add_argument("--rate", type=float, required=True)
     for name in ("hold", "move"):  # what the children of a transfer do
         child = commands.add_parser(name)
         child.add_argument("mover", choices=list(MOVERS))
@@ -132,6 +129,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name in PEERS:
             print(f"{name:12} {load(name).title}: {load(name).missing() or 'can run here'}")
     elif args.command == "layers":
+        from .layers import layers  # here: it loads most of mpzmq, which a peer may want from elsewhere
+
         spent = layers(args.loop)
         print("\n".join(f"{microseconds:6.2f}  {layer}" for layer, microseconds in spent.items()))
         print(f"{sum(spent.values()):6.2f}  together")
@@ -144,7 +143,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         count = measure_here(args.peer, args.scenario, args.loop, args.seconds, args.server_pid, args.endpoints)
         print(json.dumps(dataclasses.asdict(count)))
     elif args.command == "latency":
-        seen = measure_latency(args.peer, args.scenario, args.loop, args.seconds, args.rate, args.endpoints)
+        seen = measure_latency(args.peer, args.scenario, args.loop, args.seconds, args.endpoints)
         print(json.dumps(seen))
     elif args.command == "links":
         print(json.dumps(measure_links(args.loop, args.seconds, args.endpoints)))

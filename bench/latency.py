@@ -109,18 +109,24 @@ def percentile(ordered: Sequence[float], percent: float) -> float:
 
 
 def measure_latency(
-    name: str, scenario: str, loop: str, seconds: float, rate: float, endpoints: Sequence[str]
-) -> dict[str, float]:
-    """The client process of one measurement: milliseconds by percentile, or the capacity where ``rate`` is 0."""
+    name: str, scenario: str, loop: str, seconds: float, endpoints: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """The client process: the rate and the percentiles in milliseconds, by share of the peer's own capacity (below 1),
+    and by requests a second, as far as its capacity goes."""
     peer = load(name)
     assert isinstance(peer, AsyncPeer)
 
-    async def measure() -> dict[str, float]:
+    async def measure() -> dict[str, dict[str, float]]:
+        found = {}
         async with peer.connected(endpoints) as calls:
-            if not rate:
-                return {"capacity": await capacity(calls[0], SCENARIOS[scenario], seconds)}
-            ordered = await open_loop(calls[0], SCENARIOS[scenario], rate, seconds)
-            return {f"{percent:g}": percentile(ordered, percent) * 1000 for percent in PERCENTILES}
+            most = await capacity(calls[0], SCENARIOS[scenario], seconds)
+            rates = {f"{share:g}": most * share for share in SHARES}
+            rates |= {str(rate): rate for rate in RATES if rate <= SPARE * most}
+            for key, rate in rates.items():
+                ordered = await open_loop(calls[0], SCENARIOS[scenario], rate, seconds)
+                percentiles = {f"{percent:g}": percentile(ordered, percent) * 1000 for percent in PERCENTILES}
+                found[key] = {"rate": rate, **percentiles}
+        return found
 
     with asyncio.Runner(loop_factory=loop_factory(loop)) as runner:
         return runner.run(measure())
@@ -129,8 +135,7 @@ def measure_latency(
 def compare_latency(
     peers: Iterable[str], loop: str, seconds: float, say: Callable[[str], None]
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """For each peer: the rate and the percentiles in milliseconds, by share of its own capacity (below 1), and by
-    requests a second, as far as its capacity goes."""
+    """What :func:`measure_latency` finds, for each peer."""
     scenario = SCENARIOS["echo-1000"]
     found: dict[str, dict[str, dict[str, float]]] = {}
     for name in peers:
@@ -141,13 +146,8 @@ def compare_latency(
         try:
             server = Server(name, scenario, loop)
             command = ["latency", name, scenario.name, "--loop", loop, "--seconds", str(seconds)]
-            most = run_client(server, [*command, "--rate", "0"], seconds, f"{name}: capacity")["capacity"]
-            rates = {f"{share:g}": most * share for share in SHARES}
-            rates |= {str(rate): rate for rate in RATES if rate <= SPARE * most}
-            for key, rate in rates.items():
-                what = f"{name}: latency at {rate:,.0f}/s"
-                percentiles = run_client(server, [*command, "--rate", str(rate)], seconds, what)
-                found.setdefault(name, {})[key] = {"rate": rate, **percentiles}
+            patience = (1 + len(SHARES) + len(RATES)) * (seconds + TIMEOUT)
+            found[name] = run_client(server, command, patience, f"{name}: latency")
         except PeerFailed as error:
             say(str(error))
         finally:

@@ -12,6 +12,7 @@ __all__ = ["PEERS", "load"]
 
 PEERS = {
     "mpzmq": "mpzmq_peer",
+    "mpzmq-pure": "mpzmq_pure",
     "mpzmq-curve": "mpzmq_curve",
     "mpzmq-group": "mpzmq_group",
     "plain-pyzmq": "plain_pyzmq",

@@ -322,7 +322,7 @@ class RequestSender:
     ) -> tuple[PendingRequest, bool]:
         """Writes a request, and counts it; returns it, and whether there is room for it."""
         loop = self._connection.loop
-        if _get_running_loop() is not loop:
+        if _get_running_loop() is not loop or self._loop_bound.is_lost:
             self._loop_bound.require()
         now = loop.time()
         context = current.get()

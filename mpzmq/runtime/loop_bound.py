@@ -25,12 +25,15 @@ class LoopBound:
     """Holds an object to the event loop, and so to the thread and process, of its first await.
 
     libzmq aborts the process when two threads use one socket; the check turns that into an exception.
+
+    Attributes:
+        is_lost: whether this is a child process, and the object belongs to its parent.
     """
 
     def __init__(self, owner: str) -> None:
         self._owner = owner
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._is_lost = False
+        self.is_lost = False
         _bound.add(self)
 
     @property
@@ -44,7 +47,7 @@ class LoopBound:
         Raises:
             RuntimeError: another loop, thread or process, or none running.
         """
-        if self._is_lost:
+        if self.is_lost:
             self._refuse()
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
@@ -61,9 +64,9 @@ class LoopBound:
         """
         # There may be none that runs: in a child process, in the middle of a coroutine that came through fork.
         loop = asyncio._get_running_loop()
-        if loop is not None and (loop is self._loop or self._loop is None) and not self._is_lost:
+        if loop is not None and (loop is self._loop or self._loop is None) and not self.is_lost:
             return loop
-        return self.bind() if self._is_lost or self._loop is not None else asyncio.get_running_loop()
+        return self.bind() if self.is_lost or self._loop is not None else asyncio.get_running_loop()
 
     def release(self) -> None:
         """The object is closed, and may be bound to another loop."""
@@ -71,7 +74,7 @@ class LoopBound:
 
     def on_fork(self) -> None:
         """This is a child process, and the object belongs to the parent."""
-        self._is_lost, self._loop = self._loop is not None, None
+        self.is_lost, self._loop = self._loop is not None, None
 
     def _refuse(self) -> NoReturn:
         raise RuntimeError(

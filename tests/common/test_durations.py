@@ -7,7 +7,7 @@ import inspect
 import math
 import re
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
@@ -27,6 +27,11 @@ from mpzmq import (
 from mpzmq.common.durations import MAX_SECONDS, checked_seconds, checked_timeout, checked_wait
 from mpzmq.testing import ContainerProcess, Proxy, connected
 from tests.support.scene import worker_of
+
+
+class Asks(Protocol):
+    async def asks(self, limit: float) -> None: ...
+
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -145,6 +150,7 @@ WAYS: dict[str, tuple[Callable[..., Any], Ticket]] = {
         lambda container, value: service_of(container).upload(container.remote_id, "f", [], idle_timeout=value),
     ),
     "EngineService.upload.timeout": (TIMEOUT, at_service("upload", "f", [])),
+    "ComputerEngineWriter.check.timeout": (TIMEOUT, lambda container, value: container.check(Asks, timeout=value)),
     "ContainerServer.drain.timeout": (WAIT, lambda _, value: ContainerServer().drain(value)),
     "ContainerServer.run.drain_timeout": (WAIT, lambda _, value: ContainerServer().run("x:1", drain_timeout=value)),
     "ContainerServer.serve_forever.drain_timeout": (
@@ -180,8 +186,11 @@ WAYS: dict[str, tuple[Callable[..., Any], Ticket]] = {
 }  # fmt: skip
 ELSEWHERE = {
     # By options that are handed on.
-    *(f"BlockingContainer.{method}.timeout" for method in ("call", "describe", "get_state", "options", "request")),
-    *(f"BlockingContainer.{method}.timeout" for method in ("function", "set_state", "stream", "upload")),
+    *(
+        f"BlockingContainer.{method}.timeout"
+        for method in ("call", "check", "describe", "get_state", "options", "request")
+    ),
+    *(f"BlockingContainer.{method}.timeout" for method in ("function", "request", "set_state", "stream", "upload")),
     *(f"BlockingContainer.{method}.idle_timeout" for method in ("options", "stream", "upload")),
     *(f"BlockingGroup.{method}.timeout" for method in ("call", "call_all", "call_each", "close", "each", "function")),
     *(f"BlockingGroup.{method}.timeout" for method in ("hold", "map", "options", "request", "stream", "upload")),

@@ -238,7 +238,7 @@ def test_the_options_that_are_warned_of_are_those_of_call_and_stream() -> None:
         assert keywords(method) == STREAM_OPTIONS
     assert keywords(RequestContext.call) == ComputerEngineWorker._call_options
     assert {name for name in vars(OptionsView) if not name.startswith("_")} == {
-        *("request", "call", "function", "stream", "upload", "channel"),
+        *("request", "call", "function", "stream", "upload", "channel", "of"),
     }
 
 

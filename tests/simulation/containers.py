@@ -318,7 +318,7 @@ async def _call(start: Start, seconds: float) -> None:
     function = "dwell" if seconds else "oddly" if start.serial % 3 == 0 else "note"
     serial = len(calls)
     timeout, lost_after = TIMEOUTS[serial % len(TIMEOUTS)], LOST_AFTER[serial % len(LOST_AFTER)]
-    engine = context.engine  # type: ignore[attr-defined]  # it is a Running
+    engine = context._request.engine  # type: ignore[attr-defined]  # it is an Invocation
     call = Call(serial, start.serial, timeout, loop.time(), function=function, lost_after=lost_after, engine=engine)
     calls.append(call)
     try:

@@ -178,8 +178,8 @@ MUTATIONS = [
     Mutation(
         "what may run twice is given up, too",
         "protocol/requester/options.py",
-        "        if self.ends_idempotent or not self.idempotent:\n",
-        "        if True:\n",
+        "lost_after if ends_idempotent or not idempotent else None\n",
+        "lost_after\n",
         "what is idempotent waits for its container",
     ),
     Mutation(
