@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import inspect
+import math
 from typing import TYPE_CHECKING, Any
 
 from ..common.text import type_name
@@ -146,6 +147,8 @@ def _references(schema: Any) -> Iterable[str]:
 
 
 def _with_default(schema: dict[str, Any], default: Any) -> dict[str, Any]:
+    if isinstance(default, float) and not math.isfinite(default):
+        return schema  # JSON has no number for it
     try:
         return {**schema, "default": msgspec_for("a schema").to_builtins(default)}
     except Exception:  # it has no form in JSON: then it is not told
@@ -260,7 +263,10 @@ class _Writer:
 
     def _field(self, field: Any) -> dict[str, Any]:
         schema = self.schema(field.type)
-        return schema if field.default is self._msgspec.NODEFAULT else _with_default(schema, field.default)
+        if field.default is not self._msgspec.NODEFAULT:
+            return _with_default(schema, field.default)
+        made = field.default_factory
+        return _with_default(schema, made()) if made in (list, dict, set) else schema
 
     def _named_schema(self, info: Any, cls: Any, write: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         # A generic class is another one with other parameters.

@@ -99,7 +99,7 @@ class _Writer:
         for parameter, schema in parameters["properties"].items():
             text = f"{parameter}: {self._type(schema, parameters)}"
             if parameter not in parameters["required"]:
-                text += f" = {self._default(schema)}"
+                text += f" = {self._default(schema, parameters)}"
             (by_name if parameter in function.get("keyword_only", ()) else by_position).append((parameter, text))
         only = function.get("positional_only", ())
         shown += [text for parameter, text in by_position if parameter in only]
@@ -131,15 +131,18 @@ class _Writer:
         else:
             yield f"{line} ..."
 
-    def _default(self, schema: Any) -> str:
-        """A default as Python has it; where it is of a type of its own, the container knows it."""
-        if "default" in schema and ("$ref" not in schema) and "format" not in schema:
-            default = schema["default"]
-            if default is None or isinstance(default, bool | int | str):
-                return repr(default)
-            if isinstance(default, float) and math.isfinite(default):
-                return repr(default)
-        return "..."
+    def _default(self, schema: Any, whole: Mapping[str, Any]) -> str:
+        """A default as Python has it; where that cannot be told, the container knows it."""
+        if not isinstance(schema, dict) or "default" not in schema or {"format", "contentEncoding"} & set(schema):
+            return "..."
+        default = schema["default"]
+        if "$ref" in schema:
+            definition = whole["$defs"][schema["$ref"].removeprefix("#/$defs/")]
+            members = _members(definition) if isinstance(definition, dict) and "enum" in definition else {}
+            found = [key for key, value in members.items() if (type(value), value) == (type(default), default)]
+            return f"{self._type(schema, whole)}.{found[0]}" if found else "..."
+        is_plain = isinstance(default, bool | int | str) or (isinstance(default, float) and math.isfinite(default))
+        return repr(default) if is_plain or default is None else "..."
 
     def _type(self, schema: Any, whole: Mapping[str, Any]) -> str:
         """A schema as an annotation."""
@@ -210,11 +213,7 @@ class _Writer:
     def _definition(self, name: str, schema: Mapping[str, Any], whole: Mapping[str, Any]) -> str:
         if "x-members" in schema or "enum" in schema:
             self._used.add("enum")
-            told = schema.get("x-members") or dict(enumerate(schema["enum"]))
-            members = {
-                key if is_name(key) and not key.startswith("_") else f"VALUE_{n}": value
-                for n, (key, value) in enumerate(told.items())
-            }
+            members = _members(schema)
             base = "enum.Flag" if "enum" not in schema else "enum.Enum"
             return "\n".join([f"class {name}({base}):", *(f"    {key} = {value!r}" for key, value in members.items())])
         if "x-names" in schema and not any("const" in part for part in schema["prefixItems"]):
@@ -222,7 +221,8 @@ class _Writer:
             parts = zip(schema["x-names"], schema["prefixItems"], strict=True)
             required = schema.get("minItems", 0)
             lines = [
-                f"    {key}: {self._type(part, whole)}" + (f" = {self._default(part)}" if index >= required else "")
+                f"    {key}: {self._type(part, whole)}"
+                + (f" = {self._default(part, whole)}" if index >= required else "")
                 for index, (key, part) in enumerate(parts)
             ]
             return "\n".join([f"class {name}(NamedTuple):", *lines])
@@ -234,7 +234,9 @@ class _Writer:
         properties = dict(schema["properties"])
         tags = {key: part["const"] for key, part in properties.items() if "const" in part}
         required = schema.get("required", ())
-        untold = [key for key in properties if key not in required and self._field_default(properties[key]) == _UNTOLD]
+        untold = [
+            key for key in properties if key not in required and self._field_default(properties[key], whole) == _UNTOLD
+        ]
         if len(tags) == 1 or untold or not all(map(is_name, properties)):
             self._used.add("msgspec")
             marks = "".join(f", tag_field={key!r}, tag={value!r}" for key, value in tags.items())
@@ -247,7 +249,7 @@ class _Writer:
             lines, is_struct = ["@dataclass(kw_only=True, frozen=True)", f"class {name}:"], False
         for key, part in properties.items():
             shown = key if is_name(key) else "_" + re.sub(r"\W", "_", key)
-            kind, default = self._type(part, whole), None if key in required else self._field_default(part)
+            kind, default = self._type(part, whole), None if key in required else self._field_default(part, whole)
             if default == _UNTOLD:
                 kind = f"{kind} | msgspec.UnsetType"
             if shown != key:
@@ -259,13 +261,25 @@ class _Writer:
             lines.append(f"    {shown}: {kind}" + ("" if default is None else f" = {default}"))
         return "\n".join(lines if schema["properties"] else [*lines, "    pass"])
 
-    def _field_default(self, part: Any) -> str:
+    def _field_default(self, part: Any, whole: Mapping[str, Any]) -> str:
         """A default of a field, or what makes one: where the container's cannot be told, it is left out."""
-        default = self._default(part)
+        default = self._default(part, whole)
         if default != "...":
             return default
-        kinds = {"array": "set" if part.get("uniqueItems") else "list", "object": "dict"}
-        return _UNTOLD if "prefixItems" in part else kinds.get(part.get("type", ""), _UNTOLD)
+        if not isinstance(part, dict) or "prefixItems" in part or part.get("default") not in ([], {}):
+            return _UNTOLD
+        return {"array": "set" if part.get("uniqueItems") else "list", "object": "dict"}.get(
+            str(part.get("type")), _UNTOLD
+        )
+
+
+def _members(definition: Mapping[str, Any]) -> dict[str, Any]:
+    """The members of an enum, by names that Python takes."""
+    told = definition.get("x-members") or dict(enumerate(definition["enum"]))
+    return {
+        key if is_name(key) and not key.startswith("_") else f"VALUE_{n}": value
+        for n, (key, value) in enumerate(told.items())
+    }
 
 
 def _free(name: str, taken: Mapping[str, Any]) -> str:

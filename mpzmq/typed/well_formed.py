@@ -72,13 +72,20 @@ def _whole(schema: Any) -> None:
     definitions = _of(dict, schema, "$defs", optional=True) or {} if isinstance(schema, dict) else {}
     for name, definition in definitions.items():
         _expect(isinstance(name, str), name, "a name")
-        _schema(definition, definitions)
+        _written(definition, definitions)
+    for name, definition in definitions.items():
         seen = {name}
-        while isinstance(definition, dict) and "$ref" in definition:
+        while "$ref" in definition:
             name = definition["$ref"].removeprefix(_REF)
             _expect(name not in seen, name, "a type: it refers to nothing but itself")
             seen.add(name)
             definition = definitions[name]
+    _written(schema, definitions)
+
+
+def _written(schema: Any, definitions: Mapping[str, Any]) -> None:
+    """A schema of several words: True and False stand for one in few places only."""
+    _expect(isinstance(schema, dict), schema, "a schema of a value")
     _schema(schema, definitions)
 
 
@@ -103,11 +110,11 @@ def _schema(schema: Any, definitions: Mapping[str, Any]) -> None:
             _schema(schema[key], definitions)
     for key in _BELOW_LISTS:
         for one in _of(list, schema, key, optional=True) or ():
-            _schema(one, definitions)
+            _written(one, definitions)
     properties = _of(dict, schema, "properties", optional=True) or {}
     for name, one in properties.items():
         _expect(isinstance(name, str), name, "a name")
-        _schema(one, definitions)
+        _written(one, definitions)
     required = _of(list, schema, "required", optional=True) or []
     _expect(all(isinstance(name, str) and name in properties for name in required), required, "names of its fields")
     _expect(

@@ -44,7 +44,7 @@ async def test_describe_has_a_schema_only_when_asked() -> None:
     fields = {
         "name": {"type": "string"},
         "price": {"type": "string", "format": "decimal"},
-        "colors": {"type": "array", "items": {"$ref": "#/$defs/Color"}},
+        "colors": {"type": "array", "items": {"$ref": "#/$defs/Color"}, "default": []},
     }
     item = {"title": "Item", "type": "object", "properties": fields, "required": ["name", "price"]}
     assert schema == {

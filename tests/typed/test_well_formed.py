@@ -4,8 +4,10 @@ import ast
 import asyncio
 import copy
 import json
+import sys
+import types
 from collections.abc import AsyncIterator
-from dataclasses import make_dataclass
+from dataclasses import dataclass, field, make_dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,16 @@ from mpzmq.typed.compatibility import breaks
 from mpzmq.typed.stubs import stubs
 from mpzmq.typed.well_formed import check_document
 from tests.support.raw import Liar
+from tests.typed.kinds import Color, Level
+
+
+@dataclass
+class Lots:
+    some: list[int] = field(default_factory=lambda: [1])
+    none: list[int] = field(default_factory=list)
+    by: dict[str, int] = field(default_factory=lambda: {"a": 1})
+    color: Color = Color.RED
+
 
 GOOD: dict[str, Any] = {
     "functions": {
@@ -53,11 +65,11 @@ def changed(path: str, value: Any) -> dict[str, Any]:
 
 def bomb(depth: int) -> dict[str, Any]:
     """Types that use the next one twice."""
-    types: dict[str, Any] = {f"T{depth}": {"type": "integer"}}
+    found: dict[str, Any] = {f"T{depth}": {"type": "integer"}}
     for n in range(depth):
         below = {"$ref": f"#/$defs/T{n + 1}"}
-        types[f"T{n}"] = {"type": "object", "properties": {"a": below, "b": below}, "required": ["a", "b"]}
-    return types
+        found[f"T{n}"] = {"type": "object", "properties": {"a": below, "b": below}, "required": ["a", "b"]}
+    return found
 
 
 DEFS = "f/parameters/$defs"
@@ -80,6 +92,9 @@ BAD: list[Any] = [
     changed("f/keyword_only", [["x"]]),
     changed("f/result", ...),
     changed("f/result", "string"),
+    changed("f/result", True),
+    changed("f/parameters/properties/x", True),
+    changed(f"{DEFS}/A", False),
     changed("f/result", {"type": 3}),
     changed("f/result", {"type": ["string", 3]}),
     changed("f/result", {"$ref": "#/$defs/A"}),
@@ -97,6 +112,7 @@ BAD: list[Any] = [
     changed("f/result", {"x-names": ["a = evil()"], "prefixItems": [True]}),
     changed(f"{DEFS}/A", {"$ref": "#/$defs/A"}),
     changed(DEFS, {"A": {"$ref": "#/$defs/B"}, "B": {"$ref": "#/$defs/A"}}),
+    changed(DEFS, {"A": {"$ref": "#/$defs/B"}, "B": True}),
     changed(f"{DEFS}/A/properties/a", 3),
     changed(f"{DEFS}/A/required", ["b"]),
 ]
@@ -116,7 +132,11 @@ def test_those_that_containers_have_given_are_schemas() -> None:
         check_document(json.loads(file.read_text("utf-8")))
 
 
-@pytest.mark.parametrize("schema", [BAD[-4], {"functions": {"f": 1}}, "x"], ids=["cycle", "function", "text"])
+@pytest.mark.parametrize(
+    "schema",
+    [changed(f"{DEFS}/A", {"$ref": "#/$defs/A"}), {"functions": {"f": 1}}, "x"],
+    ids=["cycle", "function", "text"],
+)
 async def test_a_container_that_sends_none_is_not_believed(
     lied: tuple[ComputerEngineWriter, Liar], schema: Any
 ) -> None:
@@ -131,12 +151,12 @@ async def test_a_container_that_sends_none_is_not_believed(
 
 def test_no_code_is_made_of_what_a_schema_says() -> None:
     evil = "evil()"
-    types = {
+    defined = {
         f"A\n{evil}": {"type": "object", "properties": {f"a: int = {evil}": {"type": "integer"}, "b\n": {}}},
         f"E = {evil}": {"enum": [1, 2], "x-members": {f"M = {evil}\n    X": 1, "__init__": 2}},
     }
-    refs = [{"$ref": f"#/$defs/{name}"} for name in types]
-    result = {"anyOf": [*refs, {"type": "string", "pattern": f"' + {evil} + '"}], "$defs": types}
+    refs = [{"$ref": f"#/$defs/{name}"} for name in defined]
+    result = {"anyOf": [*refs, {"type": "string", "pattern": f"' + {evil} + '"}], "$defs": defined}
     function = {**GOOD["functions"]["f"], "doc": f'""" + {evil} + """\\', "result": result}
     document = {"functions": {"f": function, f"g(self): {evil}": function, f"\n{evil}": function}}
     check_document(document)
@@ -169,6 +189,29 @@ async def test_names_that_are_taken_in_a_stub_are_written_otherwise() -> None:
         assert names["Shop_"].__annotations__ == {"list": "int"}
         add_of_stub = names["Shop"].add.__code__
         assert add_of_stub.co_varnames[: add_of_stub.co_argcount] == ("self", "items_", "items", "least")
+
+
+async def test_defaults_in_a_stub_are_those_of_the_container(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = ContainerServer(typed=True)
+
+    @server.function
+    def buy(
+        lots: Lots, raw: bytes = b"ab", color: Color = Color.BLUE, level: Level = Level.HIGH, far: float = float("inf")
+    ) -> Lots:
+        return lots
+
+    async with testing.connected(server) as container:
+        schema = (await container.describe(schema=True)).schema
+        assert schema is not None
+        text = stubs(schema, "Shop", "a test")
+        assert "raw: bytes = ..., color: Color = Color.BLUE, level: Level = Level.HIGH, far: float = ..." in text
+        module = types.ModuleType("stubs_of_lots")
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        names = vars(module)
+        exec(text, names)
+        lots = names["Lots"]()
+        assert (lots.none, lots.color) == ([], names["Color"].RED)
+        assert await container.call("buy", lots) == {"some": [1], "none": [], "by": {"a": 1}, "color": "red"}
 
 
 def test_types_that_are_used_in_many_places_are_compared_once() -> None:
