@@ -25,6 +25,7 @@ from .processes import PeerFailed, measure_here, serve_here
 from .report import as_document, row_lines, target_lines, targets, write_json
 from .scenarios import ROWS, SCENARIOS, STREAMS
 from .transfer import MAX_MIB, compare_transfer, transfer_lines, transfer_targets
+from .typed import typed_costs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -133,6 +134,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         spent = layers(args.loop)
         print("\n".join(f"{microseconds:6.2f}  {layer}" for layer, microseconds in spent.items()))
         print(f"{sum(spent.values()):6.2f}  together")
+        print("\n".join(f"{microseconds:+6.2f}  {what}" for what, microseconds in typed_costs(args.loop).items()))
     elif args.command == "draw":
         return _draw(args.results)
     elif args.command == "serve":

@@ -26,15 +26,34 @@ from mpzmq.protocol.responder.batch import RequestBatch
 from mpzmq.protocol.session.table import SessionTable
 from mpzmq.protocol.wire.encoder import Encoder
 from mpzmq.protocol.wire.kinds import Kind, Op
-from mpzmq.protocol.wire.messages import MessageDecoder
+from mpzmq.protocol.wire.messages import Message, MessageDecoder
 from mpzmq.protocol.wire.records import LINK_TAG, hello
 from mpzmq.runtime.waiters import resolve_all
 
-__all__ = ["layers"]
+__all__ = ["Container", "layers"]
 
 BATCH = 256
 ROUNDS = 40
 NOW, DEADLINE = 100.0, 130.0
+
+
+class Container:
+    """The container's half without sockets, with one engine that has greeted it; to be made in a running loop."""
+
+    def __init__(self, registry: Registry, encoder: Encoder, limits: Limits) -> None:
+        self._sessions = SessionTable(uuid4(), "container", 2.0, limits)
+        greeting = [LINK_TAG, encoder.pack(hello(uuid4(), 1, "engine", 2.0, limits))]
+        self.batch_of(MessageDecoder(limits, answered=Kind.REQUEST).decode(greeting))
+        (self.peer,) = self._sessions.all()
+        self.peer.outbox.clear_control()  # WELCOME
+        admission = Admission(registry, self._sessions, limits, {})
+        self.dispatcher = Dispatcher(admission, self._sessions, limits, lambda waiting: None, "container")
+
+    def batch_of(self, message: Message) -> RequestBatch:
+        """What a message asks for."""
+        batch = RequestBatch()
+        self._sessions.receive(b"route", message, batch, NOW)
+        return batch
 
 
 def layers(loop: str) -> dict[str, float]:
@@ -72,14 +91,7 @@ async def _one_round() -> dict[str, float]:
 
     registry = Registry()
     registry.invoke = Function(None, lambda data: data, thread=False, cancellable=True)
-    sessions = SessionTable(uuid4(), "container", 2.0, limits)
-    greeting = [LINK_TAG, encoder.pack(hello(uuid4(), 1, "engine", 2.0, limits))]
-    sessions.receive(b"route", to_container.decode(greeting), RequestBatch(), NOW)
-    (peer,) = sessions.all()
-    peer.outbox.clear_control()  # WELCOME
-    dispatcher = Dispatcher(
-        Admission(registry, sessions, limits, {}), sessions, limits, lambda waiting: None, "container"
-    )
+    container = Container(registry, encoder, limits)
 
     lap("")
     entries = []
@@ -102,12 +114,11 @@ async def _one_round() -> dict[str, float]:
     began = time.perf_counter()
     message = to_container.decode(outgoing.frames)
     lap("container: decode and check it")
-    batch = RequestBatch()
-    sessions.receive(b"route", message, batch, NOW)
+    batch = container.batch_of(message)
     lap("container: find its session")
-    dispatcher.start(batch, loop.time())
+    container.dispatcher.start(batch, loop.time())
     lap("container: admit it, call the handler, encode the reply")
-    answer = peer.outbox.next_message(NOW)
+    answer = container.peer.outbox.next_message(NOW)
     lap("container: cut its message")
     assert answer is not None
     message = to_engine.decode(answer.frames)
@@ -127,6 +138,6 @@ async def _one_round() -> dict[str, float]:
     resolve_all(ended.items)
     await asyncio.gather(*tasks)
     lap("engine: wake the caller")
-    await dispatcher.close()
+    await container.dispatcher.close()
     del times[""]
     return times

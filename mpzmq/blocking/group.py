@@ -239,6 +239,24 @@ class BlockingGroup(BlockingRequests):
             )
         )
 
+    def check(self, interface: type, *, timeout: float | _U | None = UNSET, wait: bool | _U = UNSET) -> None:
+        """Compares an interface with what each member offers; see :meth:`mpzmq.Group.check`.
+
+        The interface is that of :meth:`of`, with ``def``.
+
+        Args:
+            interface: the class.
+            timeout: seconds until ``RequestTimeout``; None: no deadline of its own. Left out: as the defaults say.
+            wait: whether to wait, within the timeout, for links that are dialled, drain or are full.
+
+        Raises:
+            TypeError: members do not offer that, each of them named, and where they differ; or it is no interface.
+            NotConnected: there are no members, or one of them cannot be asked.
+            Unsupported: a member is not typed, so that it has no schema.
+            RequestError: one of its subclasses, for a member that could not be asked.
+        """
+        self._do(lambda: self._group.check(interface, timeout=timeout, wait=wait, blocking=True))
+
     def call_all(
         self,
         function: str,

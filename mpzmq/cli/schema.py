@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..common.text import printable
 from ..typed.compatibility import breaks
 from ..typed.stubs import stubs as written_stubs
+from ..typed.well_formed import check_document
 from .outcome import CommandFailed, carry_out
 from .output import FAILED, NOT_JSON, OK, say, say_json
 from .remote import client_security, reached
@@ -74,10 +75,10 @@ def _in_file(source: str) -> Mapping[str, Any] | None:
         return None
     try:
         schema: Mapping[str, Any] = json.loads(path.read_text("utf-8"))
-        if not isinstance(schema["functions"], dict):
-            raise TypeError
-    except (ValueError, KeyError, TypeError):
-        raise CommandFailed(f"{source} is no schema, as 'mpzmq schema ENDPOINT' prints it", NOT_JSON) from None
+        check_document(schema)
+    except (ValueError, RecursionError) as error:
+        text = f"{source} is no schema, as 'mpzmq schema ENDPOINT' prints it: {error}"
+        raise CommandFailed(text, NOT_JSON) from None
     except OSError as error:
         raise CommandFailed(f"cannot read {source}: {error.strerror}") from None
     return schema

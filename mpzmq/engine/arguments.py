@@ -10,6 +10,7 @@ from ..address import parse_address
 from ..models import Description, FunctionDescription, Method, Status
 from ..protocol.requester.options import UNSET
 from ..protocol.wire.kinds import Op
+from ..typed.well_formed import check_document
 
 if TYPE_CHECKING:
     from ..address import Address
@@ -129,6 +130,8 @@ def description(record: Record) -> Description:
         TypeError, KeyError, ValueError: the container did not send a description.
     """
     data = record[2]
+    if (schema := data.get("schema")) is not None:
+        check_document(schema)
     return Description(
         name=str(data["name"]),
         instance=UUID(str(data["instance"])),
@@ -138,5 +141,5 @@ def description(record: Record) -> Description:
         functions=tuple(
             FunctionDescription(str(name), str(signature), str(doc)) for name, signature, doc in data["functions"]
         ),
-        schema=data.get("schema"),
+        schema=schema,
     )

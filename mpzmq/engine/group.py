@@ -15,6 +15,7 @@ from ..events import MemberHeld, MemberReturned
 from ..protocol.group.rendezvous import written_key
 from ..protocol.requester.options import UNSET, Options
 from ..protocol.wire.kinds import Op
+from ..typed.interface import methods_of
 from .arguments import checked_count, checked_function
 from .group_map import MapRun
 from .group_sender import GroupSender
@@ -417,6 +418,41 @@ class Group(RequestMethods):
             return outgoing.through(whom, tuple(asked[member]), kwargs, options, send)
 
         return Gathering(asked, ask)
+
+    async def check(
+        self,
+        interface: type,
+        *,
+        timeout: float | _U | None = UNSET,
+        wait: bool | _U = UNSET,
+        blocking: bool = False,
+    ) -> None:
+        """Compares an interface with what each member offers; see :meth:`of` and :meth:`ComputerEngineWriter.check`.
+
+        Args:
+            interface: the class.
+            timeout: seconds until ``RequestTimeout``; None: no deadline of its own. Left out: as the defaults say.
+            wait: whether to wait, within the timeout, for links that are dialled, drain or are full.
+            blocking: whether it is the interface of a program without an event loop.
+
+        Raises:
+            TypeError: members do not offer that, each of them named, and where they differ; or it is no interface.
+            NotConnected: there are no members, or one of them cannot be asked.
+            Unsupported: a member is not typed, so that it has no schema.
+            RequestError: one of its subclasses, for a member that could not be asked.
+        """
+        methods_of(interface, blocking=blocking)
+        self._host.loop_bound.require()
+        writers = [member.writer for member in self._members()]
+        if not writers:
+            raise NotConnected(f"{self._state.whom} has no members whose offer could be compared", name=self.name)
+        checks = [writer.check(interface, timeout=timeout, wait=wait, blocking=blocking) for writer in writers]
+        errors = [error for error in await asyncio.gather(*checks, return_exceptions=True) if error is not None]
+        misfits = [str(error) for error in errors if isinstance(error, TypeError)]
+        if misfits:
+            raise TypeError("\n".join(misfits))
+        if errors:
+            raise errors[0]
 
     def _members(self) -> list[GroupMember]:
         return self._room.pool.members()

@@ -10,6 +10,7 @@ from ..models import Status
 from ..protocol.flow.fragmenter import FRAGMENT_BYTES
 from ..protocol.responder.reply_cache import SESSIONS_FACTOR
 from ..protocol.wire.kinds import GIVES, NAMED, STREAMED, TAKES, Code, Op
+from .isolation import context_factory
 from .state_changes import BEHIND, PASSING, StateChanges
 
 if TYPE_CHECKING:
@@ -112,6 +113,7 @@ class Admission:
         """Those that are under way."""
         self._count = self._bytes = self._large = 0
         self._builtin = builtin
+        self._new_context = context_factory()
 
     def check(self, peer: Responder, record: Record, size: int, *, has_waited: bool = False) -> Function | Rejection:
         """What is to be called for a REQUEST, or why it is not.
@@ -172,8 +174,9 @@ class Admission:
             try:
                 if function.typed is None:
                     function.check(args, kwargs)
-                else:
-                    args, record[7] = function.convert(args, kwargs)
+                elif kwargs or tuple(map(type, args)) != function.typed.exact:
+                    # The application's classes do it, whose context variables are nobody else's.
+                    args, record[7] = self._new_context().run(function.convert, args, kwargs)
                     record[6] = args[1:] if op in TAKES else args
             except KeyboardInterrupt:
                 raise

@@ -158,8 +158,13 @@ class Function:
         """
         typed = self.typed
         assert typed is not None
-        if not kwargs and tuple(map(type, args)) == typed.exact:
-            return args, None
+        if not kwargs and (together := typed.together.get(len(args))) is not None:
+            try:
+                return list(together(args)), None
+            except KeyboardInterrupt:
+                raise
+            except BaseException:  # one by one, for the words in which it is told
+                pass
         least, most = typed.bounds
         if kwargs or not least <= len(args) <= most:
             self.check(args, kwargs)

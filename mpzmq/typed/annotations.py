@@ -10,19 +10,26 @@ import typing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..common.text import repr_of, text_of, type_name
+from .arrays import is_array
 from .carried import is_model
 from .requirement import msgspec_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
-__all__ = ["Needs", "is_array", "needs_of", "resolved_hints", "shown_type"]
+__all__ = ["NOTHING", "Needs", "needs_of", "resolved_hints", "shown_type", "without_alias"]
 
 _KEYS = {
     "AnyType", "StrType", "IntType", "BytesType", "EnumType", "LiteralType", "UUIDType", "DateTimeType", "DateType",
     "TimeType", "TimeDeltaType", "DecimalType",
 }  # fmt: skip
 """What the keys of a dict can be annotated with."""
+
+_UNHASHABLE = {"ListType", "SetType", "DictType", "TypedDictType", "ByteArrayType", "CollectionType"}
+"""What no element of a set can be of."""
+
+_OTHERS = ("annotated_types", "pydantic")
+"""Packages whose constraints msgspec does not know."""
 
 
 class Needs(NamedTuple):
@@ -31,16 +38,15 @@ class Needs(NamedTuple):
     Attributes:
         hook: whether there are types that msgspec does not know.
         raw: whether there are bytes, which must not be made of text.
+        moments: whether there are datetimes, which must have a time zone.
     """
 
     hook: bool
     raw: bool
+    moments: bool
 
 
-def is_array(kind: Any) -> bool:
-    """Whether it is ``numpy.ndarray``."""
-    numpy = sys.modules.get("numpy")
-    return numpy is not None and kind is numpy.ndarray
+NOTHING = Needs(hook=False, raw=False, moments=False)
 
 
 def needs_of(annotation: Any, what: str) -> Needs:
@@ -64,7 +70,12 @@ def needs_of(annotation: Any, what: str) -> Needs:
         raise TypeError(f"{what}: {shown_type(annotation)} cannot be carried: {text_of(error)}") from error
     walk = _Walk(msgspec, f"{what}: {shown_type(annotation)}")
     walk.visit(info)
-    return Needs(walk.hook, walk.raw)
+    for constraint in _constraints_of_others(annotation, set()):
+        raise TypeError(
+            f"{what}: {repr_of(constraint, 80)} would not be looked at: say it by msgspec.Meta, as in"
+            " Annotated[int, msgspec.Meta(ge=1)], or in a pydantic model"
+        )
+    return Needs(walk.hook, walk.raw, walk.moments)
 
 
 def shown_type(annotation: Any) -> str:
@@ -72,6 +83,13 @@ def shown_type(annotation: Any) -> str:
     if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
         return annotation.__name__
     return inspect.formatannotation(annotation).replace("typing.", "")
+
+
+def without_alias(annotation: Any) -> Any:
+    """What an alias stands for, that was made by ``type`` (Python 3.12)."""
+    while type(typing.get_origin(annotation) or annotation).__name__ == "TypeAliasType":
+        annotation = annotation.__value__
+    return annotation
 
 
 def resolved_hints(function: Callable[..., Any]) -> Mapping[str, Any]:
@@ -98,9 +116,43 @@ def _names_around(function: Any) -> dict[str, Any]:
     return names
 
 
+def _constraints_of_others(annotation: Any, seen: set[Any]) -> Iterator[Any]:
+    """What pydantic would check in an annotation, and msgspec passes over."""
+    annotation = without_alias(annotation)
+    if typing.get_origin(annotation) is typing.Annotated:
+        for extra in annotation.__metadata__:
+            # pydantic.Field() with a title alone constrains nothing
+            if type(extra).__module__.partition(".")[0] in _OTHERS and getattr(extra, "metadata", True):
+                yield extra
+        annotation = annotation.__origin__
+    parts = list(typing.get_args(annotation))
+    kind = typing.get_origin(annotation) or getattr(annotation, "__supertype__", annotation)
+    if isinstance(kind, type) and kind not in seen and not is_model(kind) and hasattr(kind, "__annotations__"):
+        seen.add(kind)
+        try:
+            parts += typing.get_type_hints(kind, include_extras=True).values()
+        except Exception:  # names that only msgspec finds
+            parts += kind.__annotations__.values()
+    elif kind is not annotation:
+        parts.append(kind)
+    for part in parts:
+        yield from _constraints_of_others(part, seen)
+
+
+def _members(info: Any) -> Iterator[Any]:
+    """What a type may be, without the constraints around it."""
+    if type_name(info) == "Metadata":
+        yield from _members(info.type)
+    elif type_name(info) == "UnionType":
+        for member in info.types:
+            yield from _members(member)
+    else:
+        yield info
+
+
 class _Walk:
     def __init__(self, msgspec: Any, what: str) -> None:
-        self.hook = self.raw = False
+        self.hook = self.raw = self.moments = False
         self._what = what
         self._type = msgspec.inspect.Type
         self._seen: set[int] = set()
@@ -114,14 +166,18 @@ class _Walk:
             self.raw = True
         elif kind in ("CustomType", "RawType", "ExtType"):
             self._visit_other(getattr(info, "cls", None), kind)
+        elif kind == "DateTimeType":
+            if info.tz is False:
+                raise self._refusal("a datetime without a time zone does not travel")
+            self.moments = True
         elif kind == "DictType":
-            key = type_name(info.key_type)
-            if key == "Metadata":
-                key = type_name(info.key_type.type)
-            if key not in _KEYS and not self._is_path(info.key_type):
-                raise TypeError(
-                    f"{self._what} cannot be carried: the keys of a dict are str, int or bytes, or travel as such"
-                )
+            if not all(map(self._is_key, _members(info.key_type))):
+                raise self._refusal("the keys of a dict are str, int or bytes, or travel as such")
+        elif kind in ("SetType", "FrozenSetType"):
+            for member in _members(info.item_type):
+                cls = getattr(member, "cls", None)
+                if type_name(member) in _UNHASHABLE or (cls is not None and cls.__hash__ is None):
+                    raise self._refusal("the elements of a set have to be hashable: a frozen dataclass, a tuple ...")
         for part in info.__struct_fields__:
             self._descend(getattr(info, part))
 
@@ -142,13 +198,20 @@ class _Walk:
             self.hook = True
             return
         name = kind if cls is None else repr_of(getattr(cls, "__qualname__", cls))
-        raise TypeError(
-            f"{self._what} cannot be carried: {name} is none of the types that the documentation lists (reference,"
-            " 'Types'): make it a dataclass, or convert it"
-        )
+        if getattr(cls, "__module__", "") == "collections.abc" and issubclass(list, cls):  # Iterable, Container ...
+            why = f"{name} says too little: make it list[...] or Sequence[...]"
+        else:
+            why = (
+                f"{name} is none of the types that the documentation lists (reference, 'Types'): make it a dataclass,"
+                " or convert it"
+            )
+        raise self._refusal(why)
 
-    def _is_path(self, info: Any) -> bool:
-        return self._is_path_class(getattr(info, "cls", None))
+    def _refusal(self, why: str) -> TypeError:
+        return TypeError(f"{self._what} cannot be carried: {why}")
+
+    def _is_key(self, info: Any) -> bool:
+        return type_name(info) in _KEYS or self._is_path_class(getattr(info, "cls", None))
 
     @staticmethod
     def _is_path_class(cls: Any) -> bool:

@@ -78,18 +78,13 @@ def _date_or_time(value: datetime.date | datetime.time) -> str:
     return value.isoformat()
 
 
-def _moment(value: datetime.datetime) -> Any:
-    # One with a time zone has a form of its own in a message.
-    return value.isoformat() if value.utcoffset() is None else AS_IT_IS
-
-
 def _duration(value: datetime.timedelta) -> Any:
     return msgspec_for("a timedelta").to_builtins(value)
 
 
 _SCALARS: dict[type, Callable[[Any], Any]] = {
     decimal.Decimal: str,
-    datetime.datetime: _moment,  # a date, too
+    datetime.datetime: _as_it_is,  # a date, too, but with a form of its own
     datetime.date: _date_or_time,
     datetime.time: _date_or_time,
     datetime.timedelta: _duration,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 from ..common.text import repr_of
@@ -10,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 __all__ = ["breaks"]
+
+_MAX_MISFITS = 100
 
 _LOWER = {"minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties"}
 _UPPER = {"maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties"}
@@ -25,8 +28,8 @@ def breaks(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """What a caller of the old functions cannot rely on with the new ones; empty: nothing.
 
     Args:
-        old: the schema that callers were written for.
-        new: that of what they call now.
+        old: the schema that callers were written for; it is well-formed.
+        new: that of what they call now; it is, too.
     """
     found: list[str] = []
     functions = new["functions"]
@@ -115,19 +118,29 @@ class _Fit:
     def __init__(self, given: Mapping[str, Any], accepted: Mapping[str, Any]) -> None:
         self._given, self._accepted = given, accepted
         self._under_way: set[tuple[str, str]] = set()
+        self._fitting: set[tuple[str, str]] = set()
 
     def misfits(self, path: str) -> list[str]:
-        """What does not fit, each with its path."""
-        return list(self._compare(self._given, self._accepted, path))
+        """What does not fit, each with its path; of very many the first ones."""
+        return list(itertools.islice(self._compare(self._given, self._accepted, path), _MAX_MISFITS))
 
     def _compare(self, given: Any, accepted: Any, path: str) -> Iterator[str]:
         pair = _name_of(given), _name_of(accepted)
-        if pair in self._under_way:
+        if pair in self._under_way or pair in self._fitting:
             return  # one type within itself: what is to be found is found already
         if all(pair):
             self._under_way.add(pair)
-        yield from self._compare_resolved(_resolved(given, self._given), _resolved(accepted, self._accepted), path)
-        self._under_way.discard(pair)
+        try:
+            fits = True
+            for misfit in self._compare_resolved(
+                _resolved(given, self._given), _resolved(accepted, self._accepted), path
+            ):
+                fits = False
+                yield misfit
+            if fits and all(pair):
+                self._fitting.add(pair)  # types that are used in many places would take very long
+        finally:
+            self._under_way.discard(pair)
 
     def _compare_resolved(self, given: Any, accepted: Any, path: str) -> Iterator[str]:
         if accepted is True or given is False or not _says(accepted):
@@ -140,8 +153,7 @@ class _Fit:
             for member in given["anyOf"]:
                 yield from self._compare(member, accepted, path)
         elif "anyOf" in accepted:
-            tried = [list(self._compare(given, member, path)) for member in accepted["anyOf"]]
-            if all(tried):
+            if not any(self._fits(given, member, path) for member in accepted["anyOf"]):
                 yield f"{path}: {_shown(given)}, where {_shown(accepted)} is expected"
         elif "enum" in given or "const" in given:
             yield from _values(given, accepted, path)
@@ -153,6 +165,9 @@ class _Fit:
             yield from _bounds(given, accepted, path)
             yield from self._object(given, accepted, path)
             yield from self._array(given, accepted, path)
+
+    def _fits(self, given: Any, accepted: Any, path: str) -> bool:
+        return next(self._compare(given, accepted, path), None) is None
 
     def _object(self, given: Any, accepted: Any, path: str) -> Iterator[str]:
         if accepted.get("type") != "object":

@@ -137,7 +137,7 @@ def _method(what: str, name: str, function: Callable[..., Any], *, blocking: boo
                 f"{what}: the container gives {parameter.name!r} itself, so it is not in the interface of a client"
             )
     first = parameters[0] if parameters and parameters[0].kind in _POSITIONAL else None
-    items = None if first is None else _items_of(hints.get(first.name))
+    items = None if first is None else _items_of(hints.get(first.name), blocking=blocking)
     returned = hints.get("return", Any)
     if inspect.isasyncgenfunction(function):
         raise TypeError(f"{what} yields: an interface says what there is, 'def {name}(...) -> AsyncIterator[...]: ...'")
@@ -179,12 +179,17 @@ def _yielded(annotation: Any, kinds: tuple[type, ...]) -> Any:
     return arguments[0] if arguments else Any
 
 
-def _items_of(annotation: Any) -> Any:
-    """The type of the items of an upload: ``AsyncIterable[T]``, or that and ``Iterable[T]``; None: it is no upload."""
+def _items_of(annotation: Any, *, blocking: bool) -> Any:
+    """The type of the items of an upload: ``AsyncIterable[T]``, or that and ``Iterable[T]``; None: it is no upload.
+
+    ``Iterable[T]`` alone is one in a program without an event loop only: elsewhere it may as well be meant as a list.
+    """
     union = typing.get_origin(annotation) is typing.Union or isinstance(annotation, types.UnionType)
     members = typing.get_args(annotation) if union else (annotation,)
     found = [_yielded(member, (*_ASYNC_ITEMS, *_ITEMS)) for member in members]
-    if None in found or not found:
+    if None in found or not found or any(item != found[0] for item in found):
+        return None
+    if not blocking and all(_yielded(member, _ASYNC_ITEMS) is None for member in members):
         return None
     return found[0]
 

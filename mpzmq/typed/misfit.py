@@ -5,18 +5,22 @@ from __future__ import annotations
 import collections.abc
 import dataclasses
 import re
+import sys
 import types
 import typing
 from typing import TYPE_CHECKING, Any
 
-from ..common.text import repr_of, text_of
+from ..common.text import clean, repr_of, text_of
+from .annotations import without_alias
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 __all__ = ["misfit_of"]
 
-_AT = re.compile(r"(?s)(.*?)(?: - at (`key` in )?`\$(.*)`)?\Z")
+_AT = re.compile(r"(?s)(.*) - at (`key` in )?`\$(.*?)`\Z")
+"""What msgspec puts behind what it says: the last of those, since what it says may repeat the value."""
+
 _STEP = re.compile(r"\[(\d+|\.\.\.)\]|\.([^.\[]+)")
 _FIELD = re.compile(r"Object (missing required|contains unknown) field `(.*)`")
 _SHORT = re.compile(r"Expected `(\w+)`, got `(\w+)`\Z")
@@ -26,7 +30,13 @@ _NAMES = {
 }  # fmt: skip
 """What msgspec calls otherwise than Python."""
 
-_MAX_SHOWN = 80
+_MAX_SHOWN, _MAX_SAID = 80, 1000
+"""Characters of a value, and of what msgspec says, that are shown."""
+
+_MAX_CHOICES = 10
+
+_SHOWN = (str, int, float, bytes)
+"""Types of values that are shown beside the bound that they do not keep."""
 
 
 def misfit_of(
@@ -42,10 +52,11 @@ def misfit_of(
         root: what the value is called.
         wrapped: whether the value was the only element of a list.
     """
-    match = _AT.match(text_of(error))
-    assert match is not None
-    said, is_key, steps = match.groups()
-    place = (steps or "").removeprefix("[0]") if wrapped else (steps or "")
+    text = text_of(error, sys.maxsize)  # all of it: the path stands at its end
+    match = _AT.match(text)
+    said, is_key, steps = (text, None, "") if match is None else match.groups()
+    said = clean(said, _MAX_SAID)
+    place = steps.removeprefix("[0]") if wrapped else steps
     path, held, kind = root, value, annotation
     for index, name in _STEP.findall(place):
         kind = _without_none(kind)
@@ -80,10 +91,12 @@ _UNKNOWN: Any = object()
 def _expected(said: str, held: Any, kind: Any) -> str:
     """What is expected of a value, and what it is instead."""
     if said.startswith("Invalid enum value"):
-        return _choice(said, kind)
+        return _choice(held, kind)
     if said.startswith("Invalid ") and isinstance(kind, type) and kind is not Any:
         return f"expected {kind.__name__}, got {repr_of(held, _MAX_SHOWN)}"
-    return _reworded(said, kind)
+    words = _reworded(said, kind)
+    is_bound = words.startswith("expected ") and ", got " not in words and isinstance(held, _SHOWN)
+    return f"{words}, got {repr_of(held, _MAX_SHOWN)}" if is_bound else words
 
 
 def _reworded(said: str, kind: Any) -> str:
@@ -98,19 +111,25 @@ def _in_python(names: str) -> str:
     return " | ".join(_NAMES.get(name, name) for name in names.split(" | "))
 
 
-def _choice(said: str, kind: Any) -> str:
-    got = said.removeprefix("Invalid enum value ")
+def _choice(held: Any, kind: Any) -> str:
+    got = repr_of(held, _MAX_SHOWN)
     if typing.get_origin(kind) is typing.Literal:
-        return f"expected one of {', '.join(map(repr, typing.get_args(kind)))}, got {got}"
+        return f"expected one of {_choices(typing.get_args(kind))}, got {got}"
     if isinstance(kind, type) and hasattr(kind, "__members__"):
-        choices = ", ".join(repr(member.value) for member in list(kind)[:10])  # type: ignore[call-overload]
+        choices = _choices([member.value for member in kind])  # type: ignore[attr-defined]
         return f"expected {kind.__name__} ({choices}), got {got}"
     return f"expected another value than {got}"
 
 
+def _choices(values: Sequence[Any]) -> str:
+    shown = [repr_of(value, _MAX_SHOWN) for value in values[:_MAX_CHOICES]]
+    return ", ".join(shown + ["..."] * (len(values) > _MAX_CHOICES))
+
+
 def _without_none(kind: Any) -> Any:
-    """A type without what surrounds it: Annotated, NewType, Optional."""
+    """A type without what surrounds it: an alias, Annotated, NewType, Optional."""
     while True:
+        kind = without_alias(kind)
         origin = typing.get_origin(kind)
         if origin is typing.Annotated:
             kind = kind.__origin__

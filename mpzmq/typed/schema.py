@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import enum
 import inspect
+import math
 from typing import TYPE_CHECKING, Any
 
 from ..common.text import type_name
-from .annotations import is_array
+from .arrays import is_array
 from .carried import is_model
+from .models import model_schemas
 from .requirement import msgspec_for
 
 if TYPE_CHECKING:
@@ -145,6 +147,8 @@ def _references(schema: Any) -> Iterable[str]:
 
 
 def _with_default(schema: dict[str, Any], default: Any) -> dict[str, Any]:
+    if isinstance(default, float) and not math.isfinite(default):
+        return schema  # JSON has no number for it
     try:
         return {**schema, "default": msgspec_for("a schema").to_builtins(default)}
     except Exception:  # it has no form in JSON: then it is not told
@@ -216,11 +220,16 @@ class _Writer:
         return {"x-type": "numpy.ndarray"} if is_array(info.cls) else {"type": "string", "format": "path"}
 
     def _model(self, cls: Any) -> dict[str, Any]:
-        schema = cls.model_json_schema(ref_template="#/$defs/{model}")
-        for name, part in schema.pop("$defs", {}).items():
-            self.defs.setdefault(name, part)
-        name = cls.__name__
-        self.defs.setdefault(name, schema)
+        name = self._named.get(cls)
+        if name is None:
+            own, parts = model_schemas(cls)
+            names = {}
+            for part in parts:
+                names[part] = part
+                while names[part] in self.defs:
+                    names[part] += "_"
+            self.defs |= {names[part]: _renamed(schema, names) for part, schema in parts.items()}
+            name = self._named[cls] = names[own]
         return {"$ref": f"#/$defs/{name}"}
 
     def _StructType(self, info: Any) -> dict[str, Any]:
@@ -254,7 +263,10 @@ class _Writer:
 
     def _field(self, field: Any) -> dict[str, Any]:
         schema = self.schema(field.type)
-        return schema if field.default is self._msgspec.NODEFAULT else _with_default(schema, field.default)
+        if field.default is not self._msgspec.NODEFAULT:
+            return _with_default(schema, field.default)
+        made = field.default_factory
+        return _with_default(schema, made()) if made in (list, dict, set) else schema
 
     def _named_schema(self, info: Any, cls: Any, write: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         # A generic class is another one with other parameters.
@@ -269,6 +281,18 @@ class _Writer:
             place = self.defs[name] = {"title": cls.__name__}
             place |= write()
         return {"$ref": f"#/$defs/{name}"}
+
+
+def _renamed(schema: Any, names: Mapping[str, str]) -> Any:
+    """A schema that refers to other names, in the words of the others: pydantic's ``oneOf`` says nothing more here."""
+    if isinstance(schema, list):
+        return [_renamed(value, names) for value in schema]
+    if not isinstance(schema, dict):
+        return schema
+    renamed = {"anyOf" if key == "oneOf" else key: _renamed(value, names) for key, value in schema.items()}
+    if "$ref" in schema:
+        renamed["$ref"] = f"#/$defs/{names[schema['$ref'].removeprefix('#/$defs/')]}"
+    return renamed
 
 
 def _fixed(parts: Sequence[Any], required: int) -> dict[str, Any]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import inspect
-import operator
 import typing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..common.text import repr_of
 from .annotations import resolved_hints
-from .conversion import Converter
+from .conversion import Converter, together
 from .items import TypedItems
 from .schema import function_schema
 
@@ -56,6 +55,8 @@ class TypedSignature:
         result: of what is returned or yielded.
         named: the converters of the parameters, by name.
         exact: the types of positional arguments that fit as they are, all of them; None: there are none.
+        together: what converts so many positional arguments at once, and raises whatever it may be if one does not fit;
+            of the numbers that are enough, and none of which is more.
         bounds: how many positional arguments it takes at least and at most, where no more has to be looked at.
 
     Raises:
@@ -64,8 +65,8 @@ class TypedSignature:
     """
 
     __slots__ = (
-        "_extra", "_fixed", "_hints", "_parameters", "_quick", "_rest", "_way", "bounds", "exact", "items", "named",
-        "result",
+        "_extra", "_fixed", "_hints", "_parameters", "_rest", "_way", "bounds", "exact", "items", "named", "result",
+        "together",
     )  # fmt: skip
 
     def __init__(
@@ -98,12 +99,14 @@ class TypedSignature:
                 self._extra = converter
             else:
                 self.named[name] = converter
-        fixed = [parameter.name for parameter in parameters if parameter.kind in _POSITIONAL]
-        self._fixed = [(name, self.named[name]) for name in fixed]
+        fixed = [parameter for parameter in parameters if parameter.kind in _POSITIONAL]
+        self._fixed = [(parameter.name, self.named[parameter.name]) for parameter in fixed]
         exact = tuple(converter.exact for _, converter in self._fixed)
         needed = any(p.kind is p.KEYWORD_ONLY and p.default is p.empty for p in parameters)
         self.exact = None if needed or None in exact else exact
-        self._quick = [converter.quick for _, converter in self._fixed]
+        least = sum(parameter.default is parameter.empty for parameter in fixed)
+        counts = () if needed else range(least, len(fixed) + 1)
+        self.together = {count: together([converter for _, converter in self._fixed[:count]]) for count in counts}
         result = hints.get("return", Any) if yields is None else yields
         self.result = Converter(type(None) if result is None else result, f"what {what} returns")
 
@@ -118,17 +121,12 @@ class TypedSignature:
         return function_schema(self._way, self._parameters, self._hints, items=items, result=result, doc=doc)
 
     def convert(self, args: list[Any], kwargs: dict[str, Any] | None) -> tuple[list[Any], dict[str, Any] | None]:
-        """Converts arguments whose number and names fit.
+        """Converts arguments whose number and names fit, one by one.
 
         Raises:
             InvalidValueError: one of them does not fit its annotation.
         """
         fixed = self._fixed
-        if not kwargs and len(args) <= len(fixed):
-            try:
-                return list(map(operator.call, self._quick, args)), None
-            except Exception:  # once more, for the words in which it is told
-                pass
         converted = [converter.convert(value, name) for value, (name, converter) in zip(args, fixed, strict=False)]
         if len(args) > len(fixed) and self._rest is not None:
             name, rest = self._rest
@@ -167,5 +165,7 @@ def typed_signature(
 
 def item_type(annotation: Any) -> Any:
     """What an async iterator iterates over."""
+    if typing.get_origin(annotation) is typing.Annotated:
+        annotation = annotation.__origin__
     arguments = typing.get_args(annotation)
     return arguments[0] if arguments else Any

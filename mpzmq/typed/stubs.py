@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import builtins
 import json
-import keyword
+import math
 import re
 from typing import TYPE_CHECKING, Any
+
+from .well_formed import is_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,6 +27,10 @@ _BOUNDS = {
     "pattern": "pattern", "minLength": "min_length", "maxLength": "max_length", "minItems": "min_length",
     "maxItems": "max_length", "minProperties": "min_length", "maxProperties": "max_length",
 }  # fmt: skip
+_IMPORTED = (
+    "Annotated", "Any", "AsyncIterable", "AsyncIterator", "Iterable", "Literal", "NamedTuple", "Protocol", "dataclass",
+    "field", "msgspec", "numpy",
+)  # fmt: skip
 _MODULES = ("datetime", "decimal", "enum", "pathlib", "uuid")
 
 
@@ -31,11 +38,11 @@ def stubs(schema: Mapping[str, Any], interface: str, source: str) -> str:
     """The text of a module with an interface for ``of()``, and with the types that it speaks of.
 
     Args:
-        schema: of the functions.
+        schema: of the functions; it is well-formed.
         interface: the name of the class.
         source: where the schema is from, in words.
     """
-    writer = _Writer()
+    writer = _Writer(interface)
     methods = [line for name, one in schema["functions"].items() for line in writer.method(name, one)]
     body = "\n".join([f"class {interface}(Protocol):", *(methods or ["    pass"])])
     head = [f'"""{source}: written by ``mpzmq stubs``."""', "", "from __future__ import annotations", ""]
@@ -45,7 +52,8 @@ def stubs(schema: Mapping[str, Any], interface: str, source: str) -> str:
 class _Writer:
     """Writes types as they are met; each definition once."""
 
-    def __init__(self) -> None:
+    def __init__(self, interface: str) -> None:
+        self._taken = {interface, *_IMPORTED, *_MODULES, *dir(builtins)}
         self._used: set[str] = {"Protocol"}
         self._written: dict[str, tuple[Any, str]] = {}  # by name: what it was made of, and its text
         self._order: list[str] = []
@@ -76,21 +84,22 @@ class _Writer:
 
     def method(self, name: str, function: Mapping[str, Any]) -> Iterator[str]:
         """A method that calls a function."""
-        if not _is_name(name) or name.startswith("_"):
+        if not is_name(name) or name.startswith("_"):
             yield f"    # {json.dumps(name)} is no name of a method: call it by container.call()"
             return
         parameters = function["parameters"]
-        shown = ["self"]
+        names = parameters["properties"]
+        shown = [_free("self", names)]
         if "items" in function:
             self._used |= {"AsyncIterable", "Iterable"}
             item = self._type(function["items"], function["items"])
-            shown.append(f"items: AsyncIterable[{item}] | Iterable[{item}], /")
+            shown.append(f"{_free('items', names)}: AsyncIterable[{item}] | Iterable[{item}], /")
         by_position: list[tuple[str, str]] = []
         by_name: list[tuple[str, str]] = []
         for parameter, schema in parameters["properties"].items():
             text = f"{parameter}: {self._type(schema, parameters)}"
             if parameter not in parameters["required"]:
-                text += f" = {self._default(schema)}"
+                text += f" = {self._default(schema, parameters)}"
             (by_name if parameter in function.get("keyword_only", ()) else by_position).append((parameter, text))
         only = function.get("positional_only", ())
         shown += [text for parameter, text in by_position if parameter in only]
@@ -99,15 +108,15 @@ class _Writer:
         shown += [text for parameter, text in by_position if parameter not in only]
         if "items" in function and only:
             shown.remove(shown[1])
-            shown.insert(1, f"items: AsyncIterable[{item}] | Iterable[{item}]")
+            shown.insert(1, f"{_free('items', names)}: AsyncIterable[{item}] | Iterable[{item}]")
         if "rest" in function:
-            shown.append(f"*rest: {self._type(function['rest'], function['rest'])}")
+            shown.append(f"*{_free('rest', names)}: {self._type(function['rest'], function['rest'])}")
         elif by_name:
             shown.append("*")
         shown += [text for _, text in by_name]
         others = parameters.get("additionalProperties", True)
         if others is not False:
-            shown.append(f"**others: {self._type(others, parameters)}")
+            shown.append(f"**{_free('others', names)}: {self._type(others, parameters)}")
         result = self._type(function["result"], function["result"])
         streamed = function["kind"] in ("stream", "channel")
         if streamed:
@@ -122,13 +131,18 @@ class _Writer:
         else:
             yield f"{line} ..."
 
-    def _default(self, schema: Any) -> str:
-        """A default as Python has it; where it is of a type of its own, the container knows it."""
-        if "default" in schema and ("$ref" not in schema) and "format" not in schema:
-            default = schema["default"]
-            if default is None or isinstance(default, bool | int | float | str):
-                return repr(default)
-        return "..."
+    def _default(self, schema: Any, whole: Mapping[str, Any]) -> str:
+        """A default as Python has it; where that cannot be told, the container knows it."""
+        if not isinstance(schema, dict) or "default" not in schema or {"format", "contentEncoding"} & set(schema):
+            return "..."
+        default = schema["default"]
+        if "$ref" in schema:
+            definition = whole["$defs"][schema["$ref"].removeprefix("#/$defs/")]
+            members = _members(definition) if isinstance(definition, dict) and "enum" in definition else {}
+            found = [key for key, value in members.items() if (type(value), value) == (type(default), default)]
+            return f"{self._type(schema, whole)}.{found[0]}" if found else "..."
+        is_plain = isinstance(default, bool | int | str) or (isinstance(default, float) and math.isfinite(default))
+        return repr(default) if is_plain or default is None else "..."
 
     def _type(self, schema: Any, whole: Mapping[str, Any]) -> str:
         """A schema as an annotation."""
@@ -186,9 +200,9 @@ class _Writer:
     def _named(self, name: str, whole: Mapping[str, Any]) -> str:
         definition = whole["$defs"][name]
         shown = re.sub(r"\W", "_", name)
-        if not _is_name(shown):
+        if not is_name(shown):
             shown = f"_{shown}"
-        while shown in self._written and self._written[shown][0] != definition:
+        while shown in self._taken or (shown in self._written and self._written[shown][0] != definition):
             shown += "_"
         if shown not in self._written:
             self._written[shown] = definition, ""  # it may speak of itself
@@ -199,7 +213,7 @@ class _Writer:
     def _definition(self, name: str, schema: Mapping[str, Any], whole: Mapping[str, Any]) -> str:
         if "x-members" in schema or "enum" in schema:
             self._used.add("enum")
-            members = schema.get("x-members") or {f"VALUE_{n}": value for n, value in enumerate(schema["enum"])}
+            members = _members(schema)
             base = "enum.Flag" if "enum" not in schema else "enum.Enum"
             return "\n".join([f"class {name}({base}):", *(f"    {key} = {value!r}" for key, value in members.items())])
         if "x-names" in schema and not any("const" in part for part in schema["prefixItems"]):
@@ -207,7 +221,8 @@ class _Writer:
             parts = zip(schema["x-names"], schema["prefixItems"], strict=True)
             required = schema.get("minItems", 0)
             lines = [
-                f"    {key}: {self._type(part, whole)}" + (f" = {self._default(part)}" if index >= required else "")
+                f"    {key}: {self._type(part, whole)}"
+                + (f" = {self._default(part, whole)}" if index >= required else "")
                 for index, (key, part) in enumerate(parts)
             ]
             return "\n".join([f"class {name}(NamedTuple):", *lines])
@@ -219,8 +234,10 @@ class _Writer:
         properties = dict(schema["properties"])
         tags = {key: part["const"] for key, part in properties.items() if "const" in part}
         required = schema.get("required", ())
-        untold = [key for key in properties if key not in required and self._field_default(properties[key]) == _UNTOLD]
-        if len(tags) == 1 or untold or not all(map(_is_name, properties)):
+        untold = [
+            key for key in properties if key not in required and self._field_default(properties[key], whole) == _UNTOLD
+        ]
+        if len(tags) == 1 or untold or not all(map(is_name, properties)):
             self._used.add("msgspec")
             marks = "".join(f", tag_field={key!r}, tag={value!r}" for key, value in tags.items())
             lines = [f"class {name}(msgspec.Struct, kw_only=True, frozen=True{marks}):"]
@@ -231,8 +248,8 @@ class _Writer:
             self._used.add("dataclass")
             lines, is_struct = ["@dataclass(kw_only=True, frozen=True)", f"class {name}:"], False
         for key, part in properties.items():
-            shown = key if _is_name(key) else "_" + re.sub(r"\W", "_", key)
-            kind, default = self._type(part, whole), None if key in required else self._field_default(part)
+            shown = key if is_name(key) else "_" + re.sub(r"\W", "_", key)
+            kind, default = self._type(part, whole), None if key in required else self._field_default(part, whole)
             if default == _UNTOLD:
                 kind = f"{kind} | msgspec.UnsetType"
             if shown != key:
@@ -244,17 +261,31 @@ class _Writer:
             lines.append(f"    {shown}: {kind}" + ("" if default is None else f" = {default}"))
         return "\n".join(lines if schema["properties"] else [*lines, "    pass"])
 
-    def _field_default(self, part: Any) -> str:
+    def _field_default(self, part: Any, whole: Mapping[str, Any]) -> str:
         """A default of a field, or what makes one: where the container's cannot be told, it is left out."""
-        default = self._default(part)
+        default = self._default(part, whole)
         if default != "...":
             return default
-        kinds = {"array": "set" if part.get("uniqueItems") else "list", "object": "dict"}
-        return _UNTOLD if "prefixItems" in part else kinds.get(part.get("type", ""), _UNTOLD)
+        if not isinstance(part, dict) or "prefixItems" in part or part.get("default") not in ([], {}):
+            return _UNTOLD
+        return {"array": "set" if part.get("uniqueItems") else "list", "object": "dict"}.get(
+            str(part.get("type")), _UNTOLD
+        )
 
 
-def _is_name(text: str) -> bool:
-    return text.isidentifier() and not keyword.iskeyword(text)
+def _members(definition: Mapping[str, Any]) -> dict[str, Any]:
+    """The members of an enum, by names that Python takes."""
+    told = definition.get("x-members") or dict(enumerate(definition["enum"]))
+    return {
+        key if is_name(key) and not key.startswith("_") else f"VALUE_{n}": value
+        for n, (key, value) in enumerate(told.items())
+    }
+
+
+def _free(name: str, taken: Mapping[str, Any]) -> str:
+    while name in taken:
+        name += "_"
+    return name
 
 
 def _docstring(text: str) -> str:

@@ -121,7 +121,6 @@ TEXTS = st.text(st.characters(codec="utf-8"), max_size=20)
 DECIMALS = st.decimals(allow_nan=False, allow_infinity=False)
 DATES = st.dates()
 AWARE = st.datetimes(timezones=st.just(datetime.UTC))
-NAIVE = st.datetimes()
 TIMES = st.times()
 SPANS = st.timedeltas(datetime.timedelta(days=-10000), datetime.timedelta(days=10000))
 UUIDS = st.uuids()
@@ -181,7 +180,6 @@ KINDS: dict[str, tuple[Any, st.SearchStrategy[Any]]] = {
     "time": (datetime.time, TIMES),
     "timedelta": (datetime.timedelta, SPANS),
     "aware datetime": (datetime.datetime, AWARE),
-    "naive datetime": (datetime.datetime, NAIVE),
     "Path": (pathlib.Path, PATHS),
     "Optional": (int | None, st.none() | INTS),
     "Union": (int | str | None, st.none() | INTS | TEXTS),

@@ -200,6 +200,14 @@ class UncarriedResult:
     async def add(self) -> Callable[[], int]: ...  # type: ignore[empty-body]
 
 
+class OnlyIterable:
+    async def add(self, items: Iterable[int]) -> int: ...  # type: ignore[empty-body]
+
+
+class TwoKindsOfItems:
+    async def add(self, items: AsyncIterable[int] | Iterable[str]) -> int: ...  # type: ignore[empty-body]
+
+
 class WithAttribute:
     size: int
 
@@ -245,6 +253,8 @@ class Nothing:
         (WithContext, r"WithContext\.add: the container gives 'context' itself"),
         (Uncarried, r"the parameter 'a' of Uncarried\.add: complex cannot be carried"),
         (UncarriedResult, r"what UncarriedResult\.add returns: .*cannot be carried"),
+        (OnlyIterable, r"the parameter 'items' of OnlyIterable\.add: .*'Iterable' says too little: make it list"),
+        (TwoKindsOfItems, r"the parameter 'items' of TwoKindsOfItems\.add: .*cannot be carried"),
         (WithAttribute, r"WithAttribute\.size is no method"),
         (WithProperty, r"WithProperty\.size is no method"),
         (Static, r"Static\.add is no method"),

@@ -1,14 +1,26 @@
 """Schemas: what a container tells of its functions, and how an interface is compared with it."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any, Protocol
+from uuid import uuid4
 
 import pytest
 
-from mpzmq import ComputerEngineWorker, ContainerServer, Executed, InvalidArguments, Unsupported, testing
-from mpzmq.protocol.wire.kinds import Op
+import mpzmq.blocking
+from mpzmq import (
+    ComputerEngineWorker,
+    ComputerEngineWriter,
+    ContainerServer,
+    Executed,
+    NotConnected,
+    Unsupported,
+    testing,
+)
+from mpzmq.protocol.wire.kinds import Code, Kind
 from mpzmq.typed.schema import DIALECT
+from tests.support.raw import Liar
 from tests.typed.kinds import Color, Item, Point
 from tests.typed.test_proxies import BlockingShop, Shop, shop
 
@@ -32,7 +44,7 @@ async def test_describe_has_a_schema_only_when_asked() -> None:
     fields = {
         "name": {"type": "string"},
         "price": {"type": "string", "format": "decimal"},
-        "colors": {"type": "array", "items": {"$ref": "#/$defs/Color"}},
+        "colors": {"type": "array", "items": {"$ref": "#/$defs/Color"}, "default": []},
     }
     item = {"title": "Item", "type": "object", "properties": fields, "required": ["name", "price"]}
     assert schema == {
@@ -68,18 +80,27 @@ async def test_an_untyped_container_has_none() -> None:
         assert caught.value.executed is Executed.NO
 
 
-async def test_a_container_that_knows_no_schemas_is_described_without() -> None:
-    server = ContainerServer(typed=True)
-    async with testing.connected(server) as container:
-        driver = server._driver
-        assert driver is not None
-        describe = driver.dispatcher._admission._builtin[Op.DESCRIBE]
-        described = describe.handler
-        describe.handler, describe.most = (lambda: described()), 0  # as containers of before are
-        describe.signature = describe.signature.replace(parameters=[])
-        assert (await container.describe(schema=True)).schema is None
-        with pytest.raises(InvalidArguments):
-            await container.sender.send(Op.DESCRIBE, None, ("schema",), None, container._defaults.repeatable())
+async def test_a_container_that_knows_no_schemas_is_described_without(lied: tuple[ComputerEngineWriter, Liar]) -> None:
+    container, liar = lied
+
+    async def is_asked(*answer: Any) -> list[Any]:
+        ((tag, record),) = liar.router.unpack(await liar.router.receive())
+        liar.say(tag, list(answer))
+        return list(record[6])
+
+    described: dict[str, Any] = {
+        "name": "old",
+        "instance": str(uuid4()),
+        "version": "0.0",
+        "status": "RUNNING",
+        "functions": [],
+    }
+    described["invokes"] = False
+    asking = asyncio.ensure_future(container.describe(schema=True))
+    assert await is_asked(Kind.ERROR, Code.INVALID_ARGUMENTS, 0, 1, "too many positional arguments", None) == ["schema"]
+    assert await is_asked(Kind.RESPONSE, 1, described) == []
+    description = await asking
+    assert (description.name, description.schema) == ("old", None)
 
 
 class Larger(Shop, Protocol):
@@ -101,6 +122,35 @@ async def test_an_interface_is_compared_with_what_the_container_offers() -> None
             await container.check(Other)
         for told in ("item.name: it is missing", "the result: decimal, where integer", "the parameter 'more' is gone"):
             assert told in str(caught.value)
+
+
+async def test_an_interface_is_compared_with_what_each_member_of_a_group_offers() -> None:
+    other = ContainerServer(name="b", typed=True)
+
+    @other.function
+    def buy(item: Point, *, color: Color = Color.RED) -> int:
+        return item.x
+
+    def talk(address: str) -> None:
+        with mpzmq.blocking.group([address], typed=True) as group:
+            group.check(BlockingShop)
+            with pytest.raises(TypeError, match="is a channel"):
+                group.check(Shop)
+
+    async with testing.connected(shop("a"), other) as group:
+        with pytest.raises(TypeError, match=r"'b' at .* does not offer Shop: .*find: the function is gone") as caught:
+            await group.check(Shop)
+        assert "'a' at" not in str(caught.value)
+        with pytest.raises(TypeError, match=r"(?s)'a' at .*\n.*'b' at .* does not offer Larger"):
+            await group.check(Larger)
+        with pytest.raises(NotConnected, match="has no members whose offer could be compared"):
+            await group.where(kind="none").check(Shop)
+        await asyncio.to_thread(talk, group.handle(group.members[0].name).address)
+    async with testing.connected(shop("a"), shop("b")) as group:
+        await group.check(Shop)
+    async with testing.connected(shop("a"), ContainerServer(name="b")) as group:
+        with pytest.raises(Unsupported, match=r"'b' at .* has no schema"):
+            await group.check(Shop)
 
 
 class Counter:

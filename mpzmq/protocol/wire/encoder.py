@@ -286,7 +286,7 @@ class _Walk:
             if issubclass(type(plain), UUID):
                 plain = str(plain)
             elif issubclass(type(plain), datetime):
-                plain = plain.isoformat()
+                plain = _aware(plain).isoformat()
             result[plain] = value
         if len(result) != len(values):
             raise _UnfitError("a dict with keys that would be the same")
