@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hmac
 import json
-import logging
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,6 +16,7 @@ from .common.text import type_name
 from .errors import NotPermitted, Overloaded
 
 if TYPE_CHECKING:
+    import logging
     from collections.abc import AsyncIterator, Callable
 
     from .handlers.middleware import CallDetails, Proceed
@@ -93,7 +93,7 @@ class Audit:
     """
 
     def __init__(self, logger: logging.Logger | None = None) -> None:
-        self._logger = logging.getLogger("mpzmq.audit") if logger is None else logger
+        self._log = Log("mpzmq.audit" if logger is None else logger)
 
     async def __call__(self, call: CallDetails, proceed: Proceed) -> Any:
         """Goes on, and tells of it."""
@@ -105,7 +105,7 @@ class Audit:
             outcome = "ok" if error is None else type_name(error)
             request_id = None if call.request_id is None else str(call.request_id)
             line = {"request": request_id, **told, "seconds": seconds, "outcome": outcome}
-            self._logger.info("%s", json.dumps(line))
+            self._log.info("%s", json.dumps(line))
 
         return await _observed(call, proceed, done)
 

@@ -38,13 +38,13 @@ class Log:
     ``exc_info`` is the error itself.
 
     Args:
-        name: of the logger, that of the module.
+        logger: its name, that of the module; or the logger itself, of the application.
     """
 
     __slots__ = ("_logger",)
 
-    def __init__(self, name: str) -> None:
-        self._logger = logging.getLogger(name)
+    def __init__(self, logger: str | logging.Logger) -> None:
+        self._logger = logging.getLogger(logger) if isinstance(logger, str) else logger
         self._logger.addFilter(_escape)
 
     @property

@@ -170,6 +170,7 @@ WAYS: dict[str, tuple[Callable[..., Any], Ticket]] = {
     "Group.options.hedge_after": (POSITIVE, at_group(lambda group, value: group.options(hedge_after=value))),
     "Group.options.idle_timeout": (POSITIVE, at_group(lambda group, value: group.options(idle_timeout=value))),
     "Group.options.timeout": (TIMEOUT, at_group(lambda group, value: group.options(timeout=value))),
+    "Group.check.timeout": (TIMEOUT, at_group(lambda group, value: group.check(Asks, timeout=value))),
     "Group.wait_ready.timeout": (TIMEOUT, at_group(lambda group, value: group.wait_ready(1, value))),
     **{
         f"Group.{method}.{parameter}": (kind, at_group_method(method, items, parameter))
@@ -192,7 +193,10 @@ ELSEWHERE = {
     ),
     *(f"BlockingContainer.{method}.timeout" for method in ("function", "request", "set_state", "stream", "upload")),
     *(f"BlockingContainer.{method}.idle_timeout" for method in ("options", "stream", "upload")),
-    *(f"BlockingGroup.{method}.timeout" for method in ("call", "call_all", "call_each", "close", "each", "function")),
+    *(
+        f"BlockingGroup.{method}.timeout"
+        for method in ("call", "check", "call_all", "call_each", "close", "each", "function")
+    ),
     *(f"BlockingGroup.{method}.timeout" for method in ("hold", "map", "options", "request", "stream", "upload")),
     *(f"BlockingGroup.{method}.idle_timeout" for method in ("options", "stream", "upload")),
     *("BlockingGroup.options.hedge_after", "BlockingGroup.wait_ready.timeout"),

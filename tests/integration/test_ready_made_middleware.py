@@ -155,8 +155,15 @@ async def test_audit(
     ]
     assert [*told[0]] == ["request", "op", "function", "user", "peer", "seconds", "outcome"]
     assert "secret" not in lines[0] and "another" not in lines[0]
-    own = logging.getLogger("own")
-    assert Audit(own)._logger is own
+
+
+async def test_audit_to_a_logger_of_the_application(
+    server: ContainerServer, container: ComputerEngineWriter, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "own")
+    server.middleware(Audit(logging.getLogger("own")))
+    await container.call("echo", 1)
+    assert [record.name for record in caplog.records if "echo" in record.getMessage()] == ["own"]
 
 
 async def test_token(server: ContainerServer, container: ComputerEngineWriter) -> None:
