@@ -197,7 +197,8 @@ ELSEWHERE = {
         f"BlockingGroup.{method}.timeout"
         for method in ("call", "check", "call_all", "call_each", "close", "each", "function")
     ),
-    *(f"BlockingGroup.{method}.timeout" for method in ("hold", "map", "options", "request", "stream", "upload")),
+    *(f"BlockingGroup.{method}.timeout" for method in ("function", "hold", "map", "options", "request")),
+    *(f"BlockingGroup.{method}.timeout" for method in ("stream", "upload")),
     *(f"BlockingGroup.{method}.idle_timeout" for method in ("options", "stream", "upload")),
     *("BlockingGroup.options.hedge_after", "BlockingGroup.wait_ready.timeout"),
     "BlockingContainer.close.timeout",  # test_a_blocking_handle
