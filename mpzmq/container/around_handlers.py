@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["AroundHandlers"]
 
 _M = TypeVar("_M", bound="Callable[[CallDetails, Proceed], Awaitable[Any]]")
-_F = TypeVar("_F", bound="Callable[[CallDetails, Any], RemoteError]")
+_F = TypeVar("_F", bound="Callable[[CallDetails, Any], RemoteError | Awaitable[RemoteError]]")
 
 
 class AroundHandlers(Registration):
@@ -72,15 +72,16 @@ class AroundHandlers(Registration):
             error: the class.
 
         Returns:
-            What registers the function, which takes a :class:`CallDetails` and the error, and returns it unchanged.
+            What registers the function, ``def`` or ``async def``, which takes a :class:`CallDetails` and the error, and
+            returns it unchanged. Where one is ``async def``, every handler runs in a task.
 
         Raises:
-            TypeError: it is no class of ``Exception``, or the function is ``async def``.
+            TypeError: it is no class of ``Exception``, or the function cannot be called.
             ValueError: there is one for this class already.
         """
 
         def register(handler: _F) -> _F:
-            self._registry.pipeline.add_on_error(error, handler)
+            self._registry.add_on_error(error, handler)
             return handler
 
         return register

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ..context import current
 from ..protocol.wire.kinds import STREAMED
 from ..runtime.tracebacks import let_go_of_frames
-from .error_words import told_of
+from .error_words import awaited_words
 from .invocation import CancelReason
 
 if TYPE_CHECKING:
@@ -72,10 +72,14 @@ async def run_handler(
         answers.answer_cancelled(running, CancelReason.INTERRUPTED)
         raise
     except BaseException as error:
-        told = told_of(running, error)
-        answers.answer_raised(running, told)
-        let_go_of_frames(told)
+        try:
+            told = await awaited_words(running, error)
+        except asyncio.CancelledError:
+            answers.answer_cancelled(running, running.cancel_reason)
+        else:
+            answers.answer_raised(running, told)
+            let_go_of_frames(told)
+            del told  # which may be the error, whose traceback keeps this frame
         let_go_of_frames(error)
-        del told  # which may be the error, whose traceback keeps this frame
     else:
         answers.answer(running, result)

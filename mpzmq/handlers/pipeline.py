@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from ..common.text import repr_of
 from .middleware import checked_middleware
+from .signatures import called_first, works_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from ..errors import RemoteError
     from .middleware import CallDetails, Middleware
+
+    OnError = Callable[[CallDetails, Any], RemoteError | Awaitable[RemoteError]]
 
 __all__ = ["Pipeline"]
 
@@ -24,13 +27,15 @@ class Pipeline:
         middleware: around every handler, outermost first.
         overrides: what is called in a dependency's place.
         propagate: keys of a request's metadata that calls made inside it carry on.
+        has_async_words: whether any ``on_error`` is ``async def``.
     """
 
     def __init__(self) -> None:
         self.middleware: tuple[Middleware, ...] = ()
         self.overrides: dict[Callable[..., Any], Callable[..., Any]] = {}
         self.propagate: tuple[str, ...] = ()
-        self._on_error: dict[type, Callable[[CallDetails, Any], RemoteError]] = {}
+        self.has_async_words = False
+        self._on_error: dict[type, OnError] = {}
 
     def add(self, middleware: Any) -> None:
         """One more, inside of all others.
@@ -44,18 +49,26 @@ class Pipeline:
         """What is told to callers where an error of this class was raised.
 
         Raises:
-            TypeError: it is no class of errors, or the handler is not a plain function.
+            TypeError: it is no class of errors, or the handler cannot be called.
             ValueError: there is one for this class already.
         """
         if not (isinstance(kind, type) and issubclass(kind, Exception)):
             raise TypeError(f"on_error() takes a class of Exception, not {repr_of(kind)}")
-        if not callable(handler) or inspect.iscoroutinefunction(handler):
-            raise TypeError(f"on_error() takes def f(call, error) -> RemoteError, which {repr_of(handler)} is not")
+        if not callable(handler):
+            raise TypeError(f"on_error() takes f(call, error) -> RemoteError, which {repr_of(handler)} is not")
         if kind in self._on_error:
             raise ValueError(f"there is an on_error({kind.__name__}) already: give one of them another class")
         self._on_error[kind] = handler
+        self.has_async_words |= any(
+            inspect.iscoroutinefunction(one) for one in (handler, called_first(handler), works_in(handler))
+        )
 
-    def on_error(self, kind: type[BaseException]) -> Callable[[CallDetails, Any], RemoteError] | None:
+    @property
+    def needs_task(self) -> bool:
+        """Whether there is something around every handler that may have to be awaited."""
+        return bool(self.middleware) or self.has_async_words
+
+    def on_error(self, kind: type[BaseException]) -> OnError | None:
         """What has other words for an error of this class; None: nobody."""
         if not self._on_error:
             return None

@@ -189,8 +189,8 @@ class Function:
 
     @property
     def is_wrapped(self) -> bool:
-        """Whether middleware or dependencies stand around it."""
-        return self.has_dependencies or (self.pipeline is not None and bool(self.pipeline.middleware))
+        """Whether something stands around it that may have to be awaited."""
+        return self.has_dependencies or (self.pipeline is not None and self.pipeline.needs_task)
 
     def has_raised(self, error: BaseException, *, is_wrapped: bool = False) -> bool:
         """Whether an error comes from the function that does the work, and not from what stands around it.
@@ -324,5 +324,18 @@ class Registry:
             TypeError: it is none.
         """
         self.pipeline.add(middleware)
+        self._wrap()
+
+    def add_on_error(self, kind: object, handler: Any) -> None:
+        """Other words for an error of this class, whichever handler has raised it.
+
+        Raises:
+            TypeError: it is no class of errors, or the handler cannot be called.
+            ValueError: there is one for this class already.
+        """
+        self.pipeline.add_on_error(kind, handler)
+        self._wrap()
+
+    def _wrap(self) -> None:
         for function in (*self.functions.values(), *([] if self.invoke is None else [self.invoke])):
-            function.is_plain = False
+            function.is_plain = function.is_plain and not function.is_wrapped

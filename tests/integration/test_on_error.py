@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mpzmq import CallDetails, ComputerEngineWorker, ContainerServer, Executed, Proceed, Refused, RemoteError
+from mpzmq import (
+    CallDetails,
+    ComputerEngineWorker,
+    ContainerServer,
+    Executed,
+    Proceed,
+    Refused,
+    RemoteError,
+    RequestTimeout,
+)
+from tests.support.waiting import soon
 
 if TYPE_CHECKING:
     from mpzmq import ComputerEngineWriter
@@ -191,6 +201,39 @@ async def test_one_error_may_be_returned_again_and_again(
     assert "KeyError: 'two'" in caplog.text  # the log has what it was
 
 
+@pytest.mark.parametrize("way", WAYS)
+async def test_one_that_is_awaited(server: ContainerServer, container: ComputerEngineWriter, way: str) -> None:
+    @server.on_error(KeyError)
+    async def missing(call: CallDetails, error: KeyError) -> RemoteError:
+        await asyncio.sleep(0)
+        return RemoteError(f"{call.function} for {tenant.get()}", code="missing")
+
+    error = await failure(container, way, "key")
+    assert (error.code, error.executed) == ("missing", Executed.YES)
+    # What a thread has set stays in the thread.
+    assert str(error).count(f"{way} for {'nobody' if way == 'thread' else 'of the request'}") == 1
+    assert (await failure(container, way, "value")).error_type == "ValueError"
+
+
+async def test_a_deadline_ends_one_that_is_awaited(server: ContainerServer, container: ComputerEngineWriter) -> None:
+    ended = asyncio.Event()
+
+    @server.on_error(KeyError)
+    async def waits(call: CallDetails, error: KeyError) -> RemoteError:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        return RemoteError()
+
+    with pytest.raises(RequestTimeout):
+        await container.options(timeout=0.1).call("plain", "key")
+    await soon(ended.wait())
+    assert await container.get_state()
+    seen = server.statistics()
+    assert seen.received == seen.replied + seen.failed + seen.refused + seen.cancelled
+
+
 @pytest.mark.parametrize("kind", [None, "ValueError", BaseException, KeyboardInterrupt, int, ValueError("an instance")])
 def test_what_is_no_class_of_errors(kind: Any) -> None:
     with pytest.raises(TypeError, match="class of Exception"):
@@ -200,13 +243,9 @@ def test_what_is_no_class_of_errors(kind: Any) -> None:
 def test_what_cannot_be_asked() -> None:
     server = ContainerServer()
 
-    async def waits(call: CallDetails, error: Exception) -> RemoteError:
-        return RemoteError()
-
-    given: list[Any] = [None, waits]
-    for handler in given:
-        with pytest.raises(TypeError, match="def f"):
-            server.on_error(KeyError)(handler)
+    nothing: Any = None
+    with pytest.raises(TypeError, match=r"takes f\(call, error\)"):
+        server.on_error(KeyError)(nothing)
     server.on_error(KeyError)(lambda call, error: RemoteError())
     with pytest.raises(ValueError, match="already"):
         server.on_error(KeyError)(lambda call, error: RemoteError())
