@@ -25,7 +25,6 @@ from .processes import PeerFailed, measure_here, serve_here
 from .report import as_document, row_lines, target_lines, targets, write_json
 from .scenarios import ROWS, SCENARIOS, STREAMS
 from .transfer import MAX_MIB, compare_transfer, transfer_lines, transfer_targets
-from .typed import typed_costs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -129,12 +128,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name in PEERS:
             print(f"{name:12} {load(name).title}: {load(name).missing() or 'can run here'}")
     elif args.command == "layers":
-        from .layers import layers  # here: it loads most of mpzmq, which a peer may want from elsewhere
+        # Here: they load most of mpzmq, which a peer may want from elsewhere.
+        from .around import middleware_costs
+        from .layers import layers
+        from .typed import typed_costs
 
         spent = layers(args.loop)
         print("\n".join(f"{microseconds:6.2f}  {layer}" for layer, microseconds in spent.items()))
         print(f"{sum(spent.values()):6.2f}  together")
-        print("\n".join(f"{microseconds:+6.2f}  {what}" for what, microseconds in typed_costs(args.loop).items()))
+        more = middleware_costs(args.loop) | typed_costs(args.loop)
+        print("\n".join(f"{microseconds:+6.2f}  {what}" for what, microseconds in more.items()))
     elif args.command == "draw":
         return _draw(args.results)
     elif args.command == "serve":

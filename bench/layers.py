@@ -30,7 +30,7 @@ from mpzmq.protocol.wire.messages import Message, MessageDecoder
 from mpzmq.protocol.wire.records import LINK_TAG, hello
 from mpzmq.runtime.waiters import resolve_all
 
-__all__ = ["Container", "layers"]
+__all__ = ["BATCH", "ROUNDS", "layers", "seconds_of"]
 
 BATCH = 256
 ROUNDS = 40
@@ -54,6 +54,29 @@ class Container:
         batch = RequestBatch()
         self._sessions.receive(b"route", message, batch, NOW)
         return batch
+
+
+async def seconds_of(registry: Registry, args: tuple[Any, ...]) -> float:
+    """How long the calls of a batch take in a container, from where they are admitted to where they are answered.
+
+    Args:
+        registry: has the function, under the name ``f``.
+        args: what each call gives it.
+    """
+    limits, tags = Limits(), request_tags()
+    encoder, decoder = Encoder(limits), MessageDecoder(limits, answered=Kind.REQUEST)
+    container = Container(registry, encoder, limits)
+    remaining = remaining_ms(DEADLINE, NOW)
+    bodies = [encode_request(encoder, n, remaining, 0, Op.CALL, "f", args, None, None) for n in range(1, BATCH + 1)]
+    frames = [b"".join(tags(n) for n in range(1, BATCH + 1)), b"".join(bodies)]
+    batch = container.batch_of(decoder.decode(frames))
+    began = time.perf_counter()
+    container.dispatcher.start(batch, asyncio.get_running_loop().time())
+    await container.dispatcher.idle()
+    seconds = time.perf_counter() - began
+    assert container.dispatcher.replied == BATCH
+    await container.dispatcher.close()
+    return seconds
 
 
 def layers(loop: str) -> dict[str, float]:

@@ -11,15 +11,9 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mpzmq.config import Limits
 from mpzmq.handlers.registry import Function, Registry
-from mpzmq.protocol.requester.request import encode_request, remaining_ms
-from mpzmq.protocol.requester.request_ids import request_tags
-from mpzmq.protocol.wire.encoder import Encoder
-from mpzmq.protocol.wire.kinds import Kind, Op
-from mpzmq.protocol.wire.messages import MessageDecoder
 
-from .layers import BATCH, DEADLINE, NOW, ROUNDS, Container
+from .layers import BATCH, ROUNDS, seconds_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,19 +83,8 @@ async def _more(handler: Callable[..., None], args: tuple[Any, ...]) -> float:
 
 
 async def _seconds(handler: Callable[..., None], args: tuple[Any, ...], *, typed: bool) -> float:
-    limits, registry, tags = Limits(), Registry(), request_tags()
+    registry = Registry()
     if typed:
         registry.use_types()
     registry.add(Function("f", handler))
-    encoder, decoder = Encoder(limits), MessageDecoder(limits, answered=Kind.REQUEST)
-    container = Container(registry, encoder, limits)
-    remaining = remaining_ms(DEADLINE, NOW)
-    bodies = [encode_request(encoder, n, remaining, 0, Op.CALL, "f", args, None, None) for n in range(1, BATCH + 1)]
-    frames = [b"".join(tags(n) for n in range(1, BATCH + 1)), b"".join(bodies)]
-    batch = container.batch_of(decoder.decode(frames))
-    began = time.perf_counter()
-    container.dispatcher.start(batch, asyncio.get_running_loop().time())
-    seconds = time.perf_counter() - began
-    assert container.dispatcher.replied == BATCH
-    await container.dispatcher.close()
-    return seconds
+    return await seconds_of(registry, args)
