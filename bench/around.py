@@ -1,4 +1,4 @@
-"""What middleware costs: the same calls through one and through several, in turns; as in ``layers``, without sockets."""
+"""What middleware costs: the same calls through one and through several, in turns; as in ``layers``, no sockets."""
 
 from __future__ import annotations
 
