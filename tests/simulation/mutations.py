@@ -262,8 +262,8 @@ MUTATIONS = [
     Mutation(
         "tasks begin in the context of the request that made room for them",
         "handlers/dispatcher.py",
-        "self._threads.call(running) if function.thread else None, self._new_context()",
-        "self._threads.call(running) if function.thread else None, None",
+        "self._spawn(running, in_thread, self._new_context())",
+        "self._spawn(running, in_thread, None)",
         "no request sees what another has set",
     ),
     Mutation(
