@@ -65,6 +65,7 @@ INTERPRETED = {
     "protocol/group/retry_budget.py",
     "protocol/group/tries.py",
     "protocol/health/diagnostics.py",
+    "protocol/requester/options.py",
     "protocol/session/presence.py",
 }
 """What stays Python beside it: what is public, coroutines that run those of the application, what runs seldom, and

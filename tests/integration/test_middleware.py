@@ -52,6 +52,7 @@ class Stage:
         self.server = server
         self.ran: list[str] = []
         self.stopped: list[str] = []
+        self.blocking: list[RequestContext] = []
         self.gate = threading.Event()
         self.container: ComputerEngineWriter
         self.worker: ComputerEngineWorker
@@ -117,6 +118,7 @@ class Stage:
         @server.function(thread=True, max_concurrency=1)
         def blocks(context: RequestContext) -> str:
             self.ran.append("blocks")
+            self.blocking.append(context)
             self.gate.wait(30)
             self.stopped.append("cancelled" if context.cancelled else "blocks")
             return "blocked"
@@ -687,7 +689,8 @@ async def test_a_thread_is_told_and_not_interrupted(stage: Stage) -> None:
 
     with pytest.raises(RequestTimeout):
         await stage.container.call("blocks", timeout=0.1)
-    await until(lambda: stage.server.statistics().in_flight == 1)
+    await until(lambda: stage.blocking[0].cancelled)
+    assert stage.server.statistics().in_flight == 1
     stage.gate.set()
     await until(lambda: behind == ["blocked"])
     assert stage.stopped == ["cancelled"]

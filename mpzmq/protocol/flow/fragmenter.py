@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import struct
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import msgpack
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 __all__ = ["FRAGMENT_BYTES", "Fragmenter", "is_large"]
 
-_MIB: Final = 1024 * 1024
+_MIB = 1024 * 1024
 
-MARGIN: Final = 64 * 1024
+MARGIN = 64 * 1024
 """What a part takes beside its pieces, at most: the sizes of 4,096 frames, and references to 256 pieces."""
 
 
-FRAGMENT_BYTES: Final = 2 * _MIB + MARGIN
+FRAGMENT_BYTES = 2 * _MIB + MARGIN
 """Messages beyond this size are cut, evenly, into as few parts as have no more: 2 MiB of data, and what stands around
 them, are not, and what is hardly larger makes two halves.
 
@@ -35,19 +35,19 @@ sign of life until its end: at 3.5 Mbit/s that is 5 s, the silence after which a
 """
 
 
-UNREAD_BYTES: Final = 4 * _MIB
+UNREAD_BYTES = 4 * _MIB
 """Parts that may be on their way: what waits behind them waits for no more than that, and the rest of the last one."""
 
 
-TAKEN_EVERY: Final = _MIB
+TAKEN_EVERY = _MIB
 """Bytes of parts after which the sender is told that they were read."""
 
 
-MAX_FRAMES: Final = 4096
+MAX_FRAMES = 4096
 """Frames of a message that is cut; their sizes stand in its first part."""
 
 
-MAX_PIECES: Final = 256
+MAX_PIECES = 256
 """Pieces of frames in one part."""
 
 
