@@ -303,7 +303,7 @@ class Invocation:
         timeout: Any,
         lost_after: Any,
     ) -> Coroutine[Any, Any, Any]:
-        """Calls a function of the engine that asked; see :meth:`RequestContext.call`, which hands on what it is given."""
+        """Calls a function of the engine that asked; :meth:`RequestContext.call` hands on what it is given."""
         if not isinstance(function, str):
             raise TypeError(f"a function is called by its name, a str, not by {type(function).__name__}")
         calls = self.engine.calls
