@@ -45,7 +45,7 @@ HOT = [
 INTERPRETED = {
     "handlers/coroutines.py",
     "handlers/dependencies.py",
-    "handlers/error_words.py",
+    "handlers/error_mapping.py",
     "handlers/interfaces.py",
     "handlers/middleware.py",
     "handlers/pipeline.py",

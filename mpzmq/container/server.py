@@ -23,8 +23,8 @@ from ..runtime.names import checked_name, process_name
 from ..security.credentials import of_container
 from ..statistics import ServerStatistics
 from ..transport.libzmq.transport import ZmqTransport
-from .around_handlers import AroundHandlers
 from .binding import bindable
+from .handler_registration import HandlerRegistration
 from .lifespan import ClosedWhileStarting, Lifespan
 from .process import importing, loop_factory, run
 from .session_driver import SessionDriver
@@ -48,7 +48,7 @@ _H = TypeVar("_H", bound="Callable[..., Any]")
 
 
 @set_module("mpzmq")
-class ContainerServer(AroundHandlers):
+class ContainerServer(HandlerRegistration):
     """Serves functions and plain requests to any number of engines.
 
     Constructing opens nothing and binds to no event loop; serving starts with :meth:`bind`.

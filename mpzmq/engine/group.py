@@ -21,9 +21,9 @@ from .group_map import MapRun
 from .group_sender import GroupSender
 from .group_state import GroupState
 from .membership import Membership
+from .middleware_sender import Facts
 from .options_view import options_view
 from .outcomes import Gathering
-from .outgoing import Facts
 from .request_methods import RequestMethods
 from .streams import each_of
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..protocol.link.link import Link
     from ..runtime.loop_bound import LoopBound
     from .group_state import GroupState
-    from .outgoing import Outgoing
+    from .middleware_sender import WorkerMiddleware
     from .resolvers import Endpoint, Source
     from .writer import ComputerEngineWriter
 
@@ -52,7 +52,7 @@ class GroupHost:
     open_link: Callable[..., tuple[ComputerEngineWriter, Link]]
     disconnect: Callable[[UUID], Awaitable[None]]
     groups: dict[GroupState, Any]
-    outgoing: Outgoing
+    outgoing: WorkerMiddleware
 
 
 class Membership:

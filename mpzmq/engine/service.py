@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from ..protocol.requester.request_ids import EndedIds
     from ..statistics import Statistics
     from .event_stream import EventStream
+    from .middleware_sender import MiddlewareSender
     from .options_view import OptionsView
-    from .outgoing import MiddlewareSender
     from .request_sender import RequestSender
     from .streams import Channel, ReplyStream
 

@@ -29,12 +29,12 @@ from ..security.credentials import of_engine
 from ..statistics import Statistics
 from ..transport.libzmq.transport import ZmqTransport
 from .arguments import checked_connect
-from .around_calls import AroundCalls
 from .callbacks import EngineFunctions
 from .event_stream import EventStream
 from .group import Group, opened_group
 from .link_driver import LinkDriver
 from .membership import GroupHost
+from .middleware_registration import MiddlewareRegistration
 from .reconnect_settings import ReconnectSettings
 from .resolvers import resolver_for
 from .service import EngineService
@@ -63,7 +63,7 @@ _CLOSED = "the worker was closed"
 
 
 @set_module("mpzmq")
-class ComputerEngineWorker(ReconnectSettings, Registration, AroundCalls):
+class ComputerEngineWorker(ReconnectSettings, Registration, MiddlewareRegistration):
     """The engine's side: connects to containers and talks to them.
 
     Constructing opens nothing and binds to no event loop. Use it as ``async with worker:``, or start
@@ -97,7 +97,7 @@ class ComputerEngineWorker(ReconnectSettings, Registration, AroundCalls):
     ) -> None:
         ReconnectSettings.__init__(self, reconnect)
         Registration.__init__(self, typed=typed)
-        AroundCalls.__init__(self)
+        MiddlewareRegistration.__init__(self)
         self._security = of_engine(security)
         self._heartbeat = heartbeat
         self.limits = limits

@@ -8,7 +8,7 @@ from ..common.text import type_name
 from ..errors import ConnectionClosed
 from ..models import Executed
 from ..protocol.wire.kinds import Op
-from .outgoing import MiddlewareSender
+from .middleware_sender import MiddlewareSender
 from .streams import Channel, ReplyStream, checked_items, upload
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from ..common.set_module import set_module
 from ..errors import ConnectError, ConnectTimeout
 from ..protocol.requester.options import UNSET
 from ..typed.interface import methods_of
-from .offers import check_offer
+from .interface_check import check_offer
 from .options_view import options_view
 from .request_methods import RequestMethods
 from .request_sender import RequestSender
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from ..runtime.loop_bound import LoopBound
     from ..statistics import Statistics
     from .link_driver import LinkDriver
+    from .middleware_sender import WorkerMiddleware
     from .options_view import OptionsView
-    from .outgoing import Outgoing
 
 __all__ = ["ComputerEngineWriter"]
 
@@ -40,7 +40,7 @@ class ComputerEngineWriter(RequestMethods):
         loop_bound: LoopBound,
         defaults: Options,
         drop: Callable[..., Any],
-        outgoing: Outgoing,
+        outgoing: WorkerMiddleware,
     ) -> None:
         self._connection = connection
         self._link = connection.link

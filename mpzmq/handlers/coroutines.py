@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ..context import current
 from ..protocol.wire.kinds import STREAMED
 from ..runtime.tracebacks import let_go_of_frames
-from .error_words import awaited_words
+from .error_mapping import mapped_error_async
 from .invocation import CancelReason
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ async def run_handler(
         raise
     except BaseException as error:
         try:
-            told = await awaited_words(running, error)
+            told = await mapped_error_async(running, error)
         except asyncio.CancelledError:
             answers.answer_cancelled(running, running.cancel_reason)
         else:

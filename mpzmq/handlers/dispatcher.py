@@ -22,7 +22,7 @@ from .admission import Rejection
 from .concurrency import Limiters
 from .coroutines import run_handler
 from .deduplication import Deduplicator
-from .error_words import told_of
+from .error_mapping import mapped_error
 from .invocation import CancelReason, Invocation, send_started_notices
 from .isolation import context_factory
 from .request_chain import RequestChain, Runners
@@ -367,7 +367,7 @@ class Dispatcher:
             self.answer_cancelled(running, CancelReason.INTERRUPTED)
             raise
         except BaseException as error:  # sys.exit(), too: it must not end what others wait for
-            told = told_of(running, error)
+            told = mapped_error(running, error)
             self.answer_raised(running, told)
             let_go_of_frames(told)
             let_go_of_frames(error)

@@ -27,14 +27,14 @@ class Pipeline:
         middleware: around every handler, outermost first.
         overrides: what is called in a dependency's place.
         propagate: keys of a request's metadata that calls made inside it carry on.
-        has_async_words: whether any ``on_error`` is ``async def``.
+        has_async_mapping: whether any ``on_error`` is ``async def``.
     """
 
     def __init__(self) -> None:
         self.middleware: tuple[Middleware, ...] = ()
         self.overrides: dict[Callable[..., Any], Callable[..., Any]] = {}
         self.propagate: tuple[str, ...] = ()
-        self.has_async_words = False
+        self.has_async_mapping = False
         self._on_error: dict[type, OnError] = {}
 
     def add(self, middleware: Any) -> None:
@@ -59,14 +59,14 @@ class Pipeline:
         if kind in self._on_error:
             raise ValueError(f"there is an on_error({kind.__name__}) already: give one of them another class")
         self._on_error[kind] = handler
-        self.has_async_words |= any(
+        self.has_async_mapping |= any(
             inspect.iscoroutinefunction(one) for one in (handler, called_first(handler), works_in(handler))
         )
 
     @property
     def needs_task(self) -> bool:
         """Whether there is something around every handler that may have to be awaited."""
-        return bool(self.middleware) or self.has_async_words
+        return bool(self.middleware) or self.has_async_mapping
 
     def on_error(self, kind: type[BaseException]) -> OnError | None:
         """What has other words for an error of this class; None: nobody."""

@@ -252,7 +252,7 @@ class Registry:
         Raises:
             ImportError: the extra is missing.
         """
-        from ..typed.carried import carried
+        from ..typed.encoding import carried
         from ..typed.requirement import msgspec_for
 
         msgspec_for("typed=True")

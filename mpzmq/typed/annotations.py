@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..common.text import repr_of, text_of, type_name
 from .arrays import is_array
-from .carried import is_model
+from .encoding import is_model
 from .requirement import msgspec_for
 
 if TYPE_CHECKING:

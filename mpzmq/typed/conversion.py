@@ -12,11 +12,11 @@ from ..common.chaining import alone
 from ..common.text import repr_of, text_of, type_name
 from .annotations import NOTHING, Needs, needs_of, shown_type
 from .arrays import is_array, misfit_of_array
-from .carried import is_model
+from .encoding import is_model
+from .error_paths import misfit_of
 from .errors import InvalidValueError
-from .misfit import misfit_of
-from .moments import naive_in
 from .requirement import msgspec_for
+from .time_zones import naive_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

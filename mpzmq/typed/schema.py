@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..common.text import type_name
 from .arrays import is_array
-from .carried import is_model
+from .encoding import is_model
 from .models import model_schemas
 from .requirement import msgspec_for
 

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from mpzmq import EncodeError, Limits
 from mpzmq.protocol.wire.decoder import Decoder
 from mpzmq.protocol.wire.encoder import Encoder
-from mpzmq.typed.carried import carried
 from mpzmq.typed.conversion import Converter
+from mpzmq.typed.encoding import carried
 from tests.typed.kinds import KINDS, Color, Item, Point
 
 ENCODER = Encoder(Limits(), carried)

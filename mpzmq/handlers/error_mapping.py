@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from .invocation import Invocation
     from .pipeline import OnError
 
-__all__ = ["awaited_words", "told_of"]
+__all__ = ["mapped_error", "mapped_error_async"]
 
 
-def told_of(running: Invocation, error: BaseException) -> BaseException:
+def mapped_error(running: Invocation, error: BaseException) -> BaseException:
     """What the caller of a request is told of the error that it has come to; asked in the context of the request.
 
     It is for handlers that run in no task: no ``on_error`` is ``async def`` then.
@@ -32,7 +32,7 @@ def told_of(running: Invocation, error: BaseException) -> BaseException:
         return failed
 
 
-async def awaited_words(running: Invocation, error: BaseException) -> BaseException:
+async def mapped_error_async(running: Invocation, error: BaseException) -> BaseException:
     """The same in the task of a request.
 
     Raises:

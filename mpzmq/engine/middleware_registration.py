@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .outgoing import Outgoing
+from .middleware_sender import WorkerMiddleware
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from ..handlers.middleware import CallDetails, Proceed
 
-__all__ = ["AroundCalls"]
+__all__ = ["MiddlewareRegistration"]
 
 _M = TypeVar("_M", bound="Callable[[CallDetails, Proceed], Awaitable[Any]]")
 
 
-class AroundCalls:
+class MiddlewareRegistration:
     """A worker's middleware."""
 
     def __init__(self) -> None:
-        self._outgoing = Outgoing()
+        self._outgoing = WorkerMiddleware()
 
     def middleware(self, middleware: _M) -> _M:
         """Registers what stands around every call that this worker sends, before it connects to anything.

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from ..errors import RemoteError
     from ..handlers.middleware import CallDetails, Proceed
 
-__all__ = ["AroundHandlers"]
+__all__ = ["HandlerRegistration"]
 
 _M = TypeVar("_M", bound="Callable[[CallDetails, Proceed], Awaitable[Any]]")
 _F = TypeVar("_F", bound="Callable[[CallDetails, Any], RemoteError | Awaitable[RemoteError]]")
 
 
-class AroundHandlers(Registration):
+class HandlerRegistration(Registration):
     """A server's middleware, and what its callers are told of errors.
 
     Args:

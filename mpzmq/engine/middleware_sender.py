@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     _S = TypeVar("_S", bound=Sender)
     Send = Callable[[tuple[Any, ...], dict[str, Any], Options], Awaitable[Any]]
 
-__all__ = ["Facts", "MiddlewareSender", "Outgoing"]
+__all__ = ["Facts", "MiddlewareSender", "WorkerMiddleware"]
 
 GRACE: Final = 0.01
 """Seconds behind its deadline after which a call ends whose middleware goes on: the request inside of it, which knows
@@ -42,7 +42,7 @@ UNCOUNTED: Final = 0.001
 """Seconds that middleware may take before they are taken off the timeout of the request inside of it."""
 
 
-class Outgoing:
+class WorkerMiddleware:
     """The middleware of one worker.
 
     Attributes:

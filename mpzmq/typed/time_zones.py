@@ -6,7 +6,7 @@ import datetime
 from typing import Any
 
 from ..common.text import repr_of
-from .carried import carried, is_model
+from .encoding import carried, is_model
 
 __all__ = ["naive_in"]
 
