@@ -226,7 +226,7 @@ class MiddlewareSender:
 class _OutgoingChain(Chain):
     """The middleware around one call that is sent."""
 
-    __slots__ = ("_began", "_given", "_loop", "_options", "_send", "has_begun", "task")
+    __slots__ = ("_began", "_given", "_loop", "_options", "_send", "has_begun")
 
     def __init__(
         self, middleware: tuple[Middleware, ...], call: CallDetails, options: Options, send: Send, began: float
@@ -238,7 +238,6 @@ class _OutgoingChain(Chain):
         self._began = began
         self._loop = asyncio.get_running_loop()
         self.has_begun = False
-        self.task: asyncio.Task[Any] | None = None
 
     async def innermost(self) -> Any:
         """Sends the call, as it is now."""
@@ -256,14 +255,6 @@ class _OutgoingChain(Chain):
         finally:
             self.task = None
 
-    async def finish(self) -> None:
-        """The outermost middleware has ended: what it has left behind ends, too."""
-        self.is_over = True
-        task = self.task
-        if task is not None and task is not asyncio.current_task():
-            task.cancel()
-            await asyncio.wait((task,))
-
 
 async def _through(
     middleware: tuple[Middleware, ...],
@@ -273,12 +264,13 @@ async def _through(
     options: Options,
     send: Send,
 ) -> Any:
-    options = propagating(options)
     now = asyncio.get_running_loop().time()
     deadline = None if options.timeout is None else now + options.timeout
     enclosing = current.get()
-    if enclosing is not None and enclosing.deadline is not None:
-        deadline = enclosing.deadline if deadline is None else min(deadline, enclosing.deadline)
+    if enclosing is not None:
+        options = propagating(options, enclosing)
+        if enclosing.deadline is not None:
+            deadline = enclosing.deadline if deadline is None else min(deadline, enclosing.deadline)
     call = CallDetails(facts, args, kwargs, options.metadata, deadline)
     chain = _OutgoingChain(middleware, call, options, send, now)
     bound = asyncio.timeout_at(None if deadline is None else max(deadline, now) + GRACE)
@@ -294,7 +286,8 @@ async def _through(
         ids = {"request_id": facts.request_id, "remote_id": facts.remote_id, "name": facts.peer}
         raise alone(RequestTimeout(text, executed=executed, **ids)) from error  # type: ignore[arg-type]
     finally:
-        await chain.finish()
+        chain.is_over = True
+        await chain.end_left_behind()
 
 
 def _data(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sized
 
     from ..config import Limits
+    from ..context import CurrentRequest
     from ..models import Description, Method
     from ..protocol.flow.receive_stream import ReceiveStream
     from ..protocol.flow.send_stream import SendStream
@@ -94,10 +95,9 @@ class Sender(Protocol):
         """The error for an answer that does not fit the caller's interface."""
 
 
-def propagating(options: Options) -> Options:
+def propagating(options: Options, enclosing: CurrentRequest) -> Options:
     """Options with what a call made inside a handler carries on of the metadata of its request."""
-    context = current.get()
-    carried = None if context is None else context.propagated
+    carried = enclosing.propagated
     if carried is None:
         return options
     return options.but(UNSET, UNSET, metadata={**carried, **(options.metadata or {})})
@@ -342,12 +342,11 @@ class RequestSender:
         if _get_running_loop() is not loop or self._loop_bound.is_lost:
             self._loop_bound.require()
         now = loop.time()
-        context = current.get()
-        # A call made inside a handler inherits what is left of the handler's time.
-        enclosing = None if context is None else context.deadline
-        if context is not None:
-            options = propagating(options)
-        entry = self._submission.write(op, function, args, kwargs, options, tag, now, enclosing)
+        enclosing, ends = current.get(), None
+        if enclosing is not None:
+            ends = enclosing.deadline  # a call made inside a handler inherits what is left of the handler's time
+            options = propagating(options, enclosing)
+        entry = self._submission.write(op, function, args, kwargs, options, tag, now, ends)
         return entry, self._submission.begin(entry, now)
 
     def _submit(self, entry: PendingRequest, options: Options) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import math
 from abc import ABC, abstractmethod
@@ -33,6 +34,9 @@ _OPS: Final = {
     Op.CHANNEL: "channel",
 }
 """What is asked, in the words of the methods that ask it."""
+
+LEFT_BEHIND_TIMEOUT: Final = 1.0
+"""Seconds in which a call that middleware has left behind in another task has to end, once it was cancelled."""
 
 
 class CallFacts(Protocol):
@@ -200,14 +204,16 @@ class Chain(ABC):
     Attributes:
         call: as it is now.
         is_over: whether the outermost middleware has ended: nothing begins any more.
+        task: in which the innermost step runs; None: it does not.
     """
 
-    __slots__ = ("_middleware", "call", "is_over")
+    __slots__ = ("_middleware", "call", "is_over", "task")
 
     def __init__(self, middleware: Sequence[Middleware], call: CallDetails) -> None:
         self._middleware = middleware
         self.call = call
         self.is_over = False
+        self.task: asyncio.Task[Any] | None = None
 
     def step(self, index: int) -> Awaitable[Any]:
         """Goes on with the middleware of this number, or with the innermost step behind the last one."""
@@ -233,6 +239,15 @@ class Chain(ABC):
             raise RuntimeError(
                 "proceed() came too late: the middleware has returned, and with it the request has ended"
             )
+
+    async def end_left_behind(self) -> bool:
+        """Ends the innermost step, if the outermost middleware has ended before it. Whether that was so."""
+        task = self.task
+        if task is None or task is asyncio.current_task():
+            return False
+        task.cancel()
+        await asyncio.wait((task,), timeout=LEFT_BEHIND_TIMEOUT)
+        return True
 
     def owns(self, call: object) -> bool:
         """Whether this is the call of this chain, or one that was made of it."""

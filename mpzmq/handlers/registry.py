@@ -42,7 +42,7 @@ class Function:
         orphan_after: seconds for which its engine may be away before a run is cancelled; None: any time.
         is_gated: whether a run may have to wait for others to end.
         is_plain: whether it runs on the event loop at once.
-        has_dependencies: whether some of its parameters are made for each request.
+        is_wrapped: whether something stands around it that may have to be awaited.
         pipeline: what stands around it; None: nothing, whatever is registered.
         signature: without the parameters that are injected.
         least, most: how many positional arguments it takes, where no more has to be looked at.
@@ -52,8 +52,8 @@ class Function:
     """
 
     __slots__ = (
-        "_decorated", "cancellable", "gives", "handler", "has_dependencies", "injected", "is_async", "is_gated",
-        "is_plain", "is_streamed", "least", "max_concurrency", "most", "name", "orphan_after", "pipeline",
+        "_decorated", "cancellable", "gives", "handler", "injected", "is_async", "is_gated",
+        "is_plain", "is_streamed", "is_wrapped", "least", "max_concurrency", "most", "name", "orphan_after", "pipeline",
         "signature", "takes", "thread", "typed",
     )  # fmt: skip
 
@@ -106,8 +106,8 @@ class Function:
         if max_concurrency is not None and max_concurrency < 1:
             raise ValueError(f"max_concurrency must be 1 or more, not {max_concurrency}: None is not a limit")
         self.is_gated = thread or max_concurrency is not None
-        self.has_dependencies = any(depends is not None for depends in injected.values())
-        self.is_plain = not (self.is_async or self.is_gated or self.has_dependencies)
+        self.is_wrapped = self.has_dependencies
+        self.is_plain = not (self.is_async or self.is_gated or self.is_wrapped)
         self.pipeline: Pipeline | None = None
         if thread and self.is_async:
             raise TypeError(f"{what} is async def, which needs no thread: leave thread=True out")
@@ -188,9 +188,15 @@ class Function:
         return self.handler(*args, **kwargs) if kwargs else self.handler(*args)
 
     @property
-    def is_wrapped(self) -> bool:
-        """Whether something stands around it that may have to be awaited."""
-        return self.has_dependencies or (self.pipeline is not None and self.pipeline.needs_task)
+    def has_dependencies(self) -> bool:
+        """Whether some of its parameters are made for each request."""
+        return any(depends is not None for _, _, depends in self.injected)
+
+    def wrap(self, pipeline: Pipeline) -> None:
+        """What stands around handlers stands around this one, too, as it is now."""
+        self.pipeline = pipeline
+        self.is_wrapped = self.has_dependencies or pipeline.needs_task
+        self.is_plain = self.is_plain and not self.is_wrapped
 
     def has_raised(self, error: BaseException, *, is_wrapped: bool = False) -> bool:
         """Whether an error comes from the function that does the work, and not from what stands around it.
@@ -313,8 +319,7 @@ class Registry:
             TypeError: a message cannot carry what an annotation of it says.
         """
         self.learn_types(function)
-        function.pipeline = self.pipeline
-        function.is_plain = function.is_plain and not function.is_wrapped
+        function.wrap(self.pipeline)
         return function
 
     def add_middleware(self, middleware: object) -> None:
@@ -338,4 +343,4 @@ class Registry:
 
     def _wrap(self) -> None:
         for function in (*self.functions.values(), *([] if self.invoke is None else [self.invoke])):
-            function.is_plain = function.is_plain and not function.is_wrapped
+            function.wrap(self.pipeline)

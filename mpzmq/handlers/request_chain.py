@@ -68,7 +68,7 @@ class RequestChain(Chain):
     """
 
     __slots__ = (
-        "_context", "_dependencies", "_given_up", "_is_replaced", "_items", "_runners", "_running", "_task",
+        "_context", "_dependencies", "_given_up", "_is_replaced", "_items", "_runners", "_running",
         "has_begun", "in_thread", "made",
     )  # fmt: skip
 
@@ -82,7 +82,6 @@ class RequestChain(Chain):
         self.made: dict[str, Any] | None = None
         self._dependencies: Dependencies | None = None
         self._items: AsyncIterable[Any] | None = None
-        self._task: asyncio.Task[Any] | None = None
         self._context: contextvars.Context | None = None
 
     def begin(self) -> Coroutine[Any, Any, Any]:
@@ -143,13 +142,13 @@ class RequestChain(Chain):
         running = self._running
         if running.is_late():
             raise asyncio.CancelledError
-        self._task = asyncio.current_task()
+        self.task = asyncio.current_task()
         try:
             if running.handler.has_dependencies:
                 return await self._call_with_dependencies()
             return await self._call()
         finally:
-            self._task = None
+            self.task = None
 
     async def _call_with_dependencies(self) -> Any:
         running = self._running
@@ -243,11 +242,8 @@ class RequestChain(Chain):
         Raises:
             BaseException: what closing the dependencies has raised.
         """
-        task = self._task
-        if task is not None and task is not asyncio.current_task():
-            log.error("%r: a middleware has ended before what it proceeded to, which is cancelled", self._running)
-            task.cancel()
-            await asyncio.wait((task,))
+        if await self.end_left_behind():
+            log.error("%r: a middleware had ended before what it proceeded to, which was cancelled", self._running)
         items, self._items = self._items, None
         if items is not None and hasattr(items, "aclose"):
             # Not left to the garbage collector, which would have it end in another task, some time later.

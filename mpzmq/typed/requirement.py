@@ -21,7 +21,7 @@ def msgspec_for(what: str) -> Any:
     Raises:
         ImportError: it is not installed, or too old.
     """
-    how = "install mpzmq-engine with its extra 'typed': pip install 'mpzmq-engine[typed]'"
+    how = "install mpzmq-engine[typed] (from a checkout: .venv/bin/pip install '.[typed]')"
     try:
         import msgspec
     except ImportError:

@@ -30,6 +30,7 @@ from mpzmq import (
     Status,
     current_request,
 )
+from mpzmq.handlers import middleware as chains
 from tests.support.waiting import scaled, until
 
 if TYPE_CHECKING:
@@ -530,6 +531,30 @@ async def test_a_middleware_that_leaves_its_handler_behind_ends_it(stage: Stage)
     assert stage.stopped == ["hangs"] and left[0].cancelled()
 
 
+async def test_what_a_middleware_leaves_behind_is_not_waited_for_for_ever(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chains, "LEFT_BEHIND_TIMEOUT", 0.05)
+    left: list[asyncio.Task[Any]] = []
+    release = asyncio.Event()
+
+    @stage.server.middleware
+    async def leaves(call: CallDetails, proceed: Proceed) -> Any:
+        async def goes_on() -> None:
+            with contextlib.suppress(asyncio.CancelledError):
+                await proceed(call)
+            await release.wait()
+
+        left.append(asyncio.create_task(goes_on()))
+        await until(lambda: "hangs" in stage.ran)
+        return "left"
+
+    assert await stage.container.call("hangs") == "left"
+    assert stage.stopped == ["hangs"] and not left[0].done()
+    release.set()
+    await left[0]
+
+
 async def test_a_timeout_of_a_middleware_ends_the_handler_and_is_the_middlewares(stage: Stage) -> None:
     @stage.server.middleware
     async def hurries(call: CallDetails, proceed: Proceed) -> Any:
@@ -787,6 +812,7 @@ async def test_an_answer_is_kept_and_nothing_runs_twice(stage: Stage) -> None:
     await until(lambda: entered == [request_id])
     call.cancel()
     await asyncio.gather(call, return_exceptions=True)
+    await until(lambda: stage.server.statistics().cancelled == 1)  # issued again before, it is told just that
     release.set()
     # It had not begun, so that it may begin now: the handler runs once.
     assert await stage.container.call("steady", request_id=request_id) == "steady"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import uuid
 from collections.abc import AsyncIterator  # noqa: TC003  (a function is asked for what takes a stream)
 from contextvars import ContextVar
@@ -29,6 +30,7 @@ from mpzmq import (
     Unsupported,
     blocking,
 )
+from mpzmq.handlers import middleware as chains
 from tests.support.waiting import scaled, until
 
 if TYPE_CHECKING:
@@ -366,6 +368,37 @@ async def test_a_call_ends_by_its_deadline_whatever_its_middleware_does(stage: S
             await container.call("call", 1, timeout=scaled(0.3), metadata={"behind": True})
         assert behind.value.executed is Executed.UNKNOWN
     assert stage.ran == [1]
+
+
+async def test_what_a_middleware_leaves_behind_is_not_waited_for_for_ever(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chains, "LEFT_BEHIND_TIMEOUT", 0.05)
+    left: list[asyncio.Task[Any]] = []
+    begun, release = asyncio.Event(), asyncio.Event()
+
+    @stage.server.function
+    async def waits() -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    @stage.worker.middleware
+    async def leaves(call: CallDetails, proceed: Proceed) -> Any:
+        async def goes_on() -> None:
+            with contextlib.suppress(asyncio.CancelledError):
+                await proceed(call)
+            await release.wait()
+
+        left.append(asyncio.create_task(goes_on()))
+        await begun.wait()
+        return "left"
+
+    async with stage.worker.connect(stage.endpoint) as container:
+        assert await container.call("waits") == "left"
+        assert not left[0].done()
+        await until(lambda: stage.server.statistics().cancelled == 1)
+    release.set()
+    await left[0]
 
 
 async def test_the_time_of_middleware_is_that_of_the_call(stage: Stage) -> None:
