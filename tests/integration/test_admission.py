@@ -326,7 +326,7 @@ async def test_a_drain_lets_those_who_wait_have_their_turn(stage: Stage) -> None
     calls = [stage.call(number) for number in range(6)]
     await stage.arrived(6)
     draining = asyncio.create_task(stage.server.drain())
-    await until(lambda: stage.container.state is LinkState.DRAINING)
+    await until(lambda: stage.container.state is LinkState.DRAINING and stage.work.inside == 2)
     stage.work.let_go(6)
     assert await soon(asyncio.gather(*calls)) == list(range(6))
     await soon(draining)
