@@ -17,7 +17,7 @@ from ..protocol.group.ejection import Ejection, speaks_of_member
 from ..protocol.group.picking import picker
 from ..protocol.group.pool import Pool
 from ..protocol.group.retry_budget import RetryBudget
-from ..runtime.waiters import FairQueue
+from ..runtime.waiters import ChangeNotifier, FairQueue
 from ..statistics import GroupStatistics
 from .event_stream import EventStream
 
@@ -75,7 +75,7 @@ class GroupState:
         self._issued = 0
         self._picker = picker(policy.pick if isinstance(policy.pick, str) else "least", random.random)
         self._rooms: weakref.WeakSet[Room] = weakref.WeakSet()
-        self._changed: list[asyncio.Future[None]] = []
+        self._changes = ChangeNotifier(self.loop)
         self._listeners: weakref.WeakSet[EventStream] = weakref.WeakSet()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -128,7 +128,7 @@ class GroupState:
                 self._ejection.on_answer(member)
         elif isinstance(error, Exception):
             self._on_error(member, error, asked_at, left=left)
-        if self._changed or self.in_line:
+        if self._changes.has_waiters or self.in_line:
             self._wake()
 
     def on_stream_over(self, member: GroupMember, error: BaseException | None) -> None:
@@ -142,7 +142,7 @@ class GroupState:
 
     def on_room(self) -> None:
         """A member may take one more request, perhaps."""
-        if self._changed or self.in_line:
+        if self._changes.has_waiters or self.in_line:
             self._wake()
 
     @property
@@ -167,13 +167,7 @@ class GroupState:
 
     async def change(self) -> None:
         """Waits until something has changed of the members, or one of their requests has ended."""
-        future: asyncio.Future[None] = self.loop.create_future()
-        self._changed.append(future)
-        try:
-            await future
-        finally:
-            if future.cancelled():  # it waits no more, and nothing may change for long
-                self._changed.remove(future)
+        await self._changes.wait()
 
     def listen(self) -> EventStream:
         """A new listener."""
@@ -210,10 +204,7 @@ class GroupState:
             stream.publish(event)
 
     def _wake(self) -> None:
-        waiting, self._changed = self._changed, []
-        for future in waiting:
-            if not future.done():
-                future.set_result(None)
+        self._changes.notify_all()
         for room in self._rooms:
             room.queue.wake()
 

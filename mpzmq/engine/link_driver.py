@@ -26,7 +26,7 @@ from ..protocol.link.link import Link
 from ..protocol.requester.error_factory import RequestErrors
 from ..runtime.clock import finer_time
 from ..runtime.item_streams import wake_all
-from ..runtime.waiters import FairQueue, resolve_all
+from ..runtime.waiters import ChangeNotifier, FairQueue, resolve_all
 from ..runtime.wire_log import WIRE_LOG
 from ..runtime.write_coalescer import WriteCoalescer
 from ..transport.interface import Curve, SocketSettings
@@ -134,7 +134,7 @@ class LinkDriver:
         self._refused = False  # whether the last message was: an attempt costs as much as what waits
         self._timer: asyncio.TimerHandle | None = None
         self._armed_for = math.inf
-        self._changed: list[asyncio.Future[None]] = []
+        self._changes = ChangeNotifier(self.loop)
         self.queue = FairQueue()
         """Callers that wait for room in the link."""
 
@@ -155,9 +155,7 @@ class LinkDriver:
 
     async def changed(self) -> None:
         """Waits until the link's state may have changed, or a request has ended."""
-        future: asyncio.Future[None] = self.loop.create_future()
-        self._changed.append(future)
-        await future
+        await self._changes.wait()
 
     async def first_dial(self, timeout: float | None) -> None:
         """Waits until the container has said WELCOME.
@@ -312,11 +310,8 @@ class LinkDriver:
     def wake(self) -> None:
         """Lets those look again who wait for room, or for another state."""
         self.queue.wake()
-        if self._changed:
-            waiting, self._changed = self._changed, []
-            for future in waiting:
-                if not future.done():
-                    future.set_result(None)
+        if self._changes.has_waiters:
+            self._changes.notify_all()
 
     def _flush(self) -> None:
         """Sends what may leave, and does what follows from it."""

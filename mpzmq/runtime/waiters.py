@@ -1,4 +1,4 @@
-"""Callers that wait: for their turn, and for an outcome."""
+"""Callers that wait: for their turn, for a change, and for an outcome."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["FairQueue", "resolve_all"]
+__all__ = ["ChangeNotifier", "FairQueue", "resolve_all"]
 
 
 def resolve_all(outcomes: Iterable[tuple[asyncio.Future[Any], Any]]) -> None:
@@ -21,6 +21,39 @@ def resolve_all(outcomes: Iterable[tuple[asyncio.Future[Any], Any]]) -> None:
             waiter.set_exception(outcome)
         else:
             waiter.set_result(outcome)
+
+
+class ChangeNotifier:
+    """Lets those go on who wait for any change, all of them at once: they look again for themselves.
+
+    Args:
+        loop: the event loop on which they wait.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._waiting: dict[asyncio.Future[None], None] = {}
+
+    @property
+    def has_waiters(self) -> bool:
+        """Whether anybody waits."""
+        return bool(self._waiting)
+
+    async def wait(self) -> None:
+        """Waits for the next change."""
+        future: asyncio.Future[None] = self._loop.create_future()
+        self._waiting[future] = None
+        try:
+            await future
+        finally:
+            self._waiting.pop(future, None)  # of who waits no more, though nothing may change for long
+
+    def notify_all(self) -> None:
+        """Something has changed."""
+        waiting, self._waiting = self._waiting, {}
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
 
 
 class FairQueue:

@@ -43,7 +43,7 @@ async def test_more_than_links_take_waits_in_line(stage: Stage, way: str) -> Non
     async with stage("abc") as troupe, narrow(troupe, Limits(in_flight=4), policy) as group:
         calls = [asyncio.create_task(group.options(**options(way, n)).call("doze", 0.001, n)) for n in range(300)]
         await asyncio.sleep(0)
-        assert group._state._changed == [], "who waits for any of them stands in line, and is woken in turn"
+        assert not group._state._changes.has_waiters, "who waits for any of them stands in line, and is woken in turn"
         assert len(await soon(asyncio.gather(*calls), scaled(30.0))) == 300
         assert troupe.ran == Counter(range(300))
         # Nobody has asked a member in vain, and nobody has looked at all of them whenever one had room.
