@@ -7,11 +7,12 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ..errors import EncodeError, MpzmqError, Unsupported
+from .arguments import check_endpoint, client_security
 from .jsonvalues import from_json, to_json
 from .members import ask_all, group_of, is_source, tell_all
 from .outcome import CommandFailed, as_document, carry_out, code_of
 from .output import NOT_JSON, OK, USAGE, say_json
-from .remote import CONNECT_WITHIN, check_endpoint, client_security, reached
+from .remote import CONNECT_WITHIN, reached
 from .wording import in_shell_words
 
 if TYPE_CHECKING:

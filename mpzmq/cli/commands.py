@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from .._version import __version__
-from .keys import keys
+from .key_commands import keys
 from .options import Number, all_option, connecting, examples, json_option, timeout_option
 from .output import FAILED, INTERRUPTED, USAGE, give_up_stdout, print_error
 from .schema_commands import schema, stubs

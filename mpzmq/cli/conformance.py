@@ -17,10 +17,10 @@ from ..conformance.engine_under_test import EngineUnderTest
 from ..conformance.judge import judged
 from ..runtime.names import resolve
 from ..transport.libzmq.transport import ZmqTransport
+from .arguments import check_endpoint
 from .layout import on_terminal, say_wrapped
 from .outcome import CommandFailed, carry_out, finish
 from .output import CANNOT_BIND, FAILED, OK, TIMEOUT, UNREACHABLE, USAGE, print_error, say, say_json
-from .remote import check_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Sequence

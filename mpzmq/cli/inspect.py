@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 from ..common.text import printable
 from ..errors import MpzmqError
 from ..models import Status
+from .arguments import client_security
 from .layout import fits, say_wrapped
 from .members import ask_all, group_of, tell_all
 from .outcome import as_document, carry_out, code_of
 from .output import OK, say, say_json
-from .remote import CONNECT_WITHIN, client_security, reached
+from .remote import CONNECT_WITHIN, reached
 
 if TYPE_CHECKING:
     from ..engine.writer import ComputerEngineWriter

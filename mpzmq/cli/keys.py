@@ -2,44 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
+from ..keys import SECRET_SUFFIX, fingerprint, generate, load_public, save
 from ..security.allow_list import PUBLIC_SUFFIX, User, read_users
+from .arguments import in_words, public_key
 from .outcome import CommandFailed, finish
 from .output import BAD_KEYS, OK, USAGE, need_stdout, print_error, say
-from .remote import in_words, public_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["keys"]
+__all__ = ["allow", "new", "revoke", "show"]
 
 
-_EXAMPLES = """\b
-Examples:
-  mpzmq keys new container
-  mpzmq keys new engine
-  mpzmq keys allow allowed engine.pub
-  mpzmq serve app:server --bind tcp://0.0.0.0:3010 --keys container.key --allow allowed
-  mpzmq call host:3010 add 1 2 --keys engine.key --server-key container.pub"""
-
-
-@click.group(epilog=_EXAMPLES)
-def keys() -> None:
-    """Make keys, show them, and say whose get in."""
-
-
-@keys.command()
-@click.argument("name")
 def new(name: str) -> int:
-    """Make a pair of keys: NAME.key, readable by its owner only, and NAME.pub for those who are to know it."""
-    from ..keys import SECRET_SUFFIX, fingerprint, generate, save
+    """Makes a pair of keys, as two files; returns the exit code."""
 
     def work() -> int:
         need_stdout()
@@ -55,11 +38,8 @@ def new(name: str) -> int:
     return finish("mpzmq keys new", _told(work))
 
 
-@keys.command()
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 def show(paths: tuple[str, ...]) -> int:
-    """Show public keys: of key files, and of the folders and TOML files that list who gets in."""
-    from ..keys import fingerprint, load_public
+    """Shows the public keys of files, folders and lists; returns the exit code."""
 
     def work() -> int:
         need_stdout()
@@ -76,20 +56,8 @@ def show(paths: tuple[str, ...]) -> int:
     return finish("mpzmq keys show", _told(work))
 
 
-@keys.command()
-@click.argument("folder")
-@click.argument("key")
-@click.option("--name", help="What the key stands for; by default the name of its file.")
-@click.option(
-    "--function", "functions", multiple=True, metavar="NAME",
-    help="What may be called, or state:get, state:set, functions:describe, data:invoke; by default all.",
-)  # fmt: skip
 def allow(folder: str, key: str, name: str | None, functions: tuple[str, ...]) -> int:
-    """Let a public key in: a container that runs with --allow FOLDER reads it within a second.
-
-    Under a name that is there already the key is added, so that its owner can change from one to the other.
-    """
-    from ..keys import SECRET_SUFFIX
+    """Adds a public key to a folder of those that get in; returns the exit code."""
 
     def work() -> int:
         public = public_key(key)
@@ -111,11 +79,8 @@ def allow(folder: str, key: str, name: str | None, functions: tuple[str, ...]) -
     return finish("mpzmq keys allow", _told(work))
 
 
-@keys.command()
-@click.argument("folder")
-@click.argument("key", metavar="NAME|KEY")
 def revoke(folder: str, key: str) -> int:
-    """Lock a name out, with all its keys, or one public key: its engines are cut off within a second."""
+    """Takes a name or one key out of the folder; returns the exit code."""
 
     def work() -> int:
         users = _users_in(folder)
@@ -159,11 +124,8 @@ def _users_in(folder: str) -> list[User]:
 
 def _write(folder: Path, name: str, public: Iterable[str], allow: frozenset[str] | None) -> None:
     """Writes a user's file in one step: a container that reads meanwhile finds the old one or the new one."""
-    import json  # its strings are TOML's, too
-
-    from ..keys import fingerprint
-
     lines = [f"# {fingerprint(key)}" for key in public]
+    # The strings of JSON are TOML's, too.
     lines.append(f"public-key = {json.dumps(list(public), ensure_ascii=False)}")
     if allow is not None:
         lines.append(f"allow = {json.dumps(sorted(allow), ensure_ascii=False)}")

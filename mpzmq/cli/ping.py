@@ -17,6 +17,7 @@ from ..common.text import printable
 from ..engine.worker import ComputerEngineWorker
 from ..errors import ContainerDraining, MpzmqError, NotConnected
 from ..models import LinkState, Status
+from .arguments import check_endpoint, client_security
 from .members import first_running, handles_of, is_source, opened, settle
 from .outcome import carry_out, code_of
 from .output import (
@@ -31,7 +32,7 @@ from .output import (
     print_error,
     say,
 )
-from .remote import CONNECT_WITHIN, check_endpoint, client_security, connected
+from .remote import CONNECT_WITHIN, connected
 from .wording import in_shell_words
 
 if TYPE_CHECKING:

@@ -3,106 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from ..address import parse_address
 from ..engine.worker import ComputerEngineWorker
-from ..security.credentials import Security
-from ..security.keypair import KEY_SIZE, check_key
+from .arguments import check_endpoint
 from .members import first_running, group_of, is_source
-from .outcome import CommandFailed
-from .output import BAD_KEYS, USAGE
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
 
     from ..engine.writer import ComputerEngineWriter
-    from ..security.keypair import KeyPair
+    from ..security.credentials import Security
 
-__all__ = [
-    "CONNECT_WITHIN",
-    "check_endpoint",
-    "client_security",
-    "connected",
-    "in_words",
-    "public_key",
-    "reached",
-    "server_security",
-]
+__all__ = ["CONNECT_WITHIN", "connected", "reached"]
 
 CONNECT_WITHIN = 5.0
 """Seconds for the first dial, where the command's own limit is not shorter."""
-
-
-def check_endpoint(endpoint: str, *, bind: bool = False) -> None:
-    """Whether a text is an address.
-
-    Raises:
-        CommandFailed: it is not, and what is missing.
-    """
-    try:
-        parse_address(endpoint, bind=bind)
-    except ValueError as error:
-        raise CommandFailed(str(error), USAGE) from None
-
-
-def client_security(keys: str | None, server_key: str | None) -> Security | None:
-    """The keys that ``--keys`` and ``--server-key`` name; None: neither was given.
-
-    Raises:
-        CommandFailed: one of them is missing, or is not a key.
-    """
-    others = "--server-key, the container's public key"
-    return _read_security(keys, server_key, others, lambda own, key: Security.client(own, public_key(key)))
-
-
-def server_security(keys: str | None, allow: str | None) -> Security | None:
-    """The keys that ``--keys`` and ``--allow`` name; None: neither was given.
-
-    Raises:
-        CommandFailed: one of them is missing, or cannot be read.
-    """
-    others = "--allow, the keys that get in"
-    return _read_security(keys, allow, others, lambda own, path: Security.server(own, allow=path))
-
-
-def _read_security(
-    keys: str | None, accepted: str | None, what: str, make: Callable[[KeyPair, str], Security]
-) -> Security | None:
-    """This side's own keys and those that it accepts: both, or neither."""
-    if keys is None and accepted is None:
-        return None
-    if keys is None or accepted is None:
-        missing = "--keys FILE, this side's own" if keys is None else what
-        raise CommandFailed(f"keys on both sides need {missing}, too: see 'mpzmq keys --help'", USAGE)
-    from ..keys import load
-
-    try:
-        return make(load(keys), accepted)
-    except (OSError, ValueError, TypeError) as error:
-        raise CommandFailed(in_words(error), BAD_KEYS) from None
-
-
-def public_key(text: str) -> str:
-    """The public key that a file holds, or that the text is.
-
-    Raises:
-        OSError, ValueError: neither.
-    """
-    from ..keys import load_public
-
-    if len(text) == KEY_SIZE and not os.path.exists(text):
-        return check_key(text, "a public key")
-    return load_public(text)
-
-
-def in_words(error: Exception) -> str:
-    """What an error of the system says, with the file that it is about."""
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}"
-    return str(error)
 
 
 @contextlib.asynccontextmanager

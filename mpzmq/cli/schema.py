@@ -10,9 +10,10 @@ from ..common.text import printable
 from ..typed.compatibility import breaks
 from ..typed.stubs import stubs as written_stubs
 from ..typed.well_formed import check_document
+from .arguments import client_security
 from .outcome import CommandFailed, carry_out
 from .output import FAILED, NOT_JSON, OK, say, say_json
-from .remote import client_security, reached
+from .remote import reached
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -20,6 +20,7 @@ from ..container.announcement import AnnouncementFile
 from ..container.loading import LoadError, load_server
 from ..container.server import ContainerServer
 from ..errors import InsecureBind, RemoteError
+from .arguments import check_endpoint, server_security
 from .outcome import CommandFailed, finish
 from .output import (
     CANNOT_BIND,
@@ -33,7 +34,6 @@ from .output import (
     print_error,
     say,
 )
-from .remote import check_endpoint, server_security
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

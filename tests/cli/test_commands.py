@@ -99,3 +99,19 @@ def test_a_container_needs_no_extra() -> None:
         [sys.executable, "-c", source], capture_output=True, text=True, env=environment(), timeout=SECONDS
     )
     assert (result.stdout, result.stderr) == ("[]\n", "")
+
+
+@pytest.mark.parametrize(
+    ("load", "heavy"),
+    [
+        ("import mpzmq.cli.commands", {"asyncio", "rich", "zmq"}),
+        ("import mpzmq.cli.serve", {"importlib.metadata", "mpzmq.engine.worker"}),
+    ],
+    ids=["help", "serve"],
+)
+def test_a_command_loads_what_it_needs(load: str, heavy: set[str]) -> None:
+    source = f"import sys; {load}; print(sorted({heavy!r} & set(sys.modules)))"
+    result = subprocess.run(
+        [sys.executable, "-c", source], capture_output=True, text=True, env=environment(), timeout=SECONDS
+    )
+    assert (result.stdout, result.stderr) == ("[]\n", "")

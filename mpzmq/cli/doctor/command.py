@@ -23,11 +23,11 @@ from ...engine.worker import ComputerEngineWorker
 from ...errors import ConnectTimeout, ContainerDraining, MpzmqError
 from ...models import LinkState, Status
 from ...runtime.names import resolve
+from ..arguments import check_endpoint, client_security
 from ..build import build_name
 from ..layout import LEAST_WIDTH, columns, on_terminal, say_wrapped
 from ..outcome import carry_out, code_of
 from ..output import NOT_SERVING, OK, TIMEOUT, UNREACHABLE, say, say_json
-from ..remote import check_endpoint, client_security
 from ..wording import in_shell_words
 from .greeting import GREETING, GREETING_SIZE, VERSION_SIZE, read_greeting, read_ready, recognise
 

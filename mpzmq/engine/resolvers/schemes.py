@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -115,6 +114,8 @@ def _path(source: str, rest: str) -> Path:
 
 
 def _from_entry_point(scheme: str, source: str, refresh: float) -> Resolver:
+    from importlib.metadata import entry_points  # a twelfth of what `import mpzmq` takes, and few need it
+
     offered = entry_points(group=ENTRY_POINTS)
     entry = next((entry for entry in offered if entry.name == scheme), None)
     if entry is None:
