@@ -96,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     transfer.add_argument("--rounds", type=_whole(1, 1000), default=5, help="how often each is measured (default 5)")
     profile = commands.add_parser("layers", help="where the time of one small request goes, in microseconds")
     profile.add_argument("--loop", choices=("asyncio", "uvloop"), default="asyncio")
+    profile.add_argument("--rounds", type=_whole(1, 1000), default=40, help="how often each is timed (default 40)")
     again = commands.add_parser("draw", help="writes the page and the charts of a results.json again, beside it")
     again.add_argument("results", type=Path)
     for name in ("serve", "measure", "latency", "links"):  # what the children do
@@ -133,10 +134,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from .layers import layers
         from .typed import typed_costs
 
-        spent = layers(args.loop)
+        spent = layers(args.loop, args.rounds)
         print("\n".join(f"{microseconds:6.2f}  {layer}" for layer, microseconds in spent.items()))
         print(f"{sum(spent.values()):6.2f}  together")
-        more = middleware_costs(args.loop) | typed_costs(args.loop)
+        more = middleware_costs(args.loop, args.rounds) | typed_costs(args.loop, args.rounds)
         print("\n".join(f"{microseconds:+6.2f}  {what}" for what, microseconds in more.items()))
     elif args.command == "draw":
         return _draw(args.results)

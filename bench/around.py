@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mpzmq.handlers.registry import Function, Registry
 
-from .layers import BATCH, ROUNDS, seconds_of
+from .layers import BATCH, seconds_of
 
 if TYPE_CHECKING:
     from mpzmq import CallDetails, Proceed
@@ -28,13 +28,13 @@ async def through(call: CallDetails, proceed: Proceed) -> Any:
     return await proceed(call)
 
 
-def middleware_costs(loop: str) -> dict[str, float]:
+def middleware_costs(loop: str, rounds: int) -> dict[str, float]:
     """Microseconds a call, as medians: what the first middleware adds, and what each further one does."""
     from .peers.base import loop_factory
 
     first, further = [], []
     with asyncio.Runner(loop_factory=loop_factory(loop)) as runner:
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             none, one, many = (runner.run(_seconds(count)) / BATCH * 1e6 for count in (0, 1, MANY))
             first.append(one - none)
             further.append((many - one) / (MANY - 1))

@@ -30,10 +30,9 @@ from mpzmq.protocol.wire.messages import Message, MessageDecoder
 from mpzmq.protocol.wire.records import LINK_TAG, hello
 from mpzmq.runtime.waiters import resolve_all
 
-__all__ = ["BATCH", "ROUNDS", "layers", "seconds_of"]
+__all__ = ["BATCH", "layers", "seconds_of"]
 
 BATCH = 256
-ROUNDS = 40
 NOW, DEADLINE = 100.0, 130.0
 
 
@@ -79,13 +78,13 @@ async def seconds_of(registry: Registry, args: tuple[Any, ...]) -> float:
     return seconds
 
 
-def layers(loop: str) -> dict[str, float]:
-    """Microseconds a request in each layer: medians over some batches."""
+def layers(loop: str, rounds: int) -> dict[str, float]:
+    """Microseconds a request in each layer: medians over a batch in each round."""
     from .peers.base import loop_factory
 
     seen: dict[str, list[float]] = {}
     with asyncio.Runner(loop_factory=loop_factory(loop)) as runner:
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             for layer, seconds in runner.run(_one_round()).items():
                 seen.setdefault(layer, []).append(seconds / BATCH * 1e6)
     return {layer: statistics.median(times) for layer, times in seen.items()}

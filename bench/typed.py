@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mpzmq.handlers.registry import Function, Registry
 
-from .layers import BATCH, ROUNDS, seconds_of
+from .layers import BATCH, seconds_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,13 +49,13 @@ ORDER = {
 }  # fmt: skip
 
 
-def typed_costs(loop: str) -> dict[str, float]:
+def typed_costs(loop: str, rounds: int) -> dict[str, float]:
     """Microseconds a call more than where nothing is typed, and those of ``msgspec.convert`` alone, as medians."""
     from .peers.base import loop_factory
 
     seen: dict[str, list[float]] = {}
     with asyncio.Runner(loop_factory=loop_factory(loop)) as runner:
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             for what, seconds in runner.run(_one_round()).items():
                 seen.setdefault(what, []).append(seconds / BATCH * 1e6)
     return {what: statistics.median(times) for what, times in seen.items()}
