@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -28,6 +30,12 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.timeout = scaled(float(config.getini("timeout")))
     if not config.pluginmanager.has_plugin("mpzmq"):
         config.pluginmanager.register(plugin, "mpzmq")
+    if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
+        # Hundreds of tests start a Python, and without bytecode each spends more on compiling than on all else. It is not
+        # to be written beside the sources; workers of xdist, which start later, have this environment.
+        cache = tempfile.mkdtemp(prefix="mpzmq-bytecode-")
+        os.environ["PYTHONPYCACHEPREFIX"] = cache
+        config.add_cleanup(lambda: shutil.rmtree(cache, ignore_errors=True))
 
 
 @pytest.hookimpl(optionalhook=True)
