@@ -31,8 +31,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if not config.pluginmanager.has_plugin("mpzmq"):
         config.pluginmanager.register(plugin, "mpzmq")
     if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
-        # Hundreds of tests start a Python, and without bytecode each spends more on compiling than on all else. It is not
-        # to be written beside the sources; workers of xdist, which start later, have this environment.
+        # Hundreds of tests start a Python, and without bytecode each spends more on compiling than on all else. It is
+        # not to be written beside the sources; workers of xdist, which start later, have this environment.
         cache = tempfile.mkdtemp(prefix="mpzmq-bytecode-")
         os.environ["PYTHONPYCACHEPREFIX"] = cache
         config.add_cleanup(lambda: shutil.rmtree(cache, ignore_errors=True))
