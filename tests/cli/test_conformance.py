@@ -12,7 +12,7 @@ import pytest
 from mpzmq.conformance import containers, engines
 from tests.conformance.judging import python_container
 from tests.support import ROOT
-from tests.support.commands import environment, run
+from tests.support.commands import called, environment, run
 from tests.support.ports import free_port
 from tests.support.waiting import scaled, soon
 
@@ -58,7 +58,7 @@ async def test_json() -> None:
 @pytest.mark.parametrize(("args", "code"), [(["127.0.0.1:PORT"], 2), (["--listen", "127.0.0.1:0", "--wait", "0.2"], 3)])
 def test_json_of_what_could_not_be_judged(args: list[str], code: int) -> None:
     port = str(free_port())
-    result = run("conformance", *(arg.replace("PORT", port) for arg in args), "--json")
+    result = called("conformance", *(arg.replace("PORT", port) for arg in args), "--json")
     document = json.loads(result.stdout)
     assert result.returncode == document["exit_code"] == code
     assert not document["ok"] and document["checks"] == []
@@ -68,7 +68,7 @@ def test_json_of_what_could_not_be_judged(args: list[str], code: int) -> None:
 def test_what_accepts_and_says_nothing_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         endpoint = f"127.0.0.1:{silent.getsockname()[1]}"
-        result = run("conformance", endpoint, "--timeout", "0.5")
+        result = called("conformance", endpoint, "--timeout", "0.5")
     assert (result.returncode, result.stdout) == (2, "")
     assert f"no connection to tcp://{endpoint} within 0.5 s" in result.stderr
 
@@ -92,11 +92,11 @@ async def test_an_engine_that_passes() -> None:
 
 
 def test_the_list() -> None:
-    result = run("conformance", "--list")
+    result = called("conformance", "--list")
     assert result.returncode == 0
     for check in (*containers.CHECKS, *engines.CHECKS):
         assert check.expected in result.stdout
-    listed = json.loads(run("conformance", "--list", "--json").stdout)
+    listed = json.loads(called("conformance", "--list", "--json").stdout)
     assert [check["name"] for check in listed if check["judges"] == "engine"] == [
         check.name for check in engines.CHECKS
     ]
@@ -118,7 +118,7 @@ def test_the_list() -> None:
 )
 def test_how_it_ends_otherwise(args: list[str], code: int, text: str) -> None:
     port = str(free_port())
-    result = run("conformance", *(arg.replace("PORT", port) for arg in args))
+    result = called("conformance", *(arg.replace("PORT", port) for arg in args))
     assert (result.returncode, result.stdout) == (code, "")
     assert text.replace("PORT", port) in result.stderr
 

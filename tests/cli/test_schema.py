@@ -13,11 +13,11 @@ from mpzmq.cli.function_help import typed_help
 from mpzmq.testing import ContainerProcess
 from mpzmq.typed.stubs import stubs
 from tests.schemas.make import FOLDER, base, schema_of
-from tests.support import ROOT
-from tests.support.commands import SECONDS, environment
+from tests.support import ROOT, commands
+from tests.support.commands import SECONDS, called
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 SERVER = '''
@@ -63,20 +63,13 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield process.endpoint
 
 
-def run(*args: str) -> tuple[int, str, str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "mpzmq", *args],
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        env=environment(),
-        check=False,
-    )
+def run(*args: str, how: Callable[..., subprocess.CompletedProcess[str]] = called) -> tuple[int, str, str]:
+    done = how(*args)
     return done.returncode, done.stdout, done.stderr
 
 
 def test_a_schema_is_printed_and_compared(endpoint: str, tmp_path: Path) -> None:
-    code, told, _ = run("schema", endpoint)
+    code, told, _ = run("schema", endpoint, how=commands.run)
     assert code == 0
     functions = json.loads(told)["functions"]
     assert functions["buy"]["parameters"]["required"] == ["item"]
@@ -149,7 +142,7 @@ def test_help_of_every_function_of_a_schema() -> None:
 
 
 def test_stubs_are_a_module_that_type_checks_and_fits(endpoint: str, tmp_path: Path) -> None:
-    code, told, _ = run("stubs", endpoint, "--name", "Shop")
+    code, told, _ = run("stubs", endpoint, "--name", "Shop", how=commands.run)
     assert code == 0
     (tmp_path / "shop_client.py").write_text(told)
     (tmp_path / "use.py").write_text(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import pytest
 
@@ -21,13 +21,18 @@ from .judging import judge_container, judge_engine, python_container, told
 from .planted_faults import CLIENT, CONTAINER, Fault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable
     from pathlib import Path
 
     from mpzmq.conformance.checks import Check, Verdict
 
+T = TypeVar("T")
+Lost: TypeAlias = tuple[str, int]
+"""How a kind of record is lost, and which."""
+
 ENGINE = [sys.executable, str(ROOT / "examples" / "conform_engine.py")]
 AT_ONCE = 7
+"""Most of the time of a faulty program is what the judge waits for: some are judged side by side."""
 IMPATIENT = scaled(2.0)
 """Seconds for what a faulty program does not do."""
 
@@ -93,8 +98,9 @@ async def found(fault: Fault, folder: Path) -> list[str]:
     return told(verdicts, Outcome.FAILED)
 
 
-def in_groups(faults: tuple[Fault, ...]) -> Iterator[tuple[Fault, ...]]:
-    yield from (faults[start : start + AT_ONCE] for start in range(0, len(faults), AT_ONCE))
+def in_groups(faults: Iterable[T], size: int = AT_ONCE) -> list[tuple[T, ...]]:
+    every = tuple(faults)
+    return [every[start : start + size] for start in range(0, len(every), size)]
 
 
 @pytest.mark.parametrize("faults", [*in_groups(CONTAINER), *in_groups(CLIENT)], ids=lambda faults: faults[0].name)
@@ -127,24 +133,38 @@ LOST_BY_ENGINES = {
 """What is lost, and the checks that see it."""
 
 
-def filtered(side: str, lost: tuple[str, int]) -> list[str]:
+def filtered(side: str, lost: Lost) -> list[str]:
     return [sys.executable, "-m", "tests.conformance.filtered", side, lost[0], str(lost[1])]
 
 
-@pytest.mark.parametrize("lost", LOST_BY_CONTAINERS, ids=lambda lost: f"{lost[0]}-{NAMES[lost[1]]}")
-async def test_a_container_that_loses_a_kind_of_record(lost: tuple[str, int]) -> None:
-    names = LOST_BY_CONTAINERS[lost]
-    async with Served(filtered("container", lost), ROOT) as served:
-        verdicts = [verdict async for verdict in judge_container(served, lambda check: check.name in names, IMPATIENT)]
-    assert {verdict.check.name for verdict in verdicts if verdict.outcome is Outcome.FAILED} == names
+def names_of(lost: tuple[Lost, ...]) -> str:
+    return " ".join(f"{how}-{NAMES[kind]}" for how, kind in lost)
 
 
-@pytest.mark.parametrize("lost", LOST_BY_ENGINES, ids=lambda lost: f"{lost[0]}-{NAMES[lost[1]]}")
-async def test_an_engine_that_loses_a_kind_of_record(lost: tuple[str, int]) -> None:
-    names = LOST_BY_ENGINES[lost]
-    driver = filtered("engine", lost)
-    verdicts = [v async for v in judge_engine(driver, ROOT, lambda check: check.name in names, IMPATIENT)]
-    assert {verdict.check.name for verdict in verdicts if verdict.outcome is Outcome.FAILED} == names
+def failed(verdicts: list[Verdict]) -> set[str]:
+    return {verdict.check.name for verdict in verdicts if verdict.outcome is Outcome.FAILED}
+
+
+@pytest.mark.parametrize("lost", in_groups(LOST_BY_CONTAINERS, 2), ids=names_of)
+async def test_a_container_that_loses_a_kind_of_record(lost: tuple[Lost, ...]) -> None:
+    async def seen(one: Lost) -> set[str]:
+        names = LOST_BY_CONTAINERS[one]
+        async with Served(filtered("container", one), ROOT) as served:
+            verdicts = [v async for v in judge_container(served, lambda check: check.name in names, IMPATIENT)]
+        return failed(verdicts)
+
+    found = await asyncio.gather(*map(seen, lost))
+    assert dict(zip(lost, found, strict=True)) == {one: LOST_BY_CONTAINERS[one] for one in lost}
+
+
+@pytest.mark.parametrize("lost", in_groups(LOST_BY_ENGINES, 2), ids=names_of)
+async def test_an_engine_that_loses_a_kind_of_record(lost: tuple[Lost, ...]) -> None:
+    async def seen(one: Lost) -> set[str]:
+        names, driver = LOST_BY_ENGINES[one], filtered("engine", one)
+        return failed([v async for v in judge_engine(driver, ROOT, lambda check: check.name in names, IMPATIENT)])
+
+    found = await asyncio.gather(*map(seen, lost))
+    assert dict(zip(lost, found, strict=True)) == {one: LOST_BY_ENGINES[one] for one in lost}
 
 
 SEEN_BY_LEVEL_1 = {"cancel-in-the-same-message", "a-stream-that-it-does-not-have"}

@@ -44,7 +44,8 @@ def test_a_copy_with_a_fault_is_a_program(tmp_path: Path) -> None:
     for fault in (*CONTAINER, *CLIENT):
         folder = tmp_path / str(len(paths))
         folder.mkdir()
-        paths.append(shutil.copy(EXAMPLE / fault.file, folder / fault.file))
+        shutil.copy(EXAMPLE / fault.file, folder)
+        paths.append(folder / fault.file)
         fault.plant(folder)
     command = ["node", "--experimental-vm-modules", "--input-type=module", "-e", parse, *map(str, paths)]
     told = subprocess.run(command, capture_output=True, text=True, timeout=scaled(30.0), check=True)
