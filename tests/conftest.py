@@ -14,9 +14,20 @@ from tests.support.guards import gc_prepared, resource_guard, task_guard, task_w
 from tests.support.node import node_example
 from tests.support.raw import lied, raw
 from tests.support.scene import scene
+from tests.support.shared import shared_folder
 from tests.support.waiting import scaled
 
-__all__ = ["gc_prepared", "lied", "node_example", "raw", "resource_guard", "scene", "task_guard", "task_watch"]
+__all__ = [
+    "gc_prepared",
+    "lied",
+    "node_example",
+    "raw",
+    "resource_guard",
+    "scene",
+    "shared_folder",
+    "task_guard",
+    "task_watch",
+]
 
 # How fast a machine is, is nothing to assert.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])

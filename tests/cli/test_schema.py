@@ -15,6 +15,7 @@ from mpzmq.typed.stubs import stubs
 from tests.schemas.make import FOLDER, base, schema_of
 from tests.support import ROOT, commands
 from tests.support.commands import SECONDS, called
+from tests.support.shared import strict_mypy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -141,7 +142,7 @@ def test_help_of_every_function_of_a_schema() -> None:
         assert all(key in told for key in schema["parameters"]["properties"])
 
 
-def test_stubs_are_a_module_that_type_checks_and_fits(endpoint: str, tmp_path: Path) -> None:
+def test_stubs_are_a_module_that_type_checks_and_fits(endpoint: str, tmp_path: Path, shared_folder: Path) -> None:
     code, told, _ = run("stubs", endpoint, "--name", "Shop", how=commands.run)
     assert code == 0
     (tmp_path / "shop_client.py").write_text(told)
@@ -158,14 +159,7 @@ def test_stubs_are_a_module_that_type_checks_and_fits(endpoint: str, tmp_path: P
         '        print(await shop.load([Item(name="pen", price=Decimal(1))], 1, 2, other="a"))\n\n\n'
         "asyncio.run(main(sys.argv[1]))\n"
     )
-    checked = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path / "cache"), "shop_client.py", "use.py"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=4 * SECONDS,
-    )
+    checked = strict_mypy(shared_folder, tmp_path, "shop_client.py", "use.py")
     assert checked.returncode == 0, checked.stdout
     used = subprocess.run(
         [sys.executable, "use.py", endpoint], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=SECONDS

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
 import shutil
 import subprocess
 from typing import TYPE_CHECKING, Self
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 import pytest
 
 from tests.support import ROOT
+from tests.support.shared import one_at_a_time
 from tests.support.waiting import soon
 
 if TYPE_CHECKING:
@@ -35,8 +34,7 @@ def installed(folder: Path) -> Path:
     if node is None or npm is None:
         raise NodeMissing("node and npm are not installed")
     copy = folder / "node_example"
-    with (folder / "node_example.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # tests run side by side, and one of them installs
+    with one_at_a_time(folder, "node_example"):
         if not (copy / "node_modules" / "zeromq").is_dir():
             shutil.rmtree(copy, ignore_errors=True)
             shutil.copytree(EXAMPLE, copy, ignore=shutil.ignore_patterns("node_modules"))
@@ -49,11 +47,10 @@ def installed(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def node_example(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def node_example(shared_folder: Path) -> Path:
     """The installed example, shared by all processes of a run."""
-    base = tmp_path_factory.getbasetemp()
     try:
-        return installed(base.parent if "PYTEST_XDIST_WORKER" in os.environ else base)
+        return installed(shared_folder)
     except NodeMissing as error:
         pytest.skip(str(error))
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support import ROOT
+from tests.support.shared import strict_mypy
 from tests.support.waiting import scaled
 
 HEAD = """\
@@ -111,15 +112,8 @@ def differences(faulty: set[str]) -> dict[str, bool]:
     return {name_of(name): fits for name, fits in found.items() if fits != wanted()[name]}
 
 
-def test_mypy(folder: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "--cache-dir", str(folder / "cache"), "."],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=scaled(55.0),
-        check=False,
-    )
+def test_mypy(folder: Path, shared_folder: Path) -> None:
+    done = strict_mypy(shared_folder, folder, ".")
     faulty = {line.partition(".py:")[0] for line in done.stdout.splitlines() if ": error:" in line}
     assert differences(faulty) == {}, done.stdout + done.stderr
 
