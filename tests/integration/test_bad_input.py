@@ -323,7 +323,7 @@ async def test_requests_that_were_turned_back_are_sent_again_in_their_order(
     liar.say(b"".join(tags), *([Kind.ERROR, code, 0, 1, "not now", None] for _ in tags))
     if code == Code.DRAINING:
         # The successor takes the port over.
-        liar.router.socket.unbind(liar.router.endpoint)
+        liar.router.socket.close(0)
         liar = Liar(await raw(zmq.ROUTER).bind_soon(liar.router.endpoint))
     await liar.hello()
     liar.say(LINK_TAG, liar.welcome())

@@ -8,6 +8,7 @@ import pytest
 import zmq
 
 from mpzmq import ComputerEngineWorker, ContainerServer, RequestContext, Security
+from mpzmq.transport.libzmq import authenticator
 from tests.support.scene import QUICK, REDIAL
 from tests.support.secured import CONTAINER, ENGINE, Secured
 
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-async def secured(tmp_path: Path) -> AsyncIterator[Secured]:
+async def secured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Secured]:
+    monkeypatch.setattr(authenticator, "REFRESH_INTERVAL", 0.05)  # how soon a list is read again is nothing of a test
     (tmp_path / "engine.pub").write_text(f'public-key = "{ENGINE.public}"\n')
     security = Security.server(CONTAINER, allow=tmp_path)
     server = ContainerServer(name="vault", security=security, heartbeat=QUICK)
