@@ -43,6 +43,7 @@ def pages() -> list[Path]:
     return sorted(DOCS.rglob("*.md"))
 
 
+@pytest.mark.long
 @pytest.mark.timeout(scaled(200))
 def test_it_builds_without_warnings(tmp_path: Path) -> None:
     """As XML, in half the time: all names and links are looked up; `.ci/run` also builds the pages that people read."""

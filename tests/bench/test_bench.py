@@ -61,6 +61,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("here")
 def test_a_comparison_ends_in_ratios_and_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -82,6 +83,7 @@ def test_a_comparison_ends_in_ratios_and_files(
     assert 0 < seen["50"] <= seen["99"] <= seen["100"]
 
 
+@pytest.mark.long
 def test_the_same_results_draw_the_same_charts(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="the charts need matplotlib, of the extra bench")
     rates = {

@@ -8,6 +8,8 @@ from collections import Counter
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
+import pytest
+
 from mpzmq import ComputerEngineWorker, ContainerServer, ReconnectPolicy, RequestContext, RequestError
 from mpzmq.testing import Proxy
 from tests.support.waiting import scaled
@@ -93,6 +95,7 @@ async def cut_everywhere(*, idempotent: bool, step: int = 1) -> None:
     assert not wrong, "\n".join(wrong)
 
 
+@pytest.mark.long
 async def test_a_cut_after_every_byte() -> None:
     await cut_everywhere(idempotent=False)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from mpzmq import HeartbeatPolicy
 from tests.support.waiting import scaled
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 HEARTBEAT = HeartbeatPolicy(interval=scaled(0.4), down_after=scaled(1.0))
 
 
+@pytest.mark.long
 async def test_a_short_soak(tmp_path: Path) -> None:
     outcome = await Soak(
         Plan(seconds=8.0, seed=20, folder=tmp_path, callers=50, gaps=(0.1, 0.8), heartbeat=HEARTBEAT)

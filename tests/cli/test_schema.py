@@ -142,6 +142,7 @@ def test_help_of_every_function_of_a_schema() -> None:
         assert all(key in told for key in schema["parameters"]["properties"])
 
 
+@pytest.mark.long
 def test_stubs_are_a_module_that_type_checks_and_fits(endpoint: str, tmp_path: Path, shared_folder: Path) -> None:
     code, told, _ = run("stubs", endpoint, "--name", "Shop", how=commands.run)
     assert code == 0

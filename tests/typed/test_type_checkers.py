@@ -112,12 +112,14 @@ def differences(faulty: set[str]) -> dict[str, bool]:
     return {name_of(name): fits for name, fits in found.items() if fits != wanted()[name]}
 
 
+@pytest.mark.long
 def test_mypy(folder: Path, shared_folder: Path) -> None:
     done = strict_mypy(shared_folder, folder, ".")
     faulty = {line.partition(".py:")[0] for line in done.stdout.splitlines() if ": error:" in line}
     assert differences(faulty) == {}, done.stdout + done.stderr
 
 
+@pytest.mark.long
 def test_pyright(folder: Path) -> None:
     pytest.importorskip("pyright", reason="pyright is not installed")
     if shutil.which("node") is None and not os.environ.get("PYRIGHT_PYTHON_CACHE_DIR"):
