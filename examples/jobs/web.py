@@ -15,7 +15,16 @@ from interface import Job, Jobs, Level, Result, Stored
 from leaving import Lines, unless_gone
 from starlette.requests import ClientDisconnect
 
-from mpzmq import CallDetails, ComputerEngineWorker, Group, GroupPolicy, Overloaded, Proceed, RequestError
+from mpzmq import (
+    CallDetails,
+    ComputerEngineWorker,
+    Group,
+    GroupPolicy,
+    Overloaded,
+    Proceed,
+    ReconnectPolicy,
+    RequestError,
+)
 from mpzmq.middleware import RateLimit, Timing
 
 KEYS = {"Bearer ada-key": "ada", "Bearer bob-key": "bob"}
@@ -43,7 +52,7 @@ def progress(job: UUID, fraction: float) -> None:
 
 @contextlib.asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    worker = ComputerEngineWorker(typed=True)
+    worker = ComputerEngineWorker(typed=True, reconnect=ReconnectPolicy(interval=0.2))
     worker.middleware(Timing(timed))
     worker.middleware(RateLimit(float(os.environ.get("JOBS_RATE", "1000")), by=lambda call: user.get()))
     worker.middleware(signed)
