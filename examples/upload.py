@@ -69,7 +69,7 @@ def main(path: Path) -> int:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="RequestReassembly a file to a container, which hashes it.")
+    parser = argparse.ArgumentParser(description="Uploads a file to a container, which hashes it.")
     parser.add_argument("file", nargs="?", type=Path, help="by default one of 8 MB that is made up")
     options = parser.parse_args()
     if options.file is not None:

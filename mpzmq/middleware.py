@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import operator
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,6 +28,7 @@ log = Log(__name__)
 
 BUCKETS: Final = 10_000
 """Users and functions that a RateLimit knows at the same time; the one that was used first is forgotten."""
+USER: Final = operator.attrgetter("user")
 
 
 @set_module("mpzmq.middleware")
@@ -58,20 +60,26 @@ class Timing:
 class RateLimit:
     """Refuses with ``Overloaded``, whose ``retry_after`` says when there is room: a token bucket per user and function.
 
+    Without ``Security``, and in a worker, no call has a user: give ``by``, or all of them share the function's bucket.
+
     Args:
         rate: calls a second.
         burst: calls that may come at once, one at least; None: those of one second.
+        by: called with the :class:`mpzmq.CallDetails`, returns what stands for the user; by default that of the
+            connection.
     """
 
-    def __init__(self, rate: float, burst: int | None = None) -> None:
+    def __init__(self, rate: float, burst: int | None = None, *, by: Callable[[CallDetails], object] = USER) -> None:
         if not (rate > 0 and (burst is None or burst >= 1)):
             raise ValueError(f"a RateLimit has a rate above 0 and a burst of 1 or more, not {rate!r} and {burst!r}")
         self._rate, self._full = rate, max(1.0, rate) if burst is None else float(burst)
-        self._buckets: dict[tuple[str | None, str | None], tuple[float, float]] = {}
+        self._by = by
+        self._buckets: dict[int, tuple[float, float]] = {}
 
     async def __call__(self, call: CallDetails, proceed: Proceed) -> Any:
         """Goes on if there is a token."""
-        key, now = (call.user, call.function), time.monotonic()
+        # Of what callers say of themselves the hash is kept, however long it is.
+        key, now = hash((self._by(call), call.function)), time.monotonic()
         tokens, since = self._buckets.pop(key, (self._full, now))  # the last one used stands last
         tokens = min(self._full, tokens + (now - since) * self._rate)
         self._buckets[key] = tokens - (tokens >= 1.0), now

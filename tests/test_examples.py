@@ -431,21 +431,33 @@ def test_notebook() -> None:
     assert lines[-3:] == ["3", "RequestTimeout", "42"]
 
 
-def test_pytest_example(tmp_path: Path) -> None:
+def tests_of(name: str, tmp_path: Path, seconds: float = SECONDS) -> str:
+    """What pytest says of the tests of an example."""
     plugin = [] if entry_points(group="pytest11", name="mpzmq") else ["-p", "mpzmq.testing.plugin"]
-    folder = tmp_path / "pytest_example"
-    shutil.copytree(EXAMPLES / "pytest_example", folder, ignore=shutil.ignore_patterns("__pycache__"))
+    folder = tmp_path / name
+    shutil.copytree(EXAMPLES / name, folder, ignore=shutil.ignore_patterns("__pycache__"))
     result = subprocess.run(
         [sys.executable, "-m", "pytest", *LEAN, "-p", "no:cacheprovider", "-q", *plugin, str(folder)],
         capture_output=True,
         text=True,
-        timeout=SECONDS,
+        timeout=seconds,
         cwd=folder,
         env=environment(),
         check=False,
     )
     assert result.returncode == 0, result.stdout
-    assert "2 passed" in result.stdout
+    return result.stdout
+
+
+def test_pytest_example(tmp_path: Path) -> None:
+    assert "2 passed" in tests_of("pytest_example", tmp_path)
+
+
+@pytest.mark.timeout(scaled(120.0))  # eleven processes are started, which takes a busy machine its time
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere 127.0.0.2 is no address of this host")
+def test_jobs(tmp_path: Path) -> None:
+    pytest.importorskip("fastapi", reason="fastapi is not installed")
+    assert "15 passed" in tests_of("jobs", tmp_path, scaled(100.0))
 
 
 # The web application, through its test client

@@ -458,10 +458,11 @@ class Group(RequestMethods):
         return self._room.pool.members()
 
     def _member(self, name: str) -> GroupMember:
-        for member in self._members():
-            if member.name == name:
-                return member
-        raise KeyError(f"{self._state.whom} has no member {name!r}")
+        members = {member.name: member for member in self._members()}
+        if name not in members:
+            shown = ", ".join([*members][:8]) + (", ..." if len(members) > 8 else "")
+            raise KeyError(f"{self._state.whom} has no member {name!r}; it has {shown or 'none at all'}")
+        return members[name]
 
 
 def checked_arguments(name: str, given: Sequence[Any]) -> Sequence[Any]:

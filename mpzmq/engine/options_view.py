@@ -176,8 +176,8 @@ class OptionsView:
 
         Args:
             interface: a class such as a ``typing.Protocol``, as a client sees the functions: ``async def``, or ``def``
-                that returns an ``AsyncIterator``. A first parameter that is an ``AsyncIterable``, or that or an
-                ``Iterable``, takes the items of an upload or a channel.
+                that returns an ``AsyncIterator`` or ``AsyncGenerator``. A first parameter that is an ``AsyncIterable``,
+                or that or an ``Iterable``, takes the items of an upload or a channel.
 
         Returns:
             What has its methods, which raise ``ResultMismatch`` where the answer does not fit, and the errors of a

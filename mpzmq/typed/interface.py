@@ -23,6 +23,9 @@ __all__ = ["Method", "Way", "checked_interface", "methods_of"]
 
 _ASYNC_ITEMS = (collections.abc.AsyncIterator, collections.abc.AsyncIterable)
 _ITEMS = (collections.abc.Iterator, collections.abc.Iterable)
+# What a stream may return. A generator's type has close() or aclose(), which the streams of of() have, too.
+_ASYNC_STREAMS = (*_ASYNC_ITEMS, collections.abc.AsyncGenerator)
+_STREAMS = (collections.abc.Iterator, collections.abc.Generator)
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
@@ -141,9 +144,9 @@ def _method(what: str, name: str, function: Callable[..., Any], *, blocking: boo
     returned = hints.get("return", Any)
     if inspect.isasyncgenfunction(function):
         raise TypeError(f"{what} yields: an interface says what there is, 'def {name}(...) -> AsyncIterator[...]: ...'")
-    yielded = _yielded(returned, (*_ITEMS[:1], *_ASYNC_ITEMS) if blocking else _ASYNC_ITEMS)
+    yielded = _yielded(returned, (*_STREAMS, *_ASYNC_STREAMS) if blocking else _ASYNC_STREAMS)
     if inspect.iscoroutinefunction(function):
-        if _yielded(returned, _ASYNC_ITEMS) is not None:
+        if _yielded(returned, _ASYNC_STREAMS) is not None:
             raise TypeError(f"{what} gives a stream: that is 'def', without async")
         yielded = None
     elif yielded is None and not blocking:

@@ -104,6 +104,38 @@ async def test_rate_limit(server: ContainerServer, container: ComputerEngineWrit
     assert [item async for item in container.stream("stream", 1)] == [0]  # each function has its own
 
 
+async def test_a_rate_limit_by_what_a_call_says(server: ContainerServer, container: ComputerEngineWriter) -> None:
+    server.middleware(RateLimit(rate=0.001, burst=1, by=lambda call: str(call.metadata["customer"])))
+    for customer in ("ada", "bob"):
+        assert await container.call("echo", 1, metadata={"customer": customer}) == 1
+    with pytest.raises(Overloaded):
+        await container.call("echo", 1, metadata={"customer": "ada"})
+    with pytest.raises(RemoteError) as caught:
+        await container.call("echo", 1)  # what `by` raises is an error of the middleware, and nobody gets through
+    assert caught.value.error_type == "KeyError"
+
+
+async def test_a_rate_limit_of_a_worker(server: ContainerServer) -> None:
+    customer = "ada"
+    async with ComputerEngineWorker() as worker:
+        worker.middleware(RateLimit(rate=0.001, burst=1, by=lambda _: customer))
+        container = await worker.connect(await server.bind("tcp://127.0.0.1:0"))
+        await container.call("echo", 1)
+        with pytest.raises(Overloaded):
+            await container.call("echo", 1)
+        customer = "bob"
+        assert await container.call("echo", 1) == 1
+    assert server.statistics().received == 2  # what it refuses is not sent
+
+
+async def test_a_rate_limit_keeps_nothing_that_callers_say(
+    server: ContainerServer, container: ComputerEngineWriter
+) -> None:
+    limit = server.middleware(RateLimit(rate=50.0, by=lambda call: call.metadata["customer"]))
+    await container.call("echo", 1, metadata={"customer": "x" * 100_000})
+    assert [type(key) for key in limit._buckets] == [int]
+
+
 async def test_a_rate_limit_fills_again(server: ContainerServer, container: ComputerEngineWriter) -> None:
     server.middleware(RateLimit(rate=50.0, burst=1))
     await container.call("echo", 1)
