@@ -189,6 +189,10 @@ class Membership:
             if endpoint.server_key is not None:
                 if security is None:
                     raise ValueError("it has a server_key, and this engine has no keys: pass security=")
+                if not self._source.vouches and endpoint.server_key not in security.server_keys:
+                    raise ValueError(
+                        "the server_key in its file is none that this engine accepts: name it in Security.client()"
+                    )
                 security = Security.client(security.keys, endpoint.server_key)
             writer, link = self._host.open_link(
                 remote_id,

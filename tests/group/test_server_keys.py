@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +14,7 @@ from tests.support.waiting import scaled, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
 
 @pytest.fixture
@@ -41,6 +43,23 @@ async def test_the_key_of_a_member_comes_before_that_of_the_others(served: str, 
         async with worker.group([member], security=own, wait=False) as group:
             handle = group.handle("stranger")
             await until(lambda: isinstance(handle.last_error, AuthenticationFailed))
+
+
+async def test_a_file_picks_a_key_and_vouches_for_none(served: str, tmp_path: Path) -> None:
+    """Whoever can write there may be somebody whose key is no good."""
+    for name, key in ("here", CONTAINER), ("elsewhere", STRANGER):
+        told = {"name": name, "addresses": [served], "server_key": key.public}
+        (tmp_path / "it.json").write_text(json.dumps(told))
+        own = Security.client(ENGINE, [ENGINE.public, CONTAINER.public])
+        async with ComputerEngineWorker(security=own, reconnect=REDIAL) as worker:
+            if key is CONTAINER:
+                async with worker.group(f"dir://{tmp_path}", timeout=scaled(5.0)) as group:
+                    assert await group.call("where") == "here"
+            else:
+                with pytest.raises(
+                    AddressNotFound, match="'elsewhere' cannot be dialled: the server_key in its file is"
+                ):
+                    await worker.group(f"dir://{tmp_path}", timeout=scaled(0.2))
 
 
 async def test_a_member_with_a_key_is_not_talked_to_without_one() -> None:

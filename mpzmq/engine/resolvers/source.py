@@ -43,10 +43,13 @@ class Source:
         text: what the source is called in log and errors.
         resolver: says who the members are.
         pause: seconds until a resolver that has failed is asked again.
+        vouches: whether the keys that it names are to be trusted, as the program's own words are; what stands in files
+            is only as good as whoever may write there.
     """
 
-    def __init__(self, text: str, resolver: Resolver, *, pause: float) -> None:
+    def __init__(self, text: str, resolver: Resolver, *, pause: float, vouches: bool = True) -> None:
         self.text = text
+        self.vouches = vouches
         self.trouble = ""
         """Why the resolver does not say anything now; empty: it does."""
         self._resolver = resolver
