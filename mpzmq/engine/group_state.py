@@ -10,8 +10,8 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 from ..common.logs import Log
-from ..errors import NotConnected
-from ..events import LinkUp, MemberEjected, MemberReturned
+from ..errors import ConnectionLost, NotConnected
+from ..events import LinkDown, LinkUp, MemberEjected, MemberReturned
 from ..protocol.group.chosen_ids import ChosenIds
 from ..protocol.group.ejection import Ejection, speaks_of_member
 from ..protocol.group.picking import picker
@@ -185,6 +185,8 @@ class GroupState:
     def on_link_event(self, member: GroupMember, event: LinkEvent) -> None:
         """Something has happened to a member's link."""
         if self.members.get(member.name) is member:
+            if isinstance(event, LinkDown):
+                member.is_loss_counted = False
             if isinstance(event, LinkUp) and event.instance != member.greeted:
                 member.up_since, member.greeted = self.loop.time(), event.instance
             self.refresh()
@@ -217,6 +219,10 @@ class GroupState:
             if left:  # it is an answer
                 self._ejection.on_answer(member)
             return
+        if isinstance(error, ConnectionLost):
+            if member.is_loss_counted:
+                return
+            member.is_loss_counted = True
         now = self.loop.time()
         if self._ejection.on_error(member, self.members.values(), now):
             assert member.ejected_until is not None

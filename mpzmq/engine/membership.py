@@ -108,7 +108,7 @@ class Membership:
         Raises:
             ConnectError: that was not so in time, or cannot be any more.
         """
-        state = self._state
+        state, waited = self._state, None
         try:
             async with asyncio.timeout(timeout):
                 while sum(member.link.is_running for member in members()) < count:
@@ -119,8 +119,8 @@ class Membership:
                 else:
                     return
         except TimeoutError:
-            pass
-        raise self._not_ready(list(members()), count, timeout)
+            waited = timeout
+        raise self._not_ready(list(members()), count, waited)
 
     def hold(self, name: str, more: int) -> int:
         """One asks that the member of a name gets no new requests (1), or does not any longer (-1).
@@ -254,9 +254,9 @@ class Membership:
             self._leaving[task] = member
             task.add_done_callback(lambda task: self._leaving.pop(task, None))
 
-    def _not_ready(self, members: list[GroupMember], count: int, timeout: float | None) -> ConnectError:
+    def _not_ready(self, members: list[GroupMember], count: int, waited: float | None) -> ConnectError:
         state = self._state
-        within = "" if timeout is None else f" within {timeout:g} s"
+        within = "" if waited is None else f" within {waited:g} s"
         if state.is_closed:
             return ConnectError(f"{state.whom} cannot be talked to: it is closed", name=state.name)
         if not members:
