@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import uuid
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -322,6 +323,10 @@ async def test_a_member_that_fails_again_and_again_is_ejected(stage: Stage) -> N
         troupe["a"].gate.set()
 
 
+def has_begun(actor: Actor, word: int, count: int) -> bool:
+    return actor.ran.count(word) == count
+
+
 async def test_one_loss_is_one_error(stage: Stage, mpzmq_proxy: ProxyFactory) -> None:
     """However many requests it takes along: a container that was restarted once has not failed again and again."""
     async with stage("ab") as troupe:
@@ -332,7 +337,7 @@ async def test_one_loss_is_one_error(stage: Stage, mpzmq_proxy: ProxyFactory) ->
             for losses in 1, 2:
                 await group.wait_ready(2)
                 calls = [asyncio.create_task(group.call("wait", losses)) for _ in range(5)]
-                await until(lambda losses=losses: troupe["a"].ran.count(losses) == 5)
+                await until(functools.partial(has_begun, troupe["a"], losses, 5))
                 await proxy.reset()
                 outcomes = await soon(asyncio.gather(*calls, return_exceptions=True))
                 assert [type(outcome) for outcome in outcomes] == [ConnectionLost] * 5
