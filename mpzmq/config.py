@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
-import math
+import sys
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Literal
 
 from .common.durations import checked_after, checked_seconds
 from .common.set_module import set_module
+from .common.text import repr_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,6 +30,9 @@ __all__ = [
 
 MIN_RECONNECT_INTERVAL = 0.010
 """Seconds. Below this libzmq may redial before a busy event loop has counted the last attempt."""
+
+MOST = sys.float_info.max
+"""An int may be larger than any float."""
 
 MAX_COUNT = 1 << 30
 """libzmq counts messages in 32 bits."""
@@ -220,12 +224,13 @@ class GroupPolicy:
                 raise TypeError(f"GroupPolicy.{name} is an int, not {type(count).__name__}")
             if count < 1:
                 raise ValueError(f"GroupPolicy.{name} must be 1 or more, not {count}")
-        for name, most in (("retry_ratio", math.inf), ("retry_floor", math.inf), ("max_ejected", 1)):
+        for name, most in (("retry_ratio", MOST), ("retry_floor", MOST), ("max_ejected", 1)):
             number = getattr(self, name)
             if isinstance(number, bool) or not isinstance(number, int | float):
                 raise TypeError(f"GroupPolicy.{name} is a number, not {type(number).__name__}")
-            if not (0 <= number <= most and number < math.inf):  # NaN compares with nothing
-                raise ValueError(f"GroupPolicy.{name} must be 0 or more, {most} at most, and finite, not {number}")
+            if not 0 <= number <= most:  # NaN compares with nothing
+                told = repr_of(number, 100)
+                raise ValueError(f"GroupPolicy.{name} must be 0 or more, {most:g} at most, and not {told}")
         checked_seconds(self.eject_for, "GroupPolicy.eject_for")
         checked_seconds(self.refresh, "GroupPolicy.refresh")
         checked_after(self.lost_after, "GroupPolicy.lost_after")

@@ -100,7 +100,7 @@ class Group(RequestMethods):
         """
         return self._member(name).writer
 
-    def where(self, **labels: str) -> Group:
+    def where(self, /, **labels: str) -> Group:
         """The members that have these labels, now and later: ``group.where(gpu="1").call("train", job)``.
 
         Args:

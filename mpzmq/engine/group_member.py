@@ -37,6 +37,8 @@ class GroupMember(Candidate):
         self._in_line = writer.sender.in_line
         self.greeted: UUID | None = None
         """Which instance has come up last."""
+        self.is_loss_counted = False
+        """Whether its last loss counts already: one error, however many requests it took along."""
 
     @property
     def has_room(self) -> bool:

@@ -10,8 +10,8 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 from ..common.logs import Log
-from ..errors import NotConnected
-from ..events import LinkUp, MemberEjected, MemberReturned
+from ..errors import ConnectionLost, NotConnected
+from ..events import LinkDown, LinkUp, MemberEjected, MemberReturned
 from ..protocol.group.chosen_ids import ChosenIds
 from ..protocol.group.ejection import Ejection, speaks_of_member
 from ..protocol.group.picking import picker
@@ -126,8 +126,12 @@ class GroupState:
             self._picker.on_ended(member, now - asked_at, now)
             if member.errors:
                 self._ejection.on_answer(member)
-        elif isinstance(error, Exception):
-            self._on_error(member, error, asked_at, left=left)
+        else:
+            if left:
+                now = self.loop.time()
+                self._picker.on_given_up(member, now - asked_at, now)
+            if isinstance(error, Exception):
+                self._on_error(member, error, left=left)
         if self._changes.has_waiters or self.in_line:
             self._wake()
 
@@ -135,7 +139,7 @@ class GroupState:
         """What went piece by piece has ended: how long it took says nothing of how soon a member answers."""
         member.in_flight -= 1
         if isinstance(error, Exception):
-            self._on_error(member, error, self.loop.time(), left=True)
+            self._on_error(member, error, left=True)
         elif error is None:
             self._ejection.on_answer(member)
         self.on_room()
@@ -181,6 +185,8 @@ class GroupState:
     def on_link_event(self, member: GroupMember, event: LinkEvent) -> None:
         """Something has happened to a member's link."""
         if self.members.get(member.name) is member:
+            if isinstance(event, LinkDown):
+                member.is_loss_counted = False
             if isinstance(event, LinkUp) and event.instance != member.greeted:
                 member.up_since, member.greeted = self.loop.time(), event.instance
             self.refresh()
@@ -208,14 +214,16 @@ class GroupState:
         for room in self._rooms:
             room.queue.wake()
 
-    def _on_error(self, member: GroupMember, error: Exception, asked_at: float, *, left: bool) -> None:
+    def _on_error(self, member: GroupMember, error: Exception, *, left: bool) -> None:
         if not speaks_of_member(error, left=left):
             if left:  # it is an answer
                 self._ejection.on_answer(member)
             return
+        if isinstance(error, ConnectionLost):
+            if member.is_loss_counted:
+                return
+            member.is_loss_counted = True
         now = self.loop.time()
-        if isinstance(error, TimeoutError):
-            self._picker.on_ended(member, now - asked_at, now)
         if self._ejection.on_error(member, self.members.values(), now):
             assert member.ejected_until is not None
             seconds = member.ejected_until - now

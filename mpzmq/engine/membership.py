@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 __all__ = ["GroupHost", "Membership"]
 
 log = Log(__name__)
+
+SOURCE_LINGER = 1.0
+"""Seconds that a resolver has for its end, when its group is closed."""
 
 _OVER = LinkState.FAILED, LinkState.CLOSED
 
@@ -62,7 +66,7 @@ class Membership:
         state: the group's books.
         host: makes the links.
         source: says who the members are.
-        security: the engine's keys for all members; None: the worker's.
+        security: the engine's keys for all members; None: it has none.
     """
 
     def __init__(self, state: GroupState, host: GroupHost, source: Source, security: Security | None) -> None:
@@ -74,6 +78,7 @@ class Membership:
         self._leaving: dict[asyncio.Task[None], GroupMember] = {}
         self._linked: dict[UUID, GroupMember] = {}
         self._renewals: dict[UUID, asyncio.TimerHandle] = {}
+        self._trouble = ""  # why one that was named last is no member
         self._holds: Counter[str] = Counter()  # by name: whoever takes the place of a member that is held is held, too
 
     async def open(self, timeout: float | None, *, wait: bool) -> None:
@@ -103,7 +108,7 @@ class Membership:
         Raises:
             ConnectError: that was not so in time, or cannot be any more.
         """
-        state = self._state
+        state, waited = self._state, None
         try:
             async with asyncio.timeout(timeout):
                 while sum(member.link.is_running for member in members()) < count:
@@ -114,8 +119,8 @@ class Membership:
                 else:
                     return
         except TimeoutError:
-            pass
-        raise self._not_ready(list(members()), count, timeout)
+            waited = timeout
+        raise self._not_ready(list(members()), count, waited)
 
     def hold(self, name: str, more: int) -> int:
         """One asks that the member of a name gets no new requests (1), or does not any longer (-1).
@@ -136,7 +141,9 @@ class Membership:
         """Ends all links of the group."""
         if self._following is not None:
             self._following.cancel()
-            await asyncio.wait((self._following,))
+            await asyncio.wait((self._following,), timeout=SOURCE_LINGER)
+            if not self._following.done():
+                log.warning("%s: watch() of %s does not end, and is given up", self._state.whom, self._source.text)
         for renewal in self._renewals.values():
             renewal.cancel()
         tasks, self._leaving = list(self._leaving), {}
@@ -151,8 +158,11 @@ class Membership:
     # Following
 
     async def _follow(self) -> None:
-        async for endpoints in self._source.watch():
-            self._apply(endpoints)
+        async with contextlib.aclosing(self._source.watch()) as found:
+            async for endpoints in found:
+                if self._state.is_closed:
+                    break  # it has swallowed its cancellation, and was given up
+                self._apply(endpoints)
 
     def _apply(self, endpoints: Iterable[Endpoint]) -> None:
         members = self._state.members
@@ -176,7 +186,13 @@ class Membership:
         remote_id = uuid4()
         try:
             security = self._security
-            if endpoint.server_key is not None and security is not None:
+            if endpoint.server_key is not None:
+                if security is None:
+                    raise ValueError("it has a server_key, and this engine has no keys: pass security=")
+                if not self._source.vouches and endpoint.server_key not in security.server_keys:
+                    raise ValueError(
+                        "the server_key in its file is none that this engine accepts: name it in Security.client()"
+                    )
                 security = Security.client(security.keys, endpoint.server_key)
             writer, link = self._host.open_link(
                 remote_id,
@@ -187,7 +203,8 @@ class Membership:
                 publish=self._on_event,
             )
         except (OSError, ValueError, TypeError) as error:
-            log.error("%s: %r cannot be dialled: %s", self._state.whom, endpoint.name, error)
+            self._trouble = f"{endpoint.name!r} cannot be dialled: {error}"
+            log.error("%s: %s", self._state.whom, self._trouble)
             return None
         member = self._linked[remote_id] = GroupMember(endpoint, writer, link)
         member.holds = self._holds[member.name]
@@ -237,14 +254,14 @@ class Membership:
             self._leaving[task] = member
             task.add_done_callback(lambda task: self._leaving.pop(task, None))
 
-    def _not_ready(self, members: list[GroupMember], count: int, timeout: float | None) -> ConnectError:
+    def _not_ready(self, members: list[GroupMember], count: int, waited: float | None) -> ConnectError:
         state = self._state
-        within = "" if timeout is None else f" within {timeout:g} s"
+        within = "" if waited is None else f" within {waited:g} s"
         if state.is_closed:
             return ConnectError(f"{state.whom} cannot be talked to: it is closed", name=state.name)
         if not members:
-            trouble = f": {self._source.trouble}" if self._source.trouble else f": {self._source.text} names none"
-            text = f"{state.whom} has no members{within}{trouble}"
+            trouble = self._source.trouble or self._trouble or f"{self._source.text} names none"
+            text = f"{state.whom} has no members{within}: {trouble}"
             return AddressNotFound(text, address=self._source.text, name=state.name)
         known = [member.writer.last_error for member in members if not member.link.is_running]
         errors = [error for error in known if error is not None]

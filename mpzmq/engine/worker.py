@@ -416,7 +416,7 @@ class ComputerEngineWorker(ReconnectSettings, Registration, MiddlewareRegistrati
         wait: bool,
     ) -> Group:  # fmt: skip
         checked_timeout(timeout)
-        of_engine(security)
+        security = of_engine(security) or self._security
         followed = resolver_for(source, refresh=policy.refresh)
         if self._lifecycle.is_ending:
             raise RuntimeError("this worker is closed: enter it again with 'async with', or make another one")

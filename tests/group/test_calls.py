@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import functools
 import uuid
@@ -93,6 +94,35 @@ async def test_other_ways_to_pick(stage: Stage, pick: Any) -> None:
         assert set(names) == {"a", "b", "c"}
         if pick == "rotation":
             assert set(Counter(names).values()) == {10}
+
+
+async def test_a_member_that_fails_is_not_asked_more_for_it(stage: Stage) -> None:
+    """An error comes at once, and says nothing of how long a result would take."""
+    async with stage(policy=GroupPolicy(pick="ewma")) as troupe:
+        for name in "ab":
+            troupe[name].server.function(lambda own=name: own, name="name")  # the third has no such function
+        for _ in range(30):
+            with contextlib.suppress(Unsupported):
+                await troupe.group.call("name")
+        assert troupe.group.statistics().failed < 20
+
+
+async def test_a_member_that_hangs_is_asked_less_for_it(stage: Stage) -> None:
+    """It never gives a result: the hedge does, and its caller has left by then."""
+    async with stage(policy=GroupPolicy(pick="ewma")) as troupe:
+        for name in "ab":
+            troupe[name].gate.set()
+        view = troupe.group.options(idempotent=True, hedge_after=0.02)
+        for number in range(12):
+            assert await view.call("wait", number) in "ab"
+        assert len(troupe["c"].ran) < 6
+
+
+async def test_views_are_asked_in_turns(stage: Stage) -> None:
+    labels = {name: {"of": "one" if name in "ab" else "other"} for name in "abcd"}
+    async with stage("abcd", policy=GroupPolicy(pick="rotation"), labels=labels) as troupe:
+        names = [await troupe.group.where(of=of).call("who") for _ in range(5) for of in ("one", "other")]
+        assert set(Counter(names).values()) <= {2, 3} and len(set(names)) == 4
 
 
 async def test_a_function_that_picks(stage: Stage) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import uuid
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ import pytest
 from mpzmq import (
     ComputerEngineWorker,
     ConnectionLost,
+    ConnectRefused,
     ContainerDraining,
     ContainerServer,
     ContainerStopped,
@@ -321,6 +323,28 @@ async def test_a_member_that_fails_again_and_again_is_ejected(stage: Stage) -> N
         troupe["a"].gate.set()
 
 
+def has_begun(actor: Actor, word: int, count: int) -> bool:
+    return actor.ran.count(word) == count
+
+
+async def test_one_loss_is_one_error(stage: Stage, mpzmq_proxy: ProxyFactory) -> None:
+    """However many requests it takes along: a container that was restarted once has not failed again and again."""
+    async with stage("ab") as troupe:
+        proxy = await mpzmq_proxy(troupe["a"].endpoint)
+        members = [Endpoint(proxy.endpoint, name="a"), Endpoint(troupe["b"].endpoint, name="b")]
+        policy = GroupPolicy(lost_after=0.0, eject_errors=2, pick=lambda members, call: members[0])
+        async with troupe.worker.group(members, policy=policy) as group:
+            for losses in 1, 2:
+                await group.wait_ready(2)
+                calls = [asyncio.create_task(group.call("wait", losses)) for _ in range(5)]
+                await until(functools.partial(has_begun, troupe["a"], losses, 5))
+                await proxy.reset()
+                outcomes = await soon(asyncio.gather(*calls, return_exceptions=True))
+                assert [type(outcome) for outcome in outcomes] == [ConnectionLost] * 5
+                assert group.statistics().ejections == losses - 1
+        troupe["a"].gate.set()
+
+
 async def until_asked(troupe: Troupe, name: str) -> None:
     """A member that has returned is warmed: it gets something soon."""
     async with asyncio.timeout(scaled(10.0)):
@@ -480,6 +504,9 @@ async def test_a_link_that_has_failed_is_made_anew() -> None:
         group = await worker.group([endpoint], wait=False, policy=GroupPolicy(eject_for=scaled(0.3)))
         events = group.events()
         await event_of(events, LinkFailed)
+        with pytest.raises(ConnectRefused, match="is not ready: 0 of its 1 members") as caught:
+            await group.wait_ready(timeout=60.0)
+        assert "within" not in str(caught.value), "nothing was waited for"
         await server.__aenter__()
         await server.bind(endpoint)
         assert await soon(group.call("who")) == "late"

@@ -81,6 +81,14 @@ async def test_room_for_something_large(stage: Stage) -> None:
         assert answers == ["a"] * 12
 
 
+async def test_no_room_here_is_no_fault_of_a_member(stage: Stage) -> None:
+    policy, limits = GroupPolicy(eject_errors=1), Limits(queued_bytes=100_000, in_flight=100)
+    async with stage("abc") as troupe, narrow(troupe, limits, policy) as group:
+        await soon(asyncio.gather(*(group.call("who", bytes(60_000)) for _ in range(12))))
+        assert (await group.call_all("who", bytes(60_000))).errors == {}
+        assert group.statistics().ejections == 0
+
+
 async def test_a_member_leaves_behind_what_was_cancelled_on_its_handle(stage: Stage) -> None:
     async with stage("ab") as troupe:
         task = asyncio.create_task(troupe.group.handle("a").call("wait", 1))

@@ -25,10 +25,13 @@ from mpzmq import (
     NotConnected,
     RequestTimeout,
 )
+from mpzmq.engine import membership
 from mpzmq.testing import Members, connected
 from tests.support.waiting import event_of, soon, until
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from tests.group.conftest import Stage, Troupe
 
 
@@ -104,6 +107,42 @@ async def test_two_addresses_of_one_container(stage: Stage) -> None:
         assert (await group.call_all("who", "x")).results == {group.members[0].name: "a"}
         assert troupe["a"].ran == ["x"]
         await group.close()
+
+
+async def test_labels_may_have_any_name(stage: Stage) -> None:
+    async with stage("ab", labels={"a": {"self": "1", "labels": "2"}}) as troupe:
+        view = troupe.group.where(**{"self": "1", "labels": "2"})
+        assert [member.name for member in view.members] == ["a"]
+
+
+@pytest.mark.parametrize("how", ["hangs", "goes on"])
+async def test_a_resolver_that_does_not_end_is_given_up(
+    troupe: Troupe, how: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(membership, "SOURCE_LINGER", 0.02)
+    let_go, over = asyncio.Event(), asyncio.Event()
+    endpoints = [troupe["a"].endpoint]
+
+    class Stubborn:
+        async def watch(self) -> AsyncIterator[list[str]]:
+            try:
+                yield endpoints
+                while not let_go.is_set():
+                    try:
+                        await let_go.wait()
+                    except asyncio.CancelledError:
+                        if how == "hangs":
+                            await let_go.wait()
+                yield [*endpoints, troupe["b"].endpoint]
+            finally:
+                over.set()
+
+    group = await troupe.worker.group(Stubborn())
+    await soon(group.close())
+    assert "does not end, and is given up" in caplog.text
+    let_go.set()
+    await soon(over.wait())
+    assert group.members == () or [member.address for member in group.members] == endpoints, "it has nobody more"
 
 
 async def test_wait_ready(stage: Stage) -> None:

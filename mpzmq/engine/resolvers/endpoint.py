@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 
 from ...address import parse_address
 from ...common.set_module import set_module
+from ...common.text import repr_of
 from ...runtime.names import checked_name
 from ...security.keypair import check_key
 
@@ -46,8 +47,9 @@ class Endpoint:
         object.__setattr__(self, "labels", _checked_labels(self.labels))
         if isinstance(self.weight, bool) or not isinstance(self.weight, int | float):
             raise TypeError(f"weight is a number, not {type(self.weight).__name__}")
-        if not 0 < self.weight < math.inf:  # NaN compares with nothing
-            raise ValueError(f"weight must be more than 0, and finite, not {self.weight}")
+        if not 0 < self.weight <= sys.float_info.max:  # NaN compares with nothing, and an int may be too large
+            raise ValueError(f"weight must be more than 0, and finite, not {repr_of(self.weight, 100)}")
+        object.__setattr__(self, "weight", float(self.weight))
         if self.server_key is not None:
             check_key(self.server_key, "server_key")
 

@@ -62,7 +62,7 @@ def resolver_for(source: str | Sequence[str | Endpoint] | Resolver, *, refresh: 
     make = _BUILT_IN.get(scheme)
     if make is not None:
         resolver, pause = make(source, rest, refresh)
-        return Source(source, resolver, pause=pause)
+        return Source(source, resolver, pause=pause, vouches=scheme != "dir")
     return Source(source, _from_entry_point(scheme, source, refresh), pause=refresh)
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+import ipaddress
 from collections.abc import AsyncIterable, Iterable
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, count, islice
 from typing import TYPE_CHECKING, Any
 
 from ...address import parse_address
@@ -17,7 +18,7 @@ from .endpoint import Endpoint
 from .polling import Alarm
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
     from .resolver import Resolver
 
@@ -42,10 +43,13 @@ class Source:
         text: what the source is called in log and errors.
         resolver: says who the members are.
         pause: seconds until a resolver that has failed is asked again.
+        vouches: whether the keys that it names are to be trusted, as the program's own words are; what stands in files
+            is only as good as whoever may write there.
     """
 
-    def __init__(self, text: str, resolver: Resolver, *, pause: float) -> None:
+    def __init__(self, text: str, resolver: Resolver, *, pause: float, vouches: bool = True) -> None:
         self.text = text
+        self.vouches = vouches
         self.trouble = ""
         """Why the resolver does not say anything now; empty: it does."""
         self._resolver = resolver
@@ -60,10 +64,18 @@ class Source:
     def poke(self) -> None:
         """Somebody has a reason to look at once: a member was lost."""
         self._alarm.ring()
-        if callable(poke := getattr(self._resolver, "poke", None)):
-            poke()
+        try:
+            if not callable(poke := getattr(self._resolver, "poke", None)):
+                return
+            outcome = poke()
+        except (Exception, asyncio.CancelledError) as error:
+            self._tell_once(f"poke() has raised {type_name(error)}: {text_of(error)}")
+        else:
+            if inspect.iscoroutine(outcome):
+                outcome.close()
+                self._tell_once("poke() is a plain method, 'def' and not 'async def': it is not awaited")
 
-    async def watch(self) -> AsyncIterator[tuple[Endpoint, ...]]:
+    async def watch(self) -> AsyncGenerator[tuple[Endpoint, ...]]:
         """The members, now and whenever they change. It ends where they cannot change any more.
 
         The first item comes even if the first look-up fails: it is empty then, and ``trouble`` says why.
@@ -79,6 +91,7 @@ class Source:
                         if found != known:
                             known = found
                             yield found
+                        await asyncio.sleep(0)  # one that never waits would keep the event loop to itself
             except asyncio.CancelledError as error:
                 task = asyncio.current_task()
                 if task is not None and task.cancelling():
@@ -122,10 +135,15 @@ class Source:
 
     def _named_apart(self, found: dict[str, Endpoint]) -> tuple[Endpoint, ...]:
         """Gives a name to whoever had it first; another one is called by its address."""
-        self._owners = {name: target for name, target in self._owners.items() if target in found}
+        self._owners = {
+            name: target
+            for name, target in self._owners.items()
+            if (endpoint := found.get(target)) is not None and name in (endpoint.name, endpoint.address, target)
+        }
         told = []
         for target, endpoint in found.items():
-            for name in (endpoint.name, endpoint.address, target, f"{endpoint.name} at {target}"):
+            others = (f"{endpoint.name} at {target} ({number})" for number in count(1))
+            for name in chain((endpoint.name, endpoint.address, target), others):
                 if self._owners.setdefault(name, target) == target:
                     break
             if name != endpoint.name:
@@ -154,7 +172,11 @@ class Source:
 
 def _target(endpoint: Endpoint) -> str:
     """An address without the forms in which it can be written."""
-    return parse_address(endpoint.address).endpoint()
+    address = parse_address(endpoint.address)
+    if address.path:
+        return address.endpoint()
+    host = str(ipaddress.ip_address(address.host)) if address.is_numeric else address.host.lower()
+    return address.endpoint(host)
 
 
 def _closing(items: Any) -> contextlib.AbstractAsyncContextManager[Any]:

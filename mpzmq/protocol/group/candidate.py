@@ -62,7 +62,7 @@ class Candidate:
         ejected_until: when it may be asked again; None: it is not ejected.
         latency: how long its requests take, in seconds, the peaks remembered longest; None: none has ended.
         latency_at: when that was noted.
-        turn: what it has of its next turn in a rotation.
+        turn: what it has of its next turn in a rotation; less than 0 behind one.
     """
 
     def __init__(self, name: str, labels: Mapping[str, str], weight: float, link: LinkFacts) -> None:

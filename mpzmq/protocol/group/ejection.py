@@ -19,10 +19,11 @@ MAX_TIMES = 10
 
 
 def speaks_of_member(error: BaseException, *, left: bool) -> bool:
-    """Whether an error says something of the member and not of the request: it may be another one's answer, too."""
-    if isinstance(error, RequestTimeout):
-        return left
-    return isinstance(error, ConnectionLost | Overloaded | ProtocolError)
+    """Whether an error says something of the member and not of the request: it may be another one's answer, too.
+
+    What has not left says nothing of it: its link was full, or the time was over before.
+    """
+    return left and isinstance(error, ConnectionLost | Overloaded | ProtocolError | RequestTimeout)
 
 
 class Ejection:

@@ -32,7 +32,10 @@ class Picker(Protocol):
         """Chooses one of some, at least one."""
 
     def on_ended(self, member: Candidate, seconds: float, now: float) -> None:
-        """A request of a member has ended with an answer, after so many seconds."""
+        """A member has answered a request with a result, after so many seconds."""
+
+    def on_given_up(self, member: Candidate, seconds: float, now: float) -> None:
+        """A request has ended otherwise: by an error, or its caller has left. A result would have taken longer."""
 
 
 class Least:
@@ -68,32 +71,46 @@ class Least:
         known = self._seconds
         self._seconds = seconds if known == math.inf else known + (seconds - known) / 16
 
+    def on_given_up(self, member: Candidate, seconds: float, now: float) -> None:
+        """Remembers it where it took longer than others."""
+        if seconds > self._seconds:
+            self.on_ended(member, seconds, now)
+
 
 class Rotation:
-    """One after the other, by their weights."""
+    """One after the other, by their weights.
 
-    def __init__(self) -> None:
-        self._at = 0
-        self._most = 0.0  # the largest weight
+    Whose turn it is stands with the members (nginx's smooth weighted round-robin): a position in a list would mean
+    another member with each list, and views of a group that are asked in turns would never get to some of theirs.
+
+    Args:
+        random: a number from 0 to 1, another one each time.
+    """
+
+    def __init__(self, random: Callable[[], float]) -> None:
+        self._from = random()  # engines that ask once, and end, do not all ask the same member
 
     def pick(self, able: list[_C], now: float) -> _C:
-        """The next one. Whoever weighs half as much as another is passed over every other time."""
-        seen = 0
-        while True:
-            self._at = (self._at + 1) % len(able)
-            member = able[self._at]
-            if member.weight > self._most:
-                self._most = member.weight
-            member.turn += member.weight / self._most
-            if member.turn >= 1:
-                member.turn -= 1
-                return member
-            seen += 1
-            if seen % len(able) == 0:
-                self._most = max(member.weight for member in able)  # whoever weighed more has gone
+        """The next one: each gets its share of a turn, and whoever has the most then has used up a whole one."""
+        count = len(able)
+        first = int(self._from * count)
+        heaviest = max([member.weight for member in able])
+        best, most, sum_of_shares = able[first], -math.inf, 0.0
+        for number in range(first - count, first):
+            member = able[number]
+            share = member.weight / heaviest
+            sum_of_shares += share
+            member.turn += share
+            if member.turn > most:
+                best, most = member, member.turn
+        best.turn -= sum_of_shares
+        return best
 
     def on_ended(self, member: Candidate, seconds: float, now: float) -> None:
         """How long it took does not matter."""
+
+    def on_given_up(self, member: Candidate, seconds: float, now: float) -> None:
+        """Nor does this."""
 
 
 class Ewma:
@@ -108,6 +125,7 @@ class Ewma:
 
     def __init__(self, random: Callable[[], float]) -> None:
         self._random = random
+        self._slowest = self._noted_at = 0.0  # the longest that a result has taken lately
 
     def pick(self, able: list[_C], now: float) -> _C:
         """The one where an answer may be expected first."""
@@ -121,11 +139,22 @@ class Ewma:
 
     def on_ended(self, member: Candidate, seconds: float, now: float) -> None:
         """Remembers how long it took."""
+        if seconds > self._slowest_at(now):
+            self._slowest, self._noted_at = seconds, now
         known = _decayed(member, now)
         if known is not None and seconds < known:
             share = math.exp(-(now - member.latency_at) / DECAY)
             seconds += ((member.latency or 0.0) - seconds) * share
         member.latency, member.latency_at = seconds, now
+
+    def on_given_up(self, member: Candidate, seconds: float, now: float) -> None:
+        """What is known stands, unless it took longer: an error that comes soon makes nobody look quick. A member that
+        has never given a result is taken for as slow as the slowest one lately."""
+        known = self._slowest_at(now) if member.latency is None else member.latency
+        member.latency, member.latency_at = max(known, seconds), now
+
+    def _slowest_at(self, now: float) -> float:
+        return self._slowest * math.exp((self._noted_at - now) / DECAY)
 
 
 def _load(member: Candidate) -> float:
@@ -136,8 +165,9 @@ def _cost(member: Candidate, now: float) -> float:
     latency = member.latency
     waiting = member.in_flight + member.load.others
     if latency is None:
-        # Nothing is known of it: it is tried, once, and then not again before that has told something.
-        return float(waiting) if not waiting else 1e6 * waiting
+        # Nothing is known of it: it is tried, once, and then not again before that has told something. Others that
+        # keep it busy are no reason against that: it would never be tried.
+        return 1e6 * waiting if member.in_flight else 0.0
     return latency * math.exp((member.latency_at - now) / DECAY) * (waiting + 1) / member.weight
 
 
@@ -149,5 +179,5 @@ def _decayed(member: Candidate, now: float) -> float | None:
 def picker(name: str, random: Callable[[], float]) -> Picker:
     """The way to choose that ``GroupPolicy.pick`` names."""
     if name == "rotation":
-        return Rotation()
+        return Rotation(random)
     return Ewma(random) if name == "ewma" else Least(random)

@@ -59,6 +59,7 @@ class Pool(Generic[_C]):
         self._max_in_flight = max_in_flight
         self._random = random
         self._members: list[_C] = []
+        self._weights: list[float] = []
         self._tiers: list[list[_C]] = []
         self._quick: list[_C] = []  # the first of these, where nothing has to be looked at but who has the least to do
         self._cold: list[_C] = []
@@ -132,8 +133,9 @@ class Pool(Generic[_C]):
 
     def _sort(self, now: float) -> None:
         members = self.members()
-        if members != self._members:
-            self._members = members
+        weights = [member.weight for member in members]
+        if members != self._members or weights != self._weights:
+            self._members, self._weights = members, weights
             self._winners.clear()
         able = [member for member in members if member.is_able and not member.holds]
         well = [member for member in able if member.ejected_until is None]

@@ -22,8 +22,6 @@ MAX_DEPTH, MAX_BYTES = 32, 65_536
 SHORT = 64
 """Bytes up to which a key is kept as it is."""
 
-_MAX = 1 << 64
-
 
 def written_key(key: Any) -> bytes:
     """A key as bytes: the same in every process, and others for every other key.
@@ -64,7 +62,8 @@ def _score(member: Candidate, key: bytes) -> float:
     """How high a member stands in the ranking of a key: by a hash of both, stretched by its weight."""
     name = member.name.encode("utf-8", "surrogatepass")
     digest = hashlib.blake2b(b"%d:%s%s" % (len(name), name, key), digest_size=8)
-    return -member.weight / math.log((int.from_bytes(digest.digest()) + 1) / (_MAX + 1))
+    drawn = ((int.from_bytes(digest.digest()) >> 12) + 0.5) / (1 << 52)  # more than 0 and less than 1, exactly
+    return math.log(member.weight) - math.log(-math.log(drawn))  # of weight / -log(drawn), which may be too large
 
 
 def winner(members: Iterable[_C], key: bytes) -> _C:

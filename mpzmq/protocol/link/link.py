@@ -441,6 +441,8 @@ class Link:
         self.tracker.send_streams.accept(limits, self._limits.batch_records)
         reconnected, self._was_up = self._was_up, True
         previous, self.instance = self.instance, instance
+        if previous != instance:
+            self.load.on_told(0, 0, 0)  # that was another process
         self.attempts.on_welcome(reconnected=reconnected)
         self.requester.outage.end()
         self._status(status, now)

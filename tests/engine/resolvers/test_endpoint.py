@@ -50,6 +50,8 @@ def test_a_pair_becomes_text() -> None:
         ("calc:1", {"weight": 0}, ValueError, "weight must be more than 0"),
         ("calc:1", {"weight": math.nan}, ValueError, "weight must be more than 0, and finite, not nan"),
         ("calc:1", {"weight": math.inf}, ValueError, "weight must be more than 0, and finite, not inf"),
+        ("calc:1", {"weight": 10**400}, ValueError, "weight must be more than 0, and finite, not 1000"),
+        ("calc:1", {"weight": 10**5000}, ValueError, "weight must be more than 0, and finite"),
         ("calc:1", {"weight": True}, TypeError, "weight is a number, not bool"),
         ("calc:1", {"weight": "1"}, TypeError, "weight is a number, not str"),
         ("calc:1", {"server_key": "key"}, ValueError, "server_key has 40 characters"),

@@ -186,3 +186,88 @@ async def test_the_watch_ends_with_who_watches() -> None:
     async with watching(Source("calc", Followed(), pause=1.0)) as watch:
         await watch.next()
     assert ended.is_set()
+
+
+async def test_names_that_change_hands() -> None:
+    """The containers stay where they are, and are called otherwise: blue and green."""
+    one, two = "h:1", "h:2"
+    before = [Endpoint(one, name="blue"), Endpoint(two, name="green")]
+    after = [Endpoint(one, name="green"), Endpoint(two, name="blue")]
+    later = [Endpoint(one, name="old"), Endpoint(two, name="green")]
+    async with watching(source_of(before, after, later)) as watch:
+        for named in (before, after, later):
+            assert await watch.next() == tuple(named)
+
+
+async def test_each_has_a_name_of_its_own_whatever_the_others_say() -> None:
+    own = Endpoint("h:9", name="n")
+    taken = ("n", "h:9", "tcp://h:9", "n at tcp://h:9 (1)", "n at tcp://h:9 (2)")
+    others = [Endpoint(f"h:{number}", name=name) for number, name in enumerate(taken, 1)]
+    async with watching(source_of([*others, own])) as watch:
+        names = [endpoint.name for endpoint in await watch.next()]
+    assert names == [*taken, "n at tcp://h:9 (3)"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("[::1]:1", "[0:0:0:0:0:0:0:1]:1"),
+        ("[fe80::1%eth0]:1", "[FE80:0::1%eth0]:1"),
+        ("Calc.Example:1", "tcp://calc.example:1"),
+        ("calc:0080", "calc:80"),
+    ],
+)
+async def test_an_address_is_one_however_it_is_written(one: str, other: str) -> None:
+    async with watching(source_of([one, other])) as watch:
+        assert await watch.addresses() == [one]
+
+
+async def test_paths_are_not_the_same_in_capitals() -> None:
+    async with watching(source_of(["ipc:///run/a", "ipc:///run/A"])) as watch:
+        assert await watch.addresses() == ["ipc:///run/a", "ipc:///run/A"]
+
+
+async def test_a_poke_that_fails_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    """It is called where a link tells of a loss: what it raises would go into the link's works."""
+
+    class Raising(Script):
+        def poke(self) -> None:
+            super().poke()
+            raise asyncio.CancelledError if self.pokes > 2 else LookupError("no such luck")
+
+    script = Raising(["a:1"])
+    source = Source("calc", script, pause=1.0)
+    for _ in range(4):
+        source.poke()
+    assert script.pokes == 4
+    told = [record.getMessage() for record in caplog.records]
+    assert told == ["calc: poke() has raised LookupError: no such luck", "calc: poke() has raised CancelledError: "]
+
+
+async def test_a_poke_that_would_have_to_be_awaited(caplog: pytest.LogCaptureFixture) -> None:
+    class Awaited(Script):
+        async def poke(self) -> None:  # type: ignore[override]
+            raise AssertionError
+
+    Source("calc", Awaited(["a:1"]), pause=1.0).poke()
+    assert "calc: poke() is a plain method, 'def' and not 'async def': it is not awaited" in caplog.text
+
+
+async def test_a_resolver_that_never_waits_leaves_the_loop_to_others() -> None:
+    class Tireless:
+        rounds = 0
+
+        async def watch(self) -> AsyncIterator[list[str]]:
+            while self.rounds < 1_000_000:
+                self.rounds += 1
+                yield ["a:1"]
+
+    resolver = Tireless()
+    async with watching(Source("calc", resolver, pause=1.0)) as watch:
+        assert await watch.addresses() == ["a:1"]
+        following = asyncio.create_task(watch.next())
+        for _ in range(10):
+            await asyncio.sleep(0)
+        following.cancel()
+        await asyncio.wait((following,))
+    assert resolver.rounds < 100

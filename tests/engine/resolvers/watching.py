@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tests.support.waiting import SECONDS, soon
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, Callable
 
     from mpzmq import Endpoint
     from mpzmq.engine.resolvers import Source
@@ -19,7 +19,7 @@ __all__ = ["Watch", "watching"]
 class Watch:
     """What a source tells, an item after the other."""
 
-    def __init__(self, items: AsyncIterator[tuple[Endpoint, ...]]) -> None:
+    def __init__(self, items: AsyncGenerator[tuple[Endpoint, ...]]) -> None:
         self._items = items
 
     async def next(self) -> tuple[Endpoint, ...]:
@@ -44,4 +44,4 @@ async def watching(source: Source) -> AsyncGenerator[Watch]:
     try:
         yield Watch(items)
     finally:
-        await soon(items.aclose(), SECONDS)  # type: ignore[attr-defined]  # a generator
+        await soon(items.aclose(), SECONDS)

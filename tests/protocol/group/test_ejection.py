@@ -31,8 +31,9 @@ def test_what_does_not(kind: type[Exception]) -> None:
     assert not speaks_of_member(kind("x"), left=True)
 
 
-def test_what_never_left_says_nothing_of_the_member() -> None:
-    assert not speaks_of_member(RequestTimeout("x"), left=False)
+@pytest.mark.parametrize("kind", [Overloaded, RequestTimeout])
+def test_what_never_left_says_nothing_of_the_member(kind: type[Exception]) -> None:
+    assert not speaks_of_member(kind("x"), left=False)
 
 
 def ejected(ejection: Ejection, member: Made, members: dict[str, Made], now: float, errors: int = 5) -> bool:

@@ -72,7 +72,7 @@ def test_least_looks_at_everybody_where_requests_take_long() -> None:
 
 def test_rotation_takes_turns() -> None:
     members = list(made(3).values())
-    picking = Rotation()
+    picking = Rotation(seeded().random)
     picked = [picking.pick(members, 0.0).name for _ in range(6)]
     assert picked[:3] == picked[3:] and set(picked) == {"m0", "m1", "m2"}
 
@@ -80,16 +80,50 @@ def test_rotation_takes_turns() -> None:
 @pytest.mark.parametrize("weights", [(1.0, 2.0, 5.0), (0.001, 0.002, 0.005), (100.0, 200.0, 500.0)])
 def test_rotation_heeds_weights(weights: tuple[float, ...]) -> None:
     members = [Made(str(number), weight=weight) for number, weight in enumerate(weights)]
-    picking = Rotation()
+    picking = Rotation(seeded().random)
     counts = Counter(picking.pick(members, 0.0).name for _ in range(800))
     assert [round(counts[str(number)], -1) for number in range(3)] == [100, 200, 500]
 
 
 def test_rotation_goes_on_when_the_heaviest_has_gone() -> None:
     heavy, *rest = Made("heavy", weight=1e9), Made("a"), Made("b")
-    picking = Rotation()
+    picking = Rotation(seeded().random)
     assert picking.pick([heavy, *rest], 0.0)
     assert {picking.pick(rest, 0.0).name for _ in range(4)} == {"a", "b"}
+
+
+def test_rotation_gets_to_everybody_whatever_it_is_given() -> None:
+    """Views of a group are asked in turns, and who has refused is left out of the next try."""
+    a, b, c, d = made(4).values()
+    for lists in ([a, b], [c, d]), ([a, b], [b, c], [c, d]), ([a, b, c, d], [a, c, d], [a, b, d]), ([a, b, c], [b, c]):
+        picking = Rotation(seeded().random)
+        counts = Counter(picking.pick(list(members), 0.0).name for _ in range(100) for members in lists)
+        assert min(counts.values()) >= 30 and len(counts) == len({m.name for members in lists for m in members})
+
+
+def test_rotations_begin_anywhere() -> None:
+    """Engines that ask once, and end, would all ask the same member."""
+    members = list(made(4).values())
+    firsts: Counter[str] = Counter()
+    for number in range(200):
+        for member in members:
+            member.turn = 0.0
+        firsts[Rotation(seeded(number).random).pick(members, 0.0).name] += 1
+    assert len(firsts) == 4 and min(firsts.values()) > 20
+
+
+@pytest.mark.parametrize("name", ["least", "rotation", "ewma"])
+@pytest.mark.parametrize("weight", [5e-324, 1e-300, 1e300, 1.7e308])
+def test_weights_of_any_size(name: str, weight: float) -> None:
+    """It is their ratio that counts."""
+    members = [Made(str(number), weight=weight) for number in range(3)]
+    picking = picker(name, seeded().random)
+    counts: Counter[str] = Counter()
+    for step in range(300):
+        member = picking.pick(members, step * 0.1)
+        picking.on_ended(member, 0.01, step * 0.1)
+        counts[member.name] += 1
+    assert len(counts) == 3 and min(counts.values()) > 50
 
 
 @pytest.mark.parametrize("count", [3, 30])
@@ -125,6 +159,43 @@ def test_ewma_asks_a_new_member_once_before_it_has_told_something() -> None:
     assert picking.pick([known, new], 0.0) is new
     new.in_flight = 1
     assert picking.pick([known, new], 0.0) is known
+
+
+def test_ewma_asks_a_new_member_though_others_keep_it_busy() -> None:
+    known, new = made(2).values()
+    picking = Ewma(seeded().random)
+    picking.on_ended(known, 0.01, 0.0)
+    new.load.on_told(running=5, queued=0, own=0)
+    known.load.on_told(running=5, queued=0, own=0)
+    assert picking.pick([known, new], 0.0) is new
+
+
+def test_what_ends_without_a_result_makes_nobody_look_quick() -> None:
+    """An error comes at once, a caller leaves, a deadline is short: a result would have taken longer."""
+    member, new = made(2).values()
+    picking = Ewma(seeded().random)
+    picking.on_ended(member, 1.0, 0.0)
+    picking.on_given_up(member, 0.001, 0.0)
+    assert member.latency == 1.0
+    picking.on_given_up(member, 2.0, 0.0)
+    assert member.latency == 2.0, "it may make it look slow"
+    assert picking.pick([member, new], 0.0) is new
+    picking.on_given_up(new, 0.001, 0.0)
+    assert new.latency == 1.0, "who never gives a result is as slow as the slowest that does"
+    picking.on_given_up(new, 3.0, 1.0)
+    assert new.latency == 3.0
+
+
+def test_least_heeds_how_long_requests_take_that_are_given_up() -> None:
+    members = list(made(50).values())
+    picking = Least(seeded().random)
+    picking.on_ended(members[0], 0.001, 0.0)
+    for _ in range(50):
+        picking.on_given_up(members[0], 0.0001, 0.0)
+        picking.on_given_up(members[0], 30.0, 0.0)
+    for _ in range(50):
+        picking.pick(members, 0.0).in_flight += 1
+    assert {member.in_flight for member in members} == {1}, "all are looked at"
 
 
 @pytest.mark.parametrize("name", ["least", "rotation", "ewma"])

@@ -190,6 +190,18 @@ def test_a_key_stays_and_comes_back() -> None:
     assert asked(pool, key=key) == {own.name}
 
 
+def test_keys_follow_a_weight_that_changes() -> None:
+    """Whoever looks for the first time, another engine perhaps, has to come to the same."""
+    members = made(3)
+    pool = pool_of(members)
+    keys = [b"%d" % number for number in range(100)]
+    before = [pool.choose(0.0, key) for key in keys]
+    members["m0"].weight = 20.0
+    pool.refresh()
+    after = [pool.choose(0.0, key) for key in keys]
+    assert after == [pool_of(members).choose(0.0, key) for key in keys] != before
+
+
 def test_keys_are_not_remembered_for_ever() -> None:
     pool = pool_of(made(2))
     for number in range(MAX_KEYS + 10):

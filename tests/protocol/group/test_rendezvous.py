@@ -113,3 +113,10 @@ def test_another_process_comes_to_the_same() -> None:
     )
     assert done.stdout.strip() == str(mine)
     assert written_key(UUID(int=5)) == b"u" + bytes(15) + b"\x05"
+
+
+@pytest.mark.parametrize("unit", [5e-324, 1e-300, 1e-3, 1e300, 4e307])
+def test_weights_may_be_of_any_size(unit: float) -> None:
+    members = [Made("a", weight=unit), Made("b", weight=unit), Made("c", weight=4 * unit)]
+    counts = Counter(winner(members, written_key(number)).name for number in range(600))
+    assert 60 < counts["a"] < 140 and 60 < counts["b"] < 140 and counts["c"] > 340

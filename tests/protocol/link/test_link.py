@@ -497,6 +497,17 @@ def test_another_instance() -> None:
     assert pair.link.instance == UUID(int=0xDD)
 
 
+def test_another_instance_has_nothing_to_do_yet() -> None:
+    pair = Pair().up()
+    pair.tell([Kind.PONG, 0, 0, 0, 1, 20, 5])
+    pair.lost()
+    pair.up(resumed=True)
+    assert pair.link.load.others == 25, "it is the same process"
+    pair.lost()
+    pair.up(instance=UUID(int=0xDD))
+    assert (pair.link.load.running, pair.link.load.queued, pair.link.load.others) == (0, 0, 0)
+
+
 def refused_send() -> Pair:
     """A message that was cut, and that the transport did not take."""
     pair = Pair().up()
