@@ -107,9 +107,9 @@ async def _entered(value: Any, stack: contextlib.AsyncExitStack) -> Any:
         value = contextlib.asynccontextmanager(lambda: value)()
     elif inspect.isgenerator(value):
         value = contextlib.contextmanager(lambda: value)()
-    if isinstance(value, contextlib.AsyncContextDecorator):  # what contextlib makes of generators
+    if issubclass(type(value), contextlib.AsyncContextDecorator):  # what contextlib makes of generators
         return await stack.enter_async_context(value)
-    return stack.enter_context(value) if isinstance(value, contextlib.ContextDecorator) else value
+    return stack.enter_context(value) if issubclass(type(value), contextlib.ContextDecorator) else value
 
 
 @functools.lru_cache(KNOWN_PROVIDERS)
