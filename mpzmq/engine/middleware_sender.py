@@ -204,6 +204,7 @@ class MiddlewareSender:
         options: Options,
         send: Send,
         tag: bytes | None = None,
+        given: list[Any] | None = None,
     ) -> Coroutine[Any, Any, Any]:
         """Goes through the middleware, and sends.
 
@@ -215,12 +216,13 @@ class MiddlewareSender:
             options: how.
             send: what the middleware stands around.
             tag: the request id; None: the caller chose none.
+            given: takes the items that each step gives, which the caller closes in the end.
 
         Returns:
             What the outermost middleware returns.
         """
         facts = Facts(op, function, self._peer, self._remote_id, tag)
-        return _through(self._middleware, facts, args, kwargs, options, send)
+        return _through(self._middleware, facts, args, kwargs, options, send, given)
 
 
 class _OutgoingChain(Chain):
@@ -263,6 +265,7 @@ async def _through(
     kwargs: Mapping[str, Any] | None,
     options: Options,
     send: Send,
+    given: list[Any] | None = None,
 ) -> Any:
     now = asyncio.get_running_loop().time()
     deadline = None if options.timeout is None else now + options.timeout
@@ -273,6 +276,8 @@ async def _through(
             deadline = enclosing.deadline if deadline is None else min(deadline, enclosing.deadline)
     call = CallDetails(facts, args, kwargs, options.metadata, deadline)
     chain = _OutgoingChain(middleware, call, options, send, now)
+    if given is not None:
+        chain.given = given
     bound = asyncio.timeout_at(None if deadline is None else max(deadline, now) + GRACE)
     try:
         async with bound:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..common.text import type_name
 from ..errors import ConnectionClosed
+from ..handlers.middleware import close_items
 from ..models import Executed
 from ..protocol.wire.kinds import Op
 from .middleware_sender import MiddlewareSender
@@ -56,6 +57,7 @@ class _Wrapped(ReplyStream):
     def __init__(self, asked: StreamRequest) -> None:
         super().__init__(asked)
         self._items: AsyncIterator[Any] | None = None
+        self._given: list[Any] = []  # the items of each step, the innermost first
         self._inside: Any = None
         self._is_read = False
 
@@ -70,6 +72,7 @@ class _Wrapped(ReplyStream):
             return await anext(items)
         except BaseException:
             self._end()
+            await close_items(self._given, self)
             raise
         finally:
             self._is_read = False
@@ -87,8 +90,13 @@ class _Wrapped(ReplyStream):
         items: Any = self._items
         self._items = None
         self._end()
-        if items is not self._inside and hasattr(items, "aclose") and not self._is_read:
-            await items.aclose()
+        if self._is_read:
+            return  # who reads sees the end, and closes them
+        try:
+            if items is not self._inside and hasattr(items, "aclose"):
+                await items.aclose()
+        finally:
+            await close_items(self._given, self)
 
     async def _enter(self) -> AsyncIterator[Any]:
         if self._opening:
@@ -106,11 +114,14 @@ class _Wrapped(ReplyStream):
 
         self._opening = True
         try:
-            items = await sender.through(self._op, asked.function, asked.args, asked.kwargs, asked.options, send)
+            items = await sender.through(
+                self._op, asked.function, asked.args, asked.kwargs, asked.options, send, given=self._given
+            )
             if not hasattr(type(items), "__aiter__"):
                 raise TypeError(f"a middleware has returned {type_name(items)} for a stream, and no async iterator")
         except BaseException:
             self._end()
+            await close_items(self._given, self)
             raise
         finally:
             self._opening = False

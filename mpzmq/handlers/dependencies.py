@@ -59,14 +59,12 @@ class Provider:
 
     def __init__(self, dependency: Callable[..., Any]) -> None:
         what = repr_of(dependency)
-        first = called_first(dependency)
         self._make = dependency
-        self._enter: Callable[..., Any] | None = None
-        self._enter_async: Callable[..., Any] | None = None
-        if inspect.isasyncgenfunction(first):
-            self._enter_async = contextlib.asynccontextmanager(dependency)
-        elif inspect.isgeneratorfunction(first):
-            self._enter = contextlib.contextmanager(dependency)
+        # A decorator around a generator may give what that does, or a context manager of it; or it may give a value.
+        self._yields = any(
+            inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+            for function in (called_first(dependency), works_in(dependency))
+        )
         try:
             parameters = list(signature_of(dependency).parameters.values())
         except ValueError:  # of what is written in C
@@ -97,12 +95,21 @@ class Provider:
             stack: closes it.
         """
         args = [values.pop(name) for name in list(values)[: self._positional]]
-        if self._enter_async is not None:
-            return await stack.enter_async_context(self._enter_async(*args, **values))
-        if self._enter is not None:
-            return stack.enter_context(self._enter(*args, **values))
         value = self._make(*args, **values)
-        return await value if inspect.iscoroutine(value) else value
+        if inspect.iscoroutine(value):
+            value = await value
+        return await _entered(value, stack) if self._yields else value
+
+
+async def _entered(value: Any, stack: contextlib.AsyncExitStack) -> Any:
+    """What a generator that was called yields; the stack goes on with it."""
+    if inspect.isasyncgen(value):
+        value = contextlib.asynccontextmanager(lambda: value)()
+    elif inspect.isgenerator(value):
+        value = contextlib.contextmanager(lambda: value)()
+    if issubclass(type(value), contextlib.AsyncContextDecorator):  # what contextlib makes of generators
+        return await stack.enter_async_context(value)
+    return stack.enter_context(value) if issubclass(type(value), contextlib.ContextDecorator) else value
 
 
 @functools.lru_cache(KNOWN_PROVIDERS)

@@ -300,8 +300,9 @@ class Dispatcher:
             return  # when its turn has come, it comes again
         function = running.handler
         if function.is_wrapped:
-            running.chain = RequestChain(running, self._runners)
-            self._spawn(running, None, self._new_context())
+            context = self._new_context()
+            running.chain = RequestChain(running, self._runners, context)
+            self._spawn(running, None, context)
         elif function.is_async or function.thread:
             in_thread = self._runners.threads.call(running) if function.thread else None
             self._spawn(running, in_thread, self._new_context())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import math
 from abc import ABC, abstractmethod
@@ -10,10 +11,11 @@ from collections.abc import Iterable, Mapping
 from types import CoroutineType, MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from ..common.logs import Log
 from ..common.set_module import set_module
 from ..common.text import repr_of, type_name
 from ..protocol.requester.options import UNSET
-from ..protocol.wire.kinds import Op
+from ..protocol.wire.kinds import GIVES, Op
 from .signatures import called_first, works_in
 
 if TYPE_CHECKING:
@@ -24,7 +26,9 @@ if TYPE_CHECKING:
 
     Middleware = Callable[["CallDetails", "Proceed"], Awaitable[Any]]
 
-__all__ = ["CallDetails", "CallFacts", "Chain", "Proceed", "checked_middleware", "checked_result"]
+__all__ = ["CallDetails", "CallFacts", "Chain", "Proceed", "checked_middleware", "checked_result", "close_items"]
+
+log = Log(__name__)
 
 _OPS: Final = {
     Op.INVOKE: "request",
@@ -203,20 +207,31 @@ class Chain(ABC):
 
     Attributes:
         call: as it is now.
+        given: the items that each step has given, if it is a stream or a channel; the innermost step's first.
         is_over: whether the outermost middleware has ended: nothing begins any more.
         task: in which the innermost step runs; None: it does not.
     """
 
-    __slots__ = ("_middleware", "call", "is_over", "task")
+    __slots__ = ("_gives", "_middleware", "call", "given", "is_over", "task")
 
     def __init__(self, middleware: Sequence[Middleware], call: CallDetails) -> None:
         self._middleware = middleware
+        self._gives = call._facts.op in GIVES
         self.call = call
+        self.given: list[Any] = []
         self.is_over = False
         self.task: asyncio.Task[Any] | None = None
 
     def step(self, index: int) -> Awaitable[Any]:
         """Goes on with the middleware of this number, or with the innermost step behind the last one."""
+        return self._noted(index) if self._gives else self._step(index)
+
+    async def _noted(self, index: int) -> Any:
+        items = await self._step(index)
+        self.given.append(items)
+        return items
+
+    def _step(self, index: int) -> Awaitable[Any]:
         if index == len(self._middleware):
             return self.innermost()
         return self._middleware[index](self.call, _Next(self, index + 1))
@@ -274,6 +289,29 @@ class _Next:
             chain.replace(call)
         self._index = -1
         return chain.step(index)
+
+
+async def close_items(given: list[Any], what: object) -> None:
+    """Closes the items that the steps of a chain have given, those of the outermost first.
+
+    They are not left to the garbage collector, which would have them end in another task, some time later.
+
+    Args:
+        given: by each step, the innermost first; it is empty afterwards.
+        what: the request, for the log.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        for items in given:
+            stack.push_async_callback(_close, items, what)
+        given.clear()
+
+
+async def _close(items: Any, what: object) -> None:
+    if hasattr(items, "aclose"):
+        try:
+            await items.aclose()
+        except Exception as raised:
+            log.error("%r: what gives its items raised when it was closed", what, exc_info=raised)
 
 
 def checked_middleware(middleware: Any) -> Any:

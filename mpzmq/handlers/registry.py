@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..common.text import repr_of, text_of
 from .dependencies import injected_parameters
 from .pipeline import Pipeline
-from .signatures import POSITIONAL, called_first, first_line, shown, signature_of, takes_stream, works_in
+from .signatures import POSITIONAL, called_first, first_line, owner_of, shown, signature_of, takes_stream, works_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -131,8 +131,8 @@ class Function:
         from ..typed.signature import typed_signature
 
         name = str(self.name or getattr(self.handler, "__name__", "the handler"))
-        function = works_in(self.handler)
-        self.typed = typed_signature(name, function, self.signature, takes=bool(self.takes), gives=self.gives)
+        function, owner = works_in(self.handler), owner_of(self.handler)
+        self.typed = typed_signature(name, function, self.signature, owner, takes=bool(self.takes), gives=self.gives)
         self.typed.bounds = self.least, self.most
         self.least, self.most = ANY_NUMBER, -1  # whatever their number: untyped functions need no other question
 

@@ -14,7 +14,7 @@ from ..common.text import text_of, type_name
 from ..errors import InvalidArguments
 from ..protocol.wire.kinds import GIVES, STREAMED, TAKES
 from .dependencies import Dependencies
-from .middleware import CallDetails, Chain, checked_result
+from .middleware import CallDetails, Chain, checked_result, close_items
 from .slow_handlers import SLOW_HANDLER, SlowHandlers
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ class RequestChain(Chain):
     Args:
         running: the request.
         runners: call its handler.
+        context: in which its task runs.
 
     Attributes:
         has_begun: whether its task has.
@@ -68,11 +69,11 @@ class RequestChain(Chain):
     """
 
     __slots__ = (
-        "_context", "_dependencies", "_given_up", "_is_replaced", "_items", "_runners", "_running",
-        "has_begun", "in_thread", "made",
+        "_context", "_dependencies", "_given_up", "_is_replaced", "_own_task", "_runners", "_running", "has_begun",
+        "in_thread", "made",
     )  # fmt: skip
 
-    def __init__(self, running: Invocation, runners: Runners) -> None:
+    def __init__(self, running: Invocation, runners: Runners, context: contextvars.Context) -> None:
         pipeline = running.handler.pipeline
         assert pipeline is not None
         super().__init__(pipeline.middleware, running.details())
@@ -81,8 +82,8 @@ class RequestChain(Chain):
         self.has_begun = self.in_thread = self._given_up = self._is_replaced = False
         self.made: dict[str, Any] | None = None
         self._dependencies: Dependencies | None = None
-        self._items: AsyncIterable[Any] | None = None
-        self._context: contextvars.Context | None = None
+        self._context = context
+        self._own_task: asyncio.Task[Any] | None = None
 
     def begin(self) -> Coroutine[Any, Any, Any]:
         """The whole of the request, to be awaited in its task."""
@@ -90,6 +91,7 @@ class RequestChain(Chain):
         return self._whole()
 
     async def _whole(self) -> Any:
+        self._own_task = asyncio.current_task()
         try:
             running = self._running
             result = await (self._runners.streaming.run(running) if running.op in STREAMED else self.result())
@@ -186,10 +188,7 @@ class RequestChain(Chain):
         running.started = True
         if op in STREAMED:
             result = runners.streaming.call(running)
-            if op in GIVES:
-                self._items = result
-                return result
-            return await result
+            return result if op in GIVES else await result
         began = _perf_counter()
         try:
             result = function.call(running, args, kwargs, self.made)
@@ -201,7 +200,7 @@ class RequestChain(Chain):
 
     async def _call_in_thread(self) -> Any:
         running = self._running
-        if self._dependencies is not None:
+        if asyncio.current_task() is not self._own_task:  # middleware goes on in another one
             self._context = contextvars.copy_context()
         self.in_thread = True
         try:
@@ -242,22 +241,18 @@ class RequestChain(Chain):
         Raises:
             BaseException: what closing the dependencies has raised.
         """
-        if await self.end_left_behind():
-            log.error("%r: a middleware had ended before what it proceeded to, which was cancelled", self._running)
-        items, self._items = self._items, None
-        if items is not None and hasattr(items, "aclose"):
-            # Not left to the garbage collector, which would have it end in another task, some time later.
-            try:
-                await items.aclose()
-            except Exception as raised:
-                log.error("%r: its handler raised when it was closed", self._running, exc_info=raised)
-        if self._dependencies is not None and not self._given_up:
-            await self._dependencies.close(error)
+        try:
+            if await self.end_left_behind():
+                log.error("%r: a middleware had ended before what it proceeded to, which was cancelled", self._running)
+            await close_items(self.given, self._running)
+        finally:
+            if self._dependencies is not None and not self._given_up:
+                await self._dependencies.close(error)
 
     def release(self) -> None:
         """The request has ended: nothing of what was asked is held any longer."""
         self.is_over = True
-        self.made = None
+        self.made = self._own_task = None
         self.call = CallDetails(self._running, (), None, None, None)
 
 

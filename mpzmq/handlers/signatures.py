@@ -16,7 +16,9 @@ from ..context import RequestContext
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["called_first", "context_parameter", "first_line", "shown", "signature_of", "takes_stream", "works_in"]
+__all__ = [
+    "called_first", "context_parameter", "first_line", "owner_of", "shown", "signature_of", "takes_stream", "works_in",
+]  # fmt: skip
 
 POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
@@ -48,6 +50,20 @@ def works_in(handler: Any) -> Any:
             break
         handler = behind
     return handler
+
+
+def owner_of(handler: Any) -> Any:
+    """The class of which the function that does the work is a method, with its type arguments; None: it is none."""
+    for _ in range(_DEEPEST):
+        behind = _behind(handler)
+        if behind is not handler and not isinstance(handler, functools.partial):  # a method, or an object
+            owner = handler.__self__ if inspect.ismethod(handler) else handler
+            return owner if isinstance(owner, type) else inspect.getattr_static(owner, "__orig_class__", type(owner))
+        behind = getattr(handler, "__wrapped__", behind)
+        if behind is handler:
+            break
+        handler = behind
+    return None
 
 
 def _behind(handler: Any) -> Any:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..common.text import repr_of, text_of, type_name
 from .arrays import is_array
 from .encoding import is_model
+from .generics import parameters_in, substituted
 from .requirement import msgspec_for
 
 if TYPE_CHECKING:
@@ -92,17 +93,23 @@ def without_alias(annotation: Any) -> Any:
     return annotation
 
 
-def resolved_hints(function: Callable[..., Any]) -> Mapping[str, Any]:
+def resolved_hints(function: Callable[..., Any], owner: Any = None) -> Mapping[str, Any]:
     """The annotations of a function as types, those of ``from __future__ import annotations``, too.
 
     Names are looked up where the function was written: in its module, and in the functions around it that still run.
+
+    Args:
+        function: whose.
+        owner: the class of which it is a method, which may say what type parameters stand for; None: it is none.
 
     Raises:
         NameError: one is not there, or not yet.
     """
     if not getattr(function, "__annotations__", None):
         return {}
-    return typing.get_type_hints(function, localns=_names_around(function), include_extras=True)
+    hints = typing.get_type_hints(function, localns=_names_around(function), include_extras=True)
+    parameters = {} if owner is None else parameters_in(owner, function.__name__)
+    return {name: substituted(hint, parameters) for name, hint in hints.items()} if parameters else hints
 
 
 def _names_around(function: Any) -> dict[str, Any]:
@@ -166,6 +173,13 @@ class _Walk:
             self.raw = True
         elif kind in ("CustomType", "RawType", "ExtType"):
             self._visit_other(getattr(info, "cls", None), kind)
+        elif kind == "DataclassType":
+            if hasattr(info.cls, "__pydantic_validator__"):
+                name = repr_of(info.cls.__qualname__)
+                raise self._refusal(
+                    f"{name} is a dataclass of pydantic, whose validators would not run: make it a pydantic model, or a"
+                    " plain dataclass"
+                )
         elif kind == "DateTimeType":
             if info.tz is False:
                 raise self._refusal("a datetime without a time zone does not travel")

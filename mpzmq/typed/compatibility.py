@@ -133,7 +133,7 @@ class _Fit:
         try:
             fits = True
             for misfit in self._compare_resolved(
-                _resolved(given, self._given), _resolved(accepted, self._accepted), path
+                _resolved(given, self._given), _resolved(accepted, self._accepted), path, given
             ):
                 fits = False
                 yield misfit
@@ -142,7 +142,7 @@ class _Fit:
         finally:
             self._under_way.discard(pair)
 
-    def _compare_resolved(self, given: Any, accepted: Any, path: str) -> Iterator[str]:
+    def _compare_resolved(self, given: Any, accepted: Any, path: str, named: Any) -> Iterator[str]:
         if accepted is True or given is False or not _says(accepted):
             return
         if accepted is False:
@@ -153,7 +153,8 @@ class _Fit:
             for member in given["anyOf"]:
                 yield from self._compare(member, accepted, path)
         elif "anyOf" in accepted:
-            if not any(self._fits(given, member, path) for member in accepted["anyOf"]):
+            # By its name, by which it is known where it is within itself.
+            if not any(self._fits(named, member, path) for member in accepted["anyOf"]):
                 yield f"{path}: {_shown(given)}, where {_shown(accepted)} is expected"
         elif "enum" in given or "const" in given:
             yield from _values(given, accepted, path)
@@ -221,8 +222,12 @@ def _resolved(schema: Any, whole: Mapping[str, Any]) -> Any:
 
 def _says(schema: Any) -> bool:
     """Whether a schema says anything of a value."""
-    told = ("type", "enum", "const", "anyOf", "propertyNames", *_SAME, *_LOWER, *_UPPER)
-    return not isinstance(schema, dict) or any(keyword in schema for keyword in told)
+    if not isinstance(schema, dict):
+        return True
+    if "anyOf" in schema:
+        return all(map(_says, schema["anyOf"]))
+    told = ("$ref", "type", "enum", "const", "propertyNames", *_SAME, *_LOWER, *_UPPER)
+    return any(keyword in schema for keyword in told)
 
 
 def _type_fits(given: Any, accepted: Any) -> bool:

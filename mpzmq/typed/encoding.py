@@ -74,7 +74,13 @@ def _dump(value: Any) -> Any:
     return value.model_dump(by_alias=True)
 
 
-def _date_or_time(value: datetime.date | datetime.time) -> str:
+def _date(value: datetime.date) -> str:
+    return value.isoformat()
+
+
+def _time(value: datetime.time) -> str:
+    if value.tzinfo is not None and value.utcoffset() is None:
+        raise ValueError("in its time zone it means nothing without a date: send a datetime, or leave the zone out")
     return value.isoformat()
 
 
@@ -85,8 +91,8 @@ def _duration(value: datetime.timedelta) -> Any:
 _SCALARS: dict[type, Callable[[Any], Any]] = {
     decimal.Decimal: str,
     datetime.datetime: _as_it_is,  # a date, too, but with a form of its own
-    datetime.date: _date_or_time,
-    datetime.time: _date_or_time,
+    datetime.date: _date,
+    datetime.time: _time,
     datetime.timedelta: _duration,
     pathlib.PurePath: os.fspath,
     uuid.UUID: _as_it_is,

@@ -105,10 +105,9 @@ def checked_interface(interface: object) -> type:
 def _methods_of(interface: type, blocking: bool) -> Mapping[str, Method]:
     methods = {}
     for name, member in _members(interface).items():
-        what = f"{interface.__qualname__}.{name}"
         if not inspect.isfunction(member):
-            raise TypeError(f"{what} is no method: an interface has methods only")
-        methods[name] = _method(what, name, member, blocking=blocking)
+            raise TypeError(f"{interface.__qualname__}.{name} is no method: an interface has methods only")
+        methods[name] = _method(interface, name, member, blocking=blocking)
     if not methods:
         raise TypeError(f"{interface.__qualname__} has no methods: there is nothing to call")
     return types.MappingProxyType(methods)
@@ -125,9 +124,10 @@ def _members(interface: type) -> dict[str, Any]:
     return found
 
 
-def _method(what: str, name: str, function: Callable[..., Any], *, blocking: bool) -> Method:
+def _method(interface: type, name: str, function: Callable[..., Any], *, blocking: bool) -> Method:
+    what = f"{interface.__qualname__}.{name}"
     try:
-        hints = dict(resolved_hints(function))
+        hints = dict(resolved_hints(function, interface))
     except NameError as error:
         raise TypeError(f"{what}: an annotation cannot be resolved: {text_of(error)}") from error
     parameters = list(inspect.signature(function).parameters.values())

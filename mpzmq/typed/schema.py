@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import inspect
-import math
 from typing import TYPE_CHECKING, Any
 
 from ..common.text import type_name
@@ -12,6 +11,7 @@ from .arrays import is_array
 from .encoding import is_model
 from .models import model_schemas
 from .requirement import msgspec_for
+from .tellable import can_be_told, tellable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -147,12 +147,11 @@ def _references(schema: Any) -> Iterable[str]:
 
 
 def _with_default(schema: dict[str, Any], default: Any) -> dict[str, Any]:
-    if isinstance(default, float) and not math.isfinite(default):
-        return schema  # JSON has no number for it
     try:
-        return {**schema, "default": msgspec_for("a schema").to_builtins(default)}
+        shown = msgspec_for("a schema").to_builtins(default)
     except Exception:  # it has no form in JSON: then it is not told
         return schema
+    return {**schema, "default": shown} if can_be_told(shown) else schema
 
 
 class _Writer:
@@ -178,7 +177,7 @@ class _Writer:
         """The schema of one type, as msgspec sees it."""
         kind = type_name(info)
         if kind == "Metadata":
-            return {**self.schema(info.type), **(info.extra_json_schema or {})}
+            return {**self.schema(info.type), **tellable(info.extra_json_schema or {})}
         if kind in _PLAIN:
             return _bounded(dict(_PLAIN[kind]), info)
         if kind in _FORMATS:
@@ -228,7 +227,7 @@ class _Writer:
                 names[part] = part
                 while names[part] in self.defs:
                     names[part] += "_"
-            self.defs |= {names[part]: _renamed(schema, names) for part, schema in parts.items()}
+            self.defs |= {names[part]: _renamed(tellable(schema), names) for part, schema in parts.items()}
             name = self._named[cls] = names[own]
         return {"$ref": f"#/$defs/{name}"}
 

@@ -141,7 +141,7 @@ class TypedSignature:
 
 
 def typed_signature(
-    what: str, function: Callable[..., Any], signature: inspect.Signature, *, takes: bool, gives: bool
+    what: str, function: Callable[..., Any], signature: inspect.Signature, owner: Any, *, takes: bool, gives: bool
 ) -> TypedSignature:
     """What converts the arguments of a function.
 
@@ -149,6 +149,7 @@ def typed_signature(
         what: the function, in words.
         function: the one whose annotations count.
         signature: without what callers do not give.
+        owner: the class of which it is a method; None: it is none.
         takes: whether the first parameter takes a stream.
         gives: whether it yields.
 
@@ -156,7 +157,7 @@ def typed_signature(
         TypeError: a message cannot carry what an annotation says.
         NameError: an annotation names something that is not there, or not yet.
     """
-    hints = resolved_hints(function)
+    hints = resolved_hints(function, owner)
     parameters = list(signature.parameters.values())
     stream = item_type(hints.get(parameters[0].name, Any)) if takes else None
     yields = item_type(hints.get("return", Any)) if gives else None

@@ -20,6 +20,12 @@ _FORMATS = {
     "duration": "datetime.timedelta", "uuid": "uuid.UUID", "decimal": "decimal.Decimal", "path": "pathlib.Path",
 }  # fmt: skip
 _PLAIN = {"integer": "int", "number": "float", "string": "str", "boolean": "bool", "null": "None"}
+_TYPES = {
+    int: ("integer", "number"), float: ("number",), str: ("string",), bool: ("boolean",), type(None): ("null",),
+    list: ("array",), dict: ("object",),
+}  # fmt: skip
+"""What a schema calls the values of a type."""
+
 _FACTORIES = ("dict", "list", "set")
 _UNTOLD = "msgspec.UNSET"
 _BOUNDS = {
@@ -136,6 +142,13 @@ class _Writer:
         if not isinstance(schema, dict) or "default" not in schema or {"format", "contentEncoding"} & set(schema):
             return "..."
         default = schema["default"]
+        if "anyOf" in schema:
+            told = {
+                self._default({**one, "default": default}, whole)
+                for one in schema["anyOf"]
+                if _may_be(one, whole, default)
+            }
+            return told.pop() if len(told) == 1 else "..."
         if "$ref" in schema:
             definition = whole["$defs"][schema["$ref"].removeprefix("#/$defs/")]
             members = _members(definition) if isinstance(definition, dict) and "enum" in definition else {}
@@ -189,7 +202,7 @@ class _Writer:
 
     def _array(self, schema: Mapping[str, Any], whole: Mapping[str, Any]) -> str:
         if "prefixItems" in schema:
-            return f"tuple[{', '.join(self._type(item, whole) for item in schema['prefixItems'])}]"
+            return f"tuple[{', '.join(self._type(item, whole) for item in schema['prefixItems']) or '()'}]"
         kind = "set" if schema.get("uniqueItems") else "list"
         return f"{kind}[{self._type(schema.get('items', True), whole)}]"
 
@@ -271,6 +284,19 @@ class _Writer:
         return {"array": "set" if part.get("uniqueItems") else "list", "object": "dict"}.get(
             str(part.get("type")), _UNTOLD
         )
+
+
+def _may_be(schema: Any, whole: Mapping[str, Any], value: Any) -> bool:
+    """Whether a value may be meant by one of the schemas of a union."""
+    if not isinstance(schema, dict):
+        return False
+    if "$ref" in schema:
+        schema = whole["$defs"][schema["$ref"].removeprefix("#/$defs/")]
+        if not isinstance(schema, dict):
+            return False
+    if "enum" in schema:
+        return any((type(one), one) == (type(value), value) for one in schema["enum"])
+    return schema.get("type") in _TYPES.get(type(value), ())
 
 
 def _members(definition: Mapping[str, Any]) -> dict[str, Any]:

@@ -29,11 +29,22 @@ from mpzmq import (
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mpzmq import ComputerEngineWriter
 
 tenant: ContextVar[str] = ContextVar("tenant", default="nobody")
 steps: list[str] = []
 gate = threading.Event()
+
+
+def scoped() -> Iterator[str]:
+    token = tenant.set("scoped")
+    try:
+        yield tenant.get()
+    finally:
+        tenant.reset(token)  # in the context in which it was set, or it is a ValueError
+        steps.append("reset")
 
 
 class Database:
@@ -406,6 +417,93 @@ async def test_a_thread_whose_caller_has_left_closes_them_when_it_returns(stage:
     gate.set()
     await until(lambda: steps.count("close database") == 2)
     assert steps[-3:] == ["returns", *CLOSED]
+
+
+async def test_they_are_closed_in_the_context_in_which_they_were_made_whenever_a_thread_returns(stage: Stage) -> None:
+    @stage.server.middleware
+    async def hurries(call: CallDetails, proceed: Proceed) -> Any:
+        async with asyncio.timeout(0.05):
+            return await proceed(call)
+
+    @stage.server.function(thread=True)
+    def waits(scope: Annotated[str, Depends(scoped)]) -> None:
+        gate.wait(30)
+
+    with pytest.raises(RemoteError):
+        await stage.container.call("waits")
+    gate.set()
+    await until(lambda: "reset" in steps)
+
+
+def around(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def inner(*args: Any, **kwargs: Any) -> Any:
+        steps.append("decorated")
+        return function(*args, **kwargs)
+
+    return inner
+
+
+def around_async(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    async def inner(*args: Any, **kwargs: Any) -> Any:
+        steps.append("decorated")
+        return function(*args, **kwargs)
+
+    return inner
+
+
+def first_of(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def inner(*args: Any, **kwargs: Any) -> Any:
+        steps.append("decorated")
+        return contextlib.nullcontext(next(iter(function(*args, **kwargs))))
+
+    return inner
+
+
+def yielding() -> Iterator[str]:
+    steps.append("open")
+    yield "yielded"
+    steps.append("close")
+
+
+async def yielding_async() -> AsyncIterator[str]:
+    steps.append("open")
+    yield "yielded"
+    steps.append("close")
+
+
+@pytest.mark.parametrize(
+    "dependency",
+    [
+        around(yielding),
+        around(yielding_async),
+        around_async(yielding),
+        contextlib.contextmanager(yielding),
+        contextlib.asynccontextmanager(yielding_async),
+        around(contextlib.asynccontextmanager(yielding_async)),
+        functools.partial(around(yielding)),
+    ],
+)
+async def test_what_yields_behind_a_decorator_is_closed_too(stage: Stage, dependency: Any) -> None:
+    def handler(value: Any) -> Any:
+        steps.append("handler")
+        return value
+
+    handler.__annotations__["value"] = Annotated[Any, Depends(dependency)]
+    stage.server.function(handler)
+    assert await stage.container.call("handler") == "yielded"
+    assert [step for step in steps if step != "decorated"] == ["open", "handler", "close"]
+
+
+async def test_a_decorator_may_make_a_value_of_what_yields(stage: Stage) -> None:
+    def handler(value: Any) -> str:
+        return type(value).__name__
+
+    handler.__annotations__["value"] = Annotated[Any, Depends(first_of(yielding))]
+    stage.server.function(handler)
+    assert await stage.container.call("handler") == "nullcontext"
 
 
 async def test_a_thousand_at_once_have_their_own(stage: Stage) -> None:

@@ -613,6 +613,76 @@ async def test_a_handler_whose_items_are_left_half_read_is_closed_with_its_reque
     assert stage.stopped == ["stream"]
 
 
+@pytest.mark.parametrize("way", ["stream", "channel"])
+@pytest.mark.parametrize("leaves", ["returns", "raises"])
+async def test_wrapped_items_are_closed_in_their_request_from_the_outermost_to_the_handler(
+    stage: Stage, way: str, leaves: str
+) -> None:
+    def wrapping(name: str) -> Any:
+        async def wraps(call: CallDetails, proceed: Proceed) -> Any:
+            items = await proceed(call)
+
+            async def each() -> AsyncIterator[Any]:
+                token = user.set(name)
+                try:
+                    async for item in items:
+                        yield item
+                        if name == "outer":
+                            break
+                    if leaves == "raises" and name == "outer":
+                        raise LookupError("enough")
+                finally:
+                    user.reset(token)  # in the context in which it was set, or it is a ValueError
+                    stage.stopped.append(name)
+
+            return each()
+
+        return wraps
+
+    for name in ("outer", "middle", "inner"):
+        stage.server.middleware(wrapping(name))
+    if leaves == "returns":
+        assert await stage.ask(way, "x")
+    elif way == "stream":
+        assert isinstance(await failure(stage.ask(way, "x")), RemoteError)
+    else:
+        async with stage.container.channel("channel", "x") as channel:
+            await channel.send(1)
+            assert await anext(channel)
+            assert isinstance(await failure(anext(channel)), RemoteError)
+    await until(lambda: len(stage.stopped) == 4)
+    assert stage.stopped == ["outer", "middle", "inner", way]
+
+
+async def test_what_closing_one_raises_keeps_no_other_open(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    @stage.server.middleware
+    async def shortens(call: CallDetails, proceed: Proceed) -> Any:
+        items = await proceed(call)
+
+        async def first() -> AsyncIterator[Any]:
+            async for item in items:
+                yield item
+                return
+
+        return first()
+
+    @stage.server.middleware
+    async def fails(call: CallDetails, proceed: Proceed) -> Any:
+        items = await proceed(call)
+
+        async def each() -> AsyncIterator[Any]:
+            try:
+                async for item in items:
+                    yield item
+            finally:
+                raise LookupError("not closed well")
+
+        return each()
+
+    assert len([item async for item in stage.container.stream("stream")]) == 1
+    assert stage.stopped == ["stream"] and "raised when it was closed" in caplog.text
+
+
 async def test_a_caller_that_leaves_ends_the_handler_through_middleware(stage: Stage) -> None:
     @stage.server.middleware
     async def wraps(call: CallDetails, proceed: Proceed) -> Any:

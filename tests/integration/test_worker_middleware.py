@@ -256,6 +256,46 @@ async def test_a_wrapped_stream_that_is_left_ends_its_function(stage: Stage) -> 
         await until(lambda: stage.ended == ["endless"] * 2)
 
 
+@pytest.mark.parametrize("leaves", ["reader", "returns", "raises", "fails"])
+async def test_wrapped_items_are_closed_by_who_reads_from_the_outermost_on(stage: Stage, leaves: str) -> None:
+    closed: list[str] = []
+
+    def wrapping(name: str) -> Any:
+        async def wraps(call: CallDetails, proceed: Proceed) -> Any:
+            items = await proceed(call)
+
+            async def each() -> AsyncIterator[Any]:
+                token = tenant.set(name)
+                try:
+                    async for item in items:
+                        yield item
+                        if name == "outer" and leaves == "returns":
+                            return
+                        if name == "outer" and leaves == "raises":
+                            raise LookupError("enough")
+                finally:
+                    tenant.reset(token)  # in the context in which it was set, or it is a ValueError
+                    closed.append(name)
+
+            if name == "outer" and leaves == "fails":
+                await anext(items)
+                raise LookupError("enough")
+            return each()
+
+        return wraps
+
+    for name in ("outer", "middle", "inner"):
+        stage.worker.middleware(wrapping(name))
+    async with stage.worker.connect(stage.endpoint) as container:
+        with pytest.raises(LookupError) if leaves in ("raises", "fails") else contextlib.nullcontext():
+            async with container.stream("endless") as stream:
+                async for _ in stream:
+                    if leaves == "reader":
+                        break
+        assert closed == ["outer", "middle", "inner"][leaves == "fails" :]
+        await until(lambda: stage.ended == ["endless"])
+
+
 async def test_a_stream_that_middleware_cuts_short_ends_its_function(stage: Stage) -> None:
     @stage.worker.middleware
     async def shortens(call: CallDetails, proceed: Proceed) -> Any:

@@ -195,6 +195,11 @@ class Bounded:
     count: Annotated[int, pydantic.Field(gt=3)]
 
 
+@pydantic.dataclasses.dataclass
+class Checked:
+    count: int
+
+
 @pytest.mark.parametrize(
     ("annotation", "why"),
     [
@@ -206,6 +211,8 @@ class Bounded:
         (Annotated[int, pydantic.Field(gt=3)], "would not be looked at: say it by msgspec.Meta"),
         (dict[str, list[Bounded]], "would not be looked at: say it by msgspec.Meta"),
         (dict[int | None, str], "the keys of a dict are str, int or bytes"),
+        (Checked, "'Checked' is a dataclass of pydantic, whose validators would not run"),
+        (dict[str, list[Checked | None]], "whose validators would not run"),
     ],
 )
 def test_what_would_not_be_checked_or_never_fit_fails_when_the_function_is_registered(

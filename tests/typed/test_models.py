@@ -79,6 +79,34 @@ async def test_a_schema_says_of_a_model_what_travels() -> None:
     assert set(definitions) == {"Order", "Part", "Unit", "Part_"}
 
 
+class Odd(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(json_schema_extra={"examples": [float("nan")], "x-large": 2**70, "x-kept": 3})
+    far: float = float("inf")
+    large: int = 2**70
+    text: str = "\ud800"
+    small: int = 3
+
+
+async def test_what_cannot_be_told_of_a_model_is_left_out() -> None:
+    server = ContainerServer(typed=True)
+
+    @server.function
+    def take(odd: Odd) -> None:
+        """Takes one."""
+
+    async with testing.connected(server) as container:
+        schema = (await container.describe(schema=True)).schema
+    assert schema is not None
+    odd = schema["functions"]["take"]["parameters"]["$defs"]["Odd"]
+    assert {name: part.get("default") for name, part in odd["properties"].items()} == {
+        "far": None,
+        "large": None,
+        "text": None,
+        "small": 3,
+    }
+    assert odd["x-kept"] == 3 and not {"examples", "x-large"} & set(odd)
+
+
 async def test_stubs_of_models_can_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
     module = types.ModuleType("stubs_of_orders")
     monkeypatch.setitem(sys.modules, module.__name__, module)

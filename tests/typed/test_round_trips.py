@@ -96,6 +96,24 @@ def test_what_cannot_be_carried_is_named_by_its_path() -> None:
     assert caught.value.path == "data['job'][0]['price']"
 
 
+class Zone(datetime.tzinfo):
+    """As those of zoneinfo: its offset is that of a day."""
+
+    def utcoffset(self, when: datetime.datetime | None) -> datetime.timedelta | None:
+        return None if when is None else datetime.timedelta(hours=1)
+
+    dst = utcoffset
+
+    def tzname(self, when: datetime.datetime | None) -> None:
+        """Has none."""
+
+
+def test_a_time_in_a_zone_that_means_nothing_without_a_date_is_not_sent() -> None:
+    with pytest.raises(EncodeError, match="in its time zone it means nothing without a date") as caught:
+        ENCODER.prepare({"at": datetime.time(8, 30, tzinfo=Zone())}, "data", [])
+    assert caught.value.path == "data['at']"
+
+
 def test_keys_that_would_be_the_same_are_refused() -> None:
     with pytest.raises(EncodeError, match="keys that would be the same"):
         ENCODER.prepare({Color.RED: 1, "red": 2}, "data", [])

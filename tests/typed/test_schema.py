@@ -1,11 +1,13 @@
 """Schemas: what a container tells of its functions, and how an interface is compared with it."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 from uuid import uuid4
 
+import msgspec
 import pytest
 
 import mpzmq.blocking
@@ -70,6 +72,29 @@ async def test_describe_has_a_schema_only_when_asked() -> None:
             }
         },
     }
+
+
+NOT_TOLD = [2**70, -(2**63) - 1, "\ud800", float("nan"), [1.0, float("inf")], {"a": [2**64]}, (1, {"b": float("nan")})]
+
+
+@pytest.mark.parametrize("default", NOT_TOLD, ids=ascii)
+async def test_a_default_that_cannot_be_told_is_left_out_and_hides_nothing_else(default: Any) -> None:
+    server = ContainerServer(typed=True)
+
+    def odd(first: int = 1, second: Any = default) -> None:
+        """Has a default that is not for JSON, or not for a message."""
+
+    hints: dict[str, Any] = {"second": float if isinstance(default, float) else Any}
+    hints["first"] = Annotated[int, msgspec.Meta(extra_json_schema={"x-odd": default, "x-even": [2]})]
+    odd.__annotations__ |= hints
+    server.function(odd)
+    async with testing.connected(server) as container:
+        schema = (await container.describe(schema=True)).schema
+    assert schema is not None
+    parameters = schema["functions"]["odd"]["parameters"]["properties"]
+    assert "default" not in parameters["second"]
+    assert (parameters["first"]["default"], parameters["first"]["x-even"]) == (1, [2])
+    json.dumps(schema, allow_nan=False).encode()
 
 
 async def test_an_untyped_container_has_none() -> None:

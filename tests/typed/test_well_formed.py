@@ -3,6 +3,8 @@
 import ast
 import asyncio
 import copy
+import dataclasses
+import datetime
 import json
 import sys
 import types
@@ -13,11 +15,14 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import msgspec
 import pytest
 
 from mpzmq import ComputerEngineWriter, ContainerServer, ProtocolError, testing
 from mpzmq.protocol.wire.kinds import Kind
 from mpzmq.typed.compatibility import breaks
+from mpzmq.typed.interface import methods_of
+from mpzmq.typed.schema import interface_schema
 from mpzmq.typed.stubs import stubs
 from mpzmq.typed.well_formed import check_document
 from tests.support.raw import Liar
@@ -212,6 +217,96 @@ async def test_defaults_in_a_stub_are_those_of_the_container(monkeypatch: pytest
         lots = names["Lots"]()
         assert (lots.none, lots.color) == ([], names["Color"].RED)
         assert await container.call("buy", lots) == {"some": [1], "none": [], "by": {"a": 1}, "color": "red"}
+
+
+@dataclass
+class Choices:
+    color: Color | None = Color.RED
+    either: int | Color | None = Color.BLUE
+    number: int | Color | None = 4
+    nothing: Color | None = None
+    due: datetime.date | None = datetime.date(2026, 3, 1)
+    raw: bytes | None = b"ab"
+
+
+async def test_defaults_in_a_union_are_of_one_of_its_types(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = ContainerServer(typed=True)
+
+    @server.function
+    def buy(choices: Choices, color: Color | None = Color.BLUE, due: datetime.date | None = datetime.date.min) -> Any:
+        return dataclasses.asdict(choices)
+
+    async with testing.connected(server) as container:
+        schema = (await container.describe(schema=True)).schema
+        assert schema is not None
+        text = stubs(schema, "Shop", "a test")
+        assert "color: Color | None = Color.BLUE, due: datetime.date | None = ...)" in text
+        module = types.ModuleType("stubs_of_choices")
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        names = vars(module)
+        exec(text, names)
+        choices = names["Choices"]()
+        color = names["Color"]
+        assert (choices.color, choices.either, choices.number, choices.nothing) == (color.RED, color.BLUE, 4, None)
+        assert (choices.due, choices.raw) == (msgspec.UNSET, msgspec.UNSET)  # the container knows them
+        told = await container.call("buy", choices)
+        assert told == {
+            "color": "red",
+            "either": "blue",
+            "number": 4,
+            "nothing": None,
+            "due": "2026-03-01",
+            "raw": b"ab",
+        }
+
+
+@dataclass
+class Tree:
+    value: int
+    parent: "Tree | None" = None
+    branches: "dict[str, list[Tree] | Tree | None]" = field(default_factory=dict)
+
+
+@dataclass
+class OtherTree:
+    value: int
+    parent: "OtherTree | None" = None
+    branches: "dict[str, list[OtherTree] | OtherTree | None]" = field(default_factory=dict)
+
+
+@dataclass
+class TreeOfText:
+    value: str
+    parent: "TreeOfText | None" = None
+    branches: "dict[str, list[TreeOfText] | TreeOfText | None]" = field(default_factory=dict)
+
+
+def takes(annotation: Any) -> dict[str, Any]:
+    def plant(tree: Any) -> None:
+        """Takes a tree."""
+
+    plant.__annotations__ |= {"tree": annotation, "return": annotation}
+    server = ContainerServer(typed=True)
+    server.function(plant)
+    schema = server._registry.schema()
+    assert schema is not None
+    return schema
+
+
+def test_types_that_may_be_within_themselves_are_compared() -> None:
+    tree = takes(Tree | None)
+    assert breaks(tree, tree) == breaks(tree, takes(OtherTree | None)) == []
+    assert "tree" in breaks(tree, takes(TreeOfText | None))[0]
+
+
+@pytest.mark.parametrize("annotation", [tuple[()], Any | None, dict[str, Any | None], Tree, list[tuple[()] | None]])
+def test_a_stub_fits_what_it_was_written_of(monkeypatch: pytest.MonkeyPatch, annotation: Any) -> None:
+    schema = takes(annotation)
+    module = types.ModuleType("stubs_of_one")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    exec(stubs(schema, "Shop", "a test"), vars(module))
+    wanted = interface_schema(methods_of(module.Shop))
+    assert breaks(wanted, schema) == [] == breaks(schema, schema)
 
 
 def test_types_that_are_used_in_many_places_are_compared_once() -> None:
