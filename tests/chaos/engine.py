@@ -37,7 +37,7 @@ class Job:
     def fits(self, error: RemoteError) -> bool:
         """Whether it is the function's own error."""
         if self.function == "odd":
-            return error.error_type == self.answer
+            return bool(error.error_type == self.answer)
         return self.raises and error.code == "chaos" and bool(error.data == self.answer)
 
     def may_become(self, answer: Any) -> bool:
