@@ -153,6 +153,11 @@ class LoopThread:
     def is_closed(self) -> bool:
         return self._closing is not None or self._loop.is_closed()
 
+    @property
+    def is_inherited(self) -> bool:
+        """Whether this is a child of a fork: its parent closes what is its own."""
+        return self._pid != os.getpid()
+
     def do(self, make: Callable[[], Coroutine[Any, Any, _T]], meanwhile: Callable[[], None] | None = None) -> _T:
         """Runs a coroutine to its end, in the context variables of the calling thread.
 
@@ -202,7 +207,9 @@ class LoopThread:
             return asyncio.run_coroutine_threadsafe(make(), self._loop)
 
     def close(self, timeout: float = 0.0) -> None:
-        """Closes the worker and ends the thread; bounded."""
+        """Closes the worker and ends the thread; bounded. In a child of a fork nothing happens."""
+        if self.is_inherited:
+            return
         self._check()
         with self._door:
             if not self.is_closed:
@@ -214,8 +221,8 @@ class LoopThread:
 
     def abandon(self) -> None:
         """The same for a handle that was forgotten, wherever the garbage collector found it."""
-        if self._pid != os.getpid():
-            return  # the parent of a fork closes it
+        if self.is_inherited:
+            return
         self.is_abandoned = True
         with self._door:
             if self._closing is None:
@@ -225,7 +232,7 @@ class LoopThread:
             self._thread.join(CANCEL_WITHIN)
 
     def _check(self) -> None:
-        if self._pid != os.getpid():
+        if self.is_inherited:
             raise RuntimeError("this handle belongs to the parent of this process: connect() after the fork")
         if threading.current_thread() is self._thread:
             raise RuntimeError("a blocking call on the handle's own thread would wait for itself for ever")

@@ -66,7 +66,7 @@ class BlockingStream:
         """Ends the function if it has not ended; nothing more comes. Idempotent."""
         stream, self._stream = self._stream, None
         self._here.clear()
-        if stream is not None:
+        if stream is not None and not self._thread.is_inherited:
             with contextlib.suppress(Closed):
                 self._thread.do(stream.aclose)
 

@@ -87,6 +87,7 @@ class Signals:
         self._again = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._before: dict[int, Any] = {}
+        self._blocked: set[int] = set()
         self._is_watched = False
         self._left = _thread.allocate_lock()
 
@@ -99,6 +100,9 @@ class Signals:
             self._loop.add_signal_handler(number, self._received, number)
             signal.signal(number, self._counted)
             self._before[number] = signal.SIG_DFL if before is None else before
+        # Whoever has started the process may have blocked them: it would serve for ever.
+        before_mask = signal.pthread_sigmask(signal.SIG_UNBLOCK, NUMBERS)
+        self._blocked = before_mask.intersection(NUMBERS)
         _active.add(self)
         return self
 
@@ -114,6 +118,7 @@ class Signals:
         """Has signals do what they did before."""
         for number, before in self._before.items():
             signal.signal(number, before)
+        signal.pthread_sigmask(signal.SIG_BLOCK, self._blocked)
 
     @property
     def time_left(self) -> float:

@@ -50,7 +50,10 @@ _ADVICE: dict[FailureKind, str] = {
     FailureKind.MECHANISM: "give both sides keys (security=), or none",
     FailureKind.DENIED: "add its public key to the container's allow-list, and connect again",
     FailureKind.WRONG_KEY: "compare server_key with the container's own ('mpzmq keys show'), and look at its log",
-    FailureKind.LOST: "the container ended while it was being greeted: look at its log",
+    FailureKind.LOST: (
+        "the container ended while it was being greeted, or one of the two hosts was too busy for heartbeats:"
+        " look at its log"
+    ),
     FailureKind.MALFORMED: "the side that sent it has to be mended: docs/protocol.md says what each field is",
     FailureKind.REJECTIONS: "raise its limit, or connect to another container",
 }

@@ -5,6 +5,7 @@ Which process has written one is told as well, so that the file of a dead one is
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import json
 import os
@@ -32,7 +33,7 @@ class ProcessIdentity:
     Attributes:
         pid: its number.
         started: when it has started, in ticks of the clock since the host has; None: not known here.
-        pids: where numbers mean the same processes: the boot of a host, and a namespace of it.
+        pids: where both mean the same: the boot of a host, and namespaces of it.
         network: where a loopback address means the same interface; in the same way.
     """
 
@@ -45,11 +46,11 @@ class ProcessIdentity:
     def own(cls) -> ProcessIdentity:
         """That of this process."""
         pid = os.getpid()
-        return cls(pid=pid, started=_started(pid), pids=_namespace("pid"), network=_namespace("net"))
+        return cls(pid=pid, started=_started(pid), pids=_namespace(*_PIDS), network=_namespace("net"))
 
     def is_gone(self) -> bool:
         """Whether the process has ended, as far as that can be seen from here: one of elsewhere has not."""
-        if self.pids != _namespace("pid"):
+        if self.pids != _namespace(*_PIDS):
             return False
         if self.started is not None:
             return _started(self.pid) != self.started
@@ -150,13 +151,21 @@ def _own_number(family: socket.AddressFamily) -> str:
         return "::1" if family == socket.AF_INET6 else "127.0.0.1"
 
 
-def _namespace(kind: str) -> str:
-    """Where numbers of a kind mean the same: a boot of a host, and on Linux a namespace of it."""
+_PIDS = ("pid", "time")
+"""Of processes: their numbers, and the clock by which they have started."""
+
+
+def _namespace(*kinds: str) -> str:
+    """Where numbers of these kinds mean the same: a boot of a host, and on Linux namespaces of it."""
+    found = []
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
-        return f"{boot}/{os.readlink(f'/proc/self/ns/{kind}')}"
+        found.append(Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip())
+        for kind in kinds:
+            with contextlib.suppress(FileNotFoundError):  # an older kernel has no namespaces of time
+                found.append(os.readlink(f"/proc/self/ns/{kind}"))
     except OSError:
         return socket.gethostname()
+    return "/".join(found)
 
 
 def _started(pid: int) -> int | None:

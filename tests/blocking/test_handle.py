@@ -678,6 +678,30 @@ def test_a_forked_child_is_told(endpoint: str) -> None:
     assert (result.returncode, result.stdout, result.stderr) == (0, told, "")
 
 
+def test_a_forked_child_leaves_what_is_its_parents(endpoint: str) -> None:
+    result = program(
+        """
+        import os, sys
+        from mpzmq import blocking
+        with (
+            blocking.group([sys.argv[1]]) as group,
+            blocking.connect(sys.argv[1]) as container,
+            container.stream("count", 1000) as stream,
+        ):
+            next(stream)
+            child = os.fork()
+            if not child:
+                sys.exit(7)
+            print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+            print(sum(1 for _ in stream), container.call("add", 1), group.call("add", 2))
+        """,
+        endpoint,
+        "-W",
+        "error",
+    )
+    assert (result.returncode, result.stdout, result.stderr) == (0, "7\n999 2 3\n", "")
+
+
 def test_control_c_of_a_script(endpoint: str) -> None:
     script = """
     import signal, sys

@@ -22,7 +22,7 @@ from .netns import why_not
 from .node import PAIRS, truth
 from .partition import WAYS, partitioned
 from .report import soak_report
-from .soak import Plan, Soak
+from .soak import CALLERS, PAUSE, Plan, Soak
 from .times import measured
 
 MALLOC = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "131072"}
@@ -34,11 +34,12 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-def soak(minutes: float, seed: int) -> int:
+def soak(minutes: float, seed: int, callers: int, pause: float) -> int:
     """Returns the exit code."""
     folder = Path(tempfile.mkdtemp(prefix="mpzmq-chaos-"))
-    say(f"seed {seed}, {minutes:g} min, histories in {folder}\n")
-    outcome = asyncio.run(Soak(Plan(seconds=60 * minutes, seed=seed, folder=folder)).run())
+    say(f"seed {seed}, {minutes:g} min, {callers} callers, {pause:g} s between requests, histories in {folder}\n")
+    plan = Plan(seconds=60 * minutes, seed=seed, folder=folder, callers=callers, pause=pause)
+    outcome = asyncio.run(Soak(plan).run())
     say(soak_report(outcome))
     return bool(outcome.violations)
 
@@ -95,6 +96,8 @@ def main() -> int:
     what.add_argument("--times", action="store_true", help="a table: how soon faults are seen, and are over")
     parser.add_argument("--seed", type=int, default=SystemRandom().randrange(1_000_000), help="of the soak")
     parser.add_argument("--rounds", type=int, default=5, help="of each fault in the table")
+    parser.add_argument("--callers", type=int, default=CALLERS, help="that ask in the soak")
+    parser.add_argument("--pause", type=float, default=PAUSE, help="seconds between two requests of a caller")
     options = parser.parse_args()
     if not MALLOC.keys() & os.environ.keys():  # glibc reads them when a process begins
         os.execve(sys.executable, sys.orig_argv, {**os.environ, **MALLOC})
@@ -107,7 +110,7 @@ def main() -> int:
         return 0
     if options.partition is not None:
         return partition(options.partition)
-    return soak(options.minutes, options.seed)
+    return soak(options.minutes, options.seed, options.callers, options.pause)
 
 
 if __name__ == "__main__":

@@ -9,16 +9,15 @@ import asyncio
 import contextlib
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator  # noqa: TC003  (functions are asked for what takes a stream)
+from typing import Any
 from uuid import UUID
 
 from mpzmq import ContainerServer, HeartbeatPolicy, RemoteError, current_request
 from tests.chaos.descriptors import no_more_descriptors
 from tests.chaos.history import ContainerLog
 from tests.chaos.memory import resident_bytes
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+from tests.support.odd import RAISED, RESULTS
 
 SAMPLE = 0.25
 """Seconds between two looks at the own counters."""
@@ -69,7 +68,10 @@ def build(path: str, heartbeat: HeartbeatPolicy) -> ContainerServer:
 
     def run(function: str) -> contextlib.AbstractContextManager[None]:
         request = current_request()
-        return log.run(UUID(int=0) if request is None else request.request_id, server.instance, function)
+        assert request is not None
+        chosen = request.metadata.get("id")
+        known = isinstance(chosen, bytes) and len(chosen) == 16  # a byte of it may have been flipped
+        return log.run(UUID(bytes=chosen) if known else request.request_id, server.instance, function)
 
     server = Trusting(name="chaos", heartbeat=heartbeat, lifespan=counted)
 
@@ -103,6 +105,31 @@ def build(path: str, heartbeat: HeartbeatPolicy) -> ContainerServer:
     async def raising(data: Any) -> None:
         with run("raising"):
             raise RemoteError("on purpose", code="chaos", data=data)
+
+    @server.function
+    async def odd(name: str) -> Any:
+        """Returns what a message cannot carry, or raises what cannot be shown."""
+        with run("odd"):
+            return RESULTS[name]() if name in RESULTS else RAISED[name][0]()
+
+    @server.function
+    async def numbers(to: int, data: Any) -> AsyncIterator[Any]:
+        with run("numbers"):
+            for number in range(to):
+                yield [number, data]
+                if number % 50 == 0:
+                    await asyncio.sleep(0.01)
+
+    @server.function
+    async def store(items: AsyncIterator[Any]) -> int:
+        with run("store"):
+            return len([item async for item in items])
+
+    @server.function
+    async def chat(items: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        with run("chat"):
+            async for item in items:
+                yield item
 
     @server.function
     def block(seconds: float) -> None:

@@ -6,10 +6,11 @@ import asyncio
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID, uuid4
 
 from mpzmq import EventsDropped, RemoteError, RequestError
+from tests.support.odd import RAISED, RESULTS
 
 from .history import EngineLog, Request
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from mpzmq import ComputerEngineWorker, ComputerEngineWriter
+    from mpzmq.engine.options_view import OptionsView
     from mpzmq.events import LinkEvent
 
 __all__ = ["Caller", "Job", "Watch", "ask", "random_job"]
@@ -30,12 +32,59 @@ class Job:
     args: tuple[Any, ...]
     answer: Any = None
     raises: bool = False
+    way: Literal["call", "stream", "upload", "channel"] = "call"
+
+    def fits(self, error: RemoteError) -> bool:
+        """Whether it is the function's own error."""
+        if self.function == "odd":
+            return bool(error.error_type == self.answer)
+        return self.raises and error.code == "chaos" and bool(error.data == self.answer)
+
+    def may_become(self, answer: Any) -> bool:
+        """Whether what a stream has given so far is the beginning of the right answer."""
+        return bool(answer == self.answer[: len(answer)])
+
+
+ODD = [(name, "EncodeError") for name in RESULTS] + [
+    # contextlib, which stands around our handlers, cannot bear this one.
+    (name, error_type)
+    for name, (_, error_type, _) in RAISED.items()
+    if name != "without text"
+]
+"""What a handler may do that no encoder expects, and the type of the error that its caller hears."""
+
+
+WEIGHTS = {
+    "quick": 40,
+    "plain": 20,
+    "slow": 20,
+    "raising": 8,
+    "big": 6,
+    "up": 6,
+    "odd": 8,
+    "numbers": 6,
+    "store": 6,
+    "chat": 3,
+}
+"""How often each is asked."""
 
 
 def random_job(rng: Random) -> Job:
-    """Mostly small ones; some slow, some large, some that raise."""
+    """Mostly small ones; some slow, some large, some that raise, some whose data goes piece by piece."""
     data = [rng.getrandbits(48), rng.randbytes(int(rng.expovariate(1 / 200)))]
-    match rng.choices(("quick", "plain", "slow", "raising", "big", "up"), (40, 20, 20, 8, 6, 6))[0]:
+    match rng.choices(tuple(WEIGHTS), tuple(WEIGHTS.values()))[0]:
+        case "odd":
+            name, error_type = rng.choice(ODD)
+            return Job("odd", (name,), error_type, raises=True)
+        case "numbers" | "store" | "chat" as function:
+            items = [[number, data] for number in range(rng.randrange(300))]
+            match function:
+                case "numbers":
+                    return Job("numbers", (len(items), data), items, way="stream")
+                case "store":
+                    return Job("store", (items,), len(items), way="upload")
+                case _:
+                    return Job("chat", (items,), items, way="channel")
         case "slow":
             return Job("slow", (rng.uniform(0, 0.6), data), data)
         case "raising":
@@ -50,6 +99,28 @@ def random_job(rng: Random) -> Job:
             return Job(function, (data,), data)
 
 
+async def _answer(asked: OptionsView, job: Job, got: list[Any]) -> Any:
+    """What the container answers; ``got`` is what it has given of it when it fails."""
+    match job.way:
+        case "stream":
+            async with asked.stream(job.function, *job.args) as stream:
+                async for item in stream:
+                    got.append(item)  # noqa: PERF401  (what came before an error counts)
+            return got
+        case "upload":
+            return await asked.upload(job.function, *job.args)
+        case "channel":
+            async with asked.channel(job.function) as channel:
+                for item in job.args[0]:
+                    await channel.send(item)
+                    got.append(await anext(channel))
+                await channel.send_eof()
+                got += [item async for item in channel]
+            return got
+        case _:
+            return await asked.call(job.function, *job.args)
+
+
 async def ask(
     log: EngineLog,
     container: ComputerEngineWriter,
@@ -60,20 +131,25 @@ async def ask(
     tainted: bool = False,
 ) -> Request:
     """One request, written down however it ends; only a cancellation is raised."""
+    # What goes piece by piece takes no id of ours, so that the container finds it in the metadata.
     request_id = uuid4()
+    idempotent = idempotent and job.way == "call"  # what goes piece by piece never runs twice
     request = Request(request_id.hex, job.function, idempotent, timeout, tainted, issued=time.monotonic())
+    if job.way == "call":
+        asked = container.options(timeout=timeout, request_id=request_id, idempotent=idempotent)
+    else:
+        asked = container.options(timeout=timeout, metadata={"id": request_id.bytes})
+    got: list[Any] = []
     log.issued(request)
     try:
-        answer = await container.call(
-            job.function, *job.args, request_id=request_id, timeout=timeout, idempotent=idempotent
-        )
+        answer = await _answer(asked, job, got)
         request.outcome, request.right = "replied", not job.raises and bool(answer == job.answer)
     except asyncio.CancelledError:
         request.outcome = "cancelled"
         raise
     except RemoteError as error:
         request.outcome, request.error, request.executed = "failed", type(error).__name__, str(error.executed)
-        request.right = job.raises and error.code == "chaos" and bool(error.data == job.answer)
+        request.right = job.fits(error)
     except RequestError as error:
         request.outcome, request.error, request.executed = "failed", type(error).__name__, str(error.executed)
         request.instance_changed = getattr(error, "instance_changed", None)
@@ -82,6 +158,7 @@ async def ask(
         request.outcome, request.error = "failed", repr(error)
     finally:
         request.ended = time.monotonic()
+        request.right = request.right and (not got or job.may_become(got))
         log.ended(request)
     return request
 

@@ -142,11 +142,13 @@ class Fault:
         run: makes it, and returns when it is over.
         link: the link on which it shows.
         weight: how often it is chosen.
+        ends_process: whether the container is another one afterwards.
     """
 
     run: Callable[[Scene], Awaitable[None]]
     link: Literal["direct", "proxied"]
     weight: float = 1.0
+    ends_process: bool = False
 
     @property
     def name(self) -> str:
@@ -162,9 +164,9 @@ FAULTS = (
     Fault(throttle, "proxied"),
     Fault(delay, "proxied"),
     Fault(silence, "proxied"),
-    Fault(kill, "direct", 2.0),
+    Fault(kill, "direct", 2.0, ends_process=True),
     Fault(stop_shortly, "direct"),
     Fault(stop_for_long, "direct"),
-    Fault(drain, "direct"),
+    Fault(drain, "direct", ends_process=True),
     Fault(block, "direct"),
 )

@@ -49,6 +49,9 @@ def soak_report(outcome: SoakResult) -> str:
     ]
     if outcome.memory:
         text.append(f"the engine's memory in MiB: {', '.join(str(sample >> 20) for sample in some(outcome.memory))}")
+    if outcome.containers:
+        whose, samples = max(outcome.containers.items(), key=lambda item: len(item[1]))
+        text.append(f"memory of {whose}, in MiB: {', '.join(str(sample >> 20) for sample in some(samples))}")
     text.append("")
     kinds = Counter(violation.kind for violation in outcome.violations)
     for kind, count in kinds.most_common():

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from mpzmq import ComputerEngineWorker, HeartbeatPolicy, LinkDown, ReconnectPolicy
 
+from .container import SAMPLE as CONTAINER_SAMPLE
 from .engine import Caller, Watch
 from .faults import FAULTS, Scene
 from .history import (
@@ -30,19 +31,26 @@ from .noise import NoisyLink
 from .place import Place
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
     from uuid import UUID
 
     from .faults import Fault
     from .history import Request
 
-__all__ = ["Plan", "Soak", "SoakResult"]
+__all__ = ["CALLERS", "PAUSE", "Plan", "Soak", "SoakResult"]
 
 RECOVERY = 30.0
 """Seconds after the end of a fault in which a container has to answer again: this is no promise, but no hang either."""
 
 LONGEST = 5.0
 """Seconds of the longest deadline that a caller sets."""
+
+CALLERS = 75
+"""That ask at the same time."""
+
+PAUSE = 0.1
+"""Seconds between two requests of one caller, on average."""
 
 SAMPLE = 0.1
 """Seconds between two looks at memory, counters and the delay of the event loop."""
@@ -60,15 +68,19 @@ class Plan:
         callers: that ask at the same time.
         pause: seconds between two requests of one caller, on average.
         gaps: seconds between two faults, at least and at most.
+        spared: of so many containers the process is never ended, so that their memory can be looked at.
+        warm: seconds after which memory has to be flat.
     """
 
     seconds: float
     seed: int
     folder: Path
     containers: int = 3
-    callers: int = 75
-    pause: float = 0.1
+    callers: int = CALLERS
+    pause: float = PAUSE
     gaps: tuple[float, float] = (0.5, 3.0)
+    spared: int = 1
+    warm: float = 600.0
     heartbeat: HeartbeatPolicy = field(default_factory=lambda: HeartbeatPolicy(interval=0.4, down_after=1.0))
     reconnect: ReconnectPolicy = field(
         default_factory=lambda: ReconnectPolicy(interval=0.1, connect_timeout=1.0, lost_after=1.0)
@@ -91,6 +103,7 @@ class SoakResult:
         faults: how often each was made.
         lag: the longest time for which the engine's event loop was late.
         memory: of the engine, sampled.
+        containers: memory of each instance, sampled.
     """
 
     violations: list[Violation] = field(default_factory=list)
@@ -104,6 +117,7 @@ class SoakResult:
     faults: Counter[str] = field(default_factory=Counter)
     lag: float = 0.0
     memory: list[int] = field(default_factory=list)
+    containers: dict[str, list[int]] = field(default_factory=dict)
 
 
 class Soak:
@@ -144,7 +158,7 @@ class Soak:
         outcome.violations += check_worker(counted, [request for some in requests for request in some])
         for place, asked in zip(places, requests, strict=True):
             self._compare(place.history.name, asked, read_container(place.history), noisy=place is places[0])
-        outcome.violations += check_memory(outcome.memory, whose="the engine")
+        self._check_memory("the engine", outcome.memory, SAMPLE)
         return outcome
 
     def _another(self) -> Random:
@@ -186,7 +200,9 @@ class Soak:
                 free = [place for place in places if not place.busy.locked()]
                 if free:
                     place = rng.choice(free)
-                    (fault,) = rng.choices(FAULTS, [fault.weight for fault in FAULTS])
+                    spared = place in places[len(places) - self._plan.spared :]
+                    faults_here = [fault for fault in FAULTS if not (spared and fault.ends_process)]
+                    (fault,) = rng.choices(faults_here, [fault.weight for fault in faults_here])
                     await place.busy.acquire()
                     faults.create_task(self._one_fault(fault, place, self._another()))
 
@@ -226,8 +242,15 @@ class Soak:
         outcome = self._outcome
         outcome.violations += check(requests, history.runs, slack=1.0 + outcome.lag, strangers=noisy)
         outcome.violations += check_counters(history)
-        outcome.violations += check_memory([now.rss for now in history.counters], whose=name)
+        for instance, samples in history.memory().items():
+            outcome.containers[f"{name}, {instance}"] = samples
+            self._check_memory(f"{name}, {instance}", samples, CONTAINER_SAMPLE)
         issued = {request.id for request in requests}
         outcome.runs += len(history.runs)
         outcome.strangers += sum(run.id not in issued for run in history.runs)
         outcome.requests.update(request.error or str(request.outcome) for request in requests)
+
+    def _check_memory(self, whose: str, samples: Sequence[int], every: float) -> None:
+        warm = int(self._plan.warm / every)
+        self._outcome.violations += check_memory(samples, whose=whose)
+        self._outcome.violations += check_memory(samples, whose=whose, warm=warm)

@@ -30,22 +30,27 @@ SECONDS = scaled(20.0)
 async def starved(tmp_path: Path, what: str) -> dict[str, Any]:
     """What became of an engine."""
     async with Stage(tmp_path, QUICK, REDIAL) as stage:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tests.chaos.starved_engine", what, stage.process.endpoint),
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(folder or os.getcwd() for folder in sys.path)},
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        try:
-            out, err = await asyncio.wait_for(process.communicate(), SECONDS)
-        except TimeoutError:
-            process.kill()
-            await process.communicate()
-            raise
-    assert (process.returncode, err.decode()) == (0, "")
-    told: dict[str, Any] = json.loads(out)
+        told: dict[str, Any] = await told_by("tests.chaos.starved_engine", what, stage.process.endpoint)
     return told
+
+
+async def told_by(*command: str) -> Any:
+    """What a module of ours tells at its end."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", *command),
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(folder or os.getcwd() for folder in sys.path)},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        out, err = await asyncio.wait_for(process.communicate(), SECONDS)
+    except TimeoutError:
+        process.kill()
+        await process.communicate()
+        raise
+    assert (process.returncode, err.decode()) == (0, "")
+    return json.loads(out)
 
 
 async def test_an_engine_without_descriptors_says_so_and_recovers(tmp_path: Path) -> None:
@@ -64,6 +69,12 @@ async def test_the_first_connect_of_a_process_says_so_too(tmp_path: Path) -> Non
 
 async def test_a_redial_that_gets_no_descriptor_is_not_the_last(tmp_path: Path) -> None:
     assert await starved(tmp_path, "redial") == {"after": ["after"], "unhandled": []}
+
+
+async def test_a_container_that_cannot_bind_says_so_and_can_later() -> None:
+    *refused, bound = await told_by("tests.chaos.starved_container")
+    assert bound == ""
+    assert len(refused) > 8 and all("Too many open files" in error for error in refused), refused
 
 
 async def test_a_container_without_descriptors_serves_who_is_there_and_recovers(tmp_path: Path) -> None:

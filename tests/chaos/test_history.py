@@ -145,6 +145,24 @@ def test_memory() -> None:
     assert "engine" in growing[0].text
 
 
+def test_memory_of_who_is_warm() -> None:
+    mebibyte = 1 << 20
+    warming = [(90 + sample // 3) * mebibyte for sample in range(60)]
+    flat = [(110 + sample % 4) * mebibyte for sample in range(60)]
+    assert check_memory([*warming, *flat], whose="x", warm=60) == []
+    creeping = [(110 + sample // 3) * mebibyte for sample in range(60)]
+    assert check_memory([*warming, *creeping], whose="x") == []
+    assert kinds(check_memory([*warming, *creeping], whose="x", warm=60)) == ["memory grows"]
+    assert check_memory(warming, whose="x", warm=60) == []
+
+
+def test_an_odd_answer_may_be_what_a_handler_has_returned() -> None:
+    odd = asked(function="odd", outcome="failed", error="RemoteError", executed="YES")
+    assert check([odd], [Run("a", "one", "odd", 10.05, "returned")]) == []
+    other = asked(outcome="failed", error="RemoteError", executed="YES")
+    assert kinds(check([other], [ran()])) == ["a handler's error without a handler"]
+
+
 def test_both_pens(tmp_path: Path) -> None:
     path = tmp_path / "container"
     log, instance, request_id = ContainerLog(str(path)), uuid.uuid4(), uuid.uuid4()

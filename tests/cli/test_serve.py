@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -45,6 +46,27 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     out, err = process.communicate(timeout=SECONDS)
     assert "Traceback" not in err
     return process.returncode, out, err
+
+
+FIRST_PROCESS = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child", "--mount-proc")
+
+
+@pytest.mark.skipif(
+    shutil.which("unshare") is None or subprocess.run([*FIRST_PROCESS, "true"], check=False).returncode != 0,
+    reason="namespaces of processes are not allowed here",
+)
+def test_process_1_is_ended_while_it_imports(tmp_path: Path) -> None:
+    (tmp_path / "desk.py").write_text("import time; print('importing', flush=True); time.sleep(60)")
+    command = [*FIRST_PROCESS, sys.executable, "-m", "mpzmq", "serve", "desk:server", "--app-dir", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()) as it:
+        try:
+            assert it.stdout is not None
+            assert it.stdout.readline() == "importing\n"
+            (first,) = children(it.pid, 1)
+            os.kill(first, signal.SIGTERM)
+            assert ended(it) == (143, "", "")
+        finally:
+            it.kill()
 
 
 def test_a_drain_ends_what_runs(start: Start, folder: Path) -> None:

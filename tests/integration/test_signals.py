@@ -52,9 +52,15 @@ with blocking.connect(sys.argv[1]) as container:
 """
 
 
-async def served() -> tuple[Process, str]:
+BLOCKED = """
+import signal
+signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
+"""
+
+
+async def served(before: str = "") -> tuple[Process, str]:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", PROGRAM, cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        sys.executable, "-c", before + PROGRAM, cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
     assert process.stdout is not None
     return process, (await process.stdout.readline()).decode().strip()
@@ -70,6 +76,12 @@ async def test_signals_that_come_together_end_it(numbers: tuple[signal.Signals, 
     process, _ = await served()
     for number in numbers:
         os.kill(process.pid, number)
+    assert await ended(process) == (0, "")
+
+
+async def test_a_signal_that_whoever_started_it_has_blocked_ends_it() -> None:
+    process, _ = await served(BLOCKED)
+    process.terminate()
     assert await ended(process) == (0, "")
 
 

@@ -19,6 +19,7 @@ from .descriptors import Descriptors
 from .ipc import IpcListener
 from .monitor import watched
 from .socket import Routed, ZmqSocket, allow_ipv6, configure
+from .spare_descriptors import check_descriptors
 
 if TYPE_CHECKING:
     from ..interface import Frames, RouterHandler, SocketSettings
@@ -29,6 +30,9 @@ __all__ = ["ZmqRouter"]
 BACKLOG = 1024
 """Connections that may wait to be accepted: a thousand engines redial at once after a restart."""
 
+DESCRIPTORS = 4
+"""What a bind opens, and a little more: libzmq ends the whole process if it gets no descriptor to ask for the host's
+addresses, whatever the endpoint is (seen: SIGABRT in ip_resolver.cpp)."""
 
 CLOSE_TIMEOUT = 1.0
 """Seconds to wait for libzmq to close its listeners; it takes less than one millisecond."""
@@ -101,6 +105,7 @@ class ZmqRouter:
         """Listens on an endpoint and returns it with its real port."""
         if self._curve is not None and self._doorman.has_ended:
             raise OSError(errno.EACCES, f"cannot bind {endpoint}: the authenticator of this process has ended")
+        check_descriptors(DESCRIPTORS, f"bind {endpoint}")
         allow_ipv6(self._socket.raw, endpoint)
         listener = IpcListener(endpoint.removeprefix("ipc://"), BACKLOG) if endpoint.startswith("ipc://") else None
         self._socket.raw.set(zmq.USE_FD, -1 if listener is None else listener.fileno())

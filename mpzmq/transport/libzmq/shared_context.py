@@ -15,6 +15,7 @@ import zmq
 from ...common.daemon_threads import in_daemon_thread
 from ...common.logs import Log
 from .authenticator import Authenticator
+from .spare_descriptors import check_descriptors
 
 __all__ = ["acquire", "authenticator", "release"]
 
@@ -47,20 +48,6 @@ DESCRIPTORS = 8
 some of them (seen: SIGABRT in epoll.cpp with 2 to 4)."""
 
 
-def _check_descriptors() -> None:
-    taken: list[int] = []
-    try:
-        while len(taken) < DESCRIPTORS:
-            taken.append(os.open(os.devnull, os.O_RDONLY))
-    except OSError as error:
-        if error.errno not in (errno.EMFILE, errno.ENFILE):
-            raise
-        raise OSError(error.errno, f"cannot start zmq's threads: {error.strerror}") from None
-    finally:
-        for descriptor in taken:
-            os.close(descriptor)
-
-
 def acquire() -> zmq.Context[zmq.Socket[bytes]]:
     """The shared context, counted; to be paired with :func:`release`.
 
@@ -70,7 +57,7 @@ def acquire() -> zmq.Context[zmq.Socket[bytes]]:
     global _context, _users
     with _lock:
         if _context is None:
-            _check_descriptors()
+            check_descriptors(DESCRIPTORS, "start zmq's threads")
             _context = zmq.Context()
             _context.set(zmq.MAX_SOCKETS, _context.get(zmq.SOCKET_LIMIT))
         _users += 1

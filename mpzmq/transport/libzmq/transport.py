@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import zmq
+
 from . import fork
 from . import shared_context as context
 from .dealer import ZmqDealer
 from .router import ZmqRouter
 
 if TYPE_CHECKING:
-    import zmq
-
     from ..interface import Dealer, DealerHandler, Router, RouterHandler, SocketSettings
 
 __all__ = ["ZmqTransport"]
@@ -31,9 +31,16 @@ class ZmqTransport:
         return made
 
     def router(self, settings: SocketSettings, handler: RouterHandler) -> Router:
-        """A router that listens nowhere yet."""
+        """A router that listens nowhere yet.
+
+        Raises:
+            OSError: too few file descriptors are left.
+        """
         own = self._acquire()
-        made = ZmqRouter(own, context.authenticator(), asyncio.get_running_loop(), settings, handler)
+        try:
+            made = ZmqRouter(own, context.authenticator(), asyncio.get_running_loop(), settings, handler)
+        except zmq.ZMQError as error:
+            raise OSError(error.errno, f"cannot open a socket: {error.strerror}") from None
         fork.routers.add(made)
         return made
 

@@ -48,12 +48,12 @@ def announce(folder: Path, name: str, *addresses: str, process: ProcessIdentity 
 
 
 @contextlib.contextmanager
-def living() -> Iterator[tuple[subprocess.Popen[bytes], ProcessIdentity]]:
-    """Another process, and which one it is."""
+def living(*within: str) -> Iterator[tuple[subprocess.Popen[bytes], ProcessIdentity]]:
+    """Another process, and which one it is; ``within`` is a command that starts it."""
     code = "import json, sys; from dataclasses import asdict; from mpzmq.runtime.announcements import ProcessIdentity"
     code += "; print(json.dumps(asdict(ProcessIdentity.own())), flush=True); sys.stdin.read()"
     with subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment()
+        [*within, sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment()
     ) as process:
         assert process.stdout is not None
         yield process, ProcessIdentity(**json.loads(process.stdout.readline()))
@@ -108,6 +108,19 @@ async def test_a_number_that_another_process_has_now(folder: Path) -> None:
     announce(folder, "b", "127.0.0.1:2")
     async with watching(source_of(folder)) as watch:
         assert await watch.addresses() == ["127.0.0.1:2"]
+
+
+ANOTHER_CLOCK = ("unshare", "--user", "--map-root-user", "--time", "--boottime", "1000")
+
+
+@pytest.mark.skipif(
+    shutil.which("unshare") is None or subprocess.run([*ANOTHER_CLOCK, "true"], check=False).returncode != 0,
+    reason="namespaces of time are not allowed here",
+)
+def test_a_process_whose_clock_is_another_one() -> None:
+    """When it has started reads otherwise from here."""
+    with living(*ANOTHER_CLOCK) as (_, identity):
+        assert not identity.is_gone()
 
 
 async def test_a_process_of_another_host(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
