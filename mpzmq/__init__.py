@@ -97,6 +97,7 @@ if TYPE_CHECKING:
     from .protocol.requester.options import Unset as Unset
     from .runtime.opening import Opening as Opening
     from .security.credentials import Security as Security
+    from .statistics import FunctionStatistics as FunctionStatistics
     from .statistics import GroupStatistics as GroupStatistics
     from .statistics import ServerStatistics as ServerStatistics
     from .statistics import Statistics as Statistics
@@ -134,6 +135,7 @@ else:
         "Evidence": "events",
         "Executed": "models",
         "FunctionDescription": "models",
+        "FunctionStatistics": "statistics",
         "Group": "engine.group",
         "GroupPolicy": "config",
         "GroupStatistics": "statistics",
@@ -232,6 +234,7 @@ __all__ = [
     "Evidence",
     "Executed",
     "FunctionDescription",
+    "FunctionStatistics",
     "Group",
     "GroupPolicy",
     "GroupStatistics",

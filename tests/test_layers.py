@@ -73,7 +73,7 @@ MAX_PARAMETERS = 8
 KNOWN_LARGE: dict[str, int] = {
     "mpzmq.engine.link_driver.LinkDriver: parameters": 15,
     "mpzmq.errors.RemoteError: parameters": 10,
-    "mpzmq.handlers.invocation.Invocation: attributes": 24,
+    "mpzmq.handlers.invocation.Invocation: attributes": 26,
     "mpzmq.handlers.invocation.Invocation: parameters": 9,
     "mpzmq.protocol.link.link.Link: attributes": 32,
     "mpzmq.protocol.link.link.Link: parameters": 11,

@@ -287,20 +287,7 @@ class ContainerServer(HandlerRegistration):
         driver = self._driver
         if driver is None:
             return self._final
-        dispatcher = driver.dispatcher
-        return ServerStatistics(
-            received=dispatcher.received,
-            replied=dispatcher.replied,
-            failed=dispatcher.failed,
-            refused=dispatcher.refused,
-            cancelled=dispatcher.cancelled,
-            in_flight=dispatcher.in_flight,
-            sessions=len(driver.sessions.presence.here),
-            undeliverable=driver.sessions.undeliverable,
-            repeated=dispatcher.deduplicator.count,
-            ignored=driver.sessions.ignored,
-            waiting_bytes=driver.backlog.bytes,
-        )
+        return driver.statistics()
 
     # Life
 
