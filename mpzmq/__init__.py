@@ -97,6 +97,7 @@ if TYPE_CHECKING:
     from .protocol.requester.options import Unset as Unset
     from .runtime.opening import Opening as Opening
     from .security.credentials import Security as Security
+    from .statistics import Durations as Durations
     from .statistics import FunctionStatistics as FunctionStatistics
     from .statistics import GroupStatistics as GroupStatistics
     from .statistics import ServerStatistics as ServerStatistics
@@ -124,6 +125,7 @@ else:
         "ContainerStopped": "errors",
         "Depends": "handlers.dependencies",
         "Description": "models",
+        "Durations": "statistics",
         "EncodeError": "errors",
         "Endpoint": "engine.resolvers.endpoint",
         "EngineInfo": "events",
@@ -223,6 +225,7 @@ __all__ = [
     "ContainerStopped",
     "Depends",
     "Description",
+    "Durations",
     "EncodeError",
     "Endpoint",
     "EngineInfo",

@@ -3,16 +3,42 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from .common.set_module import set_module
-from .common.timings import merged
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["FunctionStatistics", "GroupStatistics", "ServerStatistics", "Statistics"]
+__all__ = ["Durations", "FunctionStatistics", "GroupStatistics", "ServerStatistics", "Statistics"]
+
+
+@set_module("mpzmq")
+@dataclass(frozen=True, slots=True)
+class Durations:
+    """A histogram of how long something took, since somebody has asked for it.
+
+    Attributes:
+        buckets: upper bounds in seconds, the last of them infinity, and how many took no longer than each.
+        seconds: the sum of all.
+    """
+
+    buckets: tuple[tuple[float, int], ...]
+    seconds: float
+
+    @property
+    def count(self) -> int:
+        """How many they were."""
+        return self.buckets[-1][1]
+
+    def __add__(self, other: Durations) -> Durations:
+        if [bound for bound, _ in self.buckets] != [bound for bound, _ in other.buckets]:
+            raise ValueError("histograms with different buckets cannot be added up")
+        pairs = zip(self.buckets, other.buckets, strict=True)
+        return Durations(
+            tuple((bound, count + more) for (bound, count), (_, more) in pairs), self.seconds + other.seconds
+        )
 
 
 @set_module("mpzmq")
@@ -36,10 +62,10 @@ class Statistics:
         errors: the requests that ended with an error, by the name of its class.
         sent_bytes, received_bytes: of messages to the container, and from it.
         seconds: from when requests were made until their replies, in all; streams do not count here.
+        timed: how many requests those seconds are of.
         p50, p99: seconds within which half, and all but one in a hundred, of the last 256 had their replies; None: none
             had one yet. Of several links the slowest counts.
-        durations: upper bounds in seconds, the last of them infinity, and how many requests took no longer; None: no
-            histogram is kept.
+        durations: the same seconds as a histogram; None: none is kept.
     """
 
     issued: int = 0
@@ -56,9 +82,10 @@ class Statistics:
     sent_bytes: int = 0
     received_bytes: int = 0
     seconds: float = 0.0
+    timed: int = 0
     p50: float | None = None
     p99: float | None = None
-    durations: tuple[tuple[float, int], ...] | None = None
+    durations: Durations | None = None
 
     def __add__(self, other: Statistics) -> Statistics:
         return Statistics(
@@ -76,10 +103,19 @@ class Statistics:
             sent_bytes=self.sent_bytes + other.sent_bytes,
             received_bytes=self.received_bytes + other.received_bytes,
             seconds=self.seconds + other.seconds,
+            timed=self.timed + other.timed,
             p50=_slowest(self.p50, other.p50),
             p99=_slowest(self.p99, other.p99),
-            durations=merged(self.durations, other.durations),
+            durations=_both(self.durations, other.durations),
         )
+
+    def totals(self) -> Statistics:
+        """What stays of it when the link has ended: what was counted, and nothing that speaks of now."""
+        return replace(self, rtt=None, p50=None, p99=None)
+
+
+def _both(one: Durations | None, other: Durations | None) -> Durations | None:
+    return one + other if one is not None and other is not None else one or other
 
 
 def _slowest(one: float | None, other: float | None) -> float | None:
@@ -103,9 +139,9 @@ class FunctionStatistics:
         queued: requests that wait for their turn.
         seconds: for which handlers were at work in all, with the middleware and the dependencies around them.
         waiting_seconds: for which requests had waited in the container before.
+        timed: how many requests those seconds are of: those whose handler, or what stands around it, had begun.
         p50, p99: seconds for which half, and all but one in a hundred, of the last 256 were at work; None: none was.
-        durations: upper bounds in seconds, the last of them infinity, and how many requests took no longer; None: no
-            histogram is kept.
+        durations: the same seconds as a histogram; None: none is kept.
     """
 
     replied: int = 0
@@ -117,9 +153,10 @@ class FunctionStatistics:
     queued: int = 0
     seconds: float = 0.0
     waiting_seconds: float = 0.0
+    timed: int = 0
     p50: float | None = None
     p99: float | None = None
-    durations: tuple[tuple[float, int], ...] | None = None
+    durations: Durations | None = None
 
 
 @set_module("mpzmq")
@@ -176,6 +213,8 @@ class GroupStatistics:
         retried: tries behind the first of a request, with another member.
         hedged: requests that were sent to a second member, because the first took its time.
         ejections: how often a member was ejected.
+        errors: the requests that ended with an error, by the name of its class.
+        links: the counters of its links, added up, those of members that have left included.
     """
 
     issued: int = 0
@@ -186,3 +225,5 @@ class GroupStatistics:
     retried: int = 0
     hedged: int = 0
     ejections: int = 0
+    errors: Mapping[str, int] = field(default_factory=dict, hash=False)
+    links: Statistics = field(default_factory=Statistics)

@@ -36,7 +36,7 @@ PUBLIC = {
     *("Description", "Executed", "FunctionDescription", "LinkState", "Method", "Params", "Progress", "Status"),
     # policies and statistics
     *("HeartbeatPolicy", "Limits", "ReconnectPolicy", "Security"),
-    *("FunctionStatistics", "ServerStatistics", "Statistics"),
+    *("Durations", "FunctionStatistics", "ServerStatistics", "Statistics"),
     # events
     *("Evidence", "StateChange", "EventsDropped", "LinkBusy", "LinkClosed", "LinkDown", "LinkEvent"),
     *("EngineInfo", "EngineJoined", "EngineLeft"),

@@ -100,7 +100,8 @@ def _function(counters: FunctionStatistics) -> dict[str, Any]:
     if durations is None:
         return _fields(counters)
     # JSON has no infinity, and whoever passes this on as JSON is not to stumble over it.
-    return {**_fields(counters), "durations": [[None if bound == math.inf else bound, n] for bound, n in durations]}
+    buckets = [[None if bound == math.inf else bound, count] for bound, count in durations.buckets]
+    return {**_fields(counters), "durations": {"buckets": buckets, "seconds": durations.seconds}}
 
 
 def _fields(counters: Any) -> dict[str, Any]:

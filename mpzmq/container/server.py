@@ -13,6 +13,7 @@ from ..address import parse_address
 from ..common.durations import checked_after, checked_wait
 from ..common.logs import Log
 from ..common.set_module import set_module
+from ..common.timings import agreed_buckets
 from ..config import DEFAULT_HEARTBEAT, DEFAULT_LIMITS
 from ..handlers.interfaces import fitting_methods
 from ..handlers.registry import Function
@@ -98,6 +99,7 @@ class ContainerServer(HandlerRegistration):
         self._driver: SessionDriver | None = None
         self.security = security
         self._final = ServerStatistics()
+        self._buckets: tuple[float, ...] | None = None
         self._life: Lifespan | None = None
 
     def __repr__(self) -> str:
@@ -289,6 +291,16 @@ class ContainerServer(HandlerRegistration):
             return self._final
         return driver.statistics()
 
+    def keep_durations(self, buckets: tuple[float, ...]) -> None:
+        """Has ``FunctionStatistics.durations`` kept from now on, with these upper bounds in seconds.
+
+        Raises:
+            ValueError: they are kept already with others.
+        """
+        self._buckets = agreed_buckets(self._buckets, buckets)
+        if self._driver is not None:
+            self._driver.dispatcher.counters.keep_durations(buckets)
+
     # Life
 
     async def bind(self, endpoint: str | tuple[str, int], *, insecure: bool = False) -> str:
@@ -342,6 +354,7 @@ class ContainerServer(HandlerRegistration):
             self._driver = make() if self._life is None else self._life.context.run(make)
             self._driver.sessions.status = self._status
             self._driver.dispatcher.state = state
+            self._driver.dispatcher.counters.keep_durations(self._buckets)
         return self._driver
 
     async def __aenter__(self) -> Self:

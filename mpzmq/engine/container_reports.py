@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
 from ..models import Description, FunctionDescription, Status
-from ..statistics import FunctionStatistics, ServerStatistics
+from ..statistics import Durations, FunctionStatistics, ServerStatistics
 from ..typed.well_formed import check_document
 
 if TYPE_CHECKING:
@@ -53,9 +53,10 @@ def server_statistics(record: Record) -> ServerStatistics:
 
 
 def _function(data: Any) -> FunctionStatistics:
-    durations = data.get("durations")
-    if durations is not None:
-        durations = tuple((math.inf if bound is None else float(bound), int(count)) for bound, count in durations)
+    given, durations = data.get("durations"), None
+    if given is not None:
+        buckets = tuple((math.inf if bound is None else float(bound), int(count)) for bound, count in given["buckets"])
+        durations = Durations(buckets, float(given["seconds"]))
     return _counters(FunctionStatistics, data, durations=durations)
 
 

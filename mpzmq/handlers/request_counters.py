@@ -111,15 +111,16 @@ class RequestCounters:
             counters.name: _snapshot(counters, *at_work.get(counters, (0, 0))) for counters in list(self._of.values())
         }
 
-    def keep_durations(self, buckets: tuple[float, ...]) -> None:
-        """From now on there is a histogram for each function, with these upper bounds in seconds.
+    def keep_durations(self, buckets: tuple[float, ...] | None) -> None:
+        """From now on there is a histogram for each function, with these upper bounds in seconds; None: no change.
 
         Raises:
             ValueError: there are some already with others.
         """
-        for counters in self._of.values():
-            counters.timings.keep(buckets)
-        self._buckets = buckets
+        if buckets is not None:
+            self._buckets = buckets
+            for counters in self._of.values():
+                counters.timings.keep(buckets)
 
     def _counters_of(self, running: Invocation) -> FunctionCounters:
         function: Function | None = running.handler
@@ -147,6 +148,7 @@ def _snapshot(counters: FunctionCounters, running: int, queued: int) -> Function
         queued=queued,
         seconds=counters.timings.seconds,
         waiting_seconds=counters.waiting_seconds,
+        timed=counters.timings.count,
         durations=counters.timings.durations(),
         **counters.timings.quantiles(),
     )

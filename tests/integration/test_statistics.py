@@ -12,6 +12,7 @@ from mpzmq import (
     ComputerEngineWorker,
     ComputerEngineWriter,
     ContainerServer,
+    Durations,
     FunctionStatistics,
     InvalidArguments,
     Refused,
@@ -22,7 +23,7 @@ from mpzmq import (
     Status,
     Unsupported,
 )
-from mpzmq.common.timings import Timings, checked_buckets, merged
+from mpzmq.common.timings import Timings, checked_buckets
 from tests.support.waiting import soon, until
 
 if TYPE_CHECKING:
@@ -193,12 +194,16 @@ def test_timings() -> None:
     times.keep((0.1, 0.5))
     for seconds in (0.1, 0.2, 3.0):
         times.add(seconds)
-    assert times.durations() == ((0.1, 1), (0.5, 2), (math.inf, 3))
+    found = times.durations()
+    assert found is not None and found.buckets == ((0.1, 1), (0.5, 2), (math.inf, 3)) and found.count == 3
+    assert found.seconds == pytest.approx(3.3)
     times.keep((0.1, 0.5))
     with pytest.raises(ValueError, match="other buckets"):
         times.keep((0.2,))
-    assert merged(times.durations(), times.durations()) == ((0.1, 2), (0.5, 4), (math.inf, 6))
-    assert merged(None, times.durations()) == times.durations() == merged(times.durations(), ((1.0, 5), (math.inf, 5)))
+    both = found + found
+    assert both.buckets == ((0.1, 2), (0.5, 4), (math.inf, 6)) and both.seconds == pytest.approx(6.6)
+    with pytest.raises(ValueError, match="different buckets"):
+        found + Durations(((1.0, 5), (math.inf, 5)), 2.0)
 
 
 @pytest.mark.parametrize("odd", [[], [0], [-1, 1], [1, 1], [2, 1], [math.inf], [math.nan], [1, math.nan, 3]])

@@ -30,6 +30,7 @@ class LinkTraffic:
             "sent_bytes": self.sent_bytes,
             "received_bytes": self.received_bytes,
             "seconds": self.timings.seconds,
+            "timed": self.timings.count,
             "durations": self.timings.durations(),
             **self.timings.quantiles(),
         }
