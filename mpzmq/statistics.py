@@ -226,4 +226,4 @@ class GroupStatistics:
     hedged: int = 0
     ejections: int = 0
     errors: Mapping[str, int] = field(default_factory=dict, hash=False)
-    links: Statistics = field(default_factory=Statistics)
+    links: Statistics = field(default_factory=Statistics, repr=False)
