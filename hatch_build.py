@@ -25,6 +25,7 @@ REQUIREMENTS = ["mypy==2.4.1", "setuptools>=77"]
 """mypyc comes with mypy: the version that the tests were run with."""
 
 HOT = [
+    "common/timings.py",
     "protocol/**/*.py",
     "transport/libzmq/socket.py",
     "runtime/clock.py",

@@ -73,7 +73,7 @@ async def seconds_of(registry: Registry, args: tuple[Any, ...]) -> float:
     container.dispatcher.start(batch, asyncio.get_running_loop().time())
     await container.dispatcher.idle()
     seconds = time.perf_counter() - began
-    assert container.dispatcher.replied == BATCH
+    assert container.dispatcher.counters.ended == BATCH
     await container.dispatcher.close()
     return seconds
 

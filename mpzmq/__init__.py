@@ -97,6 +97,8 @@ if TYPE_CHECKING:
     from .protocol.requester.options import Unset as Unset
     from .runtime.opening import Opening as Opening
     from .security.credentials import Security as Security
+    from .statistics import Durations as Durations
+    from .statistics import FunctionStatistics as FunctionStatistics
     from .statistics import GroupStatistics as GroupStatistics
     from .statistics import ServerStatistics as ServerStatistics
     from .statistics import Statistics as Statistics
@@ -123,6 +125,7 @@ else:
         "ContainerStopped": "errors",
         "Depends": "handlers.dependencies",
         "Description": "models",
+        "Durations": "statistics",
         "EncodeError": "errors",
         "Endpoint": "engine.resolvers.endpoint",
         "EngineInfo": "events",
@@ -134,6 +137,7 @@ else:
         "Evidence": "events",
         "Executed": "models",
         "FunctionDescription": "models",
+        "FunctionStatistics": "statistics",
         "Group": "engine.group",
         "GroupPolicy": "config",
         "GroupStatistics": "statistics",
@@ -221,6 +225,7 @@ __all__ = [
     "ContainerStopped",
     "Depends",
     "Description",
+    "Durations",
     "EncodeError",
     "Endpoint",
     "EngineInfo",
@@ -232,6 +237,7 @@ __all__ = [
     "Evidence",
     "Executed",
     "FunctionDescription",
+    "FunctionStatistics",
     "Group",
     "GroupPolicy",
     "GroupStatistics",

@@ -2,11 +2,43 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from .common.set_module import set_module
 
-__all__ = ["GroupStatistics", "ServerStatistics", "Statistics"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Durations", "FunctionStatistics", "GroupStatistics", "ServerStatistics", "Statistics"]
+
+
+@set_module("mpzmq")
+@dataclass(frozen=True, slots=True)
+class Durations:
+    """A histogram of how long something took, since somebody has asked for it.
+
+    Attributes:
+        buckets: upper bounds in seconds, the last of them infinity, and how many took no longer than each.
+        seconds: the sum of all.
+    """
+
+    buckets: tuple[tuple[float, int], ...]
+    seconds: float
+
+    @property
+    def count(self) -> int:
+        """How many they were."""
+        return self.buckets[-1][1]
+
+    def __add__(self, other: Durations) -> Durations:
+        if [bound for bound, _ in self.buckets] != [bound for bound, _ in other.buckets]:
+            raise ValueError("histograms with different buckets cannot be added up")
+        pairs = zip(self.buckets, other.buckets, strict=True)
+        return Durations(
+            tuple((bound, count + more) for (bound, count), (_, more) in pairs), self.seconds + other.seconds
+        )
 
 
 @set_module("mpzmq")
@@ -27,6 +59,13 @@ class Statistics:
         reconnects: how often a lost link came back.
         attempts: redials that failed, over the life of the link.
         rtt: the smoothed round trip of a heartbeat in seconds; None before the first, an interval after the greeting.
+        errors: the requests that ended with an error, by the name of its class.
+        sent_bytes, received_bytes: of messages to the container, and from it.
+        seconds: from when requests were made until their replies, in all; streams do not count here.
+        timed: how many requests those seconds are of.
+        p50, p99: seconds within which half, and all but one in a hundred, of the last 256 had their replies; None: none
+            had one yet. Of several links the slowest counts.
+        durations: the same seconds as a histogram; None: none is kept.
     """
 
     issued: int = 0
@@ -39,9 +78,16 @@ class Statistics:
     reconnects: int = 0
     attempts: int = 0
     rtt: float | None = None
+    errors: Mapping[str, int] = field(default_factory=dict, hash=False)
+    sent_bytes: int = 0
+    received_bytes: int = 0
+    seconds: float = 0.0
+    timed: int = 0
+    p50: float | None = None
+    p99: float | None = None
+    durations: Durations | None = None
 
     def __add__(self, other: Statistics) -> Statistics:
-        rtts = [rtt for rtt in (self.rtt, other.rtt) if rtt is not None]
         return Statistics(
             issued=self.issued + other.issued,
             replied=self.replied + other.replied,
@@ -52,9 +98,65 @@ class Statistics:
             resent=self.resent + other.resent,
             reconnects=self.reconnects + other.reconnects,
             attempts=self.attempts + other.attempts,
-            # The slowest link is what someone who looks at a sum wants to know of.
-            rtt=max(rtts) if rtts else None,
+            rtt=_slowest(self.rtt, other.rtt),
+            errors=dict(Counter(self.errors) + Counter(other.errors)),
+            sent_bytes=self.sent_bytes + other.sent_bytes,
+            received_bytes=self.received_bytes + other.received_bytes,
+            seconds=self.seconds + other.seconds,
+            timed=self.timed + other.timed,
+            p50=_slowest(self.p50, other.p50),
+            p99=_slowest(self.p99, other.p99),
+            durations=_both(self.durations, other.durations),
         )
+
+    def totals(self) -> Statistics:
+        """What stays of it when the link has ended: what was counted, and nothing that speaks of now."""
+        return replace(self, rtt=None, p50=None, p99=None)
+
+
+def _both(one: Durations | None, other: Durations | None) -> Durations | None:
+    return one + other if one is not None and other is not None else one or other
+
+
+def _slowest(one: float | None, other: float | None) -> float | None:
+    """The slowest link is what someone who looks at a sum wants to know of."""
+    return one if other is None else other if one is None else max(one, other)
+
+
+@set_module("mpzmq")
+@dataclass(frozen=True, slots=True)
+class FunctionStatistics:
+    """What has become of the requests to one function of a container.
+
+    Attributes:
+        replied: requests whose handler returned.
+        failed: requests whose handler raised, or whose reply could not be carried.
+        refused: requests for which no handler ran to do work.
+        cancelled: requests whose handler was cancelled.
+        rejected: those of the refused ones that were turned away before anything of the application was asked: no such
+            function, wrong arguments, no permission, no room, draining ...
+        running: requests whose handler is at work.
+        queued: requests that wait for their turn.
+        seconds: for which handlers were at work in all, with the middleware and the dependencies around them.
+        waiting_seconds: for which requests had waited in the container before.
+        timed: how many requests those seconds are of: those whose handler, or what stands around it, had begun.
+        p50, p99: seconds for which half, and all but one in a hundred, of the last 256 were at work; None: none was.
+        durations: the same seconds as a histogram; None: none is kept.
+    """
+
+    replied: int = 0
+    failed: int = 0
+    refused: int = 0
+    cancelled: int = 0
+    rejected: int = 0
+    running: int = 0
+    queued: int = 0
+    seconds: float = 0.0
+    waiting_seconds: float = 0.0
+    timed: int = 0
+    p50: float | None = None
+    p99: float | None = None
+    durations: Durations | None = None
 
 
 @set_module("mpzmq")
@@ -77,6 +179,8 @@ class ServerStatistics:
         waiting_bytes: bytes of replies and items that wait in the container for its engines, at most.
         ignored: messages or records that could not be used: malformed, unknown, from before a HELLO, or from a
             connection that another one has superseded.
+        functions: the same by function, for those that were asked. What is not a function stands under the word for its
+            permission (``"data:invoke"``, ``"state:get"`` ...), all functions that there are not under ``"(unknown)"``.
     """
 
     received: int = 0
@@ -90,6 +194,7 @@ class ServerStatistics:
     repeated: int = 0
     ignored: int = 0
     waiting_bytes: int = 0
+    functions: Mapping[str, FunctionStatistics] = field(default_factory=dict, hash=False)
 
 
 @set_module("mpzmq")
@@ -108,6 +213,8 @@ class GroupStatistics:
         retried: tries behind the first of a request, with another member.
         hedged: requests that were sent to a second member, because the first took its time.
         ejections: how often a member was ejected.
+        errors: the requests that ended with an error, by the name of its class.
+        links: the counters of its links, added up, those of members that have left included.
     """
 
     issued: int = 0
@@ -118,3 +225,5 @@ class GroupStatistics:
     retried: int = 0
     hedged: int = 0
     ejections: int = 0
+    errors: Mapping[str, int] = field(default_factory=dict, hash=False)
+    links: Statistics = field(default_factory=Statistics, repr=False)

@@ -35,7 +35,8 @@ PUBLIC = {
     # messages and values
     *("Description", "Executed", "FunctionDescription", "LinkState", "Method", "Params", "Progress", "Status"),
     # policies and statistics
-    *("HeartbeatPolicy", "Limits", "ReconnectPolicy", "Security", "ServerStatistics", "Statistics"),
+    *("HeartbeatPolicy", "Limits", "ReconnectPolicy", "Security"),
+    *("Durations", "FunctionStatistics", "ServerStatistics", "Statistics"),
     # events
     *("Evidence", "StateChange", "EventsDropped", "LinkBusy", "LinkClosed", "LinkDown", "LinkEvent"),
     *("EngineInfo", "EngineJoined", "EngineLeft"),

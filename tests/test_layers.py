@@ -44,6 +44,7 @@ LEVELS: dict[str, int] = {
     "keys": 4,
     "middleware": 4,
     "blocking": 5,
+    "prometheus": 5,
     "testing": 5,
     "": 6,  # mpzmq/__init__.py: all of the above, on first use
     "cli": 7,
@@ -73,7 +74,7 @@ MAX_PARAMETERS = 8
 KNOWN_LARGE: dict[str, int] = {
     "mpzmq.engine.link_driver.LinkDriver: parameters": 15,
     "mpzmq.errors.RemoteError: parameters": 10,
-    "mpzmq.handlers.invocation.Invocation: attributes": 24,
+    "mpzmq.handlers.invocation.Invocation: attributes": 26,
     "mpzmq.handlers.invocation.Invocation: parameters": 9,
     "mpzmq.protocol.link.link.Link: attributes": 32,
     "mpzmq.protocol.link.link.Link: parameters": 11,

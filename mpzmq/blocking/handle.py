@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ..models import Description, LinkState, Status
     from ..protocol.requester.options import _U
     from ..security.credentials import Security
-    from ..statistics import Statistics
+    from ..statistics import ServerStatistics, Statistics
 
 __all__ = ["BlockingContainer", "connect", "forget"]
 
@@ -214,6 +214,22 @@ class BlockingContainer(BlockingRequests):
             RequestError: one of its subclasses; ``executed`` says whether a handler has run.
         """
         return self._do(lambda: self._writer.describe(timeout=timeout, wait=wait, schema=schema))
+
+    def get_statistics(self, *, timeout: float | _U | None = UNSET, wait: bool | _U = UNSET) -> ServerStatistics:
+        """Asks the container for its counters; those of this side are :meth:`statistics`.
+
+        Args:
+            timeout: seconds until ``RequestTimeout``; None: no deadline of its own. Left out: as the defaults say.
+            wait: whether to wait, within the timeout, for a link that is dialled, drains or is full.
+
+        Returns:
+            Its counters, by function, too.
+
+        Raises:
+            Unsupported: the container is of a version that does not tell them.
+            RequestError: one of its subclasses; ``executed`` says whether a handler has run.
+        """
+        return self._do(lambda: self._writer.get_statistics(timeout=timeout, wait=wait))
 
     def check(self, interface: type, *, timeout: float | _U | None = UNSET, wait: bool | _U = UNSET) -> None:
         """Compares an interface with what the container offers; see :meth:`mpzmq.ComputerEngineWriter.check`.

@@ -347,6 +347,19 @@ def describe(
     return run_describe(endpoint, timeout=timeout, security=(keys, server_key), every=every, as_json=as_json)
 
 
+@mpzmq.command(epilog=examples("mpzmq stats 127.0.0.1:3010", "mpzmq stats dns://calc:3010 --all --json"))
+@click.argument("endpoint")
+@timeout_option(5.0)
+@connecting
+@all_option()
+@json_option("Print one JSON document.")
+def stats(endpoint: str, timeout: float, keys: str | None, server_key: str | None, every: bool, as_json: bool) -> int:
+    """Show a container's counters, by function."""
+    from .stats import stats as run_stats
+
+    return run_stats(endpoint, timeout=timeout, security=(keys, server_key), every=every, as_json=as_json)
+
+
 @mpzmq.command(
     epilog=examples("mpzmq state 127.0.0.1:3010", "mpzmq state 127.0.0.1:3010 STOP"),
 )

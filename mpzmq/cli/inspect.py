@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from ..common.text import printable
-from ..errors import MpzmqError
 from ..models import Status
-from .arguments import client_security
+from .inquiry import Told, inquire
 from .layout import fits, say_wrapped
-from .members import ask_all, group_of, tell_all
-from .outcome import as_document, carry_out, code_of
-from .output import OK, say, say_json
-from .remote import CONNECT_WITHIN, reached
+from .output import say
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from ..engine.writer import ComputerEngineWriter
     from ..models import Description
+    from .inquiry import Keys
 
 __all__ = ["describe", "state"]
-
-Keys = tuple[str | None, str | None]
-"""What ``--keys`` and ``--server-key`` say."""
 
 
 def describe(
@@ -30,26 +25,11 @@ def describe(
 ) -> int:
     """Prints a container's functions, or those of every one; returns the exit code."""
 
-    async def ask_everyone() -> int:
-        within = min(timeout, CONNECT_WITHIN)
-        async with group_of(endpoint, within, client_security(*security)) as group:
-            results, errors = await ask_all(group, within, lambda handle: handle.describe(timeout=timeout, wait=False))
-        shown = {name: _document(found) for name, found in results.items()} if as_json else results
-        return tell_all("mpzmq describe", shown, errors, as_json=as_json, show=_show_member)
+    def ask(handle: ComputerEngineWriter) -> Awaitable[Description]:
+        return handle.describe(timeout=timeout, wait=not every)
 
-    async def ask() -> int:
-        try:
-            async with reached(endpoint, timeout, client_security(*security)) as container:
-                found = await container.describe(timeout=timeout)
-        except MpzmqError as error:
-            raise _told(error, as_json) from None
-        if as_json:
-            say_json(json.dumps(_document(found), ensure_ascii=False))
-        else:
-            _show(found)
-        return OK
-
-    return carry_out("mpzmq describe", ask_everyone if every else ask)
+    told = Told(_document, _show, _show_member)
+    return inquire("mpzmq describe", endpoint, ask, told, timeout, security, every=every, as_json=as_json)
 
 
 def state(
@@ -72,36 +52,13 @@ def state(
         as_json: whether it is printed as JSON.
     """
 
-    async def ask_one(handle: ComputerEngineWriter) -> str:
+    def ask(handle: ComputerEngineWriter) -> Awaitable[Status]:
         if wanted is None:
-            return str(await handle.get_state(timeout=timeout, wait=not every))
-        return str(await handle.set_state(Status(wanted), timeout=timeout, wait=not every))
+            return handle.get_state(timeout=timeout, wait=not every)
+        return handle.set_state(Status(wanted), timeout=timeout, wait=not every)
 
-    async def ask_everyone() -> int:
-        within = min(timeout, CONNECT_WITHIN)
-        async with group_of(endpoint, within, client_security(*security)) as group:
-            results, errors = await ask_all(group, within, ask_one)
-        return tell_all("mpzmq state", results, errors, as_json=as_json, show=_show_state)
-
-    async def ask() -> int:
-        try:
-            async with reached(endpoint, timeout, client_security(*security)) as container:
-                found = await ask_one(container)
-        except MpzmqError as error:
-            raise _told(error, as_json) from None
-        if as_json:
-            say_json(json.dumps({"status": found}))
-        else:
-            say(found)
-        return OK
-
-    return carry_out("mpzmq state", ask_everyone if every else ask)
-
-
-def _told(error: MpzmqError, as_json: bool) -> MpzmqError:
-    if as_json:
-        say_json(json.dumps({"error": as_document(error), "exit_code": code_of(error)}, default=str))
-    return error
+    told: Told[Status] = Told(lambda found: {"status": str(found)}, say, _show_state, member_document=str)
+    return inquire("mpzmq state", endpoint, ask, told, timeout, security, every=every, as_json=as_json)
 
 
 def _document(found: Description) -> dict[str, object]:

@@ -44,7 +44,7 @@ def show(paths: tuple[str, ...]) -> int:
 @click.option("--name", help="What the key stands for; by default the name of its file.")
 @click.option(
     "--function", "functions", multiple=True, metavar="NAME",
-    help="What may be called, or state:get, state:set, functions:describe, data:invoke; by default all.",
+    help="What may be called, or state:get, state:set, functions:describe, stats, data:invoke; by default all.",
 )  # fmt: skip
 def allow(folder: str, key: str, name: str | None, functions: tuple[str, ...]) -> int:
     """Let a public key in: a container that runs with --allow FOLDER reads it within a second.

@@ -1,8 +1,10 @@
-"""What every container answers without a handler of the user's: its state, and what it offers."""
+"""What every container answers without a handler of the user's: its state, what it offers, and its counters."""
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import math
 from typing import TYPE_CHECKING, Any
 
 from .._version import __version__
@@ -17,22 +19,27 @@ if TYPE_CHECKING:
     from ..context import RequestContext
     from ..handlers.registry import Registry
     from ..protocol.session.table import SessionTable
+    from ..statistics import FunctionStatistics, ServerStatistics
 
 __all__ = ["builtin"]
 
 
-def builtin(registry: Registry, sessions: SessionTable, name: str) -> dict[int, Function]:
+def builtin(
+    registry: Registry, sessions: SessionTable, name: str, statistics: Callable[[], ServerStatistics]
+) -> dict[int, Function]:
     """What a container answers by itself, by operation.
 
     Args:
         registry: its handlers.
         sessions: its engines.
         name: its name, for its description.
+        statistics: its counters.
     """
     return {
         Op.GETSTATE: Function(None, get_state),
         Op.SETSTATE: Function(None, set_state(registry, sessions), orphan_after=registry.orphan_after),
         Op.DESCRIBE: Function(None, describe(registry, sessions, name)),
+        Op.STATISTICS: Function(None, tell_statistics(statistics)),
     }
 
 
@@ -75,3 +82,27 @@ def describe(registry: Registry, sessions: SessionTable, name: str) -> Callable[
         }
 
     return described
+
+
+def tell_statistics(statistics: Callable[[], ServerStatistics]) -> Callable[[object], dict[str, Any]]:
+    """The handler of STATISTICS."""
+
+    def told(options: object) -> dict[str, Any]:
+        found = statistics()
+        functions = {name: _function(counters) for name, counters in found.functions.items()}
+        return {**_fields(found), "functions": functions}
+
+    return told
+
+
+def _function(counters: FunctionStatistics) -> dict[str, Any]:
+    durations = counters.durations
+    if durations is None:
+        return _fields(counters)
+    # JSON has no infinity, and whoever passes this on as JSON is not to stumble over it.
+    buckets = [[None if bound == math.inf else bound, count] for bound, count in durations.buckets]
+    return {**_fields(counters), "durations": {"buckets": buckets, "seconds": durations.seconds}}
+
+
+def _fields(counters: Any) -> dict[str, Any]:
+    return {field.name: getattr(counters, field.name) for field in dataclasses.fields(counters)}

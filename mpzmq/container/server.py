@@ -13,6 +13,7 @@ from ..address import parse_address
 from ..common.durations import checked_after, checked_wait
 from ..common.logs import Log
 from ..common.set_module import set_module
+from ..common.timings import agreed_buckets
 from ..config import DEFAULT_HEARTBEAT, DEFAULT_LIMITS
 from ..handlers.interfaces import fitting_methods
 from ..handlers.registry import Function
@@ -98,6 +99,7 @@ class ContainerServer(HandlerRegistration):
         self._driver: SessionDriver | None = None
         self.security = security
         self._final = ServerStatistics()
+        self._buckets: tuple[float, ...] | None = None
         self._life: Lifespan | None = None
 
     def __repr__(self) -> str:
@@ -287,20 +289,17 @@ class ContainerServer(HandlerRegistration):
         driver = self._driver
         if driver is None:
             return self._final
-        dispatcher = driver.dispatcher
-        return ServerStatistics(
-            received=dispatcher.received,
-            replied=dispatcher.replied,
-            failed=dispatcher.failed,
-            refused=dispatcher.refused,
-            cancelled=dispatcher.cancelled,
-            in_flight=dispatcher.in_flight,
-            sessions=len(driver.sessions.presence.here),
-            undeliverable=driver.sessions.undeliverable,
-            repeated=dispatcher.deduplicator.count,
-            ignored=driver.sessions.ignored,
-            waiting_bytes=driver.backlog.bytes,
-        )
+        return driver.statistics()
+
+    def keep_durations(self, buckets: tuple[float, ...]) -> None:
+        """Has ``FunctionStatistics.durations`` kept from now on, with these upper bounds in seconds.
+
+        Raises:
+            ValueError: they are kept already with others.
+        """
+        self._buckets = agreed_buckets(self._buckets, buckets)
+        if self._driver is not None:
+            self._driver.dispatcher.counters.keep_durations(buckets)
 
     # Life
 
@@ -355,6 +354,7 @@ class ContainerServer(HandlerRegistration):
             self._driver = make() if self._life is None else self._life.context.run(make)
             self._driver.sessions.status = self._status
             self._driver.dispatcher.state = state
+            self._driver.dispatcher.counters.keep_durations(self._buckets)
         return self._driver
 
     async def __aenter__(self) -> Self:

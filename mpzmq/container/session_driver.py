@@ -30,6 +30,7 @@ from ..runtime.waiters import resolve_all
 from ..runtime.wire_log import WIRE_LOG
 from ..runtime.write_coalescer import WriteCoalescer
 from ..security.watcher import AllowListWatcher
+from ..statistics import ServerStatistics
 from ..transport.interface import Curve, Delivery, SocketSettings
 from .builtin import builtin
 from .lost_engines import LostEngines
@@ -80,7 +81,7 @@ class SessionDriver:
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self.sessions = SessionTable(instance, name, heartbeat.interval, limits, registry.carried)
-        admission = Admission(registry, self.sessions, limits, builtin(registry, self.sessions, name))
+        admission = Admission(registry, self.sessions, limits, builtin(registry, self.sessions, name, self.statistics))
         self._writes = WriteCoalescer(self._loop, self._flush)
         self.dispatcher = Dispatcher(admission, self.sessions, limits, self._writes.schedule, name)
         self.sessions.is_running, self.sessions.load = self.dispatcher.is_running, self.dispatcher.load
@@ -213,6 +214,29 @@ class SessionDriver:
             self.router.cut(route)
         if self._cuts.allows(self._loop.time()):
             log.warning("a connection was cut: %s", next(iter(broken.values())))
+
+    def statistics(self) -> ServerStatistics:
+        """The counters since the first bind. May be called from any thread."""
+        dispatcher, sessions = self.dispatcher, self.sessions
+        functions = dispatcher.counters.by_function()
+        every = functions.values()
+        in_flight = dispatcher.in_flight
+        replied, failed = sum(one.replied for one in every), sum(one.failed for one in every)
+        refused, cancelled = sum(one.refused for one in every), sum(one.cancelled for one in every)
+        return ServerStatistics(
+            received=replied + failed + refused + cancelled + in_flight,
+            replied=replied,
+            failed=failed,
+            refused=refused,
+            cancelled=cancelled,
+            in_flight=in_flight,
+            sessions=len(sessions.presence.here),
+            undeliverable=sessions.undeliverable,
+            repeated=dispatcher.deduplicator.count,
+            ignored=sessions.ignored,
+            waiting_bytes=self.backlog.bytes,
+            functions=functions,
+        )
 
     def broadcast_goodbye(self, code: int, text: str) -> None:
         """Says GOODBYE to all engines."""

@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID, uuid4
 
 from ..address import parse_address
-from ..models import Description, FunctionDescription, Method, Status
+from ..models import Method, Status
 from ..protocol.requester.options import UNSET
 from ..protocol.wire.kinds import Op
-from ..typed.well_formed import check_document
 
 if TYPE_CHECKING:
     from ..address import Address
-    from ..protocol.wire.records import Record
 
-__all__ = ["checked_connect", "checked_function", "checked_id", "checked_remote", "description", "operation_of"]
+__all__ = ["checked_connect", "checked_function", "checked_id", "checked_remote", "operation_of"]
 
 NIL = UUID(int=0)
 
@@ -121,25 +119,3 @@ def _lone_address(address: object) -> Address:
     if isinstance(address, str) and _UUID.fullmatch(address):
         raise TypeError(f"{address!r} is neither an address nor a UUID: use connect(uuid.UUID(...), address)")
     return parse_address(address)
-
-
-def description(record: Record) -> Description:
-    """What the reply to a describe request says.
-
-    Raises:
-        TypeError, KeyError, ValueError: the container did not send a description.
-    """
-    data = record[2]
-    if (schema := data.get("schema")) is not None:
-        check_document(schema)
-    return Description(
-        name=str(data["name"]),
-        instance=UUID(str(data["instance"])),
-        version=str(data["version"]),
-        status=Status(data["status"]),
-        invokes=bool(data["invokes"]),
-        functions=tuple(
-            FunctionDescription(str(name), str(signature), str(doc)) for name, signature, doc in data["functions"]
-        ),
-        schema=schema,
-    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -119,7 +120,7 @@ class Group(RequestMethods):
 
     def statistics(self) -> GroupStatistics:
         """The counters of the group, those of its views included. Any thread may ask."""
-        return self._state.statistics()
+        return dataclasses.replace(self._state.statistics(), links=self._membership.link_statistics())
 
     def events(self) -> EventStream:
         """What happens to the members and their links, from now on, each event with its ``member``; ends at close."""

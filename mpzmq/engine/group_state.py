@@ -71,8 +71,8 @@ class GroupState:
         """Requests that wait in the queue of a room."""
         self._loop_bound = loop_bound
         self._ejection = Ejection(policy)
-        self._ended = {"replied": 0, "failed": 0, "cancelled": 0}
-        self._issued = 0
+        self._counts = {"issued": 0, "replied": 0, "cancelled": 0}
+        self._errors: dict[str, int] = {}
         self._picker = picker(policy.pick if isinstance(policy.pick, str) else "least", random.random)
         self._rooms: weakref.WeakSet[Room] = weakref.WeakSet()
         self._changes = ChangeNotifier(self.loop)
@@ -98,14 +98,17 @@ class GroupState:
         now = self._loop_bound.require().time()
         if self.is_closed:
             raise NotConnected(f"{self.whom} was not asked: it is closed", name=self.name)
-        self._issued += 1
+        self._counts["issued"] += 1
         self.budget.deposit(now)
         return now
 
     def end(self, error: BaseException | None) -> None:
         """A request has ended."""
-        ended = "replied" if error is None else "failed" if isinstance(error, Exception) else "cancelled"
-        self._ended[ended] += 1
+        if isinstance(error, Exception):
+            name = type(error).__name__
+            self._errors[name] = self._errors.get(name, 0) + 1
+        else:
+            self._counts["replied" if error is None else "cancelled"] += 1
 
     def on_asked(self, member: GroupMember) -> None:
         """A member gets a request."""
@@ -156,10 +159,19 @@ class GroupState:
 
     def statistics(self) -> GroupStatistics:
         """The counters."""
-        issued, ended = self._issued, dict(self._ended)
-        in_flight = issued - sum(ended.values())
-        tries = {"retried": self.retried, "hedged": self.hedged, "ejections": self._ejection.count}
-        return GroupStatistics(issued=issued, **ended, in_flight=in_flight, **tries)
+        counts, errors = self._counts, dict(self._errors)
+        failed = sum(errors.values())
+        return GroupStatistics(
+            issued=counts["issued"],
+            replied=counts["replied"],
+            failed=failed,
+            cancelled=counts["cancelled"],
+            in_flight=counts["issued"] - counts["replied"] - failed - counts["cancelled"],
+            retried=self.retried,
+            hedged=self.hedged,
+            ejections=self._ejection.count,
+            errors=errors,
+        )
 
     # Changes
 

@@ -14,6 +14,7 @@ from ..errors import AddressNotFound, ConnectError, ConnectTimeout
 from ..events import LinkDown, LinkFailed, MemberJoined, MemberLeft
 from ..models import LinkState
 from ..security.credentials import Security
+from ..statistics import Statistics
 from .group_member import GroupMember
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class Membership:
         self._following: asyncio.Task[None] | None = None
         self._leaving: dict[asyncio.Task[None], GroupMember] = {}
         self._linked: dict[UUID, GroupMember] = {}
+        self._past = Statistics()  # of links that have ended
         self._renewals: dict[UUID, asyncio.TimerHandle] = {}
         self._trouble = ""  # why one that was named last is no member
         self._holds: Counter[str] = Counter()  # by name: whoever takes the place of a member that is held is held, too
@@ -227,7 +229,12 @@ class Membership:
 
     async def _end_link(self, member: GroupMember) -> None:
         await self._host.disconnect(member.writer.remote_id)
-        self._linked.pop(member.writer.remote_id, None)
+        if self._linked.pop(member.writer.remote_id, None) is not None:
+            self._past += member.writer.statistics().totals()
+
+    def link_statistics(self) -> Statistics:
+        """The counters of all links of the group, those that have ended included. Any thread may ask."""
+        return sum((member.writer.statistics() for member in list(self._linked.values())), self._past)
 
     def _on_event(self, event: LinkEvent) -> None:
         member = self._linked.get(event.remote_id)

@@ -53,7 +53,9 @@ class ComputerEngineReader:
         failure = None
         for frames in messages:
             try:
-                link.receive(self._messages.decode(frames), now)
+                message = self._messages.decode(frames)
+                link.diagnostics.traffic.received_bytes += message.size
+                link.receive(message, now)
             except Exception as error:  # over this message: what else has come is not to be lost with it
                 log.error("%s: a message could not be processed", link.whom, exc_info=error)
                 detail = f"this engine failed over a message of it ({type_name(error)}: {text_of(error)})"

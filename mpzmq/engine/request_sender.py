@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import copy
 import operator
-from typing import TYPE_CHECKING, Any, Final, Protocol
+import time
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 from uuid import UUID
 
 from ..common.chaining import alone
@@ -27,7 +28,8 @@ from ..models import Executed, Status
 from ..protocol.requester.options import UNSET, Options
 from ..protocol.wire.kinds import Op
 from ..protocol.wire.records import STATUSES
-from .arguments import checked_function, description, operation_of
+from .arguments import checked_function, operation_of
+from .container_reports import description, server_statistics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sized
@@ -41,13 +43,17 @@ if TYPE_CHECKING:
     from ..protocol.wire.encoder import Encoder
     from ..protocol.wire.records import Record
     from ..runtime.loop_bound import LoopBound
+    from ..statistics import ServerStatistics
     from .link_driver import LinkDriver
 
     OpenedStream = tuple["RequestSender", PendingRequest, Callable[[RequestError], RequestError]]
 
 __all__ = ["RequestSender", "Sender", "propagating"]
 
+_T = TypeVar("_T")
+
 _get_running_loop: Final = asyncio._get_running_loop
+_perf_counter: Final = time.perf_counter  # the event loop's clock may stand still during a pass
 
 _CALL: Final = Op.CALL  # a name of the module: looking it up in its class takes three times as long (Python 3.11)
 
@@ -159,11 +165,24 @@ class RequestSender:
             if not schema:
                 raise
             return await self.describe(options)
+        return self._read(description, record, "a description")
+
+    async def get_statistics(self, options: Options) -> ServerStatistics:
+        """Asks the container for its counters."""
+        record = await self.send(Op.STATISTICS, None, (None,), None, options, take=_WHOLE)
+        return self._read(server_statistics, record, "statistics")
+
+    def _read(self, reader: Callable[[Record], _T], record: Record, what: str) -> _T:
+        """What a container has told of itself.
+
+        Raises:
+            ProtocolError: it cannot be read.
+        """
         try:
-            return description(record)
-        except (TypeError, KeyError, ValueError) as error:
+            return reader(record)
+        except (TypeError, KeyError, ValueError, AttributeError) as error:
             error_factory = self._link.error_factory
-            text = f"{error_factory.whom} sent a description that this version cannot read ({error!r}); update it"
+            text = f"{error_factory.whom} sent {what} that this version cannot read ({error!r}); update it"
             raise alone(ProtocolError(text, remote_id=error_factory.remote_id, name=error_factory.name)) from None
 
     async def send(
@@ -196,6 +215,7 @@ class RequestSender:
         Returns:
             What was wanted of the record.
         """
+        began = _perf_counter()
         entry, is_ready = self._issue(op, function, args, kwargs, options, tag)
         if not is_ready or self._connection.queue.waiting:
             await self._wait_for_room(entry)
@@ -203,7 +223,9 @@ class RequestSender:
         if submitted is not None:
             submitted.append(entry)
         try:
-            return take(await entry.waiter)
+            taken = take(await entry.waiter)
+            self._link.diagnostics.traffic.timings.add(_perf_counter() - began)
+            return taken
         except BaseException as error:
             self.cancel(entry)  # unless it has ended: whatever ends this coroutine, nobody waits any more
             entry.waiter = None  # it keeps the error, whose traceback keeps this frame and the arguments

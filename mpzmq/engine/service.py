@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..models import Description, Progress, Status
     from ..protocol.requester.options import _U
     from ..protocol.requester.request_ids import EndedIds
-    from ..statistics import Statistics
+    from ..statistics import ServerStatistics, Statistics
     from .event_stream import EventStream
     from .middleware_sender import MiddlewareSender
     from .options_view import OptionsView
@@ -419,6 +419,25 @@ class EngineService:
         """
         options = self.defaults.but(timeout, wait).repeatable()
         return await self._handle(remote_id).sender.describe(options, schema=schema)
+
+    async def get_statistics(
+        self, remote_id: UUID, *, timeout: float | _U | None = UNSET, wait: bool | _U = UNSET
+    ) -> ServerStatistics:
+        """Asks a container for its counters; those of this side are :meth:`statistics`.
+
+        Args:
+            remote_id: the id of the container.
+            timeout: seconds until ``RequestTimeout``; None: no deadline of its own. Left out: as the defaults say.
+            wait: whether to wait, within the timeout, for a link that is dialled, drains or is full.
+
+        Returns:
+            Its counters, by function, too.
+
+        Raises:
+            Unsupported: the container is of a version that does not tell them.
+            RequestError: one of its subclasses; ``executed`` says whether a handler has run.
+        """
+        return await self._handle(remote_id).sender.get_statistics(self.defaults.but(timeout, wait).repeatable())
 
     def events(self, remote_id: UUID | None = None) -> EventStream:
         """What happens to the links, as an async iterator that listens from now on and ends at close.

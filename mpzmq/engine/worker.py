@@ -7,7 +7,6 @@ import contextlib
 import dataclasses
 import warnings
 import weakref
-from collections import deque
 from typing import TYPE_CHECKING, Any, Self, overload
 from uuid import UUID, uuid4
 
@@ -26,13 +25,13 @@ from ..runtime.lifecycle import Lifecycle
 from ..runtime.names import checked_name, process_name
 from ..runtime.opening import Opening
 from ..security.credentials import of_engine
-from ..statistics import Statistics
 from ..transport.libzmq.transport import ZmqTransport
 from .arguments import checked_connect
 from .callbacks import EngineFunctions
 from .event_stream import EventStream
 from .group import Group, opened_group
 from .link_driver import LinkDriver
+from .links import Links
 from .membership import GroupHost
 from .middleware_registration import MiddlewareRegistration
 from .reconnect_settings import ReconnectSettings
@@ -50,6 +49,7 @@ if TYPE_CHECKING:
     from ..protocol.link.link import Link
     from ..protocol.requester.options import _U
     from ..security.credentials import Security
+    from ..statistics import Statistics
     from ..transport.interface import Transport
     from .group_state import GroupState
     from .resolvers import Endpoint, Resolver
@@ -106,10 +106,8 @@ class ComputerEngineWorker(ReconnectSettings, Registration, MiddlewareRegistrati
         self.ended_ids = EndedIds()
         self._transport: Transport = ZmqTransport()
         self._lifecycle = Lifecycle("worker")
-        self._connections: dict[UUID, LinkDriver] = {}
-        self._writers: dict[UUID, ComputerEngineWriter] = {}
-        self._past = Statistics()
-        self._leaving: deque[Link] = deque()
+        self._links = Links()
+        self._connections, self._writers = self._links.connections, self._links.writers
         # A listener that is dropped without a word is forgotten.
         self._listeners: weakref.WeakSet[EventStream] = weakref.WeakSet()
         self._running = False
@@ -308,8 +306,7 @@ class ComputerEngineWorker(ReconnectSettings, Registration, MiddlewareRegistrati
         writer = ComputerEngineWriter(
             connection, self._lifecycle.loop_bound, Options(), self.disconnect, self._outgoing
         )
-        self._connections[remote_id] = connection
-        self._writers[remote_id] = writer
+        self._links.add(connection, writer, is_member=publish is not None)
         return connection, writer
 
     async def _leave(self, writer: ComputerEngineWriter) -> None:
@@ -351,6 +348,14 @@ class ComputerEngineWorker(ReconnectSettings, Registration, MiddlewareRegistrati
             The handle, or None.
         """
         return self._writers.get(remote_id)
+
+    def containers(self) -> tuple[ComputerEngineWriter, ...]:
+        """The handles of all containers but those in groups, connected or not. Any thread may ask."""
+        return self._links.single()
+
+    def groups(self) -> tuple[Group, ...]:
+        """All groups. Any thread may ask."""
+        return tuple(self._groups.values())
 
     def get_connected_containers(self) -> list[UUID]:
         """The containers that can be talked to now: ALIVE, and BUSY but greeted."""
@@ -467,24 +472,19 @@ class ComputerEngineWorker(ReconnectSettings, Registration, MiddlewareRegistrati
 
     def statistics(self) -> Statistics:
         """The counters of all links, those that have ended included."""
-        self._add_up()
-        links = [*self._leaving, *(connection.link for connection in self._connections.values())]
-        return sum((link.statistics() for link in links), self._past)
+        return self._links.statistics()
+
+    def keep_durations(self, buckets: tuple[float, ...]) -> None:
+        """Has ``Statistics.durations`` kept from now on, with these upper bounds in seconds.
+
+        Raises:
+            ValueError: they are kept already with others.
+        """
+        self._links.keep_durations(buckets)
 
     def _publish(self, event: LinkEvent) -> None:
         for stream in list(self._listeners):
             stream.publish(event)
 
     def _end(self, remote_id: UUID, why: str) -> None:
-        connection = self._connections.pop(remote_id)
-        del self._writers[remote_id]
-        connection.close(why)
-        self._leaving.append(connection.link)
-        self._add_up()
-
-    def _add_up(self) -> None:
-        """Adds the counters of links that have ended, in order, to those of all that had ended before."""
-        # Callers that waited for room in a link hear of its end one pass of the event loop later.
-        while self._leaving and not (counters := self._leaving[0].statistics()).in_flight:
-            self._past += counters
-            self._leaving.popleft()
+        self._links.end(remote_id, why)

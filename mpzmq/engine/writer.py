@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..models import Description, LinkState, Progress, Status
     from ..protocol.requester.options import _U, Options
     from ..runtime.loop_bound import LoopBound
-    from ..statistics import Statistics
+    from ..statistics import ServerStatistics, Statistics
     from .link_driver import LinkDriver
     from .middleware_sender import WorkerMiddleware
     from .options_view import OptionsView
@@ -237,6 +237,22 @@ class ComputerEngineWriter(RequestMethods):
             RequestError: one of its subclasses; ``executed`` says whether a handler has run.
         """
         return await self.sender.describe(self._defaults.but(timeout, wait).repeatable(), schema=schema)
+
+    async def get_statistics(self, *, timeout: float | _U | None = UNSET, wait: bool | _U = UNSET) -> ServerStatistics:
+        """Asks the container for its counters; those of this side are :meth:`statistics`.
+
+        Args:
+            timeout: seconds until ``RequestTimeout``; None: no deadline of its own. Left out: as the defaults say.
+            wait: whether to wait, within the timeout, for a link that is dialled, drains or is full.
+
+        Returns:
+            Its counters, by function, too.
+
+        Raises:
+            Unsupported: the container is of a version that does not tell them.
+            RequestError: one of its subclasses; ``executed`` says whether a handler has run.
+        """
+        return await self.sender.get_statistics(self._defaults.but(timeout, wait).repeatable())
 
     async def check(
         self,

@@ -40,6 +40,7 @@ PERMISSIONS: Final = {
     Op.SETSTATE: "state:set",
     Op.DESCRIBE: "functions:describe",
     Op.INVOKE: "data:invoke",
+    Op.STATISTICS: "stats",
 }
 """What a user needs for what is not a function; for a function, its name."""
 
@@ -132,10 +133,7 @@ class Admission:
             permission = name if op in NAMED else PERMISSIONS.get(op, "")
             if permission not in user.allow:
                 return Rejection(Code.NOT_PERMITTED, f"the user {user.name!r} has no permission for {permission!r}")
-        if op in NAMED:
-            function = self._functions.get(name)
-        else:
-            function = self._registry.invoke if op == _INVOKE else self._builtin.get(op)
+        function = self.find(op, name)
         sessions = self._sessions
         if sessions.draining is not None and (self.is_closing or op not in self._builtin):
             return Rejection(Code.DRAINING, sessions.draining)
@@ -184,6 +182,12 @@ class Admission:
                 what = f"{name or 'the handler'}{function.shown}"
                 return Rejection(Code.INVALID_ARGUMENTS, f"{text_of(error)}; it is {what}")
         return function
+
+    def find(self, op: int, name: str | None) -> Function | None:
+        """What a request asks for; None: there is no such thing."""
+        if op in NAMED:
+            return self._functions.get(name)  # type: ignore[arg-type]  # a str, by the operation
+        return self._registry.invoke if op == _INVOKE else self._builtin.get(op)
 
     def _judge_room(self, peer: Responder, op: int, size: int) -> Rejection | None:
         """Why there is no room for a REQUEST that has to wait before it is judged; None: there is."""

@@ -7,6 +7,7 @@ on, and a task shows nothing of where it stands.
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..context import current
@@ -54,6 +55,7 @@ async def run_handler(
             coroutine.close()
         answers.answer_cancelled(running, running.cancel_reason)
         return
+    running.began = time.perf_counter()
     _, _, _, _, _, _, args, kwargs, _ = running.record
     chain = running.chain
     if chain is None:

@@ -26,6 +26,7 @@ from .error_mapping import mapped_error
 from .invocation import CancelReason, Invocation, send_started_notices
 from .isolation import context_factory
 from .request_chain import RequestChain, Runners
+from .request_counters import CANCELLED, FAILED, REFUSED, REPLIED, RequestCounters
 from .responses import ResponseEncoder
 from .slow_handlers import SLOW_HANDLER
 from .state_changes import BEHIND, DeferredTicket
@@ -85,7 +86,6 @@ class Dispatcher:
     ) -> None:
         self.state: Any = None
         """The value of the server's lifespan."""
-        self.received = self.replied = self.failed = self.refused = self.cancelled = 0
         self.deadlines = DeadlineSweep()
         self._sessions = sessions
         self._admission = admission
@@ -100,12 +100,13 @@ class Dispatcher:
         self._new_context = context_factory()
         self._tasks = Tasks(self._loop)
         self._running: dict[tuple[Responder, bytes], Invocation] = {}
+        self.counters = RequestCounters(admission, self._running)
         self._emptied = asyncio.Event()
 
     @property
     def in_flight(self) -> int:
         """How many handlers have not ended."""
-        return self.received - self.replied - self.failed - self.refused - self.cancelled
+        return self.counters.received - self.counters.ended
 
     def load(self) -> tuple[int, int]:
         """How many requests are at work, and how many wait for their turn."""
@@ -118,19 +119,20 @@ class Dispatcher:
 
     def start(self, batch: RequestBatch, now: float) -> None:
         """Starts what one burst of messages asks for, in order; a CANCEL in it stops its request before it starts."""
-        for peer, tag, was_there in batch.cancels:
+        for peer, tag, unstarted in batch.cancels:
             running = self._running.get((peer, tag))
             if running is not None:
                 self._cancel(running, CancelReason.ENGINE)
-            if was_there and running is None and tag not in peer.replies.entries and tag not in peer.replies.tombstones:
-                self.received += 1
-                self.cancelled += 1
+            elif unstarted and tag not in peer.replies.entries and tag not in peer.replies.tombstones:
+                self.counters.received += 1
+                self.counters.on_rejected(unstarted, CANCELLED)
         if batch.closed_sessions:
             for running in [running for key, running in self._running.items() if key[0] in batch.closed_sessions]:
                 self._cancel(running, CancelReason.ENGINE)
                 if running.handler.orphan_after is not None:
                     self._runners.threads.give_up_after(running, running.handler.orphan_after)
         self._tasks.on_burst()
+        self.counters.read_at = _perf_counter()
         started = 0
         for before, peer, low_water, tags in batch.acks:
             self._start_all(batch.requests[started:before], now)
@@ -214,18 +216,19 @@ class Dispatcher:
         if known is not None or record[1] < replies.stale_below:
             self._on_duplicate(peer, tag, record, known)
             return
-        self.received += 1
+        self.counters.received += 1
         if peer.state is _CLOSED:
-            self.cancelled += 1  # its GOODBYE stood behind
+            self.counters.on_rejected(record, CANCELLED)  # its GOODBYE stood behind
             return
         asked = self.deduplicator.fingerprint(record) if record[3] & _CHOSEN else None  # as it came, not as converted
         function = self._admission.check(peer, record, size)
         if isinstance(function, Rejection):
-            self._refuse(peer, tag, function)
+            self._refuse(peer, tag, record, function)
             return
         remaining = record[2]
         deadline = None if remaining is None else now + remaining / 1000
         running = Invocation(peer, tag, record, size, asked, function, deadline, self.state, self._clock)
+        running.read_at = self.counters.read_at
         if function.is_plain and not self._tasks.beginning:
             self._run_plain(running)
             return
@@ -258,13 +261,16 @@ class Dispatcher:
                 self.answer_raised(running, error)
 
     def _judge_again(self, running: Invocation, *, is_current: bool) -> None:
-        function = self._admission.check(running.engine, running.record, running.size, has_waited=True)
+        record = running.record
+        function = self._admission.check(running.engine, record, running.size, has_waited=True)
         if isinstance(function, Rejection):
             self._end(running)
             if is_current:
-                self._refuse(running.engine, running.tag, function)
+                self._refuse(running.engine, running.tag, record, function)
             else:
-                self.refused += 1  # it is asked again, and judged again: this refusal would overtake that
+                self.counters.on_rejected(
+                    record, REFUSED
+                )  # it is asked again, and judged again: this refusal would overtake that
         else:
             running.assign(function)
             self._take(running)
@@ -277,8 +283,8 @@ class Dispatcher:
     def _on_duplicate(self, peer: Responder, tag: bytes, record: Record, known: Invocation | Reply | None) -> None:
         """A request that is running, or was answered, comes again."""
         if known is not None and not self.deduplicator.is_same(known, record):
-            self.received += 1
-            self._refuse(peer, tag, _REUSED)
+            self.counters.received += 1
+            self._refuse(peer, tag, record, _REUSED)
         elif isinstance(known, Invocation):
             if isinstance(known.ticket, DeferredTicket):
                 known.ticket.connection = peer.number
@@ -322,12 +328,12 @@ class Dispatcher:
             return
         log.error("request %s: the container failed over it", UUID(bytes=tag), exc_info=error)
         if self.in_flight > len(self._running):  # else it has been answered
-            self.failed += 1
+            self.counters.on_rejected(record, FAILED)
             item = self._responses.failed(peer, tag, error)
             self._reply(peer, Reply(tag, item.body, (), record[1], None))
 
-    def _refuse(self, peer: Responder, tag: bytes, refusal: Rejection) -> None:
-        self.refused += 1
+    def _refuse(self, peer: Responder, tag: bytes, record: Record, refusal: Rejection) -> None:
+        self.counters.on_rejected(record, REFUSED)
         code, text, detail = refusal
         self._reply(peer, self._responses.error(peer, tag, code, Executed.NO, text, detail))
 
@@ -354,7 +360,7 @@ class Dispatcher:
         current.set(running)
         function = running.handler
         _, _, _, _, _, _, args, kwargs, _ = running.record
-        began = _perf_counter()  # not the event loop's clock: uvloop's stands still during a pass
+        began = running.began = _perf_counter()  # not the event loop's clock: uvloop's stands still during a pass
         try:
             given = kwargs or function.injected
             result = function.call(running, args, kwargs) if given else function.handler(*args)
@@ -459,7 +465,7 @@ class Dispatcher:
         elif not self._end(running):
             return
         if running.cancel_reason is _ENGINE_ENDED:
-            self.cancelled += 1
+            self.counters.on_ended(running, CANCELLED)
             self.deduplicator.on_cancelled(running)
             return
         try:
@@ -469,7 +475,7 @@ class Dispatcher:
             text = "request %s: the result of %s cannot be sent: %s"
             log.error(text, running.request_id, running.what, text_of(error))
         else:
-            self.replied += 1
+            self.counters.on_ended(running, REPLIED)
             if waiting := running.engine.reply(reply):
                 self._schedule_write(waiting)
 
@@ -480,15 +486,14 @@ class Dispatcher:
     def _tell_failure(self, running: Invocation, error: BaseException) -> bool:
         """Answers a request that has ended with an error; True: with its handler's refusal."""
         item, is_refusal = self._responses.raised(running, error)
-        self.refused += is_refusal
-        self.failed += not is_refusal
+        self.counters.on_ended(running, REFUSED if is_refusal else FAILED)
         self._reply(running.engine, self.deduplicator.as_reply(running, item))
         return is_refusal
 
     def answer_cancelled(self, running: Invocation, ending: CancelReason | None) -> None:
         if not self._end(running):
             return
-        self.cancelled += 1
+        self.counters.on_ended(running, CANCELLED)
         if ending is CancelReason.ENGINE:
             self.deduplicator.on_cancelled(running)
             return

@@ -91,6 +91,8 @@ class Invocation:
         state: the value of the server's lifespan.
         cancel_reason: why it is cancelled: nobody waits for the result any more. None: it is not.
         chain: the middleware and the dependencies that stand around its handler; None: there are none.
+        read_at: the time at which it was read, by :func:`time.perf_counter`.
+        began: the same when its handler, or what stands around it, began; 0: it has not.
         started: whether the handler has begun.
         ended: whether the request has been answered, or needs no answer any more.
         tracked: whether the dispatcher holds it, since it did not end at once.
@@ -108,6 +110,7 @@ class Invocation:
         "_clock",
         "_context",
         "_metadata",
+        "began",
         "cancel_reason",
         "chain",
         "claim_token",
@@ -119,6 +122,7 @@ class Invocation:
         "function",
         "handler",
         "op",
+        "read_at",
         "record",
         "sequence",
         "size",
@@ -164,6 +168,7 @@ class Invocation:
         self._metadata: dict[str, Any] | None = record[8]
         self._context: RequestContext | None = None
         self._clock = clock
+        self.read_at = self.began = 0.0
 
     @property
     def context(self) -> RequestContext:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BEHIND", "PASSING", "DeferredTicket", "StateChanges"]
 
-PASSING: Final = frozenset({Op.GETSTATE, Op.DESCRIBE})
+PASSING: Final = frozenset({Op.GETSTATE, Op.DESCRIBE, Op.STATISTICS})
 """What does not wait: it is answered in every run state."""
 
 

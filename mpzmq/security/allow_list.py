@@ -30,8 +30,8 @@ class User:
     Attributes:
         name: what the key stands for; handlers see it as ``RequestContext.user``. Several keys may share one.
         key: the public key.
-        allow: the functions that may be called with it, and ``state:get``, ``state:set``, ``functions:describe`` and
-            ``data:invoke`` for what is not a function; None: everything.
+        allow: the functions that may be called with it, and ``state:get``, ``state:set``, ``functions:describe``,
+            ``stats`` and ``data:invoke`` for what is not a function; None: everything.
     """
 
     name: str

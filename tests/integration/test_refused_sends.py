@@ -96,7 +96,7 @@ async def test_a_container_asks_a_full_connection_once_in_a_while() -> None:
         [b"route", b"".join(uuid.uuid4().bytes for _ in range(50)), request * 50] for _ in range(10)
     ]
     hub.on_messages(messages)
-    assert hub.dispatcher.replied == 500
+    assert hub.statistics().replied == 500
     assert full.attempts <= 3
     full.takes = True
     await hub.close()
@@ -117,7 +117,7 @@ async def test_a_reply_that_still_waits_is_not_replaced_by_what_is_kept_of_it() 
     hub.on_messages([[b"other", tag, request]])
     (peer,) = hub.sessions.connected()
     assert tag in peer.replies.tombstones and peer.outbox.bytes > 1000
-    assert (hub.dispatcher.replied, hub.dispatcher.deduplicator.count) == (1, 1)
+    assert (hub.statistics().replied, hub.dispatcher.deduplicator.count) == (1, 1)
     full.takes = True
     await hub.close()
 

@@ -390,7 +390,7 @@ def test_a_cancel_in_the_middle() -> None:
     container.receive(first)
     assert container.sessions.uploads.room.bytes > 3 * MIB
     batch = container.receive([tag(1), b"\x91\x06"])
-    assert batch.cancels == [(container.peer, tag(1), False)]
+    assert batch.cancels == [(container.peer, tag(1), None)]
     assert container.sessions.uploads.room.bytes == 0
     for frames in rest:
         batch = container.receive(frames)

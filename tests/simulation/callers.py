@@ -192,9 +192,9 @@ class Engine:
         sums.append((f"w{self.number} issued, by its callers,", now, self.counted, seen.issued))
         dispatcher = self.worker._functions.dispatcher
         if dispatcher is not None:
-            ends = dispatcher.replied + dispatcher.failed + dispatcher.refused + dispatcher.cancelled
+            ends = dispatcher.counters.ended
             ends += len(dispatcher._running)
-            sums.append((f"w{self.number} calls that were read", now, dispatcher.received, ends))
+            sums.append((f"w{self.number} calls that were read", now, dispatcher.counters.received, ends))
         if seen.in_flight > len(self.tasks):
             sums.append((f"w{self.number} callers that wait", now, len(self.tasks), seen.in_flight))
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ...events import Evidence, StateChange
 from .load import ContainerLoad
+from .traffic import LinkTraffic
 
 if TYPE_CHECKING:
     from ...models import LinkState
@@ -33,6 +34,8 @@ class LinkDiagnostics:
         """The time, as far as it is known."""
         self.load = ContainerLoad()
         """How much the container does."""
+        self.traffic = LinkTraffic()
+        """What has gone over the link."""
         self._heartbeat = heartbeat
         self._attempts = attempts
         self._changes: deque[tuple[LinkState, float, str]] = deque([(state, now, "the first dial")], CHANGES)

@@ -319,6 +319,7 @@ class Link:
 
     def on_sent(self, outgoing: OutgoingMessage, now: float) -> None:
         """The transport has taken a message."""
+        self.diagnostics.traffic.sent_bytes += outgoing.size
         if self.welcomed:
             self._window.on_sent(outgoing.size)
         if outgoing.origin is self.nested_calls.outbox:
@@ -330,9 +331,14 @@ class Link:
 
     def statistics(self) -> Statistics:
         """The counters of this link."""
-        return self.tracker.statistics(
-            reconnects=self.attempts.reconnects, attempts=self.attempts.total, rtt=self.heartbeat.rtt
-        )
+        attempts, rtt = self.attempts, self.heartbeat.rtt
+        facts = {
+            "reconnects": attempts.reconnects,
+            "attempts": attempts.total,
+            "rtt": rtt,
+            **self.diagnostics.traffic.counters(),
+        }
+        return self.tracker.statistics(**facts)
 
     # The rest decides
 

@@ -214,7 +214,13 @@ _NAMED = {
     Op.UPLOAD: "the upload into",
     Op.CHANNEL: "the channel of",
 }
-_OPS = {Op.INVOKE: "INVOKE", Op.SETSTATE: "SETSTATE", Op.GETSTATE: "GETSTATE", Op.DESCRIBE: "describe"}
+_OPS = {
+    Op.INVOKE: "INVOKE",
+    Op.SETSTATE: "SETSTATE",
+    Op.GETSTATE: "GETSTATE",
+    Op.DESCRIBE: "describe",
+    Op.STATISTICS: "statistics",
+}
 
 
 def remaining_ms(deadline: float, now: float) -> int:

@@ -164,8 +164,12 @@ class Submission:
         Raises:
             RequestError: always; ``Overloaded`` also where there is room, but others wait in front.
         """
-        self._tracker.count_ended(cancelled=False)
-        raise self.refusal(entry) or self._errors.overloaded(entry, len(self._tracker.pending))
+        refusal = self.refusal(entry) or self._errors.overloaded(entry, len(self._tracker.pending))
+        self._tracker.count_failed(refusal)
+        try:
+            raise refusal
+        finally:
+            del refusal  # its traceback keeps this frame
 
     def resume(self, entry: PendingRequest) -> None:
         """A request has waited, and is to be submitted now.
@@ -176,7 +180,7 @@ class Submission:
         """
         refusal = self.refusal(entry)
         if refusal is not None:
-            self._tracker.count_ended(cancelled=False)
+            self._tracker.count_failed(refusal)
             try:
                 raise refusal
             finally:
@@ -184,19 +188,20 @@ class Submission:
         if entry.digest is not None:
             try:
                 self._check_id(entry)
-            except ValueError:
-                self._tracker.count_ended(cancelled=False)
+            except ValueError as error:
+                self._tracker.count_failed(error)
                 raise
         entry.renumber(self._tracker.next_sequence())
 
     def cancel(self) -> None:
         """Whoever has begun a request has gone before it was submitted."""
-        self._tracker.count_ended(cancelled=True)
+        self._tracker.count_cancelled()
 
     def timed_out(self, entry: PendingRequest, why: str) -> RequestTimeout:
         """The deadline of a request has come before it was submitted."""
-        self._tracker.count_ended(cancelled=False)
-        return self._errors.unsent(entry, why)
+        error = self._errors.unsent(entry, why)
+        self._tracker.count_failed(error)
+        return error
 
     def submit(self, entry: PendingRequest, waiter: Any) -> None:
         """Take a request: from here on it is in the books, and ended by them.
@@ -210,8 +215,9 @@ class Submission:
         """
         tracker = self._tracker
         if entry.size > tracker.message_bytes:
-            tracker.count_ended(cancelled=False)
-            raise tracker.too_large(entry)
+            error = tracker.too_large(entry)
+            tracker.count_failed(error)
+            raise error
         entry.waiter = waiter
         if entry.digest is not None:
             self._requester.cancels.discard(entry.tag)  # it is not cancelled any more

@@ -81,7 +81,8 @@ class RequestTracker:
         self.next_sequence: Callable[[], int] = itertools.count(1).__next__
         """The sequence number of the next request; they rise in the order in which requests are submitted."""
         self._sequence = 0  # of the last one that was submitted
-        self._replied = self._failed = self._cancelled = 0
+        self._replied = self._cancelled = 0
+        self._errors: dict[str, int] = {}
         self._late = 0
         self.resent = 0
         """Requests that left more than once."""
@@ -110,12 +111,14 @@ class RequestTracker:
         held_back = len(self.pending) - self._in_flight
         return None if held_back <= 0 else max(0, len(self.outbox) - self.send_streams.in_parts - held_back)
 
-    def count_ended(self, *, cancelled: bool) -> None:
-        """A request ended that had not been submitted yet."""
-        if cancelled:
-            self._cancelled += 1
-        else:
-            self._failed += 1
+    def count_cancelled(self) -> None:
+        """Whoever has begun a request has gone before it was submitted."""
+        self._cancelled += 1
+
+    def count_failed(self, error: Exception) -> None:
+        """A request has ended with an error."""
+        name = type(error).__name__
+        self._errors[name] = self._errors.get(name, 0) + 1
 
     def submit(self, entry: PendingRequest) -> None:
         """Takes a request; it leaves when the link can take it."""
@@ -377,19 +380,19 @@ class RequestTracker:
         )
         return MessageTooLarge(text, size=entry.size, limit=limit)
 
-    def statistics(self, *, reconnects: int, attempts: int, rtt: float | None) -> Statistics:
+    def statistics(self, **others: Any) -> Statistics:
         """The counters, with those that the link keeps."""
+        failed = sum(self._errors.values())
         return Statistics(
             issued=self.issued,
             replied=self._replied,
-            failed=self._failed,
+            failed=failed,
             cancelled=self._cancelled,
-            in_flight=self.issued - self._replied - self._failed - self._cancelled,
+            in_flight=self.issued - self._replied - failed - self._cancelled,
             late=self._late,
             resent=self.resent,
-            reconnects=reconnects,
-            attempts=attempts,
-            rtt=rtt,
+            errors=dict(self._errors),
+            **others,
         )
 
     def _first(self, which: Callable[[Any], bool]) -> int:
@@ -407,9 +410,10 @@ class RequestTracker:
             self.pending.pop(entry.tag, None)
             self.outbox.remove(entry.tag)
             self._close_streams(entry)
-            self._failed += 1
             self._leave_open(entry)
-            self._effects.add(ResolveRequests, (entry.waiter, make_error(entry)))
+            error = make_error(entry)
+            self.count_failed(error)
+            self._effects.add(ResolveRequests, (entry.waiter, error))
 
     def _close_streams(self, entry: PendingRequest) -> None:
         self.send_streams.close(entry.tag)

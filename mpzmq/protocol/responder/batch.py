@@ -21,8 +21,8 @@ class RequestBatch:
 
     Attributes:
         requests: to be started, in order; None stands for one whose CANCEL came behind it in the burst.
-        cancels: engine and tag of each CANCEL, and whether its request was in the burst: it may have come again, and be
-            at work already.
+        cancels: engine and tag of each CANCEL, and its request where that was in the burst: it may have come again,
+            and be at work already.
         closed_sessions: engines that said GOODBYE: nobody waits for anything of theirs.
         malformed: engine and tag of what is not a request, though somebody may wait for its reply.
         refused: engine and ERROR of each request in parts that cannot be taken in.
@@ -34,7 +34,7 @@ class RequestBatch:
 
     def __init__(self) -> None:
         self.requests: list[Request | None] = []
-        self.cancels: list[tuple[Responder, bytes, bool]] = []
+        self.cancels: list[tuple[Responder, bytes, Record | None]] = []
         self.closed_sessions: set[Responder] = set()
         # The reader that fills these two empties them again, and knows its own class of requester.
         self.malformed: list[tuple[Any, bytes]] = []
@@ -47,12 +47,14 @@ class RequestBatch:
         """A CANCEL was read: it stops what came before it, and not the same id issued anew behind it."""
         self.cancels.append((peer, tag, self.withdraw(peer, tag)))
 
-    def withdraw(self, peer: Responder, tag: bytes) -> bool:
-        """Takes a request of this burst out, so that it is not started; False: it is not in it."""
+    def withdraw(self, peer: Responder, tag: bytes) -> Record | None:
+        """Takes a request of this burst out, so that it is not started; None: it is not in it."""
         place = self._find().pop((peer, tag), None)
-        if place is not None:
-            self.requests[place] = None
-        return place is not None
+        request = None if place is None else self.requests[place]
+        if place is None or request is None:
+            return None
+        self.requests[place] = None
+        return request[2]
 
     def _find(self) -> dict[tuple[Responder, bytes], int]:
         """Where each request stands. Most bursts cancel nothing and never ask (0.3 us a request)."""

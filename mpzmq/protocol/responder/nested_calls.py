@@ -192,7 +192,7 @@ class NestedCallReceiver(Responder):
         for tag in tags:
             del self._parents[tag]
             self.outbox.remove(tag)
-            self.batch.cancels.append((self, tag, False))
+            self.batch.cancels.append((self, tag, None))
             self._ask()
         self.replies.acknowledge(0, b"".join(tags))
         # If its caller issues the request again under its id, what is not known of its calls must not run.

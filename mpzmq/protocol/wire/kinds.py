@@ -41,6 +41,7 @@ class Op:
     STREAM: Final = 5
     UPLOAD: Final = 6
     CHANNEL: Final = 7
+    STATISTICS: Final = 8
 
 
 class Flag:

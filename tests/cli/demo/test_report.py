@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -45,7 +46,7 @@ def test_a_request_without_an_end_is_a_fault() -> None:
 
 @pytest.mark.parametrize("counter", ["issued", "replied", "failed", "cancelled", "in_flight"])
 def test_another_count_of_the_library_is_a_fault(counter: str) -> None:
-    counted = {"issued": 10, "replied": 6, "failed": 3, "cancelled": 1, "in_flight": 0}
+    counted: dict[str, Any] = {"issued": 10, "replied": 6, "failed": 3, "cancelled": 1, "in_flight": 0}
     counted[counter] += 1
     fault = book().fault(Statistics(**counted))
     assert fault is not None

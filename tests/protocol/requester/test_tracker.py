@@ -122,10 +122,11 @@ def test_requests_that_were_never_submitted() -> None:
     books = Books()
     tracker = books._tracker
     tracker.issued += 1
-    tracker.count_ended(cancelled=True)
+    tracker.count_cancelled()
     tracker.issued += 1
-    tracker.count_ended(cancelled=False)
+    tracker.count_failed(errors.MessageTooLarge("it is", size=2, limit=1))
     assert books.counts() == (0, 1, 1, 0)
+    assert tracker.statistics().errors == {"MessageTooLarge": 1}
 
 
 def test_no_session_waits_for_welcome() -> None:

@@ -358,7 +358,11 @@ def test_a_cancel_stops_what_came_before_it() -> None:
     ):
         container.sessions.receive(b"r1", Message(records=records), batch, 0.0)
     assert numbers_of(batch) == [None, 2, 1, 3]
-    assert batch.cancels == [(peer, tag(9), False), (peer, tag(1), True), (peer, tag(3), False)]
+    assert [(who, id, withdrawn is not None) for who, id, withdrawn in batch.cancels] == [
+        (peer, tag(9), False),
+        (peer, tag(1), True),
+        (peer, tag(3), False),
+    ]
 
 
 def test_goodbye_stops_what_came_before_it() -> None:
@@ -579,7 +583,7 @@ def test_two_engines_do_not_know_of_each_other() -> None:
     container = Container()
     one, other = container.greet(b"r1"), container.greet(b"r2", 1, OTHER)
     batch = container.tell(b"r1", [Kind.CANCEL], tag=tag(1))
-    assert batch.cancels == [(one, tag(1), False)]
+    assert batch.cancels == [(one, tag(1), None)]
     container.tell(b"r2", [Kind.GOODBYE, 2, ""])
     assert one is not None and other is not None
     assert (one.state, other.state) == (SessionState.CONNECTED, SessionState.CLOSED)

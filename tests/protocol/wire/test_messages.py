@@ -262,7 +262,7 @@ def _items(value: Any) -> list[Any]:
     return list(value.values()) if isinstance(value, dict) else value
 
 
-@pytest.mark.parametrize("op", [Op.INVOKE, Op.SETSTATE, 8, 99, -1])
+@pytest.mark.parametrize("op", [Op.INVOKE, Op.SETSTATE, Op.STATISTICS, 9, 99, -1])
 def test_arguments_of_plain_requests(op: int) -> None:
     """All but CALL, GETSTATE and DESCRIBE have exactly one, unknown operations too."""
     for args, fits in (([], False), ([1], True), ([1, 2], False)):

@@ -1,0 +1,79 @@
+"""``mpzmq stats``: the counters of containers, by function."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING, Any
+
+from ..common.text import printable
+from .inquiry import Told, inquire
+from .layout import say_wrapped
+from .output import say
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Sequence
+
+    from ..engine.writer import ComputerEngineWriter
+    from ..statistics import FunctionStatistics, ServerStatistics
+    from .inquiry import Keys
+
+__all__ = ["document", "in_milliseconds", "stats"]
+
+_HEADINGS = ("function", "replied", "failed", "refused", "cancelled", "running", "queued", "p50", "p99")
+
+
+def stats(endpoint: str, *, timeout: float, security: Keys = (None, None), every: bool = False, as_json: bool) -> int:
+    """Prints a container's counters, or those of every one; returns the exit code."""
+
+    def ask(handle: ComputerEngineWriter) -> Awaitable[ServerStatistics]:
+        return handle.get_statistics(timeout=timeout, wait=not every)
+
+    told = Told(document, _show, _show_member)
+    return inquire("mpzmq stats", endpoint, ask, told, timeout, security, every=every, as_json=as_json)
+
+
+def document(found: ServerStatistics) -> dict[str, Any]:
+    """The counters as JSON has them: without infinity."""
+    plain = dataclasses.asdict(found)
+    for function in plain["functions"].values():
+        if (durations := function["durations"]) is not None:
+            durations["buckets"] = [
+                [None if bound == math.inf else bound, count] for bound, count in durations["buckets"]
+            ]
+    return plain
+
+
+def _show_member(name: str, found: ServerStatistics) -> None:
+    say_wrapped("", f"{printable(name)}:")
+    _show(found)
+
+
+def _show(found: ServerStatistics) -> None:
+    say_wrapped(
+        "",
+        f"{found.received} received: {found.replied} replied, {found.failed} failed, {found.refused} refused,"
+        f" {found.cancelled} cancelled, {found.in_flight} in flight",
+    )
+    say_wrapped("", f"{found.sessions} engines are connected, {found.waiting_bytes} bytes wait for them")
+    if not found.functions:
+        return
+    rows = [_HEADINGS, *(_row(name, one) for name, one in sorted(found.functions.items()))]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
+    for row in rows:
+        say("  ".join(_cells(row, widths)).rstrip())
+
+
+def _row(name: str, one: FunctionStatistics) -> tuple[str, ...]:
+    counts = one.replied, one.failed, one.refused, one.cancelled, one.running, one.queued
+    return (printable(name), *map(str, counts), in_milliseconds(one.p50), in_milliseconds(one.p99))
+
+
+def _cells(row: Sequence[str], widths: Sequence[int]) -> list[str]:
+    """The name to the left, numbers to the right."""
+    return [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+
+
+def in_milliseconds(seconds: float | None) -> str:
+    """A time as it is read at a glance."""
+    return "-" if seconds is None else f"{seconds * 1000:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"

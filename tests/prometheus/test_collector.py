@@ -1,0 +1,218 @@
+"""The collector: what a registry of prometheus_client reads of servers and workers."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import shutil
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from mpzmq import ComputerEngineWorker, ContainerServer, Endpoint, RemoteError, Unsupported
+from mpzmq.prometheus import collector
+from mpzmq.testing import Members
+from tests.support.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+def registry_of(*targets: Any, **options: Any) -> CollectorRegistry:
+    registry = CollectorRegistry()
+    registry.register(collector(*targets, **options))
+    return registry
+
+
+class Stage:
+    """A container, and a worker that knows it by itself and as two members of a group."""
+
+    def __init__(self, server: ContainerServer, worker: ComputerEngineWorker, endpoint: str) -> None:
+        self.server, self.worker, self.endpoint = server, worker, endpoint
+
+
+@pytest.fixture
+async def stage() -> AsyncIterator[Stage]:
+    server = ContainerServer()
+
+    @server.function
+    def add(one: int, other: int) -> int:
+        return one + other
+
+    @server.function
+    async def fails() -> None:
+        raise ZeroDivisionError
+
+    async with server, ComputerEngineWorker() as worker:
+        yield Stage(server, worker, await server.bind("127.0.0.1:0"))
+
+
+async def test_a_container(stage: Stage) -> None:
+    registry = registry_of(stage.server)
+    container = await stage.worker.connect(stage.endpoint)
+    for _ in range(3):
+        await container.call("add", 1, 2)
+    for name, error in (("fails", RemoteError), ("none", Unsupported)):
+        with pytest.raises(error):
+            await container.call(name)
+
+    def value(name: str, **labels: str) -> float | None:
+        return registry.get_sample_value(name, labels)
+
+    assert value("mpzmq_server_requests_total", function="add", outcome="replied") == 3
+    assert value("mpzmq_server_requests_total", function="fails", outcome="failed") == 1
+    assert value("mpzmq_server_requests_total", function="(unknown)", outcome="refused") == 1
+    assert value("mpzmq_server_rejected_requests_total", function="(unknown)") == 1
+    assert value("mpzmq_server_request_duration_seconds_count", function="add") == 3
+    seconds = value("mpzmq_server_request_duration_seconds_sum", function="add")
+    assert seconds == stage.server.statistics().functions["add"].seconds > 0
+    assert value("mpzmq_server_engines") == 1
+    assert value("mpzmq_server_running_requests", function="add") == 0
+
+
+async def test_a_worker(stage: Stage) -> None:
+    registry = registry_of(stage.worker)
+    container = await stage.worker.connect(stage.endpoint, name="calc")
+    members = Members([Endpoint(stage.endpoint, name="one")])
+    group = await stage.worker.group(members, name="pool")
+    await container.call("add", 1, 2)
+    with pytest.raises(RemoteError):
+        await container.call("fails")
+    for _ in range(2):
+        await group.call("add", 1, 2)
+    with pytest.raises(Unsupported):
+        await group.call("none")
+
+    def value(name: str, **labels: str) -> float | None:
+        return registry.get_sample_value(name, labels)
+
+    ends = {
+        (kind, name, outcome): value("mpzmq_client_requests_total", **{kind: name}, outcome=outcome)
+        for kind, name in (("container", "calc"), ("group", "pool"))
+        for outcome in ("replied", "cancelled", "RemoteError", "Unsupported")
+    }
+    assert {key: count for key, count in ends.items() if count} == {
+        ("container", "calc", "replied"): 1,
+        ("container", "calc", "RemoteError"): 1,
+        ("group", "pool", "replied"): 2,
+        ("group", "pool", "Unsupported"): 1,
+    }
+    assert value("mpzmq_client_links", container="calc", state="ALIVE") == 1
+    assert value("mpzmq_client_links", group="pool", state="ALIVE") == 1
+    sent = value("mpzmq_client_sent_bytes_total", group="pool")
+    assert sent is not None and sent > 0
+    assert value("mpzmq_client_request_duration_seconds_count", group="pool") == 2
+    members.remove("one")
+    await until(lambda: not group.members)
+    await until(lambda: group.statistics().links.in_flight == 0)
+    assert value("mpzmq_client_links", group="pool", state="ALIVE") == 0
+    left = value("mpzmq_client_sent_bytes_total", group="pool")
+    assert left is not None and left >= sent, "a counter does not fall when a member leaves"
+
+
+async def test_histograms(stage: Stage) -> None:
+    container = await stage.worker.connect(stage.endpoint, name="calc")
+    await container.call("add", 1, 2)
+    buckets = (0.5, 60.0)
+    registry = registry_of(stage.server, stage.worker, histograms=True, buckets=buckets)
+    assert registry.get_sample_value("mpzmq_server_request_duration_seconds_count", {"function": "add"}) == 0
+    await container.call("add", 1, 2)
+    with pytest.raises(RemoteError):
+        await container.call("fails")
+    for name, label in (("server", {"function": "add"}), ("client", {"container": "calc"})):
+        family = f"mpzmq_{name}_request_duration_seconds"
+        found = [registry.get_sample_value(f"{family}_bucket", {**label, "le": le}) for le in ("0.5", "60.0", "+Inf")]
+        assert found[-1] == found[-2] == registry.get_sample_value(f"{family}_count", label) == 1
+    assert (
+        registry.get_sample_value("mpzmq_server_request_duration_seconds_bucket", {"function": "fails", "le": "60.0"})
+        == 1
+    ), "a function that is asked for the first time has one, too"
+    collector(stage.server, stage.worker, histograms=True, buckets=buckets)
+    for target in (stage.server, stage.worker):
+        with pytest.raises(ValueError, match="other buckets"):
+            collector(target, histograms=True)
+    another = await stage.worker.connect(stage.endpoint, name="later")
+    await another.call("add", 1, 2)
+    assert another.statistics().durations is not None
+
+
+async def test_several_targets_are_added_up(stage: Stage) -> None:
+    async with ContainerServer() as other, ComputerEngineWorker() as worker:
+        other.function(lambda: None, name="add")
+        containers = [await worker.connect(await other.bind("127.0.0.1:0"), name="calc")]
+        containers.append(await stage.worker.connect(stage.endpoint, name="calc"))
+        await containers[0].call("add")
+        await containers[1].call("add", 1, 2)
+        registry = registry_of(stage.server, stage.worker, other, worker)
+        for name, labels in (("server", {"function": "add"}), ("client", {"container": "calc"})):
+            labels["outcome"] = "replied"
+            assert registry.get_sample_value(f"mpzmq_{name}_requests_total", labels) == 2
+
+
+async def test_it_may_be_asked_from_any_thread(stage: Stage) -> None:
+    registry = registry_of(stage.server, stage.worker, histograms=True)
+    container = await stage.worker.connect(stage.endpoint)
+    failures: list[BaseException] = []
+    ended = threading.Event()
+
+    def scrape() -> None:
+        try:
+            while not ended.is_set():
+                generate_latest(registry)
+        except BaseException as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=scrape)
+    thread.start()
+    for number in range(40):
+        await asyncio.gather(*(container.call("add", number, other) for other in range(20)))
+        more = await stage.worker.connect(stage.endpoint, name=f"more {number}")
+        await stage.worker.disconnect(more.remote_id)
+    ended.set()
+    await asyncio.to_thread(thread.join)
+    assert failures == []
+
+
+async def test_what_is_shown_is_prometheus(stage: Stage) -> None:
+    """Names and labels by its rules; what names hold is escaped."""
+    stage.server.function(lambda: None, name='odd "name"\n\\')
+    container = await stage.worker.connect(stage.endpoint, name='calc"\n')
+    await container.call('odd "name"\n\\')
+    text = generate_latest(registry_of(stage.server, stage.worker, histograms=True)).decode()
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    assert {sample.labels["function"] for sample in families["mpzmq_server_requests"].samples} == {'odd "name"\n\\'}
+    assert {sample.labels["container"] for sample in families["mpzmq_client_requests"].samples} == {'calc"\n'}
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed (Debian: prometheus)")
+    checked = await asyncio.to_thread(
+        subprocess.run, [promtool, "check", "metrics"], input=text, text=True, capture_output=True, timeout=60
+    )
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
+
+
+def test_odd_targets() -> None:
+    for odd in (None, "server", ContainerServer, object()):
+        with pytest.raises(TypeError, match="ContainerServer or a ComputerEngineWorker"):
+            collector(odd)  # type: ignore[arg-type]
+    server = ContainerServer()
+    for buckets in ([], [0.0], [2.0, 1.0]):
+        with pytest.raises(ValueError, match="buckets"):
+            collector(server, histograms=True, buckets=buckets)
+    assert generate_latest(registry_of()) == b""
+    gc.collect()
+
+
+def test_without_the_extra(tmp_path: Any) -> None:
+    """It says which extra is missing."""
+    (tmp_path / "prometheus_client.py").write_text("raise ImportError('no')\n")
+    code = "import mpzmq.prometheus; mpzmq.prometheus.collector()"
+    run = subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONPATH": f"{tmp_path}:."}, text=True, capture_output=True, timeout=60
+    )
+    assert run.returncode == 1 and "install mpzmq-engine[metrics]" in run.stderr.splitlines()[-1]
