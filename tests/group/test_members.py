@@ -43,7 +43,7 @@ async def test_what_is_known_of_a_member(stage: Stage) -> None:
         assert await handle.call("who") == "a"
         with pytest.raises(KeyError, match="no member 'z'; it has a, b"):
             troupe.group.handle("z")
-        with pytest.raises(KeyError, match="no member 'b'; it has a\\W*$"):
+        with pytest.raises(KeyError, match=r"no member 'b'; it has a\W*$"):
             troupe.group.where(gpu="1").handle("b")
         with pytest.raises(KeyError, match="it has none at all"):
             troupe.group.where(gpu="2").handle("a")
