@@ -59,7 +59,8 @@ class Visit:
         self._gone.set()
 
     async def answer(self):
-        await self.end
+        async with asyncio.timeout(2 * PATIENCE):
+            await self.end
         return self.status, json.loads(self.body)
 
 
@@ -76,7 +77,8 @@ async def until(holds):
 async def leave(*visits):
     for visit in visits:
         visit.leave()
-    await asyncio.gather(*(visit.end for visit in visits))
+    async with asyncio.timeout(PATIENCE):
+        await asyncio.gather(*(visit.end for visit in visits))
 
 
 def job(**fields):
