@@ -62,7 +62,6 @@ class Candidate:
         ejected_until: when it may be asked again; None: it is not ejected.
         latency: how long its requests take, in seconds, the peaks remembered longest; None: none has ended.
         latency_at: when that was noted.
-        turn: what it has of its next turn in a rotation; less than 0 behind one.
     """
 
     def __init__(self, name: str, labels: Mapping[str, str], weight: float, link: LinkFacts) -> None:
@@ -72,7 +71,7 @@ class Candidate:
         self.link = link
         self.load = link.load
         self.in_flight = self.holds = self.errors = self.ejections = 0
-        self.up_since = self.ejected_at = self.latency_at = self.turn = 0.0
+        self.up_since = self.ejected_at = self.latency_at = 0.0
         self.ejected_until: float | None = None
         self.latency: float | None = None
 

@@ -21,6 +21,9 @@ LONG = 0.1
 """Seconds from which on requests are worth a look at everybody: beside them it costs nothing, and two that were drawn
 may both be busy while another one is idle."""
 
+MAX_LISTS = 256
+"""Lists whose turns are remembered."""
+
 DECAY = 10.0
 """Seconds after which a peak of the latency counts for a third."""
 
@@ -77,34 +80,64 @@ class Least:
             self.on_ended(member, seconds, now)
 
 
+class _Turns:
+    """Whose turn it is among some members.
+
+    Args:
+        at: where it begins.
+        due: what each has of its next turn.
+    """
+
+    def __init__(self, at: int, due: list[float]) -> None:
+        self._at = at
+        self._due = due
+        self._heaviest = 0.0
+
+    def next(self, able: list[_C]) -> _C:
+        """The next one. Whoever weighs half as much as another is passed over every other time."""
+        seen = 0
+        while True:
+            self._at = at = (self._at + 1) % len(able)
+            weight = able[at].weight
+            if weight > self._heaviest:
+                self._heaviest = weight
+            due = self._due[at] + weight / self._heaviest
+            if due >= 1:
+                self._due[at] = due - 1
+                return able[at]
+            self._due[at] = due
+            seen += 1
+            if seen % len(able) == 0:
+                self._heaviest = max(member.weight for member in able)  # whoever weighed more has gone
+
+
 class Rotation:
     """One after the other, by their weights.
 
-    Whose turn it is stands with the members (nginx's smooth weighted round-robin): a position in a list would mean
-    another member with each list, and views of a group that are asked in turns would never get to some of theirs.
+    Views of a group, and tries behind a refusal, have lists of their own, and each has its own turns: with one position
+    for all, lists that are used by turns never get to some of their members. Lists are told apart by some of their
+    names, which takes no longer where they are long.
 
     Args:
-        random: a number from 0 to 1, another one each time.
+        random: a number from 0 to 1, another one each time. Where a list begins is drawn, so that engines that ask
+            once, and end, do not all ask the same member.
     """
 
     def __init__(self, random: Callable[[], float]) -> None:
-        self._from = random()  # engines that ask once, and end, do not all ask the same member
+        self._random = random
+        self._turns: dict[tuple[str, str, str, int], _Turns] = {}
 
     def pick(self, able: list[_C], now: float) -> _C:
-        """The next one: each gets its share of a turn, and whoever has the most then has used up a whole one."""
+        """The next one."""
         count = len(able)
-        first = int(self._from * count)
-        heaviest = max([member.weight for member in able])
-        best, most, sum_of_shares = able[first], -math.inf, 0.0
-        for number in range(first - count, first):
-            member = able[number]
-            share = member.weight / heaviest
-            sum_of_shares += share
-            member.turn += share
-            if member.turn > most:
-                best, most = member, member.turn
-        best.turn -= sum_of_shares
-        return best
+        key = able[0].name, able[count // 2].name, able[-1].name, count
+        turns = self._turns.get(key)
+        if turns is None:
+            if len(self._turns) >= MAX_LISTS:
+                self._turns.clear()
+            random = self._random
+            turns = self._turns[key] = _Turns(int(random() * count), [random() for _ in able])
+        return turns.next(able)
 
     def on_ended(self, member: Candidate, seconds: float, now: float) -> None:
         """How long it took does not matter."""

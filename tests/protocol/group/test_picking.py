@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from mpzmq.protocol.group.picking import FEW, Ewma, Least, Picker, Rotation, picker
+from mpzmq.protocol.group.picking import FEW, MAX_LISTS, Ewma, Least, Picker, Rotation, picker
 from tests.protocol.group.making import Made, made, seeded
 
 
@@ -101,14 +101,20 @@ def test_rotation_gets_to_everybody_whatever_it_is_given() -> None:
         assert min(counts.values()) >= 30 and len(counts) == len({m.name for members in lists for m in members})
 
 
+def test_rotation_forgets_lists_and_gets_to_everybody_all_the_same() -> None:
+    members = [Made(str(number), weight=1.0 if number else 0.5) for number in range(100)]
+    picking, counts = Rotation(seeded().random), Counter[str]()
+    for first in range(1, 95):
+        for last in range(first + 1, 99):
+            counts[picking.pick([members[0], *members[first:last]], 0.0).name] += 1
+    assert len(picking._turns) <= MAX_LISTS
+    assert counts["0"] > 30, "the light one, too"
+
+
 def test_rotations_begin_anywhere() -> None:
     """Engines that ask once, and end, would all ask the same member."""
     members = list(made(4).values())
-    firsts: Counter[str] = Counter()
-    for number in range(200):
-        for member in members:
-            member.turn = 0.0
-        firsts[Rotation(seeded(number).random).pick(members, 0.0).name] += 1
+    firsts = Counter(Rotation(seeded(number).random).pick(members, 0.0).name for number in range(200))
     assert len(firsts) == 4 and min(firsts.values()) > 20
 
 
