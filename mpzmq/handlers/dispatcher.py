@@ -110,8 +110,7 @@ class Dispatcher:
 
     def load(self) -> tuple[int, int]:
         """How many requests are at work, and how many wait for their turn."""
-        queued = self._limiters.waiting
-        return len(self._running) - queued, queued
+        return len(self._running) - (queued := self._limiters.waiting), queued
 
     def is_running(self, peer: Responder, tag: bytes) -> bool:
         """Whether a request has begun, or waits to, and has not ended."""
@@ -310,8 +309,8 @@ class Dispatcher:
             running.chain = RequestChain(running, self._runners, context)
             self._spawn(running, None, context)
         elif function.is_async or function.thread:
-            in_thread = self._runners.threads.call(running) if function.thread else None
-            self._spawn(running, in_thread, self._new_context())
+            job = self._runners.threads.call(running) if function.thread else None
+            self._spawn(running, job, self._new_context())
         elif self._tasks.beginning:
             # Tasks that were made in this pass have not begun; this one was issued after them.
             self._track(running)
