@@ -142,7 +142,8 @@ async def test_a_stub_of_what_is_within_itself_can_be_imported(monkeypatch: pyte
         schema = (await container.describe(schema=True)).schema
         assert schema is not None
         exec(compile(stubs(schema, "Nests", "a test"), "stubs", "exec"), vars(module))
-        doll, nest = module.Doll(), {"a": {"b": {}}}
+        doll = module.Doll()
+        nest: dict[str, Any] = {"a": {"b": {}}}
         packed = await container.of(module.Nests).pack(doll, nest)
         assert packed == module.Doll(inside={"first": {"inside": None}, "second": nest})  # as it came: Any
 
