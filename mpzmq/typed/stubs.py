@@ -63,6 +63,7 @@ class _Writer:
         self._used: set[str] = {"Protocol"}
         self._written: dict[str, tuple[Any, str]] = {}  # by name: what it was made of, and its text
         self._order: list[str] = []
+        self._aliases: tuple[str, ...] = ()  # that are being written, each within the one before
 
     def imports(self) -> Iterator[str]:
         """The import statements of all that was written."""
@@ -82,9 +83,10 @@ class _Writer:
             yield from outside
 
     def types(self) -> Iterator[str]:
-        """The definitions of all types that were met, what others need first."""
-        for name in self._order:
-            yield self._written[name][1]
+        """The definitions of all types that were met, what others need first: aliases may speak of each class."""
+        texts = [self._written[name][1] for name in self._order]
+        for text in sorted(texts, key=_is_alias):
+            yield text
             yield ""
             yield ""
 
@@ -217,6 +219,8 @@ class _Writer:
             shown = f"_{shown}"
         while shown in self._taken or (shown in self._written and self._written[shown][0] != definition):
             shown += "_"
+        if shown in self._aliases:
+            return self._use("Any")  # an alias is evaluated at once, other than the annotations of a class
         if shown not in self._written:
             self._written[shown] = definition, ""  # it may speak of itself
             self._written[shown] = definition, self._definition(shown, definition, whole)
@@ -224,6 +228,17 @@ class _Writer:
         return shown
 
     def _definition(self, name: str, schema: Mapping[str, Any], whole: Mapping[str, Any]) -> str:
+        aliases, self._aliases = self._aliases, ()
+        try:
+            text = self._class_of_its_own(name, schema, whole)
+            if text is None:
+                self._aliases = (*aliases, name)
+                text = f"{name} = {self._type(schema, whole)}"
+            return text
+        finally:
+            self._aliases = aliases
+
+    def _class_of_its_own(self, name: str, schema: Mapping[str, Any], whole: Mapping[str, Any]) -> str | None:
         if "x-members" in schema or "enum" in schema:
             self._used.add("enum")
             members = _members(schema)
@@ -241,7 +256,7 @@ class _Writer:
             return "\n".join([f"class {name}(NamedTuple):", *lines])
         if schema.get("type") == "object" and "properties" in schema:
             return self._class(name, schema, whole)
-        return f"{name} = {self._type(schema, whole)}"
+        return None
 
     def _class(self, name: str, schema: Mapping[str, Any], whole: Mapping[str, Any]) -> str:
         properties = dict(schema["properties"])
@@ -284,6 +299,10 @@ class _Writer:
         return {"array": "set" if part.get("uniqueItems") else "list", "object": "dict"}.get(
             str(part.get("type")), _UNTOLD
         )
+
+
+def _is_alias(text: str) -> bool:
+    return not text.startswith(("class ", "@"))
 
 
 def _may_be(schema: Any, whole: Mapping[str, Any], value: Any) -> bool:

@@ -392,6 +392,33 @@ async def test_a_caller_that_leaves_a_stream_closes_them(stage: Stage) -> None:
     await until(lambda: "close database" in steps)
 
 
+async def test_they_are_closed_whatever_closing_the_handler_raises(stage: Stage) -> None:
+    @stage.server.middleware
+    async def shortens(call: CallDetails, proceed: Proceed) -> Any:
+        items = await proceed(call)
+
+        async def first() -> AsyncIterator[Any]:
+            async for item in items:
+                yield item
+                return
+
+        return first()
+
+    @stage.server.function
+    async def numbers(db: Annotated[Database, Depends(database)]) -> AsyncIterator[int]:
+        try:
+            yield 1
+            yield 2
+        finally:
+            raise SystemExit(3)
+
+    with pytest.raises(RemoteError) as caught:
+        async for item in stage.container.stream("numbers"):
+            assert item == 1
+    assert caught.value.error_type == "SystemExit"
+    assert "close database" in steps
+
+
 async def test_they_are_closed_when_a_thread_that_was_given_up_has_returned(stage: Stage) -> None:
     @stage.server.middleware
     async def hurries(call: CallDetails, proceed: Proceed) -> Any:

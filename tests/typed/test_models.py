@@ -121,6 +121,33 @@ async def test_stubs_of_models_can_be_used(monkeypatch: pytest.MonkeyPatch) -> N
         assert await container.of(module.Orders).order(order, module.Part_(size=3)) == order
 
 
+class Nest(pydantic.RootModel[dict[str, "Nest | Doll"]]):
+    """Has no fields: a stub has an alias for it."""
+
+
+class Doll(pydantic.BaseModel):
+    inside: Nest | None = None
+
+
+async def test_a_stub_of_what_is_within_itself_can_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = types.ModuleType("stubs_of_nests")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    server = ContainerServer(typed=True)
+
+    @server.function
+    def pack(doll: Doll, nest: Nest) -> Doll:
+        return Doll(inside=Nest({"first": doll, "second": nest}))
+
+    async with testing.connected(server) as container:
+        schema = (await container.describe(schema=True)).schema
+        assert schema is not None
+        exec(compile(stubs(schema, "Nests", "a test"), "stubs", "exec"), vars(module))
+        doll = module.Doll()
+        nest: dict[str, Any] = {"a": {"b": {}}}
+        packed = await container.of(module.Nests).pack(doll, nest)
+        assert packed == module.Doll(inside={"first": {"inside": None}, "second": nest})  # as it came: Any
+
+
 async def test_a_union_of_models_is_one_in_a_schema() -> None:
     server = ContainerServer(typed=True)
 
