@@ -6,6 +6,7 @@ import contextlib
 import functools
 import inspect
 import typing
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +16,15 @@ from .signatures import called_first, context_parameter, signature_of, works_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
 
     from ..context import RequestContext
 
+    _Manager = AbstractContextManager[Any] | AbstractAsyncContextManager[Any]
+
 __all__ = ["Dependencies", "Depends", "injected_parameters", "provider_of"]
+
+_traceback: Any = BaseException.__traceback__  # of the base class: an error of the application may have one of its own
 
 KNOWN_PROVIDERS = 1000
 """Functions that make dependencies, and whose signatures are not read again."""
@@ -89,18 +95,24 @@ class Provider:
             self._positional += parameter.kind is parameter.POSITIONAL_ONLY
             self.needs[parameter.name] = needed
 
-    async def make(self, values: dict[str, Any], stack: contextlib.AsyncExitStack) -> Any:
+    async def make(self, values: dict[str, Any], opened: list[_Manager]) -> Any:
         """Makes the value.
 
         Args:
             values: those of its parameters.
-            stack: closes it.
+            opened: what is to be closed behind the request, in the order in which it was opened.
         """
         args = [values.pop(name) for name in list(values)[: self._positional]]
         if self._enter_async is not None:
-            return await stack.enter_async_context(self._enter_async(*args, **values))
+            manager = self._enter_async(*args, **values)
+            value = await manager.__aenter__()
+            opened.append(manager)
+            return value
         if self._enter is not None:
-            return stack.enter_context(self._enter(*args, **values))
+            plain = self._enter(*args, **values)
+            value = plain.__enter__()
+            opened.append(plain)
+            return value
         value = self._make(*args, **values)
         return await value if inspect.iscoroutine(value) else value
 
@@ -142,7 +154,7 @@ class Dependencies:
         self._context = context
         self._overrides = overrides
         self._made: dict[Callable[..., Any], Any] = {}
-        self._stack: contextlib.AsyncExitStack | None = contextlib.AsyncExitStack()
+        self._opened: list[_Manager] = []
 
     async def get(self, depends: Depends, above: tuple[Callable[..., Any], ...] = ()) -> Any:
         """The value of one, made if it is not there yet.
@@ -164,8 +176,7 @@ class Dependencies:
                 name: self._context if needed is None else await self.get(needed, above)
                 for name, needed in provider.needs.items()
             }
-            assert self._stack is not None
-            self._made[dependency] = await provider.make(values, self._stack)
+            self._made[dependency] = await provider.make(values, self._opened)
         return self._made[dependency]
 
     async def close(self, error: BaseException | None) -> None:
@@ -178,11 +189,28 @@ class Dependencies:
         Raises:
             BaseException: what closing them has raised.
         """
-        stack, self._stack = self._stack, None
-        if stack is not None:
-            self._made.clear()
-            traceback = None if error is None else error.__traceback__
-            await stack.__aexit__(None if error is None else type(error), error, traceback)
+        # No AsyncExitStack: where one of them raises, its frame keeps the traceback, which keeps that frame.
+        opened, self._opened = self._opened, []
+        self._made.clear()
+        seen = error
+        try:
+            while opened:
+                manager = opened.pop()
+                given = (None, None, None) if seen is None else (type(seen), seen, _traceback.__get__(seen))
+                try:
+                    if isinstance(manager, AbstractAsyncContextManager):
+                        is_swallowed = await manager.__aexit__(*given)
+                    else:
+                        is_swallowed = manager.__exit__(*given)
+                except BaseException as raised:
+                    seen = raised
+                else:
+                    seen = None if is_swallowed else seen
+                del given
+            if seen is not None and seen is not error:
+                raise seen
+        finally:
+            del seen
 
 
 def injected_parameters(handler: Callable[..., Any], parameters: list[inspect.Parameter]) -> dict[str, Depends | None]:
