@@ -60,8 +60,13 @@ class Source:
     def poke(self) -> None:
         """Somebody has a reason to look at once: a member was lost."""
         self._alarm.ring()
-        if callable(poke := getattr(self._resolver, "poke", None)):
-            poke()
+        try:
+            if callable(poke := getattr(self._resolver, "poke", None)):
+                poke()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # whoever tells of a loss has more to do behind it
+            self._tell_once(f"its poke() raised {type_name(error)}: {text_of(error)}")
 
     async def watch(self) -> AsyncIterator[tuple[Endpoint, ...]]:
         """The members, now and whenever they change. It ends where they cannot change any more.
@@ -84,7 +89,9 @@ class Source:
                 if task is not None and task.cancelling():
                     raise
                 self._complain(error)  # of the resolver's own: nobody has ended the watch
-            except Exception as error:
+            except (KeyboardInterrupt, GeneratorExit):
+                raise
+            except BaseException as error:  # sys.exit(), too: it must not end what others wait for
                 self._complain(error)
             else:
                 if known is None:
@@ -141,7 +148,9 @@ class Source:
             log.warning("%s: %s", self.text, text)
 
     def _complain(self, error: BaseException) -> None:
-        why = (error.strerror if isinstance(error, OSError) else None) or text_of(error) or type_name(error)
+        # Not isinstance(), which asks the error itself: one of a class of the application may raise then.
+        said = error.strerror if issubclass(type(error), OSError) else None  # type: ignore[attr-defined]
+        why = said or text_of(error) or type_name(error)
         if why != self.trouble:
             self.trouble = why
             log.warning("%s: %s; its members stay as they are", self.text, why)
