@@ -203,6 +203,7 @@ class GroupCall:
             RequestTimeout: nobody could be in time.
         """
         state, queue = self._state, self._room.queue
+        is_over = False
         try:
             async with asyncio.timeout_at(self._deadline):
                 if self._is_plain:
@@ -215,7 +216,10 @@ class GroupCall:
                 else:
                     await state.change()
         except TimeoutError:
-            raise self._timed_out() from None
+            is_over = True
+        if is_over:
+            # Not where that was caught: its traceback has the Timeout, which has the task, which may end with this.
+            raise self._timed_out()
         self.tries.passed -= self._full
         self._full.clear()
 

@@ -307,7 +307,11 @@ class GroupSender:
             for task in tasks:
                 if not task.cancelled():
                     task.exception()  # the other one's answer counts
+            # Whoever keeps this frame is not to keep the tasks: each has its error, which keeps the frame.
             tasks.clear()
+            running.clear()
+            done = pending = set()
+            del task
 
 
 async def _begun(sender: RequestSender, entry: PendingRequest, idle_timeout: float | None) -> None:
@@ -321,12 +325,16 @@ async def _begun(sender: RequestSender, entry: PendingRequest, idle_timeout: flo
     if send_stream is not None:
         send_stream.waker = bell
     waiter.add_done_callback(bell.wake)
+    is_idle = False
     while not (entry.started or waiter.done() or (send_stream is not None and send_stream.has_credit)):
         try:
             await bell.wait(idle_timeout)
         except TimeoutError:
+            is_idle = True
+        if is_idle:
+            # Not where that was caught: its traceback has the Timeout, which has the task, which may end with this.
             assert idle_timeout is not None
-            raise sender.idle_error(entry, idle_timeout) from None
+            raise sender.idle_error(entry, idle_timeout)
     if waiter.done() and not waiter.cancelled():
         error = waiter.exception()
         if isinstance(error, RequestError) and error.executed is Executed.NO:

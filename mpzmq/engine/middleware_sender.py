@@ -6,7 +6,6 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from uuid import UUID
 
-from ..common.chaining import alone
 from ..context import current
 from ..errors import RequestTimeout
 from ..handlers.middleware import CallDetails, Chain, checked_middleware, checked_result
@@ -236,7 +235,7 @@ class _OutgoingChain(Chain):
         super().__init__(middleware, call)
         self._given = call
         self._options = options
-        self._send = send
+        self._send: Send | None = send
         self._began = began
         self._loop = asyncio.get_running_loop()
         self.has_begun = False
@@ -244,7 +243,8 @@ class _OutgoingChain(Chain):
     async def innermost(self) -> Any:
         """Sends the call, as it is now."""
         self.check_open()
-        call, options, now = self.call, self._options, self._loop.time()
+        call, options, send, now = self.call, self._options, self._send, self._loop.time()
+        assert send is not None  # it is open
         if call is not self._given:
             options = options.but(UNSET, UNSET, UNSET, dict(call.metadata))
         deadline = call.deadline
@@ -253,9 +253,14 @@ class _OutgoingChain(Chain):
         self.has_begun = True
         self.task = asyncio.current_task()
         try:
-            return await self._send(call.args, dict(call.kwargs), options)
+            return await send(call.args, dict(call.kwargs), options)
         finally:
             self.task = None
+
+    def release(self) -> None:
+        """The call has ended: whoever keeps its ``proceed`` does not keep its arguments."""
+        self.call = self._given = CallDetails(self._given._facts, (), None, None, None)
+        self._send = None
 
 
 async def _through(
@@ -279,20 +284,29 @@ async def _through(
     if given is not None:
         chain.given = given
     bound = asyncio.timeout_at(None if deadline is None else max(deadline, now) + GRACE)
+    where: BaseException | None = None
     try:
         async with bound:
             return checked_result(await chain.step(0))
     except TimeoutError as error:
         if not bound.expired():
             raise
-        executed = Executed.UNKNOWN if chain.has_begun else Executed.NO
-        what = request_in_words(facts.op, facts.function)
-        text = f"{what} to {facts.peer!r} was not done by its deadline: a middleware of this worker went on"
-        ids = {"request_id": facts.request_id, "remote_id": facts.remote_id, "name": facts.peer}
-        raise alone(RequestTimeout(text, executed=executed, **ids)) from error  # type: ignore[arg-type]
+        where = error.__cause__  # its traceback ends in the middleware
     finally:
+        del bound  # which has the task, which may end with an error whose traceback keeps this frame
         chain.is_over = True
-        await chain.end_left_behind()
+        try:
+            await chain.end_left_behind()
+        finally:
+            chain.release()
+    executed = Executed.UNKNOWN if chain.has_begun else Executed.NO
+    what = request_in_words(facts.op, facts.function)
+    text = f"{what} to {facts.peer!r} was not done by its deadline: a middleware of this worker went on"
+    ids = {"request_id": facts.request_id, "remote_id": facts.remote_id, "name": facts.peer}
+    try:
+        raise RequestTimeout(text, executed=executed, **ids) from where  # type: ignore[arg-type]
+    finally:
+        del where
 
 
 def _data(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

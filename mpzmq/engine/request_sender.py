@@ -384,13 +384,17 @@ class RequestSender:
         submission = self._submission
         if not entry.may_wait:
             submission.reject(entry)
+        is_over = False
         try:
             async with asyncio.timeout_at(entry.deadline):
                 if submission.refusal(entry) is None:
                     await self._connection.queue.wait(lambda: submission.is_decided(entry))
         except TimeoutError:
-            raise alone(submission.timed_out(entry, "the link had no room for it, so it never left")) from None
+            is_over = True
         except BaseException:  # also who closes this coroutine: it is nobody's any more
             submission.cancel()
             raise
+        if is_over:
+            # Not where that was caught: its traceback has the Timeout, which has the task, which may end with this.
+            raise submission.timed_out(entry, "the link had no room for it, so it never left")
         submission.resume(entry)

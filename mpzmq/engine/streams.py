@@ -94,16 +94,20 @@ class StreamRequest:
 
     async def wait_idle(self, entry: PendingRequest, wait: Callable[[float | None], Awaitable[None]]) -> None:
         """Waits for the other side, as long as it may stand still."""
+        is_idle = False
         try:
             await wait(self.idle_timeout)
         except RequestError as error:  # of which one is a TimeoutError, too: the deadline
             raise self.told(error) from None
         except TimeoutError:
+            is_idle = True
+        if is_idle:
+            # Not where that was caught: its traceback has the Timeout, which has the task, which may end with this.
             assert self.idle_timeout is not None
             idle = self.sender.idle_error(entry, self.idle_timeout)
             if not entry.waiter.done():
                 entry.waiter.set_exception(idle)  # whoever waits at the other end of a channel is told as well
-            raise self.told(idle) from None
+            raise self.told(idle)
 
 
 @set_module("mpzmq")

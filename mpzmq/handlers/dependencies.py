@@ -6,6 +6,7 @@ import contextlib
 import functools
 import inspect
 import typing
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +16,15 @@ from .signatures import called_first, context_parameter, signature_of, works_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
 
     from ..context import RequestContext
 
+    _Manager = AbstractContextManager[Any] | AbstractAsyncContextManager[Any]
+
 __all__ = ["Dependencies", "Depends", "injected_parameters", "provider_of"]
+
+_traceback: Any = BaseException.__traceback__  # of the base class: an error of the application may have one of its own
 
 KNOWN_PROVIDERS = 1000
 """Functions that make dependencies, and whose signatures are not read again."""
@@ -87,29 +93,34 @@ class Provider:
             self._positional += parameter.kind is parameter.POSITIONAL_ONLY
             self.needs[parameter.name] = needed
 
-    async def make(self, values: dict[str, Any], stack: contextlib.AsyncExitStack) -> Any:
+    async def make(self, values: dict[str, Any], opened: list[_Manager]) -> Any:
         """Makes the value.
 
         Args:
             values: those of its parameters.
-            stack: closes it.
+            opened: what is to be closed behind the request, in the order in which it was opened.
         """
         args = [values.pop(name) for name in list(values)[: self._positional]]
         value = self._make(*args, **values)
         if inspect.iscoroutine(value):
             value = await value
-        return await _entered(value, stack) if self._yields else value
+        return await _entered(value, opened) if self._yields else value
 
 
-async def _entered(value: Any, stack: contextlib.AsyncExitStack) -> Any:
-    """What a generator that was called yields; the stack goes on with it."""
+async def _entered(value: Any, opened: list[_Manager]) -> Any:
+    """What a generator that was called yields; it goes on when what was opened is closed."""
     if inspect.isasyncgen(value):
         value = contextlib.asynccontextmanager(lambda: value)()
     elif inspect.isgenerator(value):
         value = contextlib.contextmanager(lambda: value)()
     if issubclass(type(value), contextlib.AsyncContextDecorator):  # what contextlib makes of generators
-        return await stack.enter_async_context(value)
-    return stack.enter_context(value) if issubclass(type(value), contextlib.ContextDecorator) else value
+        yielded = await value.__aenter__()
+    elif issubclass(type(value), contextlib.ContextDecorator):
+        yielded = value.__enter__()
+    else:
+        return value
+    opened.append(value)
+    return yielded
 
 
 @functools.lru_cache(KNOWN_PROVIDERS)
@@ -149,7 +160,7 @@ class Dependencies:
         self._context = context
         self._overrides = overrides
         self._made: dict[Callable[..., Any], Any] = {}
-        self._stack: contextlib.AsyncExitStack | None = contextlib.AsyncExitStack()
+        self._opened: list[_Manager] = []
 
     async def get(self, depends: Depends, above: tuple[Callable[..., Any], ...] = ()) -> Any:
         """The value of one, made if it is not there yet.
@@ -171,8 +182,7 @@ class Dependencies:
                 name: self._context if needed is None else await self.get(needed, above)
                 for name, needed in provider.needs.items()
             }
-            assert self._stack is not None
-            self._made[dependency] = await provider.make(values, self._stack)
+            self._made[dependency] = await provider.make(values, self._opened)
         return self._made[dependency]
 
     async def close(self, error: BaseException | None) -> None:
@@ -185,11 +195,28 @@ class Dependencies:
         Raises:
             BaseException: what closing them has raised.
         """
-        stack, self._stack = self._stack, None
-        if stack is not None:
-            self._made.clear()
-            traceback = None if error is None else error.__traceback__
-            await stack.__aexit__(None if error is None else type(error), error, traceback)
+        # No AsyncExitStack: where one of them raises, its frame keeps the traceback, which keeps that frame.
+        opened, self._opened = self._opened, []
+        self._made.clear()
+        seen = error
+        try:
+            while opened:
+                manager = opened.pop()
+                given = (None, None, None) if seen is None else (type(seen), seen, _traceback.__get__(seen))
+                try:
+                    if isinstance(manager, AbstractAsyncContextManager):
+                        is_swallowed = await manager.__aexit__(*given)
+                    else:
+                        is_swallowed = manager.__exit__(*given)
+                except BaseException as raised:
+                    seen = raised
+                else:
+                    seen = None if is_swallowed else seen
+                del given
+            if seen is not None and seen is not error:
+                raise seen
+        finally:
+            del seen
 
 
 def injected_parameters(handler: Callable[..., Any], parameters: list[inspect.Parameter]) -> dict[str, Depends | None]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import gc
 import uuid
+import weakref
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -376,6 +378,32 @@ async def test_a_hedge_whose_both_sides_fail(stage: Stage) -> None:
         assert sorted(attempt.member.name for attempt in caught.value.tried) == ["a", "b"]
         for name in "ab":
             troupe[name].gate.set()
+
+
+@pytest.mark.parametrize("how", ["nobody is picked", "both time out"])
+async def test_a_hedge_that_failed_holds_none_of_its_arguments(stage: Stage, how: str) -> None:
+    """Its tasks end with errors whose tracebacks hold what was asked."""
+
+    class Data(bytearray):
+        """An argument that tells when it is gone."""
+
+    policy = GroupPolicy(pick=(lambda members, call: None) if how == "nobody is picked" else "least")  # type: ignore[arg-type,return-value]
+    held: list[weakref.ref[Data]] = []
+
+    async def ask(group: Group) -> None:
+        data = Data(10)
+        held.append(weakref.ref(data))
+        with contextlib.suppress(RequestTimeout, ValueError):
+            await group.options(idempotent=True, hedge_after=0.02, timeout=scaled(0.4)).call("wait", data)
+
+    async with stage("ab", policy=policy) as troupe:
+        gc.collect()
+        gc.disable()
+        try:
+            await asyncio.create_task(ask(troupe.group))
+            await until(lambda: held[0]() is None)
+        finally:
+            gc.enable()
 
 
 async def test_a_hedge_has_the_deadline_of_its_caller(stage: Stage) -> None:

@@ -9,29 +9,34 @@ import logging
 import time
 import uuid
 import weakref
-from collections.abc import AsyncIterator  # noqa: TC003  (a function is asked for what takes a stream)
+from collections.abc import AsyncIterator, Iterator  # noqa: TC003  (a function is asked for what takes a stream)
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
 
 from mpzmq import (
+    CallDetails,
     ComputerEngineWorker,
     ComputerEngineWriter,
     ContainerServer,
+    Depends,
+    GroupPolicy,
     Limits,
     MpzmqError,
+    Proceed,
     Refused,
     RemoteError,
     RequestContext,
+    RequestTimeout,
     Status,
 )
 from tests.support.scene import QUICK, REDIAL
 from tests.support.waiting import soon, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import Callable, Coroutine
 
     from mpzmq.testing import Proxy, ProxyFactory
 
@@ -67,6 +72,17 @@ class Stage:
     def alive(self) -> int:
         """How many of the arguments that handlers got are still there."""
         return sum(one() is not None for one in self.taken)
+
+
+def _breaks_below() -> Iterator[None]:
+    yield
+    raise RuntimeError("the end of a dependency")
+
+
+def _breaks(below: Annotated[None, Depends(_breaks_below)]) -> Iterator[None]:
+    """It swallows the handler's error; what it needs raises another one then."""
+    with contextlib.suppress(LookupError):
+        yield
 
 
 def _functions(stage: Stage) -> None:
@@ -106,6 +122,14 @@ def _functions(stage: Stage) -> None:
         note(data)
         return [data, Unfit()]
 
+    def unfit_text(data: Any) -> Any:
+        note(data)
+        return ["a lone surrogate: \udcff"]
+
+    def after_a_dependency(data: Any, broken: Annotated[None, Depends(_breaks)]) -> None:
+        note(data)
+        raise LookupError("swallowed")
+
     async def wait(data: Any) -> None:
         note(data)
         stage.began += 1
@@ -117,9 +141,9 @@ def _functions(stage: Stage) -> None:
         while not context.cancelled:
             time.sleep(0.005)
 
-    for function in boom, boom_later, hoard, refuse, remote, unfit, wait:
+    for function in boom, boom_later, hoard, refuse, remote, unfit, unfit_text, after_a_dependency, wait:
         server.function(function)
-    for function in boom, unfit, hoard:
+    for function in boom, unfit, unfit_text, hoard:
         server.function(function, name=f"{function.__name__}_in_a_thread", thread=True)
         server.function(function, name=f"{function.__name__}_one_by_one", max_concurrency=1)
         worker.function(function)
@@ -138,6 +162,12 @@ def _functions(stage: Stage) -> None:
         note(data)
         yield 1
         await _then(stage, then)
+
+    @server.function
+    async def ponders(data: Any) -> AsyncIterator[int]:
+        note(data)
+        await stage.gate.wait()
+        yield 1
 
     @server.function
     async def upload(items: AsyncIterator[Any], data: Any, then: str) -> int:
@@ -274,6 +304,10 @@ async def unfit_argument(stage: Stage, data: Data) -> None:
     await stage.container.call("boom", data, Unfit())
 
 
+async def unfit_text_argument(stage: Stage, data: Data) -> None:
+    await stage.container.call("boom", data, "a lone surrogate: \udcff")
+
+
 async def no_room(stage: Stage, data: Data) -> None:
     async with ComputerEngineWorker(limits=Limits(in_flight=1)) as worker:
         handle = await worker.connect(uuid.uuid4(), stage.proxy.endpoint)
@@ -392,8 +426,9 @@ async def nested_cancelled(stage: Stage, data: Data) -> None:
 
 
 CALLS = [
-    *("boom", "boom_later", "hoard", "refuse", "remote", "unfit", "no_such_function"),
-    *(f"{name}_{how}" for name in ("boom", "unfit", "hoard") for how in ("in_a_thread", "one_by_one")),
+    *("boom", "boom_later", "hoard", "refuse", "remote", "unfit", "unfit_text", "no_such_function"),
+    "after_a_dependency",
+    *(f"{name}_{how}" for name in ("boom", "unfit", "unfit_text", "hoard") for how in ("in_a_thread", "one_by_one")),
 ]
 WAYS: dict[str, Ticket] = {
     **{name: _call(name) for name in CALLS},
@@ -416,7 +451,16 @@ WAYS: dict[str, Ticket] = {
         way.__name__: way
         for way in (
             *(cancelled, cancelled_in_a_thread, closed, container_closed, cancelled_at_a_gate, stopped, overloaded),
-            *(unknown_container, not_connected, never_left, unfit_argument, no_room, no_room_and_cancelled, too_large),
+            *(
+                unknown_container,
+                not_connected,
+                never_left,
+                unfit_argument,
+                unfit_text_argument,
+                no_room,
+                no_room_and_cancelled,
+                too_large,
+            ),
             *(used_id, fallback_failed, stream_left, stream_cancelled, stream_closed, upload_cancelled, upload_lost),
             *(channel_ended, channel_lost, channel_cancelled, nested_cancelled),
         )
@@ -442,6 +486,43 @@ async def test_a_failed_request_holds_none_of_its_arguments(stage: Stage, name: 
 
     assert await soon(asyncio.create_task(fail())) is (name not in HARMLESS)
     await until(lambda: not (stage.alive() or held[0]() is not None), 3.0)
+
+
+@pytest.mark.parametrize("way", ["link", "group", "stream", "group's stream", "middleware", "refused by middleware"])
+async def test_a_task_that_ends_with_an_error_holds_none_of_its_arguments(stage: Stage, way: str) -> None:
+    """A ``Timeout`` holds its task, and the traceback of its error holds the Timeout."""
+    held: list[weakref.ref[Data]] = []
+
+    async def hangs(call: CallDetails, proceed: Proceed) -> Any:
+        if way == "refused by middleware":
+            raise LookupError("no")
+        await asyncio.Event().wait()
+
+    async def ask(asked: Any) -> None:
+        data = Data(b"x" * 100)
+        held.append(weakref.ref(data))
+        if way.endswith("stream"):
+            task = asyncio.create_task(anext(asked.stream("ponders", data, idle_timeout=0.1)))
+        else:
+            task = asyncio.create_task(asked.call("boom", data, timeout=0.1))
+        await asyncio.wait([task])
+        assert type(task.exception()) is (LookupError if way == "refused by middleware" else RequestTimeout)
+
+    async with ComputerEngineWorker(limits=Limits(in_flight=1)) as worker:
+        if way.endswith("middleware"):
+            worker.middleware(hangs)
+        if way.startswith("group"):
+            asked: Any = await worker.group([stage.proxy.endpoint], policy=GroupPolicy(max_in_flight=1))
+        else:
+            asked = await worker.connect(uuid.uuid4(), stage.proxy.endpoint)
+        first = None
+        if way in ("link", "group"):
+            first = asyncio.create_task(asked.call("wait", 1))
+            await until(lambda: stage.began)
+        await ask(asked)
+        await until(lambda: not (stage.alive() or held[0]() is not None), 3.0)
+        if first is not None:
+            first.cancel()
 
 
 @pytest.mark.parametrize("form", ["plain", "later", "threaded", "narrow", "in the caller"])

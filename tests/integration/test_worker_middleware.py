@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import uuid
+import weakref
 from collections.abc import AsyncIterator  # noqa: TC003  (a function is asked for what takes a stream)
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
@@ -655,3 +657,31 @@ async def test_errors_pass_as_they_are(stage: Stage) -> None:
         with pytest.raises(RemoteError) as failed:
             await container.call("fails")
     assert refused.value.name == "stage" and failed.value.error_type == "KeyError"
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_whoever_keeps_proceed_keeps_no_argument(stage: Stage, way: str) -> None:
+    class Data(bytearray):
+        """An argument that tells when it is gone."""
+
+    kept: list[Proceed] = []
+    held: list[weakref.ref[Data]] = []
+
+    @stage.worker.middleware
+    async def keeps(call: CallDetails, proceed: Proceed) -> Any:
+        kept.append(proceed)
+        return await proceed(call)
+
+    async def ask() -> None:
+        data = Data(10)
+        held.append(weakref.ref(data))
+        await stage.ask(way, data)
+
+    gc.collect()
+    gc.disable()
+    try:
+        await asyncio.create_task(ask())
+        await until(lambda: held[0]() is None)
+    finally:
+        gc.enable()
+    assert len(kept) == 1

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import logging
 import multiprocessing
 import sys
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from .mutations import SEEDS, catch_all
-from .run import run, trace
+from .worlds import WORLDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,11 +45,11 @@ class Tally:
         self.reached.update(other.reached)
 
 
-def tally(seeds: Iterable[int]) -> Tally:
+def tally(seeds: Iterable[int], world: str) -> Tally:
     """Runs seeds, and keeps what a summary needs."""
     total = Tally(kinds={})
     for seed in seeds:
-        result = run(seed)
+        result = WORLDS[world].run(seed)
         total.seeds += 1
         if result.violations:
             total.failing.append(seed)
@@ -58,32 +59,32 @@ def tally(seeds: Iterable[int]) -> Tally:
     return total
 
 
-def show_one(seed: int) -> int:
+def show_one(seed: int, world: str) -> int:
     """Prints the trace of one seed."""
-    result = run(seed)
-    for line in trace(result):
+    result = WORLDS[world].run(seed)
+    for line in WORLDS[world].trace(result):
         print(line)
     print(f"{len(result.violations)} violations" if result.violations else "every promise was kept")
     return bool(result.violations)
 
 
-def until_caught(seeds: Iterable[int], ignored: set[str]) -> int:
+def until_caught(seeds: Iterable[int], world: str, ignored: set[str]) -> int:
     """Runs seeds until one breaks a promise that is not ignored."""
     for seed in seeds:
-        found = [violation for violation in run(seed).violations if violation.kind not in ignored]
+        found = [found for found in WORLDS[world].run(seed).violations if found.kind not in ignored]
         if found:
             print(f"seed {seed}: {', '.join(dict.fromkeys(violation.kind for violation in found))}")
             return 1
     return 0
 
 
-def run_many(first: int, count: int, jobs: int, ignored: set[str]) -> int:
+def run_many(first: int, count: int, jobs: int, world: str, ignored: set[str]) -> int:
     """Runs many seeds, and prints how far it is and what has come of them."""
     total = Tally()
     began = time.monotonic()
     chunks = [range(start, min(start + CHUNK, first + count)) for start in range(first, first + count, CHUNK)]
     with multiprocessing.Pool(jobs, logging.disable) as pool:
-        for part in pool.imap_unordered(tally, chunks):
+        for part in pool.imap_unordered(functools.partial(tally, world=world), chunks):
             total.add(part)
             took = time.monotonic() - began
             line = f"{total.seeds:,} of {count:,} seeds, {len(total.failing):,} fail, {total.seeds / took:,.0f}/s"
@@ -98,7 +99,8 @@ def run_many(first: int, count: int, jobs: int, ignored: set[str]) -> int:
         note = " (ignored)" if kind in ignored else ""
         print(f"{len(failing):>7,} seeds broke {kind}{note}: {' '.join(map(str, sorted(failing)[:SHOWN_SEEDS]))}")
     broken = set(total.kinds) - ignored
-    print("reproduce one with: python -m tests.simulation --seed N" if broken else "every promise was kept")
+    again = f"reproduce one with: python -m tests.simulation --world {world} --seed N"
+    print(again if broken else "every promise was kept")
     return bool(broken)
 
 
@@ -107,6 +109,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     parser.add_argument("--seeds", type=int, default=1000, help="how many seeds (1000)")
     parser.add_argument("--first", type=int, default=0, help="the first of them (0)")
+    parser.add_argument("--world", choices=list(WORLDS), default="network", help="what is simulated (network)")
     parser.add_argument("--jobs", type=int, default=2, help="processes (2)")
     parser.add_argument("--seed", type=int, help="run this one only, and print its trace")
     parser.add_argument("--until-caught", action="store_true", help="stop at the first violation, in this process")
@@ -116,12 +119,12 @@ def main() -> int:
     logging.disable()
     ignored = set(options.ignore)
     if options.seed is not None:
-        return show_one(options.seed)
+        return show_one(options.seed, options.world)
     if options.mutations:
         return bool(catch_all(options.ignore))
     if options.until_caught:
-        return until_caught(range(options.first, options.first + options.seeds), ignored)
-    return run_many(options.first, options.seeds, options.jobs, ignored)
+        return until_caught(range(options.first, options.first + options.seeds), options.world, ignored)
+    return run_many(options.first, options.seeds, options.jobs, options.world, ignored)
 
 
 if __name__ == "__main__":

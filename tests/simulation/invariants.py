@@ -13,6 +13,7 @@ from . import crashes
 from .odd import ODD
 from .parts import UNREAD_PARTS
 from .schedule import LONGEST_NAP, STREAMED
+from .violation import Violation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from .history import Call, Heard, History, Issue, Start
     from .schedule import Schedule
 
-__all__ = ["INVARIANTS", "Violation", "violations"]
+__all__ = ["INVARIANTS", "violations"]
 
 TOLERANCE = 0.05
 """Seconds by which an end may be late: deadlines are swept together, and a pass of the loop takes no virtual time."""
@@ -45,17 +46,6 @@ ENDING_WITH_THEIR_CONNECTION = {"stores", "chats"}
 
 TIMELY_FAULTS = {"block", "block-worker", "slow"}
 """Faults that delay messages and lose none: no connection may be given up for them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """One promise that was broken."""
-
-    kind: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.kind}: {self.text}"
 
 
 @dataclass(slots=True)

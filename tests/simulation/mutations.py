@@ -27,6 +27,7 @@ class Mutation:
         file: below ``mpzmq/``.
         old: stands there exactly once.
         why: which promise is broken by it.
+        world: where it is found.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Mutation:
     old: str
     new: str
     why: str
+    world: str = "network"
 
     def apply(self, root: Path) -> None:
         """Changes the copy of the library below ``root``.
@@ -623,6 +625,134 @@ MUTATIONS = [
         "        if False:\n",
         "no handler outlives its engine for longer than orphan_after",
     ),
+    Mutation(
+        "whoever logs has its errors (promise 12)",
+        "common/logs.py",
+        "        except BaseException as error:\n            if logging.raiseExceptions",
+        "        except ZeroDivisionError as error:\n            if logging.raiseExceptions",
+        "writing a line of the log may fail without losing a reply",
+        world="applications",
+    ),
+    Mutation(
+        "what on_error raises is the end of it (promise 12)",
+        "handlers/error_mapping.py",
+        "asyncio.CancelledError):\n        raise\n    except BaseException as failed:",
+        "asyncio.CancelledError):\n        raise\n    except ZeroDivisionError as failed:",
+        "a caller hears by the deadline, whatever is raised",
+        world="applications",
+    ),
+    Mutation(
+        "a callback of progress may raise into its link (promise 12)",
+        "engine/progress_callbacks.py",
+        "            except BaseException as error:\n",
+        "            except ZeroDivisionError as error:\n",
+        "nobody else's request is touched",
+        world="applications",
+    ),
+    Mutation(
+        "a resolver's poke() may raise into a link (promise 12)",
+        "engine/resolvers/source.py",
+        "        except BaseException as error:  # whoever tells",
+        "        except ZeroDivisionError as error:  # whoever tells",
+        "nobody else's request is touched",
+        world="applications",
+    ),
+    Mutation(
+        "exit in a resolver ends the program (promise 12)",
+        "engine/resolvers/source.py",
+        "            except BaseException as error:  # sys.exit(), too",
+        "            except Exception as error:  # sys.exit(), too",
+        "nobody else's request is touched",
+        world="applications",
+    ),
+    Mutation(
+        "middleware goes on as often as it likes (promise 12)",
+        "handlers/middleware.py",
+        "        self._index = -1\n",
+        "        pass\n",
+        "a handler runs at most once",
+        world="applications",
+    ),
+    Mutation(
+        "a refusal behind proceed() keeps its code (promise 12)",
+        "handlers/responses.py",
+        "running.chain is not None and not running.started:",
+        "running.chain is not None:",
+        "executed NO: nothing has run",
+        world="applications",
+    ),
+    Mutation(
+        "dependencies are closed where the handler has ended by itself only (promise 13)",
+        "handlers/request_chain.py",
+        "        if self._dependencies is not None and not self._given_up:\n",
+        "        if False:\n",
+        "dependencies are closed in the context of their request",
+        world="applications",
+    ),
+    Mutation(
+        "what is around a request that has ended holds its arguments (promise 13)",
+        "handlers/request_chain.py",
+        "        self.call = CallDetails(self._running, (), None, None, None)\n",
+        "        pass\n",
+        "a request that has ended holds none of its arguments",
+        world="applications",
+    ),
+    Mutation(
+        "the error of a hedged request holds its arguments (promise 13)",
+        "engine/group_sender.py",
+        "            done = pending = set()\n            del task\n",
+        "",
+        "a request that has ended holds none of its arguments",
+        world="applications",
+    ),
+    Mutation(
+        "requests in tasks share a context (promise 13)",
+        "handlers/dispatcher.py",
+        "            self._spawn(running, None, self._new_context())\n",
+        "            self._spawn(running, None, None)\n",
+        "no request sees what another has set",
+        world="applications",
+    ),
+    Mutation(
+        "the links of a group do not know its lost_after (promise 14)",
+        "engine/membership.py",
+        "                lost_after=self._state.policy.lost_after,\n",
+        "                lost_after=None,\n",
+        "a caller is not left to its deadline by a container that is gone",
+        world="applications",
+    ),
+    Mutation(
+        "the end of a lifespan has no bound (promise 15)",
+        "container/lifespan.py",
+        "asyncio.timeout(self._end_timeout) as",
+        "asyncio.timeout(None) as",
+        "everything that ends, ends",
+        world="applications",
+    ),
+    Mutation(
+        "close waits for handlers that do not heed it (promise 15)",
+        "handlers/dispatcher.py",
+        "            await asyncio.wait(tasks, timeout=CLOSE_TIMEOUT)\n",
+        "            await asyncio.wait(tasks)\n",
+        "everything that ends, ends",
+        world="applications",
+    ),
+    Mutation(
+        "a call waits for all that its middleware has left behind (promise 15)",
+        "handlers/middleware.py",
+        "        await asyncio.wait((task,), timeout=LEFT_BEHIND_TIMEOUT)\n",
+        "        await asyncio.wait((task,))\n",
+        "every request ends by its deadline",
+        world="applications",
+    ),
+    Mutation(
+        "a resolver goes on behind its group (promise 15)",
+        "engine/membership.py",
+        "            self._following.cancel()\n            await asyncio.wait((self._following,))\n",
+        "            pass\n",
+        "nothing is left after close",
+        world="applications",
+    ),
 ]  # fmt: skip
 """Every one of them is found by the invariants."""
 
@@ -648,6 +778,8 @@ def catch(mutation: Mutation | None, ignored: list[str], seeds: int = SEEDS) -> 
             mutation.apply(root)
         command = [sys.executable, "-m", "tests.simulation", "--until-caught", "--seeds", str(seeds)]
         command += [f"--ignore={kind}" for kind in ignored]
+        if mutation is not None:
+            command += ["--world", mutation.world]
         environment = {**os.environ, "PYTHONPATH": folder, "PYTHONDONTWRITEBYTECODE": "1"}
         try:
             done = subprocess.run(

@@ -10,9 +10,10 @@ from mpzmq.events import LinkBusy, LinkFailed, LinkRetry, LinkUp
 from mpzmq.testing.simnet.network import VirtualClockLoop
 
 from .history import History
-from .invariants import Violation, violations
+from .invariants import violations
 from .parts import parts_of
 from .schedule import make_schedule
+from .violation import Violation
 from .world import World
 
 if TYPE_CHECKING:

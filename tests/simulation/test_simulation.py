@@ -1,6 +1,6 @@
-"""Two hundred and fifty seeds, and that the simulation is what it has to be: deterministic, and able to fail.
+"""Some hundred seeds, and that the simulation is what it has to be: deterministic, and able to fail.
 
-``python -m tests.simulation --seeds 100000`` runs more of them.
+``python -m tests.simulation --seeds 100000`` runs more of them, with ``--world applications`` those that are odd.
 """
 
 from __future__ import annotations
@@ -13,8 +13,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from .applications.plan import (
+    AROUND,
+    ASYNC_DEPENDENCY,
+    ASYNC_HANDLER,
+    MAPPING,
+    PICK,
+    PLAIN_DEPENDENCY,
+    PROGRESS,
+    make_plan,
+)
 from .mutations import MUTATIONS, ROOT, catch
 from .run import run, trace
+from .worlds import WORLDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +34,9 @@ if TYPE_CHECKING:
 
 SEEDS = 25
 """How many one test runs."""
+
+APPLICATIONS = 15
+"""The same, of applications, each of which takes longer."""
 
 SHOWN = 5
 """How many of them a failure names, and how many violations of each."""
@@ -38,13 +52,28 @@ def silence() -> Iterator[None]:
 
 @pytest.mark.parametrize("first", range(0, 250, SEEDS))
 def test_every_promise_is_kept(first: int) -> None:
-    broken = {seed: found for seed in range(first, first + SEEDS) if (found := run(seed).violations)}
+    _keeps_every_promise("network", range(first, first + SEEDS))
+
+
+@pytest.mark.parametrize("first", range(0, 30, APPLICATIONS))
+def test_every_promise_is_kept_by_odd_applications(first: int) -> None:
+    _keeps_every_promise("applications", range(first, first + APPLICATIONS))
+
+
+def _keeps_every_promise(world: str, seeds: range) -> None:
+    broken = {seed: found for seed in seeds if (found := WORLDS[world].run(seed).violations)}
     if broken:
-        lines = [f"{len(broken)} of {SEEDS} seeds broke a promise:"]
+        lines = [f"{len(broken)} of {len(seeds)} seeds broke a promise:"]
         for seed, found in list(broken.items())[:SHOWN]:
-            lines.append(f"python -m tests.simulation --seed {seed}")
+            lines.append(f"python -m tests.simulation --world {world} --seed {seed}")
             lines += [f"    {violation}" for violation in found[:SHOWN]]
         pytest.fail("\n".join(lines), pytrace=False)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_an_application_is_always_the_same(seed: int) -> None:
+    run, trace = WORLDS["applications"]
+    assert list(trace(run(seed))) == list(trace(run(seed)))
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -61,6 +90,20 @@ def test_a_seed_is_the_same_in_another_process() -> None:
     environment = {**os.environ, "PYTHONHASHSEED": "1", "PYTHONPATH": str(ROOT)}
     seen = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
     assert seen.splitlines() == "\n".join(line for seed in seeds for line in trace(run(seed))).splitlines()
+
+
+def test_odd_applications_do_what_they_are_for() -> None:
+    """Every piece of them has done each of its odd things, sooner or later."""
+    kinds = {
+        "layer": AROUND, "sent": AROUND, "outer": ASYNC_DEPENDENCY, "inner": PLAIN_DEPENDENCY, "handler": ASYNC_HANDLER,
+        "mapping": MAPPING, "progress": PROGRESS, "pick": PICK,
+    }  # fmt: skip
+    unseen = {f"{place}:{kind}" for place, those in kinds.items() for kind in those}
+    for seed in range(2000):
+        unseen -= {odd for ask in make_plan(seed).asks for odd in ask.odd}
+        if not unseen:
+            break
+    assert not unseen
 
 
 def test_the_simulation_reaches_what_it_is_for() -> None:

@@ -68,7 +68,9 @@ class Source:
             if not callable(poke := getattr(self._resolver, "poke", None)):
                 return
             outcome = poke()
-        except (Exception, asyncio.CancelledError) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # whoever tells of a loss has more to do behind it
             self._tell_once(f"poke() has raised {type_name(error)}: {text_of(error)}")
         else:
             if inspect.iscoroutine(outcome):
@@ -97,7 +99,9 @@ class Source:
                 if task is not None and task.cancelling():
                     raise
                 self._complain(error)  # of the resolver's own: nobody has ended the watch
-            except Exception as error:
+            except (KeyboardInterrupt, GeneratorExit):
+                raise
+            except BaseException as error:  # sys.exit(), too: it must not end what others wait for
                 self._complain(error)
             else:
                 if known is None:
@@ -159,7 +163,9 @@ class Source:
             log.warning("%s: %s", self.text, text)
 
     def _complain(self, error: BaseException) -> None:
-        why = (error.strerror if isinstance(error, OSError) else None) or text_of(error) or type_name(error)
+        # Not isinstance(), which asks the error itself: one of a class of the application may raise then.
+        said = error.strerror if issubclass(type(error), OSError) else None  # type: ignore[attr-defined]
+        why = said or text_of(error) or type_name(error)
         if why != self.trouble:
             self.trouble = why
             log.warning("%s: %s; its members stay as they are", self.text, why)

@@ -53,9 +53,10 @@ class _UnfitError(Exception):
 
 def _unfit(error: BaseException, value: object) -> _UnfitError:
     """What was raised over a value, by this module or by the value itself: a lazy proxy, a closed buffer, a mock."""
-    if isinstance(error, _UnfitError):
-        return error
-    if isinstance(error, KeyboardInterrupt):
+    kind = type(error)  # isinstance() would ask the error itself, which may raise if its class is the application's
+    if issubclass(kind, _UnfitError):
+        return error  # type: ignore[return-value]
+    if issubclass(kind, KeyboardInterrupt):
         raise error
     return _UnfitError(f"{type_name(value)}, and reading it raised {type_name(error)}: {text_of(error)}")
 
@@ -158,12 +159,15 @@ class Encoder:
         except Exception as error:
             # A packer that has failed may hold half a value.
             self._packer = _new_packer()
-            unfit = _unfit(error, value)
-            try:
-                _find_unfit(value, self._packer)
-            except Exception as found:
-                unfit = _unfit(found, value)
-            raise alone(_encode_error(name, unfit)) from None
+            # Not in a variable of this frame: it is in its traceback, and each would keep the other, and the value.
+            raise alone(_encode_error(name, self._found_unfit(error, value))) from None
+
+    def _found_unfit(self, error: Exception, value: Any) -> _UnfitError:
+        try:
+            _find_unfit(value, self._packer)
+        except Exception as found:
+            return _unfit(found, value)
+        return _unfit(error, value)
 
 
 def _new_packer() -> msgpack.Packer:

@@ -17,8 +17,20 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 
+class OddError(Exception):
+    """Nobody can ask it for its class."""
+
+    @property
+    def __class__(self) -> Any:
+        raise LookupError("no class")
+
+    @__class__.setter
+    def __class__(self, value: object) -> None:
+        raise LookupError("no class")
+
+
 class Script:
-    """Tells one item after the other; an error is raised. Then it waits for ever."""
+    """Tells one item after the other; an error, or a class of errors, is raised. Then it waits for ever."""
 
     def __init__(self, *items: Any) -> None:
         self._items = iter(items)
@@ -29,7 +41,7 @@ class Script:
 
     async def watch(self) -> AsyncIterator[Any]:
         for item in self._items:
-            if isinstance(item, BaseException):
+            if isinstance(item, BaseException | type):
                 raise item
             yield item
         await asyncio.get_running_loop().create_future()
@@ -94,6 +106,7 @@ async def test_their_number_is_bounded(caplog: pytest.LogCaptureFixture) -> None
         (OSError(5, "no such luck"), "no such luck"),
         (LookupError(), "LookupError"),
         (asyncio.CancelledError(), "CancelledError"),
+        (SystemExit("exit"), "exit"),
         (5, "a resolver yields iterables of addresses and Endpoints, not int"),
         ("a:1", "a resolver yields iterables of addresses and Endpoints, not str"),
     ],
@@ -105,6 +118,17 @@ async def test_a_failure_changes_nothing(failure: Any, told: str, caplog: pytest
         assert await watch.addresses() == ["a:1", "b:2"]
     assert caplog.text.count(told) == 1  # it is said once
     assert source.trouble == ""
+
+
+async def test_a_failure_that_cannot_be_asked_for_its_class() -> None:
+    source = source_of(OddError, ["a:1"])
+    try:
+        async with watching(source) as watch:
+            assert await watch.addresses() == []
+            assert source.trouble == "OddError"
+            assert await watch.addresses() == ["a:1"]
+    except LookupError:
+        pytest.fail("it was asked", pytrace=False)  # pytest cannot show it either
 
 
 async def test_a_first_failure_is_told_as_nobody() -> None:
@@ -170,6 +194,23 @@ async def test_a_poke_ends_the_pause_after_a_failure() -> None:
         source.poke()
         assert await watch.addresses() == ["a:1"]
     assert script.pokes == 1
+
+
+@pytest.mark.parametrize("raised", [LookupError("no poke"), SystemExit("no poke")])
+async def test_a_poke_that_raises_disturbs_nobody(raised: BaseException, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever pokes has just lost a connection, and more to do."""
+
+    class Sulky(Script):
+        def poke(self) -> None:
+            raise raised
+
+    source = Source("calc", Sulky(OSError(5, "no such luck"), ["a:1"]), pause=1_000_000.0)
+    async with watching(source) as watch:
+        assert await watch.addresses() == []
+        source.poke()
+        source.poke()
+        assert await watch.addresses() == ["a:1"]
+    assert caplog.text.count(f"calc: poke() has raised {type(raised).__name__}: no poke") == 1
 
 
 async def test_the_watch_ends_with_who_watches() -> None:
