@@ -222,8 +222,9 @@ class Soak:
             try:
                 answered = await watch.next_answer(link.remote_id, over, RECOVERY)
             except TimeoutError:
-                at = f"{over - self._began:.0f} s after the beginning, the loop late by {self._lag:.2f} s"
-                text = f"{fault.name}, {link.name}: no answer within {RECOVERY:g} s, {link.state}, {link.last_error!r}; {at}"
+                when = f"{over - self._began:.0f} s after the beginning, the loop late by {self._lag:.2f} s"
+                text = f"{fault.name}, {link.name}: no answer within {RECOVERY:g} s, {link.state}, {link.last_error!r}"
+                text += f"; {when}"
                 outcome.violations.append(Violation("not recovered", text))
                 return
             outcome.recovered.setdefault(fault.name, []).append(answered - over)
