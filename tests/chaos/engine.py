@@ -77,7 +77,7 @@ def random_job(rng: Random) -> Job:
             name, error_type = rng.choice(ODD)
             return Job("odd", (name,), error_type, raises=True)
         case "numbers" | "store" | "chat" as function:
-            items = [[number, data] for number in range(rng.randrange(300))]
+            items = [[number, data] for number in range(rng.randrange(150))]
             match function:
                 case "numbers":
                     return Job("numbers", (len(items), data), items, way="stream")

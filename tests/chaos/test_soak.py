@@ -21,7 +21,7 @@ HEARTBEAT = HeartbeatPolicy(interval=scaled(0.4), down_after=scaled(1.0))
 @pytest.mark.long
 async def test_a_short_soak(tmp_path: Path) -> None:
     outcome = await Soak(
-        Plan(seconds=8.0, seed=20, folder=tmp_path, callers=50, gaps=(0.1, 0.8), heartbeat=HEARTBEAT)
+        Plan(seconds=8.0, seed=20, folder=tmp_path, callers=30, gaps=(0.1, 0.8), heartbeat=HEARTBEAT)
     ).run()
     assert not outcome.violations, described(outcome.violations)
     # It would be no soak if nothing had happened.
