@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, overload
 from uuid import UUID, uuid4
 
 from ..address import parse_address
+from ..admin.host import AdminHost
 from ..common.durations import checked_timeout, checked_wait
 from ..common.set_module import set_module
 from ..config import DEFAULT_GROUP, DEFAULT_HEARTBEAT, DEFAULT_LIMITS, DEFAULT_RECONNECT
@@ -38,6 +39,7 @@ from .middleware_registration import MiddlewareRegistration
 from .reconnect_settings import ReconnectSettings
 from .resolvers import resolver_for
 from .service import EngineService
+from .worker_status import WorkerStatus
 from .writer import ComputerEngineWriter
 
 if TYPE_CHECKING:
@@ -63,7 +65,7 @@ _CLOSED = "the worker was closed"
 
 
 @set_module("mpzmq")
-class ComputerEngineWorker(ReconnectSettings, Registration, MiddlewareRegistration):
+class ComputerEngineWorker(ReconnectSettings, Registration, MiddlewareRegistration, AdminHost):
     """The engine's side: connects to containers and talks to them.
 
     Constructing opens nothing and binds to no event loop. Use it as ``async with worker:``, or start
@@ -98,6 +100,7 @@ class ComputerEngineWorker(ReconnectSettings, Registration, MiddlewareRegistrati
         ReconnectSettings.__init__(self, reconnect)
         Registration.__init__(self, typed=typed)
         MiddlewareRegistration.__init__(self)
+        AdminHost.__init__(self)
         self._security = of_engine(security)
         self._heartbeat = heartbeat
         self.limits = limits
@@ -184,6 +187,7 @@ class ComputerEngineWorker(ReconnectSettings, Registration, MiddlewareRegistrati
             for stream in list(self._listeners):
                 stream.end()
             self._listeners.clear()
+            await self._close_admin()
 
     def __del__(self, _warn: Any = warnings.warn) -> None:
         lifecycle = getattr(self, "_lifecycle", None)
@@ -256,8 +260,7 @@ class ComputerEngineWorker(ReconnectSettings, Registration, MiddlewareRegistrati
         if self._lifecycle.is_ending:
             raise RuntimeError("this worker is closed: enter it again with 'async with', or make another one")
         self._lifecycle.loop_bound.bind()
-        known = self._connections.get(remote_id)
-        if known is not None:
+        if (known := self._connections.get(remote_id)) is not None:
             if known.link.state is not LinkState.FAILED:
                 raise ValueError(
                     f"{remote_id} is {known.link.state} at {known.address.text} already:"
@@ -467,9 +470,16 @@ class ComputerEngineWorker(ReconnectSettings, Registration, MiddlewareRegistrati
 
     def statistics(self) -> Statistics:
         """The counters of all links, those that have ended included."""
+        past, links = self._counted()
+        return sum((link.statistics() for link in links), past)
+
+    def _counted(self) -> tuple[Statistics, list[Link]]:
+        """The counters of links that have ended, and the links that are not among them."""
         self._add_up()
-        links = [*self._leaving, *(connection.link for connection in self._connections.values())]
-        return sum((link.statistics() for link in links), self._past)
+        return self._past, [*self._leaving, *(connection.link for connection in self._connections.values())]
+
+    def _subject(self) -> WorkerStatus:
+        return WorkerStatus(self, self._lifecycle, self._connections, self._groups, self._counted)
 
     def _publish(self, event: LinkEvent) -> None:
         for stream in list(self._listeners):
