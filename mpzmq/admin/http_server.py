@@ -165,7 +165,7 @@ class _Connection(asyncio.Protocol):
         self.answering: asyncio.Task[None] | None = None
         self._is_heard = self._is_answered = self._has_ended = False
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, transport: Any) -> None:
         self._transport = transport
         if self._server.add(self):
             self._timer = self._loop.call_later(REQUEST_SECONDS, self._be_late)

@@ -176,7 +176,8 @@ async def test_a_close_ends_what_is_under_way_and_frees_the_port() -> None:
 
     async def respond(_: Request) -> Reply:
         begun.set()
-        return await asyncio.get_running_loop().create_future()
+        await asyncio.Event().wait()
+        return text_reply(HTTPStatus.OK, "never")
 
     server = HttpServer(respond)
     port = await server.listen("127.0.0.1", 0)
