@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
-from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from types import FunctionType, GeneratorType
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .._version import __version__
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
 __all__ = ["Subject", "about", "counters", "json_pieces"]
+
+
+_IN_PARTS = (GeneratorType, FunctionType)
 
 
 class Subject(Protocol):
@@ -54,31 +61,36 @@ def about(kind: str, name: str, uptime: float, not_ready: list[str]) -> dict[str
 def counters(statistics: Any) -> dict[str, Any]:
     """The numbers of a snapshot, and its errors by class; what else it has is told elsewhere or not at all."""
     found: dict[str, Any] = {}
-    for field in dataclasses.fields(statistics):
-        value = getattr(statistics, field.name)
-        if field.name == "errors" or isinstance(value, int | float) or (value is None and field.name != "durations"):
-            found[field.name] = value
+    for name in _field_names(type(statistics)):
+        value = getattr(statistics, name)
+        if type(value) in (int, float) or name == "errors" or (value is None and name != "durations"):
+            found[name] = value
     return found
+
+
+@functools.cache
+def _field_names(kind: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(kind))
 
 
 def json_pieces(value: object) -> Iterator[str]:
     """JSON in pieces that are short work each, where a value is large and says so.
 
-    A value of an object may be an iterator, which becomes an array: its items are made when it is their turn. It may
+    A value of an object may be a generator, which becomes an array: its items are made when it is their turn. It may
     be a function without arguments, which is called then.
     """
-    if isinstance(value, Iterator):
+    if isinstance(value, GeneratorType):
         yield "["
         for number, item in enumerate(value):
             if number:
                 yield ","
             yield from json_pieces(item)
         yield "]"
-    elif isinstance(value, dict) and any(isinstance(part, Iterator) or callable(part) for part in value.values()):
+    elif isinstance(value, dict) and any(type(part) in _IN_PARTS for part in value.values()):
         separator = "{"
         for key, part in value.items():
             yield f"{separator}{json.dumps(key)}:"
-            yield from json_pieces(part() if callable(part) else part)
+            yield from json_pieces(part() if isinstance(part, FunctionType) else part)
             separator = ","
         yield "}"
     else:

@@ -17,9 +17,9 @@ def test_pieces_are_the_whole_in_the_end() -> None:
     def items() -> object:
         for name in "abc":
             calls.append(name)
-            yield {"name": name, "members": iter([{"n": 1}, {"n": 2}])}
+            yield {"name": name, "members": ({"n": n} for n in (1, 2))}
 
-    document = {"first": [1, None, {"a": "ü"}], "items": items(), "none": iter([]), "totals": late}
+    document = {"first": [1, None, {"a": "ü"}], "items": items(), "none": (n for n in ()), "totals": late}
     pieces = list(json_pieces(document))
     members = [{"n": 1}, {"n": 2}]
     assert json.loads("".join(pieces)) == {

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import random
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from mpzmq import ComputerEngineWorker, ContainerServer, HeartbeatPolicy, RequestError
+from mpzmq import ComputerEngineWorker, ContainerServer, HeartbeatPolicy, RemoteError, RequestError
 from tests.support.chromium import opened
 
 MARKUP = "<img src=x onerror=document.title='hit'>"
@@ -38,7 +39,7 @@ def served() -> ContainerServer:
     async def forecast(day: int) -> int:
         await asyncio.sleep(random.uniform(0.02, 0.09))
         if random.random() < 0.04:
-            raise ValueError("no data")
+            raise RemoteError("no data", code="no_data")
         return day
 
     @server.function(name=MARKUP)
@@ -61,6 +62,7 @@ async def serve() -> None:
 
 
 async def picture() -> bytes:
+    logging.disable()  # its handlers fail on purpose
     async with served() as server, ComputerEngineWorker() as worker:
         url = await server.bind_admin("127.0.0.1:0")
         container = await worker.connect(await server.bind("tcp://127.0.0.1:0"))
@@ -73,7 +75,7 @@ async def picture() -> bytes:
 
         with tempfile.TemporaryDirectory() as profile:
             async with opened(Path(profile)) as page:
-                await page.show(url, width=1000, height=430)
+                await page.show(url, width=1000, height=400)
                 callers = []
                 for _ in range(SECONDS):
                     callers.append(asyncio.create_task(ask()))
