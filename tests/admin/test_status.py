@@ -19,7 +19,7 @@ def test_pieces_are_the_whole_in_the_end() -> None:
             calls.append(name)
             yield {"name": name, "members": ({"n": n} for n in (1, 2))}
 
-    document = {"first": [1, None, {"a": "ü"}], "items": items(), "none": (n for n in ()), "totals": late}
+    document = {"first": [1, None, {"a": "ü"}], "items": items(), "none": (n for n in range(0)), "totals": late}
     pieces = list(json_pieces(document))
     members = [{"n": 1}, {"n": 2}]
     assert json.loads("".join(pieces)) == {
