@@ -187,7 +187,6 @@ async def test_a_long_status_lets_others_run_and_is_shared(scene: Scene, monkeyp
     monkeypatch.setattr(endpoint_module, "SLICE", 0.0)  # after each piece
     for number in range(20):
         await scene.worker.connect(uuid.uuid4(), scene.endpoint, name=f"more-{number}")
-    url = await scene.worker.bind_admin(LOCAL)
     made = 0
     told = scene.worker._counted
 
@@ -205,7 +204,7 @@ async def test_a_long_status_lets_others_run_and_is_shared(scene: Scene, monkeyp
         await asyncio.sleep(0)
     assert passes > 21
     assert all(len(status["containers"]) == 21 for status in await asked)
-    assert 0 < made <= 10
+    assert 0 < made < 10
 
 
 # Who may ask, and where
