@@ -38,6 +38,7 @@ LEVELS: dict[str, int] = {
     "conformance": 2,
     "runtime": 2,
     "typed": 2,
+    "admin": 3,
     "handlers": 3,
     "container": 4,
     "engine": 4,

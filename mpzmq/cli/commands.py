@@ -157,6 +157,10 @@ def demo(as_json: bool, svg: str | None) -> int:
     envvar="MPZMQ_WEIGHT", show_envvar=True, help="Announce its share of the requests, against the others'.",
 )  # fmt: skip
 @click.option(
+    "--admin", metavar="HOST:PORT", envvar="MPZMQ_ADMIN", show_envvar=True,
+    help="Where to answer over HTTP how it is: /livez, /readyz, /status.json, /metrics, and / for people.",
+)  # fmt: skip
+@click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True,
     envvar="MPZMQ_LOG_LEVEL", show_envvar=True, help="What is logged to stderr.",
 )  # fmt: skip
@@ -177,6 +181,7 @@ def serve(
     announce: str | None,
     labels: dict[str, str],
     weight: float,
+    admin: str | None,
     log_level: str,
     reload: bool,
 ) -> int:
@@ -203,13 +208,14 @@ def serve(
             announce=announce,
             labels=labels,
             weight=weight,
+            admin=admin,
             drain_timeout=drain_timeout,
             log_level=log_level,
             loop=loop,
             as_json=as_json,
         )
     flags = [flag for flag, given in (("--insecure", insecure), ("--json", as_json)) if given]
-    paths = (("--keys", keys), ("--allow", allow), ("--announce", announce))
+    paths = (("--keys", keys), ("--allow", allow), ("--announce", announce), ("--admin", admin))
     named = [word for option, value in paths if value for word in (option, value)]
     named += [word for key, value in labels.items() for word in ("--label", f"{key}={value}")]
     options = ["--loop", loop, "--log-level", log_level, "--weight", str(weight), *flags, *named]

@@ -29,6 +29,7 @@ from .output import (
     MISSING_EXTRA,
     NO_SERVER,
     OK,
+    USAGE,
     OutputLost,
     has_stdout,
     print_error,
@@ -56,6 +57,7 @@ def serve(
     announce: str | None = None,
     labels: Mapping[str, str] | None = None,
     weight: float = 1.0,
+    admin: str | None = None,
     drain_timeout: float,
     log_level: str,
     loop: str,
@@ -72,6 +74,7 @@ def serve(
         announce: a folder in which a file says where it serves.
         labels: what that file says it can be chosen by.
         weight: its share of the requests, as that file says.
+        admin: where it answers over HTTP how it is.
         drain_timeout: seconds for what runs.
         log_level: of the log on stderr.
         loop: the event loop.
@@ -80,6 +83,10 @@ def serve(
 
     def work() -> int:
         _check(endpoints)
+        if admin is not None:
+            check_endpoint(admin, bind=True)
+            if admin.startswith("ipc://"):
+                raise CommandFailed(f"{admin} is no address for HTTP: --admin takes HOST:PORT", USAGE)
         _log_to_stderr(log_level)
         try:
             server = load_server(spec, folder)
@@ -87,7 +94,7 @@ def serve(
             log.debug("cannot load %s", spec, exc_info=error)
             raise CommandFailed(str(error), NO_SERVER) from None
         server.security = server_security(*security) or server.security
-        settings: dict[str, Any] = {"insecure": insecure, "drain_timeout": drain_timeout, "loop": loop}
+        settings: dict[str, Any] = {"insecure": insecure, "drain_timeout": drain_timeout, "loop": loop, "admin": admin}
         announced = None if announce is None else AnnouncementFile(announce, server.name, labels or {}, weight)
         return _run(server, endpoints, announced=announced, as_json=as_json, **settings)
 
@@ -180,6 +187,7 @@ def _run(
     loop: str,
     as_json: bool,
     announced: AnnouncementFile | None = None,
+    admin: str | None = None,
 ) -> int:
     def on_bound(endpoint: str) -> None:
         if announced is not None:
@@ -191,11 +199,15 @@ def _run(
 
     try:
         with announced or contextlib.nullcontext():
-            server.run(*endpoints, insecure=insecure, drain_timeout=drain_timeout, loop=loop, on_bound=on_bound)
+            settings: dict[str, Any] = {"insecure": insecure, "drain_timeout": drain_timeout, "loop": loop}
+            server.run(*endpoints, **settings, on_bound=on_bound, admin=admin)
     except InsecureBind as error:
-        address = error.endpoint
-        text = f"{address} can be reached from other hosts, and anybody there could call every function: pass --keys"
-        text += " and --allow ('mpzmq keys --help'), or --insecure in a trusted network, or bind to 127.0.0.1 or ipc"
+        text = f"{error.endpoint} can be reached from other hosts, and anybody there could "
+        if error.endpoint == admin:
+            text += "read what runs here: pass --insecure in a trusted network, or bind to 127.0.0.1"
+        else:
+            text += "call every function: pass --keys and --allow ('mpzmq keys --help'), or --insecure in a trusted"
+            text += " network, or bind to 127.0.0.1 or ipc"
         raise CommandFailed(text, INSECURE) from None
     except ImportError as error:
         raise CommandFailed(str(error), MISSING_EXTRA) from None

@@ -1,4 +1,4 @@
-"""What a container has around its handlers, and how it is registered."""
+"""What a container has around its handlers and beside them, and how it is registered."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 
 __all__ = ["HandlerRegistration"]
 
+_H = TypeVar("_H", bound="Callable[..., Any]")
 _M = TypeVar("_M", bound="Callable[[CallDetails, Proceed], Awaitable[Any]]")
 _F = TypeVar("_F", bound="Callable[[CallDetails, Any], RemoteError | Awaitable[RemoteError]]")
 
 
 class HandlerRegistration(Registration):
-    """A server's middleware, and what its callers are told of errors.
+    """A server's middleware, what its callers are told of errors, and what hears of changes.
 
     Args:
         propagate: keys of metadata that calls made inside a handler carry on.
@@ -85,3 +86,44 @@ class HandlerRegistration(Registration):
             return handler
 
         return register
+
+    def on_state_change(self, handler: _H) -> _H:
+        """Registers what runs before the reply to SETSTATE, with the new :class:`Status`; it may raise ``Refused``.
+
+        What the same engine asks behind the change waits until this has ended; GETSTATE and describe do not. Like every
+        handler it is cancelled at the deadline of its request, or with its caller: then the status stays as it is.
+
+        Args:
+            handler: takes the new status.
+
+        Returns:
+            The handler, unchanged.
+
+        Raises:
+            ValueError: there is one already.
+        """
+        if self._registry.state_change is not None:
+            raise ValueError("there is a handler for state changes already: a server has one")
+        self._registry.state_change = handler
+        return handler
+
+    def on_engine_change(self, handler: _H) -> _H:
+        """Registers what is called when engines come and go, with an :class:`EngineJoined` or :class:`EngineLeft`.
+
+        An engine has left when its connection is known to be gone, and joins again if it is back with the same session.
+        The handler, ``def`` or ``async def``, is called for one change after the other, in order, and not for an engine
+        that goes and is back while it is busy. What it raises is logged. At the close, all that are there have left.
+
+        Args:
+            handler: takes the event.
+
+        Returns:
+            The handler, unchanged.
+
+        Raises:
+            ValueError: there is one already.
+        """
+        if self._registry.engine_change is not None:
+            raise ValueError("there is a handler for engine changes already: a server has one")
+        self._registry.engine_change = handler
+        return handler

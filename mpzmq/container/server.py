@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 from uuid import UUID, uuid4
 
 from ..address import parse_address
+from ..admin.host import AdminHost
 from ..common.durations import checked_after, checked_wait
 from ..common.logs import Log
 from ..common.set_module import set_module
@@ -28,6 +29,7 @@ from .binding import bindable
 from .handler_registration import HandlerRegistration
 from .lifespan import ClosedWhileStarting, Lifespan
 from .process import importing, loop_factory, run
+from .server_status import ServerStatus
 from .session_driver import SessionDriver
 from .signals import Signals
 
@@ -49,7 +51,7 @@ _H = TypeVar("_H", bound="Callable[..., Any]")
 
 
 @set_module("mpzmq")
-class ContainerServer(HandlerRegistration):
+class ContainerServer(HandlerRegistration, AdminHost):
     """Serves functions and plain requests to any number of engines.
 
     Constructing opens nothing and binds to no event loop; serving starts with :meth:`bind`.
@@ -87,7 +89,8 @@ class ContainerServer(HandlerRegistration):
         typed: bool = False,
         propagate: Iterable[str] = (),
     ) -> None:
-        super().__init__(propagate, typed=typed)
+        HandlerRegistration.__init__(self, propagate, typed=typed)
+        AdminHost.__init__(self)
         self._registry.orphan_after = checked_after(orphan_after, "orphan_after")
         self.name = process_name() if name is None else checked_name(name)
         self._lifespan = lifespan
@@ -202,47 +205,6 @@ class ContainerServer(HandlerRegistration):
         if self._registry.invoke is not None:
             raise ValueError("there is a handler for plain requests already: a server has one")
         self._registry.invoke = self._registry.adopt(Function(None, handler, orphan_after=self._registry.orphan_after))
-        return handler
-
-    def on_state_change(self, handler: _H) -> _H:
-        """Registers what runs before the reply to SETSTATE, with the new :class:`Status`; it may raise ``Refused``.
-
-        What the same engine asks behind the change waits until this has ended; GETSTATE and describe do not. Like every
-        handler it is cancelled at the deadline of its request, or with its caller: then the status stays as it is.
-
-        Args:
-            handler: takes the new status.
-
-        Returns:
-            The handler, unchanged.
-
-        Raises:
-            ValueError: there is one already.
-        """
-        if self._registry.state_change is not None:
-            raise ValueError("there is a handler for state changes already: a server has one")
-        self._registry.state_change = handler
-        return handler
-
-    def on_engine_change(self, handler: _H) -> _H:
-        """Registers what is called when engines come and go, with an :class:`EngineJoined` or :class:`EngineLeft`.
-
-        An engine has left when its connection is known to be gone, and joins again if it is back with the same session.
-        The handler, ``def`` or ``async def``, is called for one change after the other, in order, and not for an engine
-        that goes and is back while it is busy. What it raises is logged. At the close, all that are there have left.
-
-        Args:
-            handler: takes the event.
-
-        Returns:
-            The handler, unchanged.
-
-        Raises:
-            ValueError: there is one already.
-        """
-        if self._registry.engine_change is not None:
-            raise ValueError("there is a handler for engine changes already: a server has one")
-        self._registry.engine_change = handler
         return handler
 
     # State
@@ -435,6 +397,10 @@ class ContainerServer(HandlerRegistration):
         finally:
             self._life = None
             await self._transport.release()
+            await self._close_admin()
+
+    def _subject(self) -> ServerStatus:
+        return ServerStatus(self, self._lifecycle, lambda: self._driver)
 
     def _end_within(self, seconds: float) -> None:
         """The end of the lifespan may not take longer."""
@@ -448,6 +414,7 @@ class ContainerServer(HandlerRegistration):
         drain_timeout: float = 8.0,
         loop: str = "auto",
         on_bound: Callable[[str], object] | None = None,
+        admin: str | tuple[str, int] | None = None,
     ) -> None:
         """Serves on the endpoints until SIGTERM or SIGINT, then drains; a second signal closes at once.
 
@@ -460,6 +427,7 @@ class ContainerServer(HandlerRegistration):
             drain_timeout: seconds that the drain may take; 8 stays under Docker's 10 and Kubernetes' 30.
             loop: ``"asyncio"``, ``"uvloop"``, or ``"auto"``: uvloop where it is installed.
             on_bound: called with each real endpoint, once it is served; for port 0.
+            admin: where to answer over HTTP how the server is, as for :meth:`bind_admin`; None: nowhere.
 
         Raises:
             RuntimeError: an event loop is running already: use :meth:`serve_forever` there.
@@ -474,7 +442,7 @@ class ContainerServer(HandlerRegistration):
         if asyncio._get_running_loop() is not None:
             raise RuntimeError("an event loop is running already: use 'await server.bind(...)' and serve_forever()")
         run(
-            lambda: self._serve(endpoints, insecure, on_bound),
+            lambda: self._serve(endpoints, insecure, on_bound, admin),
             loop_factory(loop),
             lambda loop: Signals(self, loop, drain_timeout),
         )
@@ -484,8 +452,11 @@ class ContainerServer(HandlerRegistration):
         endpoints: tuple[str | tuple[str, int], ...],
         insecure: bool,
         on_bound: Callable[[str], object] | None,
+        admin: str | tuple[str, int] | None,
     ) -> None:
         async with self:
+            if admin is not None:
+                await self.bind_admin(admin, insecure=insecure)
             with contextlib.suppress(ClosedWhileStarting):
                 for endpoint in endpoints:
                     if not self._lifecycle.is_closed:

@@ -58,9 +58,13 @@ class Links:
 
     def statistics(self) -> Statistics:
         """The counters of all links, those that have ended included."""
+        past, links = self.counted()
+        return sum((link.statistics() for link in links), past)
+
+    def counted(self) -> tuple[Statistics, list[Link]]:
+        """The counters of links that have ended, and the links that are not among them."""
         self._add_up()
-        links = [*self._leaving, *(connection.link for connection in list(self.connections.values()))]
-        return sum((link.statistics() for link in links), self._past)
+        return self._past, [*self._leaving, *(connection.link for connection in list(self.connections.values()))]
 
     def keep_durations(self, buckets: tuple[float, ...]) -> None:
         """From now on there is a histogram for each link.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, overload
 from uuid import UUID, uuid4
 
 from ..address import parse_address
+from ..admin.host import AdminHost
 from ..common.durations import checked_timeout, checked_wait
 from ..common.set_module import set_module
 from ..config import DEFAULT_GROUP, DEFAULT_HEARTBEAT, DEFAULT_LIMITS, DEFAULT_RECONNECT
@@ -37,6 +38,7 @@ from .middleware_registration import MiddlewareRegistration
 from .reconnect_settings import ReconnectSettings
 from .resolvers import resolver_for
 from .service import EngineService
+from .worker_status import WorkerStatus
 from .writer import ComputerEngineWriter
 
 if TYPE_CHECKING:
@@ -63,7 +65,7 @@ _CLOSED = "the worker was closed"
 
 
 @set_module("mpzmq")
-class ComputerEngineWorker(ReconnectSettings, Registration, MiddlewareRegistration):
+class ComputerEngineWorker(ReconnectSettings, Registration, MiddlewareRegistration, AdminHost):
     """The engine's side: connects to containers and talks to them.
 
     Constructing opens nothing and binds to no event loop. Use it as ``async with worker:``, or start
@@ -98,6 +100,7 @@ class ComputerEngineWorker(ReconnectSettings, Registration, MiddlewareRegistrati
         ReconnectSettings.__init__(self, reconnect)
         Registration.__init__(self, typed=typed)
         MiddlewareRegistration.__init__(self)
+        AdminHost.__init__(self)
         self._security = of_engine(security)
         self._heartbeat = heartbeat
         self.limits = limits
@@ -182,6 +185,7 @@ class ComputerEngineWorker(ReconnectSettings, Registration, MiddlewareRegistrati
             for stream in list(self._listeners):
                 stream.end()
             self._listeners.clear()
+            await self._close_admin()
 
     def __del__(self, _warn: Any = warnings.warn) -> None:
         lifecycle = getattr(self, "_lifecycle", None)
@@ -254,8 +258,7 @@ class ComputerEngineWorker(ReconnectSettings, Registration, MiddlewareRegistrati
         if self._lifecycle.is_ending:
             raise RuntimeError("this worker is closed: enter it again with 'async with', or make another one")
         self._lifecycle.loop_bound.bind()
-        known = self._connections.get(remote_id)
-        if known is not None:
+        if (known := self._connections.get(remote_id)) is not None:
             if known.link.state is not LinkState.FAILED:
                 raise ValueError(
                     f"{remote_id} is {known.link.state} at {known.address.text} already:"
@@ -481,6 +484,9 @@ class ComputerEngineWorker(ReconnectSettings, Registration, MiddlewareRegistrati
             ValueError: they are kept already with others.
         """
         self._links.keep_durations(buckets)
+
+    def _subject(self) -> WorkerStatus:
+        return WorkerStatus(self, self._lifecycle, self._links, self._groups)
 
     def _publish(self, event: LinkEvent) -> None:
         for stream in list(self._listeners):

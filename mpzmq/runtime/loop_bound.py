@@ -33,6 +33,7 @@ class LoopBound:
     def __init__(self, owner: str) -> None:
         self._owner = owner
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._since = 0.0
         self.is_lost = False
         _bound.add(self)
 
@@ -53,7 +54,7 @@ class LoopBound:
         if loop is not self._loop:
             if self._loop is not None:
                 self._refuse()
-            self._loop = loop
+            self._loop, self._since = loop, loop.time()
         return loop
 
     def require(self) -> asyncio.AbstractEventLoop:
@@ -67,6 +68,10 @@ class LoopBound:
         if loop is not None and (loop is self._loop or self._loop is None) and not self.is_lost:
             return loop
         return self.bind() if self.is_lost or self._loop is not None else asyncio.get_running_loop()
+
+    def age(self) -> float:
+        """Seconds since the object was first used on its loop; 0: it has none now."""
+        return 0.0 if self._loop is None else self._loop.time() - self._since
 
     def release(self) -> None:
         """The object is closed, and may be bound to another loop."""

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+import urllib.request
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,6 +19,7 @@ import pytest
 from mpzmq import RemoteError, RequestError, blocking
 from mpzmq.cli import serve
 from tests.support.commands import SECONDS, SERVER, children, environment, is_alive, survivors
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -189,6 +191,32 @@ def test_no_endpoint(capsys: Capture, folder: Path, monkeypatch: pytest.MonkeyPa
     assert code == 71
     assert "in use" in err
     assert refused(capsys, "desk:server", f"ipc://{folder}/no/such/folder", folder)[0] == 71
+
+
+def test_no_admin_endpoint(capsys: Capture, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "desk", raising=False)
+    assert refused(capsys, "desk:server", folder=folder, admin="nowhere")[0] == 64
+    code, err = refused(capsys, "desk:server", folder=folder, admin="ipc:///tmp/admin")
+    assert code == 64 and "HOST:PORT" in err
+    code, err = refused(capsys, "desk:server", folder=folder, admin="0.0.0.0:0")
+    assert code == 77 and "read what runs here: pass --insecure" in err
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        code, err = refused(capsys, "desk:server", folder=folder, admin=f"127.0.0.1:{taken.getsockname()[1]}")
+    assert code == 71 and "admin endpoint" in err and "in use; 'ss -ltnp'" in err
+
+
+@pytest.mark.parametrize("way", ["option", "variable"])
+def test_it_can_be_watched(start: Start, folder: Path, way: str) -> None:
+    command = ["serve", "desk:server", "--app-dir", str(folder)]
+    admin = f"127.0.0.1:{free_port()}"
+    process = start(*command, "--admin", admin) if way == "option" else start(*command, MPZMQ_ADMIN=admin)
+    assert endpoint_of(process).startswith("tcp://")
+    with urllib.request.urlopen(f"http://{admin}/readyz", timeout=SECONDS) as reply:
+        assert reply.read() == b"ok\n"
+    process.send_signal(signal.SIGTERM)
+    code, _, err = ended(process)
+    assert code == 0 and f"can be watched at http://{admin}/" in err
 
 
 def test_a_lifespan_that_fails(capsys: Capture, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

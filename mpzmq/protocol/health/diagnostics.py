@@ -59,6 +59,11 @@ class LinkDiagnostics:
         """Seconds by which the own event loop was late lately, at most."""
         return max((seconds for at, seconds in self._lags if self.now - at < LAG_KEPT), default=0.0)
 
+    @property
+    def latest_change(self) -> tuple[LinkState, float, str]:
+        """The state of the link, since when, and why."""
+        return self._changes[-1]
+
     def local_lag_note(self) -> str:
         """What has to be said before the container is accused; nothing, if the own event loop was never late."""
         lag = self.lag

@@ -67,6 +67,7 @@ class Link:
         welcomed: whether the container has said WELCOME on this connection.
         is_running: whether requests can leave now: ALIVE, or BUSY and welcomed. Kept: every request asks (0.1 us).
         is_over: whether the link has ended for good.
+        once: whether the first dial was to be the only one, because the application waits for it.
         submission: takes requests.
         outbox: the requests that wait to leave.
         requester: ends them, and tells the container of it.
@@ -110,7 +111,7 @@ class Link:
         self._is_farewell = False  # whether nothing follows it
         self._is_rejected = False  # whether this connection is to end
 
-        self._limits, self._once = limits, once
+        self._limits, self.once = limits, once
         self._greeting = session, engine_name, heartbeat.interval, nested_calls.limit
         self._connection, self._was_up, self._window = 0, False, SendWindow()
         self.nested_calls = nested_calls
@@ -183,7 +184,7 @@ class Link:
         self.diagnostics.now = now
         if self.is_over or self.is_handshaken or self.failure is None:
             return
-        if not (self.failure.fatal or (self._once and not self._was_up) or self.attempts.exhausted):
+        if not (self.failure.fatal or (self.once and not self._was_up) or self.attempts.exhausted):
             if self.attempts.failed or not self._was_up:
                 self._event_source.tell(LinkRetry, self.failure.detail, now, attempt=self.attempts.failed)
             return

@@ -1,0 +1,1 @@
+"""Watching a process over HTTP: an admin endpoint, and its page."""
