@@ -95,6 +95,7 @@ if TYPE_CHECKING:
     from .models import Status as Status
     from .models import StreamProgress as StreamProgress
     from .protocol.requester.options import Unset as Unset
+    from .runtime.log_filter import RequestLogFilter as RequestLogFilter
     from .runtime.opening import Opening as Opening
     from .security.credentials import Security as Security
     from .statistics import FunctionStatistics as FunctionStatistics
@@ -180,6 +181,7 @@ else:
         "RequestContext": "context",
         "RequestError": "errors",
         "RequestIdReused": "errors",
+        "RequestLogFilter": "runtime.log_filter",
         "RequestTimeout": "errors",
         "ResultMismatch": "errors",
         "Resolver": "engine.resolvers.resolver",
@@ -279,6 +281,7 @@ __all__ = [
     "RequestContext",
     "RequestError",
     "RequestIdReused",
+    "RequestLogFilter",
     "RequestTimeout",
     "Resolver",
     "ResultMismatch",

@@ -20,6 +20,9 @@ from ..container.announcement import AnnouncementFile
 from ..container.loading import LoadError, load_server
 from ..container.server import ContainerServer
 from ..errors import InsecureBind, RemoteError
+from ..runtime.log_filter import RequestLogFilter
+from ..runtime.request_log import REQUEST_LOG
+from .json_log import JsonFormatter
 from .outcome import CommandFailed, finish
 from .output import (
     CANNOT_BIND,
@@ -58,6 +61,8 @@ def serve(
     weight: float = 1.0,
     drain_timeout: float,
     log_level: str,
+    log_format: str = "text",
+    access_log: bool = False,
     loop: str,
     as_json: bool,
 ) -> int:
@@ -74,13 +79,17 @@ def serve(
         weight: its share of the requests, as that file says.
         drain_timeout: seconds for what runs.
         log_level: of the log on stderr.
+        log_format: whether its lines are text, or JSON.
+        access_log: whether it has a line for each request.
         loop: the event loop.
         as_json: whether endpoints are printed as JSON.
     """
 
     def work() -> int:
         _check(endpoints)
-        _log_to_stderr(log_level)
+        _log_to_stderr(log_level, log_format)
+        if access_log:
+            REQUEST_LOG.switch_on_access()
         try:
             server = load_server(spec, folder)
         except LoadError as error:
@@ -227,6 +236,9 @@ def _settled(endpoint: str) -> str:
     return f"tcp://{host}:{port}"
 
 
-def _log_to_stderr(level: str) -> None:
-    line = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-    logging.basicConfig(stream=sys.stderr, level=level.upper(), format=line)
+def _log_to_stderr(level: str, style: str) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(RequestLogFilter())
+    text = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler.setFormatter(JsonFormatter() if style == "json" else text)
+    logging.basicConfig(handlers=[handler], level=level.upper())
