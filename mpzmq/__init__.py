@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from . import errors as errors
     from . import keys as keys
     from . import middleware as middleware
+    from . import otel as otel
     from . import testing as testing
     from ._version import __version__ as __version__
     from .config import GroupPolicy as GroupPolicy
@@ -201,6 +202,7 @@ else:
         "errors": None,
         "keys": None,
         "middleware": None,
+        "otel": None,
         "testing": None,
     }
     __getattr__, __dir__ = _lazy_names(__name__, _HOMES)

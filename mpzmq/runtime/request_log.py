@@ -1,7 +1,7 @@
 """The log of requests: one line for each that has ended, of the loggers ``mpzmq.access`` and ``mpzmq.requests``.
 
-``mpzmq.access`` is that of whoever runs handlers, at INFO. It is off unless the application gives it that level: it alone
-knows whether each request is worth a line. ``mpzmq.requests`` is that of both sides, at DEBUG.
+``mpzmq.access`` is that of whoever runs handlers, at INFO. It is off unless the application gives it that level.
+``mpzmq.requests`` is that of both sides, at DEBUG.
 """
 
 from __future__ import annotations

@@ -122,9 +122,8 @@ def test_a_container_that_logs_text_has_its_lines_as_before(start: Start, tmp_pa
     (tmp_path / "desk.py").write_text(SERVER)
     process = start("serve", "desk:server", "--app-dir", str(tmp_path), MPZMQ_ACCESS_LOG="1", MPZMQ_LOG_LEVEL="error")
     assert process.stdout is not None
-    with blocking.connect(process.stdout.readline().strip()) as container:
-        with pytest.raises(RemoteError):
-            container.call("fail", "no")
+    with blocking.connect(process.stdout.readline().strip()) as container, pytest.raises(RemoteError):
+        container.call("fail", "no")
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=SECONDS)
     lines = err.splitlines()
