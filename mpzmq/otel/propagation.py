@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import propagate, trace
@@ -10,6 +11,8 @@ from opentelemetry.context import Context
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from opentelemetry.propagators.textmap import TextMapPropagator
+
     from ..handlers.middleware import CallDetails
 
 __all__ = ["carried_keys", "context_in", "with_context"]
@@ -17,7 +20,13 @@ __all__ = ["carried_keys", "context_in", "with_context"]
 
 def carried_keys() -> tuple[str, ...]:
     """The keys that the propagator writes: W3C's traceparent, tracestate and baggage, if it is that of the API."""
-    return tuple(sorted(propagate.get_global_textmap().fields))
+    return _fields_of(propagate.get_global_textmap())
+
+
+@functools.lru_cache(maxsize=8)
+def _fields_of(propagator: TextMapPropagator) -> tuple[str, ...]:
+    """They are put together each time that somebody asks; the application sets another propagator once, if at all."""
+    return tuple(sorted(propagator.fields))
 
 
 def context_in(metadata: Mapping[str, Any]) -> Context:
