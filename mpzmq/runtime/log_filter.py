@@ -17,12 +17,12 @@ _NONE = {"request_id": None, "function": None, "peer": None}
 class RequestLogFilter(logging.Filter):
     """Gives each record ``request_id``, ``function`` and ``peer`` of the request that the running code works for.
 
-    It stands on a handler of :mod:`logging`, whose format may name them: ``%(request_id)s``. Records of the library
+    It stands on a handler of ``logging``, whose format may name them: ``%(request_id)s``. Records of the library
     that speak of a request keep theirs. Where there is no request all three are None. What others have chosen is
     escaped.
 
     Args:
-        name: as for :class:`logging.Filter`: records of other loggers get nothing. They pass, as all records do.
+        name: as for ``logging.Filter``: records of other loggers get nothing. They pass, as all records do.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
