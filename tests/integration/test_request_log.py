@@ -6,6 +6,7 @@ import ast
 import asyncio
 import logging
 import re
+import time
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
@@ -14,10 +15,12 @@ import pytest
 from mpzmq import (
     ComputerEngineWorker,
     ContainerServer,
+    ContainerStopped,
     Limits,
     RemoteError,
     RequestContext,
     RequestLogFilter,
+    Status,
     Unsupported,
 )
 from mpzmq.common.logs import Log
@@ -174,19 +177,18 @@ async def test_a_request_that_waited_for_a_change_of_state_and_was_refused_says_
     async def changing(status: object) -> None:
         await let_go.wait()
 
-    from mpzmq import ContainerStopped, Status
-
     change = asyncio.create_task(scene.container.set_state(Status.STOP))
     await until(lambda: scene.server.statistics().in_flight == 1)
     behind = asyncio.create_task(scene.container.request("data"))
     await until(lambda: scene.server.statistics().in_flight == 2)
-    await asyncio.sleep(0.02)  # what is measured
+    await asyncio.sleep(0.1)  # what is measured
+    await scene.container.get_state()  # a later burst, which passes it, does not count
     let_go.set()
     await soon(change)
     with pytest.raises(ContainerStopped):
         await soon(behind)
     (refused,) = [record for record in told(access, "mpzmq.access") if record.outcome == "refused"]
-    assert refused.work_ms == 0.0 and refused.waiting_ms >= 20
+    assert refused.work_ms == 0.0 and refused.waiting_ms >= 100
 
 
 async def test_a_line_about_a_request_has_it_as_attributes(caplog: pytest.LogCaptureFixture) -> None:
@@ -194,8 +196,6 @@ async def test_a_line_about_a_request_has_it_as_attributes(caplog: pytest.LogCap
 
     @server.function
     def hold() -> None:
-        import time
-
         time.sleep(0.11)
 
     async with connected(server, name="here") as container:
