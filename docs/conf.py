@@ -34,10 +34,8 @@ maximum_signature_line_length = 100
 # What a signature names and no page of ours describes: Python's own types, and those that nobody imports.
 nitpick_ignore_regex = [
     # "Mapping[str": a signature with a default that is made (`<factory>`) is no Python, and is cut at its commas.
-    (
-        "py:class",
-        r"(.*\.)?(UUID|timedelta|Logger|LogRecord|TracerProvider|MeterProvider|Path|PathLike|Iterable|Future|(Mapping|dict)(\[str)?)",
-    ),
+    ("py:class", r"(.*\.)?(UUID|timedelta|Logger|Path|PathLike|Iterable|Future|(Mapping|dict)(\[str)?)"),
+    ("py:class", r"(.*\.)?(LogRecord|TracerProvider|MeterProvider)"),
     ("py:class", r"(.*\.)?Abstract(Async)?ContextManager"),
     ("py:class", r"(.*\.)?(_H|_T|_M|_F)"),
 ]
