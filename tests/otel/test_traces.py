@@ -38,7 +38,7 @@ from mpzmq import (
     otel,
 )
 from mpzmq.otel import conventions as names
-from tests.support.waiting import soon, until
+from tests.support.waiting import SECONDS, scaled, soon, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -325,7 +325,9 @@ async def test_a_refusal_is_no_failure_of_the_container(container: ComputerEngin
 
 async def test_a_cancellation_and_a_deadline(container: ComputerEngineWriter, sink: Sink) -> None:
     waiting = asyncio.create_task(container.call("wait"))
-    await until(lambda: container.statistics().in_flight)
+    async with asyncio.timeout(SECONDS):  # before its handler has begun there is nothing on the other side
+        while not (counters := (await container.get_statistics()).functions.get("wait")) or not counters.running:
+            pass
     waiting.cancel()
     await asyncio.wait([waiting])
     spans = await sink.ended(2)
@@ -333,7 +335,7 @@ async def test_a_cancellation_and_a_deadline(container: ComputerEngineWriter, si
     assert [span.status.status_code for span in spans] == [StatusCode.ERROR, StatusCode.UNSET]
     sink.spans.clear()
     with pytest.raises(RequestTimeout):
-        await container.options(timeout=0.05).call("wait")
+        await container.options(timeout=scaled(0.3)).call("wait")
     client, server = await sink.ended(2)
     assert facts(client)["error.type"] == "mpzmq.RequestTimeout"
     assert facts(server)["error.type"] == "asyncio.exceptions.CancelledError"
