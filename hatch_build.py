@@ -30,6 +30,7 @@ HOT = [
     "transport/libzmq/socket.py",
     "runtime/clock.py",
     "runtime/item_streams.py",
+    "runtime/request_log.py",
     "runtime/waiters.py",
     "runtime/wire_log.py",
     "runtime/write_coalescer.py",

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from . import errors as errors
     from . import keys as keys
     from . import middleware as middleware
+    from . import otel as otel
     from . import testing as testing
     from ._version import __version__ as __version__
     from .config import GroupPolicy as GroupPolicy
@@ -95,6 +96,7 @@ if TYPE_CHECKING:
     from .models import Status as Status
     from .models import StreamProgress as StreamProgress
     from .protocol.requester.options import Unset as Unset
+    from .runtime.log_filter import RequestLogFilter as RequestLogFilter
     from .runtime.opening import Opening as Opening
     from .security.credentials import Security as Security
     from .statistics import Durations as Durations
@@ -182,6 +184,7 @@ else:
         "RequestContext": "context",
         "RequestError": "errors",
         "RequestIdReused": "errors",
+        "RequestLogFilter": "runtime.log_filter",
         "RequestTimeout": "errors",
         "ResultMismatch": "errors",
         "Resolver": "engine.resolvers.resolver",
@@ -201,6 +204,7 @@ else:
         "errors": None,
         "keys": None,
         "middleware": None,
+        "otel": None,
         "testing": None,
     }
     __getattr__, __dir__ = _lazy_names(__name__, _HOMES)
@@ -282,6 +286,7 @@ __all__ = [
     "RequestContext",
     "RequestError",
     "RequestIdReused",
+    "RequestLogFilter",
     "RequestTimeout",
     "Resolver",
     "ResultMismatch",

@@ -51,7 +51,7 @@ class Timing:
             try:
                 self._record(call, time.perf_counter() - began, error)
             except Exception as raised:
-                log.error("Timing: %r raised", self._record, exc_info=raised)
+                log.error("Timing: %r raised", self._record, exc_info=raised, about=call)
 
         return await _observed(call, proceed, done)
 
@@ -113,7 +113,7 @@ class Audit:
             outcome = "ok" if error is None else type_name(error)
             request_id = None if call.request_id is None else str(call.request_id)
             line = {"request": request_id, **told, "seconds": seconds, "outcome": outcome}
-            self._log.info("%s", json.dumps(line))
+            self._log.info("%s", json.dumps(line), about=call)
 
         return await _observed(call, proceed, done)
 

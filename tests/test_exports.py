@@ -30,7 +30,7 @@ PUBLIC = {
     *("Channel", "EventStream", "Opening", "OptionsView", "ReplyStream", "StreamProgress", "Unset"),
     *("Endpoint", "Resolver"),
     # the container
-    *("ContainerServer", "RequestContext", "current_request", "detached"),
+    *("ContainerServer", "RequestContext", "RequestLogFilter", "current_request", "detached"),
     *("CallDetails", "Depends", "Proceed"),
     # messages and values
     *("Description", "Executed", "FunctionDescription", "LinkState", "Method", "Params", "Progress", "Status"),

@@ -165,6 +165,14 @@ def demo(as_json: bool, svg: str | None) -> int:
     envvar="MPZMQ_LOG_LEVEL", show_envvar=True, help="What is logged to stderr.",
 )  # fmt: skip
 @click.option(
+    "--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True,
+    envvar="MPZMQ_LOG_FORMAT", show_envvar=True, help="How it is logged; json is one object a line.",
+)  # fmt: skip
+@click.option(
+    "--access-log", is_flag=True, envvar="MPZMQ_ACCESS_LOG", show_envvar=True,
+    help="Log each request when it has ended: its outcome, its times, and who asked.",
+)  # fmt: skip
+@click.option(
     "--reload", is_flag=True, envvar="MPZMQ_RELOAD", show_envvar=True,
     help="Start again whenever a Python file in the app-dir changes.",
 )  # fmt: skip
@@ -183,6 +191,8 @@ def serve(
     weight: float,
     admin: str | None,
     log_level: str,
+    log_format: str,
+    access_log: bool,
     reload: bool,
 ) -> int:
     """Serve a ContainerServer, named as MODULE:SERVER, until SIGTERM or Ctrl-C.
@@ -211,14 +221,18 @@ def serve(
             admin=admin,
             drain_timeout=drain_timeout,
             log_level=log_level,
+            log_format=log_format,
+            access_log=access_log,
             loop=loop,
             as_json=as_json,
         )
-    flags = [flag for flag, given in (("--insecure", insecure), ("--json", as_json)) if given]
+    switches = (("--insecure", insecure), ("--json", as_json), ("--access-log", access_log))
+    flags = [flag for flag, given in switches if given]
     paths = (("--keys", keys), ("--allow", allow), ("--announce", announce), ("--admin", admin))
     named = [word for option, value in paths if value for word in (option, value)]
     named += [word for key, value in labels.items() for word in ("--label", f"{key}={value}")]
-    options = ["--loop", loop, "--log-level", log_level, "--weight", str(weight), *flags, *named]
+    settings = ["--loop", loop, "--log-level", log_level, "--log-format", log_format, "--weight", str(weight)]
+    options = [*settings, *flags, *named]
     return serve_reloading(server, endpoints, folder=app_dir, drain_timeout=drain_timeout, options=options)
 
 

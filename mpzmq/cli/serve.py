@@ -20,7 +20,10 @@ from ..container.announcement import AnnouncementFile
 from ..container.loading import LoadError, load_server
 from ..container.server import ContainerServer
 from ..errors import InsecureBind, RemoteError
+from ..runtime.log_filter import RequestLogFilter
+from ..runtime.request_log import REQUEST_LOG
 from .arguments import check_endpoint, server_security
+from .json_log import JsonFormatter
 from .outcome import CommandFailed, finish
 from .output import (
     CANNOT_BIND,
@@ -60,6 +63,8 @@ def serve(
     admin: str | None = None,
     drain_timeout: float,
     log_level: str,
+    log_format: str = "text",
+    access_log: bool = False,
     loop: str,
     as_json: bool,
 ) -> int:
@@ -77,6 +82,8 @@ def serve(
         admin: where it answers over HTTP how it is.
         drain_timeout: seconds for what runs.
         log_level: of the log on stderr.
+        log_format: whether its lines are text, or JSON.
+        access_log: whether it has a line for each request.
         loop: the event loop.
         as_json: whether endpoints are printed as JSON.
     """
@@ -87,7 +94,9 @@ def serve(
             check_endpoint(admin, bind=True)
             if admin.startswith("ipc://"):
                 raise CommandFailed(f"{admin} is no address for HTTP: --admin takes HOST:PORT", USAGE)
-        _log_to_stderr(log_level)
+        _log_to_stderr(log_level, log_format)
+        if access_log:
+            REQUEST_LOG.switch_on_access()
         try:
             server = load_server(spec, folder)
         except LoadError as error:
@@ -239,6 +248,9 @@ def _settled(endpoint: str) -> str:
     return f"tcp://{host}:{port}"
 
 
-def _log_to_stderr(level: str) -> None:
-    line = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-    logging.basicConfig(stream=sys.stderr, level=level.upper(), format=line)
+def _log_to_stderr(level: str, style: str) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(RequestLogFilter())
+    text = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler.setFormatter(JsonFormatter() if style == "json" else text)
+    logging.basicConfig(handlers=[handler], level=level.upper())

@@ -7,14 +7,15 @@ import logging
 import math
 import sys
 import traceback
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from uuid import UUID
 
-from .text import printable, text_of, type_name
+from .text import MAX_NAME, printable, text_of, type_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-__all__ = ["Log", "LogRateLimit", "traceback_text"]
+__all__ = ["Log", "LogRateLimit", "LoggedRequest", "RequestFacts", "request_attributes", "traceback_text"]
 
 MAX_ERRORS = 20
 """Of a chain or a group, in one traceback: the last ones."""
@@ -27,6 +28,35 @@ _Failure = BaseException | bool | None
 _traceback_of: Any = BaseException.__dict__["__traceback__"].__get__
 
 
+class LoggedRequest(Protocol):
+    """The request that a line speaks of."""
+
+    @property
+    def request_id(self) -> UUID | None:
+        """Its id; None: it has none yet."""
+
+    @property
+    def function(self) -> str | None:
+        """The function that it asks for; None: none by name."""
+
+    @property
+    def peer(self) -> str:
+        """The name of the other side."""
+
+
+class RequestFacts(NamedTuple):
+    """One of which nothing else is at hand."""
+
+    request_id: UUID
+    function: str | None
+    peer: str
+
+    @classmethod
+    def of(cls, tag: bytes, function: str | None, peer: str) -> RequestFacts:
+        """The request with this id."""
+        return cls(UUID(bytes=tag), function, peer)
+
+
 class Log:
     """A logger of :mod:`logging`, used so that a filter or a handler of the application may fail.
 
@@ -37,47 +67,74 @@ class Log:
     write lines of its own, and with an escape sequence change what a terminal shows. Both are escaped. The record's
     ``exc_info`` is the error itself.
 
+    The record of a line that speaks of a request has the attributes ``request_id``, ``function`` and ``peer``, too, for
+    filters and formatters: ``about=`` says which request that is.
+
     Args:
         logger: its name, that of the module; or the logger itself, of the application.
+        level: its own, unless the application has given it one; None: that of the loggers above it.
     """
 
     __slots__ = ("_logger",)
 
-    def __init__(self, logger: str | logging.Logger) -> None:
+    def __init__(self, logger: str | logging.Logger, level: int | None = None) -> None:
         self._logger = logging.getLogger(logger) if isinstance(logger, str) else logger
         self._logger.addFilter(_escape)
+        if level is not None and self._logger.level == logging.NOTSET:
+            self._logger.setLevel(level)
 
     @property
     def wants_debug(self) -> bool:
         """Whether anybody wants lines of that level."""
         return self._logger.isEnabledFor(logging.DEBUG)
 
-    def debug(self, text: str, *args: object, exc_info: _Failure = None) -> None:
+    @property
+    def wants_info(self) -> bool:
+        """Whether anybody wants lines of that level."""
+        return self._logger.isEnabledFor(logging.INFO)
+
+    def switch_on(self) -> None:
+        """Its own level is INFO from now on."""
+        self._logger.setLevel(logging.INFO)
+
+    def debug(self, text: str, *args: object, exc_info: _Failure = None, about: LoggedRequest | None = None) -> None:
         """One line of that level, with the traceback of an exception."""
-        self._write(logging.DEBUG, text, args, exc_info)
+        self._write(logging.DEBUG, text, args, exc_info, about)
 
-    def info(self, text: str, *args: object) -> None:
+    def info(
+        self, text: str, *args: object, about: LoggedRequest | None = None, extra: Mapping[str, object] | None = None
+    ) -> None:
+        """One line of that level, with more attributes."""
+        self._write(logging.INFO, text, args, None, about, extra)
+
+    def warning(self, text: str, *args: object, about: LoggedRequest | None = None) -> None:
         """One line of that level."""
-        self._write(logging.INFO, text, args)
+        self._write(logging.WARNING, text, args, None, about)
 
-    def warning(self, text: str, *args: object) -> None:
-        """One line of that level."""
-        self._write(logging.WARNING, text, args)
-
-    def error(self, text: str, *args: object, exc_info: _Failure = None) -> None:
+    def error(self, text: str, *args: object, exc_info: _Failure = None, about: LoggedRequest | None = None) -> None:
         """One line of that level, with the traceback of an exception."""
-        self._write(logging.ERROR, text, args, exc_info)
+        self._write(logging.ERROR, text, args, exc_info, about)
 
     def critical(self, text: str, *args: object, exc_info: _Failure = None) -> None:
         """One line of that level, with the traceback of an exception."""
         self._write(logging.CRITICAL, text, args, exc_info)
 
-    def _write(self, level: int, text: str, args: tuple[Any, ...], failure: _Failure = None) -> None:
+    def _write(
+        self,
+        level: int,
+        text: str,
+        args: tuple[Any, ...],
+        failure: _Failure = None,
+        about: LoggedRequest | None = None,
+        extra: Mapping[str, object] | None = None,
+    ) -> None:
         exc_info: Any = failure
         if issubclass(type(failure), BaseException):  # whose own attribute may raise
             exc_info = type(failure), failure, _traceback_of(failure)
         try:
-            self._logger.log(level, text, *args, exc_info=exc_info, stacklevel=3)
+            if about is not None:
+                extra = {**request_attributes(about), **(extra or {})}
+            self._logger.log(level, text, *args, exc_info=exc_info, extra=extra, stacklevel=3)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
@@ -106,6 +163,16 @@ class LogRateLimit:
             return False
         self._next_at = now + self._interval
         return True
+
+
+def request_attributes(request: LoggedRequest) -> dict[str, str | None]:
+    """What a record says of its request; what others have written, so that it stays on its line."""
+    request_id, function = request.request_id, request.function
+    return {
+        "request_id": None if request_id is None else str(request_id),
+        "function": None if function is None else printable(text_of(function, MAX_NAME)),
+        "peer": printable(text_of(request.peer, MAX_NAME)),
+    }
 
 
 def traceback_text(error: BaseException) -> str:

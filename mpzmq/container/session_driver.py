@@ -26,6 +26,7 @@ from ..protocol.session.table import SessionTable
 from ..protocol.wire.kinds import Goodbye, Kind
 from ..protocol.wire.messages import MessageDecoder
 from ..runtime.item_streams import wake_all
+from ..runtime.request_log import REQUEST_LOG
 from ..runtime.waiters import resolve_all
 from ..runtime.wire_log import WIRE_LOG
 from ..runtime.write_coalescer import WriteCoalescer
@@ -109,6 +110,7 @@ class SessionDriver:
         self._rejections, self._cuts = LogRateLimit(), LogRateLimit()
         self._to_notify: dict[bytes, Frames] = {}  # connections that take nothing now
         WIRE_LOG.refresh()
+        REQUEST_LOG.refresh()
         self._progress = asyncio.Event()
         # Whose connections did not take a message; each attempt costs what waits.
         self._full: dict[EngineSession, None] = {}
@@ -343,6 +345,7 @@ class SessionDriver:
         self._tick_timer = self._loop.call_later(self._heartbeat.interval / 2, self._tick)
         now = self._loop.time()
         WIRE_LOG.refresh()
+        REQUEST_LOG.refresh()
         self.sessions.tick(now, self._heartbeat.down_after)
         self._run_effects()
         self._notify()

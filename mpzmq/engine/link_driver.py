@@ -26,6 +26,7 @@ from ..protocol.link.link import Link
 from ..protocol.requester.error_factory import RequestErrors
 from ..runtime.clock import finer_time
 from ..runtime.item_streams import wake_all
+from ..runtime.request_log import REQUEST_LOG
 from ..runtime.waiters import ChangeNotifier, FairQueue, resolve_all
 from ..runtime.wire_log import WIRE_LOG
 from ..runtime.write_coalescer import WriteCoalescer
@@ -112,7 +113,7 @@ class LinkDriver:
         self._nested_calls = nested_calls = functions.nested_calls(name, remote_id, self)
         given = *policies, encoder, ended_ids
         self.link = Link(error_factory, session, engine_name, *given, once=once, now=now, nested_calls=nested_calls)
-        self.progress_callbacks = ProgressCallbacks(self.link.tracker.progress)
+        self.progress_callbacks = ProgressCallbacks(self.link.tracker.progress, name)
         self._reader = ComputerEngineReader(self.link, messages)
         self._settings = SocketSettings(
             redial_interval=reconnect.interval,
@@ -131,6 +132,7 @@ class LinkDriver:
         self._lookup: asyncio.Task[None] | None = None
         self._writes = WriteCoalescer(self.loop, self._flush)
         WIRE_LOG.refresh()
+        REQUEST_LOG.refresh()
         self._refused = False  # whether the last message was: an attempt costs as much as what waits
         self._timer: asyncio.TimerHandle | None = None
         self._armed_for = math.inf
@@ -353,6 +355,7 @@ class LinkDriver:
     def _tick(self) -> None:
         self._timer = None
         WIRE_LOG.refresh()
+        REQUEST_LOG.refresh()
         now = self.loop.time()
         self.link.on_timer(now, now - self._armed_for)
         self._armed_for = math.inf

@@ -6,7 +6,7 @@ import contextvars
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from ..common.logs import Log
+from ..common.logs import Log, RequestFacts
 from ..models import Progress
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from ..protocol.flow.progress import ProgressTracker
+    from ..protocol.requester.request import PendingRequest
 
 __all__ = ["ProgressCallbacks"]
 
@@ -25,16 +26,19 @@ class ProgressCallbacks:
 
     Args:
         book: where the link notes how far it has come.
+        container: the name of the container.
     """
 
-    def __init__(self, book: ProgressTracker) -> None:
+    def __init__(self, book: ProgressTracker, container: str) -> None:
         self._book = book
-        self._callbacks: dict[bytes, tuple[contextvars.Context, Callable[[Progress], object]]] = {}
+        self._container = container
+        self._callbacks: dict[bytes, tuple[contextvars.Context, Callable[[Progress], object], str | None]] = {}
 
-    def watch(self, tag: bytes, callback: Callable[[Progress], object], waiter: asyncio.Future[Any]) -> None:
+    def watch(self, entry: PendingRequest, callback: Callable[[Progress], object], waiter: asyncio.Future[Any]) -> None:
         """Tells a caller of its request, in a copy of its context, until its waiter is done."""
+        tag = entry.tag
         numbers = self._book.watched[tag] = [0, 0, 0, 0]
-        self._callbacks[tag] = contextvars.copy_context(), callback
+        self._callbacks[tag] = contextvars.copy_context(), callback, entry.function
         waiter.add_done_callback(lambda waiter: self._forget(tag, numbers))
 
     def tell(self, tags: Iterable[bytes]) -> None:
@@ -43,8 +47,8 @@ class ProgressCallbacks:
             numbers = self._book.watched.get(tag)
             if numbers is None:
                 continue
+            context, callback, function = self._callbacks[tag]
             try:
-                context, callback = self._callbacks[tag]
                 context.run(callback, Progress(UUID(bytes=tag), *numbers))
             except KeyboardInterrupt:
                 raise
@@ -52,7 +56,8 @@ class ProgressCallbacks:
                 # Told once: a callback that fails would do so at each part, and its request can do without.
                 self._forget(tag, numbers)
                 text = "request %s: the callback of its progress raised, and is not called again"
-                log.error(text, UUID(bytes=tag), exc_info=error)
+                about = RequestFacts.of(tag, function, self._container)
+                log.error(text, about.request_id, exc_info=error, about=about)
 
     def _forget(self, tag: bytes, numbers: list[int]) -> None:
         if self._book.watched.get(tag) is numbers:  # else its id was issued again

@@ -28,6 +28,7 @@ from ..models import Executed, Status
 from ..protocol.requester.options import UNSET, Options
 from ..protocol.wire.kinds import Op
 from ..protocol.wire.records import STATUSES
+from ..runtime.request_log import REQUEST_LOG
 from .arguments import checked_function, operation_of
 from .container_reports import description, server_statistics
 
@@ -376,7 +377,10 @@ class RequestSender:
         waiter = self._connection.loop.create_future()
         self._submission.submit(entry, waiter)
         if options.progress is not None:
-            self._connection.progress_callbacks.watch(entry.tag, options.progress, waiter)
+            self._connection.progress_callbacks.watch(entry, options.progress, waiter)
+        if REQUEST_LOG.is_detailed:
+            clock = self._connection.loop.time
+            REQUEST_LOG.watch(waiter, entry.tag, entry.function, entry.what, self._link.error_factory.name, clock)
         self._connection.schedule_write(entry.deadline)
 
     async def _wait_for_room(self, entry: PendingRequest) -> None:

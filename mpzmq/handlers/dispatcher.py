@@ -7,9 +7,8 @@ import time
 from contextvars import Context
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final
-from uuid import UUID
 
-from ..common.logs import Log
+from ..common.logs import Log, RequestFacts
 from ..common.text import text_of
 from ..context import current
 from ..models import Executed
@@ -124,7 +123,7 @@ class Dispatcher:
                 self._cancel(running, CancelReason.ENGINE)
             elif unstarted and tag not in peer.replies.entries and tag not in peer.replies.tombstones:
                 self.counters.received += 1
-                self.counters.on_rejected(unstarted, CANCELLED)
+                self.counters.on_rejected(peer, tag, unstarted, CANCELLED)
         if batch.closed_sessions:
             for running in [running for key, running in self._running.items() if key[0] in batch.closed_sessions]:
                 self._cancel(running, CancelReason.ENGINE)
@@ -196,7 +195,7 @@ class Dispatcher:
         for running in list(self._running.values()):
             running.cancel_reason = running.cancel_reason or CancelReason.SERVER
             if running.started or not running.claim():
-                log.warning("%r did not end when it was cancelled, and is abandoned", running)
+                log.warning("%r did not end when it was cancelled, and is abandoned", running, about=running)
             else:
                 running.started = False  # it has not begun, and will not
             self.answer_cancelled(running, CancelReason.SERVER)
@@ -217,7 +216,7 @@ class Dispatcher:
             return
         self.counters.received += 1
         if peer.state is _CLOSED:
-            self.counters.on_rejected(record, CANCELLED)  # its GOODBYE stood behind
+            self.counters.on_rejected(peer, tag, record, CANCELLED)  # its GOODBYE stood behind
             return
         asked = self.deduplicator.fingerprint(record) if record[3] & _CHOSEN else None  # as it came, not as converted
         function = self._admission.check(peer, record, size)
@@ -264,12 +263,12 @@ class Dispatcher:
         function = self._admission.check(running.engine, record, running.size, has_waited=True)
         if isinstance(function, Rejection):
             self._end(running)
+            self.counters.read_at = running.read_at  # it has waited since then
             if is_current:
                 self._refuse(running.engine, running.tag, record, function)
             else:
-                self.counters.on_rejected(
-                    record, REFUSED
-                )  # it is asked again, and judged again: this refusal would overtake that
+                # It is asked again, and judged again: this refusal would overtake that.
+                self.counters.on_rejected(running.engine, running.tag, record, REFUSED)
         else:
             running.assign(function)
             self._take(running)
@@ -325,14 +324,15 @@ class Dispatcher:
         if running is not None:
             self.answer_raised(running, error)
             return
-        log.error("request %s: the container failed over it", UUID(bytes=tag), exc_info=error)
+        about = RequestFacts.of(tag, record[5], peer.name)
+        log.error("request %s: the container failed over it", about.request_id, exc_info=error, about=about)
         if self.in_flight > len(self._running):  # else it has been answered
-            self.counters.on_rejected(record, FAILED)
+            self.counters.on_rejected(peer, tag, record, FAILED)
             item = self._responses.failed(peer, tag, error)
             self._reply(peer, Reply(tag, item.body, (), record[1], None))
 
     def _refuse(self, peer: Responder, tag: bytes, record: Record, refusal: Rejection) -> None:
-        self.counters.on_rejected(record, REFUSED)
+        self.counters.on_rejected(peer, tag, record, REFUSED)
         code, text, detail = refusal
         self._reply(peer, self._responses.error(peer, tag, code, Executed.NO, text, detail))
 
@@ -383,7 +383,7 @@ class Dispatcher:
         finally:
             held = _perf_counter() - began
             if held > SLOW_HANDLER:
-                self._runners.slow.held(function, held)
+                self._runners.slow.held(running, held)
 
     def _spawn(
         self, running: Invocation, coroutine: Coroutine[Any, Any, Any] | None, context: contextvars.Context | None
@@ -472,7 +472,7 @@ class Dispatcher:
         except Exception as error:  # a message cannot carry it
             self._tell_failure(running, error)
             text = "request %s: the result of %s cannot be sent: %s"
-            log.error(text, running.request_id, running.what, text_of(error))
+            log.error(text, running.request_id, running.what, text_of(error), about=running)
         else:
             self.counters.on_ended(running, REPLIED)
             if waiting := running.engine.reply(reply):
@@ -480,7 +480,7 @@ class Dispatcher:
 
     def answer_raised(self, running: Invocation, error: BaseException) -> None:
         if self._end(running) and not self._tell_failure(running, error):
-            log.error("request %s: %s raised", running.request_id, running.what, exc_info=error)
+            log.error("request %s: %s raised", running.request_id, running.what, exc_info=error, about=running)
 
     def _tell_failure(self, running: Invocation, error: BaseException) -> bool:
         """Answers a request that has ended with an error; True: with its handler's refusal."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from uuid import UUID
 
+    from ..common.logs import LoggedRequest
     from ..protocol.requester.options import _U
 
     Middleware = Callable[["CallDetails", "Proceed"], Awaitable[Any]]
@@ -291,27 +292,28 @@ class _Next:
         return chain.step(index)
 
 
-async def close_items(given: list[Any], what: object) -> None:
+async def close_items(given: list[Any], what: object, about: LoggedRequest | None = None) -> None:
     """Closes the items that the steps of a chain have given, those of the outermost first.
 
     They are not left to the garbage collector, which would have them end in another task, some time later.
 
     Args:
         given: by each step, the innermost first; it is empty afterwards.
-        what: the request, for the log.
+        what: the request or stream, for the log.
+        about: the same, where it is a request with an id.
     """
     async with contextlib.AsyncExitStack() as stack:
         for items in given:
-            stack.push_async_callback(_close, items, what)
+            stack.push_async_callback(_close, items, what, about)
         given.clear()
 
 
-async def _close(items: Any, what: object) -> None:
+async def _close(items: Any, what: object, about: LoggedRequest | None) -> None:
     if hasattr(items, "aclose"):
         try:
             await items.aclose()
         except Exception as raised:
-            log.error("%r: what gives its items raised when it was closed", what, exc_info=raised)
+            log.error("%r: what gives its items raised when it was closed", what, exc_info=raised, about=about)
 
 
 def checked_middleware(middleware: Any) -> Any:

@@ -195,7 +195,7 @@ class RequestChain(Chain):
         finally:
             held = _perf_counter() - began
             if held > SLOW_HANDLER:
-                runners.slow.held(function, held)
+                runners.slow.held(running, held)
         return await result if function.is_async or type(result) is CoroutineType else result
 
     async def _call_in_thread(self) -> Any:
@@ -230,7 +230,8 @@ class RequestChain(Chain):
         try:
             await dependencies.close(error)
         except Exception as raised:
-            log.error("%r: a dependency raised when it was closed", self._running, exc_info=raised)
+            text = "%r: a dependency raised when it was closed"
+            log.error(text, self._running, exc_info=raised, about=self._running)
 
     async def _finish(self, error: BaseException | None) -> None:
         """Ends what the middleware has left behind.
@@ -243,8 +244,9 @@ class RequestChain(Chain):
         """
         try:
             if await self.end_left_behind():
-                log.error("%r: a middleware had ended before what it proceeded to, which was cancelled", self._running)
-            await close_items(self.given, self._running)
+                text = "%r: a middleware had ended before what it proceeded to, which was cancelled"
+                log.error(text, self._running, about=self._running)
+            await close_items(self.given, self._running, self._running)
         finally:
             if self._dependencies is not None and not self._given_up:
                 await self._dependencies.close(error)

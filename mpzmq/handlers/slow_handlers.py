@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from ..common.logs import Log
 
 if TYPE_CHECKING:
-    from .registry import Function
+    from .invocation import Invocation
 
 __all__ = ["SLOW_HANDLER", "SlowHandlers"]
 
@@ -23,12 +23,14 @@ class SlowHandlers:
     def __init__(self) -> None:
         self._told: set[str | None] = set()
 
-    def held(self, function: Function, seconds: float) -> None:
-        """A handler has held the event loop for longer than it should."""
+    def held(self, running: Invocation, seconds: float) -> None:
+        """The handler of a request has held the event loop for longer than it should."""
+        function = running.handler
         if function.name not in self._told:
             self._told.add(function.name)
             log.warning(
                 "handler %r held the event loop for %.0f ms: register it with thread=True, or make it async",
                 function.name or "on_invoke",
                 seconds * 1000,
+                about=running,
             )

@@ -77,7 +77,7 @@ class Streaming:
             if receive_stream.failure is None or error.args != receive_stream.failure.args:
                 raise
             # No fault of the handler, and the engine knows better than anybody.
-            log.info("request %s: %s has ended: %s", running.request_id, running.what, error)
+            log.info("request %s: %s has ended: %s", running.request_id, running.what, error, about=running)
             running.cancel_reason = running.cancel_reason or CancelReason.ENGINE
             raise alone(asyncio.CancelledError()) from None
 

@@ -77,7 +77,8 @@ class Tasks:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # what the handler awaits is the application's, and has a word in it
-            log.error("request %s: %s cannot be cancelled", running.request_id, running.what, exc_info=error)
+            text = "request %s: %s cannot be cancelled"
+            log.error(text, running.request_id, running.what, exc_info=error, about=running)
 
     def abandon(self, tasks: Iterable[asyncio.Task[None]]) -> None:
         """Holds those that did not end when they were cancelled."""

@@ -76,10 +76,12 @@ class HandlerThreads:
             running.task.cancel()
             return
         if self._given_up >= self._max_given_up:
-            log.error("%r goes on though it was cancelled, and too many threads were given up already", running)
+            text = "%r goes on though it was cancelled, and too many threads were given up already"
+            log.error(text, running, about=running)
             self._look_again(running, NO_ROOM_RETRY)
             return
-        log.warning("%r goes on though it was cancelled: its thread is given up, and replaced", running)
+        text = "%r goes on though it was cancelled: its thread is given up, and replaced"
+        log.warning(text, running, about=running)
         running.task.cancel()
 
     def _look_again(self, running: Invocation, seconds: float) -> None:
@@ -155,9 +157,10 @@ class HandlerThreads:
         if chain is not None:
             chain.on_thread_returned(error)
         if error is None or issubclass(type(error), asyncio.CancelledError):
-            log.info("request %s: %s has returned in the end", running.request_id, running.what)
+            log.info("request %s: %s has returned in the end", running.request_id, running.what, about=running)
         else:
-            log.error("request %s: %s raised in the end", running.request_id, running.what, exc_info=error)
+            text = "request %s: %s raised in the end"
+            log.error(text, running.request_id, running.what, exc_info=error, about=running)
         assert running.ticket is not None
         running.ticket.keep(all_but_last=False)
         self._let_pass(running.ticket)

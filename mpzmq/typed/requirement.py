@@ -6,6 +6,8 @@ import functools
 import re
 from typing import Any
 
+from ..common.extras import how_to_install, required
+
 __all__ = ["msgspec_for"]
 
 OLDEST = (0, 23)
@@ -21,11 +23,9 @@ def msgspec_for(what: str) -> Any:
     Raises:
         ImportError: it is not installed, or too old.
     """
-    how = "install mpzmq-engine[typed] (from a checkout: .venv/bin/pip install '.[typed]')"
-    try:
-        import msgspec
-    except ImportError:
-        raise ImportError(f"{what} needs msgspec: {how}") from None
+    msgspec = required("msgspec", "typed", what)
     if tuple(map(int, re.findall(r"\d+", msgspec.__version__)[:2])) < OLDEST:
-        raise ImportError(f"{what} needs msgspec 0.23 or later, and not {msgspec.__version__}: {how}")
+        raise ImportError(
+            f"{what} needs msgspec 0.23 or later, and not {msgspec.__version__}: {how_to_install('typed')}"
+        )
     return msgspec
