@@ -431,7 +431,7 @@ def test_notebook() -> None:
     assert lines[-3:] == ["3", "RequestTimeout", "42"]
 
 
-def tests_of(name: str, tmp_path: Path, seconds: float = SECONDS) -> str:
+def run_tests_of(name: str, tmp_path: Path, seconds: float = SECONDS) -> str:
     """What pytest says of the tests of an example."""
     plugin = [] if entry_points(group="pytest11", name="mpzmq") else ["-p", "mpzmq.testing.plugin"]
     folder = tmp_path / name
@@ -450,14 +450,14 @@ def tests_of(name: str, tmp_path: Path, seconds: float = SECONDS) -> str:
 
 
 def test_pytest_example(tmp_path: Path) -> None:
-    assert "2 passed" in tests_of("pytest_example", tmp_path)
+    assert "2 passed" in run_tests_of("pytest_example", tmp_path)
 
 
 @pytest.mark.timeout(scaled(120.0))  # eleven processes are started, which takes a busy machine its time
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere 127.0.0.2 is no address of this host")
 def test_jobs(tmp_path: Path) -> None:
     pytest.importorskip("fastapi", reason="fastapi is not installed")
-    assert "15 passed" in tests_of("jobs", tmp_path, scaled(100.0))
+    assert "15 passed" in run_tests_of("jobs", tmp_path, scaled(100.0))
 
 
 # The web application, through its test client

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import contextvars
 import functools
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mpzmq import (
@@ -113,7 +114,8 @@ class Process:
         if self.incarnation.ended is None:
             self.incarnation.ended = self._loop.time()
         await self._bounded("close of a container", 2.0, self.server.close)
-        self.incarnation.statistics = self.server.statistics()
+        # Without what was timed, by a clock that is none of the simulation's.
+        self.incarnation.statistics = replace(self.server.statistics(), functions={})
 
     async def _bounded(self, what: str, bound: float, end: Callable[[], Coroutine[Any, Any, None]]) -> None:
         closing = Closing(f"{what} c{self.incarnation.container}.{self.incarnation.number}", self._loop.time(), bound)

@@ -54,8 +54,8 @@ MUTATIONS = [
     Mutation(
         "a failed request is not counted",
         "protocol/requester/tracker.py",
-        "            self._failed += 1\n            self._leave_open",
-        "            self._leave_open",
+        "(entry.waiter, self.counted(make_error(entry)))",
+        "(entry.waiter, make_error(entry))",
         "issued == replied + failed + cancelled + in_flight",
     ),
     Mutation(
@@ -264,8 +264,8 @@ MUTATIONS = [
     Mutation(
         "tasks begin in the context of the request that made room for them",
         "handlers/dispatcher.py",
-        "self._spawn(running, in_thread, self._new_context())",
-        "self._spawn(running, in_thread, None)",
+        "self._spawn(running, job, self._new_context())",
+        "self._spawn(running, job, None)",
         "no request sees what another has set",
     ),
     Mutation(
@@ -334,8 +334,8 @@ MUTATIONS = [
     Mutation(
         "what cannot be sent is not counted",
         "handlers/dispatcher.py",
-        "        self.failed += not is_refusal\n",
-        "        self.failed += not (is_refusal or isinstance(error, TypeError))\n",
+        "        self.counters.on_ended(running, REFUSED if is_refusal else FAILED)\n",
+        "        if not isinstance(error, TypeError):\n            self.counters.on_ended(running, FAILED)\n",
         "received == replied + failed + refused + cancelled + in_flight",
     ),
     Mutation(
@@ -369,7 +369,7 @@ MUTATIONS = [
     Mutation(
         "a cancelled handler is not counted",
         "handlers/dispatcher.py",
-        "        self.cancelled += 1\n        if ending is CancelReason.ENGINE:",
+        "        self.counters.on_ended(running, CANCELLED)\n        if ending is CancelReason.ENGINE:",
         "        if ending is CancelReason.ENGINE:",
         "received == replied + failed + refused + cancelled + in_flight",
     ),
@@ -708,7 +708,7 @@ MUTATIONS = [
     Mutation(
         "requests in tasks share a context (promise 13)",
         "handlers/dispatcher.py",
-        "            self._spawn(running, None, self._new_context())\n",
+        "            self._spawn(running, None, context)\n",
         "            self._spawn(running, None, None)\n",
         "no request sees what another has set",
         world="applications",
@@ -748,8 +748,8 @@ MUTATIONS = [
     Mutation(
         "a resolver goes on behind its group (promise 15)",
         "engine/membership.py",
-        "            self._following.cancel()\n            await asyncio.wait((self._following,))\n",
-        "            pass\n",
+        "            self._following.cancel()\n",
+        "",
         "nothing is left after close",
         world="applications",
     ),

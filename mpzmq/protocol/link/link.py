@@ -332,14 +332,9 @@ class Link:
 
     def statistics(self) -> Statistics:
         """The counters of this link."""
-        attempts, rtt = self.attempts, self.heartbeat.rtt
-        facts = {
-            "reconnects": attempts.reconnects,
-            "attempts": attempts.total,
-            "rtt": rtt,
-            **self.diagnostics.traffic.counters(),
-        }
-        return self.tracker.statistics(**facts)
+        attempts, traffic = self.attempts, self.diagnostics.traffic.counters()
+        facts = {"reconnects": attempts.reconnects, "attempts": attempts.total, "rtt": self.heartbeat.rtt}
+        return self.tracker.statistics(**facts, **traffic)
 
     # The rest decides
 

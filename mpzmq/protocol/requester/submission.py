@@ -164,12 +164,7 @@ class Submission:
         Raises:
             RequestError: always; ``Overloaded`` also where there is room, but others wait in front.
         """
-        refusal = self.refusal(entry) or self._errors.overloaded(entry, len(self._tracker.pending))
-        self._tracker.count_failed(refusal)
-        try:
-            raise refusal
-        finally:
-            del refusal  # its traceback keeps this frame
+        raise self._tracker.counted(self.refusal(entry) or self._errors.overloaded(entry, len(self._tracker.pending)))
 
     def resume(self, entry: PendingRequest) -> None:
         """A request has waited, and is to be submitted now.
@@ -180,16 +175,15 @@ class Submission:
         """
         refusal = self.refusal(entry)
         if refusal is not None:
-            self._tracker.count_failed(refusal)
             try:
-                raise refusal
+                raise self._tracker.counted(refusal)
             finally:
                 del refusal  # its traceback keeps this frame
         if entry.digest is not None:
             try:
                 self._check_id(entry)
             except ValueError as error:
-                self._tracker.count_failed(error)
+                self._tracker.counted(error)
                 raise
         entry.renumber(self._tracker.next_sequence())
 
@@ -199,9 +193,7 @@ class Submission:
 
     def timed_out(self, entry: PendingRequest, why: str) -> RequestTimeout:
         """The deadline of a request has come before it was submitted."""
-        error = self._errors.unsent(entry, why)
-        self._tracker.count_failed(error)
-        return error
+        return self._tracker.counted(self._errors.unsent(entry, why))
 
     def submit(self, entry: PendingRequest, waiter: Any) -> None:
         """Take a request: from here on it is in the books, and ended by them.
@@ -215,9 +207,7 @@ class Submission:
         """
         tracker = self._tracker
         if entry.size > tracker.message_bytes:
-            error = tracker.too_large(entry)
-            tracker.count_failed(error)
-            raise error
+            raise tracker.counted(tracker.too_large(entry))
         entry.waiter = waiter
         if entry.digest is not None:
             self._requester.cancels.discard(entry.tag)  # it is not cancelled any more

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...errors import MessageTooLarge
 from ...models import Executed
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from .request_ids import EndedIds
 
 __all__ = ["RequestTracker"]
+
+_E = TypeVar("_E", bound=Exception)
 
 _NO = EXECUTED_NUMBER[Executed.NO]
 
@@ -115,10 +117,11 @@ class RequestTracker:
         """Whoever has begun a request has gone before it was submitted."""
         self._cancelled += 1
 
-    def count_failed(self, error: Exception) -> None:
-        """A request has ended with an error."""
+    def counted(self, error: _E) -> _E:
+        """The error with which a request ends, which is counted."""
         name = type(error).__name__
         self._errors[name] = self._errors.get(name, 0) + 1
+        return error
 
     def submit(self, entry: PendingRequest) -> None:
         """Takes a request; it leaves when the link can take it."""
@@ -411,9 +414,7 @@ class RequestTracker:
             self.outbox.remove(entry.tag)
             self._close_streams(entry)
             self._leave_open(entry)
-            error = make_error(entry)
-            self.count_failed(error)
-            self._effects.add(ResolveRequests, (entry.waiter, error))
+            self._effects.add(ResolveRequests, (entry.waiter, self.counted(make_error(entry))))
 
     def _close_streams(self, entry: PendingRequest) -> None:
         self.send_streams.close(entry.tag)

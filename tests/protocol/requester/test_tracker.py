@@ -124,7 +124,7 @@ def test_requests_that_were_never_submitted() -> None:
     tracker.issued += 1
     tracker.count_cancelled()
     tracker.issued += 1
-    tracker.count_failed(errors.MessageTooLarge("it is", size=2, limit=1))
+    tracker.counted(errors.MessageTooLarge("it is", size=2, limit=1))
     assert books.counts() == (0, 1, 1, 0)
     assert tracker.statistics().errors == {"MessageTooLarge": 1}
 
