@@ -123,8 +123,8 @@ class View:
 
 def legend(view: View) -> str:
     """The keys, in one line."""
-    sorts = "  ".join(f"{sort.key} {'*' if name == view.sort else ''}{name}" for name, sort in SORTS.items())
-    return f"q quit  f {'containers' if view.by_function else 'functions'}  sort by: {sorts}"
+    sorts = " ".join(f"{sort.key} {'*' if name == view.sort else ''}{name}" for name, sort in SORTS.items())
+    return f"q quit  f {'containers' if view.by_function else 'functions'}  sort: {sorts}"
 
 
 def notes(rows: Iterable[Row]) -> list[str]:
@@ -163,6 +163,8 @@ def rich_table(rows: Iterable[Row], view: View, width: int, *, unicode: bool = T
     table = new_table(columns, _LEFT, GAP)
     for column, shown in zip(columns, table.columns, strict=True):
         shown.min_width = min(_CELLS[column], width)
+        if column == "trend":
+            shown.justify = "left"  # rich takes the gaps at its end away from what stands to the right
     for line in lines:
         cells = {column: Text(line.cells.get(column, "")) for column in columns}
         cells["state"].stylize(style_of_state(line.cells.get("state", "")))
@@ -228,7 +230,7 @@ def _lines(rows: Iterable[Row], view: View, width: int | None) -> list[_Line]:
             "state": row.shown_state,
             "age": "" if row.age is None else _age(row.age),
             "rtt": in_milliseconds(row.rtt),
-            "trend": sparkline(row.trend),
+            "trend": sparkline(row.trend).rjust(_CELLS["trend"]),
         }
         if row.figures is None:
             numbers, has_errors = dict.fromkeys(("in flight", "req/s", "err/s", "p50", "p99"), "-"), False
@@ -259,7 +261,7 @@ def _number(value: float) -> str:
 
 
 def _rate(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f}" if 0 < abs(value) < 10 else _number(value)
+    return "-" if value is None else f"{value:.1f}" if 0 < abs(value) < 9.95 else _number(value)
 
 
 def _age(seconds: float) -> str:

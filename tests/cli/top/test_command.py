@@ -6,8 +6,11 @@ import json
 import signal
 from typing import TYPE_CHECKING
 
+import click
 import pytest
 
+from mpzmq.cli.top.table import SORTS
+from mpzmq.cli.watch_commands import top
 from mpzmq.testing import ContainerProcess
 from tests.support.commands import SECONDS, SERVER, called
 from tests.support.ports import free_port
@@ -59,6 +62,11 @@ def test_nobody_there(tmp_path: Path) -> None:
     for source in (f"127.0.0.1:{free_port()}", f"file://{tmp_path}/none"):
         result = called("top", source, "--once", "--timeout", "0.3", "--interval", "0.1")
         assert result.returncode == 2 and source in result.stdout.splitlines()[-1]
+
+
+def test_it_can_be_sorted_by_all_that_there_is() -> None:
+    (sort,) = (parameter for parameter in top.params if parameter.name == "sort")
+    assert isinstance(sort.type, click.Choice) and list(sort.type.choices) == list(SORTS)
 
 
 @pytest.mark.parametrize("args", ["consul://calc", "127.0.0.1", "127.0.0.1:1 --once --count 2", "127.0.0.1:1 --sort x"])

@@ -96,7 +96,9 @@ def test_keys() -> None:
     assert View().pressed("f") == View(by_function=True) and View().pressed("f").pressed("f") == View()
     assert View("p99").pressed("f").sort == "p99" and View("p99").pressed("x") == View("p99")
     assert names(drawn(120, View("p99", by_function=True)))[1:4] == ["127.0.0.1:3010", "nap", "add"]
-    assert "p *p99" in legend(View("p99")) and "f functions" in legend(View())
+    assert (
+        "p *p99" in legend(View("p99")) and len(legend(View(by_function=True))) < 80 and "f functions" in legend(View())
+    )
     assert "f containers" in legend(View(by_function=True))
 
 
@@ -122,6 +124,13 @@ def test_nothing_that_a_container_says_reaches_the_terminal_as_it_is() -> None:
 )
 def test_a_sparkline(values: list[float | None], shown: str) -> None:
     assert sparkline(values) == shown
+
+
+def test_the_last_bar_is_of_now() -> None:
+    for trend, shown in (((1.0, 0.5, None, None), "    █▅  "), ((1.0,) * 8, "████████"), ((1.0,), "       █")):
+        head, line = drawn(130, rows=[Row("a", "BUSY", trend=trend)])
+        end = head.index("trend") + 5 + 3 * ("trend   " in head)
+        assert shown in line and line[end - 8 : end] == shown
 
 
 @pytest.mark.parametrize(
