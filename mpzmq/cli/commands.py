@@ -14,6 +14,7 @@ from .key_commands import keys
 from .options import Number, all_option, connecting, examples, json_option, timeout_option
 from .output import FAILED, INTERRUPTED, USAGE, give_up_stdout, print_error
 from .schema_commands import schema, stubs
+from .watch_commands import stats, top
 
 __all__ = ["mpzmq", "run"]
 
@@ -111,6 +112,8 @@ def mpzmq() -> None:
 mpzmq.add_command(keys)
 mpzmq.add_command(schema)
 mpzmq.add_command(stubs)
+mpzmq.add_command(stats)
+mpzmq.add_command(top)
 
 
 @mpzmq.command(epilog=examples("mpzmq demo", "mpzmq demo --json > demo.json", "mpzmq demo --svg demo.svg"))
@@ -365,19 +368,6 @@ def describe(
     from .inspect import describe as run_describe
 
     return run_describe(endpoint, timeout=timeout, security=(keys, server_key), every=every, as_json=as_json)
-
-
-@mpzmq.command(epilog=examples("mpzmq stats 127.0.0.1:3010", "mpzmq stats dns://calc:3010 --all --json"))
-@click.argument("endpoint")
-@timeout_option(5.0)
-@connecting
-@all_option()
-@json_option("Print one JSON document.")
-def stats(endpoint: str, timeout: float, keys: str | None, server_key: str | None, every: bool, as_json: bool) -> int:
-    """Show a container's counters, by function."""
-    from .stats import stats as run_stats
-
-    return run_stats(endpoint, timeout=timeout, security=(keys, server_key), every=every, as_json=as_json)
 
 
 @mpzmq.command(

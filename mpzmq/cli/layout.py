@@ -5,10 +5,17 @@ from __future__ import annotations
 import shutil
 import sys
 import textwrap
+from typing import TYPE_CHECKING
 
 from .output import has_stdout, say
 
-__all__ = ["LEAST_WIDTH", "columns", "fits", "on_terminal", "say_wrapped"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["GAP", "LEAST_WIDTH", "columns", "fits", "on_terminal", "say_wrapped", "table_lines"]
+
+GAP = 2
+"""Columns between two columns of a table."""
 
 LEAST_WIDTH = 12
 """Columns that a text needs beside its prefix: on a narrower terminal its lines are left to break where they like."""
@@ -40,3 +47,22 @@ def say_wrapped(prefix: str, text: str) -> None:
         return
     lines = textwrap.wrap(text, columns() - len(prefix), break_long_words=False, break_on_hyphens=False)
     say(prefix + f"\n{' ' * len(prefix)}".join(lines))
+
+
+def table_lines(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
+    """A table as lines: text to the left, numbers to the right.
+
+    Args:
+        rows: its cells, those of the headings first.
+        left: columns of text.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        (" " * GAP)
+        .join(
+            cell.ljust(width) if column < left else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        .rstrip()
+        for row in rows
+    ]

@@ -35,15 +35,15 @@ def is_source(text: str) -> bool:
     return "," in text or _SCHEME.match(text) is not None
 
 
-async def opened(worker: ComputerEngineWorker, source: str, timeout: float) -> Group:
-    """The group of a source, one of whose members is there.
+async def opened(worker: ComputerEngineWorker, source: str, timeout: float, *, wait: bool = True) -> Group:
+    """The group of a source, one of whose members is there; without ``wait`` any of them may still be dialled.
 
     Raises:
         CommandFailed: it is no source, or an extra is missing.
         ConnectError: no member could be reached in time.
     """
     try:
-        return await worker.group(source, timeout=timeout)
+        return await worker.group(source, timeout=timeout, wait=wait)
     except ImportError as error:
         raise CommandFailed(str(error), MISSING_EXTRA) from None
     except (TypeError, ValueError) as error:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from ..common.text import printable
 from .inquiry import Told, inquire
-from .layout import say_wrapped
+from .layout import say_wrapped, table_lines
 from .output import say
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Sequence
+    from collections.abc import Awaitable
 
     from ..engine.writer import ComputerEngineWriter
     from ..statistics import FunctionStatistics, ServerStatistics
@@ -59,19 +59,13 @@ def _show(found: ServerStatistics) -> None:
     if not found.functions:
         return
     rows = [_HEADINGS, *(_row(name, one) for name, one in sorted(found.functions.items()))]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
-    for row in rows:
-        say("  ".join(_cells(row, widths)).rstrip())
+    for line in table_lines(rows):
+        say(line)
 
 
 def _row(name: str, one: FunctionStatistics) -> tuple[str, ...]:
     counts = one.replied, one.failed, one.refused, one.cancelled, one.running, one.queued
     return (printable(name), *map(str, counts), in_milliseconds(one.p50), in_milliseconds(one.p99))
-
-
-def _cells(row: Sequence[str], widths: Sequence[int]) -> list[str]:
-    """The name to the left, numbers to the right."""
-    return [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
 
 
 def in_milliseconds(seconds: float | None) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
 
 from ...models import LinkState
+from ..layout import table_lines
+from ..live_tables import can_draw, new_table, style_of_state
 from ..outcome import CommandFailed
 from ..output import say
 
@@ -48,15 +49,8 @@ _WORDS = {
     "Restarted": "restart",
     "Traffic": "traffic",
 }
-_COLOURS = {
-    "ALIVE": "green",
-    "BUSY": "yellow",
-    "DOWN": "red",
-    "FAILED": "bold red",
-    "CONNECTING": "dim",
-    "killed": "bold magenta",
-    "restart": "bold magenta",
-}
+_DEED = "bold magenta"
+"""How it is drawn what the demo did."""
 
 
 class Display(Protocol):
@@ -87,10 +81,7 @@ def choose(*, as_json: bool, svg: str | None = None) -> Display:
         return PictureDisplay(svg)
     if as_json:
         return JsonDisplay()
-    # There is no stdout at all where the caller has closed it.
-    if sys.stdout is not None and sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown"):
-        return LiveDisplay()
-    return PlainDisplay()
+    return LiveDisplay() if can_draw() else PlainDisplay()
 
 
 # Words that the plain and the live display share
@@ -180,14 +171,9 @@ class PlainDisplay(_Quiet):
         table = [_headings(unit)]
         for book in (*report.books, report.total):
             table += _cells(book)
-        widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
         say("")
-        for row in table:
-            first, *others = (
-                cell.rjust(width) if column else cell.ljust(width)
-                for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-            )
-            say("  ".join((first, *others)).rstrip())
+        for line in table_lines(table):
+            say(line)
         say("")
         for line in _conclusion(report):
             say(line)
@@ -275,7 +261,7 @@ def _line(moment: Moment) -> Table:
     for width in (8, 11, len("redial 10")):
         line.add_column(no_wrap=True, min_width=width)
     line.add_column(overflow="fold")
-    colour = _COLOURS.get(word, "dim")
+    colour = _DEED if word in ("killed", "restart") else style_of_state(word) or "dim"
     line.add_row(
         Text(f"{moment.seconds:6.3f} s", "dim"), Text(moment.container or "demo"), Text(word, colour), Text(moment.text)
     )
@@ -287,27 +273,17 @@ def _fits(console: Console, table: Table) -> bool:
     return console.measure(table, options=unbounded).maximum <= console.width
 
 
-def _new_table(headings: Sequence[str], left: int) -> Table:
-    from rich.table import Table
-
-    # Without a box it fits into 80 columns.
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold underline")
-    for column, heading in enumerate(headings):
-        table.add_column(heading, justify="left" if column < left else "right", no_wrap=True)
-    return table
-
-
 def _live_table(console: Console, rows: Sequence[Row], unit: str) -> Table:
     """As many columns as fit; the final report has the others."""
     from rich.text import Text
 
     headings: tuple[str, ...] = ("container", "state", *_HEADINGS[1:4], f"p50 {unit}", f"p99 {unit}", "reconnects")
     while True:
-        table = _new_table(headings, 2)
+        table = new_table(headings, 2)
         for row in rows:
             book = row.book
             # Padded to the longest state, or the columns would move with it.
-            state = Text(f"{row.state:<{len(LinkState.CONNECTING)}}", style=_COLOURS.get(row.state, ""))
+            state = Text(f"{row.state:<{len(LinkState.CONNECTING)}}", style=style_of_state(row.state))
             counts = (book.requests, book.answered, book.failed, *book.percentiles(LATEST), book.reconnects)
             shown = counts[: len(headings) - 2]
             table.add_row(book.name, state, *(f"{_number(count):>7}" for count in shown))
@@ -317,7 +293,7 @@ def _live_table(console: Console, rows: Sequence[Row], unit: str) -> Table:
 
 
 def _final_table(report: Report, unit: str) -> Table:
-    table = _new_table(_headings(unit), 1)
+    table = new_table(_headings(unit), 1)
     for book in report.books:
         row, *reasons = _cells(book)
         table.add_row(*row)

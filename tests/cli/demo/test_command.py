@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import pty
 import re
 import signal
-import struct
 import subprocess
 import sys
-import termios
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.commands import SECONDS, children, environment, survivors
+from tests.support.terminal import COLOUR, ESCAPE, STYLE, Terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,9 +20,6 @@ if TYPE_CHECKING:
 
     Start = Callable[..., subprocess.Popen[str]]
 
-ESCAPE = "\x1b"
-COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-7]|9[0-7]|38|48)[;m]")
-STYLE = re.compile(r"\x1b\[[\d;]*m")
 SERVES = re.compile(r"(container-\d) +started +process (\d+) serves on 127\.0\.0\.1:\d+")
 NAMES = ["container-1", "container-2", "container-3"]
 
@@ -94,34 +88,6 @@ def test_containers_end_with_a_demo_that_is_killed(start: Start) -> None:
     pids = read_until_started(process)
     process.kill()
     assert survivors(pids) == []
-
-
-class Terminal:
-    """A terminal of 80 columns for a command; reads what the command writes."""
-
-    def __init__(self) -> None:
-        self._ours, self.theirs = pty.openpty()
-        fcntl.ioctl(self.theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 80, 0, 0))
-        self.text = ""
-
-    def read(self, until: str | None = None) -> None:
-        """Reads until a text has come, or to the end."""
-        while until is None or until not in self.text:
-            try:
-                data = os.read(self._ours, 65536)
-            except OSError:  # Linux: EIO when the last one has closed the other side
-                return
-            if not data:
-                return
-            self.text += data.decode()
-
-    def hand_over(self) -> None:
-        """Only the command has the other side now, so that its end is seen."""
-        os.close(self.theirs)
-
-    def close(self) -> None:
-        """Ends it."""
-        os.close(self._ours)
 
 
 def test_a_terminal_gets_a_live_table(start: Start) -> None:
