@@ -7,8 +7,8 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "mpzmq"
 
-TELLING = {"engine/link_driver.py", "engine/group_state.py"}
-"""Modules that say in an event when it was."""
+TELLING = {"engine/group_state.py", "engine/link_driver.py", "engine/worker_status.py"}
+"""Modules that say in an event, or in a status, when it was."""
 
 OF_DAY = {
     "time": {"time", "time_ns", "localtime", "gmtime", "ctime", "strftime"},

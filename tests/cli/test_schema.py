@@ -16,6 +16,7 @@ from tests.schemas.make import FOLDER, base, schema_of
 from tests.support import ROOT, commands
 from tests.support.commands import SECONDS, called
 from tests.support.shared import strict_mypy
+from tests.support.waiting import scaled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -143,6 +144,7 @@ def test_help_of_every_function_of_a_schema() -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(scaled(150))  # it may wait for the mypy of another process
 def test_stubs_are_a_module_that_type_checks_and_fits(endpoint: str, tmp_path: Path, shared_folder: Path) -> None:
     code, told, _ = run("stubs", endpoint, "--name", "Shop", how=commands.run)
     assert code == 0

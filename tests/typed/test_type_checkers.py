@@ -113,6 +113,7 @@ def differences(faulty: set[str]) -> dict[str, bool]:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(scaled(150))  # it may wait for the mypy of another process
 def test_mypy(folder: Path, shared_folder: Path) -> None:
     done = strict_mypy(shared_folder, folder, ".")
     faulty = {line.partition(".py:")[0] for line in done.stdout.splitlines() if ": error:" in line}
