@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any
 
 from .common.set_module import set_module
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Durations", "FunctionStatistics", "GroupStatistics", "ServerStatistics", "Statistics"]
+__all__ = ["Durations", "FunctionStatistics", "GroupStatistics", "ServerStatistics", "Statistics", "plain"]
 
 
 @set_module("mpzmq")
@@ -227,3 +228,22 @@ class GroupStatistics:
     ejections: int = 0
     errors: Mapping[str, int] = field(default_factory=dict, hash=False)
     links: Statistics = field(default_factory=Statistics, repr=False)
+
+
+def plain(statistics: ServerStatistics) -> dict[str, Any]:
+    """The counters of a container as a message or JSON carries them."""
+    functions = {name: _plain_function(one) for name, one in statistics.functions.items()}
+    return {**_by_name(statistics), "functions": functions}
+
+
+def _plain_function(one: FunctionStatistics) -> dict[str, Any]:
+    durations = one.durations
+    if durations is None:
+        return _by_name(one)
+    # JSON has no infinity, and whoever passes this on as JSON is not to stumble over it.
+    buckets = [[None if bound == math.inf else bound, count] for bound, count in durations.buckets]
+    return {**_by_name(one), "durations": {"buckets": buckets, "seconds": durations.seconds}}
+
+
+def _by_name(statistics: ServerStatistics | FunctionStatistics) -> dict[str, Any]:
+    return {one.name: getattr(statistics, one.name) for one in fields(statistics)}
