@@ -19,16 +19,18 @@ if TYPE_CHECKING:
 
     from prometheus_client.metrics_core import Metric
 
-    Target = ContainerServer | ComputerEngineWorker
-
 __all__ = ["collector"]
 
 
 @set_module("mpzmq.prometheus")
-def collector(*targets: Target, histograms: bool = False, buckets: Sequence[float] = DEFAULT_BUCKETS) -> Collector:
+def collector(
+    *targets: ContainerServer | ComputerEngineWorker,
+    histograms: bool = False,
+    buckets: Sequence[float] = DEFAULT_BUCKETS,
+) -> Collector:
     """What a registry of ``prometheus_client`` takes: the metrics of these servers and workers.
 
-    It may be asked from any thread, and costs what it is asked; what it tells is of that moment. The names are
+    Any thread may ask it. It reads the counters when it is asked, and keeps none. The names are
     ``mpzmq_server_...`` with the label ``function``, and ``mpzmq_client_...`` with the label ``container``, or
     ``group`` for what is in a group. Several targets are added up, function by function and container by container.
 
@@ -38,7 +40,7 @@ def collector(*targets: Target, histograms: bool = False, buckets: Sequence[floa
         buckets: those bounds, in seconds.
 
     Returns:
-        A collector: ``prometheus_client.REGISTRY.register(mpzmq.prometheus.collector(server))``.
+        What a registry registers, as in ``prometheus_client.REGISTRY.register(mpzmq.prometheus.collector(server))``.
 
     Raises:
         TypeError: a target is neither a server nor a worker.
@@ -58,7 +60,7 @@ def collector(*targets: Target, histograms: bool = False, buckets: Sequence[floa
 class _Collector(Collector):
     """Of some targets."""
 
-    def __init__(self, targets: tuple[Target, ...]) -> None:
+    def __init__(self, targets: Sequence[ContainerServer | ComputerEngineWorker]) -> None:
         self._servers = [target for target in targets if isinstance(target, ContainerServer)]
         self._workers = [target for target in targets if isinstance(target, ComputerEngineWorker)]
 
