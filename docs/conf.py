@@ -35,7 +35,7 @@ maximum_signature_line_length = 100
 nitpick_ignore_regex = [
     # "Mapping[str": a signature with a default that is made (`<factory>`) is no Python, and is cut at its commas.
     ("py:class", r"(.*\.)?(UUID|timedelta|Logger|Path|PathLike|Iterable|Future|(Mapping|dict)(\[str)?)"),
-    ("py:class", r"(.*\.)?(LogRecord|TracerProvider|MeterProvider)"),
+    ("py:class", r"(.*\.)?(LogRecord|TracerProvider|MeterProvider|Collector)"),
     ("py:class", r"(.*\.)?Abstract(Async)?ContextManager"),
     ("py:class", r"(.*\.)?(_H|_T|_M|_F)"),
 ]

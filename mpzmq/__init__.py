@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from . import keys as keys
     from . import middleware as middleware
     from . import otel as otel
+    from . import prometheus as prometheus
     from . import testing as testing
     from ._version import __version__ as __version__
     from .config import GroupPolicy as GroupPolicy
@@ -205,6 +206,7 @@ else:
         "keys": None,
         "middleware": None,
         "otel": None,
+        "prometheus": None,
         "testing": None,
     }
     __getattr__, __dir__ = _lazy_names(__name__, _HOMES)

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any
 
 from .common.set_module import set_module
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Durations", "FunctionStatistics", "GroupStatistics", "ServerStatistics", "Statistics"]
+__all__ = ["Durations", "FunctionStatistics", "GroupStatistics", "ServerStatistics", "Statistics", "plain"]
 
 
 @set_module("mpzmq")
 @dataclass(frozen=True, slots=True)
 class Durations:
-    """A histogram of how long something took, since somebody has asked for it.
+    """A histogram of how long something took, since ``keep_durations()`` was called.
 
     Attributes:
         buckets: upper bounds in seconds, the last of them infinity, and how many took no longer than each.
@@ -119,7 +120,7 @@ def _both(one: Durations | None, other: Durations | None) -> Durations | None:
 
 
 def _slowest(one: float | None, other: float | None) -> float | None:
-    """The slowest link is what someone who looks at a sum wants to know of."""
+    """The slowest one is what someone who looks at a sum wants to know of."""
     return one if other is None else other if one is None else max(one, other)
 
 
@@ -140,7 +141,8 @@ class FunctionStatistics:
         seconds: for which handlers were at work in all, with the middleware and the dependencies around them.
         waiting_seconds: for which requests had waited in the container before.
         timed: how many requests those seconds are of: those whose handler, or what stands around it, had begun.
-        p50, p99: seconds for which half, and all but one in a hundred, of the last 256 were at work; None: none was.
+        p50, p99: seconds for which half, and all but one in a hundred, of the last 256 were at work; None: none was. Of
+            several containers the slowest counts.
         durations: the same seconds as a histogram; None: none is kept.
     """
 
@@ -157,6 +159,23 @@ class FunctionStatistics:
     p50: float | None = None
     p99: float | None = None
     durations: Durations | None = None
+
+    def __add__(self, other: FunctionStatistics) -> FunctionStatistics:
+        return FunctionStatistics(
+            replied=self.replied + other.replied,
+            failed=self.failed + other.failed,
+            refused=self.refused + other.refused,
+            cancelled=self.cancelled + other.cancelled,
+            rejected=self.rejected + other.rejected,
+            running=self.running + other.running,
+            queued=self.queued + other.queued,
+            seconds=self.seconds + other.seconds,
+            waiting_seconds=self.waiting_seconds + other.waiting_seconds,
+            timed=self.timed + other.timed,
+            p50=_slowest(self.p50, other.p50),
+            p99=_slowest(self.p99, other.p99),
+            durations=_both(self.durations, other.durations),
+        )
 
 
 @set_module("mpzmq")
@@ -227,3 +246,22 @@ class GroupStatistics:
     ejections: int = 0
     errors: Mapping[str, int] = field(default_factory=dict, hash=False)
     links: Statistics = field(default_factory=Statistics, repr=False)
+
+
+def plain(statistics: ServerStatistics) -> dict[str, Any]:
+    """The counters of a container as a message or JSON carries them."""
+    functions = {name: _plain_function(one) for name, one in statistics.functions.items()}
+    return {**_by_name(statistics), "functions": functions}
+
+
+def _plain_function(one: FunctionStatistics) -> dict[str, Any]:
+    durations = one.durations
+    if durations is None:
+        return _by_name(one)
+    # JSON has no infinity, and whoever passes this on as JSON is not to stumble over it.
+    buckets = [[None if bound == math.inf else bound, count] for bound, count in durations.buckets]
+    return {**_by_name(one), "durations": {"buckets": buckets, "seconds": durations.seconds}}
+
+
+def _by_name(statistics: ServerStatistics | FunctionStatistics) -> dict[str, Any]:
+    return {one.name: getattr(statistics, one.name) for one in fields(statistics)}

@@ -7,8 +7,8 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "mpzmq"
 
-TELLING = {"engine/group_state.py", "engine/link_driver.py", "engine/worker_status.py"}
-"""Modules that say in an event, or in a status, when it was."""
+TELLING = {"engine/link_driver.py", "engine/group_state.py", "engine/worker_status.py"}
+"""Modules that say when something was: in an event, and in what an admin endpoint tells."""
 
 OF_DAY = {
     "time": {"time", "time_ns", "localtime", "gmtime", "ctime", "strftime"},

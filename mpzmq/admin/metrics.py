@@ -6,11 +6,10 @@ from http import HTTPStatus
 from importlib import import_module
 
 from ..common.daemon_threads import in_daemon_thread
+from ..common.extras import required
 from .http_server import Reply, text_reply
 
 __all__ = ["metrics_reply"]
-
-_MISSING = "metrics need prometheus_client: install mpzmq-engine[metrics] (from a checkout: pip install '.[metrics]')"
 
 
 async def metrics_reply(target: object) -> Reply:
@@ -23,11 +22,11 @@ async def metrics_reply(target: object) -> Reply:
         target: which.
     """
     try:
-        client = import_module("prometheus_client")
+        client = required("prometheus_client", "metrics", "/metrics")
         # It knows servers and workers, which stand above: so it is found by its name.
         registry = client.CollectorRegistry()
         registry.register(import_module("mpzmq.prometheus").collector(target))
-    except ImportError:
-        return text_reply(HTTPStatus.NOT_IMPLEMENTED, _MISSING)
+    except ImportError as error:
+        return text_reply(HTTPStatus.NOT_IMPLEMENTED, str(error))
     text = await in_daemon_thread("mpzmq-metrics", lambda: client.generate_latest(registry))
     return Reply(HTTPStatus.OK, text, client.CONTENT_TYPE_LATEST)

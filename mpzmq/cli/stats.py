@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..common.text import printable
+from ..statistics import plain
 from .inquiry import Told, inquire
 from .layout import say_wrapped, table_lines
 from .output import say
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from ..statistics import FunctionStatistics, ServerStatistics
     from .inquiry import Keys
 
-__all__ = ["document", "in_milliseconds", "stats"]
+__all__ = ["in_milliseconds", "stats"]
 
 _HEADINGS = ("function", "replied", "failed", "refused", "cancelled", "running", "queued", "p50", "p99")
 
@@ -29,19 +28,8 @@ def stats(endpoint: str, *, timeout: float, security: Keys = (None, None), every
     def ask(handle: ComputerEngineWriter) -> Awaitable[ServerStatistics]:
         return handle.get_statistics(timeout=timeout, wait=not every)
 
-    told = Told(document, _show, _show_member)
+    told = Told(plain, _show, _show_member)
     return inquire("mpzmq stats", endpoint, ask, told, timeout, security, every=every, as_json=as_json)
-
-
-def document(found: ServerStatistics) -> dict[str, Any]:
-    """The counters as JSON has them: without infinity."""
-    plain = dataclasses.asdict(found)
-    for function in plain["functions"].values():
-        if (durations := function["durations"]) is not None:
-            durations["buckets"] = [
-                [None if bound == math.inf else bound, count] for bound, count in durations["buckets"]
-            ]
-    return plain
 
 
 def _show_member(name: str, found: ServerStatistics) -> None:

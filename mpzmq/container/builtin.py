@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
-import math
 from typing import TYPE_CHECKING, Any
 
 from .._version import __version__
@@ -12,6 +10,7 @@ from ..errors import Refused
 from ..handlers.registry import Function
 from ..models import Status
 from ..protocol.wire.kinds import Op
+from ..statistics import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from ..context import RequestContext
     from ..handlers.registry import Registry
     from ..protocol.session.table import SessionTable
-    from ..statistics import FunctionStatistics, ServerStatistics
+    from ..statistics import ServerStatistics
 
 __all__ = ["builtin"]
 
@@ -88,21 +87,6 @@ def tell_statistics(statistics: Callable[[], ServerStatistics]) -> Callable[[obj
     """The handler of STATISTICS."""
 
     def told(options: object) -> dict[str, Any]:
-        found = statistics()
-        functions = {name: _function(counters) for name, counters in found.functions.items()}
-        return {**_fields(found), "functions": functions}
+        return plain(statistics())
 
     return told
-
-
-def _function(counters: FunctionStatistics) -> dict[str, Any]:
-    durations = counters.durations
-    if durations is None:
-        return _fields(counters)
-    # JSON has no infinity, and whoever passes this on as JSON is not to stumble over it.
-    buckets = [[None if bound == math.inf else bound, count] for bound, count in durations.buckets]
-    return {**_fields(counters), "durations": {"buckets": buckets, "seconds": durations.seconds}}
-
-
-def _fields(counters: Any) -> dict[str, Any]:
-    return {field.name: getattr(counters, field.name) for field in dataclasses.fields(counters)}

@@ -14,7 +14,7 @@ from ..admin.host import AdminHost
 from ..common.durations import checked_after, checked_wait
 from ..common.logs import Log
 from ..common.set_module import set_module
-from ..common.timings import agreed_buckets
+from ..common.timings import DEFAULT_BUCKETS, agreed_buckets, checked_buckets
 from ..config import DEFAULT_HEARTBEAT, DEFAULT_LIMITS
 from ..handlers.interfaces import fitting_methods
 from ..handlers.registry import Function
@@ -34,7 +34,7 @@ from .session_driver import SessionDriver
 from .signals import Signals
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
@@ -253,15 +253,18 @@ class ContainerServer(HandlerRegistration, AdminHost):
             return self._final
         return driver.statistics()
 
-    def keep_durations(self, buckets: tuple[float, ...]) -> None:
-        """Has ``FunctionStatistics.durations`` kept from now on, with these upper bounds in seconds.
+    def keep_durations(self, buckets: Sequence[float] = DEFAULT_BUCKETS) -> None:
+        """Has ``FunctionStatistics.durations`` kept from now on: histograms, for ``/metrics``, too.
+
+        Args:
+            buckets: upper bounds in seconds; by default 18 from 100 µs to a minute.
 
         Raises:
-            ValueError: they are kept already with others.
+            ValueError: they do not rise from above 0, or others are kept already.
         """
-        self._buckets = agreed_buckets(self._buckets, buckets)
+        self._buckets = agreed_buckets(self._buckets, checked_buckets(buckets))
         if self._driver is not None:
-            self._driver.dispatcher.counters.keep_durations(buckets)
+            self._driver.dispatcher.counters.keep_durations(self._buckets)
 
     # Life
 

@@ -58,13 +58,11 @@ class Links:
 
     def statistics(self) -> Statistics:
         """The counters of all links, those that have ended included."""
-        past, links = self.counted()
-        return sum((link.statistics() for link in links), past)
+        return sum((connection.link.statistics() for connection in list(self.connections.values())), self.past())
 
-    def counted(self) -> tuple[Statistics, list[Link]]:
-        """The counters of links that have ended, and the links that are not among them."""
-        self._add_up()
-        return self._past, [*self._leaving, *(connection.link for connection in list(self.connections.values()))]
+    def past(self) -> Statistics:
+        """The counters of links that have ended. Changes nothing, since any thread may ask."""
+        return sum((link.statistics().totals() for link in list(self._leaving)), self._past)
 
     def keep_durations(self, buckets: tuple[float, ...]) -> None:
         """From now on there is a histogram for each link.

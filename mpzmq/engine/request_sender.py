@@ -379,8 +379,7 @@ class RequestSender:
         if options.progress is not None:
             self._connection.progress_callbacks.watch(entry, options.progress, waiter)
         if REQUEST_LOG.is_detailed:
-            clock = self._connection.loop.time
-            REQUEST_LOG.watch(waiter, entry.tag, entry.function, entry.what, self._link.error_factory.name, clock)
+            REQUEST_LOG.watch(waiter, entry.tag, entry.function, entry.what, self._link.error_factory.name)
         self._connection.schedule_write(entry.deadline)
 
     async def _wait_for_room(self, entry: PendingRequest) -> None:

@@ -14,6 +14,7 @@ from ..address import parse_address
 from ..admin.host import AdminHost
 from ..common.durations import checked_timeout, checked_wait
 from ..common.set_module import set_module
+from ..common.timings import DEFAULT_BUCKETS, checked_buckets
 from ..config import DEFAULT_GROUP, DEFAULT_HEARTBEAT, DEFAULT_LIMITS, DEFAULT_RECONNECT
 from ..handlers.registration import Registration
 from ..models import LinkState, Progress
@@ -477,13 +478,16 @@ class ComputerEngineWorker(ReconnectSettings, Registration, MiddlewareRegistrati
         """The counters of all links, those that have ended included."""
         return self._links.statistics()
 
-    def keep_durations(self, buckets: tuple[float, ...]) -> None:
-        """Has ``Statistics.durations`` kept from now on, with these upper bounds in seconds.
+    def keep_durations(self, buckets: Sequence[float] = DEFAULT_BUCKETS) -> None:
+        """Has ``Statistics.durations`` kept from now on: histograms, for ``/metrics``, too.
+
+        Args:
+            buckets: upper bounds in seconds; by default 18 from 100 µs to a minute.
 
         Raises:
-            ValueError: they are kept already with others.
+            ValueError: they do not rise from above 0, or others are kept already.
         """
-        self._links.keep_durations(buckets)
+        self._links.keep_durations(checked_buckets(buckets))
 
     def _subject(self) -> WorkerStatus:
         return WorkerStatus(self, self._lifecycle, self._links, self._groups)

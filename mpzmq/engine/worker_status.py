@@ -63,16 +63,12 @@ class WorkerStatus:
 
     def status(self) -> dict[str, Any]:
         """All that is told, link by link."""
-        total, links = self._links.counted()
+        total = self._links.past()
         connections = list(self._links.connections.items())
         times = time.time() - self._lifecycle.loop_bound.require().time()
 
         def containers() -> Iterator[dict[str, Any]]:
             nonlocal total
-            told = {id(connection.link) for _, connection in connections}
-            for link in links:
-                if id(link) not in told:
-                    total += link.statistics()
             for remote_id, connection in connections:
                 statistics = connection.link.statistics()
                 total += statistics

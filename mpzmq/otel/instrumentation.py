@@ -117,8 +117,7 @@ class _ClientSpans:
         context = contexts.get_current()
         if not trace.get_current_span(context).get_span_context().is_valid:
             # A function of a worker has no span, and what it was called with carries that of the container.
-            came_along = context_in(call.metadata)
-            context = came_along or context
+            context = context_in(call.metadata) or context
         observed = self._telemetry.begin(call, context, self._server(call))
         call, observed.inside = with_context(call, observed.span, context)
         return await _watched(call, proceed, observed)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..models import LinkState
 from ..statistics import Statistics
+from .families import counter, duration, gauge
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
+
+    from prometheus_client.metrics_core import Metric
 
     from ..engine.worker import ComputerEngineWorker
     from ..statistics import GroupStatistics
-    from .families import Families, Labels
+    from .families import Labels
 
 __all__ = ["client_metrics"]
 
@@ -75,17 +78,16 @@ class _Clients:
                 yield {label: name, "state": str(state)}, self.states[(label, name), state]
 
 
-def client_metrics(families: Families, workers: Sequence[ComputerEngineWorker]) -> Iterable[Any]:
+def client_metrics(workers: Sequence[ComputerEngineWorker]) -> Iterator[Metric]:
     """All families, of all workers together."""
     clients = _Clients(workers)
-    counter, gauge = families.counter, families.gauge
     yield counter(
         "mpzmq_client_requests",
         "Requests that have ended: replied, cancelled, or with an error of this class.",
         clients.requests(),
     )
     yield gauge("mpzmq_client_in_flight_requests", "Requests that have not ended.", clients.of_links("in_flight"))
-    yield families.durations(
+    yield duration(
         "mpzmq_client_request_duration_seconds",
         "From when requests were made until their replies.",
         (

@@ -2,37 +2,39 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from .families import counter, duration, gauge
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from ..statistics import Durations, FunctionStatistics, ServerStatistics
-    from .families import Families, Labels
+    from prometheus_client.metrics_core import Metric
+
+    from ..statistics import FunctionStatistics, ServerStatistics
+    from .families import Labels
 
 __all__ = ["server_metrics"]
 
 OUTCOMES = ("replied", "failed", "refused", "cancelled")
 
 
-def server_metrics(families: Families, servers: Sequence[ServerStatistics]) -> Iterator[Any]:
+def server_metrics(servers: Sequence[ServerStatistics]) -> Iterator[Metric]:
     """All families, of all servers together."""
     functions = _by_function(servers)
 
     def of_functions(attribute: str) -> Iterable[tuple[Labels, float]]:
-        return (({"function": name}, sum(getattr(one, attribute) for one in all_)) for name, all_ in functions.items())
+        return (({"function": name}, getattr(one, attribute)) for name, one in functions.items())
 
     def of_servers(attribute: str) -> Iterable[tuple[Labels, float]]:
         return [({}, sum(getattr(server, attribute) for server in servers))]
 
-    counter, gauge = families.counter, families.gauge
     yield counter(
         "mpzmq_server_requests",
         "Requests that have ended, by function and by how.",
         (
-            ({"function": name, "outcome": outcome}, sum(getattr(one, outcome) for one in all_))
-            for name, all_ in functions.items()
+            ({"function": name, "outcome": outcome}, getattr(one, outcome))
+            for name, one in functions.items()
             for outcome in OUTCOMES
         ),
     )
@@ -43,18 +45,10 @@ def server_metrics(families: Families, servers: Sequence[ServerStatistics]) -> I
     )
     yield gauge("mpzmq_server_running_requests", "Requests whose handler is at work.", of_functions("running"))
     yield gauge("mpzmq_server_queued_requests", "Requests that wait for their turn.", of_functions("queued"))
-    yield families.durations(
+    yield duration(
         "mpzmq_server_request_duration_seconds",
         "For how long handlers were at work, with what stands around them.",
-        (
-            (
-                {"function": name},
-                sum(one.seconds for one in all_),
-                sum(one.timed for one in all_),
-                _together([one.durations for one in all_]),
-            )
-            for name, all_ in functions.items()
-        ),
+        (({"function": name}, one.seconds, one.timed, one.durations) for name, one in functions.items()),
     )
     yield counter(
         "mpzmq_server_waiting_seconds",
@@ -78,16 +72,9 @@ def server_metrics(families: Families, servers: Sequence[ServerStatistics]) -> I
     yield counter("mpzmq_server_ignored_messages", "Messages that could not be used.", of_servers("ignored"))
 
 
-def _by_function(servers: Sequence[ServerStatistics]) -> dict[str, list[FunctionStatistics]]:
-    found: defaultdict[str, list[FunctionStatistics]] = defaultdict(list)
+def _by_function(servers: Sequence[ServerStatistics]) -> dict[str, FunctionStatistics]:
+    found: dict[str, FunctionStatistics] = {}
     for server in servers:
         for name, one in server.functions.items():
-            found[name].append(one)
+            found[name] = one if name not in found else found[name] + one
     return found
-
-
-def _together(all_: Sequence[Durations | None]) -> Durations | None:
-    total: Durations | None = None
-    for one in all_:
-        total = one if total is None else total if one is None else total + one
-    return total

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING, Final
 
 from ..common.logs import Log, RequestFacts
@@ -14,7 +15,6 @@ from ..common.text import type_name
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
 
     from ..common.logs import LoggedRequest
 
@@ -24,6 +24,8 @@ _access = Log("mpzmq.access", level=logging.WARNING)
 _requests = Log("mpzmq.requests")
 
 _MS: Final = 1000.0
+
+_perf_counter: Final = time.perf_counter  # the event loop's clock may stand still during a pass
 
 
 class _RequestLog:
@@ -72,10 +74,7 @@ class _RequestLog:
         if self.is_detailed:
             _requests.debug(text, *args, about=request)
 
-    def watch(
-        self, waiter: asyncio.Future[object], tag: bytes, function: str | None, what: str, peer: str,
-        clock: Callable[[], float],
-    ) -> None:  # fmt: skip
+    def watch(self, waiter: asyncio.Future[object], tag: bytes, function: str | None, what: str, peer: str) -> None:
         """A request leaves for a container: its end is told, as its waiter learns of it.
 
         Args:
@@ -84,9 +83,8 @@ class _RequestLog:
             function: that it asks for.
             what: it asks for, in words.
             peer: the name of the container.
-            clock: of the event loop.
         """
-        began = clock()
+        began = _perf_counter()
 
         def ended(waiter: asyncio.Future[object]) -> None:
             if waiter.cancelled():
@@ -95,7 +93,7 @@ class _RequestLog:
                 error = waiter.exception()
                 outcome = "replied" if error is None else f"failed with {type_name(error)}"
             about = RequestFacts.of(tag, function, peer)
-            took = (clock() - began) * _MS
+            took = (_perf_counter() - began) * _MS
             _requests.debug(
                 "%s: %s to %r, %.3f ms, request %s", outcome, what, peer, took, about.request_id, about=about
             )

@@ -10,8 +10,8 @@ from ..common.text import type_name
 from .arrays import is_array
 from .encoding import is_model
 from .models import model_schemas
+from .representable import is_representable, representable
 from .requirement import msgspec_for
-from .tellable import can_be_told, tellable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -151,7 +151,7 @@ def _with_default(schema: dict[str, Any], default: Any) -> dict[str, Any]:
         shown = msgspec_for("a schema").to_builtins(default)
     except Exception:  # it has no form in JSON: then it is not told
         return schema
-    return {**schema, "default": shown} if can_be_told(shown) else schema
+    return {**schema, "default": shown} if is_representable(shown) else schema
 
 
 class _Writer:
@@ -177,7 +177,7 @@ class _Writer:
         """The schema of one type, as msgspec sees it."""
         kind = type_name(info)
         if kind == "Metadata":
-            return {**self.schema(info.type), **tellable(info.extra_json_schema or {})}
+            return {**self.schema(info.type), **representable(info.extra_json_schema or {})}
         if kind in _PLAIN:
             return _bounded(dict(_PLAIN[kind]), info)
         if kind in _FORMATS:
@@ -227,7 +227,7 @@ class _Writer:
                 names[part] = part
                 while names[part] in self.defs:
                     names[part] += "_"
-            self.defs |= {names[part]: _renamed(tellable(schema), names) for part, schema in parts.items()}
+            self.defs |= {names[part]: _renamed(representable(schema), names) for part, schema in parts.items()}
             name = self._named[cls] = names[own]
         return {"$ref": f"#/$defs/{name}"}
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -204,6 +205,17 @@ def test_timings() -> None:
     assert both.buckets == ((0.1, 2), (0.5, 4), (math.inf, 6)) and both.seconds == pytest.approx(6.6)
     with pytest.raises(ValueError, match="different buckets"):
         found + Durations(((1.0, 5), (math.inf, 5)), 2.0)
+
+
+@pytest.mark.parametrize("kind", [FunctionStatistics, Statistics])
+def test_every_counter_is_in_a_sum(kind: Any) -> None:
+    """Quantiles and round trips cannot be added up: the slowest counts."""
+    seconds = Durations(((1.0, 1), (math.inf, 1)), 0.5)
+    given: dict[str, Any] = {field.name: 1 for field in dataclasses.fields(kind)} | {"durations": seconds}
+    wanted: dict[str, Any] = dict.fromkeys(given, 2) | {"p50": 1, "p99": 1, "durations": seconds + seconds}
+    if kind is Statistics:
+        given["errors"], wanted["errors"], wanted["rtt"] = {"Refused": 1}, {"Refused": 2}, 1
+    assert kind(**given) + kind(**given) == kind(**wanted)
 
 
 @pytest.mark.parametrize("odd", [[], [0], [-1, 1], [1, 1], [2, 1], [math.inf], [math.nan], [1, math.nan, 3]])

@@ -200,10 +200,10 @@ def test_odd_targets() -> None:
     for odd in (None, "server", ContainerServer, object()):
         with pytest.raises(TypeError, match="ContainerServer or a ComputerEngineWorker"):
             collector(odd)  # type: ignore[arg-type]
-    server = ContainerServer()
-    for buckets in ([], [0.0], [2.0, 1.0]):
-        with pytest.raises(ValueError, match="buckets"):
-            collector(server, histograms=True, buckets=buckets)
+    for target in (ContainerServer(), ComputerEngineWorker()):
+        for buckets in ([], [0.0], [2.0, 1.0]):
+            with pytest.raises(ValueError, match="buckets"):
+                collector(target, histograms=True, buckets=buckets)
     assert generate_latest(registry_of()) == b""
     gc.collect()
 
@@ -211,7 +211,7 @@ def test_odd_targets() -> None:
 def test_without_the_extra(tmp_path: Any) -> None:
     """It says which extra is missing."""
     (tmp_path / "prometheus_client.py").write_text("raise ImportError('no')\n")
-    code = "import mpzmq.prometheus; mpzmq.prometheus.collector()"
+    code = "import mpzmq; mpzmq.prometheus.collector()"
     run = subprocess.run(
         [sys.executable, "-c", code], env={"PYTHONPATH": f"{tmp_path}:."}, text=True, capture_output=True, timeout=60
     )
