@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Links"]
 
+MAX_NAMES = 1000
+"""Containers of which the counters are kept behind the end of their links, where others of their names may go on."""
+
 
 class Links:
     """Those of one worker.
@@ -29,28 +33,32 @@ class Links:
     def __init__(self) -> None:
         self.connections: dict[UUID, LinkDriver] = {}
         self.writers: dict[UUID, ComputerEngineWriter] = {}
+        # Any thread may ask for counters, and those of a link that ends move from one place to another.
+        self._lock = threading.Lock()
         self._past = Statistics()
-        self._leaving: deque[Link] = deque()
+        self._past_of: dict[str, Statistics] = {}  # of containers that are in no group, by name
+        self._leaving: deque[tuple[Link, str | None]] = deque()
         self._buckets: tuple[float, ...] | None = None
         self._members: set[UUID] = set()
 
     def add(self, connection: LinkDriver, writer: ComputerEngineWriter, *, is_member: bool) -> None:
         """There is one more, that of a group's member or of a container by itself."""
-        self.connections[writer.remote_id] = connection
-        self.writers[writer.remote_id] = writer
         if is_member:
             self._members.add(writer.remote_id)
+        self.connections[writer.remote_id] = connection
+        self.writers[writer.remote_id] = writer
         if self._buckets is not None:
             connection.link.diagnostics.traffic.timings.keep(self._buckets)
 
     def end(self, remote_id: UUID, why: str) -> None:
         """Ends one of them."""
-        connection = self.connections.pop(remote_id)
-        del self.writers[remote_id]
-        self._members.discard(remote_id)
+        with self._lock:
+            connection = self.connections.pop(remote_id)
+            writer = self.writers.pop(remote_id)
+            self._leaving.append((connection.link, None if remote_id in self._members else writer.name))
+            self._members.discard(remote_id)
         connection.close(why)
-        self._leaving.append(connection.link)
-        self._add_up()
+        self.counted()
 
     def single(self) -> tuple[ComputerEngineWriter, ...]:
         """The handles of the containers that are in no group. Any thread may ask."""
@@ -63,8 +71,23 @@ class Links:
 
     def counted(self) -> tuple[Statistics, list[Link]]:
         """The counters of links that have ended, and the links that are not among them."""
-        self._add_up()
-        return self._past, [*self._leaving, *(connection.link for connection in list(self.connections.values()))]
+        with self._lock:
+            self._add_up()
+            links = [link for link, _ in self._leaving]
+            return self._past, [*links, *(connection.link for connection in list(self.connections.values()))]
+
+    def counted_by_name(self) -> tuple[tuple[ComputerEngineWriter, ...], dict[str, Statistics]]:
+        """The handles of the containers that are in no group, and the counters of such that have ended, by name.
+
+        Of many names, those of which the last link has ended longest ago are forgotten.
+        """
+        with self._lock:
+            self._add_up()
+            past = dict(self._past_of)
+            for link, name in self._leaving:
+                if name is not None:
+                    past[name] = past.get(name, Statistics()) + link.statistics()
+            return self.single(), past
 
     def keep_durations(self, buckets: tuple[float, ...]) -> None:
         """From now on there is a histogram for each link.
@@ -73,12 +96,22 @@ class Links:
             ValueError: there are some already with other buckets.
         """
         self._buckets = agreed_buckets(self._buckets, buckets)
-        for connection in self.connections.values():
+        for connection in list(self.connections.values()):
             connection.link.diagnostics.traffic.timings.keep(buckets)
 
     def _add_up(self) -> None:
         """Adds the counters of links that have ended, in order, to those of all that had ended before."""
         # Callers that waited for room in a link hear of its end one pass of the event loop later.
-        while self._leaving and not (counters := self._leaving[0].statistics()).in_flight:
-            self._past += counters.totals()
+        while self._leaving:
+            link, name = self._leaving[0]
+            counters = link.statistics()
+            if counters.in_flight:
+                break
             self._leaving.popleft()
+            self._past += (totals := counters.totals())
+            if name is not None:
+                self._past_of[name] = self._past_of.pop(name, Statistics()) + totals
+        if len(self._past_of) > MAX_NAMES:
+            used = {writer.name for writer in self.single()}
+            for name in [name for name in self._past_of if name not in used][: len(self._past_of) - MAX_NAMES]:
+                del self._past_of[name]

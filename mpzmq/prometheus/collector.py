@@ -59,8 +59,9 @@ class _Collector:
     """Of some targets; prometheus_client asks no more of it than this."""
 
     def __init__(self, targets: tuple[Target, ...], families: Families) -> None:
-        self._servers = [target for target in targets if isinstance(target, ContainerServer)]
-        self._workers = [target for target in targets if isinstance(target, ComputerEngineWorker)]
+        once = dict.fromkeys(targets)
+        self._servers = [target for target in once if isinstance(target, ContainerServer)]
+        self._workers = [target for target in once if isinstance(target, ComputerEngineWorker)]
         self._families = families
 
     def describe(self) -> Iterable[Any]:

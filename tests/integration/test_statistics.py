@@ -210,3 +210,22 @@ def test_timings() -> None:
 def test_odd_buckets(odd: list[float]) -> None:
     with pytest.raises(ValueError, match="buckets are"):
         checked_buckets(odd)
+
+
+async def test_functions_that_are_named_like_what_is_none(stage: Stage) -> None:
+    """They are counted together with it, and the sums are right."""
+    words = ("(unknown)", "data:invoke", "state:get", "stats")
+    for word in words:
+        stage.server.function(stage.plain, name=word)
+        await stage.container.call(word)
+    for unknown in ("one", "other"):
+        with pytest.raises(Unsupported):
+            await stage.container.call(unknown)
+    await stage.container.request(1)
+    await stage.container.get_state()
+    await stage.container.get_statistics()
+    found = stage.server.statistics()
+    assert found.received == 9
+    assert {word: (found.functions[word].replied, found.functions[word].refused) for word in words} == {
+        "(unknown)": (1, 2), "data:invoke": (2, 0), "state:get": (2, 0), "stats": (2, 0),
+    }  # fmt: skip
