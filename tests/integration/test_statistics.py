@@ -24,6 +24,7 @@ from mpzmq import (
     Unsupported,
 )
 from mpzmq.common.timings import Timings, checked_buckets
+from mpzmq.engine.container_reports import server_statistics
 from tests.support.waiting import soon, until
 
 if TYPE_CHECKING:
@@ -229,3 +230,39 @@ async def test_functions_that_are_named_like_what_is_none(stage: Stage) -> None:
     assert {word: (found.functions[word].replied, found.functions[word].refused) for word in words} == {
         "(unknown)": (1, 2), "data:invoke": (2, 0), "state:get": (2, 0), "stats": (2, 0),
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        None,
+        {"functions": {1: {}}},
+        {"functions": {"x" * 257: {}}},
+        {"functions": {"add": None}},
+        {"functions": {}, "received": -1},
+        {"functions": {}, "received": 1.5},
+        {"functions": {}, "received": math.nan},
+        {"functions": {}, "received": True},
+        {"functions": {}, "received": None},
+        {"functions": {"add": {"p50": math.inf}}},
+        {"functions": {"add": {"seconds": "1"}}},
+        {"functions": {"add": {"durations": {"buckets": [], "seconds": 1}}}},
+        {"functions": {"add": {"durations": {"buckets": [[1, 1]], "seconds": 1}}}},
+        {"functions": {"add": {"durations": {"buckets": [[1, math.inf], [None, 1]], "seconds": 1}}}},
+        {"functions": {"add": {"durations": {"buckets": [[1, 2], [None, 1]], "seconds": 1}}}},
+        {"functions": {"add": {"durations": {"buckets": [[b"1", 1], [None, 1]], "seconds": 1}}}},
+        {"functions": {"add": {"durations": {"buckets": [[2, 1], [1, 1], [None, 1]], "seconds": 1}}}},
+        {"functions": {"add": {"durations": {"buckets": [[1, 1], [None, 1]], "seconds": math.nan}}}},
+    ],
+)
+def test_what_is_no_statistics_is_refused(data: object) -> None:
+    """Nothing comes through that cannot be added up, or written as JSON or as a table."""
+    with pytest.raises((TypeError, KeyError, ValueError, AttributeError)):
+        server_statistics([None, None, data])
+
+
+def test_what_is_not_known_yet_is_left_out() -> None:
+    told = {"functions": {"add": {"replied": 1, "seconds": 2, "p50": None, "later": []}}, "more": "?"}
+    assert server_statistics([None, None, told]) == ServerStatistics(
+        functions={"add": FunctionStatistics(replied=1, seconds=2.0)}
+    )
