@@ -72,16 +72,13 @@ class Log:
 
     Args:
         logger: its name, that of the module; or the logger itself, of the application.
-        level: its own, unless the application has given it one; None: that of the loggers above it.
     """
 
     __slots__ = ("_logger",)
 
-    def __init__(self, logger: str | logging.Logger, level: int | None = None) -> None:
+    def __init__(self, logger: str | logging.Logger) -> None:
         self._logger = logging.getLogger(logger) if isinstance(logger, str) else logger
         self._logger.addFilter(_escape)
-        if level is not None and self._logger.level == logging.NOTSET:
-            self._logger.setLevel(level)
 
     @property
     def wants_debug(self) -> bool:
@@ -89,9 +86,13 @@ class Log:
         return self._logger.isEnabledFor(logging.DEBUG)
 
     @property
-    def wants_info(self) -> bool:
-        """Whether anybody wants lines of that level."""
-        return self._logger.isEnabledFor(logging.INFO)
+    def is_switched_on(self) -> bool:
+        """Whether it has been given a level of its own, and lets lines at INFO through.
+
+        To have a level of our own in its place would not do: ``logging.config`` takes that away from all loggers below
+        one that it configures.
+        """
+        return self._logger.level != logging.NOTSET and self._logger.isEnabledFor(logging.INFO)
 
     def switch_on(self) -> None:
         """Its own level is INFO from now on."""

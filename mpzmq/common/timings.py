@@ -55,8 +55,8 @@ class Timings:
         """
         self._bounds = agreed_buckets(self._bounds or None, buckets)
         if not self._counts:
-            self._counts = [0] * (len(buckets) + 1)
             self._earlier = self.seconds
+            self._counts = [0] * (len(buckets) + 1)
 
     def add(self, seconds: float) -> None:
         """Something took so long."""

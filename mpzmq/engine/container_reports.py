@@ -7,6 +7,8 @@ import math
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
+from ..common.text import MAX_NAME, repr_of
+from ..common.timings import checked_buckets
 from ..models import Description, FunctionDescription, Status
 from ..statistics import Durations, FunctionStatistics, ServerStatistics
 from ..typed.well_formed import check_document
@@ -48,16 +50,32 @@ def server_statistics(record: Record) -> ServerStatistics:
         TypeError, KeyError, ValueError: the container did not send statistics.
     """
     data = record[2]
-    functions = {str(name): _function(counters) for name, counters in data["functions"].items()}
+    functions = {_name(name): _function(counters) for name, counters in data["functions"].items()}
     return _counters(ServerStatistics, data, functions=functions)
+
+
+def _name(name: Any) -> str:
+    if not isinstance(name, str) or len(name) > MAX_NAME:  # of which a table as wide as the longest is made
+        raise ValueError(f"the name of a function is a str of at most {MAX_NAME} characters")
+    return name
 
 
 def _function(data: Any) -> FunctionStatistics:
     given, durations = data.get("durations"), None
     if given is not None:
-        buckets = tuple((math.inf if bound is None else float(bound), int(count)) for bound, count in given["buckets"])
-        durations = Durations(buckets, float(given["seconds"]))
+        durations = _durations(given["buckets"], given["seconds"])
     return _counters(FunctionStatistics, data, durations=durations)
+
+
+def _durations(buckets: Any, seconds: Any) -> Durations:
+    *bounds, last = [bound for bound, _ in buckets]
+    if last is not None:
+        raise ValueError("the last bucket has no bound")
+    counts = [_number(count, 0) for _, count in buckets]
+    if counts != sorted(counts):
+        raise ValueError("a bucket counts what is in those before it, too")
+    bounds = [*checked_buckets([_number(bound, 0.0) for bound in bounds]), math.inf]
+    return Durations(tuple(zip(bounds, counts, strict=True)), _number(seconds, 0.0))
 
 
 def _counters(kind: type[_S], data: Any, **others: Any) -> _S:
@@ -67,6 +85,10 @@ def _counters(kind: type[_S], data: Any, **others: Any) -> _S:
 
 
 def _number(value: Any, default: object) -> Any:
-    if isinstance(value, bool) or (not isinstance(value, int | float) and not (value is None and default is None)):
-        raise TypeError(f"a counter is a number, and not {type(value).__name__}")
+    """A counter, or a time, of the kind of its default: whoever adds them up or writes them as JSON can rely on it."""
+    if value is None and default is None:
+        return None
+    kinds = int if type(default) is int else (int, float)
+    if isinstance(value, bool) or not isinstance(value, kinds) or not 0 <= value < math.inf:
+        raise TypeError(f"a counter is a number of at least 0, and not {repr_of(value, MAX_NAME)}")
     return value

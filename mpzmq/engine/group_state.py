@@ -159,14 +159,16 @@ class GroupState:
 
     def statistics(self) -> GroupStatistics:
         """The counters."""
+        # Each once, and the requests that were issued last: the event loop may go on while a thread asks.
         counts, errors = self._counts, dict(self._errors)
-        failed = sum(errors.values())
+        failed, replied, cancelled = sum(errors.values()), counts["replied"], counts["cancelled"]
+        issued = counts["issued"]
         return GroupStatistics(
-            issued=counts["issued"],
-            replied=counts["replied"],
+            issued=issued,
+            replied=replied,
             failed=failed,
-            cancelled=counts["cancelled"],
-            in_flight=counts["issued"] - counts["replied"] - failed - counts["cancelled"],
+            cancelled=cancelled,
+            in_flight=issued - replied - failed - cancelled,
             retried=self.retried,
             hedged=self.hedged,
             ejections=self._ejection.count,

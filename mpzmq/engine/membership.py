@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -79,6 +80,7 @@ class Membership:
         self._leaving: dict[asyncio.Task[None], GroupMember] = {}
         self._linked: dict[UUID, GroupMember] = {}
         self._past = Statistics()  # of links that have ended
+        self._lock = threading.Lock()  # any thread may ask while they move there
         self._renewals: dict[UUID, asyncio.TimerHandle] = {}
         self._trouble = ""  # why one that was named last is no member
         self._holds: Counter[str] = Counter()  # by name: whoever takes the place of a member that is held is held, too
@@ -151,9 +153,8 @@ class Membership:
         tasks, self._leaving = list(self._leaving), {}
         for task in tasks:
             task.cancel()
-        for remote_id in list(self._linked):
-            await self._host.disconnect(remote_id)
-        self._linked.clear()
+        for member in list(self._linked.values()):
+            await self._end_link(member)
         if tasks:
             await asyncio.wait(tasks)
 
@@ -229,12 +230,15 @@ class Membership:
 
     async def _end_link(self, member: GroupMember) -> None:
         await self._host.disconnect(member.writer.remote_id)
-        if self._linked.pop(member.writer.remote_id, None) is not None:
-            self._past += member.writer.statistics().totals()
+        with self._lock:
+            if self._linked.pop(member.writer.remote_id, None) is not None:
+                self._past += member.writer.statistics().totals()
 
     def link_statistics(self) -> Statistics:
         """The counters of all links of the group, those that have ended included. Any thread may ask."""
-        return sum((member.writer.statistics() for member in list(self._linked.values())), self._past)
+        with self._lock:
+            members, past = list(self._linked.values()), self._past
+        return sum((member.writer.statistics() for member in members), past)
 
     def _on_event(self, event: LinkEvent) -> None:
         member = self._linked.get(event.remote_id)

@@ -63,8 +63,7 @@ class WorkerStatus:
 
     def status(self) -> dict[str, Any]:
         """All that is told, link by link."""
-        total = self._links.past()
-        connections = list(self._links.connections.items())
+        total, connections = self._links.snapshot()
         times = time.time() - self._lifecycle.loop_bound.require().time()
 
         def containers() -> Iterator[dict[str, Any]]:

@@ -83,6 +83,7 @@ class RequestCounters:
         self._admission = admission
         self._running = running
         self._of: dict[Function | None, FunctionCounters] = {}
+        self._by_name: dict[str, FunctionCounters] = {}
         self._buckets: tuple[float, ...] | None = None
 
     def on_ended(self, running: Invocation, outcome: int) -> None:
@@ -127,7 +128,7 @@ class RequestCounters:
             waits = one.ticket is not None and one.ticket.is_waiting
             at_work.setdefault(self._counters_of(one), [0, 0])[waits] += 1
         return {
-            counters.name: _snapshot(counters, *at_work.get(counters, (0, 0))) for counters in list(self._of.values())
+            name: _snapshot(counters, *at_work.get(counters, (0, 0))) for name, counters in list(self._by_name.items())
         }
 
     def keep_durations(self, buckets: tuple[float, ...] | None) -> None:
@@ -138,7 +139,7 @@ class RequestCounters:
         """
         if buckets is not None:
             self._buckets = buckets
-            for counters in self._of.values():
+            for counters in list(self._by_name.values()):
                 counters.timings.keep(buckets)
 
     def _counters_of(self, running: Invocation) -> FunctionCounters:
@@ -151,7 +152,10 @@ class RequestCounters:
         counters = self._of.get(function)
         if counters is None:
             name = UNKNOWN if function is None else function.name or PERMISSIONS[op]
-            counters = self._of[function] = FunctionCounters(name, Timings(self._buckets))
+            # A function may have one of those words for its name: then both are counted as one, and the sums are right.
+            # At once, for the event loop and a thread that asks may both be the first.
+            counters = self._by_name.setdefault(name, FunctionCounters(name, Timings(self._buckets)))
+            self._of[function] = counters
         return counters
 
 

@@ -15,6 +15,7 @@ from ..common.text import clean, text_of
 from ..errors import InvalidArguments, NotPermitted, Overloaded, Refused, RemoteError, RequestError
 from ..models import Executed
 from . import conventions as names
+from .safety import SAFELY
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -68,7 +69,9 @@ class Telemetry:
         if call.request_id is not None:
             attributes[names.REQUEST_ID] = str(call.request_id)
         name = measured.get(names.RPC_METHOD, names.SYSTEM)
-        span = self._tracer.start_span(name, context, self.kind, attributes)
+        span: trace.Span = trace.INVALID_SPAN
+        with SAFELY:
+            span = self._tracer.start_span(name, context, self.kind, attributes)
         return ObservedCall(self, span, measured)
 
 
@@ -105,11 +108,28 @@ class ObservedCall:
         seconds = time.perf_counter() - self._began
         if error is not None:
             kind = self._measured[names.ERROR_TYPE] = _class_name(error)
-            if self.span.is_recording():
-                self.span.set_attributes({names.ERROR_TYPE: kind, **self._facts(error)})
-                self._tell(kind, error)
-        self._histogram.record(seconds, self._measured, self.inside)
-        self.span.end()
+            with SAFELY:
+                if self.span.is_recording():
+                    self.span.set_attributes({names.ERROR_TYPE: kind, **self._facts(error)})
+                    self._tell(kind, error)
+        with SAFELY:
+            self._histogram.record(seconds, self._measured, self.inside)
+        with SAFELY:
+            self.span.end()
+
+    def add_event(self, name: str, count: int | None = None) -> None:
+        """Something has happened to its items.
+
+        Args:
+            name: of the event.
+            count: of the items until now, if that is to be told, too.
+        """
+        with SAFELY:
+            if count is None:
+                self.span.add_event(name)
+            else:
+                self.span.add_event(name, {names.ITEMS: count})
+                self.span.set_attribute(names.ITEMS, count)
 
     def _facts(self, error: BaseException) -> dict[str, Any]:
         if not self.is_client:

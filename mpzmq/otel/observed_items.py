@@ -45,7 +45,7 @@ class ObservedItems:
             raise
         self._count += 1
         if self._count == 1:
-            self._call.span.add_event(names.FIRST_ITEM)
+            self._call.add_event(names.FIRST_ITEM)
         return item
 
     async def aclose(self) -> None:
@@ -66,6 +66,5 @@ class ObservedItems:
     def _end(self, event: str, error: BaseException | None) -> None:
         if not self._is_over:
             self._is_over = True
-            self._call.span.add_event(event, {names.ITEMS: self._count})
-            self._call.span.set_attribute(names.ITEMS, self._count)
+            self._call.add_event(event, self._count)
             self._call.end(error)

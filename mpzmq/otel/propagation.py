@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry import propagate, trace
 from opentelemetry.context import Context
 
+from .safety import SAFELY
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -33,7 +35,11 @@ def context_in(metadata: Mapping[str, Any]) -> Context:
     """The context that came along; an empty one where none did."""
     # What else than text stands there is of somebody who does not keep to the rules, and propagators expect text.
     carrier = {key: value for key in carried_keys() if isinstance(value := metadata.get(key), str)}
-    return propagate.extract(carrier, context=Context()) if carrier else Context()
+    context = Context()
+    if carrier:
+        with SAFELY:
+            context = propagate.extract(carrier, context=context)
+    return context
 
 
 def with_context(call: CallDetails, span: trace.Span, context: Context) -> tuple[CallDetails, Context]:
@@ -46,5 +52,6 @@ def with_context(call: CallDetails, span: trace.Span, context: Context) -> tuple
     """
     inside = trace.set_span_in_context(span, context)
     carrier: dict[str, str] = {}
-    propagate.inject(carrier, context=inside)
+    with SAFELY:
+        propagate.inject(carrier, context=inside)
     return (call.replace(metadata={**call.metadata, **carrier}) if carrier else call), inside

@@ -31,12 +31,19 @@ class _Clients:
         self.links: dict[tuple[str, str], Statistics] = {}
         self.states: Counter[tuple[tuple[str, str], LinkState]] = Counter()
         self.groups: list[tuple[str, GroupStatistics]] = []
+        past: list[dict[str, Statistics]] = []
         for worker in workers:
-            for handle in worker.containers():
+            handles, ended = worker._links.counted_by_name()
+            past.append(ended)
+            for handle in handles:
                 self._add(("container", handle.name), handle.statistics(), [handle.state])
             for group in worker.groups():
                 self.groups.append((group.name, group.statistics()))
                 self._add(("group", group.name), self.groups[-1][1].links, [one.state for one in group.members])
+        for ended in past:
+            for name, counted in ended.items():
+                if ("container", name) in self.links:  # what the others count must not fall because of this
+                    self._add(("container", name), counted, [])
 
     def _add(self, whose: tuple[str, str], counted: Statistics, states: Sequence[LinkState]) -> None:
         self.links[whose] = self.links.get(whose, Statistics()) + counted

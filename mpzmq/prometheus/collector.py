@@ -61,8 +61,9 @@ class _Collector(Collector):
     """Of some targets."""
 
     def __init__(self, targets: Sequence[ContainerServer | ComputerEngineWorker]) -> None:
-        self._servers = [target for target in targets if isinstance(target, ContainerServer)]
-        self._workers = [target for target in targets if isinstance(target, ComputerEngineWorker)]
+        once = dict.fromkeys(targets)
+        self._servers = [target for target in once if isinstance(target, ContainerServer)]
+        self._workers = [target for target in once if isinstance(target, ComputerEngineWorker)]
 
     def describe(self) -> tuple[Metric, ...]:
         """Nothing: whether something else has these names is not looked at."""

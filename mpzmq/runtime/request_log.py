@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["REQUEST_LOG"]
 
-_access = Log("mpzmq.access", level=logging.WARNING)
+_access = Log("mpzmq.access")
 _requests = Log("mpzmq.requests")
 
 _MS: Final = 1000.0
@@ -43,7 +42,7 @@ class _RequestLog:
 
     def refresh(self) -> None:
         """Asks whether anybody wants it."""
-        self._is_access_on = _access.wants_info
+        self._is_access_on = _access.is_switched_on
         self.is_detailed = _requests.wants_debug
         self.is_on = self._is_access_on or self.is_detailed
 

@@ -189,14 +189,14 @@ async def test_a_long_status_lets_others_run_and_is_shared(scene: Scene, monkeyp
         await scene.worker.connect(uuid.uuid4(), scene.endpoint, name=f"more-{number}")
     made = 0
     links = scene.worker._links
-    told = links.past
+    told = links.snapshot
 
-    def past() -> Any:
+    def snapshot() -> Any:
         nonlocal made
         made += 1
         return told()
 
-    monkeypatch.setattr(links, "past", past)
+    monkeypatch.setattr(links, "snapshot", snapshot)
     url = await scene.worker.bind_admin(LOCAL)
     asked = asyncio.gather(*(status_of(url) for _ in range(10)))
     passes = 0

@@ -6,6 +6,8 @@ import ast
 import asyncio
 import logging
 import re
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
@@ -23,12 +25,11 @@ from mpzmq import (
     Status,
     Unsupported,
 )
-from mpzmq.common.logs import Log
 from mpzmq.runtime.request_log import REQUEST_LOG
 from mpzmq.testing import connected
 from tests.support import ROOT
 from tests.support.scene import QUICK
-from tests.support.waiting import soon, until
+from tests.support.waiting import scaled, soon, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -125,13 +126,31 @@ async def test_it_is_off_whatever_the_others_write(caplog: pytest.LogCaptureFixt
     assert not told(caplog, "mpzmq.access") and not told(caplog, "mpzmq.requests")
 
 
-async def test_a_level_that_the_application_has_set_is_left_alone() -> None:
-    logger = logging.getLogger("mpzmq.trial.level")
-    Log("mpzmq.trial.level", level=logging.WARNING)
-    assert logger.level == logging.WARNING
-    logger.setLevel(logging.INFO)
-    Log("mpzmq.trial.level", level=logging.WARNING)
-    assert logger.level == logging.INFO
+async def test_it_is_off_when_all_loggers_of_the_library_are_configured() -> None:
+    """``dictConfig`` takes their levels away from all loggers below one that it is given."""
+    code = """
+import asyncio, logging.config
+from mpzmq import ContainerServer
+from mpzmq.testing import connected
+
+async def main():
+    async with connected(server) as container:
+        await container.request(1)
+
+server = ContainerServer()
+server.on_invoke(lambda data: data)
+handlers = {"all": {"class": "logging.StreamHandler", "formatter": "name"}}
+logging.config.dictConfig({
+    "version": 1, "disable_existing_loggers": False, "formatters": {"name": {"format": "<%(name)s>"}},
+    "handlers": handlers, "loggers": {"mpzmq": {"level": "INFO", "handlers": ["all"]}},
+})
+asyncio.run(main())
+"""
+    done = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", code], capture_output=True, text=True, timeout=scaled(20)
+    )
+    assert done.returncode == 0 and "<mpzmq.container.server>" in done.stderr, done.stderr
+    assert "<mpzmq.access>" not in done.stderr
 
 
 async def test_both_sides_have_a_line_of_a_call_that_succeeded(detailed: pytest.LogCaptureFixture) -> None:

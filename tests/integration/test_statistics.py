@@ -25,6 +25,7 @@ from mpzmq import (
     Unsupported,
 )
 from mpzmq.common.timings import Timings, checked_buckets
+from mpzmq.engine.container_reports import server_statistics
 from tests.support.waiting import soon, until
 
 if TYPE_CHECKING:
@@ -222,3 +223,58 @@ def test_every_counter_is_in_a_sum(kind: Any) -> None:
 def test_odd_buckets(odd: list[float]) -> None:
     with pytest.raises(ValueError, match="buckets are"):
         checked_buckets(odd)
+
+
+async def test_functions_that_are_named_like_what_is_none(stage: Stage) -> None:
+    """They are counted together with it, and the sums are right."""
+    words = ("(unknown)", "data:invoke", "state:get", "stats")
+    for word in words:
+        stage.server.function(stage.plain, name=word)
+        await stage.container.call(word)
+    for unknown in ("one", "other"):
+        with pytest.raises(Unsupported):
+            await stage.container.call(unknown)
+    await stage.container.request(1)
+    await stage.container.get_state()
+    await stage.container.get_statistics()
+    found = stage.server.statistics()
+    assert found.received == 9
+    assert {word: (found.functions[word].replied, found.functions[word].refused) for word in words} == {
+        "(unknown)": (1, 2), "data:invoke": (2, 0), "state:get": (2, 0), "stats": (2, 0),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        None,
+        {"functions": {1: {}}},
+        {"functions": {"x" * 257: {}}},
+        {"functions": {"add": None}},
+        {"functions": {}, "received": -1},
+        {"functions": {}, "received": 1.5},
+        {"functions": {}, "received": math.nan},
+        {"functions": {}, "received": True},
+        {"functions": {}, "received": None},
+        {"functions": {"add": {"p50": math.inf}}},
+        {"functions": {"add": {"seconds": "1"}}},
+        {"functions": {"add": {"durations": {"buckets": [], "seconds": 1}}}},
+        {"functions": {"add": {"durations": {"buckets": [[1, 1]], "seconds": 1}}}},
+        {"functions": {"add": {"durations": {"buckets": [[1, math.inf], [None, 1]], "seconds": 1}}}},
+        {"functions": {"add": {"durations": {"buckets": [[1, 2], [None, 1]], "seconds": 1}}}},
+        {"functions": {"add": {"durations": {"buckets": [[b"1", 1], [None, 1]], "seconds": 1}}}},
+        {"functions": {"add": {"durations": {"buckets": [[2, 1], [1, 1], [None, 1]], "seconds": 1}}}},
+        {"functions": {"add": {"durations": {"buckets": [[1, 1], [None, 1]], "seconds": math.nan}}}},
+    ],
+)
+def test_what_is_no_statistics_is_refused(data: object) -> None:
+    """Nothing comes through that cannot be added up, or written as JSON or as a table."""
+    with pytest.raises((TypeError, KeyError, ValueError, AttributeError)):
+        server_statistics([None, None, data])
+
+
+def test_what_is_not_known_yet_is_left_out() -> None:
+    told = {"functions": {"add": {"replied": 1, "seconds": 2, "p50": None, "later": []}}, "more": "?"}
+    assert server_statistics([None, None, told]) == ServerStatistics(
+        functions={"add": FunctionStatistics(replied=1, seconds=2.0)}
+    )

@@ -7,16 +7,18 @@ import itertools
 import subprocess
 import sys
 from collections.abc import AsyncIterator  # noqa: TC003  (a function is asked for what takes a stream)
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from uuid import uuid4
 
 import pytest
-from opentelemetry import baggage, context, trace
+from opentelemetry import baggage, context, propagate, trace
+from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.semconv._incubating.attributes import rpc_attributes
 from opentelemetry.semconv._incubating.metrics import rpc_metrics
 from opentelemetry.semconv.attributes import error_attributes, exception_attributes, server_attributes
@@ -37,7 +39,9 @@ from mpzmq import (
     blocking,
     otel,
 )
+from mpzmq.common.logs import LogRateLimit
 from mpzmq.otel import conventions as names
+from mpzmq.otel.safety import SAFELY
 from tests.support.waiting import SECONDS, scaled, soon, until
 
 if TYPE_CHECKING:
@@ -517,3 +521,66 @@ def test_nobody_imports_it_unasked() -> None:
         " assert not [name for name in sys.modules if name.startswith(('opentelemetry', 'mpzmq.otel'))]"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+class Broken(SpanProcessor, Sampler):
+    """What the application has given the SDK, and what fails."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+
+    def _fail(self, where: str) -> None:
+        if self.where == where:
+            raise RuntimeError(f"{where} is broken")
+
+    def on_start(self, span: Any, parent_context: Any = None) -> None:
+        self._fail("on_start")
+
+    def on_end(self, span: Any) -> None:
+        self._fail("on_end")
+
+    def should_sample(self, *_: Any, **__: Any) -> SamplingResult:
+        self._fail("should_sample")
+        return SamplingResult(Decision.RECORD_AND_SAMPLE)
+
+    def get_description(self) -> str:
+        return self.where
+
+
+@pytest.mark.parametrize("where", ["on_start", "on_end", "should_sample"])
+async def test_telemetry_that_fails_costs_no_request(
+    where: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SAFELY, "_lines", LogRateLimit())
+    broken = Broken(where)
+    provider = TracerProvider(sampler=broken)
+    provider.add_span_processor(broken)
+    worker, server = ComputerEngineWorker(), desk()
+    for target in (worker, server):
+        otel.instrument(target, tracer_provider=provider)
+    async with server, worker:
+        container = await worker.connect(await server.bind("tcp://127.0.0.1:0"))
+        assert await container.call("add", 1, 2) == 3
+        assert [number async for number in container.stream("count", 2)] == [0, 1]
+        with pytest.raises(RemoteError, match="ValueError"):
+            await container.call("fail")
+    assert f"{where} is broken" in caplog.text
+
+
+async def test_a_propagator_that_fails_costs_no_request(sink: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Refusing(TextMapPropagator):
+        fields: ClassVar = {"traceparent"}
+
+        def extract(self, *_: Any, **__: Any) -> Any:
+            raise RuntimeError
+
+        def inject(self, *_: Any, **__: Any) -> None:
+            raise RuntimeError
+
+    monkeypatch.setattr(propagate, "_HTTP_TEXT_FORMAT", Refusing())
+    server, worker = desk(), ComputerEngineWorker()
+    sink.instrument(server, worker)
+    async with server, worker:
+        container = await worker.connect(await server.bind("tcp://127.0.0.1:0"))
+        assert await container.options(metadata={"traceparent": "garbage"}).call("add", 1, 2) == 3
+    assert len(await sink.ended(2)) == 2

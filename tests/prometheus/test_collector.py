@@ -20,7 +20,7 @@ from mpzmq.testing import Members
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
 
 def registry_of(*targets: Any, **options: Any) -> CollectorRegistry:
@@ -50,6 +50,15 @@ async def stage() -> AsyncIterator[Stage]:
 
     async with server, ComputerEngineWorker() as worker:
         yield Stage(server, worker, await server.bind("127.0.0.1:0"))
+
+
+@pytest.fixture
+def slices() -> Iterator[None]:
+    """Threads take turns as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(2e-5)
+    yield
+    sys.setswitchinterval(before)
 
 
 async def test_a_container(stage: Stage) -> None:
@@ -152,6 +161,104 @@ async def test_several_targets_are_added_up(stage: Stage) -> None:
         for name, labels in (("server", {"function": "add"}), ("client", {"container": "calc"})):
             labels["outcome"] = "replied"
             assert registry.get_sample_value(f"mpzmq_{name}_requests_total", labels) == 2
+
+
+async def test_a_target_twice_is_one(stage: Stage) -> None:
+    container = await stage.worker.connect(stage.endpoint, name="calc")
+    await container.call("add", 1, 2)
+    registry = registry_of(stage.server, stage.server, stage.worker, stage.worker)
+    for name, labels in (("server", {"function": "add"}), ("client", {"container": "calc"})):
+        labels["outcome"] = "replied"
+        assert registry.get_sample_value(f"mpzmq_{name}_requests_total", labels) == 1
+
+
+async def test_a_container_that_leaves_takes_nothing_from_others_of_its_name(stage: Stage) -> None:
+    """A counter that falls is taken for one that began anew: what is left of it would be counted once more."""
+    async with ComputerEngineWorker() as other:
+        registry = registry_of(stage.worker, other)
+        first, second = [await stage.worker.connect(stage.endpoint, name="calc") for _ in range(2)]
+        third = await other.connect(stage.endpoint, name="calc")
+
+        def replied() -> float | None:
+            labels = {"container": "calc", "outcome": "replied"}
+            return registry.get_sample_value("mpzmq_client_requests_total", labels)
+
+        for container in (first, second, third):
+            await container.call("add", 1, 2)
+        await stage.worker.disconnect(first.remote_id)
+        assert replied() == 3
+        await stage.worker.disconnect(second.remote_id)
+        assert replied() == 3
+        await other.disconnect(third.remote_id)
+        assert replied() is None
+        await stage.worker.connect(stage.endpoint, name="calc")
+        assert replied() == 3
+
+
+async def test_a_group_that_is_closed_keeps_what_its_links_have_counted(stage: Stage) -> None:
+    group = await stage.worker.group([stage.endpoint])
+    await group.call("add", 1, 2)
+    await group.close()
+    assert group.statistics().links.replied == 1
+    assert group.statistics().links.in_flight == 0
+
+
+async def test_of_many_names_the_latest_are_kept(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mpzmq.engine.links.MAX_NAMES", 1)
+    registry = registry_of(stage.worker)
+    for name in ("used", "old", "new"):
+        container = await stage.worker.connect(stage.endpoint, name=name)
+        await container.call("add", 1, 2)
+        if name == "used":
+            await stage.worker.connect(stage.endpoint, name=name)
+        await stage.worker.disconnect(container.remote_id)
+    for name in ("old", "new"):
+        await stage.worker.connect(stage.endpoint, name=name)
+    found = {
+        name: registry.get_sample_value("mpzmq_client_requests_total", {"container": name, "outcome": "replied"})
+        for name in ("used", "old", "new")
+    }
+    assert found == {"used": 1, "old": 0, "new": 0}
+
+
+async def test_no_counter_falls_while_links_come_and_go(stage: Stage, slices: None) -> None:
+    """Whenever a thread asks: what a link has counted is neither missing for a moment nor there twice."""
+    members = Members([stage.endpoint, twin := await stage.server.bind("127.0.0.1:0")])
+    registry = registry_of(stage.worker)
+    single = await stage.worker.connect(stage.endpoint, name="calc")
+    odd: list[Any] = []
+    ended = threading.Event()
+
+    def scrape() -> None:
+        before: dict[Any, float] = {}
+        while not ended.is_set():
+            total = stage.worker.statistics()
+            now: dict[Any, float] = {"issued": total.issued}
+            for family in registry.collect():
+                if family.type == "counter":
+                    now |= {(s.name, *sorted(s.labels.items())): s.value for s in family.samples}
+            odd.extend((key, before[key], value) for key, value in now.items() if value < before.get(key, 0))
+            odd.extend(key for key in now if twin in str(key))  # which is in a group
+            before |= now
+
+    group = await stage.worker.group(members, name="group")
+    thread = threading.Thread(target=scrape)
+    thread.start()
+    try:
+        for _ in range(15):
+            more = await stage.worker.connect(stage.endpoint, name="calc")
+            await asyncio.gather(more.call("add", 1, 2), group.call("add", 1, 2), single.call("add", 1, 2))
+            await stage.worker.disconnect(more.remote_id)
+            if twin in (member.name for member in group.members):
+                members.remove(twin)
+            else:
+                members.add(twin)
+    finally:
+        ended.set()
+        await asyncio.to_thread(thread.join)
+        await group.close()
+    assert odd == []
+    assert stage.worker.statistics().issued == stage.worker.statistics().replied == 45
 
 
 async def test_it_may_be_asked_from_any_thread(stage: Stage) -> None:

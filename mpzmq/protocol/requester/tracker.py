@@ -385,16 +385,19 @@ class RequestTracker:
 
     def statistics(self, **others: Any) -> Statistics:
         """The counters, with those that the link keeps."""
-        failed = sum(self._errors.values())
+        # Each once, and the requests that were issued last: the event loop may go on while a thread asks.
+        errors, replied, cancelled = dict(self._errors), self._replied, self._cancelled
+        failed = sum(errors.values())
+        issued = self.issued
         return Statistics(
-            issued=self.issued,
-            replied=self._replied,
+            issued=issued,
+            replied=replied,
             failed=failed,
-            cancelled=self._cancelled,
-            in_flight=self.issued - self._replied - failed - self._cancelled,
+            cancelled=cancelled,
+            in_flight=issued - replied - failed - cancelled,
             late=self._late,
             resent=self.resent,
-            errors=dict(self._errors),
+            errors=errors,
             **others,
         )
 
