@@ -69,6 +69,7 @@ async def test_it_shows_a_server_a_worker_and_their_end(tmp_path: Path) -> None:
         await page.show(server, width=360, height=640)
         await page.until("document.getElementById('name').textContent === 'calculator'")
         await page.until("document.getElementById('state').textContent === 'ready'")
+        await page.until("document.querySelector('#functions td').textContent")
         name = await page.ask("document.querySelector('#functions td').textContent")
         assert name.startswith("<img")  # as text
         assert await no_wider_than_it_is(page)

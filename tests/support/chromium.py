@@ -91,9 +91,10 @@ class Page:
         return result["result"].get("value")
 
     async def until(self, expression: str) -> None:
-        """Waits until that is true."""
+        """Waits until that is true; while the page is being loaded, what it asks for may not be there."""
+        patient = f"(() => {{ try {{ return {expression} }} catch {{ return false }} }})()"
         async with asyncio.timeout(3 * SECONDS):
-            while not await self.ask(expression):  # noqa: ASYNC110  (a page tells nobody)
+            while not await self.ask(patient):  # noqa: ASYNC110  (a page tells nobody)
                 await asyncio.sleep(0.05)
 
     async def picture(self) -> bytes:
