@@ -121,6 +121,7 @@ class RequestSender:
     def __init__(self, connection: LinkDriver, loop_bound: LoopBound) -> None:
         self._connection = connection
         self._link = connection.link
+        self._timings = self._link.diagnostics.traffic.timings
         self._submission = connection.link.submission
         self._requester = connection.link.requester
         self._loop_bound = loop_bound
@@ -225,7 +226,7 @@ class RequestSender:
             submitted.append(entry)
         try:
             taken = take(await entry.waiter)
-            self._link.diagnostics.traffic.timings.add(_perf_counter() - began)
+            self._timings.add(_perf_counter() - began)
             return taken
         except BaseException as error:
             self.cancel(entry)  # unless it has ended: whatever ends this coroutine, nobody waits any more

@@ -89,7 +89,7 @@ class RequestCounters:
     def on_ended(self, running: Invocation, outcome: int) -> None:
         """A request that was taken has ended."""
         self.ended += 1
-        counters = self._counters_of(running)
+        counters = self._of.get(running.handler) or self._counters_of(running)
         counters.outcomes[outcome] += 1
         began = running.began
         if began:
