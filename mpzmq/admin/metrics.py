@@ -22,11 +22,20 @@ async def metrics_reply(target: object) -> Reply:
         target: which.
     """
     try:
-        client = required("prometheus_client", "metrics", "/metrics")
-        # It knows servers and workers, which stand above: so it is found by its name.
-        registry = client.CollectorRegistry()
-        registry.register(import_module("mpzmq.prometheus").collector(target))
+        text, kind = await in_daemon_thread("mpzmq-metrics", lambda: _written(target))
     except ImportError as error:
         return text_reply(HTTPStatus.NOT_IMPLEMENTED, str(error))
-    text = await in_daemon_thread("mpzmq-metrics", lambda: client.generate_latest(registry))
-    return Reply(HTTPStatus.OK, text, client.CONTENT_TYPE_LATEST)
+    return Reply(HTTPStatus.OK, text, kind)
+
+
+def _written(target: object) -> tuple[bytes, str]:
+    """The text of all metrics, and its type. What that needs is imported the first time, which takes a while, too.
+
+    Raises:
+        ImportError: the extra is missing.
+    """
+    client = required("prometheus_client", "metrics", "/metrics")
+    registry = client.CollectorRegistry()
+    # It knows servers and workers, which stand above: so it is found by its name.
+    registry.register(import_module("mpzmq.prometheus").collector(target))
+    return client.generate_latest(registry), client.CONTENT_TYPE_LATEST
