@@ -100,7 +100,7 @@ def one_line(text: str) -> str:
 def test_every_example_is_tested() -> None:
     names = {path.name for path in EXAMPLES.glob("*.py")}
     tested = {"arrays.py", "fastapi_app.py", "fan_out.py", "functions.py", "notebook.py", "state.py"}
-    tested |= {"chat.py", "middleware.py", "progress.py", "stream_logs.py", "typed_shop.py", "upload.py"}
+    tested |= {"chat.py", "middleware.py", "progress.py", "stream_logs.py", "typed_shop.py", "upload.py", "watched.py"}
     tested |= {"conform_container.py", "conform_engine.py"}  # by tests/conformance/test_judge.py
     assert names == tested | {"echo_server.py", "hello_client.py", "reconnect.py", "replicas.py", "rollout.py"}
     readme = (EXAMPLES / "README.md").read_text("utf-8")
@@ -320,6 +320,14 @@ def test_functions() -> None:
     assert "did you mean 'add'?" in lines[7]
     assert lines[8].endswith("it is add(a: int, b: int = 10) -> int")
     assert [line.split("(")[0].strip() for line in lines[9:]] == ["add", "patient", "blocking_code", "pay"]
+
+
+def test_watched() -> None:
+    assert lines_of("watched.py", raised=1) == [
+        "ready: ok",
+        "divide 9 replied, 1 failed",
+        "calculator ALIVE {'RemoteError': 1}",
+    ]
 
 
 def test_typed_shop() -> None:
