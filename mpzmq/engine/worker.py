@@ -77,12 +77,13 @@ class ComputerEngineWorker(ReconnectSettings, Registration, MiddlewareRegistrati
         heartbeat: how the life of containers is judged.
         limits: bounds on everything that could grow.
         security: the engine's keys, and those of the containers; None: plain, and whoever answers.
+        name: what containers know it by; by default ``HOST/PID``.
         typed: values may be of the application's types (dataclasses, enums, dates ...), and what containers pass to
             functions of the worker is converted by their annotations (extra ``typed``).
 
     Raises:
         ImportError: ``typed`` without the extra.
-        ValueError, TypeError: the security is that of a container, or none.
+        ValueError, TypeError: the security is that of a container, or none; or the name is none.
     """
 
     _streams = False
@@ -96,12 +97,14 @@ class ComputerEngineWorker(ReconnectSettings, Registration, MiddlewareRegistrati
         heartbeat: HeartbeatPolicy = DEFAULT_HEARTBEAT,
         limits: Limits = DEFAULT_LIMITS,
         security: Security | None = None,
+        name: str | None = None,
         typed: bool = False,
     ) -> None:
         ReconnectSettings.__init__(self, reconnect)
         Registration.__init__(self, typed=typed)
         MiddlewareRegistration.__init__(self)
         AdminHost.__init__(self)
+        self.name = process_name() if name is None else checked_name(name)
         self._security = of_engine(security)
         self._heartbeat = heartbeat
         self.limits = limits
@@ -111,6 +114,7 @@ class ComputerEngineWorker(ReconnectSettings, Registration, MiddlewareRegistrati
         self._transport: Transport = ZmqTransport()
         self._lifecycle = Lifecycle("worker")
         self._links = Links()
+        self._end = self._links.end
         self._connections, self._writers = self._links.connections, self._links.writers
         # A listener that is dropped without a word is forgotten.
         self._listeners: weakref.WeakSet[EventStream] = weakref.WeakSet()
@@ -295,7 +299,7 @@ class ComputerEngineWorker(ReconnectSettings, Registration, MiddlewareRegistrati
             name,
             # A session of its own: two links to one container must not supersede each other.
             uuid4(),
-            process_name(),
+            self.name,
             reconnect=self._reconnect if reconnect is None else reconnect,
             heartbeat=self._heartbeat,
             limits=self.limits,
@@ -425,8 +429,7 @@ class ComputerEngineWorker(ReconnectSettings, Registration, MiddlewareRegistrati
         wait: bool,
     ) -> Group:  # fmt: skip
         checked_timeout(timeout)
-        security = of_engine(security) or self._security
-        followed = resolver_for(source, refresh=policy.refresh)
+        security, followed = of_engine(security) or self._security, resolver_for(source, refresh=policy.refresh)
         if self._lifecycle.is_ending:
             raise RuntimeError("this worker is closed: enter it again with 'async with', or make another one")
         self._lifecycle.loop_bound.bind()
@@ -490,11 +493,8 @@ class ComputerEngineWorker(ReconnectSettings, Registration, MiddlewareRegistrati
         self._links.keep_durations(checked_buckets(buckets))
 
     def _subject(self) -> WorkerStatus:
-        return WorkerStatus(self, self._lifecycle, self._links, self._groups)
+        return WorkerStatus(self, self.name, self._lifecycle, self._links, self._groups)
 
     def _publish(self, event: LinkEvent) -> None:
         for stream in list(self._listeners):
             stream.publish(event)
-
-    def _end(self, remote_id: UUID, why: str) -> None:
-        self._links.end(remote_id, why)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from ..admin.status import about, counters
 from ..models import LinkState
-from ..runtime.names import process_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -31,6 +30,7 @@ class WorkerStatus:
 
     Args:
         worker: which.
+        name: what it calls itself.
         lifecycle: its life.
         links: its links.
         groups: its groups.
@@ -39,12 +39,14 @@ class WorkerStatus:
     def __init__(
         self,
         worker: object,
+        name: str,
         lifecycle: Lifecycle,
         links: Links,
         groups: Iterable[GroupState],
     ) -> None:
         self.target = worker
-        self.name = f"worker {process_name()!r}"
+        self.name = f"worker {name!r}"
+        self._own_name = name
         self._lifecycle = lifecycle
         self._links = links
         self._groups = groups
@@ -74,7 +76,7 @@ class WorkerStatus:
                 yield _container(remote_id, connection, statistics, times)
 
         return {
-            **about("worker", process_name(), self._lifecycle.loop_bound.age(), self.not_ready()),
+            **about("worker", self._own_name, self._lifecycle.loop_bound.age(), self.not_ready()),
             "containers": containers(),
             "statistics": lambda: counters(total),
             "groups": (_group(group) for group in list(self._groups)),

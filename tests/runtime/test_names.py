@@ -33,9 +33,18 @@ async def test_a_host_whose_own_name_is_not_text(monkeypatch: pytest.MonkeyPatch
 async def test_a_name_that_cannot_be_sent(name: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match="name is"):
         ContainerServer(name=name)
+    with pytest.raises(error, match="name is"):
+        ComputerEngineWorker(name=name)
     async with ComputerEngineWorker() as worker:
         with pytest.raises(error, match="name is"):
             await worker.connect(uuid.uuid4(), "127.0.0.1:1", name=name)
+
+
+async def test_a_container_knows_its_engine_by_name() -> None:
+    server = ContainerServer()
+    async with server, ComputerEngineWorker(name="billing") as worker:
+        await worker.connect(await server.bind("tcp://127.0.0.1:0"))
+        assert [engine.name for engine in server.engines()] == ["billing"]
 
 
 @pytest.mark.parametrize("host", NOT_IDNA)

@@ -44,8 +44,12 @@ class Engine:
     def __init__(self, network: MemoryNetwork, schedule: Schedule, history: History, number: int) -> None:
         self.number = number
         self.host: MemoryHost = network.host()
+        # By itself it would be called after this process, whose number has as many digits as it happens to have.
         self.worker = ComputerEngineWorker(
-            reconnect=schedule.reconnect, heartbeat=schedule.heartbeat, limits=schedule.engine_limits
+            name=f"w{number}",
+            reconnect=schedule.reconnect,
+            heartbeat=schedule.heartbeat,
+            limits=schedule.engine_limits,
         )
         self.worker._transport = self.host
         self.worker.function(self._note, name="note")

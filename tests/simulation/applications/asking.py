@@ -179,7 +179,7 @@ class Engine:
         self._books = books
         self._loop = books.loop
         policy = ReconnectPolicy(interval=0.2, lost_after=LOST_AFTER)
-        self.worker = ComputerEngineWorker(reconnect=policy, heartbeat=HEARTBEAT)
+        self.worker = ComputerEngineWorker(name="asking", reconnect=policy, heartbeat=HEARTBEAT)
         self.worker._transport = self.host
         self.worker.function(_note, name="note")
         for index in range(books.plan.sent_through):
