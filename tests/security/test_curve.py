@@ -28,7 +28,7 @@ from mpzmq.testing import connected
 from mpzmq.transport.libzmq import shared_context as context
 from tests.support.scene import QUICK, REDIAL
 from tests.support.secured import CONTAINER, ENGINE, STRANGER, Secured
-from tests.support.waiting import event_of, scaled, soon, until
+from tests.support.waiting import event_of, soon, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -192,9 +192,11 @@ here = Path(__file__).parent
 server = ContainerServer(security=Security.server(load(here / "container.key"), allow=here / "allowed"))
 
 @server.function
-def block(seconds):
+def block():
     print("blocked", file=sys.stderr, flush=True)
-    time.sleep(seconds)
+    ends = time.monotonic() + 60
+    while not (here / "go on").exists() and time.monotonic() < ends:
+        time.sleep(0.01)
 """
 
 
@@ -210,13 +212,14 @@ async def test_a_blocked_container_still_completes_handshakes(
     own = Security.client(ENGINE, CONTAINER.public)
     async with ComputerEngineWorker(security=own, heartbeat=QUICK, reconnect=REDIAL) as worker:
         container = await worker.connect(uuid.uuid4(), served.endpoint)
-        blocking_call = asyncio.create_task(container.call("block", scaled(1.5)))
+        blocking_call = asyncio.create_task(container.call("block", timeout=None))
         await until(lambda: "blocked" in served.stderr)
         with pytest.raises(ConnectTimeout, match="the ZMTP handshake was done, but no WELCOME came"):
             await worker.connect(uuid.uuid4(), served.endpoint, timeout=0.5)
         with pytest.raises(AuthenticationFailed):
             await worker.connect(uuid.uuid4(), served.endpoint, security=Security.client(STRANGER, CONTAINER.public))
         assert not blocking_call.done()
+        (tmp_path / "go on").touch()
         await blocking_call
         await worker.connect(uuid.uuid4(), served.endpoint)
 
