@@ -32,7 +32,10 @@ __all__ = ["Result", "World", "run", "trace"]
 PATIENCE = 2 * HANG + 20.0
 """Seconds until everything that was asked has ended."""
 
-SETTLE = HANG + 5.0
+SLOWEST = 4 * (HANG + STUBBORN)
+"""Seconds that one request can take which heeds nothing: its handler, its mapping and both of its dependencies in turn."""
+
+SETTLE = SLOWEST + 5.0
 """Seconds behind the last close in which what was left to itself ends."""
 
 _ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -104,7 +107,7 @@ class World:
     async def _until_idle(self) -> None:
         """Nobody waits any more; what does not heed that goes on for a while."""
         await asyncio.sleep(1.0)
-        for _ in range(int(HANG + STUBBORN)):
+        for _ in range(int(SLOWEST)):
             if not self._is_at_work():
                 return
             await asyncio.sleep(1.0)
