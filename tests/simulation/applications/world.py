@@ -113,7 +113,12 @@ class World:
             await asyncio.sleep(1.0)
 
     def _is_at_work(self) -> bool:
-        return any(process.server.statistics().in_flight for process in self._processes.values())
+        # A container that has been closed counts nothing any more, and what does not heed that goes on in it.
+        return (
+            any(process.server.statistics().in_flight for process in self._processes.values())
+            or any(run.started and run.ended is None for run in self._books.runs)
+            or any(made.closed is None for made in self._books.dependencies)
+        )
 
     def _sample(self) -> None:
         self._engine.sample()
