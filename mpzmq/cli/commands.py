@@ -11,6 +11,7 @@ import click
 
 from .._version import __version__
 from .key_commands import keys
+from .manifest_command import manifest
 from .options import Number, all_option, connecting, examples, json_option, timeout_option
 from .output import FAILED, INTERRUPTED, USAGE, give_up_stdout, print_error
 from .schema_commands import schema, stubs
@@ -110,6 +111,7 @@ def mpzmq() -> None:
 
 
 mpzmq.add_command(keys)
+mpzmq.add_command(manifest)
 mpzmq.add_command(schema)
 mpzmq.add_command(stubs)
 mpzmq.add_command(stats)
