@@ -43,6 +43,7 @@ PUBLIC = {
     *("LinkFailed", "LinkRetry", "LinkUp", "StatusChanged"),
     # groups
     *("Attempt", "Call", "Group", "GroupPolicy", "GroupStatistics", "Member", "Outcome", "Outcomes"),
+    *("Fleet", "fleet"),
     *("MemberEjected", "MemberHeld", "MemberJoined", "MemberLeft", "MemberReturned"),
     # errors
     *("AddressNotFound", "AuthenticationFailed", "ConnectError", "ConnectRefused", "ConnectTimeout"),
