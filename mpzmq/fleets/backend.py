@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from ..engine.resolvers.resolver import Resolver
+    from ..security.credentials import Security
 
 __all__ = ["Backend"]
 
@@ -15,6 +16,9 @@ class Backend(Protocol):
 
     It is made, started once, and closed once, all on one event loop. Making it starts nothing.
     """
+
+    security: Security | None
+    """The keys with which the engine comes to the containers; None: those of its worker."""
 
     async def start(self, replicas: int | None) -> None:
         """Starts the containers, and returns when all of them serve.

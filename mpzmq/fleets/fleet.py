@@ -118,7 +118,9 @@ async def _opened(
             worker = await resources.enter_async_context(ComputerEngineWorker())
         resources.push_async_callback(backend.close)
         await backend.start(replicas)
-        group = await worker.group(backend.resolver(), name=source, policy=policy, timeout=CONNECT_TIMEOUT)
+        group = await worker.group(
+            backend.resolver(), name=source, policy=policy, timeout=CONNECT_TIMEOUT, security=backend.security
+        )
         return Fleet(group, backend, resources.pop_all())
 
 
@@ -128,4 +130,8 @@ def _backend(source: str, on: Any, env: Mapping[str, str] | None) -> Backend:
     Raises:
         TypeError: there is no such place.
     """
+    if not isinstance(on, str):
+        from .dask import DaskBackend
+
+        return DaskBackend(source, client=on, env=env)
     raise TypeError(f"{source!r} cannot be started on {type_name(on)}")
