@@ -13,6 +13,7 @@ from ..engine.arguments import checked_count
 from ..engine.group import Group
 from ..engine.worker import ComputerEngineWorker
 from ..runtime.opening import Opening
+from .local import LocalBackend
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -128,4 +129,6 @@ def _backend(source: str, on: Any, env: Mapping[str, str] | None) -> Backend:
     Raises:
         TypeError: there is no such place.
     """
-    raise TypeError(f"{source!r} cannot be started on {type_name(on)}")
+    if on == "local":
+        return LocalBackend(source, env=env)
+    raise TypeError(f"a fleet is on 'local', not {on!r}" if isinstance(on, str) else f"not on {type_name(on)}")
