@@ -365,7 +365,7 @@ class Supervisor:
             self._replace(now)
             self._fill(now)
         if not self.is_over and not self._processes and (self.is_stopping or self._is_hopeless()):
-            self.is_over = True
+            self.is_over = self.is_stopping = True
             self.effects.append(Over(self.worst))
 
     def _is_hopeless(self) -> bool:
