@@ -31,7 +31,7 @@ def _checked_ports(_: click.Context, parameter: click.Parameter, text: str | Non
     epilog=examples(
         "mpzmq up container:server -n 4 --announce /run/calc",
         "mpzmq up container:server -n 4 --ports 3010-3014 --cpus auto",
-        "kill -HUP PID   # replaces the processes, one after the other",
+        "pkill -HUP -f 'mpzmq up'   # replaces the processes, one after the other",
     )
 )
 @click.argument("server", metavar="MODULE:SERVER")
