@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["Child", "container_command", "ending", "inherited_path"]
+__all__ = ["Child", "container_command", "inherited_path"]
 
 MAX_TOLD = 64 * 1024
 """Bytes that a child may tell in one line."""
@@ -68,6 +68,7 @@ class Child:
             start_new_session=True,
         )
         _living.add(self)
+        os.set_blocking(self.told, False)
         self.endpoint: str | None = None
         """Where it serves, as far as it has told."""
         self.is_loaded = False
@@ -91,8 +92,11 @@ class Child:
         return self._process.stdout.fileno()
 
     def read(self) -> bool:
-        """Takes in what it has told, and waits for that if there is nothing; returns whether there may be more."""
-        part = os.read(self.told, 4096)
+        """Takes in what it has told; returns whether there may be more."""
+        try:
+            part = os.read(self.told, 4096)
+        except BlockingIOError:
+            return True
         *lines, rest = (self._untold + part).split(b"\n")
         self._untold = rest[:MAX_TOLD]
         for line in lines:
@@ -156,20 +160,6 @@ class Child:
         """Lets go of the pipe that keeps it alive, in a process that was forked from its parent."""
         if self._process.stdin is not None:
             self._process.stdin.close()
-
-
-def ending(code: int) -> str:
-    """How a process has ended, in words.
-
-    Args:
-        code: its exit code, or the negative number of a signal.
-    """
-    if code >= 0:
-        return f"with exit code {code}"
-    try:
-        return f"by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"by signal {-code}"
 
 
 _living: weakref.WeakSet[Child] = weakref.WeakSet()

@@ -213,9 +213,9 @@ class ContainerThread:
             yield
         finally:
             with _lock:
-                for name, value in before.items():
+                for name, old in before.items():
                     del _variables[name]
-                    if value is None:
+                    if old is None:
                         os.environ.pop(name, None)
                     else:
-                        os.environ[name] = value
+                        os.environ[name] = old

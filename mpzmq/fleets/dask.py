@@ -45,6 +45,7 @@ class DaskBackend:
 
     Raises:
         TypeError: that is no client of Dask.
+        ValueError: the source names no server.
     """
 
     def __init__(self, source: str, *, client: Any, env: Mapping[str, str] | None) -> None:
@@ -52,8 +53,11 @@ class DaskBackend:
         distributed = sys.modules.get("distributed")
         if distributed is None or not isinstance(client, distributed.Client):
             raise TypeError(
-                f"a fleet runs on 'local', or on a client of Dask ({how_to_install('dask')}), not on {type_name(client)}"
+                f"a fleet is on 'local', or on a client of Dask ({how_to_install('dask')}), not on {type_name(client)}"
             )
+        module, _, attribute = source.partition(":")
+        if not (module and attribute):
+            raise ValueError(f"{source!r} names no server: write MODULE:SERVER, as in 'calc:server'")
         keys = generate()
         # Each endpoint names the key of its container; whoever has none of these is not talked to.
         self.security: Security | None = Security.client(keys, keys.public)
@@ -149,11 +153,12 @@ class DaskBackend:
             told = await self._on_loop(lambda: self._call(what, **details))
         if told is None:
             raise ConnectionError("the scheduler does not know the fleet")
-        for worker, why in told["failures"].items():
+        answer: dict[str, Any] = told
+        for worker, why in answer["failures"].items():
             if self._complained.get(worker) != why:
                 self._complained[worker] = why
                 log.error("%s does not serve in the Dask worker %s: %s", self._source, worker, why)
-        return told
+        return answer
 
     def _call(self, what: str, **details: Any) -> Awaitable[dict[str, Any] | None]:
         if self._client.status != "running":
@@ -257,7 +262,8 @@ def _is_hopeless(told: Mapping[str, Any]) -> bool:
 def _shortage(told: Mapping[str, Any]) -> str:
     """Why there are not enough, in words."""
     wanted = "all" if told["wanted"] is None else told["wanted"]
-    text = f"{len(told['serving'])} containers serve, and {wanted} were wanted; the cluster has {told['workers']} workers"
+    serving, workers = len(told["serving"]), told["workers"]
+    text = f"{serving} containers serve, and {wanted} were wanted; the cluster has {workers} workers"
     if told["starting"]:
         text += f", of which {', '.join(told['starting'])} are still starting theirs"
     failures = "".join(f"\n  in {worker}: {why}" for worker, why in told["failures"].items())

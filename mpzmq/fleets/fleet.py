@@ -7,12 +7,12 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from ..common.set_module import set_module
-from ..common.text import type_name
 from ..config import DEFAULT_GROUP
 from ..engine.arguments import checked_count
 from ..engine.group import Group
 from ..engine.worker import ComputerEngineWorker
 from ..runtime.opening import Opening
+from .local import LocalBackend
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -84,8 +84,10 @@ def fleet(
 
     Args:
         source: what they serve, as ``"module:server"``.
-        replicas: how many; None: on this host, one for each processor that this process may use.
-        on: where they run: ``"local"``, processes of this host, which find modules where this one does.
+        replicas: how many; None: on this host, one for each processor that this process may use; on Dask,
+            one in each worker, those that come later included.
+        on: where they run: ``"local"``, processes of this host, which find modules where this one does; or a
+            ``distributed.Client`` (extra ``dask``): in the workers of its cluster, at most one in each.
         worker: the engine that asks them; None: one of the fleet's own, which is closed with it.
         policy: whom the group asks, and whether it asks another one then.
         env: environment variables that they get besides those of this process.
@@ -130,8 +132,10 @@ def _backend(source: str, on: Any, env: Mapping[str, str] | None) -> Backend:
     Raises:
         TypeError: there is no such place.
     """
-    if not isinstance(on, str):
-        from .dask import DaskBackend
+    if on == "local":
+        return LocalBackend(source, env=env)
+    if isinstance(on, str):
+        raise TypeError(f"a fleet is on 'local', or on a client of Dask, not on {on!r}")
+    from .dask import DaskBackend
 
-        return DaskBackend(source, client=on, env=env)
-    raise TypeError(f"{source!r} cannot be started on {type_name(on)}")
+    return DaskBackend(source, client=on, env=env)

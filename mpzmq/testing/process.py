@@ -12,7 +12,8 @@ from typing import IO, TYPE_CHECKING, Self
 
 from ..common.durations import checked_wait
 from ..common.set_module import set_module
-from ..fleets.child import Child, container_command, ending, inherited_path
+from ..fleets.child import Child, container_command, inherited_path
+from ..fleets.supervisor import ending
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -33,7 +33,7 @@ def test_version() -> None:
 
 COMMANDS = [
     *("call", "conformance", "demo", "describe", "doctor", "keys", "ping", "reply", "schema", "serve", "state"),
-    *("stats", "stubs", "top"),
+    *("stats", "stubs", "top", "up"),
 ]
 
 

@@ -7,7 +7,6 @@ import contextlib
 import multiprocessing.resource_tracker
 import os
 import signal
-import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -80,16 +79,20 @@ async def cluster_of(workers: int) -> AsyncIterator[Any]:
 
 def what_is_left(dask_worker: Any) -> list[str]:
     """Runs in a worker: threads and listening sockets of containers, and plugins of fleets."""
+    import importlib
     import threading
 
-    import psutil
-
+    psutil: Any = importlib.import_module("psutil")  # it comes with distributed, and has no types
     threads = [thread.name for thread in threading.enumerate() if "mpzmq" in thread.name]
     plugins = [name for name in dask_worker.plugins if "mpzmq" in name]
     listening = [c.laddr for c in psutil.Process().net_connections("tcp") if c.status == psutil.CONN_LISTEN]
     its_own = {dask_worker.port, *dask_worker.service_ports.values()}
     ours = [f"port {address.port}" for address in listening if address.port not in its_own]
     return threads + plugins + ours
+
+
+def fleet_plugins(cluster: Any) -> list[Any]:
+    return [plugin for name, plugin in cluster.scheduler.plugins.items() if "mpzmq" in name]
 
 
 def addresses(fleet: mpzmq.Group) -> list[str]:
@@ -148,7 +151,7 @@ async def test_workers_are_killed_added_and_retired_under_load(served: str) -> N
             assert len(lost) == under_way_on_the_killed_one, lost
             assert all(error.name == victim.name and error.executed is not Executed.NO for error in lost)
         await nothing_left(client)
-        assert not [name for name in cluster.scheduler.plugins if "mpzmq" in name]
+        assert not fleet_plugins(cluster)
         assert not [name for name in cluster.scheduler.handlers if "mpzmq" in name]
 
 
@@ -206,33 +209,35 @@ async def test_containers_do_not_outlive_their_engine(served: str, tmp_path: Pat
     async with cluster_of(1) as cluster, distributed.Client(cluster, asynchronous=True) as client:
         script = tmp_path / "engine.py"
         script.write_text(ENGINE)
-        engine = subprocess.Popen([sys.executable, script, cluster.scheduler_address], stdout=subprocess.PIPE)
-        with engine:
-            try:
-                assert engine.stdout is not None
-                assert await asyncio.to_thread(engine.stdout.readline) == b"ready\n"
-                (plugin,) = (plugin for name, plugin in cluster.scheduler.plugins.items() if "mpzmq" in name)
-                plugin.abandoned_after = 0.1
-            finally:
-                engine.kill()
-        await until(lambda: plugin not in cluster.scheduler.plugins.values())
+        engine = await asyncio.create_subprocess_exec(
+            sys.executable, script, cluster.scheduler_address, stdout=asyncio.subprocess.PIPE
+        )
+        try:
+            assert engine.stdout is not None
+            assert await engine.stdout.readline() == b"ready\n"
+            (plugin,) = fleet_plugins(cluster)
+            plugin.abandoned_after = 0.1
+        finally:
+            engine.kill()
+            await engine.wait()
+        await until(lambda: not fleet_plugins(cluster))
         await nothing_left(client)
 
         async with mpzmq.fleet(served, on=client) as fleet:
             with contextlib.suppress(ConnectionLost):
                 await fleet.call("leave")
             await until(lambda: not fleet.members)
-            (plugin,) = (plugin for name, plugin in cluster.scheduler.plugins.items() if "mpzmq" in name)
+            (plugin,) = fleet_plugins(cluster)
             told = await plugin.handle("watch", since=-1)
             assert list(told["failures"].values()) == ["it was closed from within"]
         await nothing_left(client)
 
         passing = await distributed.Client(cluster.scheduler_address, asynchronous=True)
         fleet = await mpzmq.fleet(served, on=passing)
-        (plugin,) = (plugin for name, plugin in cluster.scheduler.plugins.items() if "mpzmq" in name)
+        (plugin,) = fleet_plugins(cluster)
         plugin.abandoned_after = 0.1
         await passing.close()
-        await until(lambda: plugin not in cluster.scheduler.plugins.values())
+        await until(lambda: not fleet_plugins(cluster))
         await fleet.close()
         await nothing_left(client)
 
