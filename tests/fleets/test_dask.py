@@ -8,6 +8,7 @@ import multiprocessing.resource_tracker
 import os
 import signal
 import sys
+from multiprocessing import forkserver
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,10 +18,11 @@ from mpzmq import ConnectError, ConnectionLost, Executed
 from tests.support.waiting import scaled, until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-distributed = pytest.importorskip("distributed", reason="the extra dask is not installed")
+dask: Any = pytest.importorskip("dask", reason="the extra dask is not installed")
+distributed: Any = pytest.importorskip("distributed", reason="the extra dask is not installed")
 
 SERVER = """
 import asyncio, os
@@ -49,9 +51,14 @@ async def leave() -> None:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def resource_tracker() -> None:
-    """Of multiprocessing: it belongs to the process, and would be taken for what the first cluster leaves behind."""
-    multiprocessing.resource_tracker.ensure_running()
+def forked_workers() -> Iterator[None]:
+    """Workers are forked from a process that has imported Dask once: that takes seconds for each of them else."""
+    multiprocessing.resource_tracker.ensure_running()  # it belongs to this process, and to no test
+    with dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}):
+        distributed.utils.get_mp_context()  # which says what is imported there
+        forkserver.ensure_running()
+        yield
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]  # "used by unit tests to stop the server"
 
 
 @pytest.fixture
@@ -139,7 +146,6 @@ async def test_workers_are_killed_added_and_retired_under_load(served: str) -> N
                 await fleet.wait_ready(3, timeout=scaled(40))
                 assert victim.name in [member.name for member in fleet.members]
                 await go_on()
-                under_way_on_the_killed_one = len(lost)
 
                 retired = next(member for member in fleet.members if member.name != victim.name)
                 await client.retire_workers([retired.labels["worker"]])
@@ -147,9 +153,9 @@ async def test_workers_are_killed_added_and_retired_under_load(served: str) -> N
                 await go_on()
                 is_over.set()
 
-            assert under_way_on_the_killed_one <= 8
-            assert len(lost) == under_way_on_the_killed_one, lost
-            assert all(error.name == victim.name and error.executed is not Executed.NO for error in lost)
+            # What was under way on the killed one, and nothing else.
+            assert len(lost) <= 8
+            assert all(victim.address in str(error) and error.executed is not Executed.NO for error in lost), lost
         await nothing_left(client)
         assert not fleet_plugins(cluster)
         assert not [name for name in cluster.scheduler.handlers if "mpzmq" in name]
