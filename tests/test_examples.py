@@ -102,7 +102,14 @@ def test_every_example_is_tested() -> None:
     tested = {"arrays.py", "fastapi_app.py", "fan_out.py", "functions.py", "notebook.py", "state.py"}
     tested |= {"chat.py", "middleware.py", "progress.py", "stream_logs.py", "typed_shop.py", "upload.py", "watched.py"}
     tested |= {"conform_container.py", "conform_engine.py"}  # by tests/conformance/test_judge.py
-    assert names == tested | {"echo_server.py", "hello_client.py", "reconnect.py", "replicas.py", "rollout.py", "fleet_dask.py"}
+    assert names == tested | {
+        "echo_server.py",
+        "hello_client.py",
+        "reconnect.py",
+        "replicas.py",
+        "rollout.py",
+        "fleet_dask.py",
+    }
     readme = (EXAMPLES / "README.md").read_text("utf-8")
     assert all(f"(./{name})" in readme for name in names)
 

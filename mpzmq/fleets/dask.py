@@ -148,7 +148,7 @@ class DaskBackend:
 
     async def _ask(self, what: str, **details: Any) -> dict[str, Any]:
         told = await self._on_loop(lambda: self._call(what, **details))
-        if told is None:  # the scheduler is another one, which knows nothing of the fleet
+        if told is None and not self._is_closed:  # the scheduler is another one, which knows nothing of the fleet
             await self._register()
             told = await self._on_loop(lambda: self._call(what, **details))
         if told is None:

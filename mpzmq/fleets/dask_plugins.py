@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -99,7 +100,8 @@ class FleetPlugin(SchedulerPlugin):  # type: ignore[misc]
         self.name = name
         self.abandoned_after = ABANDONED_AFTER
         self._client = client
-        self._placement = Placement(wanted)
+        # In the scheduler's successor another plugin takes the place of this one: no version is to be one of both.
+        self._placement = Placement(wanted, version=secrets.randbits(48))
         self._container = dumps(ContainerPlugin(name, source, engine_key, env))
         self._tasks: set[asyncio.Task[Any]] = set()
         self._changed: asyncio.Event | None = None

@@ -46,11 +46,12 @@ class Placement:
 
     Args:
         wanted: how many containers there are to be; None: one in each worker.
+        version: the first one.
     """
 
-    def __init__(self, wanted: int | None) -> None:
+    def __init__(self, wanted: int | None, *, version: int = 0) -> None:
         self.wanted = wanted
-        self.version = 0
+        self.version = version
         """Rises with each change of what :meth:`told` says."""
         self._places: dict[str, _Place] = {}
 
