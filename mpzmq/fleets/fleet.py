@@ -131,4 +131,4 @@ def _backend(source: str, on: Any, env: Mapping[str, str] | None) -> Backend:
     """
     if on == "local":
         return LocalBackend(source, env=env)
-    raise TypeError(f"a fleet is on 'local', not {on!r}" if isinstance(on, str) else f"not on {type_name(on)}")
+    raise TypeError(f"a fleet is on 'local', not on {on!r}" if isinstance(on, str) else f"no place: {type_name(on)}")
