@@ -156,7 +156,7 @@ MADE_BY_OTHERS = {
         "BlockingStream",
         "ContainerFactory",
     ),
-    *("ProxyFactory", "Group", "BlockingGroup"),
+    *("ProxyFactory", "Fleet", "Group", "BlockingGroup"),
 }
 """Classes whose instances a worker, a server or a handle makes: their constructors are none of the interface."""
 

@@ -65,7 +65,7 @@ class Output:
         """Has a line written, which is safe."""
         try:
             if self._lost:
-                self._lines.put_nowait(f"mpzmq: {self._lost} lines were lost here: nobody has read them in time")
+                self._lines.put_nowait(self._loss())
                 self._lost = 0
             self._lines.put_nowait(line)
         except queue.Full:
@@ -73,9 +73,17 @@ class Output:
 
     async def close(self) -> None:
         """Has the last lines written, as far as somebody reads them."""
-        with contextlib.suppress(queue.Full):
-            self._lines.put_nowait(None)
-            await asyncio.wait((self._written,), timeout=LAST_WORDS)
+        while self._lines.qsize() > MAX_WAITING - 2:  # room for what tells of it, and for the end
+            with contextlib.suppress(queue.Empty):
+                self._lines.get_nowait()
+                self._lost += 1
+        if self._lost:
+            self._lines.put_nowait(self._loss())
+        self._lines.put_nowait(None)
+        await asyncio.wait((self._written,), timeout=LAST_WORDS)
+
+    def _loss(self) -> str:
+        return f"mpzmq: {self._lost} lines were lost here: nobody has read them in time"
 
     def _write(self) -> None:
         while (line := self._lines.get()) is not None:
