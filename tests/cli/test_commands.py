@@ -33,7 +33,7 @@ def test_version() -> None:
 
 COMMANDS = [
     *("call", "conformance", "demo", "describe", "doctor", "keys", "manifest", "ping", "reply", "schema", "serve"),
-    *("state", "stats", "stubs", "top"),
+    *("state", "stats", "stubs", "top", "up"),
 ]
 
 
