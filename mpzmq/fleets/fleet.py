@@ -94,7 +94,7 @@ def fleet(
 
     Returns:
         What gives the fleet when it is awaited or entered; it starts nothing before. All containers serve then, and
-        one that ends is started again.
+        one of them is connected at least; one that ends is started again.
 
     Raises:
         ConnectError: a container does not serve; the text says why. Nothing stays behind.

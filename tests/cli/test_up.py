@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import pty
 import signal
 import socket
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from mpzmq import ComputerEngineWorker, GroupPolicy, RequestCancelled, blocking
-from tests.support.commands import SECONDS, called, children, is_alive, survivors
+from tests.support.commands import SECONDS, called, children, environment, is_alive, survivors
 from tests.support.waiting import scaled, soon, until
 
 if TYPE_CHECKING:
@@ -286,6 +288,26 @@ def test_a_signal_during_a_reload_ends_all(start: Start, folder: Path) -> None:
     process.terminate()
     assert ended(process)[0] == 0
     assert survivors(pids, 0) == []
+
+
+def test_the_end_of_its_terminal_is_no_reload(folder: Path) -> None:
+    command = [sys.executable, "-m", "mpzmq", "up", "desk:server", "-n", "1", "--app-dir", str(folder)]
+    pid, terminal = pty.fork()
+    if not pid:
+        try:
+            os.execve(command[0], command, environment())
+        finally:
+            os._exit(1)
+    said = b""
+    while b"serves on" not in said:
+        said += os.read(terminal, 4096)
+    os.kill(pid, signal.SIGHUP)  # while it is there
+    while b"desk-1: has ended" not in said:
+        said += os.read(terminal, 4096)
+    assert said.count(b"desk-1: serves on") == 2
+    assert is_alive(pid)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="processes are pinned on Linux only")
