@@ -86,6 +86,8 @@ def run_many(first: int, count: int, jobs: int, world: str, ignored: set[str]) -
     with multiprocessing.Pool(jobs, logging.disable) as pool:
         for part in pool.imap_unordered(functools.partial(tally, world=world), chunks):
             total.add(part)
+            for kind, failing in part.kinds.items():
+                print(f"broke {kind}: {' '.join(map(str, failing[:SHOWN_SEEDS]))}", flush=True)
             took = time.monotonic() - began
             line = f"{total.seeds:,} of {count:,} seeds, {len(total.failing):,} fail, {total.seeds / took:,.0f}/s"
             if sys.stdout.isatty():
