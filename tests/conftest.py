@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from mpzmq.testing import plugin
+from tests.support.ahead import import_a_share
 from tests.support.guards import gc_prepared, resource_guard, task_guard, task_watch
 from tests.support.node import node_example
 from tests.support.raw import lied, raw
@@ -47,6 +48,11 @@ def pytest_configure(config: pytest.Config) -> None:
         cache = tempfile.mkdtemp(prefix="mpzmq-bytecode-")
         os.environ["PYTHONPYCACHEPREFIX"] = cache
         config.add_cleanup(lambda: shutil.rmtree(cache, ignore_errors=True))
+
+
+def pytest_collection(session: pytest.Session) -> None:
+    """Has each process of xdist rewrite a share of the modules first, for all of them."""
+    import_a_share(session.config)
 
 
 @pytest.hookimpl(trylast=True)
