@@ -168,7 +168,8 @@ class GroupCall:
         try:
             chosen: object = pick(tuple(able.values()), self._facts)
         except SystemExit as error:  # in the task of a hedge it would end the event loop, and what others wait for
-            raise ValueError(f"GroupPolicy.pick has called sys.exit({repr_of(error.code)}), and chosen no member") from error
+            code = repr_of(error.code)
+            raise ValueError(f"GroupPolicy.pick has called sys.exit({code}), and chosen no member") from error
         if isinstance(chosen, Member) and chosen.name in able:
             return state.members[chosen.name]
         if inspect.isawaitable(chosen):
