@@ -1,7 +1,7 @@
 """A process with many containers, each at a port of its own: ``tests.chaos.many_containers:server``.
 
-``MANY_SERVERS`` says how many they are, ``MANY_HOST`` where. ``MANY_FILE`` names a file with the endpoints of all but the
-first: the process serves those that stand there already, and else free ones.
+``MANY_SERVERS`` says how many they are, ``MANY_HOST`` where. ``MANY_FILE`` names a file with the endpoints of all but
+the first: the process serves those that stand there already, and else free ones.
 """
 
 from __future__ import annotations
