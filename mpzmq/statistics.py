@@ -247,6 +247,24 @@ class GroupStatistics:
     errors: Mapping[str, int] = field(default_factory=dict, hash=False)
     links: Statistics = field(default_factory=Statistics, repr=False)
 
+    def __add__(self, other: GroupStatistics) -> GroupStatistics:
+        return GroupStatistics(
+            issued=self.issued + other.issued,
+            replied=self.replied + other.replied,
+            failed=self.failed + other.failed,
+            cancelled=self.cancelled + other.cancelled,
+            in_flight=self.in_flight + other.in_flight,
+            retried=self.retried + other.retried,
+            hedged=self.hedged + other.hedged,
+            ejections=self.ejections + other.ejections,
+            errors=dict(Counter(self.errors) + Counter(other.errors)),
+            links=self.links + other.links,
+        )
+
+    def totals(self) -> GroupStatistics:
+        """What stays of it when the group is closed: what was counted, and nothing that speaks of now."""
+        return replace(self, links=self.links.totals())
+
 
 def plain(statistics: ServerStatistics) -> dict[str, Any]:
     """The counters of a container as a message or JSON carries them."""
