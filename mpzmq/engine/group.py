@@ -491,8 +491,7 @@ async def opened_group(
     """A group that is open; arguments and errors are those of :meth:`ComputerEngineWorker.group`."""
     state = GroupState(name, policy, host.limits, host.loop_bound)
     membership = Membership(state, host, source, security)
-    group = Group(host, state, membership, {})
-    host.groups.open[state] = group
+    group = host.groups.open[state] = Group(host, state, membership, {})
     try:
         await membership.open(timeout, wait=wait)
     except BaseException:

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from ..statistics import GroupStatistics
 from .links import MAX_NAMES
 
 if TYPE_CHECKING:
-    from .group import Group
     from .group_state import GroupState
 
 __all__ = ["Groups"]
 
 
-class Groups:
+class _Counted(Protocol):
+    """A group, as far as it is counted."""
+
+    @property
+    def name(self) -> str: ...
+    def statistics(self) -> GroupStatistics: ...
+
+
+_G = TypeVar("_G", bound=_Counted)
+
+
+class Groups(Generic[_G]):
     """Those of one worker.
 
     Attributes:
@@ -23,10 +33,10 @@ class Groups:
     """
 
     def __init__(self) -> None:
-        self.open: dict[GroupState, Group] = {}
+        self.open: dict[GroupState, _G] = {}
         # Any thread may ask for counters, and those of a group that is closed move from one place to another.
         self._lock = threading.Lock()
-        self._closed: list[Group] = []  # of which some requests may not have ended
+        self._closed: list[_G] = []  # of which some requests may not have ended
         self._past: dict[str, GroupStatistics] = {}  # of all that were closed before, by name
 
     def end(self, state: GroupState) -> None:
@@ -41,7 +51,7 @@ class Groups:
         with self._lock:
             self._settle()
 
-    def counted_by_name(self) -> tuple[tuple[Group, ...], dict[str, GroupStatistics]]:
+    def counted_by_name(self) -> tuple[tuple[_G, ...], dict[str, GroupStatistics]]:
         """The groups that are open, and the counters of those that were closed, by name.
 
         Of many names, those of which the last group was closed longest ago are forgotten. Any thread may ask.

@@ -7,7 +7,7 @@ import contextlib
 import threading
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 from ..common.logs import Log
@@ -58,7 +58,7 @@ class GroupHost:
     loop_bound: LoopBound
     open_link: Callable[..., tuple[ComputerEngineWriter, Link]]
     disconnect: Callable[[UUID], Awaitable[None]]
-    groups: Groups
+    groups: Groups[Any]
     outgoing: WorkerMiddleware
 
 

@@ -13,8 +13,8 @@ from uuid import UUID, uuid4
 from ..address import parse_address
 from ..admin.host import AdminHost
 from ..common.durations import checked_timeout, checked_wait
+from ..common.histograms import KeepsHistograms
 from ..common.set_module import set_module
-from ..common.timings import DEFAULT_BUCKETS, checked_buckets
 from ..config import DEFAULT_GROUP, DEFAULT_HEARTBEAT, DEFAULT_LIMITS, DEFAULT_RECONNECT
 from ..handlers.registration import Registration
 from ..models import LinkState, Progress
@@ -66,7 +66,7 @@ _CLOSED = "the worker was closed"
 
 
 @set_module("mpzmq")
-class ComputerEngineWorker(ReconnectSettings, Registration, MiddlewareRegistration, AdminHost):
+class ComputerEngineWorker(ReconnectSettings, Registration, MiddlewareRegistration, KeepsHistograms, AdminHost):
     """The engine's side: connects to containers and talks to them.
 
     Constructing opens nothing and binds to no event loop. Use it as ``async with worker:``, or start
@@ -119,7 +119,7 @@ class ComputerEngineWorker(ReconnectSettings, Registration, MiddlewareRegistrati
         # A listener that is dropped without a word is forgotten.
         self._listeners: weakref.WeakSet[EventStream] = weakref.WeakSet()
         self._running = False
-        self._groups = Groups()
+        self._groups: Groups[Group] = Groups()
 
     def __repr__(self) -> str:
         return f"<ComputerEngineWorker {len(self.get_connected_containers())} of {len(self._connections)} connected>"
@@ -481,16 +481,8 @@ class ComputerEngineWorker(ReconnectSettings, Registration, MiddlewareRegistrati
         """The counters of all links, those that have ended included."""
         return self._links.statistics()
 
-    def keep_durations(self, buckets: Sequence[float] = DEFAULT_BUCKETS) -> None:
-        """Has ``Statistics.durations`` kept from now on: histograms, for ``/metrics``, too.
-
-        Args:
-            buckets: upper bounds in seconds; by default 18 from 100 µs to a minute.
-
-        Raises:
-            ValueError: they do not rise from above 0, or others are kept already.
-        """
-        self._links.keep_durations(checked_buckets(buckets))
+    def _keep_durations(self, buckets: tuple[float, ...]) -> None:
+        self._links.keep_durations(buckets)
 
     def _subject(self) -> WorkerStatus:
         return WorkerStatus(self, self.name, self._lifecycle, self._links, self._groups.open)

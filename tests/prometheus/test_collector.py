@@ -154,6 +154,50 @@ async def test_histograms(stage: Stage) -> None:
     assert another.statistics().durations is not None
 
 
+@pytest.mark.parametrize("kind", [ContainerServer, ComputerEngineWorker])
+def test_histograms_that_cannot_be_added_up_are_refused_before_they_are_scraped(kind: Any) -> None:
+    one, same, other, without = kind(name="one"), kind(name="same"), kind(name="other"), kind(name="without")
+    for target in (one, same):
+        target.keep_durations((1.0, 2.0))
+    other.keep_durations((1.0, 3.0))
+    with pytest.raises(ValueError, match=r"\(1\.0, 2\.0\), those of .* have \(1\.0, 3\.0\), and cannot be added up"):
+        collector(without, one, same, other)
+    for fitting in ((one, same, without), (other, without), (other, other)):
+        registry_of(*fitting)
+
+
+async def test_a_server_that_is_bound_again_goes_on_counting(stage: Stage) -> None:
+    registry = registry_of(stage.server, histograms=True)
+    names = "requests_total", "rejected_requests_total", "request_duration_seconds_count", "waiting_seconds_total"
+
+    def values() -> dict[str, float]:
+        samples = [sample for family in registry.collect() for sample in family.samples]
+        rising = [f"mpzmq_server_{name}" for name in names]
+        return {f"{one.name} {one.labels}": one.value for one in samples if one.name in rising}
+
+    before: dict[str, float] = {}
+    endpoint = stage.endpoint
+    for calls in range(1, 4):
+        async with stage.worker.connect(endpoint) as container:
+            await container.call("add", 1, 2)
+            with pytest.raises(Unsupported):
+                await container.call("none")
+        now = values()
+        assert all(now[name] >= value for name, value in before.items())
+        labels = {"function": "add", "outcome": "replied"}
+        assert registry.get_sample_value("mpzmq_server_requests_total", labels) == calls
+        await stage.server.close()
+        assert values() == now
+        statistics = stage.server.statistics()
+        assert statistics.received == 2 * calls == statistics.replied + statistics.refused
+        await stage.server.__aenter__()
+        assert values() == now
+        endpoint = await stage.server.bind("127.0.0.1:0")
+        before = values()
+        assert before == now, "nothing is counted twice, and nothing is lost"
+    assert registry.get_sample_value("mpzmq_server_engines") == 0
+
+
 async def test_several_targets_are_added_up(stage: Stage) -> None:
     async with ContainerServer() as other, ComputerEngineWorker() as worker:
         other.function(lambda: None, name="add")
