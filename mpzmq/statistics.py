@@ -177,6 +177,10 @@ class FunctionStatistics:
             durations=_both(self.durations, other.durations),
         )
 
+    def totals(self) -> FunctionStatistics:
+        """What stays of it when the container is closed: what was counted, and nothing that speaks of now."""
+        return replace(self, running=0, queued=0, p50=None, p99=None)
+
 
 @set_module("mpzmq")
 @dataclass(frozen=True, slots=True)
@@ -215,6 +219,31 @@ class ServerStatistics:
     waiting_bytes: int = 0
     functions: Mapping[str, FunctionStatistics] = field(default_factory=dict, hash=False)
 
+    def __add__(self, other: ServerStatistics) -> ServerStatistics:
+        functions = dict(self.functions)
+        for name, one in other.functions.items():
+            functions[name] = functions[name] + one if name in functions else one
+        return ServerStatistics(
+            received=self.received + other.received,
+            replied=self.replied + other.replied,
+            failed=self.failed + other.failed,
+            refused=self.refused + other.refused,
+            cancelled=self.cancelled + other.cancelled,
+            in_flight=self.in_flight + other.in_flight,
+            sessions=self.sessions + other.sessions,
+            undeliverable=self.undeliverable + other.undeliverable,
+            repeated=self.repeated + other.repeated,
+            ignored=self.ignored + other.ignored,
+            waiting_bytes=self.waiting_bytes + other.waiting_bytes,
+            functions=functions,
+        )
+
+    def totals(self) -> ServerStatistics:
+        """What stays of it when the container is closed: what was counted, and nothing that speaks of now."""
+        functions = {name: one.totals() for name, one in self.functions.items()}
+        received = self.received - self.in_flight
+        return replace(self, received=received, in_flight=0, sessions=0, waiting_bytes=0, functions=functions)
+
 
 @set_module("mpzmq")
 @dataclass(frozen=True, slots=True)
@@ -246,6 +275,24 @@ class GroupStatistics:
     ejections: int = 0
     errors: Mapping[str, int] = field(default_factory=dict, hash=False)
     links: Statistics = field(default_factory=Statistics, repr=False)
+
+    def __add__(self, other: GroupStatistics) -> GroupStatistics:
+        return GroupStatistics(
+            issued=self.issued + other.issued,
+            replied=self.replied + other.replied,
+            failed=self.failed + other.failed,
+            cancelled=self.cancelled + other.cancelled,
+            in_flight=self.in_flight + other.in_flight,
+            retried=self.retried + other.retried,
+            hedged=self.hedged + other.hedged,
+            ejections=self.ejections + other.ejections,
+            errors=dict(Counter(self.errors) + Counter(other.errors)),
+            links=self.links + other.links,
+        )
+
+    def totals(self) -> GroupStatistics:
+        """What stays of it when the group is closed: what was counted, and nothing that speaks of now."""
+        return replace(self, links=self.links.totals())
 
 
 def plain(statistics: ServerStatistics) -> dict[str, Any]:

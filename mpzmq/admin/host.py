@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["AdminHost"]
 
 
-class AdminHost:
+class AdminHost(ABC):
     """Has admin endpoints, which close with it."""
 
     _lifecycle: Lifecycle
@@ -20,9 +21,9 @@ class AdminHost:
     def __init__(self) -> None:
         self._admin_endpoints: list[AdminEndpoint] = []
 
+    @abstractmethod
     def _subject(self) -> Subject:
         """What the endpoints tell of it."""
-        raise NotImplementedError
 
     async def bind_admin(self, endpoint: str | tuple[str, int], *, insecure: bool = False) -> str:
         """Answers over HTTP how this is, from now on.

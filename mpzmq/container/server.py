@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 import warnings
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
@@ -12,9 +13,9 @@ from uuid import UUID, uuid4
 from ..address import parse_address
 from ..admin.host import AdminHost
 from ..common.durations import checked_after, checked_wait
+from ..common.histograms import KeepsHistograms
 from ..common.logs import Log
 from ..common.set_module import set_module
-from ..common.timings import DEFAULT_BUCKETS, agreed_buckets, checked_buckets
 from ..config import DEFAULT_HEARTBEAT, DEFAULT_LIMITS
 from ..handlers.interfaces import fitting_methods
 from ..handlers.registry import Function
@@ -34,7 +35,7 @@ from .session_driver import SessionDriver
 from .signals import Signals
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
@@ -51,7 +52,7 @@ _H = TypeVar("_H", bound="Callable[..., Any]")
 
 
 @set_module("mpzmq")
-class ContainerServer(HandlerRegistration, AdminHost):
+class ContainerServer(HandlerRegistration, KeepsHistograms, AdminHost):
     """Serves functions and plain requests to any number of engines.
 
     Constructing opens nothing and binds to no event loop; serving starts with :meth:`bind`.
@@ -101,8 +102,9 @@ class ContainerServer(HandlerRegistration, AdminHost):
         self._status = Status.RUNNING
         self._driver: SessionDriver | None = None
         self.security = security
-        self._final = ServerStatistics()
-        self._buckets: tuple[float, ...] | None = None
+        self._final = ServerStatistics()  # at the end of the last close
+        # Any thread may ask for counters, and at a close they move from the one to the other.
+        self._lock = threading.Lock()
         self._life: Lifespan | None = None
 
     def __repr__(self) -> str:
@@ -247,24 +249,14 @@ class ContainerServer(HandlerRegistration, AdminHost):
         return () if driver is None else tuple(driver.sessions.presence.here.values())
 
     def statistics(self) -> ServerStatistics:
-        """The counters since the first bind; after a close, those at its end."""
-        driver = self._driver
-        if driver is None:
-            return self._final
-        return driver.statistics()
+        """The counters since the first bind, those from before a close included; after a close, those at its end."""
+        with self._lock:
+            driver, ended = self._driver, self._final
+        return ended if driver is None else ended.totals() + driver.statistics()
 
-    def keep_durations(self, buckets: Sequence[float] = DEFAULT_BUCKETS) -> None:
-        """Has ``FunctionStatistics.durations`` kept from now on: histograms, for ``/metrics``, too.
-
-        Args:
-            buckets: upper bounds in seconds; by default 18 from 100 µs to a minute.
-
-        Raises:
-            ValueError: they do not rise from above 0, or others are kept already.
-        """
-        self._buckets = agreed_buckets(self._buckets, checked_buckets(buckets))
+    def _keep_durations(self, buckets: tuple[float, ...]) -> None:
         if self._driver is not None:
-            self._driver.dispatcher.counters.keep_durations(self._buckets)
+            self._driver.dispatcher.counters.keep_durations(buckets)
 
     # Life
 
@@ -392,8 +384,9 @@ class ContainerServer(HandlerRegistration, AdminHost):
         if driver is not None:
             await driver.close()
             self._status = driver.sessions.status
-            self._final = self.statistics()
-            self._driver = None
+            final = self.statistics()
+            with self._lock:
+                self._final, self._driver = final, None
         try:
             if self._life is not None:
                 await self._life.end()

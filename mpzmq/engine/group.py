@@ -145,8 +145,9 @@ class Group(RequestMethods):
         """Ends the group and its links: what is in flight ends with ``ConnectionClosed``. Idempotent."""
         self._host.loop_bound.require()
         self._state.close()
-        self._host.groups.pop(self._state, None)
+        self._host.groups.end(self._state)
         await self._membership.close()
+        self._host.groups.settle()
 
     @contextlib.asynccontextmanager
     async def hold(self, name: str, timeout: float | None = 30.0) -> AsyncIterator[ComputerEngineWriter]:
@@ -490,8 +491,7 @@ async def opened_group(
     """A group that is open; arguments and errors are those of :meth:`ComputerEngineWorker.group`."""
     state = GroupState(name, policy, host.limits, host.loop_bound)
     membership = Membership(state, host, source, security)
-    group = Group(host, state, membership, {})
-    host.groups[state] = group
+    group = host.groups.open[state] = Group(host, state, membership, {})
     try:
         await membership.open(timeout, wait=wait)
     except BaseException:

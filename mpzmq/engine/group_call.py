@@ -7,6 +7,7 @@ import inspect
 from typing import TYPE_CHECKING, cast
 from uuid import UUID
 
+from ..common.text import repr_of
 from ..context import current
 from ..errors import (
     ConnectionLost,
@@ -164,7 +165,11 @@ class GroupCall:
         if not able:
             return None
         assert self._facts is not None
-        chosen: object = pick(tuple(able.values()), self._facts)
+        try:
+            chosen: object = pick(tuple(able.values()), self._facts)
+        except SystemExit as error:  # in the task of a hedge it would end the event loop, and what others wait for
+            code = repr_of(error.code)
+            raise ValueError(f"GroupPolicy.pick has called sys.exit({code}), and chosen no member") from error
         if isinstance(chosen, Member) and chosen.name in able:
             return state.members[chosen.name]
         if inspect.isawaitable(chosen):

@@ -6,7 +6,6 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
-from ..common.timings import agreed_buckets
 from ..statistics import Statistics
 
 if TYPE_CHECKING:
@@ -89,12 +88,8 @@ class Links:
             return self.single(), past
 
     def keep_durations(self, buckets: tuple[float, ...]) -> None:
-        """From now on there is a histogram for each link.
-
-        Raises:
-            ValueError: there are some already with other buckets.
-        """
-        self._buckets = agreed_buckets(self._buckets, buckets)
+        """From now on there is a histogram for each link."""
+        self._buckets = buckets
         for connection in list(self.connections.values()):
             connection.link.diagnostics.traffic.timings.keep(buckets)
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ..protocol.link.link import Link
     from ..runtime.loop_bound import LoopBound
     from .group_state import GroupState
+    from .groups import Groups
     from .middleware_sender import WorkerMiddleware
     from .resolvers import Endpoint, Source
     from .writer import ComputerEngineWriter
@@ -49,7 +50,7 @@ class GroupHost:
         loop_bound: the event loop that it belongs to.
         open_link: registers a link, and begins to dial.
         disconnect: ends a link.
-        groups: those that are not closed.
+        groups: all of its worker.
         outgoing: the worker's middleware.
     """
 
@@ -57,7 +58,7 @@ class GroupHost:
     loop_bound: LoopBound
     open_link: Callable[..., tuple[ComputerEngineWriter, Link]]
     disconnect: Callable[[UUID], Awaitable[None]]
-    groups: dict[GroupState, Any]
+    groups: Groups[Any]
     outgoing: WorkerMiddleware
 
 

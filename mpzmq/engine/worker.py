@@ -13,8 +13,8 @@ from uuid import UUID, uuid4
 from ..address import parse_address
 from ..admin.host import AdminHost
 from ..common.durations import checked_timeout, checked_wait
+from ..common.histograms import KeepsHistograms
 from ..common.set_module import set_module
-from ..common.timings import DEFAULT_BUCKETS, checked_buckets
 from ..config import DEFAULT_GROUP, DEFAULT_HEARTBEAT, DEFAULT_LIMITS, DEFAULT_RECONNECT
 from ..handlers.registration import Registration
 from ..models import LinkState, Progress
@@ -32,6 +32,7 @@ from .arguments import checked_connect
 from .callbacks import EngineFunctions
 from .event_stream import EventStream
 from .group import Group, opened_group
+from .groups import Groups
 from .link_driver import LinkDriver
 from .links import Links
 from .membership import GroupHost
@@ -54,7 +55,6 @@ if TYPE_CHECKING:
     from ..security.credentials import Security
     from ..statistics import Statistics
     from ..transport.interface import Transport
-    from .group_state import GroupState
     from .resolvers import Endpoint, Resolver
 
 __all__ = ["ComputerEngineWorker"]
@@ -66,7 +66,7 @@ _CLOSED = "the worker was closed"
 
 
 @set_module("mpzmq")
-class ComputerEngineWorker(ReconnectSettings, Registration, MiddlewareRegistration, AdminHost):
+class ComputerEngineWorker(ReconnectSettings, Registration, MiddlewareRegistration, KeepsHistograms, AdminHost):
     """The engine's side: connects to containers and talks to them.
 
     Constructing opens nothing and binds to no event loop. Use it as ``async with worker:``, or start
@@ -119,7 +119,7 @@ class ComputerEngineWorker(ReconnectSettings, Registration, MiddlewareRegistrati
         # A listener that is dropped without a word is forgotten.
         self._listeners: weakref.WeakSet[EventStream] = weakref.WeakSet()
         self._running = False
-        self._groups: dict[GroupState, Group] = {}
+        self._groups: Groups[Group] = Groups()
 
     def __repr__(self) -> str:
         return f"<ComputerEngineWorker {len(self.get_connected_containers())} of {len(self._connections)} connected>"
@@ -174,7 +174,7 @@ class ComputerEngineWorker(ReconnectSettings, Registration, MiddlewareRegistrati
                         for connection in list(self._connections.values()):
                             while connection.link.in_flight:
                                 await connection.changed()
-            for group in list(self._groups.values()):
+            for group in list(self._groups.open.values()):
                 await group.close()
             self._lifecycle.is_closed = True
             for number, remote_id in enumerate(list(self._connections), 1):
@@ -363,7 +363,7 @@ class ComputerEngineWorker(ReconnectSettings, Registration, MiddlewareRegistrati
 
     def groups(self) -> tuple[Group, ...]:
         """All groups. Any thread may ask."""
-        return tuple(self._groups.values())
+        return tuple(self._groups.open.values())
 
     def get_connected_containers(self) -> list[UUID]:
         """The containers that can be talked to now: ALIVE, and BUSY but greeted."""
@@ -481,19 +481,11 @@ class ComputerEngineWorker(ReconnectSettings, Registration, MiddlewareRegistrati
         """The counters of all links, those that have ended included."""
         return self._links.statistics()
 
-    def keep_durations(self, buckets: Sequence[float] = DEFAULT_BUCKETS) -> None:
-        """Has ``Statistics.durations`` kept from now on: histograms, for ``/metrics``, too.
-
-        Args:
-            buckets: upper bounds in seconds; by default 18 from 100 µs to a minute.
-
-        Raises:
-            ValueError: they do not rise from above 0, or others are kept already.
-        """
-        self._links.keep_durations(checked_buckets(buckets))
+    def _keep_durations(self, buckets: tuple[float, ...]) -> None:
+        self._links.keep_durations(buckets)
 
     def _subject(self) -> WorkerStatus:
-        return WorkerStatus(self, self.name, self._lifecycle, self._links, self._groups)
+        return WorkerStatus(self, self.name, self._lifecycle, self._links, self._groups.open)
 
     def _publish(self, event: LinkEvent) -> None:
         for stream in list(self._listeners):

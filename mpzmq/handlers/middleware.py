@@ -163,7 +163,7 @@ class CallDetails:
 
         Raises:
             TypeError: one of them is of the wrong type.
-            ValueError: the deadline is later than the one that there is.
+            ValueError: the deadline is later than the one that there is, or no time.
         """
         return CallDetails(
             self._facts,
@@ -176,9 +176,13 @@ class CallDetails:
     def _earlier(self, deadline: object) -> float:
         if isinstance(deadline, bool) or not isinstance(deadline, int | float):
             raise TypeError(f"a deadline is a time on the event loop's clock, not {type_name(deadline)}")
+        try:
+            deadline = float(deadline)
+        except OverflowError:  # an int, and not shown: text of one may be refused for its length
+            raise ValueError("a deadline is a time on the event loop's clock, and this int is no time of it") from None
         if math.isnan(deadline) or deadline > (math.inf if self._deadline is None else self._deadline):
             raise ValueError(f"the deadline {deadline} is not earlier than {self._deadline}, which the caller has set")
-        return float(deadline)
+        return deadline
 
     def __repr__(self) -> str:
         return f"<CallDetails {self.op} function={self.function!r} peer={self.peer!r}>"

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from ..models import LinkState
-from ..statistics import Statistics
+from ..statistics import GroupStatistics, Statistics
 from .families import counter, duration, gauge
 
 if TYPE_CHECKING:
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
     from ..engine.worker import ComputerEngineWorker
-    from ..statistics import GroupStatistics
     from .families import Labels
 
 __all__ = ["client_metrics"]
@@ -30,39 +29,45 @@ class _Clients:
     def __init__(self, workers: Sequence[ComputerEngineWorker]) -> None:
         self.links: dict[tuple[str, str], Statistics] = {}
         self.states: Counter[tuple[tuple[str, str], LinkState]] = Counter()
-        self.groups: list[tuple[str, GroupStatistics]] = []
+        self.groups: dict[str, GroupStatistics] = {}
         past: list[dict[str, Statistics]] = []
+        past_groups: list[dict[str, GroupStatistics]] = []
         for worker in workers:
             handles, ended = worker._links.counted_by_name()
             past.append(ended)
             for handle in handles:
                 self._add(("container", handle.name), handle.statistics(), [handle.state])
-            for group in worker.groups():
-                self.groups.append((group.name, group.statistics()))
-                self._add(("group", group.name), self.groups[-1][1].links, [one.state for one in group.members])
+            groups, closed = worker._groups.counted_by_name()
+            past_groups.append(closed)
+            for group in groups:
+                self._add_group(group.name, group.statistics(), [one.state for one in group.members])
         for ended in past:
             for name, counted in ended.items():
                 if ("container", name) in self.links:  # what the others count must not fall because of this
                     self._add(("container", name), counted, [])
+        for closed in past_groups:
+            for name, of_group in closed.items():
+                if ("group", name) in self.links:
+                    self._add_group(name, of_group, [])
 
     def _add(self, whose: tuple[str, str], counted: Statistics, states: Sequence[LinkState]) -> None:
         self.links[whose] = self.links.get(whose, Statistics()) + counted
         self.states.update((whose, state) for state in states)
+
+    def _add_group(self, name: str, counted: GroupStatistics, states: Sequence[LinkState]) -> None:
+        self.groups[name] = self.groups.get(name, GroupStatistics()) + counted
+        self._add(("group", name), counted.links, states)
 
     def requests(self) -> Iterator[tuple[Labels, float]]:
         """Requests that have ended. A group's are counted once, however many members were asked."""
         every: list[tuple[tuple[str, str], Statistics | GroupStatistics]] = [
             (whose, counted) for whose, counted in self.links.items() if whose[0] == "container"
         ]
-        every += [(("group", name), counted) for name, counted in self.groups]
-        totals: Counter[tuple[tuple[str, str], str]] = Counter()
-        for whose, counted in every:
-            totals[whose, "replied"] += counted.replied
-            totals[whose, "cancelled"] += counted.cancelled
-            for error, count in counted.errors.items():
-                totals[whose, error] += count
-        for ((label, name), outcome), count in totals.items():
-            yield {label: name, "outcome": outcome}, count
+        every += [(("group", name), counted) for name, counted in self.groups.items()]
+        for (label, name), counted in every:
+            ends = {"replied": counted.replied, "cancelled": counted.cancelled, **counted.errors}
+            for outcome, count in ends.items():
+                yield {label: name, "outcome": outcome}, count
 
     def of_links(self, attribute: str) -> Iterator[tuple[Labels, float]]:
         """One counter of all links."""
@@ -73,10 +78,7 @@ class _Clients:
 
     def of_groups(self, attribute: str) -> Iterator[tuple[Labels, float]]:
         """One counter of all groups."""
-        totals: Counter[str] = Counter()
-        for name, counted in self.groups:
-            totals[name] += getattr(counted, attribute)
-        return (({"group": name}, count) for name, count in totals.items())
+        return (({"group": name}, getattr(counted, attribute)) for name, counted in self.groups.items())
 
     def links_by_state(self) -> Iterator[tuple[Labels, float]]:
         """How many links are in each state."""

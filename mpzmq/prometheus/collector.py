@@ -44,7 +44,8 @@ def collector(
 
     Raises:
         TypeError: a target is neither a server nor a worker.
-        ValueError: the buckets do not rise, or histograms with others are kept already.
+        ValueError: the buckets do not rise, or histograms with others are kept already; or those of two servers, or of
+            two workers, have different ones, and cannot be added up.
     """
     for target in targets:
         if not isinstance(target, ContainerServer | ComputerEngineWorker):
@@ -54,6 +55,15 @@ def collector(
     if histograms:
         for target in targets:
             target.keep_durations(buckets)
+    for kind in (ContainerServer, ComputerEngineWorker):
+        kept = {target: target.buckets for target in targets if isinstance(target, kind) and target.buckets is not None}
+        if len(set(kept.values())) > 1:
+            (one, bounds), *others = kept.items()
+            other, different = next(pair for pair in others if pair[1] != bounds)
+            raise ValueError(
+                f"the histograms of {one!r} have the buckets {bounds}, those of {other!r} have {different}, and cannot"
+                " be added up: pass the same ones to keep_durations(), or make a collector and a registry for each"
+            )
     return _Collector(targets)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..statistics import ServerStatistics
 from .families import counter, duration, gauge
 
 if TYPE_CHECKING:
@@ -11,7 +12,6 @@ if TYPE_CHECKING:
 
     from prometheus_client.metrics_core import Metric
 
-    from ..statistics import FunctionStatistics, ServerStatistics
     from .families import Labels
 
 __all__ = ["server_metrics"]
@@ -21,13 +21,14 @@ OUTCOMES = ("replied", "failed", "refused", "cancelled")
 
 def server_metrics(servers: Sequence[ServerStatistics]) -> Iterator[Metric]:
     """All families, of all servers together."""
-    functions = _by_function(servers)
+    every = sum(servers, ServerStatistics())
+    functions = every.functions
 
     def of_functions(attribute: str) -> Iterable[tuple[Labels, float]]:
         return (({"function": name}, getattr(one, attribute)) for name, one in functions.items())
 
     def of_servers(attribute: str) -> Iterable[tuple[Labels, float]]:
-        return [({}, sum(getattr(server, attribute) for server in servers))]
+        return [({}, getattr(every, attribute))]
 
     yield counter(
         "mpzmq_server_requests",
@@ -70,11 +71,3 @@ def server_metrics(servers: Sequence[ServerStatistics]) -> Iterator[Metric]:
         of_servers("undeliverable"),
     )
     yield counter("mpzmq_server_ignored_messages", "Messages that could not be used.", of_servers("ignored"))
-
-
-def _by_function(servers: Sequence[ServerStatistics]) -> dict[str, FunctionStatistics]:
-    found: dict[str, FunctionStatistics] = {}
-    for server in servers:
-        for name, one in server.functions.items():
-            found[name] = one if name not in found else found[name] + one
-    return found

@@ -18,6 +18,8 @@ from mpzmq import HeartbeatPolicy, ReconnectPolicy
 from tests.support.node import installed
 
 from .history import described
+from .many_links import Plan as LinksPlan
+from .many_links import links_report, many_links
 from .netns import why_not
 from .node import PAIRS, truth
 from .partition import WAYS, partitioned
@@ -93,6 +95,9 @@ def main() -> int:
     what.add_argument("--minutes", type=float, default=1.0, help="a soak: faults for so long (the default, 1)")
     what.add_argument("--partition", type=float, metavar="SECONDS", help="partitions of this length, as root")
     what.add_argument("--node", type=int, metavar="CALLS", help="so many calls in each direction to and from Node")
+    what.add_argument(
+        "--links", type=int, metavar="PROCESSES", help="links to 50 containers in each of so many processes"
+    )
     what.add_argument("--times", action="store_true", help="a table: how soon faults are seen, and are over")
     parser.add_argument("--seed", type=int, default=SystemRandom().randrange(1_000_000), help="of the soak")
     parser.add_argument("--rounds", type=int, default=5, help="of each fault in the table")
@@ -105,6 +110,10 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if options.node is not None:
         return node(options.node)
+    if options.links is not None:
+        plan = LinksPlan(processes=options.links)
+        say(links_report(plan, asyncio.run(many_links(plan))))
+        return 0
     if options.times:
         say(measured(options.rounds))
         return 0

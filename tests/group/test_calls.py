@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import functools
+import sys
 import uuid
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ from mpzmq import (
     Unsupported,
 )
 from mpzmq.testing import Members
+from tests.support.odd import NoText
 from tests.support.scene import REDIAL
 from tests.support.waiting import scaled, soon, until
 
@@ -148,6 +150,22 @@ async def test_a_function_that_picks_nobody(stage: Stage, chosen: Any) -> None:
     async with stage(policy=GroupPolicy(pick=lambda members, call: chosen)) as troupe:
         with pytest.raises(ValueError, match=r"an object of type \w+, which is none of the members"):
             await troupe.group.call("who")
+
+
+@pytest.mark.parametrize("hedge_after", [None, 5.0])
+async def test_a_function_that_exits_while_it_picks(stage: Stage, hedge_after: float | None) -> None:
+    """What it decides is one request's: the tasks of a hedge would carry the exit to the event loop."""
+    codes = [3, NoText()]
+    async with stage(policy=GroupPolicy(pick=lambda members, call: sys.exit(codes[0]))) as troupe:
+        view = troupe.group.options(idempotent=True, hedge_after=hedge_after)
+        with pytest.raises(ValueError, match=r"pick has called sys\.exit\(3\), and chosen no member") as caught:
+            await view.call("who")
+        assert isinstance(caught.value.__cause__, SystemExit)
+        codes.pop(0)
+        with pytest.raises(ValueError, match="chosen no member"):
+            await view.call("who")
+        statistics = troupe.group.statistics()
+        assert (statistics.failed, statistics.in_flight) == (2, 0)
 
 
 async def test_a_function_that_picks_who_was_not_given(stage: Stage) -> None:

@@ -270,6 +270,8 @@ async def test_arguments_that_do_not_fit_any_more_are_refused(stage: Stage) -> N
         ({"deadline": "soon"}, TypeError),
         ({"deadline": True}, TypeError),
         ({"deadline": float("nan")}, ValueError),
+        ({"deadline": 10**400}, ValueError),
+        ({"deadline": -(10**5000)}, ValueError),
         ({"deadline": 1e30}, ValueError),
         ({"deadline": None}, TypeError),
     ],

@@ -14,7 +14,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from mpzmq import ComputerEngineWorker, ContainerServer, Endpoint, RemoteError, Unsupported
+from mpzmq import ComputerEngineWorker, ConnectionClosed, ContainerServer, Endpoint, RemoteError, Unsupported
 from mpzmq.prometheus import collector
 from mpzmq.testing import Members
 from tests.support.waiting import until
@@ -47,6 +47,10 @@ async def stage() -> AsyncIterator[Stage]:
     @server.function
     async def fails() -> None:
         raise ZeroDivisionError
+
+    @server.function
+    async def hangs() -> None:
+        await asyncio.Event().wait()
 
     async with server, ComputerEngineWorker() as worker:
         yield Stage(server, worker, await server.bind("127.0.0.1:0"))
@@ -150,6 +154,50 @@ async def test_histograms(stage: Stage) -> None:
     assert another.statistics().durations is not None
 
 
+@pytest.mark.parametrize("kind", [ContainerServer, ComputerEngineWorker])
+def test_histograms_that_cannot_be_added_up_are_refused_before_they_are_scraped(kind: Any) -> None:
+    one, same, other, without = kind(name="one"), kind(name="same"), kind(name="other"), kind(name="without")
+    for target in (one, same):
+        target.keep_durations((1.0, 2.0))
+    other.keep_durations((1.0, 3.0))
+    with pytest.raises(ValueError, match=r"\(1\.0, 2\.0\), those of .* have \(1\.0, 3\.0\), and cannot be added up"):
+        collector(without, one, same, other)
+    for fitting in ((one, same, without), (other, without), (other, other)):
+        registry_of(*fitting)
+
+
+async def test_a_server_that_is_bound_again_goes_on_counting(stage: Stage) -> None:
+    registry = registry_of(stage.server, histograms=True)
+    names = "requests_total", "rejected_requests_total", "request_duration_seconds_count", "waiting_seconds_total"
+
+    def values() -> dict[str, float]:
+        samples = [sample for family in registry.collect() for sample in family.samples]
+        rising = [f"mpzmq_server_{name}" for name in names]
+        return {f"{one.name} {one.labels}": one.value for one in samples if one.name in rising}
+
+    before: dict[str, float] = {}
+    endpoint = stage.endpoint
+    for calls in range(1, 4):
+        async with stage.worker.connect(endpoint) as container:
+            await container.call("add", 1, 2)
+            with pytest.raises(Unsupported):
+                await container.call("none")
+        now = values()
+        assert all(now[name] >= value for name, value in before.items())
+        labels = {"function": "add", "outcome": "replied"}
+        assert registry.get_sample_value("mpzmq_server_requests_total", labels) == calls
+        await stage.server.close()
+        assert values() == now
+        statistics = stage.server.statistics()
+        assert statistics.received == 2 * calls == statistics.replied + statistics.refused
+        await stage.server.__aenter__()
+        assert values() == now
+        endpoint = await stage.server.bind("127.0.0.1:0")
+        before = values()
+        assert before == now, "nothing is counted twice, and nothing is lost"
+    assert registry.get_sample_value("mpzmq_server_engines") == 0
+
+
 async def test_several_targets_are_added_up(stage: Stage) -> None:
     async with ContainerServer() as other, ComputerEngineWorker() as worker:
         other.function(lambda: None, name="add")
@@ -201,6 +249,48 @@ async def test_a_group_that_is_closed_keeps_what_its_links_have_counted(stage: S
     await group.close()
     assert group.statistics().links.replied == 1
     assert group.statistics().links.in_flight == 0
+
+
+async def test_a_group_that_is_closed_takes_nothing_from_others_of_its_name(stage: Stage) -> None:
+    registry = registry_of(stage.worker)
+    first, second = [await stage.worker.group([stage.endpoint], name="pool") for _ in range(2)]
+
+    def values() -> dict[str, float | None]:
+        ends = {
+            outcome: registry.get_sample_value("mpzmq_client_requests_total", {"group": "pool", "outcome": outcome})
+            for outcome in ("replied", "RemoteError", "ConnectionClosed")
+        }
+        return {**ends, "sent": registry.get_sample_value("mpzmq_client_sent_bytes_total", {"group": "pool"})}
+
+    for group in (first, second):
+        await group.call("add", 1, 2)
+        with pytest.raises(RemoteError):
+            await group.call("fails")
+    before = values()
+    hanging = asyncio.create_task(first.call("hangs"))
+    await until(lambda: first.statistics().links.in_flight)
+    await first.close()
+    with pytest.raises(ConnectionClosed):
+        await hanging
+    after = values()
+    assert (after["replied"], after["RemoteError"], after["ConnectionClosed"]) == (2, 2, 1)
+    assert after["sent"] and before["sent"] and after["sent"] > before["sent"]
+    await second.close()
+    assert values()["replied"] is None
+    async with stage.worker.group([stage.endpoint], name="pool") as third:
+        await third.call("add", 1, 2)
+        assert values()["replied"] == 3
+    stage.worker._groups.settle()
+    assert stage.worker._groups._closed == [], "no group is kept for its counters"
+
+
+async def test_of_many_groups_the_latest_names_are_kept(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mpzmq.engine.groups.MAX_NAMES", 1)
+    for name in ("old", "new"):
+        async with stage.worker.group([stage.endpoint], name=name) as group:
+            await group.call("add", 1, 2)
+    _, past = stage.worker._groups.counted_by_name()
+    assert {name: counted.replied for name, counted in past.items()} == {"new": 1}
 
 
 async def test_of_many_names_the_latest_are_kept(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
