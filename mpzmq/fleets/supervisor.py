@@ -28,6 +28,9 @@ __all__ = [
 CANNOT_BIND = 71
 """The exit code of a container whose port is taken, as sysexits.h has it."""
 
+NO_REMEDY = frozenset({64, 66, 77, 78})
+"""Exit codes for what another start does not mend: wrong usage, no such server, open to strangers, no such keys."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restarts:
@@ -175,7 +178,7 @@ class Supervisor:
         self._slots: dict[int, Slot] = {}
         self._processes: dict[int, Process] = {}
         self._last_key = 0
-        self._has_loaded = False
+        self._has_loaded = self._has_served = False
         self._replaced: int | None = None  # the slot whose turn it is in a reload
 
     # Questions
@@ -268,7 +271,7 @@ class Supervisor:
             process.state, process.serves_since, process.deadline = State.SERVING, now, None
             self._slots[process.slot].trouble = ""
             self._tell(f"serves on {endpoint}", process.slot)
-        self._has_loaded = True
+        self._has_loaded = self._has_served = True
         self._review(now)
 
     def on_ended(self, key: int, code: int, now: float) -> None:
@@ -326,7 +329,7 @@ class Supervisor:
         slot.trouble = why
         if not process.was_ready and code == CANNOT_BIND:
             slot.port = None  # another one may be free
-        if not self._has_loaded:
+        if not self._has_loaded or (code in NO_REMEDY and not self._has_served):
             self._tell(why, process.slot)
             self._count(code)
             self.is_stopping = True

@@ -9,7 +9,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from mpzmq.fleets.supervisor import Restarts, Start, State, Supervisor, Terminate, ending
+from mpzmq.fleets.supervisor import NO_REMEDY, Restarts, Start, State, Supervisor, Terminate, ending
+from mpzmq.manifests import Workload, systemd
 from tests.fleets.host import Host
 
 PORTS = [3010, 3011, 3012, 3013]
@@ -43,6 +44,26 @@ def test_where_there_is_no_server_it_is_told_once() -> None:
     host.end(1, 66)
     assert (host.code, host.started) == (66, 1)
     assert host.told == ["0: has ended with exit code 66 before it served"]
+
+
+@pytest.mark.parametrize("code", sorted(NO_REMEDY))
+def test_what_another_start_does_not_mend_is_told_once(code: int) -> None:
+    host = Host(3)
+    host.start()
+    host.load(1)
+    host.end(1, code)
+    host.run()
+    assert (host.code, host.started) == (code, 3)
+    assert host.told[0] == f"0: has ended with exit code {code} before it served"
+    # Where some have served, it may be mended meanwhile.
+    host = settled(1)
+    host.end(1, code)
+    assert host.told[-1].endswith("it is started again in 1 s") and host.code is None
+
+
+def test_systemd_is_told_of_the_same() -> None:
+    codes = " ".join(str(code) for code in sorted(NO_REMEDY))
+    assert f"\nRestartPreventExitStatus={codes}\n" in systemd(Workload(server="a:b", name="a"))
 
 
 def test_one_that_ends_is_started_again_after_a_pause_that_becomes_longer() -> None:

@@ -68,7 +68,7 @@ class Pool(Generic[_C]):
         self._tier: dict[_C, list[_C]] = {}  # in which of these a member is
         self._instance: dict[_C, object] = {}  # of those that are up
         self._owner: dict[object, _C] = {}  # the other way round
-        self._cold: dict[_C, None] = {}  # the one that has come first in front
+        self._cold: dict[_C, None] = {}  # those that have come lately, the first of them in front
         self._winners: dict[bytes, _C] = {}
         self._together = math.inf  # who has come by then came with the first
         self._has_doubles = False
@@ -156,6 +156,8 @@ class Pool(Generic[_C]):
         if member not in self._cold or self._random() < (share := _share(member, now)):
             return member
         warm = [other for other in able if other not in self._cold]
+        if not warm:  # whom it was measured by has gone
+            warm = [other for other in able if other.up_since + TOGETHER < member.up_since]
         if not warm:
             return member
         other = self.picker.pick(warm, now)

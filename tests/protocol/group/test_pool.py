@@ -170,6 +170,29 @@ def test_a_cold_member_takes_it_where_there_is_nobody_else() -> None:
     assert all(pool.choose(100.0) is members["m1"] for _ in range(50))
 
 
+def test_a_cold_member_is_spared_when_those_from_before_have_gone() -> None:
+    members = made(3)
+    pool = pool_of(members)
+
+    def change(name: str, state: LinkState, now: float) -> None:
+        members[name].facts.go(state)
+        if state is LinkState.ALIVE:
+            members[name].up_since = now
+        pool.refresh(members[name], now)
+        assert pool.choose(now) is not None
+
+    for name in ("m1", "m2"):
+        change(name, LinkState.DOWN, 90.0)
+    change("m1", LinkState.ALIVE, 100.0)
+    change("m0", LinkState.DOWN, 101.0)
+    change("m2", LinkState.ALIVE, 102.0)
+    picked = Counter(member.name for _ in range(1000) if (member := pool.choose(102.0)))
+    assert 20 < picked["m2"] < 90 and picked.total() == 1000
+    fresh = pool_of(members)
+    again = Counter(member.name for _ in range(1000) if (member := fresh.choose(102.0)))
+    assert 20 < again["m2"] < 90
+
+
 def test_a_key_stays_and_comes_back() -> None:
     members = made(5)
     pool = pool_of(members)
@@ -229,6 +252,11 @@ def test_a_look_at_one_is_as_good_as_a_look_at_all(seed: int) -> None:
         if random.random() < 0.3:
             member.up_since = now
         pool.refresh(member, now)
+        if random.random() < 0.2:
+            other = random.choice(list(members.values()))
+            other.holds, other.weight = random.randrange(2), random.choice((1.0, 2.0))
+            other.ejected_until = random.choice((None, now + 10.0))
+            pool.refresh()
         fresh = pool_of(members, labels)
         passed = set(random.sample(list(members.values()), random.randrange(3)))
         assert pool.able(now, passed) == fresh.able(now, passed)
