@@ -35,7 +35,7 @@ class Fleet(Group):
 
     def __init__(self, group: Group, backend: Backend, resources: contextlib.AsyncExitStack) -> None:
         super().__init__(group._host, group._state, group._membership, {})
-        self._host.groups[self._state] = self  # in the place of the plain group: the worker closes a fleet
+        self._host.groups.open[self._state] = self  # in the place of the plain group: the worker closes a fleet
         self._backend = backend
         self._resources = resources
         self._scaling = asyncio.Lock()

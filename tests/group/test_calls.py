@@ -155,7 +155,7 @@ async def test_a_function_that_picks_nobody(stage: Stage, chosen: Any) -> None:
 @pytest.mark.parametrize("hedge_after", [None, 5.0])
 async def test_a_function_that_exits_while_it_picks(stage: Stage, hedge_after: float | None) -> None:
     """What it decides is one request's: the tasks of a hedge would carry the exit to the event loop."""
-    codes = [3, NoText()]
+    codes: list[Any] = [3, NoText()]
     async with stage(policy=GroupPolicy(pick=lambda members, call: sys.exit(codes[0]))) as troupe:
         view = troupe.group.options(idempotent=True, hedge_after=hedge_after)
         with pytest.raises(ValueError, match=r"pick has called sys\.exit\(3\), and chosen no member") as caught:
