@@ -28,7 +28,7 @@ from .run import run, trace
 from .worlds import WORLDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from .mutations import Mutation
     from .violation import Violation
@@ -68,7 +68,7 @@ def _keeps_every_promise(world: str, seeds: range) -> None:
     _fail_if(world, {seed: found for seed in seeds if (found := WORLDS[world].run(seed).violations)})
 
 
-def _fail_if(world: str, broken: dict[int, list[Violation]]) -> None:
+def _fail_if(world: str, broken: Mapping[int, Sequence[Violation]]) -> None:
     if broken:
         lines = [f"{len(broken)} seeds broke a promise:"]
         for seed, found in list(broken.items())[:SHOWN]:
