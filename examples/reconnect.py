@@ -163,7 +163,7 @@ async def keep_sending(
         request_id = uuid4()
         container.issued.add(request_id)
         try:
-            await service.request(request_id, container.remote_id, dice.uniform(0.0, 0.02), wait=wait)
+            await service.request(request_id, container.remote_id, dice.uniform(0.0, 0.2), wait=wait)
         except RequestError as error:
             container.failed.append(error)
             await asyncio.sleep(PAUSE)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
+AS_XML = ("-b", "xml", "-D", "smartquotes=0")  # curly quotes take a twelfth of the time
 OUTSIDE = [*sorted(ROOT.glob("*.md")), ROOT / "examples" / "README.md"]
 
 
@@ -45,7 +46,7 @@ def test_it_builds_without_warnings(tmp_path: Path) -> None:
     for module in ("furo", "sphinx_copybutton"):
         pytest.importorskip(module, reason="the extra docs is not installed")
     result = subprocess.run(
-        [sys.executable, "-m", "sphinx", "-q", "-W", "-n", "--keep-going", "-b", "xml", str(DOCS), str(tmp_path)],
+        [sys.executable, "-m", "sphinx", "-q", "-W", "-n", "--keep-going", *AS_XML, str(DOCS), str(tmp_path)],
         capture_output=True,
         text=True,
         timeout=scaled(180),

@@ -35,8 +35,7 @@ if TYPE_CHECKING:
 SMALL, WIDE = Limits(stream_items=10), Limits(stream_items=5000, stream_bytes=1 << 20)
 
 
-@pytest.mark.parametrize("limits", [SMALL, Limits(), WIDE, Limits(stream_bytes=50_000)])
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize(("seed", "limits"), [*enumerate([SMALL, Limits(), WIDE, Limits(stream_bytes=50_000)])])
 async def test_a_stream_goes_on_without_loss_duplicate_or_disorder(stage: Stage, seed: int) -> None:
     dice = random.Random(seed)
     sizes = [dice.choice((0, 1, 100, 1000, 70_000, 300_000)) if dice.random() < 0.1 else 3 for _ in range(4000)]
