@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
     from ..errors import RemoteError
-    from ..handlers.middleware import CallDetails, Proceed
+    from ..handlers.middleware import CallDetails, Middleware, Proceed
 
 __all__ = ["HandlerRegistration"]
 
@@ -61,6 +61,11 @@ class HandlerRegistration(Registration):
         """
         self._registry.add_middleware(middleware)
         return middleware
+
+    @property
+    def registered_middleware(self) -> tuple[Middleware, ...]:
+        """The middleware that is registered, outermost first."""
+        return self._registry.pipeline.middleware
 
     def on_error(self, error: type[Exception], /) -> Callable[[_F], _F]:
         """Registers what callers are told where a handler has raised this, or a class of it, as a decorator.

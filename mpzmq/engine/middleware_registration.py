@@ -9,7 +9,7 @@ from .middleware_sender import WorkerMiddleware
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from ..handlers.middleware import CallDetails, Proceed
+    from ..handlers.middleware import CallDetails, Middleware, Proceed
 
 __all__ = ["MiddlewareRegistration"]
 
@@ -43,3 +43,8 @@ class MiddlewareRegistration:
         """
         self._outgoing.add(middleware)
         return middleware
+
+    @property
+    def registered_middleware(self) -> tuple[Middleware, ...]:
+        """The middleware that is registered, outermost first."""
+        return self._outgoing.middleware

@@ -26,6 +26,7 @@ from ..protocol.wire.messages import MessageDecoder
 from ..runtime.lifecycle import Lifecycle
 from ..runtime.names import checked_name, process_name
 from ..runtime.opening import Opening
+from ..runtime.pass_limit import PassLimit
 from ..security.credentials import of_engine
 from ..transport.libzmq.transport import ZmqTransport
 from .arguments import checked_connect
@@ -60,7 +61,7 @@ if TYPE_CHECKING:
 __all__ = ["ComputerEngineWorker"]
 
 LINKS_AT_ONCE = 16
-"""Links that a worker which closes ends in one pass of the event loop: a few milliseconds."""
+"""Links that a worker begins, or ends when it closes, in one pass of the event loop: a few milliseconds."""
 
 _CLOSED = "the worker was closed"
 
@@ -114,6 +115,7 @@ class ComputerEngineWorker(ReconnectSettings, Registration, MiddlewareRegistrati
         self._transport: Transport = ZmqTransport()
         self._lifecycle = Lifecycle("worker")
         self._links = Links()
+        self._dials = PassLimit(LINKS_AT_ONCE)
         self._end = self._links.end
         self._connections, self._writers = self._links.connections, self._links.writers
         # A listener that is dropped without a word is forgotten.
@@ -260,9 +262,11 @@ class ComputerEngineWorker(ReconnectSettings, Registration, MiddlewareRegistrati
     ) -> ComputerEngineWriter:  # fmt: skip
         remote_id, parsed = checked_connect(given_id, given)
         checked_timeout(timeout)
+        if not self._lifecycle.is_ending:
+            self._lifecycle.loop_bound.bind()
+            await self._dials.turn()
         if self._lifecycle.is_ending:
             raise RuntimeError("this worker is closed: enter it again with 'async with', or make another one")
-        self._lifecycle.loop_bound.bind()
         if (known := self._connections.get(remote_id)) is not None:
             if known.link.state is not LinkState.FAILED:
                 raise ValueError(

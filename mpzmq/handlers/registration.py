@@ -47,6 +47,20 @@ class Registration:
         """
         return self._registry.pipeline.overrides
 
+    def propagate(self, *keys: str) -> None:
+        """Adds keys of a request's metadata that calls made inside its handler carry on, such as ``"traceparent"``.
+
+        Args:
+            keys: those that are there already stay as they are.
+
+        Raises:
+            TypeError: one is not a str.
+        """
+        if not all(isinstance(key, str) for key in keys):
+            raise TypeError(f"propagate() takes str, such as 'traceparent', not {repr_of(keys)}")
+        pipeline = self._registry.pipeline
+        pipeline.propagate = tuple(dict.fromkeys((*pipeline.propagate, *keys)))
+
     # fmt: off
     @overload
     def function(

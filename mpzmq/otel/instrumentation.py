@@ -59,16 +59,14 @@ def instrument(
     """
     if not isinstance(target, ContainerServer | ComputerEngineWorker):
         raise TypeError(f"a ContainerServer or a ComputerEngineWorker can be instrumented, not {repr_of(target)}")
-    pipeline = target._registry.pipeline
-    registered = pipeline.middleware if isinstance(target, ContainerServer) else target._outgoing.middleware
-    if any(isinstance(one, _ServerSpans | _ClientSpans) for one in registered):
+    if any(isinstance(one, _ServerSpans | _ClientSpans) for one in target.registered_middleware):
         raise ValueError(f"{target!r} is instrumented already")
     providers = tracer_provider, meter_provider
     if isinstance(target, ContainerServer):
         target.middleware(_ServerSpans(Telemetry(SpanKind.SERVER, *providers)))
     else:
         target.middleware(_ClientSpans(Telemetry(SpanKind.CLIENT, *providers), target))
-    pipeline.propagate = tuple(dict.fromkeys((*pipeline.propagate, *carried_keys())))
+    target.propagate(*carried_keys())
 
 
 @set_module("mpzmq.otel")

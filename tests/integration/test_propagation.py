@@ -149,3 +149,21 @@ async def test_the_middleware_of_a_worker_sees_it() -> None:
 def test_what_cannot_be_carried_on(given: Any) -> None:
     with pytest.raises(TypeError, match="tuple of str"):
         ContainerServer(propagate=given)
+
+
+def test_keys_are_added_once_and_middleware_is_told_in_order() -> None:
+    async def outer(call: CallDetails, proceed: Proceed) -> Any:
+        return await proceed(call)
+
+    async def inner(call: CallDetails, proceed: Proceed) -> Any:
+        return await proceed(call)
+
+    for target in (ContainerServer(propagate=("a",)), ComputerEngineWorker()):
+        target.middleware(outer)
+        target.middleware(inner)
+        assert target.registered_middleware == (outer, inner)
+        target.propagate("a", "b")
+        target.propagate("b")
+        assert target._registry.pipeline.propagate == ("a", "b")
+        with pytest.raises(TypeError, match="takes str"):
+            target.propagate(1)  # type: ignore[arg-type]
