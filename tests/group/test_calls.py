@@ -317,7 +317,7 @@ async def test_nobody_listens() -> None:
     async with ComputerEngineWorker(reconnect=REDIAL) as worker:
         with pytest.raises(ConnectRefused, match="is not ready within"):
             await worker.group(["127.0.0.1:1", "127.0.0.1:2"], timeout=scaled(0.3))
-        assert not worker._connections and not worker._groups
+        assert not worker._connections and not worker._groups.open
         group = await worker.group(["127.0.0.1:1"], wait=False)
         with pytest.raises(NotConnected, match="its members are"):
             await group.call("who", wait=False)
@@ -334,7 +334,7 @@ async def test_sources_that_are_none() -> None:
             await worker.group(["host"])
         with pytest.raises(TypeError):
             await worker.group(3010)  # type: ignore[arg-type]
-        assert not worker._groups
+        assert not worker._groups.open
 
 
 async def test_bad_members_cost_the_others_nothing(stage: Stage) -> None:
@@ -402,7 +402,7 @@ async def test_the_worker_ends_its_groups(stage: Stage) -> None:
             await until(lambda: troupe.ran["x"])
         with pytest.raises(ConnectionError):
             await task
-        assert not worker._groups and not worker._connections
+        assert not worker._groups.open and not worker._connections
         troupe["a"].gate.set()
 
 
