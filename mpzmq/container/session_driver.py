@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 from typing import TYPE_CHECKING, Final
 
 from ..common.logs import Log, LogRateLimit
@@ -34,6 +35,7 @@ from ..security.watcher import AllowListWatcher
 from ..statistics import ServerStatistics
 from ..transport.interface import Curve, Delivery, SocketSettings
 from .builtin import builtin
+from .joining import OWN_REDIALS, JoiningRouter
 from .lost_engines import LostEngines
 from .nested_calls import NestedCallRunner
 
@@ -102,7 +104,9 @@ class SessionDriver:
             handshakes=limits.handshakes,
             curve=self._curve(security),
         )
-        self.router = transport.router(settings, self)
+        dialled = dataclasses.replace(settings, redial_interval=OWN_REDIALS, handshakes=1, curve=None)
+        accepted = transport.router(settings, self)
+        self.router = JoiningRouter(accepted, self, transport, dialled, self.sessions.is_greeted)
         self._lost_engines = LostEngines(
             registry, self.sessions, self.dispatcher, self._calls, self._timers, self.router, self._flush
         )

@@ -173,8 +173,8 @@ class Membership:
         for name, member in list(members.items()):
             endpoint = named.get(name)
             if endpoint is None:
-                self._leave(member, "it is not named any more")
-            elif (endpoint.address, endpoint.server_key) != (member.endpoint.address, member.endpoint.server_key):
+                self._leave(member, self._source.why_left(name))
+            elif endpoint.place != member.endpoint.place:
                 self._leave(member, f"it is at {endpoint.address} now")
             else:
                 member.describe(endpoint)

@@ -61,6 +61,10 @@ class Source:
     def __repr__(self) -> str:
         return f"<Source {self.text!r}{f': {self.trouble}' if self.trouble else ''}>"
 
+    def why_left(self, name: str) -> str:
+        """Why a member is not named any more."""
+        return "it is not named any more"
+
     def poke(self) -> None:
         """Somebody has a reason to look at once: a member was lost."""
         self._alarm.ring()
