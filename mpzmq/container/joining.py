@@ -50,9 +50,7 @@ class JoinRequest:
         limits: its own.
     """
 
-    def __init__(
-        self, instance: UUID, token: str | Path, name: str, labels: Mapping[str, str], limits: Limits
-    ) -> None:
+    def __init__(self, instance: UUID, token: str | Path, name: str, labels: Mapping[str, str], limits: Limits) -> None:
         self._token = token
         self._facts = instance, name, dict(labels), limits
         self._encoder = Encoder(limits)

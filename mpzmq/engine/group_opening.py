@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 from ..address import parse_address
 from ..common.durations import checked_seconds, checked_timeout
@@ -24,14 +23,14 @@ from .resolvers import resolver_for
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
+    from uuid import UUID
 
-    from ..address import Address
     from ..config import GroupPolicy, HeartbeatPolicy, Limits, ReconnectPolicy
     from ..events import LinkEvent
     from ..protocol.link.link import Link
     from ..runtime.lifecycle import Lifecycle
     from ..security.credentials import Security
-    from ..transport.interface import Transport
+    from ..transport.interface import DealerMaker, Transport
     from .group_state import GroupState
     from .link_driver import LinkDriver
     from .middleware_sender import WorkerMiddleware
@@ -182,7 +181,9 @@ class GroupOpening:
             bound = lobby.bind(address.endpoint(host))
 
             def open_link(remote_id: UUID, address: str, name: str, *given: Any, **options: Any) -> Any:
-                return self._open_link(remote_id, address, name, *given, transport=LobbyTransport(lobby, name), **options)
+                return self._open_link(
+                    remote_id, address, name, *given, transport=LobbyTransport(lobby, name), **options
+                )
 
             return await joined_group(self._group_host(open_link), lobby, given or bound, policy)
         except BaseException:
@@ -198,7 +199,7 @@ class GroupOpening:
         *,
         lost_after: float | None,
         publish: Callable[[LinkEvent], None],
-        transport: Transport | None = None,
+        transport: DealerMaker | None = None,
     ) -> tuple[ComputerEngineWriter, Link]:
         """A link of a group, which is being dialled."""
 

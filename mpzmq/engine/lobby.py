@@ -8,7 +8,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from uuid import UUID
 
 from ..common.files import read_small_file
 from ..common.logs import Log, LogRateLimit
@@ -22,6 +21,7 @@ from .resolvers import Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
+    from uuid import UUID
 
     from ..config import Limits
     from ..transport.interface import DealerHandler, Frames, Router, SocketSettings, Transport

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ..protocol.link.link import Link
     from ..runtime.loop_bound import LoopBound
     from .group_state import GroupState
+    from .lobby import Lobby
     from .middleware_sender import WorkerMiddleware
     from .resolvers import Endpoint, Source
     from .writer import ComputerEngineWriter
@@ -71,7 +72,7 @@ class Membership:
         security: the engine's keys for all members; None: it has none.
     """
 
-    def __init__(self, state: GroupState, host: GroupHost, source: Source, security: Security | None) -> None:
+    def __init__(self, state: GroupState, host: GroupHost, source: Source | Lobby, security: Security | None) -> None:
         self._state = state
         self._host = host
         self._source = source

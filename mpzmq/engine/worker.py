@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from ..protocol.requester.options import _U
     from ..security.credentials import Security
     from ..statistics import Statistics
-    from ..transport.interface import Transport
+    from ..transport.interface import DealerMaker, Transport
     from .group import Group
     from .group_state import GroupState
 
@@ -287,7 +287,7 @@ class ComputerEngineWorker(GroupOpening, ReconnectSettings, Registration, Middle
         once: bool,
         reconnect: ReconnectPolicy | None = None,
         publish: Callable[[LinkEvent], None] | None = None,
-        transport: Transport | None = None,
+        transport: DealerMaker | None = None,
     ) -> tuple[LinkDriver, ComputerEngineWriter]:
         connection = LinkDriver(
             remote_id,

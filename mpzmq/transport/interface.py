@@ -18,6 +18,7 @@ __all__ = [
     "Curve",
     "Dealer",
     "DealerHandler",
+    "DealerMaker",
     "Delivery",
     "Frames",
     "KeyVerifier",
@@ -183,11 +184,15 @@ class Router(Protocol):
         """Closes, trying for ``linger`` seconds to send what was taken; returns when the endpoints are free."""
 
 
-class Transport(Protocol):
-    """Makes sockets."""
+class DealerMaker(Protocol):
+    """Makes the sockets of links."""
 
     def dealer(self, endpoint: str, settings: SocketSettings, handler: DealerHandler) -> Dealer:
         """Dials an endpoint."""
+
+
+class Transport(DealerMaker, Protocol):
+    """Makes sockets."""
 
     def router(self, settings: SocketSettings, handler: RouterHandler) -> Router:
         """A router that listens nowhere yet."""

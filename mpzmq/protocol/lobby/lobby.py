@@ -6,11 +6,12 @@ import math
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from uuid import UUID
 
 from ..wire.records import MAX_TEXT, VERSION, Record
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from .tokens import Tokens
 
 __all__ = ["JoinedContainer", "LobbyTable"]

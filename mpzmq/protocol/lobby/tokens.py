@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 __all__ = ["MAX_TOKENS", "Tokens", "given_tokens", "parse_tokens"]
 
@@ -20,7 +20,7 @@ class Tokens:
     """The tokens that are good now.
 
     Args:
-        entries: the runner (None: whoever has the token), the token, and the Unix time at which it expires (None: never).
+        entries: the runner (None: whoever has the token), the token, and when it expires (Unix time; None: never).
 
     Raises:
         ValueError: one is empty, too long or named twice, or there are too many.
@@ -113,4 +113,4 @@ def _unix_time(text: str) -> float:
     when = datetime.fromisoformat(text)
     if when.tzinfo is None:
         raise ValueError("it has no time zone")
-    return when.astimezone(timezone.utc).timestamp()
+    return when.astimezone(UTC).timestamp()
