@@ -81,6 +81,8 @@ if TYPE_CHECKING:
     from .events import MemberReturned as MemberReturned
     from .events import StateChange as StateChange
     from .events import StatusChanged as StatusChanged
+    from .fleets.fleet import Fleet as Fleet
+    from .fleets.fleet import fleet as fleet
     from .handlers.dependencies import Depends as Depends
     from .handlers.middleware import CallDetails as CallDetails
     from .handlers.middleware import Proceed as Proceed
@@ -139,6 +141,7 @@ else:
         "EventsDropped": "events",
         "Evidence": "events",
         "Executed": "models",
+        "Fleet": "fleets.fleet",
         "FunctionDescription": "models",
         "FunctionStatistics": "statistics",
         "Group": "engine.group",
@@ -201,6 +204,7 @@ else:
         "__version__": "_version",
         "current_request": "context",
         "detached": "context",
+        "fleet": "fleets.fleet",
         "blocking": None,
         "errors": None,
         "keys": None,
@@ -242,6 +246,7 @@ __all__ = [
     "EventsDropped",
     "Evidence",
     "Executed",
+    "Fleet",
     "FunctionDescription",
     "FunctionStatistics",
     "Group",
@@ -304,4 +309,5 @@ __all__ = [
     "__version__",
     "current_request",
     "detached",
+    "fleet",
 ]

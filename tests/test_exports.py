@@ -43,6 +43,7 @@ PUBLIC = {
     *("LinkFailed", "LinkRetry", "LinkUp", "StatusChanged"),
     # groups
     *("Attempt", "Call", "Group", "GroupPolicy", "GroupStatistics", "Member", "Outcome", "Outcomes"),
+    *("Fleet", "fleet"),
     *("MemberEjected", "MemberHeld", "MemberJoined", "MemberLeft", "MemberReturned"),
     # errors
     *("AddressNotFound", "AuthenticationFailed", "ConnectError", "ConnectRefused", "ConnectTimeout"),
@@ -155,7 +156,7 @@ MADE_BY_OTHERS = {
         "BlockingStream",
         "ContainerFactory",
     ),
-    *("ProxyFactory", "Group", "BlockingGroup"),
+    *("ProxyFactory", "Fleet", "Group", "BlockingGroup"),
 }
 """Classes whose instances a worker, a server or a handle makes: their constructors are none of the interface."""
 

@@ -11,9 +11,11 @@ import click
 
 from .._version import __version__
 from .key_commands import keys
-from .options import Number, all_option, connecting, examples, json_option, timeout_option
+from .manifest_command import manifest
+from .options import Number, all_option, checked_labels, connecting, examples, json_option, timeout_option
 from .output import FAILED, INTERRUPTED, USAGE, give_up_stdout, print_error
 from .schema_commands import schema, stubs
+from .up_command import up
 from .watch_commands import stats, top
 
 __all__ = ["mpzmq", "run"]
@@ -38,16 +40,6 @@ def run() -> int:
         give_up_stdout()
         return FAILED
     return code if isinstance(code, int) else 0
-
-
-def _checked_labels(_: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
-    labels = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not (key and equals):
-            raise click.BadParameter(f"{text!r} is no label: KEY=VALUE, as in gpu=1.", param=parameter)
-        labels[key] = value
-    return labels
 
 
 def _show_versions(context: click.Context, _: click.Parameter, asked: bool) -> None:
@@ -110,10 +102,12 @@ def mpzmq() -> None:
 
 
 mpzmq.add_command(keys)
+mpzmq.add_command(manifest)
 mpzmq.add_command(schema)
 mpzmq.add_command(stubs)
 mpzmq.add_command(stats)
 mpzmq.add_command(top)
+mpzmq.add_command(up)
 
 
 @mpzmq.command(epilog=examples("mpzmq demo", "mpzmq demo --json > demo.json", "mpzmq demo --svg demo.svg"))
@@ -152,7 +146,7 @@ def demo(as_json: bool, svg: str | None) -> int:
     help="Say in a file there where it serves, for groups that follow dir://DIR.",
 )  # fmt: skip
 @click.option(
-    "--label", "labels", metavar="KEY=VALUE", multiple=True, callback=_checked_labels, envvar="MPZMQ_LABEL",
+    "--label", "labels", metavar="KEY=VALUE", multiple=True, callback=checked_labels, envvar="MPZMQ_LABEL",
     show_envvar=True, help="Announce a label, which group.where() chooses by; may be given several times.",
 )  # fmt: skip
 @click.option(
@@ -179,6 +173,7 @@ def demo(as_json: bool, svg: str | None) -> int:
     "--reload", is_flag=True, envvar="MPZMQ_RELOAD", show_envvar=True,
     help="Start again whenever a Python file in the app-dir changes.",
 )  # fmt: skip
+@click.option("--child", "is_child", is_flag=True, hidden=True)
 def serve(
     server: str,
     endpoints: tuple[str, ...],
@@ -197,6 +192,7 @@ def serve(
     log_format: str,
     access_log: bool,
     reload: bool,
+    is_child: bool,
 ) -> int:
     """Serve a ContainerServer, named as MODULE:SERVER, until SIGTERM or Ctrl-C.
 
@@ -211,6 +207,8 @@ def serve(
 
     if announce is None and (labels or weight != 1.0):
         raise click.UsageError("--label and --weight are announced: they need --announce DIR.")
+    if is_child:  # of mpzmq up, whose environment is not meant for it
+        reload, admin, as_json = False, None, False
     if not reload:
         return run_serve(
             server,
@@ -228,6 +226,7 @@ def serve(
             access_log=access_log,
             loop=loop,
             as_json=as_json,
+            is_child=is_child,
         )
     switches = (("--insecure", insecure), ("--json", as_json), ("--access-log", access_log))
     flags = [flag for flag, given in switches if given]

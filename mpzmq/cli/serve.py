@@ -20,6 +20,7 @@ from ..container.announcement import AnnouncementFile
 from ..container.loading import LoadError, load_server
 from ..container.server import ContainerServer
 from ..errors import InsecureBind, RemoteError
+from ..fleets.lifeline import Lifeline
 from ..runtime.log_filter import RequestLogFilter
 from ..runtime.request_log import REQUEST_LOG
 from .arguments import check_endpoint, server_security
@@ -67,6 +68,7 @@ def serve(
     access_log: bool = False,
     loop: str,
     as_json: bool,
+    is_child: bool = False,
 ) -> int:
     """Serves what a text such as ``module:server`` names, until a signal; returns the exit code.
 
@@ -86,9 +88,11 @@ def serve(
         access_log: whether it has a line for each request.
         loop: the event loop.
         as_json: whether endpoints are printed as JSON.
+        is_child: whether ``mpzmq up`` has started it: its end is this one's, too, and it is told where this serves.
     """
 
     def work() -> int:
+        lifeline = Lifeline() if is_child else None
         _check(endpoints)
         if admin is not None:
             check_endpoint(admin, bind=True)
@@ -102,10 +106,12 @@ def serve(
         except LoadError as error:
             log.debug("cannot load %s", spec, exc_info=error)
             raise CommandFailed(str(error), NO_SERVER) from None
+        if lifeline is not None:
+            lifeline.loaded()
         server.security = server_security(*security) or server.security
         settings: dict[str, Any] = {"insecure": insecure, "drain_timeout": drain_timeout, "loop": loop, "admin": admin}
         announced = None if announce is None else AnnouncementFile(announce, server.name, labels or {}, weight)
-        return _run(server, endpoints, announced=announced, as_json=as_json, **settings)
+        return _run(server, endpoints, announced=announced, lifeline=lifeline, as_json=as_json, **settings)
 
     return finish("mpzmq serve", work)
 
@@ -196,11 +202,15 @@ def _run(
     loop: str,
     as_json: bool,
     announced: AnnouncementFile | None = None,
+    lifeline: Lifeline | None = None,
     admin: str | None = None,
 ) -> int:
     def on_bound(endpoint: str) -> None:
         if announced is not None:
             announced.add(endpoint)
+        if lifeline is not None:
+            lifeline.serving(endpoint)
+            return
         if not has_stdout():  # it serves all the same
             print_error(f"stdout is closed: serving on {endpoint}")
             return

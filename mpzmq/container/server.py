@@ -465,6 +465,8 @@ class ContainerServer(HandlerRegistration, AdminHost):
     ) -> None:
         """Serves on the endpoints until SIGTERM or SIGINT, then drains; a second signal closes at once.
 
+        SIGHUP, the end of a terminal, drains as well, unless it is ignored, blocked, or handled by the application.
+
         A process that is still there 3 seconds after the second signal, because something blocks it, is ended hard,
         with the exit code 143 (130 for SIGINT). Nothing waits for a thread of ``asyncio.to_thread()`` for longer than
         the drain may take.
