@@ -6,13 +6,12 @@ import asyncio
 import contextlib
 import warnings
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 from uuid import UUID, uuid4
 
 from ..address import parse_address
 from ..admin.host import AdminHost
-from ..common.durations import checked_after, checked_timeout, checked_wait
+from ..common.durations import checked_after, checked_wait
 from ..common.logs import Log
 from ..common.set_module import set_module
 from ..common.timings import DEFAULT_BUCKETS, agreed_buckets, checked_buckets
@@ -28,15 +27,15 @@ from ..statistics import ServerStatistics
 from ..transport.libzmq.transport import ZmqTransport
 from .binding import bindable
 from .handler_registration import HandlerRegistration
-from .joining import JoinRequest
 from .lifespan import ClosedWhileStarting, Lifespan
+from .lobby_joining import LobbyJoining
 from .process import importing, loop_factory, run
 from .server_status import ServerStatus
 from .session_driver import SessionDriver
 from .signals import Signals
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
@@ -53,7 +52,7 @@ _H = TypeVar("_H", bound="Callable[..., Any]")
 
 
 @set_module("mpzmq")
-class ContainerServer(HandlerRegistration, AdminHost):
+class ContainerServer(HandlerRegistration, LobbyJoining, AdminHost):
     """Serves functions and plain requests to any number of engines.
 
     Constructing opens nothing and binds to no event loop; serving starts with :meth:`bind`.
@@ -304,48 +303,6 @@ class ContainerServer(HandlerRegistration, AdminHost):
         bound = driver.router.bind(address.endpoint(host))
         log.info("container %r serves on %s", self.name, bound)
         return bound
-
-    async def join(
-        self,
-        address: str | tuple[str, int],
-        *,
-        token: str | Path,
-        name: str | None = None,
-        labels: Mapping[str, str] | None = None,
-        wait: bool = True,
-        timeout: float | None = 5.0,
-    ) -> None:
-        """Dials an engine that accepts containers (``worker.accept()``), and serves it until the server is closed.
-
-        A connection that is lost is dialled again, with a pause that grows. Several engines may be joined, and
-        endpoints bound beside them.
-
-        Args:
-            address: of the engine's ``group.endpoint``.
-            token: what lets this container in; a Path is read again at each dial.
-            name: what it is called in the group; by default the server's name.
-            labels: what it can be chosen by.
-            wait: False: returns at once, and goes on dialling in the background, the first time, too.
-            timeout: seconds until the engine is to have said HELLO.
-
-        Raises:
-            ConnectError: it has not; nothing goes on then.
-            ValueError, TypeError: the address is malformed, or the token is none.
-            RuntimeError: the server is closed or has keys, or belongs to another event loop.
-        """
-        parsed = parse_address(address)
-        checked_timeout(timeout)
-        if not isinstance(token, str | Path):
-            raise TypeError(f"token is a str or a Path, not {type(token).__name__}")
-        if self._lifecycle.is_ending:
-            raise RuntimeError("this server is closed: enter it again with 'async with', or make another one")
-        if self._security is not None:
-            raise RuntimeError("this server has keys, and cannot join an engine, which is not authenticated here")
-        self._lifecycle.loop_bound.bind()
-        driver = await self._start(None)
-        called = self.name if name is None else checked_name(name)
-        request = JoinRequest(driver.sessions.instance, token, called, labels or {}, self._limits)
-        await driver.router.join(parsed, request, timeout, wait=wait)
 
     async def _start(self, security: Security | None) -> SessionDriver:
         state = None
