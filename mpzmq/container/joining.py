@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..config import Limits
     from ..transport.interface import Dealer, Frames, Router, RouterHandler, SocketSettings, Transport
 
-__all__ = ["OWN_REDIALS", "JoinRequest", "JoiningRouter"]
+__all__ = ["OWN_REDIALS", "JoinRequest", "JoiningRouter", "read_token"]
 
 log = Log(__name__)
 
@@ -37,6 +37,25 @@ OWN_REDIALS = 3600.0
 
 ROUTE = b"joined-"
 """Those of libzmq begin with a zero, or with a key."""
+
+
+def read_token(path: Path) -> str:
+    """The token that a file holds.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no file of one word; the text names it, and nothing of what stands there.
+    """
+    try:
+        words = read_small_file(path)[0].decode("utf-8-sig").split()
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} holds no token: it is no UTF-8") from None
+    except ValueError as error:
+        raise ValueError(f"{path} holds no token: it {error}") from None
+    if len(words) != 1:
+        text = "it is empty" if not words else "a token is one word; files of several tokens are for the engine"
+        raise ValueError(f"{path} holds no token: {text}")
+    return words[0]
 
 
 class JoinRequest:
@@ -65,7 +84,7 @@ class JoinRequest:
         instance, name, labels, limits = self._facts
         token = self._token
         if isinstance(token, Path):
-            token = read_small_file(token)[0].decode("utf-8-sig").strip()
+            token = read_token(token)
         self._number += 1
         record = wire.join(instance, self._number, token, name, labels, limits)
         return [LINK_TAG, self._encoder.pack(record)]

@@ -1,12 +1,14 @@
-"""How a server dials the engines that accept it: ``join()``, and ``Join`` for ``run()``."""
+"""How a server dials the engines that accept it: ``join()``, and ``Join``, which says the same to ``run()``."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..address import parse_address
 from ..common.durations import checked_timeout
+from ..common.set_module import set_module
 from ..runtime.names import checked_name
 from .joining import JoinRequest
 
@@ -18,7 +20,37 @@ if TYPE_CHECKING:
     from ..security.credentials import Security
     from .session_driver import SessionDriver
 
-__all__ = ["LobbyJoining"]
+__all__ = ["Join", "LobbyJoining"]
+
+
+@set_module("mpzmq")
+@dataclass(frozen=True, kw_only=True)
+class Join:
+    """An engine that ``server.run(join=...)`` dials: what :meth:`ContainerServer.join` takes, as a value.
+
+    Attributes:
+        address: of the engine's ``group.endpoint``.
+        token: what lets this container in; a Path is read again at each dial. It is not shown in the ``repr``.
+        name: what it is called in the group; None: the server's name.
+        labels: what it can be chosen by.
+
+    Raises:
+        ValueError, TypeError: the address is malformed, or the token is none.
+    """
+
+    address: str | tuple[str, int]
+    token: str | Path = field(repr=False)
+    name: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        parse_address(self.address)
+        _check_token(self.token)
+
+
+def _check_token(token: object) -> None:
+    if not isinstance(token, str | Path):
+        raise TypeError(f"token is a str or a Path, not {type(token).__name__}")
 
 
 class LobbyJoining:
@@ -61,8 +93,7 @@ class LobbyJoining:
         """
         parsed = parse_address(address)
         checked_timeout(timeout)
-        if not isinstance(token, str | Path):
-            raise TypeError(f"token is a str or a Path, not {type(token).__name__}")
+        _check_token(token)
         if self._lifecycle.is_ending:
             raise RuntimeError("this server is closed: enter it again with 'async with', or make another one")
         if self._security is not None:

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from ..events import EngineInfo
     from ..security.credentials import Security
     from ..transport.interface import Transport
+    from .lobby_joining import Join
 
 __all__ = ["ContainerServer"]
 
@@ -419,6 +420,7 @@ class ContainerServer(HandlerRegistration, LobbyJoining, AdminHost):
         loop: str = "auto",
         on_bound: Callable[[str], object] | None = None,
         admin: str | tuple[str, int] | None = None,
+        join: Join | None = None,
     ) -> None:
         """Serves on the endpoints until SIGTERM or SIGINT, then drains; a second signal closes at once.
 
@@ -429,11 +431,12 @@ class ContainerServer(HandlerRegistration, LobbyJoining, AdminHost):
         the drain may take.
 
         Args:
-            endpoints, insecure: as for :meth:`bind`; at least one endpoint.
+            endpoints, insecure: as for :meth:`bind`; at least one endpoint, or ``join``.
             drain_timeout: seconds that the drain may take; 8 stays under Docker's 10 and Kubernetes' 30.
             loop: ``"asyncio"``, ``"uvloop"``, or ``"auto"``: uvloop where it is installed.
             on_bound: called with each real endpoint, once it is served; for port 0.
             admin: where to answer over HTTP how the server is, as for :meth:`bind_admin`; None: nowhere.
+            join: an engine to dial, which accepts containers. It need not be there yet: this goes on until it is.
 
         Raises:
             RuntimeError: an event loop is running already: use :meth:`serve_forever` there.
@@ -441,14 +444,14 @@ class ContainerServer(HandlerRegistration, LobbyJoining, AdminHost):
             Exception: what the lifespan has raised.
         """
         checked_wait(drain_timeout, "drain_timeout")
-        if not endpoints:
+        if not endpoints and join is None:
             raise ValueError("run() needs an endpoint, such as 'tcp://127.0.0.1:3010'")
         if (module := importing.get()) is not None:
             raise RuntimeError(f"{module} is only imported: put its server.run() below if __name__ == '__main__':")
         if asyncio._get_running_loop() is not None:
             raise RuntimeError("an event loop is running already: use 'await server.bind(...)' and serve_forever()")
         run(
-            lambda: self._serve(endpoints, insecure, on_bound, admin),
+            lambda: self._serve(endpoints, insecure, on_bound, admin, join),
             loop_factory(loop),
             lambda loop: Signals(self, loop, drain_timeout),
         )
@@ -459,6 +462,7 @@ class ContainerServer(HandlerRegistration, LobbyJoining, AdminHost):
         insecure: bool,
         on_bound: Callable[[str], object] | None,
         admin: str | tuple[str, int] | None,
+        join: Join | None,
     ) -> None:
         async with self:
             if admin is not None:
@@ -469,6 +473,8 @@ class ContainerServer(HandlerRegistration, LobbyJoining, AdminHost):
                         bound = await self.bind(endpoint, insecure=insecure)
                         if on_bound is not None:
                             on_bound(bound)
+                if join is not None and not self._lifecycle.is_closed:
+                    await self.join(join.address, token=join.token, name=join.name, labels=join.labels, wait=False)
             await self.serve_forever()
 
     def __del__(self, _warn: Any = warnings.warn) -> None:
