@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mpzmq import ComputerEngineWorker, ConnectTimeout, ContainerServer, MemberLeft, ReconnectPolicy
+from mpzmq import ComputerEngineWorker, ConnectTimeout, ContainerServer, Join, MemberLeft, ReconnectPolicy
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,3 +66,11 @@ async def test_a_container_that_stays_away_has_left() -> None:
                     assert "rejoin_within" in event.reason
                     break
         assert group.members == ()
+
+
+def test_what_is_said_to_run_does_not_show_its_token() -> None:
+    assert "secret" not in repr(Join(address="127.0.0.1:3011", token="secret", labels={"gpu": "1"}))
+    with pytest.raises(TypeError, match="token is a str or a Path, not int"):
+        Join(address="127.0.0.1:3011", token=1)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="has no port"):
+        Join(address="nowhere", token="secret")
