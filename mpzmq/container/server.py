@@ -23,12 +23,12 @@ from ..models import Status
 from ..protocol.wire.kinds import Goodbye
 from ..runtime.lifecycle import Lifecycle
 from ..runtime.names import checked_name, process_name
-from ..security.credentials import of_container
+from ..security.credentials import of_container, of_dialling_container
 from ..statistics import ServerStatistics
 from ..transport.libzmq.transport import ZmqTransport
 from .binding import bindable
 from .handler_registration import HandlerRegistration
-from .joining import JoinRequest
+from .joining import JoinRequest, refuse_to_tell_strangers
 from .lifespan import ClosedWhileStarting, Lifespan
 from .process import importing, loop_factory, run
 from .server_status import ServerStatus
@@ -309,9 +309,11 @@ class ContainerServer(HandlerRegistration, AdminHost):
         self,
         address: str | tuple[str, int],
         *,
-        token: str | Path,
+        token: str | Path | None = None,
         name: str | None = None,
         labels: Mapping[str, str] | None = None,
+        security: Security | None = None,
+        insecure: bool = False,
         wait: bool = True,
         timeout: float | None = 5.0,
     ) -> None:
@@ -322,30 +324,38 @@ class ContainerServer(HandlerRegistration, AdminHost):
 
         Args:
             address: of the engine's ``group.endpoint``.
-            token: what lets this container in; a Path is read again at each dial.
+            token: what lets this container in; a Path is read again at each dial; None: the lobby trusts its key.
             name: what it is called in the group; by default the server's name.
             labels: what it can be chosen by.
+            security: its keys and the lobby's public one, by ``Security.client(keys, server_key)``.
+            insecure: allow an engine on another host although there are no keys.
             wait: False: returns at once, and goes on dialling in the background, the first time, too.
             timeout: seconds until the engine is to have said HELLO.
 
         Raises:
             ConnectError: it has not; nothing goes on then.
+            InsecureBind: it is on another host, there are no keys, and ``insecure`` is not set.
             ValueError, TypeError: the address is malformed, or the token is none.
-            RuntimeError: the server is closed or has keys, or belongs to another event loop.
+            RuntimeError: the server is closed, or has keys and ``security`` is missing, or it belongs to another event
+                loop.
         """
         parsed = parse_address(address)
         checked_timeout(timeout)
-        if not isinstance(token, str | Path):
+        if token is None and security is None:
+            raise ValueError("token is missing: only a container with keys that are trusted can do without")
+        if not isinstance(token, str | Path | None):
             raise TypeError(f"token is a str or a Path, not {type(token).__name__}")
+        if of_dialling_container(security) is None:
+            if self._security is not None:
+                raise RuntimeError("this server has keys: pass security=Security.client(keys, server_key), too")
+            refuse_to_tell_strangers(parsed, insecure=insecure)
         if self._lifecycle.is_ending:
             raise RuntimeError("this server is closed: enter it again with 'async with', or make another one")
-        if self._security is not None:
-            raise RuntimeError("this server has keys, and cannot join an engine, which is not authenticated here")
         self._lifecycle.loop_bound.bind()
-        driver = await self._start(None)
+        driver = await self._start(self._security)
         called = self.name if name is None else checked_name(name)
         request = JoinRequest(driver.sessions.instance, token, called, labels or {}, self._limits)
-        await driver.router.join(parsed, request, timeout, wait=wait)
+        await driver.router.join(parsed, request, security, timeout, wait=wait)
 
     async def _start(self, security: Security | None) -> SessionDriver:
         state = None
