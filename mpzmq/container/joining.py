@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import ipaddress
 import random
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..common.files import read_small_file
 from ..common.logs import Log
-from ..errors import ConnectError, ConnectRefused, ConnectTimeout, InsecureBind
+from ..errors import ConnectError, ConnectRefused, ConnectTimeout
 from ..failure import Failure, FailureKind
 from ..protocol import wire
 from ..protocol.wire.encoder import Encoder
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from ..security.credentials import Security
     from ..transport.interface import Dealer, Frames, Router, RouterHandler, SocketSettings, Transport
 
-__all__ = ["OWN_REDIALS", "JoinRequest", "JoiningRouter", "refuse_to_tell_strangers"]
+__all__ = ["OWN_REDIALS", "JoinRequest", "JoiningRouter", "read_token"]
 
 log = Log(__name__)
 
@@ -46,26 +45,23 @@ ROUTE = b"joined-"
 """Those of libzmq begin with a zero, or with a key."""
 
 
-def refuse_to_tell_strangers(address: Address, *, insecure: bool) -> None:
-    """Checks that without keys only this host hears a token, and is served.
-
-    Args:
-        address: of the engine.
-        insecure: whether whoever is on the way may.
+def read_token(path: Path) -> str:
+    """The token that a file holds.
 
     Raises:
-        InsecureBind: it is another host's, and that was not allowed.
+        OSError: it cannot be read.
+        ValueError: it is no file of one word; the text names it, and nothing of what stands there.
     """
-    own = ipaddress.ip_address(address.host).is_loopback if address.is_numeric else address.host == "localhost"
-    if address.path or own:
-        return
-    if not insecure:
-        text = (
-            f"{address.text} is joined over a network, where the token travels unencrypted and whoever answers is"
-            " served: pass security=Security.client(...), or insecure=True if the network itself is trusted"
-        )
-        raise InsecureBind(text, endpoint=address.text)
-    log.warning("the engine at %s is joined without security", address.text)
+    try:
+        words = read_small_file(path)[0].decode("utf-8-sig").split()
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} holds no token: it is no UTF-8") from None
+    except ValueError as error:
+        raise ValueError(f"{path} holds no token: it {error}") from None
+    if len(words) != 1:
+        text = "it is empty" if not words else "a token is one word; files of several tokens are for the engine"
+        raise ValueError(f"{path} holds no token: {text}")
+    return words[0]
 
 
 class JoinRequest:
@@ -96,7 +92,7 @@ class JoinRequest:
         instance, name, labels, limits = self._facts
         token = self._token
         if isinstance(token, Path):
-            token = read_small_file(token)[0].decode("utf-8-sig").strip()
+            token = read_token(token)
         self._number += 1
         record = wire.join(instance, self._number, token or "", name, labels, limits)
         return [LINK_TAG, self._encoder.pack(record)]

@@ -10,7 +10,7 @@ from ..common.durations import checked_seconds, checked_timeout
 from ..config import DEFAULT_GROUP
 from ..runtime.names import checked_name
 from ..runtime.opening import Opening
-from ..runtime.reach import host_to_bind, refuse_strangers
+from ..runtime.reach import check_insecure_bind, host_to_bind
 from ..security.credentials import of_engine, of_lobby
 from ..transport.interface import SocketSettings
 from .group import Group, opened_group
@@ -172,7 +172,7 @@ class GroupOpening:
         self._lifecycle.loop_bound.bind()
         host = await host_to_bind(address)
         if not address.path and security is None:
-            refuse_strangers(address, host, f"engine {self.name!r}", _DANGER, insecure=insecure)
+            check_insecure_bind(address, host, f"engine {self.name!r}", _DANGER, insecure=insecure)
         if self._lifecycle.is_ending:
             raise RuntimeError("this worker was closed meanwhile")
         settings = SocketSettings(
