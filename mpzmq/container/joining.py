@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import random
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,8 @@ from ..protocol import wire
 from ..protocol.wire.encoder import Encoder
 from ..protocol.wire.records import LINK_TAG
 from ..runtime.names import resolve
-from ..transport.interface import Delivery
+from ..security.allow_list import User
+from ..transport.interface import Curve, Delivery
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from ..address import Address
     from ..config import Limits
+    from ..security.credentials import Security
     from ..transport.interface import Dealer, Frames, Router, RouterHandler, SocketSettings, Transport
 
 __all__ = ["OWN_REDIALS", "JoinRequest", "JoiningRouter", "read_token"]
@@ -34,6 +37,9 @@ FIRST_PAUSE, LAST_PAUSE = 0.1, 15.0
 
 OWN_REDIALS = 3600.0
 """Seconds: libzmq does not dial again by itself before this side has dialled with a fresh socket."""
+
+DIALLED = "joined"
+"""What stands before a lobby's key, in the id of its sessions."""
 
 ROUTE = b"joined-"
 """Those of libzmq begin with a zero, or with a key."""
@@ -63,13 +69,15 @@ class JoinRequest:
 
     Args:
         instance: its id.
-        token: that lets it in; a file is read again at each dial.
+        token: that lets it in; a file is read again at each dial; None: its key does.
         name: what it is called.
         labels: what it can be chosen by.
         limits: its own.
     """
 
-    def __init__(self, instance: UUID, token: str | Path, name: str, labels: Mapping[str, str], limits: Limits) -> None:
+    def __init__(
+        self, instance: UUID, token: str | Path | None, name: str, labels: Mapping[str, str], limits: Limits
+    ) -> None:
         self._token = token
         self._facts = instance, name, dict(labels), limits
         self._encoder = Encoder(limits)
@@ -86,7 +94,7 @@ class JoinRequest:
         if isinstance(token, Path):
             token = read_token(token)
         self._number += 1
-        record = wire.join(instance, self._number, token, name, labels, limits)
+        record = wire.join(instance, self._number, token or "", name, labels, limits)
         return [LINK_TAG, self._encoder.pack(record)]
 
 
@@ -97,9 +105,21 @@ class JoinedConnection:
         address: of the engine's lobby.
         request: what is said there.
         host: what the connection belongs to.
+        security: the container's keys, and those that the lobby may have; None: there are none.
+        once: the first dial is the only one if it fails.
     """
 
-    def __init__(self, address: Address, request: JoinRequest, host: JoiningRouter, *, once: bool) -> None:
+    def __init__(
+        self, address: Address, request: JoinRequest, host: JoiningRouter, security: Security | None, *, once: bool
+    ) -> None:
+        self._settings = host.settings
+        self.user: User | None = None
+        if security is not None:
+            own = security.keys
+            curve = Curve(public=own.public, secret=own.secret, server_keys=security.server_keys)
+            self._settings = dataclasses.replace(host.settings, curve=curve)
+            # Not the key itself: the same one may also knock at an endpoint, where the allow-list is asked.
+            self.user = User(security.server_keys[0], f"{DIALLED} {security.server_keys[0]}")
         self.address = address
         self._request = request
         self._host = host
@@ -119,7 +139,7 @@ class JoinedConnection:
         self._dialling = self._loop.create_task(self._dial())
 
     async def _dial(self) -> None:
-        settings = self._host.settings
+        settings = self._settings
         try:
             if not self._candidates:
                 if self.address.is_numeric:
@@ -168,7 +188,7 @@ class JoinedConnection:
                 return
             self.route = self._host.new_route(self)
             self._dealer.send(frames)
-            self._arm(self._host.settings.connect_timeout, self._no_hello)
+            self._arm(self._settings.connect_timeout, self._no_hello)
 
     def on_redial(self) -> bool:
         """Never asked: this side dials with a fresh socket."""
@@ -213,10 +233,10 @@ class JoinedConnection:
         if self.route is None:
             text = f"no answer from {self.address.text} to a dial"
         else:
-            seconds = self._host.settings.connect_timeout
+            seconds = self._settings.connect_timeout
             text = (
-                f"no HELLO from {self.address.text} within {seconds:g} s of JOIN: the engine does not accept the token,"
-                " or it is no lobby of worker.accept()"
+                f"no HELLO from {self.address.text} within {seconds:g} s of JOIN: the engine does not accept the token"
+                " or the key, or it is no lobby of worker.accept()"
             )
         self._failed(Failure(FailureKind.TIMEOUT, text))
 
@@ -289,13 +309,21 @@ class JoiningRouter:
         self._by_route: dict[bytes, JoinedConnection] = {}
         self._routes = 0
 
-    async def join(self, address: Address, request: JoinRequest, timeout: float | None, *, wait: bool) -> None:
+    async def join(
+        self,
+        address: Address,
+        request: JoinRequest,
+        security: Security | None,
+        timeout: float | None,
+        *,
+        wait: bool,
+    ) -> None:
         """Dials an engine, and dials it again whenever that is lost, until :meth:`close`.
 
         Raises:
             ConnectError: it did not say HELLO; only where that is waited for.
         """
-        connection = JoinedConnection(address, request, self, once=wait)
+        connection = JoinedConnection(address, request, self, security, once=wait)
         self._connections.append(connection)
         connection.start()
         if not wait:
@@ -339,6 +367,20 @@ class JoiningRouter:
         self._accepted.drain(max_messages)
         for connection in list(self._by_route.values()):
             connection.drain(max_messages)
+
+    def is_dialled(self, route: bytes) -> bool:
+        """Whether a route is that of a connection which this side has dialled."""
+        return route.startswith(ROUTE)
+
+    def user_of(self, route: bytes) -> User | None:
+        """Who was authenticated on a connection that this side has dialled; None: there are no keys."""
+        connection = self._by_route.get(route)
+        return None if connection is None else connection.user
+
+    def dialled_user(self, key: str | None) -> User | None:
+        """The same, by the key of a session."""
+        users = (connection.user for connection in self._connections)
+        return next((user for user in users if user is not None and user.key == key), None)
 
     def key_of(self, route: bytes) -> str | None:
         """The public key that was authenticated on a route."""

@@ -474,7 +474,15 @@ class ContainerServer(HandlerRegistration, LobbyJoining, AdminHost):
                         if on_bound is not None:
                             on_bound(bound)
                 if join is not None and not self._lifecycle.is_closed:
-                    await self.join(join.address, token=join.token, name=join.name, labels=join.labels, wait=False)
+                    await self.join(
+                        join.address,
+                        token=join.token,
+                        name=join.name,
+                        labels=join.labels,
+                        security=join.security,
+                        insecure=insecure,
+                        wait=False,
+                    )
             await self.serve_forever()
 
     def __del__(self, _warn: Any = warnings.warn) -> None:
