@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from ..runtime.names import resolve
 from ..transport.interface import Delivery
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from uuid import UUID
 
     from ..address import Address
@@ -48,13 +49,23 @@ class JoinRequest:
         name: what it is called.
         labels: what it can be chosen by.
         limits: its own.
+        numbers: of the JOINs of this instance, whatever engine they are for: one that is dialled again has to see
+            a higher one, and this request may not be the first that was made for it.
     """
 
-    def __init__(self, instance: UUID, token: str | Path, name: str, labels: Mapping[str, str], limits: Limits) -> None:
+    def __init__(
+        self,
+        instance: UUID,
+        token: str | Path,
+        name: str,
+        labels: Mapping[str, str],
+        limits: Limits,
+        numbers: Iterator[int],
+    ) -> None:
         self._token = token
         self._facts = instance, name, dict(labels), limits
         self._encoder = Encoder(limits)
-        self._number = 0
+        self._numbers = numbers
 
     def frames(self) -> Frames:
         """The next JOIN.
@@ -66,8 +77,7 @@ class JoinRequest:
         token = self._token
         if isinstance(token, Path):
             token = read_small_file(token)[0].decode("utf-8-sig").strip()
-        self._number += 1
-        record = wire.join(instance, self._number, token, name, labels, limits)
+        record = wire.join(instance, next(self._numbers), token, name, labels, limits)
         return [LINK_TAG, self._encoder.pack(record)]
 
 
@@ -269,6 +279,7 @@ class JoiningRouter:
         self._connections: list[JoinedConnection] = []
         self._by_route: dict[bytes, JoinedConnection] = {}
         self._routes = 0
+        self.join_numbers = itertools.count(1)
 
     async def join(self, address: Address, request: JoinRequest, timeout: float | None, *, wait: bool) -> None:
         """Dials an engine, and dials it again whenever that is lost, until :meth:`close`.

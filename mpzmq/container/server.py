@@ -344,8 +344,10 @@ class ContainerServer(HandlerRegistration, AdminHost):
         self._lifecycle.loop_bound.bind()
         driver = await self._start(None)
         called = self.name if name is None else checked_name(name)
-        request = JoinRequest(driver.sessions.instance, token, called, labels or {}, self._limits)
-        await driver.router.join(parsed, request, timeout, wait=wait)
+        router = driver.router
+        numbers = router.join_numbers
+        request = JoinRequest(driver.sessions.instance, token, called, labels or {}, self._limits, numbers)
+        await router.join(parsed, request, timeout, wait=wait)
 
     async def _start(self, security: Security | None) -> SessionDriver:
         state = None
