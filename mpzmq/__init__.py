@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from .config import HeartbeatPolicy as HeartbeatPolicy
     from .config import Limits as Limits
     from .config import ReconnectPolicy as ReconnectPolicy
+    from .container.lobby_joining import Join as Join
     from .container.server import ContainerServer as ContainerServer
     from .context import RequestContext as RequestContext
     from .context import current_request as current_request
     from .context import detached as detached
     from .engine.event_stream import EventStream as EventStream
     from .engine.group import Group as Group
+    from .engine.joined_group import JoinedGroup as JoinedGroup
     from .engine.options_view import OptionsView as OptionsView
     from .engine.outcomes import Outcome as Outcome
     from .engine.outcomes import Outcomes as Outcomes
@@ -81,6 +83,8 @@ if TYPE_CHECKING:
     from .events import MemberReturned as MemberReturned
     from .events import StateChange as StateChange
     from .events import StatusChanged as StatusChanged
+    from .fleets.fleet import Fleet as Fleet
+    from .fleets.fleet import fleet as fleet
     from .handlers.dependencies import Depends as Depends
     from .handlers.middleware import CallDetails as CallDetails
     from .handlers.middleware import Proceed as Proceed
@@ -139,6 +143,7 @@ else:
         "EventsDropped": "events",
         "Evidence": "events",
         "Executed": "models",
+        "Fleet": "fleets.fleet",
         "FunctionDescription": "models",
         "FunctionStatistics": "statistics",
         "Group": "engine.group",
@@ -148,6 +153,8 @@ else:
         "HeartbeatPolicy": "config",
         "InsecureBind": "errors",
         "InvalidArguments": "errors",
+        "Join": "container.lobby_joining",
+        "JoinedGroup": "engine.joined_group",
         "Limits": "config",
         "LinkBusy": "events",
         "LinkClosed": "events",
@@ -201,6 +208,7 @@ else:
         "__version__": "_version",
         "current_request": "context",
         "detached": "context",
+        "fleet": "fleets.fleet",
         "blocking": None,
         "errors": None,
         "keys": None,
@@ -242,6 +250,7 @@ __all__ = [
     "EventsDropped",
     "Evidence",
     "Executed",
+    "Fleet",
     "FunctionDescription",
     "FunctionStatistics",
     "Group",
@@ -251,6 +260,8 @@ __all__ = [
     "HeartbeatPolicy",
     "InsecureBind",
     "InvalidArguments",
+    "Join",
+    "JoinedGroup",
     "Limits",
     "LinkBusy",
     "LinkClosed",
@@ -304,4 +315,5 @@ __all__ = [
     "__version__",
     "current_request",
     "detached",
+    "fleet",
 ]

@@ -1,7 +1,8 @@
 """Keys of engines and containers: made, kept in files, shown.
 
-A secret key is a file that only its owner can read; beside it stands the public key, ``NAME.pub``, for those who are to
-know it. Both are TOML.
+A secret key is a file that only its owner can read, or root's and readable by a group, as Kubernetes and systemd hand
+secrets to a process that is not root. Beside it stands the public key, ``NAME.pub``, for those who are to know it. Both
+are TOML.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ SECRET_SUFFIX = ".key"
 """Of the files that the command line writes; any other name does as well."""
 
 _FOREIGN = stat.S_IRWXG | stat.S_IRWXO
+_GROUP_MAY_READ = stat.S_IRGRP
 
 
 def generate() -> KeyPair:
@@ -79,18 +81,21 @@ def load(path: str | os.PathLike[str]) -> KeyPair:
         path: the file of the secret key.
 
     Raises:
-        PermissionError: others than its owner can read or write the file.
+        PermissionError: others than its owner can read or write the file. Of a file of root's the group may read it, if
+            this process is not root: it could not read it otherwise.
         OSError: it cannot be read.
         ValueError: it holds no keys, or two that are not a pair.
     """
     path = Path(path)
-    table, mode = read_toml(path, "keys of mpzmq")
+    table, status = read_toml(path, "keys of mpzmq")
     if "secret-key" not in table:
         hint = ": it holds a public one only, which is for the other side" if "public-key" in table else ""
         raise ValueError(f"{path} holds no secret key{hint}")
-    if mode & _FOREIGN:
+    was_handed_over = status.st_uid == 0 != os.geteuid()
+    mode = stat.S_IMODE(status.st_mode)
+    if mode & (_FOREIGN & ~_GROUP_MAY_READ if was_handed_over else _FOREIGN):
         raise PermissionError(
-            f"{path} holds a secret key, and others than its owner can use it (mode {stat.S_IMODE(mode):04o}): run"
+            f"{path} holds a secret key, and others than its owner can use it (mode {mode:04o}): run"
             f" 'chmod 600 {shlex.quote(str(path))}', and if somebody may have read it, make new keys"
         )
     try:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import inspect
 import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,18 +15,14 @@ import mpzmq
 from mpzmq import blocking, keys, testing
 from mpzmq.cli import output
 from mpzmq.cli.commands import mpzmq as command
-from tests.support.commands import called
 from tests.support.waiting import scaled
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-yaml: Any = pytest.importorskip("yaml", reason="PyYAML is not installed")
-
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 OUTSIDE = [*sorted(ROOT.glob("*.md")), ROOT / "examples" / "README.md"]
-DRAIN_SECONDS: float = inspect.signature(mpzmq.ContainerServer.run).parameters["drain_timeout"].default
 
 
 def page(name: str) -> str:
@@ -147,46 +142,3 @@ def test_every_command_is_documented() -> None:
 def test_every_exit_code_is_documented() -> None:
     told = {int(code) for code in re.findall(r"^\| (\d+) \|", page("reference/cli.md"), re.M)}
     assert told == {value for name, value in vars(output).items() if name.isupper() and isinstance(value, int)}
-
-
-# The files for Compose and Kubernetes
-
-
-def documents() -> list[dict[str, Any]]:
-    blocks = re.findall(r"^```yaml\n(.*?)^```$", page("how-to/deploy.md"), re.M | re.S)
-    return [document for block in blocks for document in yaml.safe_load_all(block)]
-
-
-def check_command(words: list[str]) -> None:
-    """Whether these words are a command of ours that would be understood."""
-    assert words[0] == "mpzmq", shlex.join(words)
-    assert words[1] in command.commands
-    result = called(*words[1:], "--help")
-    assert result.returncode == 0
-    for word in words:
-        if word.startswith("--"):
-            assert word in result.stdout
-
-
-def test_compose() -> None:
-    (compose,) = (document for document in documents() if "services" in document)
-    calculator = compose["services"]["calculator"]
-    assert int(calculator["stop_grace_period"].removesuffix("s")) > DRAIN_SECONDS
-    check_command(calculator["command"])
-    kind, *probe = calculator["healthcheck"]["test"]
-    assert kind == "CMD"
-    check_command(probe)
-
-
-def test_kubernetes() -> None:
-    deployment, service = (document for document in documents() if "kind" in document)
-    template = deployment["spec"]["template"]
-    assert template["metadata"]["labels"] == service["spec"]["selector"]
-    assert template["spec"]["terminationGracePeriodSeconds"] > DRAIN_SECONDS
-    (container,) = template["spec"]["containers"]
-    check_command(container["command"])
-    for name in ("startupProbe", "readinessProbe", "livenessProbe"):
-        probe = container[name]
-        check_command(probe["exec"]["command"])
-        limit = float(probe["exec"]["command"][-1])
-        assert probe["timeoutSeconds"] > limit

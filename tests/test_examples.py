@@ -102,7 +102,15 @@ def test_every_example_is_tested() -> None:
     tested = {"arrays.py", "fastapi_app.py", "fan_out.py", "functions.py", "notebook.py", "state.py"}
     tested |= {"chat.py", "middleware.py", "progress.py", "stream_logs.py", "typed_shop.py", "upload.py", "watched.py"}
     tested |= {"conform_container.py", "conform_engine.py"}  # by tests/conformance/test_judge.py
-    assert names == tested | {"echo_server.py", "hello_client.py", "reconnect.py", "replicas.py", "rollout.py"}
+    assert names == tested | {
+        "echo_server.py",
+        "hello_client.py",
+        "reconnect.py",
+        "replicas.py",
+        "rollout.py",
+        "fleet_dask.py",
+        "join.py",
+    }
     readme = (EXAMPLES / "README.md").read_text("utf-8")
     assert all(f"(./{name})" in readme for name in names)
 
@@ -269,6 +277,28 @@ def test_replicas() -> None:
     assert found is not None, told
     answered, issued, lost = map(int, found.groups())
     assert answered + lost == issued >= 400 and lost <= 10, told
+
+
+def test_fleet_on_dask() -> None:
+    pytest.importorskip("distributed", reason="the extra dask is not installed")
+    result = run("fleet_dask.py")
+    told = f"{result.stdout}\n{result.stderr}"
+    assert (result.returncode, result.stderr) == (0, ""), told
+    asked = [("spam", 1), ("egg", 1), ("spam", 2), ("spam", 3)]
+    counted = [f"{word}: asked {times} times in another process" for word, times in asked]
+    assert result.stdout.splitlines() == ["2 containers serve", *counted, "a task of Dask: 6"], told
+
+
+def test_join() -> None:
+    result = run("join.py")
+    told = f"{result.stdout}\n{result.stderr}"
+    assert (result.returncode, result.stderr) == (0, ""), told
+    assert result.stdout.splitlines() == [
+        "2 containers have joined",
+        "144, from the one with gpu=1: True",
+        "49, though one was killed",
+        "2 came, one left: it has not come back in time (rejoin_within)",
+    ], told
 
 
 def test_rollout_finds_what_a_kill_loses() -> None:

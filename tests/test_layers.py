@@ -45,12 +45,14 @@ LEVELS: dict[str, int] = {
     "keys": 4,
     "middleware": 4,
     "blocking": 5,
+    "fleets": 5,
+    "manifests": 5,
     "otel": 5,
     "prometheus": 5,
-    "testing": 5,
-    "": 6,  # mpzmq/__init__.py: all of the above, on first use
-    "cli": 7,
-    "__main__": 8,
+    "testing": 6,
+    "": 7,  # mpzmq/__init__.py: all of the above, on first use
+    "cli": 8,
+    "__main__": 9,
 }
 # The rooms of protocol/ in the same way: two of one floor stand side by side and do not know each other.
 FLOORS: dict[str, int] = {

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ..address import parse_address
 from ..common.logs import Log
 from ..common.text import printable
-from ..runtime.reach import host_to_bind, refuse_strangers
+from ..runtime.reach import check_insecure_bind, host_to_bind
 from .http_server import HttpServer, Reply, Request, text_reply
 from .metrics import metrics_reply
 from .page import page_reply
@@ -62,7 +62,7 @@ class AdminEndpoint:
         if address.path:
             raise ValueError(f"{address.text} is no address for HTTP: use 'host:port', such as '127.0.0.1:9100'")
         host = await host_to_bind(address)
-        refuse_strangers(address, host, f"the admin endpoint of {self._subject.name}", _DANGER, insecure=insecure)
+        check_insecure_bind(address, host, f"the admin endpoint of {self._subject.name}", _DANGER, insecure=insecure)
         self._host_name = address.host.lower()
         try:
             port = await self._server.listen(host, address.port)

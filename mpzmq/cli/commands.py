@@ -8,12 +8,15 @@ import re
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from .._version import __version__
 from .key_commands import keys
-from .options import Number, all_option, connecting, examples, json_option, timeout_option
+from .manifest_command import manifest
+from .options import Number, all_option, checked_labels, connecting, examples, json_option, timeout_option
 from .output import FAILED, INTERRUPTED, USAGE, give_up_stdout, print_error
 from .schema_commands import schema, stubs
+from .up_command import up
 from .watch_commands import stats, top
 
 __all__ = ["mpzmq", "run"]
@@ -38,16 +41,6 @@ def run() -> int:
         give_up_stdout()
         return FAILED
     return code if isinstance(code, int) else 0
-
-
-def _checked_labels(_: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
-    labels = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not (key and equals):
-            raise click.BadParameter(f"{text!r} is no label: KEY=VALUE, as in gpu=1.", param=parameter)
-        labels[key] = value
-    return labels
 
 
 def _show_versions(context: click.Context, _: click.Parameter, asked: bool) -> None:
@@ -110,10 +103,12 @@ def mpzmq() -> None:
 
 
 mpzmq.add_command(keys)
+mpzmq.add_command(manifest)
 mpzmq.add_command(schema)
 mpzmq.add_command(stubs)
 mpzmq.add_command(stats)
 mpzmq.add_command(top)
+mpzmq.add_command(up)
 
 
 @mpzmq.command(epilog=examples("mpzmq demo", "mpzmq demo --json > demo.json", "mpzmq demo --svg demo.svg"))
@@ -139,6 +134,7 @@ def demo(as_json: bool, svg: str | None) -> int:
         "mpzmq serve container:server --bind tcp://127.0.0.1:3010",
         "mpzmq serve container:server --app-dir src --reload",
         "MPZMQ_BIND=tcp://0.0.0.0:3010 MPZMQ_INSECURE=1 mpzmq serve container:server",
+        "mpzmq serve container:server --join engine.example:3011 --token-file token",
     )
 )
 @click.argument("server", metavar="MODULE:SERVER")
@@ -152,12 +148,25 @@ def demo(as_json: bool, svg: str | None) -> int:
     help="Say in a file there where it serves, for groups that follow dir://DIR.",
 )  # fmt: skip
 @click.option(
-    "--label", "labels", metavar="KEY=VALUE", multiple=True, callback=_checked_labels, envvar="MPZMQ_LABEL",
-    show_envvar=True, help="Announce a label, which group.where() chooses by; may be given several times.",
+    "--label", "labels", metavar="KEY=VALUE", multiple=True, callback=checked_labels, envvar="MPZMQ_LABEL",
+    show_envvar=True,
+    help="A label, which group.where() chooses by; announced, or told to a joined engine; may be given several times.",
 )  # fmt: skip
 @click.option(
     "--weight", type=Number(0, 1e6, min_open=True), default=1.0, show_default=True, metavar="W",
     envvar="MPZMQ_WEIGHT", show_envvar=True, help="Announce its share of the requests, against the others'.",
+)  # fmt: skip
+@click.option(
+    "--join", metavar="HOST:PORT", envvar="MPZMQ_JOIN", show_envvar=True,
+    help="Dial an engine that accepts containers, and serve it. Binds nowhere then, unless --bind is given.",
+)  # fmt: skip
+@click.option(
+    "--token-file", metavar="FILE", envvar="MPZMQ_TOKEN_FILE", show_envvar=True,
+    help="The token by which that engine lets it in; read again at each dial.",
+)  # fmt: skip
+@click.option(
+    "--name", metavar="NAME", envvar="MPZMQ_NAME", show_envvar=True,
+    help="What it is called in the group of that engine; by default the server's name.",
 )  # fmt: skip
 @click.option(
     "--admin", metavar="HOST:PORT", envvar="MPZMQ_ADMIN", show_envvar=True,
@@ -179,6 +188,7 @@ def demo(as_json: bool, svg: str | None) -> int:
     "--reload", is_flag=True, envvar="MPZMQ_RELOAD", show_envvar=True,
     help="Start again whenever a Python file in the app-dir changes.",
 )  # fmt: skip
+@click.option("--child", "is_child", is_flag=True, hidden=True)
 def serve(
     server: str,
     endpoints: tuple[str, ...],
@@ -192,11 +202,15 @@ def serve(
     announce: str | None,
     labels: dict[str, str],
     weight: float,
+    join: str | None,
+    token_file: str | None,
+    name: str | None,
     admin: str | None,
     log_level: str,
     log_format: str,
     access_log: bool,
     reload: bool,
+    is_child: bool,
 ) -> int:
     """Serve a ContainerServer, named as MODULE:SERVER, until SIGTERM or Ctrl-C.
 
@@ -204,13 +218,27 @@ def serve(
 
     \b
     Exit codes: 0 ended by a signal, 1 the server failed, 64 wrong usage,
-    66 no such module or server, 71 cannot bind, 77 other hosts could reach it, 78 no such keys.
+    66 no such module or server, 71 cannot bind, 77 other hosts could reach it,
+    78 no such keys, or no such token.
     """
     from .serve import serve as run_serve
     from .serve import serve_reloading
 
-    if announce is None and (labels or weight != 1.0):
-        raise click.UsageError("--label and --weight are announced: they need --announce DIR.")
+    if is_child:  # of mpzmq up, whose environment is not meant for it
+        reload, admin, as_json, join, token_file, name = False, None, False, None, None, None
+    if announce is None and weight != 1.0:
+        raise click.UsageError("--weight is announced: it needs --announce DIR.")
+    if announce is None and join is None and labels:
+        raise click.UsageError("--label is announced, or told to an engine: it needs --announce or --join.")
+    engine = None
+    if join is not None:
+        if token_file is None:
+            raise click.UsageError("--join needs --token-file FILE, with the token by which the engine lets it in.")
+        engine = join, token_file, name
+        if click.get_current_context().get_parameter_source("endpoints") is ParameterSource.DEFAULT:
+            endpoints = ()
+    elif token_file is not None or name is not None:
+        raise click.UsageError("--token-file and --name are for an engine that is joined: they need --join HOST:PORT.")
     if not reload:
         return run_serve(
             server,
@@ -221,6 +249,7 @@ def serve(
             announce=announce,
             labels=labels,
             weight=weight,
+            join=engine,
             admin=admin,
             drain_timeout=drain_timeout,
             log_level=log_level,
@@ -228,10 +257,12 @@ def serve(
             access_log=access_log,
             loop=loop,
             as_json=as_json,
+            is_child=is_child,
         )
     switches = (("--insecure", insecure), ("--json", as_json), ("--access-log", access_log))
     flags = [flag for flag, given in switches if given]
     paths = (("--keys", keys), ("--allow", allow), ("--announce", announce), ("--admin", admin))
+    paths += (("--join", join), ("--token-file", token_file), ("--name", name))
     named = [word for option, value in paths if value for word in (option, value)]
     named += [word for key, value in labels.items() for word in ("--label", f"{key}={value}")]
     settings = ["--loop", loop, "--log-level", log_level, "--log-format", log_format, "--weight", str(weight)]

@@ -10,7 +10,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Number", "all_option", "connecting", "examples", "json_option", "timeout_option"]
+__all__ = ["Number", "all_option", "checked_labels", "connecting", "examples", "json_option", "timeout_option"]
 
 
 class Number(click.FloatRange):
@@ -42,6 +42,17 @@ def all_option() -> Callable[[Any], Any]:
     return click.option(
         "--all", "every", is_flag=True, help="Ask every container of a source (dns://..., or several with commas)."
     )
+
+
+def checked_labels(_: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
+    """Labels, as ``--label KEY=VALUE`` gives them."""
+    labels = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not (key and equals):
+            raise click.BadParameter(f"{text!r} is no label: KEY=VALUE, as in gpu=1.", param=parameter)
+        labels[key] = value
+    return labels
 
 
 def connecting(function: Any) -> Any:

@@ -17,15 +17,19 @@ from typing import TYPE_CHECKING, Any
 from ..address import parse_address
 from ..common.logs import Log
 from ..container.announcement import AnnouncementFile
+from ..container.joining import read_token
 from ..container.loading import LoadError, load_server
+from ..container.lobby_joining import Join
 from ..container.server import ContainerServer
 from ..errors import InsecureBind, RemoteError
+from ..fleets.lifeline import Lifeline
 from ..runtime.log_filter import RequestLogFilter
 from ..runtime.request_log import REQUEST_LOG
-from .arguments import check_endpoint, server_security
+from .arguments import check_endpoint, in_words, server_security
 from .json_log import JsonFormatter
 from .outcome import CommandFailed, finish
 from .output import (
+    BAD_KEYS,
     CANNOT_BIND,
     FAILED,
     INSECURE,
@@ -60,6 +64,7 @@ def serve(
     announce: str | None = None,
     labels: Mapping[str, str] | None = None,
     weight: float = 1.0,
+    join: tuple[str, str, str | None] | None = None,
     admin: str | None = None,
     drain_timeout: float,
     log_level: str,
@@ -67,6 +72,7 @@ def serve(
     access_log: bool = False,
     loop: str,
     as_json: bool,
+    is_child: bool = False,
 ) -> int:
     """Serves what a text such as ``module:server`` names, until a signal; returns the exit code.
 
@@ -77,8 +83,9 @@ def serve(
         insecure: allow endpoints that other hosts can reach, without keys.
         security: what ``--keys`` and ``--allow`` say.
         announce: a folder in which a file says where it serves.
-        labels: what that file says it can be chosen by.
+        labels: what it can be chosen by, as that file and an engine that is joined are told.
         weight: its share of the requests, as that file says.
+        join: an engine to dial, a file with the token for it, and what this is called there.
         admin: where it answers over HTTP how it is.
         drain_timeout: seconds for what runs.
         log_level: of the log on stderr.
@@ -86,14 +93,17 @@ def serve(
         access_log: whether it has a line for each request.
         loop: the event loop.
         as_json: whether endpoints are printed as JSON.
+        is_child: whether ``mpzmq up`` has started it: its end is this one's, too, and it is told where this serves.
     """
 
     def work() -> int:
+        lifeline = Lifeline() if is_child else None
         _check(endpoints)
         if admin is not None:
             check_endpoint(admin, bind=True)
             if admin.startswith("ipc://"):
                 raise CommandFailed(f"{admin} is no address for HTTP: --admin takes HOST:PORT", USAGE)
+        joined = None if join is None else _join(*join, labels or {})
         _log_to_stderr(log_level, log_format)
         if access_log:
             REQUEST_LOG.switch_on_access()
@@ -102,10 +112,13 @@ def serve(
         except LoadError as error:
             log.debug("cannot load %s", spec, exc_info=error)
             raise CommandFailed(str(error), NO_SERVER) from None
+        if lifeline is not None:
+            lifeline.loaded()
         server.security = server_security(*security) or server.security
         settings: dict[str, Any] = {"insecure": insecure, "drain_timeout": drain_timeout, "loop": loop, "admin": admin}
+        settings["join"] = joined
         announced = None if announce is None else AnnouncementFile(announce, server.name, labels or {}, weight)
-        return _run(server, endpoints, announced=announced, as_json=as_json, **settings)
+        return _run(server, endpoints, announced=announced, lifeline=lifeline, as_json=as_json, **settings)
 
     return finish("mpzmq serve", work)
 
@@ -182,6 +195,16 @@ def reply(
     return finish("mpzmq reply", work)
 
 
+def _join(address: str, token_file: str, name: str | None, labels: Mapping[str, str]) -> Join:
+    check_endpoint(address)
+    path = Path(token_file)
+    try:
+        read_token(path)
+    except (OSError, ValueError) as error:
+        raise CommandFailed(f"--token-file: {in_words(error)}", BAD_KEYS) from None
+    return Join(address=address, token=path, name=name, labels=labels)
+
+
 def _check(endpoints: Sequence[str]) -> None:
     for endpoint in endpoints:
         check_endpoint(endpoint, bind=True)
@@ -196,11 +219,16 @@ def _run(
     loop: str,
     as_json: bool,
     announced: AnnouncementFile | None = None,
+    lifeline: Lifeline | None = None,
     admin: str | None = None,
+    join: Join | None = None,
 ) -> int:
     def on_bound(endpoint: str) -> None:
         if announced is not None:
             announced.add(endpoint)
+        if lifeline is not None:
+            lifeline.serving(endpoint)
+            return
         if not has_stdout():  # it serves all the same
             print_error(f"stdout is closed: serving on {endpoint}")
             return
@@ -209,7 +237,7 @@ def _run(
     try:
         with announced or contextlib.nullcontext():
             settings: dict[str, Any] = {"insecure": insecure, "drain_timeout": drain_timeout, "loop": loop}
-            server.run(*endpoints, **settings, on_bound=on_bound, admin=admin)
+            server.run(*endpoints, **settings, on_bound=on_bound, admin=admin, join=join)
     except InsecureBind as error:
         text = f"{error.endpoint} can be reached from other hosts, and anybody there could "
         if error.endpoint == admin:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..runtime.reach import host_to_bind, refuse_strangers
+from ..runtime.reach import check_insecure_bind, host_to_bind
 
 if TYPE_CHECKING:
     from ..address import Address
@@ -33,5 +33,5 @@ async def bindable(address: Address, container: str, *, secure: bool, insecure: 
     """
     host = await host_to_bind(address)
     if not (secure or address.path):
-        refuse_strangers(address, host, f"container {container!r}", _DANGER, insecure=insecure)
+        check_insecure_bind(address, host, f"container {container!r}", _DANGER, insecure=insecure)
     return host

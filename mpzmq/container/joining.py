@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
+import dataclasses
 import random
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,17 +16,19 @@ from ..protocol import wire
 from ..protocol.wire.encoder import Encoder
 from ..protocol.wire.records import LINK_TAG
 from ..runtime.names import resolve
-from ..transport.interface import Delivery
+from ..security.allow_list import User
+from ..transport.interface import Curve, Delivery
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from uuid import UUID
 
     from ..address import Address
     from ..config import Limits
+    from ..security.credentials import Security
     from ..transport.interface import Dealer, Frames, Router, RouterHandler, SocketSettings, Transport
 
-__all__ = ["OWN_REDIALS", "JoinRequest", "JoiningRouter"]
+__all__ = ["OWN_REDIALS", "JoinRequest", "JoiningRouter", "read_token"]
 
 log = Log(__name__)
 
@@ -36,8 +38,30 @@ FIRST_PAUSE, LAST_PAUSE = 0.1, 15.0
 OWN_REDIALS = 3600.0
 """Seconds: libzmq does not dial again by itself before this side has dialled with a fresh socket."""
 
+DIALLED = "joined"
+"""What stands before a lobby's key, in the id of its sessions."""
+
 ROUTE = b"joined-"
 """Those of libzmq begin with a zero, or with a key."""
+
+
+def read_token(path: Path) -> str:
+    """The token that a file holds.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no file of one word; the text names it, and nothing of what stands there.
+    """
+    try:
+        words = read_small_file(path)[0].decode("utf-8-sig").split()
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} holds no token: it is no UTF-8") from None
+    except ValueError as error:
+        raise ValueError(f"{path} holds no token: it {error}") from None
+    if len(words) != 1:
+        text = "it is empty" if not words else "a token is one word; files of several tokens are for the engine"
+        raise ValueError(f"{path} holds no token: {text}")
+    return words[0]
 
 
 class JoinRequest:
@@ -45,30 +69,24 @@ class JoinRequest:
 
     Args:
         instance: its id.
-        token: that lets it in; a file is read again at each dial.
+        token: that lets it in; a file is read again at each dial; None: its key does.
         name: what it is called.
         labels: what it can be chosen by.
         limits: its own.
-        numbers: of the JOINs of this instance, whatever engine they are for: one that is dialled again has to see
-            a higher one, and this request may not be the first that was made for it.
     """
 
     def __init__(
-        self,
-        instance: UUID,
-        token: str | Path,
-        name: str,
-        labels: Mapping[str, str],
-        limits: Limits,
-        numbers: Iterator[int],
+        self, instance: UUID, token: str | Path | None, name: str, labels: Mapping[str, str], limits: Limits
     ) -> None:
         self._token = token
         self._facts = instance, name, dict(labels), limits
         self._encoder = Encoder(limits)
-        self._numbers = numbers
 
-    def frames(self) -> Frames:
-        """The next JOIN.
+    def frames(self, number: int) -> Frames:
+        """A JOIN.
+
+        Args:
+            number: higher than that of every JOIN of this instance before.
 
         Raises:
             OSError, ValueError: the file of the token cannot be read.
@@ -76,8 +94,8 @@ class JoinRequest:
         instance, name, labels, limits = self._facts
         token = self._token
         if isinstance(token, Path):
-            token = read_small_file(token)[0].decode("utf-8-sig").strip()
-        record = wire.join(instance, next(self._numbers), token, name, labels, limits)
+            token = read_token(token)
+        record = wire.join(instance, number, token or "", name, labels, limits)
         return [LINK_TAG, self._encoder.pack(record)]
 
 
@@ -88,9 +106,21 @@ class JoinedConnection:
         address: of the engine's lobby.
         request: what is said there.
         host: what the connection belongs to.
+        security: the container's keys, and those that the lobby may have; None: there are none.
+        once: the first dial is the only one if it fails.
     """
 
-    def __init__(self, address: Address, request: JoinRequest, host: JoiningRouter, *, once: bool) -> None:
+    def __init__(
+        self, address: Address, request: JoinRequest, host: JoiningRouter, security: Security | None, *, once: bool
+    ) -> None:
+        self._settings = host.settings
+        self.user: User | None = None
+        if security is not None:
+            own = security.keys
+            curve = Curve(public=own.public, secret=own.secret, server_keys=security.server_keys)
+            self._settings = dataclasses.replace(host.settings, curve=curve)
+            # Not the key itself: the same one may also knock at an endpoint, where the allow-list is asked.
+            self.user = User(security.server_keys[0], f"{DIALLED} {security.server_keys[0]}")
         self.address = address
         self._request = request
         self._host = host
@@ -110,7 +140,7 @@ class JoinedConnection:
         self._dialling = self._loop.create_task(self._dial())
 
     async def _dial(self) -> None:
-        settings = self._host.settings
+        settings = self._settings
         try:
             if not self._candidates:
                 if self.address.is_numeric:
@@ -153,13 +183,13 @@ class JoinedConnection:
                 return
             self._is_greeted = False
             try:
-                frames = self._request.frames()
+                frames = self._request.frames(self._host.next_join())
             except (OSError, ValueError) as error:
                 self._failed(Failure(FailureKind.LOCAL, f"its token cannot be read: {error}"))
                 return
             self.route = self._host.new_route(self)
             self._dealer.send(frames)
-            self._arm(self._host.settings.connect_timeout, self._no_hello)
+            self._arm(self._settings.connect_timeout, self._no_hello)
 
     def on_redial(self) -> bool:
         """Never asked: this side dials with a fresh socket."""
@@ -204,10 +234,10 @@ class JoinedConnection:
         if self.route is None:
             text = f"no answer from {self.address.text} to a dial"
         else:
-            seconds = self._host.settings.connect_timeout
+            seconds = self._settings.connect_timeout
             text = (
-                f"no HELLO from {self.address.text} within {seconds:g} s of JOIN: the engine does not accept the token,"
-                " or it is no lobby of worker.accept()"
+                f"no HELLO from {self.address.text} within {seconds:g} s of JOIN: the engine does not accept the token"
+                " or the key, or it is no lobby of worker.accept()"
             )
         self._failed(Failure(FailureKind.TIMEOUT, text))
 
@@ -279,15 +309,23 @@ class JoiningRouter:
         self._connections: list[JoinedConnection] = []
         self._by_route: dict[bytes, JoinedConnection] = {}
         self._routes = 0
-        self.join_numbers = itertools.count(1)
+        self._joins = 0
 
-    async def join(self, address: Address, request: JoinRequest, timeout: float | None, *, wait: bool) -> None:
+    async def join(
+        self,
+        address: Address,
+        request: JoinRequest,
+        security: Security | None,
+        timeout: float | None,
+        *,
+        wait: bool,
+    ) -> None:
         """Dials an engine, and dials it again whenever that is lost, until :meth:`close`.
 
         Raises:
             ConnectError: it did not say HELLO; only where that is waited for.
         """
-        connection = JoinedConnection(address, request, self, once=wait)
+        connection = JoinedConnection(address, request, self, security, once=wait)
         self._connections.append(connection)
         connection.start()
         if not wait:
@@ -302,6 +340,11 @@ class JoiningRouter:
                 text = f"cannot join {address.text}: no HELLO came after JOIN within {timeout:g} s"
                 raise ConnectTimeout(text, address=address.text) from None
             raise
+
+    def next_join(self) -> int:
+        """The number of the next JOIN: they rise for the instance, since it may be told to join an engine again."""
+        self._joins += 1
+        return self._joins
 
     def new_route(self, connection: JoinedConnection) -> bytes:
         """The route of a new connection."""
@@ -331,6 +374,20 @@ class JoiningRouter:
         self._accepted.drain(max_messages)
         for connection in list(self._by_route.values()):
             connection.drain(max_messages)
+
+    def is_dialled(self, route: bytes) -> bool:
+        """Whether a route is that of a connection which this side has dialled."""
+        return route.startswith(ROUTE)
+
+    def user_of(self, route: bytes) -> User | None:
+        """Who was authenticated on a connection that this side has dialled; None: there are no keys."""
+        connection = self._by_route.get(route)
+        return None if connection is None else connection.user
+
+    def dialled_user(self, key: str | None) -> User | None:
+        """The same, by the key of a session."""
+        users = (connection.user for connection in self._connections)
+        return next((user for user in users if user is not None and user.key == key), None)
 
     def key_of(self, route: bytes) -> str | None:
         """The public key that was authenticated on a route."""

@@ -6,13 +6,12 @@ import asyncio
 import contextlib
 import warnings
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 from uuid import UUID, uuid4
 
 from ..address import parse_address
 from ..admin.host import AdminHost
-from ..common.durations import checked_after, checked_timeout, checked_wait
+from ..common.durations import checked_after, checked_wait
 from ..common.logs import Log
 from ..common.set_module import set_module
 from ..common.timings import DEFAULT_BUCKETS, agreed_buckets, checked_buckets
@@ -28,15 +27,15 @@ from ..statistics import ServerStatistics
 from ..transport.libzmq.transport import ZmqTransport
 from .binding import bindable
 from .handler_registration import HandlerRegistration
-from .joining import JoinRequest
 from .lifespan import ClosedWhileStarting, Lifespan
+from .lobby_joining import LobbyJoining
 from .process import importing, loop_factory, run
 from .server_status import ServerStatus
 from .session_driver import SessionDriver
 from .signals import Signals
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
     from ..events import EngineInfo
     from ..security.credentials import Security
     from ..transport.interface import Transport
+    from .lobby_joining import Join
 
 __all__ = ["ContainerServer"]
 
@@ -53,7 +53,7 @@ _H = TypeVar("_H", bound="Callable[..., Any]")
 
 
 @set_module("mpzmq")
-class ContainerServer(HandlerRegistration, AdminHost):
+class ContainerServer(HandlerRegistration, LobbyJoining, AdminHost):
     """Serves functions and plain requests to any number of engines.
 
     Constructing opens nothing and binds to no event loop; serving starts with :meth:`bind`.
@@ -305,50 +305,6 @@ class ContainerServer(HandlerRegistration, AdminHost):
         log.info("container %r serves on %s", self.name, bound)
         return bound
 
-    async def join(
-        self,
-        address: str | tuple[str, int],
-        *,
-        token: str | Path,
-        name: str | None = None,
-        labels: Mapping[str, str] | None = None,
-        wait: bool = True,
-        timeout: float | None = 5.0,
-    ) -> None:
-        """Dials an engine that accepts containers (``worker.accept()``), and serves it until the server is closed.
-
-        A connection that is lost is dialled again, with a pause that grows. Several engines may be joined, and
-        endpoints bound beside them.
-
-        Args:
-            address: of the engine's ``group.endpoint``.
-            token: what lets this container in; a Path is read again at each dial.
-            name: what it is called in the group; by default the server's name.
-            labels: what it can be chosen by.
-            wait: False: returns at once, and goes on dialling in the background, the first time, too.
-            timeout: seconds until the engine is to have said HELLO.
-
-        Raises:
-            ConnectError: it has not; nothing goes on then.
-            ValueError, TypeError: the address is malformed, or the token is none.
-            RuntimeError: the server is closed or has keys, or belongs to another event loop.
-        """
-        parsed = parse_address(address)
-        checked_timeout(timeout)
-        if not isinstance(token, str | Path):
-            raise TypeError(f"token is a str or a Path, not {type(token).__name__}")
-        if self._lifecycle.is_ending:
-            raise RuntimeError("this server is closed: enter it again with 'async with', or make another one")
-        if self._security is not None:
-            raise RuntimeError("this server has keys, and cannot join an engine, which is not authenticated here")
-        self._lifecycle.loop_bound.bind()
-        driver = await self._start(None)
-        called = self.name if name is None else checked_name(name)
-        router = driver.router
-        numbers = router.join_numbers
-        request = JoinRequest(driver.sessions.instance, token, called, labels or {}, self._limits, numbers)
-        await router.join(parsed, request, timeout, wait=wait)
-
     async def _start(self, security: Security | None) -> SessionDriver:
         state = None
         if self._driver is None and self._lifespan is not None:
@@ -464,19 +420,23 @@ class ContainerServer(HandlerRegistration, AdminHost):
         loop: str = "auto",
         on_bound: Callable[[str], object] | None = None,
         admin: str | tuple[str, int] | None = None,
+        join: Join | None = None,
     ) -> None:
         """Serves on the endpoints until SIGTERM or SIGINT, then drains; a second signal closes at once.
+
+        SIGHUP, the end of a terminal, drains as well, unless it is ignored, blocked, or handled by the application.
 
         A process that is still there 3 seconds after the second signal, because something blocks it, is ended hard,
         with the exit code 143 (130 for SIGINT). Nothing waits for a thread of ``asyncio.to_thread()`` for longer than
         the drain may take.
 
         Args:
-            endpoints, insecure: as for :meth:`bind`; at least one endpoint.
+            endpoints, insecure: as for :meth:`bind`; at least one endpoint, or ``join``.
             drain_timeout: seconds that the drain may take; 8 stays under Docker's 10 and Kubernetes' 30.
             loop: ``"asyncio"``, ``"uvloop"``, or ``"auto"``: uvloop where it is installed.
             on_bound: called with each real endpoint, once it is served; for port 0.
             admin: where to answer over HTTP how the server is, as for :meth:`bind_admin`; None: nowhere.
+            join: an engine to dial, which accepts containers. It need not be there yet: this goes on until it is.
 
         Raises:
             RuntimeError: an event loop is running already: use :meth:`serve_forever` there.
@@ -484,14 +444,14 @@ class ContainerServer(HandlerRegistration, AdminHost):
             Exception: what the lifespan has raised.
         """
         checked_wait(drain_timeout, "drain_timeout")
-        if not endpoints:
+        if not endpoints and join is None:
             raise ValueError("run() needs an endpoint, such as 'tcp://127.0.0.1:3010'")
         if (module := importing.get()) is not None:
             raise RuntimeError(f"{module} is only imported: put its server.run() below if __name__ == '__main__':")
         if asyncio._get_running_loop() is not None:
             raise RuntimeError("an event loop is running already: use 'await server.bind(...)' and serve_forever()")
         run(
-            lambda: self._serve(endpoints, insecure, on_bound, admin),
+            lambda: self._serve(endpoints, insecure, on_bound, admin, join),
             loop_factory(loop),
             lambda loop: Signals(self, loop, drain_timeout),
         )
@@ -502,6 +462,7 @@ class ContainerServer(HandlerRegistration, AdminHost):
         insecure: bool,
         on_bound: Callable[[str], object] | None,
         admin: str | tuple[str, int] | None,
+        join: Join | None,
     ) -> None:
         async with self:
             if admin is not None:
@@ -512,6 +473,16 @@ class ContainerServer(HandlerRegistration, AdminHost):
                         bound = await self.bind(endpoint, insecure=insecure)
                         if on_bound is not None:
                             on_bound(bound)
+                if join is not None and not self._lifecycle.is_closed:
+                    await self.join(
+                        join.address,
+                        token=join.token,
+                        name=join.name,
+                        labels=join.labels,
+                        security=join.security,
+                        insecure=insecure,
+                        wait=False,
+                    )
             await self.serve_forever()
 
     def __del__(self, _warn: Any = warnings.warn) -> None:

@@ -1,4 +1,4 @@
-"""What SIGTERM and SIGINT do to a server."""
+"""What SIGTERM, SIGINT and SIGHUP do to a server."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SECOND_TIMEOUT = 3.0
 LAST_WORDS = 0.5
 """Seconds that the end of the lifespan may take after a second signal."""
 
-NUMBERS = (signal.SIGTERM, signal.SIGINT)
+NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Drainable(Protocol):
@@ -74,6 +74,9 @@ os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_c
 class Signals:
     """SIGTERM and SIGINT, while a server serves: the first drains, the second closes.
 
+    SIGHUP, by which a terminal says that it is gone, drains as well, and is never the second one: it may come several
+    times. Where it is ignored, as under ``nohup``, or blocked, or means something to the application, it is left so.
+
     A process that is still there :data:`SECOND_TIMEOUT` seconds after the second one is ended hard, with the exit code
     that a shell gives to a process which the signal has ended (143, 130).
     """
@@ -93,16 +96,19 @@ class Signals:
 
     def __enter__(self) -> Signals:
         self._left.acquire()
+        masked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
         for number in NUMBERS:
             before = signal.getsignal(number)
+            if number == signal.SIGHUP and (before != signal.SIG_DFL or number in masked):
+                continue
             # The event loop hears of signals whatever it waits for, but not while it is blocked; the handler itself is
             # called then, too.
             self._loop.add_signal_handler(number, self._received, number)
             signal.signal(number, self._counted)
             self._before[number] = signal.SIG_DFL if before is None else before
         # Whoever has started the process may have blocked them: it would serve for ever.
-        before_mask = signal.pthread_sigmask(signal.SIG_UNBLOCK, NUMBERS)
-        self._blocked = before_mask.intersection(NUMBERS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, self._before)
+        self._blocked = masked.intersection(self._before)
         _active.add(self)
         return self
 
@@ -140,6 +146,8 @@ class Signals:
 
     def _counted(self, number: int, frame: object) -> None:
         """The signal handler: called between any two instructions, so it takes no lock and logs nothing."""
+        if number == signal.SIGHUP:
+            return
         self._count += 1
         if self._count == 2:
             self._watch(number)
@@ -150,7 +158,7 @@ class Signals:
             log.info("%s: draining", name)
             self._first_at = time.monotonic()
             self._task = self._loop.create_task(self._drain_and_close())
-        else:
+        elif number != signal.SIGHUP:
             log.info("%s again: closing", name)
             self._watch(number)
             self._again.set()

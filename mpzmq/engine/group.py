@@ -75,7 +75,7 @@ class Group(RequestMethods):
         members = self._members()
         up = sum(member.link.is_running for member in members)
         labels = "".join(f" {key}={value}" for key, value in self._labels.items())
-        return f"<Group {self.name!r}{labels} {up} of {len(members)} connected>"
+        return f"<{type(self).__name__} {self.name!r}{labels} {up} of {len(members)} connected>"
 
     @property
     def name(self) -> str:

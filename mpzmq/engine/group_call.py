@@ -210,7 +210,7 @@ class GroupCall:
                     pool = self._room.pool
                     state.in_line += 1
                     try:
-                        await queue.wait(lambda: state.is_closed or bool(pool.able(state.loop.time())))
+                        await queue.wait(lambda: state.is_closed or pool.is_open(state.loop.time()))
                     finally:
                         state.in_line -= 1
                 else:
@@ -238,7 +238,7 @@ class GroupCall:
             full = "its members are full (max_in_flight, or Limits.in_flight)"
             return self._summed_up(Overloaded, f"{state.whom} was not asked: {full}; pass wait=True to wait")
         else:
-            text = f"{state.whom} was not asked: {self._states()}; pass wait=True to wait"
+            text = f"{state.whom} was not asked: {self._room.states(self._state.loop.time())}; pass wait=True to wait"
         return self._summed_up(NotConnected, text)
 
     def _are_all_stopped(self) -> bool:
@@ -252,7 +252,7 @@ class GroupCall:
 
     def _timed_out(self) -> RequestError:
         """Nobody could be asked in time."""
-        text = f"{self._state.whom} could not be asked in time: {self._states()}"
+        text = f"{self._state.whom} could not be asked in time: {self._room.states(self._state.loop.time())}"
         kind = RequestTimeout if self._room.pool.members() or self.tries.attempts else NotConnected
         return self._summed_up(kind, text)
 
@@ -263,14 +263,3 @@ class GroupCall:
         request_id = None if tag is None else UUID(bytes=tag)
         error = kind(text, request_id=request_id, name=self._state.name, executed=executed)
         return self.tries.summed_up(error)
-
-    def _states(self) -> str:
-        members = self._room.pool.members()
-        if not members:
-            return "it has no members"
-        counted: dict[str, int] = {}
-        for member in members:
-            state = "held" if member.holds else "stopped" if member.link.is_running else str(member.link.state)
-            state = "full" if member.is_able and not member.holds else state
-            counted[state] = counted.get(state, 0) + 1
-        return "its members are " + ", ".join(f"{state} ({count})" for state, count in counted.items())

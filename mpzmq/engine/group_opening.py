@@ -10,8 +10,8 @@ from ..common.durations import checked_seconds, checked_timeout
 from ..config import DEFAULT_GROUP
 from ..runtime.names import checked_name
 from ..runtime.opening import Opening
-from ..runtime.reach import host_to_bind, refuse_strangers
-from ..security.credentials import of_engine
+from ..runtime.reach import check_insecure_bind, host_to_bind
+from ..security.credentials import of_engine, of_lobby
 from ..transport.interface import SocketSettings
 from .group import Group, opened_group
 from .joined_group import JoinedGroup, joined_group
@@ -43,8 +43,8 @@ HANDSHAKE_TIMEOUT = 3.0
 """Seconds for the ZMTP handshake of a container that dials in."""
 
 _DANGER = (
-    "and tokens travel there unencrypted: pass insecure=True if the network itself is trusted, or bind to 127.0.0.1 or"
-    " ipc"
+    "and tokens travel there unencrypted: pass security=Security.server(...), or insecure=True if the network itself is"
+    " trusted, or bind to 127.0.0.1 or ipc"
 )
 
 
@@ -125,6 +125,7 @@ class GroupOpening:
         tokens: str | Mapping[str, str] | Path,
         name: str | None = None,
         policy: GroupPolicy = DEFAULT_GROUP,
+        security: Security | None = None,
         insecure: bool = False,
         rejoin_within: float = 60.0,
     ) -> Opening[JoinedGroup]:
@@ -139,6 +140,10 @@ class GroupOpening:
                 ``RUNNER TOKEN [EXPIRES]`` on each line, which is read again when it changes.
             name: what the group is called in errors and logs; by default its endpoint.
             policy: whom it asks, and whether it asks another one then.
+            security: keys of the lobby, by ``Security.server(keys, allow="trusted.toml")``: any key may knock, a token
+                is exchanged for the key that it comes with, and that is trusted from then on without one. The token of
+                a runner is good for one key. The file has to be there (it may be empty), and is added to; who is
+                removed from it is cut off.
             insecure: allow an endpoint that other hosts can reach, although tokens and data travel unencrypted.
             rejoin_within: seconds for which a container may be without a connection before it has left.
 
@@ -146,26 +151,28 @@ class GroupOpening:
             What gives the group when it is awaited or entered; it opens nothing before.
 
         Raises:
-            InsecureBind: other hosts could reach it, and ``insecure`` is not set.
-            OSError: it cannot be bound, or the file cannot be read.
+            InsecureBind: other hosts could reach it, there are no keys, and ``insecure`` is not set.
+            OSError: it cannot be bound, or a file cannot be read.
             ValueError, TypeError: the endpoint or the tokens are malformed.
             RuntimeError: the worker is closed, or belongs to another event loop.
         """
-        opening = self._accept(endpoint, tokens, name, policy, rejoin_within, insecure=insecure)
+        opening = self._accept(endpoint, tokens, name, policy, rejoin_within, security, insecure=insecure)
         return Opening(opening, JoinedGroup.close, "ComputerEngineWorker.accept")
 
     async def _accept(
-        self, endpoint: Any, tokens: Any, name: str | None, policy: GroupPolicy, rejoin_within: float, *, insecure: bool
-    ) -> JoinedGroup:
+        self, endpoint: Any, tokens: Any, name: str | None, policy: GroupPolicy, rejoin_within: float, security: Any, *,
+        insecure: bool,
+    ) -> JoinedGroup:  # fmt: skip
         address = parse_address(endpoint, bind=True)
         checked_seconds(rejoin_within, "rejoin_within")
+        of_lobby(security)
         given = None if name is None else checked_name(name)
         if self._lifecycle.is_ending:
             raise RuntimeError("this worker is closed: enter it again with 'async with', or make another one")
         self._lifecycle.loop_bound.bind()
         host = await host_to_bind(address)
-        if not address.path:
-            refuse_strangers(address, host, f"engine {self.name!r}", _DANGER, insecure=insecure)
+        if not address.path and security is None:
+            check_insecure_bind(address, host, f"engine {self.name!r}", _DANGER, insecure=insecure)
         if self._lifecycle.is_ending:
             raise RuntimeError("this worker was closed meanwhile")
         settings = SocketSettings(
@@ -176,7 +183,7 @@ class GroupOpening:
             message_bytes=self.limits.message_bytes,
             handshakes=self.limits.handshakes,
         )
-        lobby = Lobby(tokens, rejoin_within, self.limits, settings, self._transport)
+        lobby = Lobby(tokens, rejoin_within, self.limits, settings, self._transport, security)
         try:
             bound = lobby.bind(address.endpoint(host))
 

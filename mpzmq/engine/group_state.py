@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import random
 import time
 import weakref
@@ -35,6 +36,11 @@ __all__ = ["GroupState", "Room"]
 log = Log(__name__)
 
 
+LOOK = 1e-5
+"""Seconds for each member during which nobody looks at all of them again, only to say how they are: a thousand requests
+may end while ten thousand members are away."""
+
+
 class Room:
     """Some members of a group, and who waits until one of them may be asked.
 
@@ -45,6 +51,15 @@ class Room:
     def __init__(self, pool: Pool[GroupMember]) -> None:
         self.pool = pool
         self.queue = FairQueue()
+        self._told = ""
+        self._told_until = -math.inf
+
+    def states(self, now: float) -> str:
+        """How many of the members are in which state, in words."""
+        if now >= self._told_until:
+            members = self.pool.members()
+            self._told, self._told_until = _in_words(members), now + LOOK * len(members)
+        return self._told
 
 
 class GroupState:
@@ -177,10 +192,11 @@ class GroupState:
 
     # Changes
 
-    def refresh(self) -> None:
-        """Something has changed of the members: who waits looks again."""
+    def refresh(self, member: GroupMember | None = None) -> None:
+        """Something has changed of the members, or only of the link of one of them: who waits looks again."""
+        now = self.loop.time()
         for room in list(self._rooms):
-            room.pool.refresh()
+            room.pool.refresh(member, now)
         self._wake()
 
     async def change(self) -> None:
@@ -203,7 +219,7 @@ class GroupState:
                 member.is_loss_counted = False
             if isinstance(event, LinkUp) and event.instance != member.greeted:
                 member.up_since, member.greeted = self.loop.time(), event.instance
-            self.refresh()
+            self.refresh(member)
         self._tell(dataclasses.replace(event, member=member.shown))
 
     def publish(self, kind: type[LinkEvent], member: GroupMember, reason: str) -> None:
@@ -266,3 +282,14 @@ class GroupState:
         if back:
             self.refresh()
         self._arm()
+
+
+def _in_words(members: list[GroupMember]) -> str:
+    if not members:
+        return "it has no members"
+    counted: dict[str, int] = {}
+    for member in members:
+        state = "held" if member.holds else "stopped" if member.link.is_running else str(member.link.state)
+        state = "full" if member.is_able and not member.holds else state
+        counted[state] = counted.get(state, 0) + 1
+    return "its members are " + ", ".join(f"{state} ({count})" for state, count in counted.items())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import dataclasses
 import math
 import time
 from dataclasses import dataclass
@@ -16,7 +18,8 @@ from ..protocol.lobby.lobby import JoinedContainer, LobbyTable
 from ..protocol.lobby.tokens import Tokens, given_tokens, parse_tokens
 from ..protocol.wire.kinds import Kind
 from ..protocol.wire.messages import MessageDecoder
-from ..transport.interface import Delivery
+from ..security.trusted_keys import TrustedKeys
+from ..transport.interface import Curve, Delivery
 from .resolvers import Endpoint
 
 if TYPE_CHECKING:
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from ..config import Limits
+    from ..security.credentials import Security
     from ..transport.interface import DealerHandler, Frames, Router, SocketSettings, Transport
 
 __all__ = ["Lobby", "LobbyTransport"]
@@ -183,6 +187,10 @@ class Lobby:
         limits: bounds of this engine.
         settings: of its socket.
         transport: makes that.
+        security: its keys, and those that it trusts; None: it has none.
+
+    Raises:
+        OSError, ValueError, TypeError: the tokens or the trusted keys cannot be read.
     """
 
     vouches = True
@@ -194,10 +202,17 @@ class Lobby:
         limits: Limits,
         settings: SocketSettings,
         transport: Transport,
+        security: Security | None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
+        trust = None
+        if security is not None:
+            assert security.allow is not None
+            trust = TrustedKeys(security.allow, self._on_trust)
+            curve = Curve(public=security.keys.public, secret=security.keys.secret, key_verifier=trust)
+            settings = dataclasses.replace(settings, curve=curve)
         self._tokens = TokenSource(tokens)
-        self._table = LobbyTable(rejoin_within, limits.sessions)
+        self._table = LobbyTable(rejoin_within, limits.sessions, trust)
         self._decoder = MessageDecoder(limits, answered=Kind.RESPONSE)
         self._dealers: dict[UUID, JoinedDealer] = {}
         self._lines = LogRateLimit()
@@ -315,7 +330,8 @@ class Lobby:
             self._turn_away(route, "it did not say JOIN")
             return
         now = self._loop.time()
-        joined, left, fault = self._table.on_join(route, record, self._tokens.current(), now, time.time())
+        key = self.router.key_of(route)
+        joined, left, fault = self._table.on_join(route, record, self._tokens.current(), now, time.time(), key)
         for member in left:
             self._told_left(member, "another process has joined under its name")
         if joined is None:
@@ -325,6 +341,20 @@ class Lobby:
         else:
             log.info("container %r has joined at %s", joined.name, self.text)
             self._changed.set()
+
+    def _on_trust(self) -> None:
+        """From the authenticator's thread: what is trusted was read again."""
+        with contextlib.suppress(RuntimeError):  # the event loop has ended before it
+            self._loop.call_soon_threadsafe(self._review)
+
+    def _review(self) -> None:
+        if self._closed:
+            return
+        for member in self._table.distrusted():
+            log.warning("container %r is cut off: its key is not trusted any more", member.name)
+            if member.route is not None:
+                self.router.cut(member.route)
+            self._leave(member, "its key is not trusted any more")
 
     def _turn_away(self, route: bytes, why: str) -> None:
         self.router.cut(route)

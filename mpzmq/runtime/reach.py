@@ -13,7 +13,7 @@ from .names import resolve
 if TYPE_CHECKING:
     from ..address import Address
 
-__all__ = ["host_to_bind", "refuse_strangers"]
+__all__ = ["check_insecure_bind", "host_to_bind"]
 
 log = Log(__name__)
 
@@ -36,7 +36,7 @@ async def host_to_bind(address: Address) -> str:
     return min(found, key=lambda entry: entry[0] != socket.AF_INET)[1]
 
 
-def refuse_strangers(address: Address, host: str, whose: str, danger: str, *, insecure: bool) -> None:
+def check_insecure_bind(address: Address, host: str, whose: str, danger: str, *, insecure: bool) -> None:
     """Checks that only programs of this host can reach what asks nobody who they are.
 
     Args:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 from ..common.files import read_small_file
 
 if TYPE_CHECKING:
+    import os
     from pathlib import Path
 
 __all__ = ["read_toml"]
 
 
-def read_toml(path: Path, what: str) -> tuple[dict[str, Any], int]:
-    """The table that a file holds, and the mode of that file.
+def read_toml(path: Path, what: str) -> tuple[dict[str, Any], os.stat_result]:
+    """The table that a file holds, and what the system knows of that file.
 
     Args:
         path: of the file.
@@ -29,6 +30,6 @@ def read_toml(path: Path, what: str) -> tuple[dict[str, Any], int]:
     except ValueError as error:
         raise ValueError(f"{path} holds no {what}: it {error}") from None
     try:
-        return tomllib.loads(data.decode("utf-8-sig")), status.st_mode  # as some editors save it
+        return tomllib.loads(data.decode("utf-8-sig")), status  # as some editors save it
     except (ValueError, RecursionError) as error:  # no UTF-8, no TOML, nested without end
         raise ValueError(f"{path} holds no {what}: it is no TOML: {error}") from None

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import selectors
 import signal
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -14,6 +12,8 @@ from typing import IO, TYPE_CHECKING, Self
 
 from ..common.durations import checked_wait
 from ..common.set_module import set_module
+from ..fleets.child import Child, container_command, inherited_path
+from ..fleets.supervisor import ending
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,12 +62,10 @@ class ContainerProcess:
         self._endpoint = endpoint
         self._env = {} if env is None else dict(env)
         self._start_timeout = checked_wait(start_timeout, "start_timeout")
-        # With -P, the current folder is on its path only where it is on ours.
-        self._python = [sys.executable, "-P", "-m", "mpzmq.testing.process_main"]
         self._spec = spec
         self._folder = str(folder)
         self._drain_timeout = checked_wait(drain_timeout, "drain_timeout")
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Child | None = None
         self._log: IO[bytes] | None = None
         self._said = b""
         # A caller whose start() was given up in another thread may want to stop it.
@@ -113,15 +111,10 @@ class ContainerProcess:
             self._free()
             # Not a pipe: nobody would read it while a test runs, and a full one would block the container.
             self._log = tempfile.TemporaryFile()  # noqa: SIM115
-            here = os.pathsep.join(folder or os.getcwd() for folder in sys.path)
-            process = self._process = subprocess.Popen(
-                [*self._python, self._spec, self._endpoint, self._folder, str(self._drain_timeout)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
+            process = self._process = Child(
+                container_command(self._spec, self._endpoint, self._folder, self._drain_timeout),
                 stderr=self._log,
-                env={**os.environ, "PYTHONPATH": here, **self._env},
-                # A Ctrl-C is for the tests, which then end their containers.
-                start_new_session=True,
+                env={**inherited_path(), **self._env},
             )
             try:
                 self._endpoint = self._announced(process)
@@ -159,7 +152,7 @@ class ContainerProcess:
         process = self._started()
         try:
             return process.wait(timeout)
-        except subprocess.TimeoutExpired:
+        except TimeoutError:
             raise TimeoutError(f"{self.name} (process {process.pid}) still runs after {timeout:g} s") from None
 
     def stop(self, timeout: float = 2.0) -> None:
@@ -173,11 +166,10 @@ class ContainerProcess:
             process = self._process
             if process is None:
                 return
-            process.send_signal(signal.SIGTERM)
-            process.send_signal(signal.SIGCONT)  # a frozen process would not hear of it
+            process.terminate()
             try:
                 process.wait(timeout)
-            except subprocess.TimeoutExpired:
+            except TimeoutError:
                 process.kill()
                 process.wait()
             self._free()
@@ -192,26 +184,22 @@ class ContainerProcess:
             self.stop()
             self.start()
 
-    def _started(self) -> subprocess.Popen[bytes]:
+    def _started(self) -> Child:
         if self._process is None:
             raise RuntimeError(f"{self.name} was not started: use 'with', or call start()")
         return self._process
 
-    def _announced(self, process: subprocess.Popen[bytes]) -> str:
-        """The endpoint, which is the one line that the process writes to its standard output."""
-        assert process.stdout is not None
+    def _announced(self, process: Child) -> str:
+        """The endpoint, as soon as the process tells it."""
         deadline = time.monotonic() + self._start_timeout
-        line = b""
-        with process.stdout as stdout, selectors.DefaultSelector() as selector:
-            selector.register(stdout, selectors.EVENT_READ)
-            while not line.endswith(b"\n"):
+        with selectors.DefaultSelector() as selector:
+            selector.register(process.told, selectors.EVENT_READ)
+            while process.endpoint is None:
                 if not selector.select(max(0.0, deadline - time.monotonic())):
                     raise StartFailed(self._failure(f"it does not serve within {self._start_timeout:g} s"))
-                part = os.read(stdout.fileno(), 4096)
-                if not part:
-                    raise StartFailed(self._failure(f"it ended with exit code {process.wait()}"))
-                line += part
-        return line.decode().strip()
+                if not process.read():
+                    raise StartFailed(self._failure(f"it ended {ending(process.wait())}"))
+        return process.endpoint
 
     def _failure(self, why: str) -> str:
         said = self.stderr.strip()
@@ -219,8 +207,8 @@ class ContainerProcess:
 
     def _free(self) -> None:
         """Lets go of what belongs to a process that has ended."""
-        if self._process is not None and self._process.stdin is not None:
-            self._process.stdin.close()
+        if self._process is not None:
+            self._process.close()
         if self._log is not None:
             said = self.stderr.encode()
             self._log.close()

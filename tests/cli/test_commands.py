@@ -32,8 +32,8 @@ def test_version() -> None:
 
 
 COMMANDS = [
-    *("call", "conformance", "demo", "describe", "doctor", "keys", "ping", "reply", "schema", "serve", "state"),
-    *("stats", "stubs", "top"),
+    *("call", "conformance", "demo", "describe", "doctor", "keys", "manifest", "ping", "reply", "schema", "serve"),
+    *("state", "stats", "stubs", "top", "up"),
 ]
 
 

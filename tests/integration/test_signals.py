@@ -85,6 +85,39 @@ async def test_a_signal_that_whoever_started_it_has_blocked_ends_it() -> None:
     assert await ended(process) == (0, "")
 
 
+async def test_the_end_of_its_terminal_drains_it_however_often_it_is_told() -> None:
+    process, endpoint = await served()
+    caller = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", CALLER, endpoint, repr(("block", 0.3)), cwd=ROOT, stderr=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert await process.stdout.readline() == b"blocked\n"
+    for _ in range(3):
+        os.kill(process.pid, signal.SIGHUP)
+    assert (await ended(process))[0] == 0
+    _, stderr = await asyncio.wait_for(caller.communicate(), 20)
+    assert (caller.returncode, stderr) == (0, b"")  # a second signal would have taken its answer
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n",
+        "import signal; signal.signal(signal.SIGHUP, lambda *_: print('mine', flush=True))\n",
+        "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])\n",
+    ],
+    ids=["ignored", "handled", "blocked"],
+)
+async def test_sighup_that_means_something_else_is_left_alone(before: str) -> None:
+    process, endpoint = await served(before)
+    os.kill(process.pid, signal.SIGHUP)
+    async with ComputerEngineWorker() as worker:
+        container = await worker.connect(uuid.uuid4(), endpoint)
+        assert (await container.describe()).name == "ends"
+    process.terminate()
+    assert await ended(process) == (0, "")
+
+
 @pytest.mark.parametrize(("call", "word"), [(("block", 1.0), b"blocked\n"), (("deaf",), b"deaf\n")])
 async def test_a_handler_that_does_not_give_way_keeps_it_no_longer_than_it_has_to(
     call: tuple[object, ...], word: bytes

@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 import pickle
 import stat
-from typing import TYPE_CHECKING
+import tempfile
+from pathlib import Path
 
 import pytest
 
 from mpzmq import Security, keys
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
@@ -40,6 +38,32 @@ def test_a_secret_that_others_can_use_is_refused_with_the_fix(tmp_path: Path, mo
     path.chmod(mode)
     with pytest.raises(PermissionError, match=rf"mode 0{mode:o}.*chmod 600 {path}"):
         keys.load(path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a file of root's and then be somebody else")
+@pytest.mark.parametrize("mode", [0o440, 0o640, 0o441, 0o444, 0o460, 0o650])
+def test_what_root_hands_to_a_group_is_read_by_it_and_by_nobody_else(mode: int) -> None:
+    """As Kubernetes mounts a Secret for a pod with an fsGroup, and as a credential of systemd looks."""
+    with tempfile.TemporaryDirectory() as folder:  # tmp_path is for root only
+        os.chmod(folder, 0o755)
+        path = Path(folder, "container.key")
+        made = keys.generate()
+        keys.save(made, path)
+        os.chown(path, 0, 65534)
+        path.chmod(mode)
+        with pytest.raises(PermissionError, match="others than its owner"):
+            keys.load(path)  # root needs no group
+        os.setegid(65534)
+        os.seteuid(65534)
+        try:
+            if mode in (0o440, 0o640):
+                assert keys.load(path) == made
+            else:
+                with pytest.raises(PermissionError, match=rf"mode 0{mode:o}"):
+                    keys.load(path)
+        finally:
+            os.seteuid(0)
+            os.setegid(0)
 
 
 def test_a_key_is_never_overwritten(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from . import fleets
 from .applications.plan import (
     AROUND,
     ASYNC_DEPENDENCY,
@@ -90,6 +91,13 @@ def test_a_seed_is_the_same_in_another_process() -> None:
     environment = {**os.environ, "PYTHONHASHSEED": "1", "PYTHONPATH": str(ROOT)}
     seen = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
     assert seen.splitlines() == "\n".join(line for seed in seeds for line in trace(run(seed))).splitlines()
+
+
+def test_a_fleet_that_is_lost_and_comes_back_makes_no_storm() -> None:
+    """``python -m tests.simulation.fleets`` runs ten thousand."""
+    seen = fleets.run(100, rate=50)
+    assert not seen.violations
+    assert {"reply", "RequestTimeout NO", "ConnectionLost UNKNOWN"} <= set(seen.outcomes)
 
 
 def test_odd_applications_do_what_they_are_for() -> None:

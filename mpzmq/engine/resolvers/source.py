@@ -26,7 +26,7 @@ __all__ = ["MAX_ENDPOINTS", "Source"]
 
 log = Log(__name__)
 
-MAX_ENDPOINTS = 1000
+MAX_ENDPOINTS = 10_000
 """Of one source. What is named beyond them is left out."""
 
 MAX_REMEMBERED = 1000

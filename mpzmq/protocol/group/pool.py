@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, insort
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from ...models import LinkState
@@ -60,18 +61,33 @@ class Pool(Generic[_C]):
         self._random = random
         self._members: list[_C] = []
         self._weights: list[float] = []
-        self._tiers: list[list[_C]] = []
-        self._quick: list[_C] = []  # the first of these, where nothing has to be looked at but who has the least to do
-        self._cold: list[_C] = []
+        self._place: dict[_C, int] = {}  # in the order of the group
+        self._ready: list[_C] = []
+        self._busy: list[_C] = []
+        self._ejected: list[_C] = []
+        self._tier: dict[_C, list[_C]] = {}  # in which of these a member is
+        self._instance: dict[_C, object] = {}  # of those that are up
+        self._owner: dict[object, _C] = {}  # the other way round
+        self._cold: dict[_C, None] = {}  # the one that has come first in front
         self._winners: dict[bytes, _C] = {}
-        self._sorted_until = -math.inf
+        self._together = math.inf  # who has come by then came with the first
+        self._has_doubles = False
+        self._is_sorted = False
 
-    def refresh(self) -> None:
-        """Something has changed of the members."""
-        self._sorted_until = -math.inf
+    def refresh(self, member: _C | None = None, now: float = 0.0) -> None:
+        """Something has changed of the members.
+
+        Args:
+            member: what has changed is its link, and nothing else: the others are where they were, and of ten thousand
+                that come back at once none has to be looked at ten thousand times. None: anything may have changed.
+            now: the time.
+        """
+        self._is_sorted = self._is_sorted and member is not None and self._moved(member, now)
 
     def members(self) -> list[_C]:
         """Those of this pool; of several with one instance, which are one container, only one."""
+        if self._is_sorted and not self._has_doubles:
+            return list(self._members)
         seen: set[object] = set()
         found = []
         for member in sorted(self._matching(), key=lambda member: not member.link.is_running):
@@ -93,76 +109,136 @@ class Pool(Generic[_C]):
         Returns:
             A member; None: there is none that may be asked.
         """
-        if self._quick and key is None and not passed and now < self._sorted_until:
-            quick = self._quick
-            member = self.picker.pick(quick, now) if len(quick) > 1 else quick[0]
-            if not member.is_able:
-                self.refresh()
-            elif member.has_room:
-                return member
         while True:
-            if now >= self._sorted_until:
+            if not self._is_sorted:
                 self._sort(now)
-            found = self._of_key(key, passed) if key is not None else self._picked(now, passed)
-            if found is None or found.is_able:
-                return found
-            self.refresh()  # its link has changed, and nobody has told
+            if self._cold:
+                self._warm_up(now)
+            ready = self._ready
+            if ready and self._max_in_flight is None and key is None and not passed and not self._cold:
+                found = self.picker.pick(ready, now) if len(ready) > 1 else ready[0]
+                if found.is_able and found.has_room:
+                    return found
+            other = self._of_key(key, passed) if key is not None else self._picked(now, passed)
+            if other is None or other.is_able:
+                return other
+            self.refresh(other, now)  # its link has changed, and nobody has told
 
     def able(self, now: float, passed: Collection[_C] = ()) -> list[_C]:
         """All that may be asked, of the best kind that there is."""
-        if now >= self._sorted_until:
+        if not self._is_sorted:
             self._sort(now)
-        some = (self._willing(tier, passed) for tier in self._tiers)
+        some = (self._willing(tier, passed) for tier in self._tiers())
         return next((able for tier in some if (able := [member for member in tier if member.is_able])), [])
 
+    def is_open(self, now: float) -> bool:
+        """Whether anybody may be asked."""
+        if not self._is_sorted:
+            self._sort(now)
+        return any(member.is_able and self._is_willing(member) for tier in self._tiers() for member in tier)
+
+    def _tiers(self) -> tuple[list[_C], list[_C], list[_C]]:
+        return self._ready, self._busy, self._ejected
+
     def _picked(self, now: float, passed: Collection[_C]) -> _C | None:
-        for tier in self._tiers:
+        for tier in self._tiers():
             # Links have room, as a rule: all are asked for it where the one that was picked has none.
             able = tier if self._max_in_flight is None and not passed else self._willing(tier, passed)
-            if able and self._cold and tier is self._tiers[0]:
-                able = self._warmed(able, now)
-            if able and (member := self.picker.pick(able, now)).has_room:
+            if able and (member := self._sparing(able, now)).has_room:
                 return member
             if able := self._willing(tier, passed):
                 return self.picker.pick(able, now)
         return None
 
+    def _sparing(self, able: list[_C], now: float) -> _C:
+        """One of some: who has come lately more often as time goes on, or where the others have much more to do."""
+        member = self.picker.pick(able, now)
+        if member not in self._cold or self._random() < (share := _share(member, now)):
+            return member
+        warm = [other for other in able if other not in self._cold]
+        if not warm:
+            return member
+        other = self.picker.pick(warm, now)
+        return member if member.in_flight + 1 < (other.in_flight + 1) * share else other
+
     def _matching(self) -> list[_C]:
-        wanted = self._labels.items()
-        return [member for member in list(self._all.values()) if wanted <= member.labels.items()]
+        return [member for member in list(self._all.values()) if self._is_matching(member)]
+
+    def _is_matching(self, member: _C) -> bool:
+        return self._labels.items() <= member.labels.items()
 
     def _sort(self, now: float) -> None:
+        self._is_sorted = False
         members = self.members()
         weights = [member.weight for member in members]
         if members != self._members or weights != self._weights:
             self._members, self._weights = members, weights
             self._winners.clear()
-        able = [member for member in members if member.is_able and not member.holds]
-        well = [member for member in able if member.ejected_until is None]
-        ready = [member for member in well if member.link.state is not LinkState.BUSY]
-        busy = [member for member in well if member.link.state is LinkState.BUSY]
-        ejected = [member for member in able if member.ejected_until is not None]
-        self._tiers = [ready, busy, ejected]
-        together = min((member.up_since for member in ready), default=0.0) + TOGETHER
-        self._cold = [member for member in ready if member.up_since > together and now < member.up_since + WARM_FOR]
-        self._quick = ready if self._max_in_flight is None and not self._cold else []
-        self._sorted_until = min((member.up_since + WARM_FOR for member in self._cold), default=math.inf)
+        self._has_doubles = len(members) != len(self._matching())
+        self._place = {member: number for number, member in enumerate(members)}
+        self._ready, self._busy, self._ejected = [], [], []
+        self._tier.clear()
+        self._instance = {member: member.link.instance for member in members if member.link.is_running}
+        self._owner = {instance: member for member, instance in self._instance.items()}
+        for member in members:
+            if (tier := self._tier_of(member)) is not None:
+                tier.append(member)
+                self._tier[member] = tier
+        self._together = min((member.up_since for member in self._ready), default=math.inf) + TOGETHER
+        cold = [member for member in self._ready if self._is_cold(member, now)]
+        self._cold = dict.fromkeys(sorted(cold, key=lambda member: member.up_since))
+        self._is_sorted = True
+
+    def _moved(self, member: _C, now: float) -> bool:
+        """Puts one member where it belongs now. Returns False where all have to be looked at."""
+        if member not in self._place:
+            return not self._is_matching(member)
+        link = member.link
+        instance = link.instance if link.is_running else None
+        if self._has_doubles or self._owner.get(instance, member) is not member:
+            return False
+        self._owner.pop(self._instance.pop(member, None), None)
+        if instance is not None:
+            self._instance[member] = instance
+            self._owner[instance] = member
+        place = self._place.__getitem__
+        if (old := self._tier.pop(member, None)) is not None:
+            del old[bisect_left(old, place(member), key=place)]
+        self._cold.pop(member, None)
+        if (new := self._tier_of(member)) is not None:
+            if new is self._ready and not new:
+                self._together = member.up_since + TOGETHER
+            insort(new, member, key=place)
+            self._tier[member] = new
+            if new is self._ready and self._is_cold(member, now):
+                self._cold[member] = None
+        return True
+
+    def _tier_of(self, member: _C) -> list[_C] | None:
+        if not member.is_able or member.holds:
+            return None
+        if member.ejected_until is not None:
+            return self._ejected
+        return self._busy if member.link.state is LinkState.BUSY else self._ready
+
+    def _is_cold(self, member: _C, now: float) -> bool:
+        return self._together < member.up_since and now < member.up_since + WARM_FOR
+
+    def _warm_up(self, now: float) -> None:
+        """Those that have come long enough ago are like the others."""
+        cold = self._cold
+        while cold:
+            first = next(iter(cold))
+            if now < first.up_since + WARM_FOR:
+                return
+            del cold[first]
 
     def _willing(self, tier: list[_C], passed: Collection[_C]) -> list[_C]:
-        most = math.inf if self._max_in_flight is None else self._max_in_flight
-        return [member for member in tier if member not in passed and member.in_flight < most and member.has_room]
+        return [member for member in tier if member not in passed and self._is_willing(member)]
 
-    def _warmed(self, able: list[_C], now: float) -> list[_C]:
-        """Of those that have come lately some, more as time goes on, and all where the others have much more to do."""
-        warm = [member for member in able if member not in self._cold]
-        if not warm:
-            return able
-        least = min(member.in_flight for member in warm) + 1
-        for member in self._cold:
-            share = _share(member, now)
-            if member in able and (self._random() < share or member.in_flight + 1 < least * share):
-                warm.append(member)
-        return warm
+    def _is_willing(self, member: _C) -> bool:
+        most = self._max_in_flight
+        return (most is None or member.in_flight < most) and member.has_room
 
     def _of_key(self, key: bytes, passed: Collection[_C]) -> _C | None:
         if not self._members:

@@ -24,7 +24,9 @@ __all__ = ["Tries"]
 
 _E = TypeVar("_E", bound=RequestError)
 
-_OF_THE_MEMBER = NotConnected, Overloaded, ContainerDraining, ContainerStopped
+_OF_THE_MEMBER = NotConnected, Overloaded, ContainerDraining, ContainerStopped, ConnectionLost
+"""Where nothing has run, another member may be asked after these. That a connection was lost before the request could
+leave says no more than that there is none."""
 
 _WORSE = {Executed.NO: 0, Executed.UNKNOWN: 1, Executed.YES: 2}
 

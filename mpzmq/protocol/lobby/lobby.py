@@ -5,21 +5,33 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ..wire.records import MAX_TEXT, VERSION, Record
+from .tokens import EXPIRED
 
 if TYPE_CHECKING:
     from uuid import UUID
 
+    from ...security.allow_list import User
     from .tokens import Tokens
 
-__all__ = ["JoinedContainer", "LobbyTable"]
+__all__ = ["JoinedContainer", "LobbyTable", "Trust"]
 
 MAX_REMEMBERED = 10_000
 """Containers that have left, whose JOINs are not taken for new ones."""
 
 MAX_LABELS = 64
+
+
+class Trust(Protocol):
+    """The keys that need no token any more."""
+
+    def user(self, key: str | None) -> User | None:
+        """Whose key that is; None: it is not trusted."""
+
+    def keep(self, runner: str | None, key: str) -> str:
+        """Trusts a key that has come with a good token. Returns why it cannot be; empty: it is."""
 
 
 @dataclass(slots=True, eq=False)
@@ -30,6 +42,7 @@ class JoinedContainer:
         instance: its id.
         name: what it is called here; unique.
         runner: whose token it has; None: that of everybody.
+        key: that was authenticated on its connection; None: there are no keys.
         labels: what it says of itself.
         number: of its last JOIN.
         route: of its connection; None: it has none now.
@@ -39,6 +52,7 @@ class JoinedContainer:
     instance: UUID
     name: str
     runner: str | None
+    key: str | None
     labels: dict[str, str]
     number: int
     route: bytes | None
@@ -51,15 +65,16 @@ class LobbyTable:
     Args:
         rejoin_within: seconds for which one may be without a connection before it has left.
         max_members: that may have joined at the same time.
+        trust: the keys that are trusted; None: there are no keys.
 
     Attributes:
         members: by instance.
         by_route: those that are connected.
-        reasons: why those have left that had a name last.
         refused: how many JOINs were, by the reason.
     """
 
-    def __init__(self, rejoin_within: float, max_members: int) -> None:
+    def __init__(self, rejoin_within: float, max_members: int, trust: Trust | None = None) -> None:
+        self._trust = trust
         self._rejoin_within = rejoin_within
         self._max_members = max_members
         self.members: dict[UUID, JoinedContainer] = {}
@@ -69,23 +84,33 @@ class LobbyTable:
         self.refused: Counter[str] = Counter()
 
     def on_join(
-        self, route: bytes, record: Record, tokens: Tokens, now: float, wall_time: float
+        self, route: bytes, record: Record, tokens: Tokens, now: float, wall_time: float, key: str | None = None
     ) -> tuple[JoinedContainer | None, list[JoinedContainer], str]:
         """A JOIN has come on a connection on which none was accepted before.
+
+        Args:
+            route: of the connection.
+            record: the JOIN.
+            tokens: that are good now.
+            now: the time of the event loop.
+            wall_time: the Unix time.
+            key: that was authenticated on the connection; None: there are no keys.
 
         Returns:
             Who has joined, or come again; who has left for it; and, where nobody has joined, why.
         """
         _, versions, instance, number, token, name, labels, _limits = record
-        runner, fault = tokens.runner(token, wall_time)
         known = self.members.get(instance)
+        runner, fault = self._runner(token, key, tokens, wall_time, known)
         last = known.number if known is not None else self._last_numbers.get(instance, -1)
         if not fault:
             fault = self._fault(versions, number, last, labels)
-        if not fault and known is not None and known.runner != runner:
+        if not fault and known is not None and (known.runner, known.key) != (runner, key):
             fault = "its instance is that of another runner"
         if not fault and known is None and len(self.members) >= self._max_members:
             fault = f"{self._max_members} containers have joined already"
+        if not fault and self._trust is not None and key is not None and self._trust.user(key) is None:
+            fault = self._trust.keep(runner, key)  # the last of all: nothing is kept of who is refused
         if fault:
             self.refused[fault] += 1
             return None, [], fault
@@ -99,14 +124,31 @@ class LobbyTable:
         name = (name[:MAX_TEXT] or runner or str(instance)) if name else runner or str(instance)
         holder = self.by_name.get(name)
         if holder is not None:
-            if holder.route is None and holder.runner == runner:  # the process before, most likely
+            if holder.route is None and (holder.runner, holder.key) == (runner, key):  # the process before, most likely
                 self.leave(holder)
                 left.append(holder)
             else:
                 name = f"{name} ({instance})"
-        joined = JoinedContainer(instance, name, runner, dict(labels), number, route)
+        joined = JoinedContainer(instance, name, runner, key, dict(labels), number, route)
         self.members[instance] = self.by_name[name] = self.by_route[route] = joined
         return joined, left, ""
+
+    def _runner(
+        self, token: str, key: str | None, tokens: Tokens, wall_time: float, known: JoinedContainer | None
+    ) -> tuple[str | None, str]:
+        """Who says JOIN, and what is wrong with the proof."""
+        user = None if self._trust is None else self._trust.user(key)
+        if user is not None:  # the key has taken the token's place
+            return None if user.name == user.key else user.name, ""
+        runner, fault = tokens.runner(token, wall_time)
+        if fault == EXPIRED and self._trust is None and known is not None and known.runner == runner:
+            return runner, ""  # it was good when this process came in, which is the same still
+        return runner, fault
+
+    def distrusted(self) -> list[JoinedContainer]:
+        """Those whose keys are not trusted any more."""
+        trust = self._trust
+        return [] if trust is None else [one for one in self.members.values() if trust.user(one.key) is None]
 
     def _fault(self, versions: list[int], number: int, last: int, labels: dict[str, str]) -> str:
         if VERSION not in versions:

@@ -7,11 +7,13 @@ import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-__all__ = ["MAX_TOKENS", "Tokens", "given_tokens", "parse_tokens"]
+__all__ = ["EXPIRED", "MAX_TOKENS", "Tokens", "given_tokens", "parse_tokens"]
 
 MAX_TOKENS = 10_000
 MAX_TOKEN = 1024
 """Characters of one token."""
+
+EXPIRED = "its token has expired"
 
 _Entry = tuple[str | None, str, float | None]
 
@@ -57,7 +59,7 @@ class Tokens:
             return None, "its token is wrong"
         runner, _, expires = entry
         if expires is not None and wall_time >= expires:
-            return runner, "its token has expired"
+            return runner, EXPIRED
         return runner, ""
 
     def _digest(self, token: str) -> bytes:
@@ -78,6 +80,8 @@ def given_tokens(tokens: str | Mapping[str, str]) -> Tokens:
     for runner, token in tokens.items():
         if not (isinstance(runner, str) and isinstance(token, str)):
             raise TypeError("tokens is a mapping of str to str")
+        if not runner:
+            raise ValueError("tokens: a runner's name is not empty")
     if not tokens:
         raise ValueError("tokens is empty: nobody could join")
     return Tokens([(runner, token, None) for runner, token in tokens.items()])

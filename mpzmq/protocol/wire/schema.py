@@ -156,7 +156,8 @@ def greeting_fault(record: Record) -> str:
         if place == len(record):
             return f"{kind} has no field {field.name!r}, the {place + 1}. of its {len(fields) + 1} elements"
         if not field.fits(record[place]):
-            return f"the field {field.name!r} of {kind} should be {field.wanted}, and is {reprlib.repr(record[place])}"
+            shown = "of another type" if field.name == "token" else reprlib.repr(record[place])  # no secret is shown
+            return f"the field {field.name!r} of {kind} should be {field.wanted}, and is {shown}"
     return ""
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from uuid import uuid4
 
 import pytest
+from hypothesis import given, strategies
 
 from mpzmq import LinkState, Status
 from mpzmq.protocol.group.picking import Least
@@ -207,3 +209,53 @@ def test_keys_are_not_remembered_for_ever() -> None:
     for number in range(MAX_KEYS + 10):
         pool.choose(0.0, b"%d" % number)
     assert len(pool._winners) <= MAX_KEYS
+
+
+@given(seed=strategies.integers(0, 10**9))
+def test_a_look_at_one_is_as_good_as_a_look_at_all(seed: int) -> None:
+    """Links come, go and are shared, one at a time: a pool that is told of each knows what one knows that is new."""
+    random = seeded(seed)
+    members = {f"m{number}": Made(f"m{number}", {"gpu": str(number % 3)}) for number in range(6)}
+    labels = random.choice(({}, {"gpu": "1"}))
+    pool = pool_of(members, labels)
+    instances = [uuid4() for _ in range(8)]
+    now = 100.0
+    for _ in range(60):
+        now += random.choice((0.0, 0.4, 2.0))
+        member = random.choice(list(members.values()))
+        member.facts.go(random.choice(list(LinkState)))
+        if random.random() < 0.3:
+            member.facts.instance = random.choice(instances)
+        if random.random() < 0.3:
+            member.up_since = now
+        pool.refresh(member, now)
+        fresh = pool_of(members, labels)
+        passed = set(random.sample(list(members.values()), random.randrange(3)))
+        assert pool.able(now, passed) == fresh.able(now, passed)
+        assert pool.is_open(now) == bool(fresh.able(now))
+        assert pool.members() == fresh.members()
+        assert (pool.choose(now) is None) == (fresh.choose(now) is None)
+        assert pool.choose(now, b"key") == fresh.choose(now, b"key")
+
+
+def test_thousands_that_come_back_are_not_looked_at_thousands_of_times() -> None:
+    members = made(2000)
+    for member in members.values():
+        member.facts.go(LinkState.DOWN)
+    pool = pool_of(members)
+    assert pool.choose(100.0) is None
+    sorts = 0
+
+    def counted(now: float) -> None:
+        nonlocal sorts
+        sorts += 1
+        Pool._sort(pool, now)
+
+    pool._sort = counted  # type: ignore[method-assign]
+    for number, member in enumerate(members.values()):
+        now = 100.0 + number / 1000
+        member.facts.go(LinkState.ALIVE)
+        member.up_since = now
+        pool.refresh(member, now)
+        assert pool.choose(now) is not None
+    assert sorts == 0 and pool.able(110.0) == list(members.values())

@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 
 from mpzmq import (
+    ConnectionClosed,
     ConnectionLost,
     ContainerDraining,
     ContainerStopped,
@@ -70,6 +71,12 @@ def test_another_would_say_the_same(kind: type[RequestError], idempotent: bool) 
 def test_a_lost_connection(executed: Executed) -> None:
     assert goes_on(tries_of(idempotent=True), ConnectionLost("x", executed=executed))
     assert not goes_on(tries_of(), ConnectionLost("x", executed=executed))
+
+
+@pytest.mark.parametrize("kind", [ConnectionLost, ConnectionClosed])
+def test_what_a_lost_connection_has_not_taken_along(kind: type[ConnectionLost]) -> None:
+    assert goes_on(tries_of(), kind("x", executed=Executed.NO), left=False)
+    assert goes_on(tries_of(), kind("x", executed=Executed.NO))
 
 
 def test_so_many_attempts() -> None:

@@ -33,7 +33,7 @@ PATIENCE = 2 * HANG + 20.0
 """Seconds until everything that was asked has ended."""
 
 SLOWEST = 4 * (HANG + STUBBORN)
-"""Seconds that one request can take which heeds nothing: its handler, its mapping and both of its dependencies in turn."""
+"""Seconds that a request can take which heeds nothing: its handler, its mapping and its dependencies in turn."""
 
 SETTLE = SLOWEST + 5.0
 """Seconds behind the last close in which what was left to itself ends."""

@@ -1,0 +1,1 @@
+"""Containers that somebody starts: on this host, or by a scheduler that exists."""
