@@ -81,10 +81,12 @@ class JoinRequest:
         self._token = token
         self._facts = instance, name, dict(labels), limits
         self._encoder = Encoder(limits)
-        self._number = 0
 
-    def frames(self) -> Frames:
-        """The next JOIN.
+    def frames(self, number: int) -> Frames:
+        """A JOIN.
+
+        Args:
+            number: higher than that of every JOIN of this instance before.
 
         Raises:
             OSError, ValueError: the file of the token cannot be read.
@@ -93,8 +95,7 @@ class JoinRequest:
         token = self._token
         if isinstance(token, Path):
             token = read_token(token)
-        self._number += 1
-        record = wire.join(instance, self._number, token or "", name, labels, limits)
+        record = wire.join(instance, number, token or "", name, labels, limits)
         return [LINK_TAG, self._encoder.pack(record)]
 
 
@@ -186,7 +187,7 @@ class JoinedConnection:
                 return
             self._is_greeted = False
             try:
-                frames = self._request.frames()
+                frames = self._request.frames(self._host.next_join())
             except (OSError, ValueError) as error:
                 self._failed(Failure(FailureKind.LOCAL, f"its token cannot be read: {error}"))
                 return
@@ -308,6 +309,7 @@ class JoiningRouter:
         self._connections: list[JoinedConnection] = []
         self._by_route: dict[bytes, JoinedConnection] = {}
         self._routes = 0
+        self._joins = 0
 
     async def join(
         self,
@@ -338,6 +340,11 @@ class JoiningRouter:
                 text = f"cannot join {address.text}: no HELLO came after JOIN within {timeout:g} s"
                 raise ConnectTimeout(text, address=address.text) from None
             raise
+
+    def next_join(self) -> int:
+        """The number of the next JOIN: they rise for the instance, since it may be told to join an engine again."""
+        self._joins += 1
+        return self._joins
 
     def new_route(self, connection: JoinedConnection) -> bytes:
         """The route of a new connection."""

@@ -176,7 +176,8 @@ class Membership:
             if endpoint is None:
                 self._leave(member, self._source.why_left(name))
             elif endpoint.place != member.endpoint.place:
-                self._leave(member, f"it is at {endpoint.address} now")
+                moved = endpoint.address != member.endpoint.address
+                self._leave(member, f"it is at {endpoint.address} now" if moved else self._source.why_left(name))
             else:
                 member.describe(endpoint)
         for name, endpoint in named.items():
