@@ -163,7 +163,11 @@ class JoinedConnection:
         if route is None:
             return
         self._host.handler.on_messages([[route, *frames] for frames in messages])
-        if not self._is_greeted and self._host.is_greeted(route):
+        if self.route != route:
+            return  # it has ended over them
+        if self._is_greeted and not self._host.is_greeted(route):
+            self._failed(Failure(FailureKind.LOST, "the engine has ended its session"))
+        elif not self._is_greeted and self._host.is_greeted(route):
             self._disarm()
             self._pause = FIRST_PAUSE
             if not self.greeted.done():
@@ -214,10 +218,6 @@ class JoinedConnection:
     def cut(self) -> None:
         """Gives the connection up."""
         self._loop.call_soon(self._failed, Failure(FailureKind.LOST, "the connection broke a rule"))
-
-    def on_session_ended(self) -> None:
-        """The engine has ended its session."""
-        self._failed(Failure(FailureKind.LOST, "the engine has ended the session"))
 
     def close(self, linger: float) -> None:
         """Ends it."""
@@ -399,6 +399,17 @@ class JoiningRouter:
             self._accepted.cut(route)
         elif (connection := self._by_route.get(route)) is not None:
             connection.cut()
+
+    def end(self, route: bytes) -> None:
+        """Ends a connection at once."""
+        if route.startswith(ROUTE):
+            self.cut(route)
+        else:
+            self._accepted.end(route)
+
+    def end_silent(self, seconds: float) -> None:
+        """Ends connections that were accepted, and have not sent a message for so long."""
+        self._accepted.end_silent(seconds)
 
     async def close(self, linger: float) -> None:
         """Closes everything."""
