@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from ..config import Limits
     from ..security.credentials import Security
-    from ..transport.interface import LinkHandler, Frames, Router, SocketSettings, Transport
+    from ..transport.interface import Frames, LinkHandler, Router, SocketSettings, Transport
 
 __all__ = ["Lobby", "LobbyTransport"]
 

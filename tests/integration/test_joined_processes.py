@@ -21,7 +21,6 @@ from mpzmq import (
     GroupPolicy,
     LinkBusy,
     LinkDown,
-    LinkUp,
     MemberJoined,
     MemberLeft,
 )
