@@ -41,6 +41,9 @@ OWN_REDIALS = 3600.0
 DIALLED = "joined"
 """What stands before a lobby's key, in the id of its sessions."""
 
+REFUSED = "the engine does not accept the token or the key, or it is no lobby of worker.accept()"
+"""What it may be: nobody is told why he is not let in."""
+
 ROUTE = b"joined-"
 """Those of libzmq begin with a zero, or with a key."""
 
@@ -235,10 +238,7 @@ class JoinedConnection:
             text = f"no answer from {self.address.text} to a dial"
         else:
             seconds = self._settings.connect_timeout
-            text = (
-                f"no HELLO from {self.address.text} within {seconds:g} s of JOIN: the engine does not accept the token"
-                " or the key, or it is no lobby of worker.accept()"
-            )
+            text = f"no HELLO from {self.address.text} within {seconds:g} s of JOIN: {REFUSED}"
         self._failed(Failure(FailureKind.TIMEOUT, text))
 
     def _failed(self, failure: Failure) -> None:
@@ -246,7 +246,7 @@ class JoinedConnection:
             return
         detail = failure.detail
         if self.route is not None and not self._is_greeted and failure.kind is not FailureKind.TIMEOUT:
-            detail = f"no HELLO came after JOIN: {detail}"
+            detail = f"no HELLO came after JOIN: {REFUSED} ({detail})"
         self._leave(0.0)
         if self._once:
             kind = {FailureKind.TIMEOUT: ConnectTimeout, FailureKind.REFUSED: ConnectRefused}.get(

@@ -49,7 +49,7 @@ async def test_it_joins_once_its_token_is_right_and_shows_that_nowhere(start: St
         process = start("serve", "desk:server", "--app-dir", str(folder), *joining, *options)
         told = await asyncio.to_thread(line_with, process, "no HELLO")
         assert "the engine does not accept the token" in told
-        assert len(group.members) == 0
+        assert [*group.members] == []
         token.write_text(SECRET)
         async with asyncio.timeout(SECONDS):
             told += await asyncio.to_thread(line_with, process, "joined the engine at")
@@ -88,7 +88,7 @@ def test_what_cannot_join_says_why(folder: Path, args: list[str], code: int, tex
     (folder / "many").write_text(f"runner-1 {SECRET}\n")
     (folder / "binary").write_bytes(b"\xff" + SECRET.encode())
     words = [arg.replace("{folder}", str(folder)) for arg in args]
-    result = called("serve", "desk:server", "--app-dir", str(folder), *words)
+    result = called("serve", "desk:server", "--app-dir", str(folder), "--loop", "asyncio", *words)
     assert (result.returncode, result.stdout) == (code, "")
     assert text in result.stderr
     assert SECRET not in result.stderr
