@@ -26,6 +26,16 @@ def square(number: int) -> tuple[int, int]:
     return number * number, os.getpid()
 
 
+def write_tokens(folder: Path, *runners: str) -> Path:
+    """Gives each runner a token in a file; returns the file of the engine, with RUNNER TOKEN on each line."""
+    tokens = {runner: secrets.token_urlsafe(32) for runner in runners}
+    for runner, token in tokens.items():
+        (folder / runner).write_text(token)
+    accepted = folder / "tokens"
+    accepted.write_text("".join(f"{runner} {token}\n" for runner, token in tokens.items()))
+    return accepted
+
+
 def serve(endpoint: str, token_file: str, *labels: str) -> list[str]:
     """The command that starts a container, which dials the engine."""
     command = [sys.executable, "-m", "mpzmq", "serve", "join:server", "--app-dir", str(Path(__file__).parent)]
@@ -35,16 +45,11 @@ def serve(endpoint: str, token_file: str, *labels: str) -> list[str]:
 
 async def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        # What the engine lets in: RUNNER TOKEN on each line. What a container has: its token, in a file of its own.
-        tokens = {name: secrets.token_urlsafe(32) for name in ("runner-1", "runner-2")}
-        for name, token in tokens.items():
-            Path(folder, name).write_text(token)
-        Path(folder, "tokens").write_text("".join(f"{name} {token}\n" for name, token in tokens.items()))
-
+        tokens = write_tokens(Path(folder), "runner-1", "runner-2")
         async with (
             ComputerEngineWorker() as worker,
             # In production: "tcp://0.0.0.0:3011", and keys.
-            worker.accept("tcp://127.0.0.1:0", tokens=Path(folder, "tokens"), rejoin_within=1.0) as group,
+            worker.accept("tcp://127.0.0.1:0", tokens=tokens, rejoin_within=1.0) as group,
         ):
             events = group.events()
             starting = [

@@ -41,6 +41,9 @@ OWN_REDIALS = 3600.0
 DIALLED = "joined"
 """What stands before a lobby's key, in the id of its sessions."""
 
+REFUSED = "the engine does not accept the token or the key, or it is no lobby of worker.accept()"
+"""What it may be: nobody is told why he is not let in."""
+
 ROUTE = b"joined-"
 """Those of libzmq begin with a zero, or with a key."""
 
@@ -163,7 +166,11 @@ class JoinedConnection:
         if route is None:
             return
         self._host.handler.on_messages([[route, *frames] for frames in messages])
-        if not self._is_greeted and self._host.is_greeted(route):
+        if self.route != route:
+            return  # it has ended over them
+        if self._is_greeted and not self._host.is_greeted(route):
+            self._failed(Failure(FailureKind.LOST, "the engine has ended its session"))
+        elif not self._is_greeted and self._host.is_greeted(route):
             self._disarm()
             self._pause = FIRST_PAUSE
             if not self.greeted.done():
@@ -215,10 +222,6 @@ class JoinedConnection:
         """Gives the connection up."""
         self._loop.call_soon(self._failed, Failure(FailureKind.LOST, "the connection broke a rule"))
 
-    def on_session_ended(self) -> None:
-        """The engine has ended its session."""
-        self._failed(Failure(FailureKind.LOST, "the engine has ended the session"))
-
     def close(self, linger: float) -> None:
         """Ends it."""
         self._closed = True
@@ -235,10 +238,7 @@ class JoinedConnection:
             text = f"no answer from {self.address.text} to a dial"
         else:
             seconds = self._settings.connect_timeout
-            text = (
-                f"no HELLO from {self.address.text} within {seconds:g} s of JOIN: the engine does not accept the token"
-                " or the key, or it is no lobby of worker.accept()"
-            )
+            text = f"no HELLO from {self.address.text} within {seconds:g} s of JOIN: {REFUSED}"
         self._failed(Failure(FailureKind.TIMEOUT, text))
 
     def _failed(self, failure: Failure) -> None:
@@ -246,7 +246,7 @@ class JoinedConnection:
             return
         detail = failure.detail
         if self.route is not None and not self._is_greeted and failure.kind is not FailureKind.TIMEOUT:
-            detail = f"no HELLO came after JOIN: {detail}"
+            detail = f"no HELLO came after JOIN: {REFUSED} ({detail})"
         self._leave(0.0)
         if self._once:
             kind = {FailureKind.TIMEOUT: ConnectTimeout, FailureKind.REFUSED: ConnectRefused}.get(
@@ -399,6 +399,17 @@ class JoiningRouter:
             self._accepted.cut(route)
         elif (connection := self._by_route.get(route)) is not None:
             connection.cut()
+
+    def end(self, route: bytes) -> None:
+        """Ends a connection at once."""
+        if route.startswith(ROUTE):
+            self.cut(route)
+        else:
+            self._accepted.end(route)
+
+    def end_silent(self, seconds: float) -> None:
+        """Ends connections that were accepted, and have not sent a message for so long."""
+        self._accepted.end_silent(seconds)
 
     async def close(self, linger: float) -> None:
         """Closes everything."""

@@ -246,6 +246,11 @@ class LinkDriver:
         """A refused send may succeed now."""
         self._flush()
 
+    def on_doubt(self) -> None:
+        """The connection may have ended: the container is asked at once."""
+        self.link.on_doubt()
+        self._flush()
+
     # Acting on what was decided
 
     def run_effects(self) -> None:

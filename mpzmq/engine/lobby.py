@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from ..config import Limits
     from ..security.credentials import Security
-    from ..transport.interface import DealerHandler, Frames, Router, SocketSettings, Transport
+    from ..transport.interface import Frames, LinkHandler, Router, SocketSettings, Transport
 
 __all__ = ["Lobby", "LobbyTransport"]
 
@@ -39,6 +39,21 @@ MAX_JOIN_BYTES = 16 * 1024
 
 FULL_RETRY = 0.01
 """Seconds until a message that a connection did not take is tried again."""
+
+DOUBT_RETRY = 0.01
+"""Seconds until a connection that may have ended is asked once more: libzmq may know it only then."""
+
+LAST_WORDS = 0.2
+"""Seconds that a container has to read that its link was closed."""
+
+TOKENS_LOOK = 0.1
+"""Seconds between two looks at the file of tokens, however many JOINs come."""
+
+SWEEP = 1.0
+"""Seconds between two looks at connections that say nothing."""
+
+MAX_SILENCE = 6.0
+"""Seconds after which a connection is ended that has said nothing, its handshake included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +74,15 @@ class TokenSource:
     def __init__(self, tokens: str | Mapping[str, str] | Path) -> None:
         self._path = tokens if isinstance(tokens, Path) else None
         self._stamp: object = None
+        self._look_at = -math.inf
         self._tokens = Tokens([]) if isinstance(tokens, Path) else given_tokens(tokens)
         if self._path is not None:
             self._read(self._path)
 
-    def current(self) -> Tokens:
+    def current(self, now: float) -> Tokens:
         """What is good now. A file that cannot be read changes nothing."""
-        if self._path is not None:
+        if self._path is not None and now >= self._look_at:
+            self._look_at = now + TOKENS_LOOK
             try:
                 self._read(self._path)
             except (OSError, ValueError) as error:
@@ -86,7 +103,7 @@ class TokenSource:
 class JoinedDealer:
     """What a link has in place of a socket of its own: whatever connection its container has come on last."""
 
-    def __init__(self, lobby: Lobby, member: JoinedContainer, handler: DealerHandler) -> None:
+    def __init__(self, lobby: Lobby, member: JoinedContainer, handler: LinkHandler) -> None:
         self._lobby = lobby
         self.member = member
         self._handler = handler
@@ -145,6 +162,16 @@ class JoinedDealer:
         self._next = route
         self._loop.call_soon(self._switch)
 
+    def on_doubt(self, route: bytes) -> None:
+        """A connection may have ended: it is asked, and once more a moment later."""
+        if route == self._route and not self._closed:
+            self._handler.on_doubt()
+            self._loop.call_later(DOUBT_RETRY, self._ask_again, route)
+
+    def _ask_again(self, route: bytes) -> None:
+        if route == self._route and not self._closed:
+            self._handler.on_doubt()
+
     def on_lost(self, route: bytes) -> None:
         """A connection has ended."""
         self._loop.call_soon(self._end, route, Failure(FailureKind.LOST, "the container's connection was lost", True))
@@ -161,7 +188,7 @@ class JoinedDealer:
             return
         former, self._route = self._route, route
         if former is not None:
-            self._lobby.router.cut(former)
+            self._lobby.router.end(former)
             text = "the container has come on another connection"
             self._handler.on_connection([Failure(FailureKind.LOST, text, was_up=True)])
         self._handler.on_connection([None])
@@ -218,6 +245,7 @@ class Lobby:
         self._lines = LogRateLimit()
         self._changed = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
+        self._sweeper: asyncio.TimerHandle | None = None
         self._reasons: dict[str, str] = {}
         self._closed = False
         self.router: Router = transport.router(settings, self)
@@ -228,6 +256,7 @@ class Lobby:
         """Listens. Returns the real endpoint."""
         self.text = self.router.bind(endpoint)
         self.trouble = f"no container has joined at {self.text}"
+        self._sweep()
         return self.text
 
     async def close(self, linger: float) -> None:
@@ -235,8 +264,9 @@ class Lobby:
         if self._closed:
             return
         self._closed = True
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._sweeper):
+            if timer is not None:
+                timer.cancel()
         await self.router.close(linger)
 
     @property
@@ -260,13 +290,17 @@ class Lobby:
     def poke(self) -> None:
         """Whether somebody was lost is known here."""
 
+    def why_joined(self, endpoint: Endpoint) -> str:
+        """Why a member is there."""
+        return f"it has joined at {self.text}"
+
     def why_left(self, name: str) -> str:
         """Why a member is not named any more."""
         return self._reasons.get(name, "it has left")
 
     # As a transport of links
 
-    def dealer_of(self, name: str, handler: DealerHandler) -> JoinedDealer:
+    def dealer_of(self, name: str, handler: LinkHandler) -> JoinedDealer:
         """What a link has in place of a socket.
 
         Raises:
@@ -280,7 +314,7 @@ class Lobby:
 
     def give_up(self, member: JoinedContainer, route: bytes) -> None:
         """A link does not want its connection any more."""
-        self.router.cut(route)
+        self.router.end(route)
         self.on_lost(member, route)
 
     def on_lost(self, member: JoinedContainer, route: bytes) -> None:
@@ -292,7 +326,7 @@ class Lobby:
     def on_link_closed(self, member: JoinedContainer, route: bytes | None) -> None:
         """A link has ended for good."""
         if route is not None and not self._closed:
-            self._loop.call_later(0.2, self.router.cut, route)
+            self._loop.call_later(LAST_WORDS, self._end, route)
         self._leave(member, "its link was closed")
 
     # What the router tells
@@ -312,12 +346,11 @@ class Lobby:
                 dealer.deliver(route, burst)
 
     def on_disconnected(self, routes: Sequence[bytes]) -> None:
-        """Connections may have ended."""
+        """Connections may have ended: one that has takes no message any more, one that was mistaken for it does."""
         for route in routes:
             member = self._table.by_route.get(route)
             if member is not None and (dealer := self._dealers.get(member.instance)) is not None:
-                self.router.cut(route)
-                dealer.on_lost(route)
+                dealer.on_doubt(route)
 
     def _on_stranger(self, route: bytes, frames: Frames) -> None:
         """Only a JOIN is heeded, which stands alone."""
@@ -331,7 +364,7 @@ class Lobby:
             return
         now = self._loop.time()
         key = self.router.key_of(route)
-        joined, left, fault = self._table.on_join(route, record, self._tokens.current(), now, time.time(), key)
+        joined, left, fault = self._table.on_join(route, record, self._tokens.current(now), now, time.time(), key)
         for member in left:
             self._told_left(member, "another process has joined under its name")
         if joined is None:
@@ -353,13 +386,17 @@ class Lobby:
         for member in self._table.distrusted():
             log.warning("container %r is cut off: its key is not trusted any more", member.name)
             if member.route is not None:
-                self.router.cut(member.route)
+                self.router.end(member.route)
             self._leave(member, "its key is not trusted any more")
 
     def _turn_away(self, route: bytes, why: str) -> None:
-        self.router.cut(route)
+        self.router.end(route)
         if self._lines.allows(self._loop.time()):
             log.warning("a connection to the lobby at %s gets nothing: %s", self.text, why)
+
+    def _end(self, route: bytes) -> None:
+        if not self._closed:
+            self.router.end(route)
 
     def _leave(self, member: JoinedContainer, why: str) -> None:
         if member.instance in self._table.members:
@@ -371,6 +408,11 @@ class Lobby:
         if (dealer := self._dealers.pop(member.instance, None)) is not None:
             self._loop.call_soon(dealer.on_left, why)
         self._changed.set()
+
+    def _sweep(self) -> None:
+        """Ends the connections of those who come and say nothing: they cost a descriptor each."""
+        self._sweeper = self._loop.call_later(SWEEP, self._sweep)
+        self.router.end_silent(MAX_SILENCE)
 
     def _arm(self) -> None:
         if self._timer is not None:
@@ -395,6 +437,6 @@ class LobbyTransport:
         self._lobby = lobby
         self._name = name
 
-    def dealer(self, endpoint: str, settings: SocketSettings, handler: DealerHandler) -> JoinedDealer:
+    def dealer(self, endpoint: str, settings: SocketSettings, handler: LinkHandler) -> JoinedDealer:
         """What the link sends through."""
         return self._lobby.dealer_of(self._name, handler)

@@ -184,7 +184,7 @@ class Membership:
         for name, endpoint in named.items():
             if name not in members and (joined := self._linked_to(endpoint)) is not None:
                 members[name] = joined
-                self._state.publish(MemberJoined, joined, f"it is named, at {endpoint.address}")
+                self._state.publish(MemberJoined, joined, self._source.why_joined(endpoint))
         self._state.refresh()
 
     def _linked_to(self, endpoint: Endpoint) -> GroupMember | None:

@@ -49,7 +49,7 @@ async def test_it_joins_once_its_token_is_right_and_shows_that_nowhere(start: St
         process = start("serve", "desk:server", "--app-dir", str(folder), *joining, *options)
         told = await asyncio.to_thread(line_with, process, "no HELLO")
         assert "the engine does not accept the token" in told
-        assert group.members == ()
+        assert [*group.members] == []
         token.write_text(SECRET)
         async with asyncio.timeout(SECONDS):
             told += await asyncio.to_thread(line_with, process, "joined the engine at")
@@ -69,8 +69,12 @@ async def test_it_joins_once_its_token_is_right_and_shows_that_nowhere(start: St
     [
         (["--join", "127.0.0.1:1"], 64, "--join needs --token-file FILE"),
         (["--token-file", "{folder}/token"], 64, "they need --join HOST:PORT"),
+        (["--engine-key", "{folder}/token"], 64, "they need --join HOST:PORT"),
         (["--name", "desk-1"], 64, "they need --join HOST:PORT"),
         (["--label", "gpu=1"], 64, "it needs --announce or --join"),
+        (["--join", "127.0.0.1:1", "--engine-key", "k"], 64, "need --keys FILE, this side's own"),
+        (["--join", "127.0.0.1:1", "--token-file", "{folder}/token", "--keys", "k"], 64, "need --engine-key"),
+        (["--join", "192.0.2.1:1", "--token-file", "{folder}/token"], 77, "pass --keys and --engine-key"),
         (["--join", "nowhere", "--token-file", "{folder}/token"], 64, "'nowhere' has no port"),
         (["--join", "127.0.0.1:1", "--token-file", "{folder}/none"], 78, "none: No such file or directory"),
         (["--join", "127.0.0.1:1", "--token-file", "{folder}/empty"], 78, "empty holds no token: it is empty"),
@@ -84,7 +88,7 @@ def test_what_cannot_join_says_why(folder: Path, args: list[str], code: int, tex
     (folder / "many").write_text(f"runner-1 {SECRET}\n")
     (folder / "binary").write_bytes(b"\xff" + SECRET.encode())
     words = [arg.replace("{folder}", str(folder)) for arg in args]
-    result = called("serve", "desk:server", "--app-dir", str(folder), *words)
+    result = called("serve", "desk:server", "--app-dir", str(folder), "--loop", "asyncio", *words)
     assert (result.returncode, result.stdout) == (code, "")
     assert text in result.stderr
     assert SECRET not in result.stderr

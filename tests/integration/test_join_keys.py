@@ -118,6 +118,7 @@ async def test_who_is_taken_out_of_the_file_is_cut_off(worker: ComputerEngineWor
         events = group.events()
         _list(trusted, two=STRANGER)
         left = await event_of(events, MemberLeft)
+        assert left.member is not None
         assert (left.member.name, left.reason) == ("a", "its key is not trusted any more")
         assert await group.call("whoami") == LOBBY.public
         await until(lambda: not server.engines())

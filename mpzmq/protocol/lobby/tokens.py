@@ -108,7 +108,9 @@ def parse_tokens(text: str) -> Tokens:
             try:
                 expires = _unix_time(words[2])
             except ValueError:
-                raise ValueError(f"line {number}: {words[2]!r} is no time such as 2027-01-31T12:00:00Z") from None
+                # Not shown: behind a name of two words it is the token.
+                text = f"line {number}: its third word is no time with a zone, such as 2027-01-31T12:00:00Z"
+                raise ValueError(text) from None
         entries.append((None, words[0], None) if len(words) == 1 else (words[0], words[1], expires))
     return Tokens(entries)
 
