@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from .config import HeartbeatPolicy as HeartbeatPolicy
     from .config import Limits as Limits
     from .config import ReconnectPolicy as ReconnectPolicy
+    from .container.lobby_joining import Join as Join
     from .container.server import ContainerServer as ContainerServer
     from .context import RequestContext as RequestContext
     from .context import current_request as current_request
     from .context import detached as detached
     from .engine.event_stream import EventStream as EventStream
     from .engine.group import Group as Group
+    from .engine.joined_group import JoinedGroup as JoinedGroup
     from .engine.options_view import OptionsView as OptionsView
     from .engine.outcomes import Outcome as Outcome
     from .engine.outcomes import Outcomes as Outcomes
@@ -151,6 +153,8 @@ else:
         "HeartbeatPolicy": "config",
         "InsecureBind": "errors",
         "InvalidArguments": "errors",
+        "Join": "container.lobby_joining",
+        "JoinedGroup": "engine.joined_group",
         "Limits": "config",
         "LinkBusy": "events",
         "LinkClosed": "events",
@@ -256,6 +260,8 @@ __all__ = [
     "HeartbeatPolicy",
     "InsecureBind",
     "InvalidArguments",
+    "Join",
+    "JoinedGroup",
     "Limits",
     "LinkBusy",
     "LinkClosed",

@@ -114,7 +114,7 @@ class MpzmqError(Exception):
 
 @set_module("mpzmq")
 class ConnectError(MpzmqError, ConnectionError):
-    """``connect()`` could not reach the container, or its link has failed for good.
+    """``connect()`` could not reach the container, or its link has failed for good; ``join()`` was not let in.
 
     Attributes:
         address: the address as the caller gave it.
@@ -156,10 +156,10 @@ class AuthenticationFailed(ConnectError, PermissionError):
 
 @set_module("mpzmq")
 class InsecureBind(MpzmqError, ValueError):
-    """A bind beyond loopback and ipc without security.
+    """A bind beyond loopback and ipc without security, or a container that would join another host without it.
 
     Attributes:
-        endpoint: what was to be bound.
+        endpoint: what was to be bound, or joined.
     """
 
     def __init__(self, message: str = "", *, endpoint: str = "") -> None:

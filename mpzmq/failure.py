@@ -26,10 +26,11 @@ class FailureKind(enum.Enum):
     WRONG_SOCKET = "wrong socket type"
     VERSION = "another protocol version"
     REJECTIONS = "turned away"
+    LEFT = "has left"
     MALFORMED = "a greeting that cannot be accepted"
 
 
-_FATAL = {FailureKind.DENIED, FailureKind.MECHANISM, FailureKind.WRONG_SOCKET, FailureKind.VERSION}
+_FATAL = {FailureKind.DENIED, FailureKind.MECHANISM, FailureKind.WRONG_SOCKET, FailureKind.VERSION, FailureKind.LEFT}
 
 
 @dataclass(frozen=True, slots=True)

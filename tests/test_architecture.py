@@ -168,7 +168,7 @@ async def test_the_option_table_agrees_with_the_sockets() -> None:
     async with ContainerServer() as server, ComputerEngineWorker() as worker:
         container = await worker.connect(uuid4(), await server.bind("tcp://127.0.0.1:0"))
         assert server._driver is not None
-        router = server._driver.router
+        router = server._driver.router._accepted
         dealer = container._connection._dealer
         assert isinstance(container._connection, LinkDriver)
         assert isinstance(router, ZmqRouter)

@@ -109,6 +109,7 @@ def test_every_example_is_tested() -> None:
         "replicas.py",
         "rollout.py",
         "fleet_dask.py",
+        "join.py",
     }
     readme = (EXAMPLES / "README.md").read_text("utf-8")
     assert all(f"(./{name})" in readme for name in names)
@@ -286,6 +287,18 @@ def test_fleet_on_dask() -> None:
     asked = [("spam", 1), ("egg", 1), ("spam", 2), ("spam", 3)]
     counted = [f"{word}: asked {times} times in another process" for word, times in asked]
     assert result.stdout.splitlines() == ["2 containers serve", *counted, "a task of Dask: 6"], told
+
+
+def test_join() -> None:
+    result = run("join.py")
+    told = f"{result.stdout}\n{result.stderr}"
+    assert (result.returncode, result.stderr) == (0, ""), told
+    assert result.stdout.splitlines() == [
+        "2 containers have joined",
+        "144, from the one with gpu=1: True",
+        "49, though one was killed",
+        "2 came, one left: it has not come back in time (rejoin_within)",
+    ], told
 
 
 def test_rollout_finds_what_a_kill_loses() -> None:

@@ -30,7 +30,7 @@ PUBLIC = {
     *("Channel", "EventStream", "Opening", "OptionsView", "ReplyStream", "StreamProgress", "Unset"),
     *("Endpoint", "Resolver"),
     # the container
-    *("ContainerServer", "RequestContext", "RequestLogFilter", "current_request", "detached"),
+    *("ContainerServer", "Join", "RequestContext", "RequestLogFilter", "current_request", "detached"),
     *("CallDetails", "Depends", "Proceed"),
     # messages and values
     *("Description", "Executed", "FunctionDescription", "LinkState", "Method", "Params", "Progress", "Status"),
@@ -43,7 +43,7 @@ PUBLIC = {
     *("LinkFailed", "LinkRetry", "LinkUp", "StatusChanged"),
     # groups
     *("Attempt", "Call", "Group", "GroupPolicy", "GroupStatistics", "Member", "Outcome", "Outcomes"),
-    *("Fleet", "fleet"),
+    *("Fleet", "JoinedGroup", "fleet"),
     *("MemberEjected", "MemberHeld", "MemberJoined", "MemberLeft", "MemberReturned"),
     # errors
     *("AddressNotFound", "AuthenticationFailed", "ConnectError", "ConnectRefused", "ConnectTimeout"),
@@ -156,7 +156,7 @@ MADE_BY_OTHERS = {
         "BlockingStream",
         "ContainerFactory",
     ),
-    *("ProxyFactory", "Fleet", "Group", "BlockingGroup"),
+    *("ProxyFactory", "Fleet", "Group", "JoinedGroup", "BlockingGroup"),
 }
 """Classes whose instances a worker, a server or a handle makes: their constructors are none of the interface."""
 

@@ -63,6 +63,7 @@ FLOORS: dict[str, int] = {
     "responder": 3,
     "group": 4,
     "link": 4,
+    "lobby": 4,
     "session": 4,
 }
 # The protocol takes bytes and time as arguments: nothing in it waits, listens or looks at a clock.

@@ -32,13 +32,19 @@ def check_endpoint(endpoint: str, *, bind: bool = False) -> None:
         raise CommandFailed(str(error), USAGE) from None
 
 
-def client_security(keys: str | None, server_key: str | None) -> Security | None:
+def client_security(
+    keys: str | None, server_key: str | None, others: str = "--server-key, the container's public key"
+) -> Security | None:
     """The keys that ``--keys`` and ``--server-key`` name; None: neither was given.
+
+    Args:
+        keys: the file of this side's own.
+        server_key: the other side's public one.
+        others: what the option for that is called, and whose it is.
 
     Raises:
         CommandFailed: one of them is missing, or is not a key.
     """
-    others = "--server-key, the container's public key"
     return _read_security(keys, server_key, others, lambda own, key: Security.client(own, public_key(key)))
 
 

@@ -12,9 +12,10 @@ import click
 from .._version import __version__
 from .key_commands import keys
 from .manifest_command import manifest
-from .options import Number, all_option, checked_labels, connecting, examples, json_option, timeout_option
+from .options import Number, all_option, connecting, examples, json_option, timeout_option
 from .output import FAILED, INTERRUPTED, USAGE, give_up_stdout, print_error
 from .schema_commands import schema, stubs
+from .serve_commands import reply, serve
 from .up_command import up
 from .watch_commands import stats, top
 
@@ -54,41 +55,6 @@ def _show_versions(context: click.Context, _: click.Parameter, asked: bool) -> N
     context.exit()
 
 
-def _served(function: Any) -> Any:
-    """The options that every serving command has; each is an environment variable, too."""
-    loops = click.Choice(["auto", "asyncio", "uvloop"])
-    options = [
-        click.option(
-            "--bind", "endpoints", multiple=True, metavar="ENDPOINT", envvar="MPZMQ_BIND", show_envvar=True,
-            default=("tcp://127.0.0.1:0",), show_default=True, help="Where to serve; may be given several times.",
-        ),
-        click.option(
-            "--insecure", is_flag=True, envvar="MPZMQ_INSECURE", show_envvar=True,
-            help="Allow endpoints that other hosts can reach, without keys.",
-        ),
-        click.option(
-            "--keys", metavar="FILE", envvar="MPZMQ_KEYS", show_envvar=True,
-            help="The container's secret key: who is not on the list of --allow is refused.",
-        ),
-        click.option(
-            "--allow", metavar="PATH", envvar="MPZMQ_ALLOW", show_envvar=True,
-            help="A folder of public keys, or a TOML file, of those who get in.",
-        ),
-        click.option(
-            "--drain-timeout", type=Number(min=0, max=86_400), default=8.0, show_default=True,
-            envvar="MPZMQ_DRAIN_TIMEOUT", show_envvar=True, help="Seconds for running work after a SIGTERM or Ctrl-C.",
-        ),
-        click.option(
-            "--loop", type=loops, default="auto", show_default=True, envvar="MPZMQ_LOOP", show_envvar=True,
-            help="The event loop; auto is uvloop where it is installed.",
-        ),
-        json_option("Print each endpoint as one JSON document."),
-    ]  # fmt: skip
-    for option in reversed(options):
-        function = option(function)
-    return function
-
-
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=examples("mpzmq demo", "mpzmq reply --bind 127.0.0.1:3010", "mpzmq call 127.0.0.1:3010 echo '\"hello\"'"),
@@ -103,7 +69,9 @@ def mpzmq() -> None:
 
 mpzmq.add_command(keys)
 mpzmq.add_command(manifest)
+mpzmq.add_command(reply)
 mpzmq.add_command(schema)
+mpzmq.add_command(serve)
 mpzmq.add_command(stubs)
 mpzmq.add_command(stats)
 mpzmq.add_command(top)
@@ -126,154 +94,6 @@ def demo(as_json: bool, svg: str | None) -> int:
     from .demo.command import run as run_demo
 
     return run_demo(as_json=as_json, svg=svg)
-
-
-@mpzmq.command(
-    epilog=examples(
-        "mpzmq serve container:server --bind tcp://127.0.0.1:3010",
-        "mpzmq serve container:server --app-dir src --reload",
-        "MPZMQ_BIND=tcp://0.0.0.0:3010 MPZMQ_INSECURE=1 mpzmq serve container:server",
-    )
-)
-@click.argument("server", metavar="MODULE:SERVER")
-@_served
-@click.option(
-    "--app-dir", default=".", show_default=True, envvar="MPZMQ_APP_DIR", show_envvar=True,
-    type=click.Path(exists=True, file_okay=False), help="Where the module is looked for first.",
-)  # fmt: skip
-@click.option(
-    "--announce", metavar="DIR", envvar="MPZMQ_ANNOUNCE", show_envvar=True,
-    help="Say in a file there where it serves, for groups that follow dir://DIR.",
-)  # fmt: skip
-@click.option(
-    "--label", "labels", metavar="KEY=VALUE", multiple=True, callback=checked_labels, envvar="MPZMQ_LABEL",
-    show_envvar=True, help="Announce a label, which group.where() chooses by; may be given several times.",
-)  # fmt: skip
-@click.option(
-    "--weight", type=Number(0, 1e6, min_open=True), default=1.0, show_default=True, metavar="W",
-    envvar="MPZMQ_WEIGHT", show_envvar=True, help="Announce its share of the requests, against the others'.",
-)  # fmt: skip
-@click.option(
-    "--admin", metavar="HOST:PORT", envvar="MPZMQ_ADMIN", show_envvar=True,
-    help="Where to answer over HTTP how it is: /livez, /readyz, /status.json, /metrics, and / for people.",
-)  # fmt: skip
-@click.option(
-    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True,
-    envvar="MPZMQ_LOG_LEVEL", show_envvar=True, help="What is logged to stderr.",
-)  # fmt: skip
-@click.option(
-    "--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True,
-    envvar="MPZMQ_LOG_FORMAT", show_envvar=True, help="How it is logged; json is one object a line.",
-)  # fmt: skip
-@click.option(
-    "--access-log", is_flag=True, envvar="MPZMQ_ACCESS_LOG", show_envvar=True,
-    help="Log each request when it has ended: its outcome, its times, and who asked.",
-)  # fmt: skip
-@click.option(
-    "--reload", is_flag=True, envvar="MPZMQ_RELOAD", show_envvar=True,
-    help="Start again whenever a Python file in the app-dir changes.",
-)  # fmt: skip
-@click.option("--child", "is_child", is_flag=True, hidden=True)
-def serve(
-    server: str,
-    endpoints: tuple[str, ...],
-    insecure: bool,
-    keys: str | None,
-    allow: str | None,
-    drain_timeout: float,
-    loop: str,
-    as_json: bool,
-    app_dir: str,
-    announce: str | None,
-    labels: dict[str, str],
-    weight: float,
-    admin: str | None,
-    log_level: str,
-    log_format: str,
-    access_log: bool,
-    reload: bool,
-    is_child: bool,
-) -> int:
-    """Serve a ContainerServer, named as MODULE:SERVER, until SIGTERM or Ctrl-C.
-
-    Prints the endpoint on stdout once it serves there. The first signal drains, a second one closes at once.
-
-    \b
-    Exit codes: 0 ended by a signal, 1 the server failed, 64 wrong usage,
-    66 no such module or server, 71 cannot bind, 77 other hosts could reach it, 78 no such keys.
-    """
-    from .serve import serve as run_serve
-    from .serve import serve_reloading
-
-    if announce is None and (labels or weight != 1.0):
-        raise click.UsageError("--label and --weight are announced: they need --announce DIR.")
-    if is_child:  # of mpzmq up, whose environment is not meant for it
-        reload, admin, as_json = False, None, False
-    if not reload:
-        return run_serve(
-            server,
-            endpoints,
-            folder=app_dir,
-            insecure=insecure,
-            security=(keys, allow),
-            announce=announce,
-            labels=labels,
-            weight=weight,
-            admin=admin,
-            drain_timeout=drain_timeout,
-            log_level=log_level,
-            log_format=log_format,
-            access_log=access_log,
-            loop=loop,
-            as_json=as_json,
-            is_child=is_child,
-        )
-    switches = (("--insecure", insecure), ("--json", as_json), ("--access-log", access_log))
-    flags = [flag for flag, given in switches if given]
-    paths = (("--keys", keys), ("--allow", allow), ("--announce", announce), ("--admin", admin))
-    named = [word for option, value in paths if value for word in (option, value)]
-    named += [word for key, value in labels.items() for word in ("--label", f"{key}={value}")]
-    settings = ["--loop", loop, "--log-level", log_level, "--log-format", log_format, "--weight", str(weight)]
-    options = [*settings, *flags, *named]
-    return serve_reloading(server, endpoints, folder=app_dir, drain_timeout=drain_timeout, options=options)
-
-
-@mpzmq.command(
-    epilog=examples(
-        "mpzmq reply --bind 127.0.0.1:3010",
-        "mpzmq reply --bind 127.0.0.1:3010 --sleep 0.2",
-        "mpzmq reply --bind 127.0.0.1:3010 --fail-rate 0.1",
-    )
-)
-@_served
-@click.option("--echo", is_flag=True, help="Return what is sent: what it does by default.")
-@click.option("--sleep", type=Number(min=0, max=86_400), default=0.0, metavar="S", help="Work for S seconds first.")
-@click.option("--fail-rate", type=Number(0, 1), default=0.0, metavar="P", help="Fail with probability P.")
-def reply(
-    endpoints: tuple[str, ...],
-    insecure: bool,
-    keys: str | None,
-    allow: str | None,
-    drain_timeout: float,
-    loop: str,
-    as_json: bool,
-    echo: bool,
-    sleep: float,
-    fail_rate: float,
-) -> int:
-    """Serve a ready-made container for trials: plain requests and the function echo return what they are sent."""
-    from .serve import reply as run_reply
-
-    return run_reply(
-        endpoints,
-        sleep=sleep,
-        fail_rate=fail_rate,
-        insecure=insecure,
-        security=(keys, allow),
-        drain_timeout=drain_timeout,
-        loop=loop,
-        as_json=as_json,
-    )
 
 
 class _JsonArguments(click.Command):

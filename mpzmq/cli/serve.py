@@ -12,21 +12,24 @@ import shlex
 import socket
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..address import parse_address
 from ..common.logs import Log
 from ..container.announcement import AnnouncementFile
+from ..container.joining import read_token
 from ..container.loading import LoadError, load_server
+from ..container.lobby_joining import Join
 from ..container.server import ContainerServer
 from ..errors import InsecureBind, RemoteError
 from ..fleets.lifeline import Lifeline
 from ..runtime.log_filter import RequestLogFilter
 from ..runtime.request_log import REQUEST_LOG
-from .arguments import check_endpoint, server_security
+from .arguments import check_endpoint, client_security, in_words, server_security
 from .json_log import JsonFormatter
 from .outcome import CommandFailed, finish
 from .output import (
+    BAD_KEYS,
     CANNOT_BIND,
     FAILED,
     INSECURE,
@@ -43,12 +46,21 @@ from .output import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["reply", "serve", "serve_reloading"]
+__all__ = ["EngineToJoin", "reply", "serve", "serve_reloading"]
 
 log = Log(__name__)
 
 STOP_GRACE = 2.0
 """Seconds beyond its drain that a container has to end before the reloader kills it."""
+
+
+class EngineToJoin(NamedTuple):
+    """What a command line says of an engine that is to be dialled."""
+
+    address: str
+    token_file: str | None
+    name: str | None
+    key: str | None
 
 
 def serve(
@@ -61,6 +73,7 @@ def serve(
     announce: str | None = None,
     labels: Mapping[str, str] | None = None,
     weight: float = 1.0,
+    join: EngineToJoin | None = None,
     admin: str | None = None,
     drain_timeout: float,
     log_level: str,
@@ -79,8 +92,9 @@ def serve(
         insecure: allow endpoints that other hosts can reach, without keys.
         security: what ``--keys`` and ``--allow`` say.
         announce: a folder in which a file says where it serves.
-        labels: what that file says it can be chosen by.
+        labels: what it can be chosen by, as that file and an engine that is joined are told.
         weight: its share of the requests, as that file says.
+        join: an engine to dial.
         admin: where it answers over HTTP how it is.
         drain_timeout: seconds for what runs.
         log_level: of the log on stderr.
@@ -98,6 +112,7 @@ def serve(
             check_endpoint(admin, bind=True)
             if admin.startswith("ipc://"):
                 raise CommandFailed(f"{admin} is no address for HTTP: --admin takes HOST:PORT", USAGE)
+        joined = None if join is None else _join(join, security[0], labels or {})
         _log_to_stderr(log_level, log_format)
         if access_log:
             REQUEST_LOG.switch_on_access()
@@ -108,8 +123,10 @@ def serve(
             raise CommandFailed(str(error), NO_SERVER) from None
         if lifeline is not None:
             lifeline.loaded()
-        server.security = server_security(*security) or server.security
+        if join is None or security[1] is not None:  # else its keys are for the engine alone
+            server.security = server_security(*security) or server.security
         settings: dict[str, Any] = {"insecure": insecure, "drain_timeout": drain_timeout, "loop": loop, "admin": admin}
+        settings["join"] = joined
         announced = None if announce is None else AnnouncementFile(announce, server.name, labels or {}, weight)
         return _run(server, endpoints, announced=announced, lifeline=lifeline, as_json=as_json, **settings)
 
@@ -188,6 +205,18 @@ def reply(
     return finish("mpzmq reply", work)
 
 
+def _join(engine: EngineToJoin, keys: str | None, labels: Mapping[str, str]) -> Join:
+    check_endpoint(engine.address)
+    security = client_security(keys, engine.key, "--engine-key, the engine's public key")
+    path = None if engine.token_file is None else Path(engine.token_file)
+    try:
+        if path is not None:
+            read_token(path)
+    except (OSError, ValueError) as error:
+        raise CommandFailed(f"--token-file: {in_words(error)}", BAD_KEYS) from None
+    return Join(address=engine.address, token=path, name=engine.name, labels=labels, security=security)
+
+
 def _check(endpoints: Sequence[str]) -> None:
     for endpoint in endpoints:
         check_endpoint(endpoint, bind=True)
@@ -204,6 +233,7 @@ def _run(
     announced: AnnouncementFile | None = None,
     lifeline: Lifeline | None = None,
     admin: str | None = None,
+    join: Join | None = None,
 ) -> int:
     def on_bound(endpoint: str) -> None:
         if announced is not None:
@@ -219,8 +249,14 @@ def _run(
     try:
         with announced or contextlib.nullcontext():
             settings: dict[str, Any] = {"insecure": insecure, "drain_timeout": drain_timeout, "loop": loop}
-            server.run(*endpoints, **settings, on_bound=on_bound, admin=admin)
+            server.run(*endpoints, **settings, on_bound=on_bound, admin=admin, join=join)
     except InsecureBind as error:
+        if join is not None and error.endpoint == parse_address(join.address).text:
+            text = (
+                f"{error.endpoint} is on another host: without keys the token travels unencrypted, and whoever answers"
+            )
+            text += " there could call every function: pass --keys and --engine-key, or --insecure in a trusted network"
+            raise CommandFailed(text, INSECURE) from None
         text = f"{error.endpoint} can be reached from other hosts, and anybody there could "
         if error.endpoint == admin:
             text += "read what runs here: pass --insecure in a trusted network, or bind to 127.0.0.1"

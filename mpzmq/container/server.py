@@ -29,6 +29,7 @@ from ..transport.libzmq.transport import ZmqTransport
 from .binding import bindable
 from .handler_registration import HandlerRegistration
 from .lifespan import ClosedWhileStarting, Lifespan
+from .lobby_joining import LobbyJoining
 from .process import importing, loop_factory, run
 from .server_status import ServerStatus
 from .session_driver import SessionDriver
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from ..events import EngineInfo
     from ..security.credentials import Security
     from ..transport.interface import Transport
+    from .lobby_joining import Join
 
 __all__ = ["ContainerServer"]
 
@@ -52,7 +54,7 @@ _H = TypeVar("_H", bound="Callable[..., Any]")
 
 
 @set_module("mpzmq")
-class ContainerServer(HandlerRegistration, KeepsHistograms, AdminHost):
+class ContainerServer(HandlerRegistration, LobbyJoining, KeepsHistograms, AdminHost):
     """Serves functions and plain requests to any number of engines.
 
     Constructing opens nothing and binds to no event loop; serving starts with :meth:`bind`.
@@ -411,6 +413,7 @@ class ContainerServer(HandlerRegistration, KeepsHistograms, AdminHost):
         loop: str = "auto",
         on_bound: Callable[[str], object] | None = None,
         admin: str | tuple[str, int] | None = None,
+        join: Join | None = None,
     ) -> None:
         """Serves on the endpoints until SIGTERM or SIGINT, then drains; a second signal closes at once.
 
@@ -421,11 +424,12 @@ class ContainerServer(HandlerRegistration, KeepsHistograms, AdminHost):
         the drain may take.
 
         Args:
-            endpoints, insecure: as for :meth:`bind`; at least one endpoint.
+            endpoints, insecure: as for :meth:`bind`; at least one endpoint, or ``join``.
             drain_timeout: seconds that the drain may take; 8 stays under Docker's 10 and Kubernetes' 30.
             loop: ``"asyncio"``, ``"uvloop"``, or ``"auto"``: uvloop where it is installed.
             on_bound: called with each real endpoint, once it is served; for port 0.
             admin: where to answer over HTTP how the server is, as for :meth:`bind_admin`; None: nowhere.
+            join: an engine to dial, which accepts containers. It need not be there yet: this goes on until it is.
 
         Raises:
             RuntimeError: an event loop is running already: use :meth:`serve_forever` there.
@@ -433,14 +437,14 @@ class ContainerServer(HandlerRegistration, KeepsHistograms, AdminHost):
             Exception: what the lifespan has raised.
         """
         checked_wait(drain_timeout, "drain_timeout")
-        if not endpoints:
+        if not endpoints and join is None:
             raise ValueError("run() needs an endpoint, such as 'tcp://127.0.0.1:3010'")
         if (module := importing.get()) is not None:
             raise RuntimeError(f"{module} is only imported: put its server.run() below if __name__ == '__main__':")
         if asyncio._get_running_loop() is not None:
             raise RuntimeError("an event loop is running already: use 'await server.bind(...)' and serve_forever()")
         run(
-            lambda: self._serve(endpoints, insecure, on_bound, admin),
+            lambda: self._serve(endpoints, insecure, on_bound, admin, join),
             loop_factory(loop),
             lambda loop: Signals(self, loop, drain_timeout),
         )
@@ -451,6 +455,7 @@ class ContainerServer(HandlerRegistration, KeepsHistograms, AdminHost):
         insecure: bool,
         on_bound: Callable[[str], object] | None,
         admin: str | tuple[str, int] | None,
+        join: Join | None,
     ) -> None:
         async with self:
             if admin is not None:
@@ -461,6 +466,16 @@ class ContainerServer(HandlerRegistration, KeepsHistograms, AdminHost):
                         bound = await self.bind(endpoint, insecure=insecure)
                         if on_bound is not None:
                             on_bound(bound)
+                if join is not None and not self._lifecycle.is_closed:
+                    await self.join(
+                        join.address,
+                        token=join.token,
+                        name=join.name,
+                        labels=join.labels,
+                        security=join.security,
+                        insecure=insecure,
+                        wait=False,
+                    )
             await self.serve_forever()
 
     def __del__(self, _warn: Any = warnings.warn) -> None:

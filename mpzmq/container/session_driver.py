@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 from typing import TYPE_CHECKING, Final
 
 from ..common.logs import Log, LogRateLimit
@@ -34,6 +35,7 @@ from ..security.watcher import AllowListWatcher
 from ..statistics import ServerStatistics
 from ..transport.interface import Curve, Delivery, SocketSettings
 from .builtin import builtin
+from .joining import OWN_REDIALS, JoiningRouter
 from .lost_engines import LostEngines
 from .nested_calls import NestedCallRunner
 
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from ..config import HeartbeatPolicy, Limits
     from ..handlers.registry import Registry
     from ..protocol.session.session import EngineSession
+    from ..security.allow_list import User
     from ..security.credentials import Security
     from ..transport.interface import Frames, Transport
 
@@ -102,7 +105,9 @@ class SessionDriver:
             handshakes=limits.handshakes,
             curve=self._curve(security),
         )
-        self.router = transport.router(settings, self)
+        dialled = dataclasses.replace(settings, redial_interval=OWN_REDIALS, handshakes=1, curve=None)
+        accepted = transport.router(settings, self)
+        self.router = JoiningRouter(accepted, self, transport, dialled, self.sessions.is_greeted)
         self._lost_engines = LostEngines(
             registry, self.sessions, self.dispatcher, self._calls, self._timers, self.router, self._flush
         )
@@ -146,7 +151,9 @@ class SessionDriver:
 
     def _receive(self, route: bytes, frames: Frames, batch: RequestBatch, now: float) -> None:
         user = None
-        if self._allow_list_watcher is not None:
+        if self.router.is_dialled(route):
+            user = self.router.user_of(route)
+        elif self._allow_list_watcher is not None:
             user = self._allow_list_watcher.user(self.router.key_of(route))
             if user is None:
                 self.sessions.turn_away_unread(route, NOT_ALLOWED)
@@ -177,13 +184,18 @@ class SessionDriver:
         if self._calls.is_closed:
             return
         batch = RequestBatch()
-        for peer, user in self.sessions.review(self._allow_list_watcher.user, NOT_ALLOWED):
+        for peer, user in self.sessions.review(self._user_of, NOT_ALLOWED):
             log.warning("engine %r is cut off: the key of %r is not on the allow-list any more", peer.name, user)
             batch.closed_sessions.add(peer)
         self._run_effects()
         self.dispatcher.start(batch, self._loop.time())
         self._notify()
         self._flush()
+
+    def _user_of(self, key: str | None) -> User | None:
+        """Whose sessions have a key: those of engines that were dialled are no matter of the allow-list."""
+        assert self._allow_list_watcher is not None
+        return self.router.dialled_user(key) or self._allow_list_watcher.user(key)
 
     def _run_effects(self) -> None:
         """Does what the sessions want done."""

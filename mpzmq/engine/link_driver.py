@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from ..protocol.wire.encoder import Encoder
     from ..protocol.wire.messages import MessageDecoder
     from ..security.credentials import Security
-    from ..transport.interface import Dealer, Frames, Transport
+    from ..transport.interface import Dealer, DealerMaker, Frames
     from .callbacks import EngineFunctions
 
 __all__ = ["LinkDriver"]
@@ -98,7 +98,7 @@ class LinkDriver:
         ended_ids: EndedIds,
         functions: EngineFunctions,
         security: Security | None,
-        transport: Transport,
+        transport: DealerMaker,
         publish: Callable[[LinkEvent], None],
         once: bool,
     ) -> None:
@@ -244,6 +244,11 @@ class LinkDriver:
 
     def on_writable(self) -> None:
         """A refused send may succeed now."""
+        self._flush()
+
+    def on_doubt(self) -> None:
+        """The connection may have ended: the container is asked at once."""
+        self.link.on_doubt()
         self._flush()
 
     # Acting on what was decided

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ..runtime.loop_bound import LoopBound
     from .group_state import GroupState
     from .groups import Groups
+    from .lobby import Lobby
     from .middleware_sender import WorkerMiddleware
     from .resolvers import Endpoint, Source
     from .writer import ComputerEngineWriter
@@ -72,7 +73,7 @@ class Membership:
         security: the engine's keys for all members; None: it has none.
     """
 
-    def __init__(self, state: GroupState, host: GroupHost, source: Source, security: Security | None) -> None:
+    def __init__(self, state: GroupState, host: GroupHost, source: Source | Lobby, security: Security | None) -> None:
         self._state = state
         self._host = host
         self._source = source
@@ -174,15 +175,17 @@ class Membership:
         for name, member in list(members.items()):
             endpoint = named.get(name)
             if endpoint is None:
-                self._leave(member, "it is not named any more")
-            elif (endpoint.address, endpoint.server_key) != (member.endpoint.address, member.endpoint.server_key):
-                self._leave(member, f"it is at {endpoint.address} now")
+                self._leave(member, self._source.why_left(name))
+            elif endpoint.place != member.endpoint.place:
+                former = member.endpoint
+                same = (endpoint.address, endpoint.server_key) == (former.address, former.server_key)
+                self._leave(member, self._source.why_left(name) if same else f"it is at {endpoint.address} now")
             else:
                 member.describe(endpoint)
         for name, endpoint in named.items():
             if name not in members and (joined := self._linked_to(endpoint)) is not None:
                 members[name] = joined
-                self._state.publish(MemberJoined, joined, f"it is named, at {endpoint.address}")
+                self._state.publish(MemberJoined, joined, self._source.why_joined(endpoint))
         self._state.refresh()
 
     def _linked_to(self, endpoint: Endpoint) -> GroupMember | None:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import warnings
 import weakref
 from typing import TYPE_CHECKING, Any, Self, overload
 from uuid import UUID, uuid4
 
-from ..address import parse_address
 from ..admin.host import AdminHost
 from ..common.durations import checked_timeout, checked_wait
 from ..common.histograms import KeepsHistograms
 from ..common.set_module import set_module
-from ..config import DEFAULT_GROUP, DEFAULT_HEARTBEAT, DEFAULT_LIMITS, DEFAULT_RECONNECT
+from ..config import DEFAULT_HEARTBEAT, DEFAULT_LIMITS, DEFAULT_RECONNECT
 from ..handlers.registration import Registration
 from ..models import LinkState, Progress
 from ..protocol.requester.options import UNSET, Options
@@ -32,31 +30,28 @@ from ..transport.libzmq.transport import ZmqTransport
 from .arguments import checked_connect
 from .callbacks import EngineFunctions
 from .event_stream import EventStream
-from .group import Group, opened_group
+from .group_opening import GroupOpening
 from .groups import Groups
 from .link_driver import LinkDriver
 from .links import Links
-from .membership import GroupHost
 from .middleware_registration import MiddlewareRegistration
 from .reconnect_settings import ReconnectSettings
-from .resolvers import resolver_for
 from .service import EngineService
 from .worker_status import WorkerStatus
 from .writer import ComputerEngineWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
     from ..address import Address
-    from ..config import GroupPolicy, HeartbeatPolicy, Limits, ReconnectPolicy
+    from ..config import HeartbeatPolicy, Limits, ReconnectPolicy
     from ..events import LinkEvent
-    from ..protocol.link.link import Link
     from ..protocol.requester.options import _U
     from ..security.credentials import Security
     from ..statistics import Statistics
-    from ..transport.interface import Transport
-    from .resolvers import Endpoint, Resolver
+    from ..transport.interface import DealerMaker, Transport
+    from .group import Group
 
 __all__ = ["ComputerEngineWorker"]
 
@@ -67,7 +62,9 @@ _CLOSED = "the worker was closed"
 
 
 @set_module("mpzmq")
-class ComputerEngineWorker(ReconnectSettings, Registration, MiddlewareRegistration, KeepsHistograms, AdminHost):
+class ComputerEngineWorker(
+    GroupOpening, ReconnectSettings, Registration, MiddlewareRegistration, KeepsHistograms, AdminHost
+):
     """The engine's side: connects to containers and talks to them.
 
     Constructing opens nothing and binds to no event loop. Use it as ``async with worker:``, or start
@@ -296,6 +293,7 @@ class ComputerEngineWorker(ReconnectSettings, Registration, MiddlewareRegistrati
         once: bool,
         reconnect: ReconnectPolicy | None = None,
         publish: Callable[[LinkEvent], None] | None = None,
+        transport: DealerMaker | None = None,
     ) -> tuple[LinkDriver, ComputerEngineWriter]:
         connection = LinkDriver(
             remote_id,
@@ -311,7 +309,7 @@ class ComputerEngineWorker(ReconnectSettings, Registration, MiddlewareRegistrati
             ended_ids=self.ended_ids,
             functions=self._functions,
             security=of_engine(security) or self._security,
-            transport=self._transport,
+            transport=self._transport if transport is None else transport,
             publish=self._publish if publish is None else publish,
             once=once,
         )
@@ -390,85 +388,6 @@ class ComputerEngineWorker(ReconnectSettings, Registration, MiddlewareRegistrati
             lost_after: as in :meth:`EngineService.options`; by default that of the ``ReconnectPolicy``.
         """
         return EngineService(self, Options(timeout, wait, idempotent, metadata, progress, lost_after))
-
-    # Groups
-
-    def group(
-        self,
-        source: str | Sequence[str | Endpoint] | Resolver,
-        *,
-        name: str | None = None,
-        policy: GroupPolicy = DEFAULT_GROUP,
-        wait: bool = True,
-        timeout: float | None = 5.0,
-        security: Security | None = None,
-    ) -> Opening[Group]:
-        """Several containers that do the same, asked as one: ``group = await worker.group(["a:3010", "b:3010"])``.
-
-        ``async with worker.group(...) as group`` closes it at the end of the block.
-
-        Args:
-            source: who its members are: a list, ``"dns://calc:3010"``, ``"srv://_mpzmq._tcp.calc"``, ``"env://CALC"``,
-                ``"file:///run/calc.txt"``, ``"dir:///run/calc"``, or a :class:`mpzmq.Resolver`. It is followed.
-            name: what the group is called in errors and logs; by default its source.
-            policy: whom it asks, and whether it asks another one then.
-            wait: False: returns at once, and dials in the background.
-            timeout: seconds until one member is to be ALIVE.
-            security: keys for its members; None: the worker's.
-
-        Returns:
-            What gives the group when it is awaited or entered; it opens nothing before.
-
-        Raises:
-            ConnectError: no member could be reached in time; nothing stays behind.
-            ValueError: the source is malformed, or of an unknown scheme.
-            TypeError: it is no source.
-            RuntimeError: the worker is closed, or belongs to another event loop.
-        """
-        opening = self._group(source, name, policy, timeout, security, wait=wait)
-        return Opening(opening, Group.close, "ComputerEngineWorker.group")
-
-    async def _group(
-        self, source: Any, name: str | None, policy: GroupPolicy, timeout: float | None, security: Security | None, *,
-        wait: bool,
-    ) -> Group:  # fmt: skip
-        checked_timeout(timeout)
-        security, followed = of_engine(security) or self._security, resolver_for(source, refresh=policy.refresh)
-        if self._lifecycle.is_ending:
-            raise RuntimeError("this worker is closed: enter it again with 'async with', or make another one")
-        self._lifecycle.loop_bound.bind()
-        loop_bound, opens = self._lifecycle.loop_bound, (self._open_link, self.disconnect)
-        host = GroupHost(self.limits, loop_bound, *opens, self._groups, self._outgoing)
-        given = (source if isinstance(source, str) else "group") if name is None else checked_name(name)
-        return await opened_group(host, followed, given, policy, security, timeout, wait=wait)
-
-    def _open_link(
-        self,
-        remote_id: UUID,
-        address: str,
-        name: str,
-        security: Security | None,
-        *,
-        lost_after: float | None,
-        publish: Callable[[LinkEvent], None],
-    ) -> tuple[ComputerEngineWriter, Link]:
-        """A link of a group, which is being dialled."""
-
-        def published(event: LinkEvent) -> None:
-            self._publish(event)
-            publish(event)
-
-        reconnect = dataclasses.replace(self._reconnect, lost_after=lost_after)
-        parsed = parse_address(address)
-        connection, writer = self._register(
-            remote_id, parsed, name, security, once=False, reconnect=reconnect, publish=published
-        )
-        try:
-            connection.start()
-        except BaseException:
-            self._end(remote_id, "it could not be dialled")
-            raise
-        return writer, connection.link
 
     # For the service
 

@@ -11,7 +11,7 @@ from ..common.set_module import set_module
 from .allow_list import Allow, read_users
 from .keypair import KeyPair, check_key
 
-__all__ = ["Security", "of_container", "of_engine"]
+__all__ = ["Security", "of_container", "of_dialling_container", "of_engine", "of_lobby"]
 
 
 @set_module("mpzmq")
@@ -100,6 +100,30 @@ def of_engine(security: object) -> Security | None:
     """
     if security is not None and not _checked(security).server_keys:
         raise ValueError("an engine's security is made by Security.client(keys, server_key): this is a container's")
+    return security  # type: ignore[return-value]
+
+
+def of_lobby(security: object) -> Security | None:
+    """What was given as the security of a lobby, which listens, and whose allow-list is what it trusts.
+
+    Raises:
+        TypeError: it is none.
+        ValueError: it is that of a side that dials.
+    """
+    if security is not None and _checked(security).allow is None:
+        raise ValueError("a lobby's security is made by Security.server(keys, allow=PATH): this is a dialling side's")
+    return security  # type: ignore[return-value]
+
+
+def of_dialling_container(security: object) -> Security | None:
+    """What was given as the security of a container that dials in.
+
+    Raises:
+        TypeError: it is none.
+        ValueError: it is that of a side that listens.
+    """
+    if security is not None and not _checked(security).server_keys:
+        raise ValueError("a container joins with Security.client(keys, server_key): this is a listening side's")
     return security  # type: ignore[return-value]
 
 

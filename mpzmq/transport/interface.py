@@ -18,9 +18,11 @@ __all__ = [
     "Curve",
     "Dealer",
     "DealerHandler",
+    "DealerMaker",
     "Delivery",
     "Frames",
     "KeyVerifier",
+    "LinkHandler",
     "Router",
     "RouterHandler",
     "SocketSettings",
@@ -121,6 +123,13 @@ class DealerHandler(Protocol):
         """A send that was refused may succeed now."""
 
 
+class LinkHandler(DealerHandler, Protocol):
+    """Who owns what may share its socket with others, so that the end of one connection is not told for certain."""
+
+    def on_doubt(self) -> None:
+        """The connection may have ended: something is to be sent, which shows whether it has."""
+
+
 class Dealer(Protocol):
     """One side's socket to one other side; it redials by itself until it is closed."""
 
@@ -177,13 +186,26 @@ class Router(Protocol):
         """The public key that was authenticated on a route; None: there is no security."""
 
     def cut(self, route: bytes) -> None:
-        """Ends a connection; what has arrived from it and was not read is dropped."""
+        """Ends a connection at its next message; what has arrived from it and was not read is dropped."""
+
+    def end(self, route: bytes) -> None:
+        """Ends a connection at once, if it is known which one that is, and else as :meth:`cut` does."""
+
+    def end_silent(self, seconds: float) -> None:
+        """Ends connections that were accepted so many seconds ago or more, and have not sent a message."""
 
     async def close(self, linger: float) -> None:
         """Closes, trying for ``linger`` seconds to send what was taken; returns when the endpoints are free."""
 
 
-class Transport(Protocol):
+class DealerMaker(Protocol):
+    """Makes the sockets of links."""
+
+    def dealer(self, endpoint: str, settings: SocketSettings, handler: LinkHandler) -> Dealer:
+        """Dials an endpoint."""
+
+
+class Transport(DealerMaker, Protocol):
     """Makes sockets."""
 
     def dealer(self, endpoint: str, settings: SocketSettings, handler: DealerHandler) -> Dealer:

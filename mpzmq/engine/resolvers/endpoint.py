@@ -39,6 +39,11 @@ class Endpoint:
     weight: float = 1.0
     server_key: str | None = None
 
+    @property
+    def place(self) -> tuple[object, ...]:
+        """What makes it another member, though it has the same name."""
+        return self.address, self.server_key
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "address", parse_address(self.address).text)
         object.__setattr__(self, "name", self.address if self.name is None else checked_name(self.name))

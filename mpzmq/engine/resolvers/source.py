@@ -61,6 +61,14 @@ class Source:
     def __repr__(self) -> str:
         return f"<Source {self.text!r}{f': {self.trouble}' if self.trouble else ''}>"
 
+    def why_joined(self, endpoint: Endpoint) -> str:
+        """Why a member is there."""
+        return f"it is named, at {endpoint.address}"
+
+    def why_left(self, name: str) -> str:
+        """Why a member is not named any more."""
+        return "it is not named any more"
+
     def poke(self) -> None:
         """Somebody has a reason to look at once: a member was lost."""
         self._alarm.ring()

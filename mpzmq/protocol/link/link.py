@@ -152,10 +152,14 @@ class Link:
         self._window.open(1, 1)
         self.outbox.clear_control()
         session, engine_name, interval, calls = self._greeting
-        hello = wire.hello(session, self._connection, engine_name, interval, self._limits, calls)
-        self._send_control(hello)
+        self._send_control(wire.hello(session, self._connection, engine_name, interval, self._limits, calls))
         # BUSY for the moment until WELCOME comes; an event would be noise before it has taken two intervals.
         self._signal(Signal.HANDSHAKEN)
+
+    def on_doubt(self) -> None:
+        """The connection may have ended. A PING that cannot be sent shows it; a container that lives answers."""
+        if self.is_handshaken:
+            self._send_control([Kind.PING, self._connection])
 
     def on_connection_ended(self, failure: Failure, now: float) -> None:
         """A dial has failed or a connection is lost. :meth:`judge` then says whether the link goes on."""

@@ -18,6 +18,7 @@ from .records import (
     announced,
     error,
     hello,
+    join,
     welcome,
 )
 
@@ -39,5 +40,6 @@ __all__ = [
     "announced",
     "error",
     "hello",
+    "join",
     "welcome",
 ]

@@ -10,7 +10,7 @@ __all__ = ["GIVES", "NAMED", "STREAMED", "TAKES", "UNASKED", "Code", "Flag", "Go
 class Kind:
     """The first element of a record. 16 to 31 are for streams and large messages; unknown ones are ignored.
 
-    11, 13 and 14 were records of version 1, and are not used again; 20 is kept for JOIN, of containers that dial.
+    11, 13 and 14 were records of version 1, and are not used again.
     """
 
     HELLO: Final = 1
@@ -28,6 +28,7 @@ class Kind:
     CREDIT: Final = 17
     PART: Final = 18
     TAKEN: Final = 19
+    JOIN: Final = 20
 
 
 class Op:

@@ -10,6 +10,7 @@ from .kinds import Kind
 from .values import Buffer
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from uuid import UUID
 
     from ...config import Limits
@@ -29,6 +30,7 @@ __all__ = [
     "announced",
     "error",
     "hello",
+    "join",
     "welcome",
 ]
 
@@ -80,6 +82,11 @@ def hello(session: UUID, number: int, name: str, interval: float, limits: Limits
     if calls:
         own["calls"] = calls
     return [Kind.HELLO, [VERSION], session, number, name, interval, announced(limits) | own]
+
+
+def join(instance: UUID, number: int, token: str, name: str, labels: Mapping[str, str], limits: Limits) -> Record:
+    """A container's first word on a connection that it has dialled; ``number`` rises with each of them."""
+    return [Kind.JOIN, [VERSION], instance, number, token, name, dict(labels), announced(limits)]
 
 
 def welcome(

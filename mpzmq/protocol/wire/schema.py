@@ -129,17 +129,35 @@ _WELCOME_FIELDS = (
     ),
     _Field("limits", _LIMITS, _is_announced),
 )
-_GREETINGS = {Kind.HELLO: ("HELLO", _HELLO_FIELDS), Kind.WELCOME: ("WELCOME", _WELCOME_FIELDS)}
+_JOIN_FIELDS = (
+    _Field("versions", "an array of unsigned ints", lambda value: type(value) is list and all(map(_is_count, value))),
+    _Field("instance", _UUID, lambda value: isinstance(value, UUID)),
+    _Field("number", "an unsigned int", _is_count),
+    _Field("token", "text", lambda value: type(value) is str),
+    _Field("name", "text", lambda value: type(value) is str),
+    _Field(
+        "labels",
+        "a map from text to text",
+        lambda value: type(value) is dict and all(type(word) is str for pair in value.items() for word in pair),
+    ),
+    _Field("limits", _LIMITS, _is_announced),
+)
+_GREETINGS = {
+    Kind.HELLO: ("HELLO", _HELLO_FIELDS),
+    Kind.WELCOME: ("WELCOME", _WELCOME_FIELDS),
+    Kind.JOIN: ("JOIN", _JOIN_FIELDS),
+}
 
 
 def greeting_fault(record: Record) -> str:
-    """What is wrong with a HELLO or a WELCOME, in words that name the field; empty: nothing is."""
+    """What is wrong with a HELLO, a WELCOME or a JOIN, in words that name the field; empty: nothing is."""
     kind, fields = _GREETINGS[record[0]]
     for place, field in enumerate(fields, 1):
         if place == len(record):
             return f"{kind} has no field {field.name!r}, the {place + 1}. of its {len(fields) + 1} elements"
         if not field.fits(record[place]):
-            return f"the field {field.name!r} of {kind} should be {field.wanted}, and is {reprlib.repr(record[place])}"
+            shown = "of another type" if field.name == "token" else reprlib.repr(record[place])  # no secret is shown
+            return f"the field {field.name!r} of {kind} should be {field.wanted}, and is {shown}"
     return ""
 
 
@@ -223,6 +241,7 @@ SCHEMAS: dict[int, tuple[int, Callable[[Record, Decoder], bool]]] = {
     Kind.CREDIT: (4, _check_credit),
     Kind.PART: (4, _check_part),
     Kind.TAKEN: (2, _check_taken),
+    Kind.JOIN: (8, _check_greeting),
 }
 
 OPTIONAL: dict[int, int] = {Kind.PONG: 3}

@@ -416,6 +416,13 @@ class MemoryRouter:
         if connection is not None:
             connection.break_(Failure(FailureKind.LOST, "the container has cut the connection", was_up=True))
 
+    def end(self, route: bytes) -> None:
+        """Ends a connection at once."""
+        self.cut(route)
+
+    def end_silent(self, seconds: float) -> None:
+        """There are none: whoever connects here speaks."""
+
     async def close(self, linger: float) -> None:
         """Closes; what was sent still arrives if ``linger`` allows."""
         self.kill(loses=not linger)

@@ -62,6 +62,8 @@ class ListenerWatch:
             ended.
         addresses: where it listens.
         begun: when each of the handshakes began that may not have ended yet, in order.
+        unheard: when each of the connections was accepted that stand, and were not seen to have sent a message; its
+            router takes those out that have.
     """
 
     domain: str
@@ -72,10 +74,12 @@ class ListenerWatch:
     on_disconnected: Callable[[int], None]
     addresses: SocketAddresses = field(default_factory=SocketAddresses)
     begun: deque[float] = field(default_factory=deque)
+    unheard: dict[int, float] = field(default_factory=dict)
     _warnings: LogRateLimit = field(default_factory=LogRateLimit)
 
     def accepted(self, descriptor: int, now: float) -> None:
         """A connection was accepted: one too many is closed again."""
+        self.unheard[descriptor] = now
         begun = self.begun
         # Of some libzmq tells no end (a peer of the wrong kind of socket), and of all others by then.
         while begun and begun[0] < now - self.patience - GRACE:
@@ -230,6 +234,7 @@ class Authenticator(threading.Thread):
                 elif event == zmq.EVENT_ACCEPT_FAILED:
                     watch.warn(f"cannot accept connections: {os.strerror(value)}", now)
                 elif event == zmq.EVENT_DISCONNECTED:
+                    watch.unheard.pop(value, None)
                     watch.on_disconnected(value)
                 elif event == zmq.EVENT_CLOSED:
                     watch.on_closed()

@@ -21,6 +21,15 @@ class Descriptors(dict[bytes, int]):
         self[route] = descriptor
         self._routes.setdefault(descriptor, []).append(route)
 
+    def latest(self, route: bytes) -> int | None:
+        """The descriptor of a route; None: it is not known, or was given to another connection since."""
+        descriptor = self.get(route)
+        return None if descriptor is None or self._routes[descriptor][-1] != route else descriptor
+
+    def is_heard(self, descriptor: int) -> bool:
+        """Whether a message has come from it."""
+        return descriptor in self._routes
+
     def take(self, descriptor: int) -> list[bytes]:
         """The routes that a descriptor had, which are forgotten: one that lives is added again by its next message."""
         routes = self._routes.pop(descriptor, [])

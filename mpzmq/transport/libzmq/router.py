@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 import itertools
+import time
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -128,8 +129,25 @@ class ZmqRouter:
         return route[:KEY_SIZE].decode() if self._skipped else None
 
     def cut(self, route: bytes) -> None:
-        """Ends a connection; what has arrived from it and was not read is dropped."""
+        """Ends a connection at its next message; what has arrived from it and was not read is dropped."""
         self._socket.cut(route)
+
+    def end(self, route: bytes) -> None:
+        """Ends a connection at once, if it is known which one that is, and else as :meth:`cut` does."""
+        descriptor = self._descriptors.latest(route)
+        self._socket.cut(route, is_ended=descriptor is not None)
+        if descriptor is not None:
+            self._watch.close_fd(descriptor)
+
+    def end_silent(self, seconds: float) -> None:
+        """Ends connections that were accepted so many seconds ago or more, and have not sent a message."""
+        unheard, latest = self._watch.unheard, time.monotonic() - seconds
+        for descriptor, since in unheard.copy().items():
+            is_heard = self._descriptors.is_heard(descriptor)
+            if is_heard or since <= latest:
+                unheard.pop(descriptor, None)
+                if not is_heard:
+                    self._watch.close_fd(descriptor)
 
     def send(self, route: bytes, frames: Frames) -> Delivery:
         """Sends a message to one route."""

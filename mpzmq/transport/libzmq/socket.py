@@ -163,11 +163,16 @@ class ZmqSocket:
         if not self._closed:
             self._notice()
 
-    def cut(self, route: bytes) -> None:
-        """Reads no more from a route: the next message of it ends its connection, and none of them is told."""
+    def cut(self, route: bytes, *, is_ended: bool = False) -> None:
+        """Reads no more from a route: the next message of it ends its connection, and none of them is told.
+
+        Args:
+            route: of the connection.
+            is_ended: whether that was ended already.
+        """
         while len(self._unwanted) >= MAX_UNWANTED:
             del self._unwanted[next(iter(self._unwanted))]
-        self._unwanted[route] = False
+        self._unwanted[route] = is_ended
 
     def close(self, linger: float = 0.0) -> None:
         """Closes the socket; idempotent."""

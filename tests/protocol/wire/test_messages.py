@@ -488,7 +488,7 @@ def test_numbers_of_words() -> None:
 def test_no_number_is_used_twice(constants: type) -> None:
     numbers = [number for name, number in vars(constants).items() if name.isupper()]
     assert len(set(numbers)) == len(numbers)
-    assert constants is not Kind or all(number < 20 for number in numbers), "20 to 31 are reserved"
+    assert constants is not Kind or all(number < 21 for number in numbers), "21 to 31 are reserved"
 
 
 def test_greetings_announce_the_limits() -> None:

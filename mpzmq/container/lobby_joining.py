@@ -1,0 +1,140 @@
+"""How a server dials the engines that accept it: ``join()``, and ``Join``, which says the same to ``run()``."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..address import parse_address
+from ..common.durations import checked_timeout
+from ..common.logs import Log
+from ..common.set_module import set_module
+from ..errors import InsecureBind
+from ..runtime.names import checked_name
+from ..security.credentials import of_dialling_container
+from .joining import JoinRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from ..address import Address
+    from ..config import Limits
+    from ..runtime.lifecycle import Lifecycle
+    from ..security.credentials import Security
+    from .session_driver import SessionDriver
+
+__all__ = ["Join", "LobbyJoining"]
+
+log = Log(__name__)
+
+
+@set_module("mpzmq")
+@dataclass(frozen=True, kw_only=True)
+class Join:
+    """An engine that ``server.run(join=...)`` dials: what :meth:`ContainerServer.join` takes, as a value.
+
+    Attributes:
+        address: of the engine's ``group.endpoint``.
+        token: what lets this container in; a Path is read again at each dial; None: the lobby trusts its key already.
+            It is not shown in the ``repr``.
+        name: what it is called in the group; None: the server's name.
+        labels: what it can be chosen by.
+        security: its keys and the lobby's public one, by ``Security.client(keys, server_key)``; None: there are none.
+
+    Raises:
+        ValueError, TypeError: the address is malformed, or the token is none.
+    """
+
+    address: str | tuple[str, int]
+    token: str | Path | None = field(default=None, repr=False)
+    name: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    security: Security | None = None
+
+    def __post_init__(self) -> None:
+        parse_address(self.address)
+        _check_proof(self.token, self.security)
+
+
+def _check_proof(token: object, security: object) -> None:
+    if of_dialling_container(security) is None and token is None:
+        raise ValueError("token is missing: only a container whose key is trusted can do without")
+    if not isinstance(token, str | Path | None):
+        raise TypeError(f"token is a str or a Path, not {type(token).__name__}")
+
+
+def _check_reach(address: Address, *, insecure: bool) -> None:
+    """Checks that without keys only this host hears a token, and is served."""
+    own = ipaddress.ip_address(address.host).is_loopback if address.is_numeric else address.host == "localhost"
+    if address.path or own:
+        return
+    if not insecure:
+        text = (
+            f"{address.text} is joined over a network, where the token travels unencrypted and whoever answers is"
+            " served: pass security=Security.client(...), or insecure=True if the network itself is trusted"
+        )
+        raise InsecureBind(text, endpoint=address.text)
+    log.warning("the engine at %s is joined without security", address.text)
+
+
+class LobbyJoining:
+    """The engines that a server has joined; the server has the rest."""
+
+    if TYPE_CHECKING:
+        name: str
+        _limits: Limits
+        _lifecycle: Lifecycle
+        _security: Security | None
+        _start: Callable[[Security | None], Awaitable[SessionDriver]]
+
+    async def join(
+        self,
+        address: str | tuple[str, int],
+        *,
+        token: str | Path | None = None,
+        name: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        security: Security | None = None,
+        insecure: bool = False,
+        wait: bool = True,
+        timeout: float | None = 5.0,
+    ) -> None:
+        """Dials an engine that accepts containers (``worker.accept()``), and serves it until the server is closed.
+
+        A connection that is lost is dialled again, with a pause that grows. Several engines may be joined, and
+        endpoints bound beside them.
+
+        Args:
+            address: of the engine's ``group.endpoint``.
+            token: what lets this container in; a Path is read again at each dial; None: the lobby trusts its key.
+            name: what it is called in the group; by default the server's name.
+            labels: what it can be chosen by.
+            security: its keys and the lobby's public one, by ``Security.client(keys, server_key)``; None: there are
+                none.
+            insecure: allow an engine on another host although there are no keys.
+            wait: False: returns at once, and goes on dialling in the background, the first time, too.
+            timeout: seconds until the engine is to have said HELLO.
+
+        Raises:
+            ConnectError: it has not; nothing goes on then.
+            InsecureBind: it is on another host, there are no keys, and ``insecure`` is not set.
+            ValueError, TypeError: the address is malformed, or the token is none.
+            RuntimeError: the server is closed, or has keys and ``security`` is missing, or it belongs to another event
+                loop.
+        """
+        parsed = parse_address(address)
+        checked_timeout(timeout)
+        _check_proof(token, security)
+        if security is None:
+            if self._security is not None:
+                raise RuntimeError("this server has keys: pass security=Security.client(keys, server_key), too")
+            _check_reach(parsed, insecure=insecure)
+        if self._lifecycle.is_ending:
+            raise RuntimeError("this server is closed: enter it again with 'async with', or make another one")
+        self._lifecycle.loop_bound.bind()
+        driver = await self._start(self._security)
+        called = self.name if name is None else checked_name(name)
+        request = JoinRequest(driver.sessions.instance, token, called, labels or {}, self._limits)
+        await driver.router.join(parsed, request, security, timeout, wait=wait)

@@ -1,0 +1,76 @@
+"""Containers that dial in."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mpzmq import ComputerEngineWorker, ConnectError, ContainerServer, Join, MemberLeft, ReconnectPolicy
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def _server(name: str) -> ContainerServer:
+    server = ContainerServer(name=name)
+    server.function(lambda a, b: a + b, name="add")
+    return server
+
+
+async def test_a_container_that_dials_in_is_called_and_chosen_by_its_labels() -> None:
+    async with (
+        ComputerEngineWorker() as worker,
+        _server("a") as server,
+        worker.accept("tcp://127.0.0.1:0", tokens="secret") as group,
+    ):
+        await server.join(group.endpoint, token="secret", labels={"gpu": "1"})
+        assert await group.where(gpu="1").call("add", 1, 2) == 3
+        assert [member.name for member in group.members] == ["a"]
+        assert len(server.engines()) == 1
+
+
+@pytest.mark.parametrize("wrong", ["wrong", "expired"])
+async def test_a_wrong_or_expired_token_gets_nothing(tmp_path: Path, wrong: str) -> None:
+    tokens = tmp_path / "tokens"
+    past, future = (datetime.now(UTC) + timedelta(hours=hours) for hours in (-1, 1))
+    tokens.write_text(f"old expired {past.isoformat()}\nnew good {future.isoformat()}  # a comment\n")
+    async with (
+        ComputerEngineWorker() as worker,
+        _server("a") as server,
+        _server("b") as stranger,
+        worker.accept("tcp://127.0.0.1:0", tokens=tokens) as group,
+    ):
+        await server.join(group.endpoint, token="good")
+        with pytest.raises(ConnectError, match="JOIN: the engine does not accept the token"):
+            await stranger.join(group.endpoint, token=wrong)
+        assert [member.name for member in group.members] == ["a"]
+        assert await group.call("add", 1, 2) == 3
+
+
+async def test_a_container_that_stays_away_has_left() -> None:
+    async with (
+        ComputerEngineWorker(reconnect=ReconnectPolicy(interval=0.05)) as worker,
+        _server("a") as server,
+        worker.accept("tcp://127.0.0.1:0", tokens={"one": "secret"}, rejoin_within=0.1) as group,
+    ):
+        events = group.events()
+        await server.join(group.endpoint, token="secret")
+        await group.wait_ready()
+        await server.close()
+        async with asyncio.timeout(10):
+            async for event in events:
+                if isinstance(event, MemberLeft):
+                    assert "rejoin_within" in event.reason
+                    break
+        assert group.members == ()
+
+
+def test_what_is_said_to_run_does_not_show_its_token() -> None:
+    assert "secret" not in repr(Join(address="127.0.0.1:3011", token="secret", labels={"gpu": "1"}))
+    with pytest.raises(TypeError, match="token is a str or a Path, not int"):
+        Join(address="127.0.0.1:3011", token=1)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="has no port"):
+        Join(address="nowhere", token="secret")

@@ -1,0 +1,1 @@
+"""Who is let in at a lobby, and when they have left."""

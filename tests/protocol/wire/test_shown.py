@@ -1,0 +1,33 @@
+"""What people are shown of records: no secrets."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import msgpack
+import pytest
+
+from mpzmq.config import Limits
+from mpzmq.protocol import wire
+from mpzmq.protocol.wire.records import LINK_TAG
+from mpzmq.protocol.wire.schema import greeting_fault
+from mpzmq.protocol.wire.shown import shown_message
+
+INSTANCE = UUID(int=1)
+
+
+@pytest.mark.parametrize("token", ["hush-hush", b"hush-hush", ["hush-hush"]])
+def test_the_token_of_a_join_is_not_shown(token: Any) -> None:
+    record = wire.join(INSTANCE, 1, token, "worker-7", {}, Limits())
+    record[2] = "an instance"  # msgpack alone has no UUID
+    (line,) = shown_message([LINK_TAG, msgpack.packb(record)])
+    assert line == "JOIN of 8 fields"
+
+
+def test_a_token_that_is_no_text_is_told_by_its_field() -> None:
+    record = wire.join(INSTANCE, 1, b"hush-hush", "worker-7", {}, Limits())  # type: ignore[arg-type]
+    fault = greeting_fault(record)
+    assert fault == "the field 'token' of JOIN should be text, and is of another type"
+    record[4] = "hush-hush"
+    assert greeting_fault(record) == ""
