@@ -9,7 +9,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from mpzmq.fleets.supervisor import NO_REMEDY, Restarts, Start, State, Supervisor, Terminate, ending
+from mpzmq.cli import output
+from mpzmq.fleets.supervisor import CANNOT_BIND, NO_REMEDY, Restarts, Start, State, Supervisor, Terminate, ending
 from mpzmq.manifests import Workload, systemd
 from tests.fleets.host import Host
 
@@ -61,7 +62,9 @@ def test_what_another_start_does_not_mend_is_told_once(code: int) -> None:
     assert host.told[-1].endswith("it is started again in 1 s") and host.code is None
 
 
-def test_systemd_is_told_of_the_same() -> None:
+def test_exit_codes_are_those_of_the_command_line_and_of_systemd() -> None:
+    assert output.CANNOT_BIND == CANNOT_BIND
+    assert {output.USAGE, output.NO_SERVER, output.INSECURE, output.BAD_KEYS} == NO_REMEDY
     codes = " ".join(str(code) for code in sorted(NO_REMEDY))
     assert f"\nRestartPreventExitStatus={codes}\n" in systemd(Workload(server="a:b", name="a"))
 
