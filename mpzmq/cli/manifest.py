@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,9 +36,12 @@ def manifest(kind: str, server: str, output: str | None, given: Mapping[str, Any
             return OK
         path = Path(output, file)
         try:
-            with path.open("x", encoding="utf-8") as target:  # what stands there may have been changed by hand
+            with path.open("x", encoding="utf-8") as target, contextlib.ExitStack() as undoing:
+                undoing.callback(path.unlink)  # half a file would be in the way of the next one
                 target.write(text)
-        except FileExistsError:
+                target.flush()
+                undoing.pop_all()
+        except FileExistsError:  # it may have been changed by hand
             raise CommandFailed(f"{path} is there already, and may have been changed: move it away", FAILED) from None
         except OSError as error:
             raise CommandFailed(f"cannot write {path}: {error.strerror}", FAILED) from None

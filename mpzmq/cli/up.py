@@ -9,7 +9,9 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
+from ..common.daemon_threads import DaemonThreads
 from ..fleets.local import LocalProcesses
+from ..fleets.output import LAST_WORDS
 from ..fleets.supervisor import Restarts, Supervisor
 from .arguments import check_endpoint
 from .outcome import finish
@@ -63,12 +65,19 @@ def run(
 
     async def main() -> int:
         lost: list[OutputLost] = []
+        stdout = DaemonThreads(1, "mpzmq-stdout")  # a reader who takes no more must not keep signals from being heard
+        unsaid: set[asyncio.Future[None]] = set()
 
         def on_serving(name: str, endpoint: str) -> None:
-            try:
-                if has_stdout():  # it serves all the same
-                    say(json.dumps({"endpoint": endpoint, "process": name}) if as_json else endpoint)
-            except OutputLost as error:
+            if has_stdout():  # it serves all the same
+                text = json.dumps({"endpoint": endpoint, "process": name}) if as_json else endpoint
+                saying = stdout.run(lambda: say(text))
+                unsaid.add(saying)
+                saying.add_done_callback(on_said)
+
+        def on_said(saying: asyncio.Future[None]) -> None:
+            unsaid.discard(saying)
+            if isinstance(error := saying.exception(), OutputLost):
                 lost.append(error)
                 processes.stop()
 
@@ -78,6 +87,9 @@ def run(
         _Signals(processes).listen()
         processes.start()
         code = await processes.over()
+        stdout.close()
+        if unsaid:
+            await asyncio.wait(unsaid, timeout=LAST_WORDS)
         if lost:
             raise lost[0]
         return code

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["Child", "container_command", "inherited_path"]
+__all__ = ["Child", "container_command", "inherited_folders", "inherited_path"]
 
 MAX_TOLD = 64 * 1024
 """Bytes that a child may tell in one line."""
@@ -29,9 +29,18 @@ def container_command(spec: str, endpoint: str, folder: str | Path, drain_timeou
     return [*python, spec, endpoint, str(folder), str(drain_timeout)]
 
 
+def inherited_folders() -> list[str]:
+    """Where this process finds modules: imports heed nothing but texts in ``sys.path``."""
+    try:
+        here = os.getcwd()
+    except OSError:  # it was removed
+        here = os.curdir
+    return [folder or here for folder in sys.path if isinstance(folder, str)]
+
+
 def inherited_path() -> dict[str, str]:
     """The variable by which a child finds modules where this process does."""
-    return {"PYTHONPATH": os.pathsep.join(folder or os.getcwd() for folder in sys.path)}
+    return {"PYTHONPATH": os.pathsep.join(inherited_folders())}
 
 
 class Child:

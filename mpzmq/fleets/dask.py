@@ -45,25 +45,21 @@ class DaskBackend:
 
     Raises:
         TypeError: that is no client of Dask.
-        ValueError: the source names no server.
     """
 
-    def __init__(self, source: str, *, client: Any, env: Mapping[str, str] | None) -> None:
+    def __init__(self, source: str, *, client: Any, env: Mapping[str, str]) -> None:
         # Who has no client has not imported it: it need not be installed to find that out.
         distributed = sys.modules.get("distributed")
         if distributed is None or not isinstance(client, distributed.Client):
             raise TypeError(
                 f"a fleet is on 'local', or on a client of Dask ({how_to_install('dask')}), not on {type_name(client)}"
             )
-        module, _, attribute = source.partition(":")
-        if not (module and attribute):
-            raise ValueError(f"{source!r} names no server: write MODULE:SERVER, as in 'calc:server'")
         keys = generate()
         # Each endpoint names the key of its container; whoever has none of these is not talked to.
         self.security: Security | None = Security.client(keys, keys.public)
         self._source = source
         self._client = client
-        self._env = dict(env or {})
+        self._env = dict(env)
         self._name = f"mpzmq-fleet-{uuid4().hex[:12]}"
         self._engine_key = keys.public
         self._wanted: int | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from typing import TYPE_CHECKING, Any
 
 from ..common.set_module import set_module
@@ -39,6 +40,7 @@ class Fleet(Group):
         self._backend = backend
         self._resources = resources
         self._scaling = asyncio.Lock()
+        self._closing = asyncio.Lock()
 
     async def scale(self, replicas: int) -> None:
         """Changes how many containers there are, and returns when that is done.
@@ -62,10 +64,11 @@ class Fleet(Group):
 
     async def close(self) -> None:
         """Ends what is in flight with ``ConnectionClosed``, then drains and ends the containers. Idempotent."""
-        try:
-            await super().close()
-        finally:
-            await self._resources.aclose()
+        async with self._closing:  # whoever closes it while it is closed waits for the same end
+            try:
+                await super().close()
+            finally:
+                await self._resources.aclose()
 
 
 @set_module("mpzmq")
@@ -98,8 +101,9 @@ def fleet(
 
     Raises:
         ConnectError: a container does not serve; the text says why. Nothing stays behind.
-        ValueError: ``replicas`` is less than 1, or ``source`` names no server.
-        TypeError: there is no such place as ``on``.
+        ValueError: ``replicas`` is less than 1, or more than 1000 on this host; ``source`` names no server; or no
+            process can have such a variable.
+        TypeError: there is no such place as ``on``, or something else is of a wrong type.
     """
     return Opening(_opened(source, replicas, on, worker, policy, env), Fleet.close, "mpzmq.fleet")
 
@@ -114,7 +118,8 @@ async def _opened(
 ) -> Fleet:
     if replicas is not None:
         checked_count(replicas, "replicas")
-    backend = _backend(source, on, env)
+    _check_source(source)
+    backend = _backend(source, on, _checked_env(env))
     async with contextlib.AsyncExitStack() as resources:
         if worker is None:
             worker = await resources.enter_async_context(ComputerEngineWorker())
@@ -126,7 +131,41 @@ async def _opened(
         return Fleet(group, backend, resources.pop_all())
 
 
-def _backend(source: str, on: Any, env: Mapping[str, str] | None) -> Backend:
+def _check_source(source: object) -> None:
+    """Whether a text can name a server.
+
+    Raises:
+        TypeError: it is no text.
+        ValueError: it cannot.
+    """
+    if not isinstance(source, str):
+        raise TypeError(f"source must be a str, not {type(source).__name__}")
+    module, _, attribute = source.partition(":")
+    if not (module and attribute and source.isprintable()):
+        raise ValueError(f"{source!r} names no server: write MODULE:SERVER, as in 'calc:server'")
+
+
+def _checked_env(env: Mapping[str, str] | None) -> dict[str, str]:
+    """Variables that a process can have.
+
+    Raises:
+        TypeError: they are no texts.
+        ValueError: there cannot be such a one. Its value is not told: it may be a secret.
+    """
+    checked = dict(env or {})
+    for name, value in checked.items():
+        if not (isinstance(name, str) and isinstance(value, str)):
+            raise TypeError(f"env must be of str, not {type(name).__name__} = {type(value).__name__}")
+        try:
+            os.fsencode(name + value)
+        except UnicodeEncodeError:
+            raise ValueError(f"env: the variable {name!r} cannot be encoded") from None
+        if not name or "=" in name or "\0" in name + value:
+            raise ValueError(f"env: no process can have the variable {name!r}, or its value has a NUL")
+    return checked
+
+
+def _backend(source: str, on: Any, env: Mapping[str, str]) -> Backend:
     """What starts the containers at a place.
 
     Raises:

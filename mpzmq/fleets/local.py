@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import sys
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ..common.daemon_threads import in_daemon_thread
 from ..common.logs import Log
+from ..common.text import text_of, type_name
 from ..engine.resolvers.endpoint import Endpoint
 from ..errors import ConnectError
-from .child import Child, container_command, inherited_path
+from .child import Child, container_command, inherited_folders, inherited_path
 from .cpus import share_of, usable_cpus
 from .output import Lines, Output, safe
 from .supervisor import Kill, Over, Process, Restarts, Start, State, Supervisor, Tell, Terminate
@@ -30,6 +30,12 @@ log = Log(__name__)
 
 LAST_LINES = 20
 """Lines of a process that are kept for an error."""
+
+LAST_READS = 2
+"""How often what an ended process has written is read: what it has started may go on writing there for ever."""
+
+MAX_REPLICAS = 1000
+"""Processes of a fleet, as ``mpzmq up`` has it."""
 
 CANNOT_START = 126
 """The exit code of a process that could not be started, as shells count."""
@@ -173,27 +179,37 @@ class LocalProcesses:
         self._carry_out()
 
     def _start(self, process: Process) -> None:
-        reading, writing = os.pipe()
-        os.set_blocking(reading, False)
         try:
-            child = Child(
-                self._command(process.port),
-                stderr=writing,
-                env=self._env,
-                cpus=share_of(process.slot, self.supervisor.replicas, self._cpus),
-            )
-        except OSError as error:
-            os.close(reading)
-            self._tell(f"{self.name_of(process.slot)}: cannot be started: {error.strerror}")
+            self._begin(process)
+        except Exception as error:  # whatever is missing: descriptors, threads, memory, a sound command
+            why = f"cannot be started: {text_of(error) or type_name(error)}"
+            self._keep(process.slot, why)
+            self._tell(f"{self.name_of(process.slot)}: {safe(why)}")
             self._loop.call_soon(self._gone, process.key, CANNOT_START)
-            return
-        finally:
-            os.close(writing)
+
+    def _begin(self, process: Process) -> None:
+        """Starts a process; where that fails, nothing of it is left."""
+        with contextlib.ExitStack() as undoing:
+            reading, writing = os.pipe()
+            undoing.callback(os.close, reading)
+            os.set_blocking(reading, False)
+            try:
+                child = Child(
+                    self._command(process.port),
+                    stderr=writing,
+                    env=self._env,
+                    cpus=share_of(process.slot, self.supervisor.replicas, self._cpus),
+                )
+            finally:
+                os.close(writing)
+            for undo in (child.close, child.wait, child.kill):  # the last one comes first
+                undoing.callback(undo)
+            ended = in_daemon_thread("mpzmq-child", child.wait)
+            undoing.pop_all()
         running = self._running[process.key] = _Running(process, child, reading)
         self._tell(f"{self.name_of(process.slot)}: process {child.pid} is started")
         self._loop.add_reader(reading, self._read_log, running)
         self._loop.add_reader(child.told, self._read_told, running)
-        ended = in_daemon_thread("mpzmq-child", child.wait)
         ended.add_done_callback(lambda future: self._ended(running, future))
 
     def _read_told(self, running: _Running) -> None:
@@ -224,15 +240,19 @@ class LocalProcesses:
     def _pass_on(self, running: _Running, lines: list[str]) -> None:
         slot = running.process.slot
         for line in lines:
-            self._last_lines.setdefault(slot, deque(maxlen=LAST_LINES)).append(line)
+            self._keep(slot, line)
             self._output.put(f"{self.name_of(slot)} | {line}")
+
+    def _keep(self, slot: int, line: str) -> None:
+        self._last_lines.setdefault(slot, deque(maxlen=LAST_LINES)).append(line)
 
     def _ended(self, running: _Running, future: asyncio.Future[int]) -> None:
         if running.process.key not in self._running:
             return  # it was let go of
         self._read_told(running)
-        while self._read_log(running):
-            pass
+        for _ in range(LAST_READS):
+            if not self._read_log(running):
+                break
         self._pass_on(running, running.lines.end())
         self._let_go(running)
         self._gone(running.process.key, future.result())
@@ -267,20 +287,19 @@ class LocalBackend:
 
     security: Security | None = None
 
-    def __init__(self, source: str, *, env: Mapping[str, str] | None = None, restarts: Restarts | None = None) -> None:
-        module, colon, attribute = source.partition(":")
-        if not (module and colon and attribute):
-            raise ValueError(f"{source!r} names no server: write MODULE:SERVER, as in 'calc:server'")
+    def __init__(self, source: str, *, env: Mapping[str, str], restarts: Restarts | None = None) -> None:
         self._source = source
-        self._env = {} if env is None else dict(env)
+        self._env = env
         self._restarts = Restarts(end_timeout=DRAIN_TIMEOUT + 2.0) if restarts is None else restarts
         self._processes: LocalProcesses | None = None
         self._end: asyncio.Task[int] | None = None
 
     async def start(self, replicas: int | None) -> None:
         """As :class:`Backend` has it; None is one process for each processor that this one may use."""
-        supervisor = Supervisor(len(usable_cpus()) if replicas is None else replicas, restarts=self._restarts)
-        command = container_command(self._source, "tcp://127.0.0.1:0", sys.path[0] or os.getcwd(), DRAIN_TIMEOUT)
+        count = len(usable_cpus()) if replicas is None else _checked(replicas)
+        supervisor = Supervisor(count, restarts=self._restarts)
+        folder = next(iter(inherited_folders()), os.curdir)
+        command = container_command(self._source, "tcp://127.0.0.1:0", folder, DRAIN_TIMEOUT)
         self._processes = LocalProcesses(
             supervisor,
             lambda port: command,
@@ -309,7 +328,7 @@ class LocalBackend:
         """As :class:`Backend` has it."""
         processes = self._processes
         assert processes is not None
-        processes.scale(replicas)
+        processes.scale(_checked(replicas))
         await self._settled(processes)
 
     async def close(self) -> None:
@@ -337,3 +356,9 @@ class LocalBackend:
             if supervisor.is_over:
                 raise ConnectError(f"{self._source!r} is not served: all processes have ended", address=self._source)
             await processes.change()
+
+
+def _checked(replicas: int) -> int:
+    if replicas > MAX_REPLICAS:
+        raise ValueError(f"replicas must be at most {MAX_REPLICAS} on one host, not {replicas}")
+    return replicas

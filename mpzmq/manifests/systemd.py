@@ -21,7 +21,7 @@ def systemd(workload: Workload, app_dir: str | None = None, *, keys: str | None 
         keys: a folder with ``container.key`` and the folder ``allowed``; None: only this host reaches it.
 
     Raises:
-        ValueError: a folder is not absolute, or cannot be written into a unit.
+        ValueError: a folder is not absolute, or cannot be written into a unit; or there are not so many ports.
     """
     folder = check_folder(f"/opt/{workload.name}" if app_dir is None else app_dir, absolute=True)
     several = workload.replicas > 1
@@ -40,6 +40,10 @@ LoadCredential=container.key:{key_folder}/container.key
 """
     if several:
         last = workload.port + workload.replicas - 1
+        if last > 65535:
+            raise ValueError(
+                f"{workload.replicas} instances from port {workload.port} on would end at {last}, past 65535"
+            )
         how = f"""\
 # Each instance is named by its port:
 #   systemctl enable --now {workload.name}@{{{workload.port}..{last}}}

@@ -128,6 +128,8 @@ def check_folder(text: str, *, absolute: bool = False) -> str:
     """
     if not _FOLDER.fullmatch(text):
         raise ValueError(f"{text!r} cannot be written down here: a path of letters, digits and ./_@+=,- can")
+    if absolute and ".." in text.split("/"):
+        raise ValueError(f"{text!r} has a part '..': a unit needs a path without one")
     if absolute and not text.startswith("/"):
         raise ValueError(f"{text!r} is a path of where you are now: a unit needs one that begins with /")
     return text.rstrip("/") or "/"

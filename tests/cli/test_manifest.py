@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -50,6 +53,20 @@ def test_a_folder_that_there_is_not(tmp_path: Path) -> None:
     assert done.stderr == f"mpzmq manifest: cannot write {tmp_path}/none/compose.yaml: No such file or directory\n"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting takes root")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="tmpfs")
+def test_a_full_disk_leaves_no_half_a_file(tmp_path: Path) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "nr_inodes=4,size=4k", "tmpfs", str(tmp_path)], check=True)
+    try:
+        (tmp_path / "other").write_bytes(bytes(4096))
+        done = called("manifest", "a:b", "--compose", "--output", str(tmp_path))
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == f"mpzmq manifest: cannot write {tmp_path}/compose.yaml: No space left on device\n"
+        assert os.listdir(tmp_path) == ["other"]
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
@@ -68,6 +85,9 @@ def test_a_folder_that_there_is_not(tmp_path: Path) -> None:
         ("--compose --port 80", "1024 to 65535"),
         ("--systemd --keys keys", "begins with /"),
         ("--systemd --app-dir /a%b", "cannot be written down"),
+        ("--systemd --app-dir /a/../b", "has a part '..'"),
+        ("--systemd --keys /a/..", "has a part '..'"),
+        ("--systemd --replicas 2 --port 65535", "would end at 65536"),
         ("--compose --replicas 0", "range"),
     ],
 )

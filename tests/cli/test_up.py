@@ -8,6 +8,7 @@ import os
 import pty
 import signal
 import socket
+import subprocess
 import sys
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,6 @@ from tests.support.commands import SECONDS, called, children, environment, is_al
 from tests.support.waiting import scaled, soon, until
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable
     from pathlib import Path
 
@@ -358,6 +358,28 @@ def test_a_reader_of_stdout_that_goes_away_ends_it(start: Start, folder: Path) -
     process.stdout.close()
     os.kill(pid, signal.SIGKILL)
     assert process.wait(SECONDS) == 141
+
+
+def test_a_reader_of_stdout_that_takes_nothing_keeps_nobody(folder: Path) -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    while True:
+        try:
+            os.write(writing, bytes(4096))
+        except BlockingIOError:
+            break
+    os.set_blocking(writing, True)
+    command = [sys.executable, "-m", "mpzmq", "up", "desk:server", "--app-dir", str(folder), "-n", "1"]
+    process = subprocess.Popen(command, stdout=writing, stderr=subprocess.PIPE, text=True, env=environment())
+    os.close(writing)
+    try:
+        until_said(process, "desk-1: serves on")
+        process.terminate()
+        code, stderr = ended(process)
+    finally:
+        process.kill()
+        os.close(reading)
+    assert code == 0, stderr
 
 
 def blocking_pid(endpoint: str) -> int:

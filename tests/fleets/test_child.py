@@ -6,9 +6,11 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from mpzmq.fleets.child import inherited_path
 from tests.support import ROOT
 from tests.support.commands import SECONDS, environment, is_alive, survivors
 from tests.support.waiting import scaled
@@ -58,6 +60,16 @@ def test_a_child_ends_with_its_parent(before: str, is_late: bool) -> None:
     for pipe in (child.stdout, child.stderr):
         if pipe is not None:
             pipe.close()
+
+
+def test_only_texts_are_folders_of_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "removed"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "path", ["/one", Path("/two"), 3, ""])
+    assert inherited_path() == {"PYTHONPATH": f"/one{os.pathsep}{folder}"}
+    folder.rmdir()
+    assert inherited_path() == {"PYTHONPATH": f"/one{os.pathsep}."}
 
 
 def test_a_fork_of_the_parent_does_not_keep_its_children() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import sys
 from typing import TYPE_CHECKING, Any
@@ -175,15 +176,74 @@ async def test_a_close_that_is_cancelled_kills(folder: Path) -> None:
     await fleet.close()
 
 
+@pytest.mark.usefixtures("folder")
+async def test_whoever_closes_it_while_it_is_closed_waits_for_the_same_end() -> None:
+    fleet = await mpzmq.fleet("carrier:server", replicas=1)
+    pids = await pids_of(fleet)
+    first = asyncio.create_task(fleet.close())
+    await asyncio.sleep(0)
+    await fleet.close()
+    assert survivors(list(pids), 0) == []
+    await first
+
+
+@pytest.mark.usefixtures("folder")
+async def test_one_that_cannot_be_started_is_told_and_keeps_nobody_waiting() -> None:
+    async with mpzmq.fleet("carrier:server", replicas=1) as fleet:
+        lowest = os.dup(0)
+        os.close(lowest)
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))  # none can be opened any more
+        try:
+            with pytest.raises(ConnectError, match=r"cannot be started: .*Too many open files"):
+                await soon(fleet.scale(2))
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        await fleet.wait_ready(2, scaled(30.0))  # it was tried again
+        pids = await pids_of(fleet)
+    await gone(pids)
+
+
+async def test_what_goes_on_writing_when_a_process_has_ended_keeps_nobody(folder: Path) -> None:
+    (folder / "carrier.py").write_text(
+        "import subprocess\n"
+        "subprocess.Popen(['yes', 'x' * 20], stdout=2, start_new_session=True)\n"  # until nobody reads any more
+        "raise RuntimeError('no')\n"
+    )
+    with pytest.raises(ConnectError, match="has ended with exit code 1 before it served"):
+        await soon(mpzmq.fleet("carrier:server", replicas=1), SECONDS)
+
+
 @pytest.mark.parametrize(
     ("arguments", "kind", "told"),
     [
         ({"replicas": 0}, ValueError, "replicas must be 1 or more, not 0"),
         ({"replicas": "2"}, TypeError, "replicas must be an int"),
         ({"source": "carrier"}, ValueError, "'carrier' names no server: write MODULE:SERVER"),
+        ({"source": None}, TypeError, "source must be a str"),
+        ({"source": "carrier\0:server"}, ValueError, r"'carrier.x00:server' names no server"),
         ({"on": "mars"}, TypeError, "'mars'"),
+        ({"replicas": 10**9}, ValueError, "replicas must be at most 1000 on one host, not 1000000000"),
+        ({"env": {"A=B": "x"}}, ValueError, "no process can have the variable 'A=B'"),
+        ({"env": {"": "x"}}, ValueError, "no process can have the variable ''"),
+        ({"env": {"A": "x\0"}}, ValueError, "its value has a NUL"),
+        ({"env": {"A": "\ud800"}}, ValueError, "'A' cannot be encoded"),
+        ({"env": {"A": 1}}, TypeError, "env must be of str, not str = int"),
     ],
-    ids=["none", "no number", "no server", "no place"],
+    ids=[
+        "none",
+        "no number",
+        "no server",
+        "no text",
+        "NUL",
+        "no place",
+        "too many",
+        "=",
+        "no name",
+        "NUL in a value",
+        "surrogate",
+        "number",
+    ],
 )
 async def test_wrong_usage(arguments: dict[str, Any], kind: type[Exception], told: str) -> None:
     with pytest.raises(kind, match=told):
