@@ -113,7 +113,7 @@ async def test_a_connection_that_has_ended_is_found_out_by_asking() -> None:
         assert "connection" in down.reason
 
 
-async def test_a_container_whose_session_the_engine_has_ended_joins_anew() -> None:
+async def test_a_container_whose_session_the_engine_has_ended_joins_anew(caplog: pytest.LogCaptureFixture) -> None:
     async with joined() as (group, server):
         events = group.events()
         route = next(iter(group._lobby._table.by_route))
@@ -125,3 +125,4 @@ async def test_a_container_whose_session_the_engine_has_ended_joins_anew() -> No
         assert await soon(group.call("one")) == 1
         assert route not in group._lobby._table.by_route
         assert len(server.engines()) == 1
+        assert "the engine has ended its session" in caplog.text
