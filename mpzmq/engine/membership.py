@@ -176,8 +176,9 @@ class Membership:
             if endpoint is None:
                 self._leave(member, self._source.why_left(name))
             elif endpoint.place != member.endpoint.place:
-                moved = endpoint.address != member.endpoint.address
-                self._leave(member, f"it is at {endpoint.address} now" if moved else self._source.why_left(name))
+                former = member.endpoint
+                same = (endpoint.address, endpoint.server_key) == (former.address, former.server_key)
+                self._leave(member, self._source.why_left(name) if same else f"it is at {endpoint.address} now")
             else:
                 member.describe(endpoint)
         for name, endpoint in named.items():

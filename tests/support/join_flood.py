@@ -6,7 +6,6 @@ Each JOIN comes on a connection of its own, over ZMTP by hand: a thousand socket
 from __future__ import annotations
 
 import contextlib
-import select
 import socket
 import sys
 import time
@@ -19,21 +18,21 @@ from mpzmq.protocol.wire.encoder import Encoder
 from tests.hostile.tcp import MORE, frame_header, greeting, ready
 from tests.support.raw import LINK_TAG
 
-OPEN = 100
-"""Connections at the same time."""
+GREETED, OPEN = 30, 60
+"""How many connections wait for the end of their handshake, and how many are open, at the same time."""
 
 
-def words(encoder: Encoder) -> bytes:
-    """All that one of them says."""
-    join = encoder.pack(wire.join(uuid.uuid4(), 1, f"wrong {uuid.uuid4()}", "x", {}, Limits()))
-    tag = bytes((MORE, len(LINK_TAG))) + LINK_TAG
-    return greeting() + ready() + tag + frame_header(len(join)) + join
+def join(encoder: Encoder) -> bytes:
+    """A message with a token that is wrong."""
+    record = encoder.pack(wire.join(uuid.uuid4(), 1, f"wrong {uuid.uuid4()}", "x", {}, Limits()))
+    return bytes((MORE, len(LINK_TAG))) + LINK_TAG + frame_header(len(record)) + record
 
 
 def main(host: str, port: int, rate: float, seconds: float) -> None:
     """Knocks, and writes how often it has."""
     encoder = Encoder(Limits())
-    opened: deque[socket.socket] = deque()
+    greeted: deque[socket.socket] = deque()
+    joined: deque[socket.socket] = deque()
     count, began = 0, time.monotonic()
     sys.stdout.write("begins\n")
     sys.stdout.flush()
@@ -42,15 +41,19 @@ def main(host: str, port: int, rate: float, seconds: float) -> None:
             time.sleep(0.001)
             continue
         with contextlib.suppress(OSError):
-            opened.append(socket.create_connection((host, port)))
-            opened[-1].sendall(words(encoder))
-            count += 1
-        if len(opened) > OPEN:
-            with contextlib.suppress(OSError), opened.popleft() as oldest:
-                # What is closed with something unread is reset, and a reset overtakes what was sent.
-                while select.select([oldest], [], [], 0)[0] and oldest.recv(4096):
+            greeted.append(socket.create_connection((host, port)))
+            greeted[-1].sendall(greeting() + ready())
+        if len(greeted) > GREETED:
+            joined.append(greeted.popleft())
+            # libzmq reads nothing more of a connection where a message has come together with the greeting.
+            with contextlib.suppress(OSError):
+                while b"READY" not in joined[-1].recv(4096):
                     pass
-    for one in opened:
+                joined[-1].sendall(join(encoder))
+                count += 1
+        if len(greeted) + len(joined) > OPEN:
+            joined.popleft().close()
+    for one in (*greeted, *joined):
         one.close()
     sys.stdout.write(f"{count}\n")
 

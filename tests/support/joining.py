@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import subprocess
 import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from mpzmq.testing.process_main import end_with_parent
 
 from .container import quick
 
@@ -37,6 +36,13 @@ def joining_process(endpoint: str, name: str = "process") -> Iterator[subprocess
         process.wait()
         assert process.stdin is not None
         process.stdin.close()
+
+
+def end_with_parent() -> None:
+    """The parent holds the other end of standard input, however it ends."""
+    while os.read(0, 1):
+        pass
+    os._exit(9)
 
 
 async def main(endpoint: str, name: str) -> None:
