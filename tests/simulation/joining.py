@@ -258,6 +258,9 @@ class _World:
             host.thaw()
         elif kind == "again" and not self._group_is_ending:
             self._group_is_ending = True
+            for thief in self._thieves:  # what an engine has heard before its restart it does not remember
+                thief.close()
+            self._thieves.clear()
             await self._group.close()
             await self._watching
             await asyncio.sleep(lasts)
