@@ -40,8 +40,9 @@ MAX_JOIN_BYTES = 16 * 1024
 FULL_RETRY = 0.01
 """Seconds until a message that a connection did not take is tried again."""
 
-DOUBT_RETRY = 0.01
-"""Seconds until a connection that may have ended is asked once more: libzmq may know it only then."""
+FIRST_DOUBT, LAST_DOUBT = 0.01, 1.28
+"""Seconds until a connection that may have ended is asked once more, twice as many each time until it is heard or shown
+to be gone: it takes messages for a while after its end was told."""
 
 LAST_WORDS = 0.2
 """Seconds that a container has to read that its link was closed."""
@@ -111,6 +112,8 @@ class JoinedDealer:
         self._route: bytes | None = None
         self._next: bytes | None = member.route
         self._retry: asyncio.TimerHandle | None = None
+        self._doubt: asyncio.TimerHandle | None = None
+        self._received = 0
         self._closed = False
         self._loop.call_soon(self._switch)
 
@@ -131,8 +134,13 @@ class JoinedDealer:
         return delivery is Delivery.SENT
 
     def drain(self, max_messages: int) -> None:
-        """Reads what has arrived, of all that have joined."""
-        self._lobby.router.drain(max_messages)
+        """Reads what has arrived. Connections take turns: a round without a message of its own is the last."""
+        while max_messages > 0:
+            received = self._received
+            self._lobby.drain_round()
+            if self._received == received:
+                return
+            max_messages -= self._received - received
 
     def redirect(self, endpoint: str) -> None:
         """Never asked: it dials nobody."""
@@ -146,6 +154,7 @@ class JoinedDealer:
     def close(self, linger: float) -> None:
         """It is no member any more."""
         self._closed = True
+        self._believe()
         if self._retry is not None:
             self._retry.cancel()
         self._lobby.on_link_closed(self.member, self._route)
@@ -155,6 +164,8 @@ class JoinedDealer:
     def deliver(self, route: bytes, messages: list[Frames]) -> None:
         """Messages have come on a connection of its container."""
         if route == self._route and not self._closed:
+            self._believe()
+            self._received += len(messages)
             self._handler.on_messages(messages)
 
     def on_joined(self, route: bytes) -> None:
@@ -163,14 +174,22 @@ class JoinedDealer:
         self._loop.call_soon(self._switch)
 
     def on_doubt(self, route: bytes) -> None:
-        """A connection may have ended: it is asked, and once more a moment later."""
+        """A connection may have ended: it is asked, now and again."""
         if route == self._route and not self._closed:
-            self._handler.on_doubt()
-            self._loop.call_later(DOUBT_RETRY, self._ask_again, route)
+            self._believe()
+            self._ask(route, FIRST_DOUBT)
 
-    def _ask_again(self, route: bytes) -> None:
+    def _ask(self, route: bytes, wait: float) -> None:
+        self._doubt = None
         if route == self._route and not self._closed:
             self._handler.on_doubt()
+            if wait <= LAST_DOUBT:
+                self._doubt = self._loop.call_later(wait, self._ask, route, 2 * wait)
+
+    def _believe(self) -> None:
+        if self._doubt is not None:
+            self._doubt.cancel()
+            self._doubt = None
 
     def on_lost(self, route: bytes) -> None:
         """A connection has ended."""
@@ -192,6 +211,9 @@ class JoinedDealer:
             text = "the container has come on another connection"
             self._handler.on_connection([Failure(FailureKind.LOST, text, was_up=True)])
         self._handler.on_connection([None])
+        # It may have ended before this link knew of it; who answers at once is not asked.
+        self._believe()
+        self._doubt = self._loop.call_later(FIRST_DOUBT, self._ask, route, FIRST_DOUBT)
 
     def _end(self, route: bytes, failure: Failure) -> None:
         if route == self._route and not self._closed:
@@ -311,6 +333,10 @@ class Lobby:
             raise OSError(f"{name!r} has left meanwhile")
         dealer = self._dealers[member.instance] = JoinedDealer(self, member, handler)
         return dealer
+
+    def drain_round(self) -> None:
+        """Reads a message of each connection that has one, or a few more."""
+        self.router.drain(len(self._table.by_route) + 1)
 
     def give_up(self, member: JoinedContainer, route: bytes) -> None:
         """A link does not want its connection any more."""

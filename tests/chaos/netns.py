@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal, Self, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["Net", "why_not"]
+__all__ = ["Net", "inside", "ip", "started_in", "why_not"]
 
 HandlerHost = Literal["engine", "container"]
 
@@ -48,7 +48,8 @@ def why_not() -> str | None:
     return None
 
 
-def _ip(*words: str) -> None:
+def ip(*words: str) -> None:
+    """Runs the command."""
     done = subprocess.run(["ip", *words], capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"ip {' '.join(words)}: {done.stderr.strip()}")
@@ -77,17 +78,17 @@ class Net:
     def __enter__(self) -> Self:
         with self._stack as stack:
             for name in (self._switch, *self._hosts.values()):
-                _ip("netns", "add", name)
-                stack.callback(_ip, "netns", "del", name)
-                _ip("-n", name, "link", "set", "lo", "up")
-            _ip("-n", self._switch, "link", "add", "bridge", "type", "bridge")
-            _ip("-n", self._switch, "link", "set", "bridge", "up")
+                ip("netns", "add", name)
+                stack.callback(ip, "netns", "del", name)
+                ip("-n", name, "link", "set", "lo", "up")
+            ip("-n", self._switch, "link", "add", "bridge", "type", "bridge")
+            ip("-n", self._switch, "link", "set", "bridge", "up")
             for host, name in self._hosts.items():
                 peer = ("peer", "name", "eth0", "netns", name)
-                _ip("-n", self._switch, "link", "add", host, "type", "veth", *peer)
-                _ip("-n", self._switch, "link", "set", host, "master", "bridge", "up")
-                _ip("-n", name, "link", "set", "eth0", "address", HARDWARE[host], "up")
-                _ip("-n", name, "address", "add", f"{ADDRESS[host]}/24", "dev", "eth0")
+                ip("-n", self._switch, "link", "add", host, "type", "veth", *peer)
+                ip("-n", self._switch, "link", "set", host, "master", "bridge", "up")
+                ip("-n", name, "link", "set", "eth0", "address", HARDWARE[host], "up")
+                ip("-n", name, "address", "add", f"{ADDRESS[host]}/24", "dev", "eth0")
             for host in self._hosts:
                 self._aim(host, HARDWARE[OTHER[host]])
             self._stack = stack.pop_all()
@@ -99,11 +100,11 @@ class Net:
     def _aim(self, host: HandlerHost, hardware: str) -> None:
         """Where the packets of one host to the other one go. Permanent: no question, so no answer to wait for."""
         to = ("to", ADDRESS[OTHER[host]], "lladdr", hardware, "nud", "permanent", "dev", "eth0")
-        _ip("-n", self._hosts[host], "neighbour", "replace", *to)
+        ip("-n", self._hosts[host], "neighbour", "replace", *to)
 
     def cut(self) -> None:
         """Drops all packets between the hosts, until :meth:`heal`."""
-        _ip("-n", self._switch, "link", "set", "container", "nomaster")
+        ip("-n", self._switch, "link", "set", "container", "nomaster")
 
     def deafen(self, host: HandlerHost) -> None:
         """Drops the packets to one host, until :meth:`heal`; those that it sends arrive."""
@@ -111,41 +112,51 @@ class Net:
 
     def heal(self) -> None:
         """All packets arrive again."""
-        _ip("-n", self._switch, "link", "set", "container", "master", "bridge")
+        ip("-n", self._switch, "link", "set", "container", "master", "bridge")
         for host in self._hosts:
             self._aim(host, HARDWARE[OTHER[host]])
 
-    @contextlib.contextmanager
-    def inside(self, host: HandlerHost) -> Iterator[None]:
-        """This thread, and the threads and processes that it starts, live on that host.
-
-        A zmq context belongs to the namespace of the thread that makes its first socket.
-        """
-        with open("/proc/thread-self/ns/net") as home, open(f"/run/netns/{self._hosts[host]}") as there:
-            _enter(there.fileno())
-            try:
-                yield
-            finally:
-                _enter(home.fileno())
+    def inside(self, host: HandlerHost) -> contextlib.AbstractContextManager[None]:
+        """This thread lives on that host."""
+        return inside(self._hosts[host])
 
     def started_on(self, host: HandlerHost, start: Callable[[], _T]) -> _T:
-        """Calls ``start`` on that host, in a thread of its own; what processes it starts stay there."""
-        results: list[_T] = []
-        errors: list[BaseException] = []
+        """Calls ``start`` on that host; what processes it starts stay there."""
+        return started_in(self._hosts[host], start)
 
-        def run() -> None:
-            try:
-                with self.inside(host):
-                    results.append(start())
-            except BaseException as error:
-                errors.append(error)
 
-        thread = threading.Thread(target=run)
-        thread.start()
-        thread.join()
-        if errors:
-            raise errors[0]
-        return results[0]
+@contextlib.contextmanager
+def inside(namespace: str) -> Iterator[None]:
+    """This thread, and the threads and processes that it starts, live in that namespace.
+
+    A zmq context belongs to the namespace of the thread that makes its first socket.
+    """
+    with open("/proc/thread-self/ns/net") as home, open(f"/run/netns/{namespace}") as there:
+        _enter(there.fileno())
+        try:
+            yield
+        finally:
+            _enter(home.fileno())
+
+
+def started_in(namespace: str, start: Callable[[], _T]) -> _T:
+    """Calls ``start`` in that namespace, in a thread of its own; what processes it starts stay there."""
+    results: list[_T] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            with inside(namespace):
+                results.append(start())
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return results[0]
 
 
 def _enter(descriptor: int) -> None:

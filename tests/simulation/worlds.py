@@ -1,9 +1,10 @@
-"""What is simulated: a network with its faults, or applications that are odd."""
+"""What is simulated: a network with its faults, applications that are odd, or containers that dial in."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from . import joining
 from . import run as network
 from .applications import world as applications
 
@@ -42,4 +43,5 @@ class World(NamedTuple):
 WORLDS = {
     "network": World(network.run, network.trace),
     "applications": World(applications.run, applications.trace),
+    "joining": World(joining.run, joining.trace),
 }

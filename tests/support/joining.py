@@ -50,7 +50,7 @@ async def main(endpoint: str, name: str) -> None:
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
     async with quick:
-        await quick.join(endpoint, token=TOKEN, name=name, labels={"at": name}, wait=False)
+        await quick.join(endpoint, token=TOKEN, name=name, labels={"at": name}, wait=False, insecure=True)
         await stopped.wait()
         await quick.drain(8.0)
 
