@@ -16,6 +16,7 @@ from mpzmq.protocol.lobby import lobby
 from mpzmq.protocol.lobby.lobby import MAX_LABELS, LobbyTable
 from mpzmq.protocol.lobby.tokens import given_tokens, parse_tokens
 from mpzmq.protocol.wire import join
+from mpzmq.security.allow_list import User
 
 if TYPE_CHECKING:
     from mpzmq.protocol.lobby.lobby import JoinedContainer
@@ -29,18 +30,33 @@ RUNNERS = given_tokens({"one": "first", "two": "second"})
 class Door:
     """A table, and what one line of a test has in common with the next."""
 
-    def __init__(self, tokens: Tokens = ANYBODY, *, rejoin_within: float = 60.0, max_members: int = 10) -> None:
-        self.table = LobbyTable(rejoin_within, max_members)
+    def __init__(
+        self,
+        tokens: Tokens = ANYBODY,
+        *,
+        rejoin_within: float = 60.0,
+        max_members: int = 10,
+        trust: Trusted | None = None,
+    ) -> None:
+        self.table = LobbyTable(rejoin_within, max_members, trust)
         self.tokens = tokens
         self.left: list[JoinedContainer] = []
         self.fault = ""
         self.now = 0.0
 
     def join(
-        self, instance: UUID, number: int, route: bytes, *, token: str = "secret", name: str = "", **labels: str
+        self,
+        instance: UUID,
+        number: int,
+        route: bytes,
+        *,
+        token: str = "secret",
+        name: str = "",
+        key: str | None = None,
+        **labels: str,
     ) -> JoinedContainer | None:
         record = join(instance, number, token, name, labels, Limits())
-        joined, self.left, self.fault = self.table.on_join(route, record, self.tokens, self.now, self.now)
+        joined, self.left, self.fault = self.table.on_join(route, record, self.tokens, self.now, self.now, key)
         return joined
 
 
@@ -194,6 +210,82 @@ def test_what_is_remembered_of_those_that_left_is_bounded(monkeypatch: pytest.Mo
     assert len(door.table._last_numbers) == 3
     assert door.join(UUID(int=5), 1, b"r") is None
     assert door.join(UUID(int=1), 1, b"r") is not None
+
+
+def test_who_is_in_comes_again_with_a_token_that_has_expired_and_nobody_else_does() -> None:
+    door = Door(parse_tokens("one secret 1970-01-01T00:01:00Z"))
+    member = door.join(A, 1, b"a")
+    assert member is not None
+    door.now = 61.0
+    door.table.on_lost(member, door.now)
+    assert door.join(A, 2, b"a2", token="wrong") is None
+    assert door.join(B, 1, b"b") is None
+    assert door.join(A, 2, b"a2") is member
+    door.table.leave(member)
+    assert door.join(A, 3, b"a3") is None
+    assert door.fault == "its token has expired"
+
+
+class Trusted:
+    """Keys that are trusted, in memory."""
+
+    def __init__(self) -> None:
+        self.users: dict[str, User] = {}
+        self.fault = ""
+
+    def user(self, key: str | None) -> User | None:
+        return None if key is None else self.users.get(key)
+
+    def keep(self, runner: str | None, key: str) -> str:
+        if not self.fault:
+            self.users[key] = User(key if runner is None else runner, key)
+        return self.fault
+
+
+def test_a_key_that_is_trusted_needs_no_token() -> None:
+    door = Door(RUNNERS, trust=(trust := Trusted()))
+    assert door.join(A, 1, b"a", token="wrong", key="KEY") is None
+    assert not trust.users
+    assert (first := door.join(A, 1, b"a", token="first", key="KEY")) is not None
+    assert (first.runner, first.key) == ("one", "KEY")
+    assert door.join(A, 2, b"a2", token="", key="KEY") is first
+    assert (second := door.join(B, 1, b"b", token="", key="KEY")) is not None
+    assert second.runner == "one"
+
+
+def test_an_instance_is_resumed_by_its_key_only() -> None:
+    door = Door(trust=Trusted())
+    first = door.join(A, 1, b"a", key="KEY", name="calc")
+    assert first is not None
+    assert door.join(A, 2, b"thief", key="OTHER") is None
+    assert "another" in door.fault
+    assert first.route == b"a"
+    door.table.on_lost(first, 0.0)
+    other = door.join(B, 1, b"b", key="OTHER", name="calc")
+    assert other is not None
+    assert (other.name, door.left) == (f"calc ({B})", [])  # nor is its name taken over
+
+
+def test_nothing_is_kept_of_who_is_refused_and_who_cannot_be_kept_is_refused() -> None:
+    door = Door(trust=(trust := Trusted()), max_members=1)
+    trust.fault = "its key cannot be kept"
+    assert door.join(A, 1, b"a", key="KEY") is None
+    assert door.fault == trust.fault
+    trust.fault = ""
+    assert door.join(A, 1, b"a", key="KEY") is not None
+    assert door.join(B, 1, b"b", key="OTHER") is None
+    assert list(trust.users) == ["KEY"]
+
+
+def test_who_is_trusted_no_more_is_told_apart_and_does_not_come_again_with_an_expired_token() -> None:
+    door = Door(parse_tokens("one secret 1970-01-01T00:01:00Z"), trust=(trust := Trusted()))
+    first = door.join(A, 1, b"a", key="KEY")
+    assert door.table.distrusted() == []
+    trust.users.clear()
+    assert door.table.distrusted() == [first]
+    door.now = 61.0
+    assert door.join(A, 2, b"a2", key="KEY") is None
+    assert door.fault == "its token has expired"
 
 
 NAMES = st.sampled_from(["", "calc", "other"])
