@@ -794,14 +794,6 @@ MUTATIONS = [
         world="joining",
     ),
     Mutation(
-        "a joined connection that ended before its link was there is not noticed",
-        "engine/lobby.py",
-        "        self._doubt = self._loop.call_later(FIRST_DOUBT, self._ask, route, FIRST_DOUBT)\n",
-        "",
-        "dead is seen",
-        world="joining",
-    ),
-    Mutation(
         "the JOINs of a container do not rise",
         "container/joining.py",
         "        self._joins += 1\n",
