@@ -43,6 +43,9 @@ FIRST = 100
 APPLICATIONS = 15
 """The same, of applications, each of which takes longer."""
 
+JOINING = 20
+"""The same, of containers that dial in."""
+
 SHOWN = 5
 """How many of them a failure names, and how many violations of each."""
 
@@ -63,6 +66,19 @@ def test_every_promise_is_kept(first: int) -> None:
 @pytest.mark.parametrize("first", range(0, 30, APPLICATIONS))
 def test_every_promise_is_kept_by_odd_applications(first: int) -> None:
     _keeps_every_promise("applications", range(first, first + APPLICATIONS))
+
+
+@pytest.mark.parametrize("first", range(0, 40, JOINING))
+def test_every_promise_is_kept_where_containers_dial_in(first: int) -> None:
+    _keeps_every_promise("joining", range(first, first + JOINING))
+
+
+def test_a_world_of_joining_is_always_the_same_and_reaches_what_it_is_for() -> None:
+    run, trace = WORLDS["joining"]
+    results = [run(seed) for seed in range(12)]
+    assert list(trace(results[3])) == list(trace(run(3)))
+    wanted = {"reply", "ConnectionLost", "left", "replaced", "replay", "wrong", "accepted again"}
+    assert not wanted - {name for result in results for name in result.reached}
 
 
 def _keeps_every_promise(world: str, seeds: range) -> None:
