@@ -67,6 +67,8 @@ INTERPRETED = {
     "protocol/group/retry_budget.py",
     "protocol/group/tries.py",
     "protocol/health/diagnostics.py",
+    "protocol/lobby/lobby.py",
+    "protocol/lobby/tokens.py",
     "protocol/requester/options.py",
     "protocol/session/presence.py",
 }

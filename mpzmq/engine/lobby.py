@@ -113,6 +113,7 @@ class JoinedDealer:
         self._next: bytes | None = member.route
         self._retry: asyncio.TimerHandle | None = None
         self._doubt: asyncio.TimerHandle | None = None
+        self._received = 0
         self._closed = False
         self._loop.call_soon(self._switch)
 
@@ -133,8 +134,13 @@ class JoinedDealer:
         return delivery is Delivery.SENT
 
     def drain(self, max_messages: int) -> None:
-        """Reads what has arrived, of all that have joined."""
-        self._lobby.router.drain(max_messages)
+        """Reads what has arrived. Connections take turns: a round without a message of its own is the last."""
+        while max_messages > 0:
+            received = self._received
+            self._lobby.drain_round()
+            if self._received == received:
+                return
+            max_messages -= self._received - received
 
     def redirect(self, endpoint: str) -> None:
         """Never asked: it dials nobody."""
@@ -159,6 +165,7 @@ class JoinedDealer:
         """Messages have come on a connection of its container."""
         if route == self._route and not self._closed:
             self._believe()
+            self._received += len(messages)
             self._handler.on_messages(messages)
 
     def on_joined(self, route: bytes) -> None:
@@ -326,6 +333,10 @@ class Lobby:
             raise OSError(f"{name!r} has left meanwhile")
         dealer = self._dealers[member.instance] = JoinedDealer(self, member, handler)
         return dealer
+
+    def drain_round(self) -> None:
+        """Reads a message of each connection that has one, or a few more."""
+        self.router.drain(len(self._table.by_route) + 1)
 
     def give_up(self, member: JoinedContainer, route: bytes) -> None:
         """A link does not want its connection any more."""

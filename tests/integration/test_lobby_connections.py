@@ -97,7 +97,7 @@ async def test_a_connection_that_is_mistaken_for_one_that_has_ended_goes_on() ->
         for _ in range(5):
             group._lobby.on_disconnected(list(group._lobby._table.by_route))  # as told of a descriptor that was reused
             assert await group.call("one") == 1
-        await asyncio.sleep(2 * lobby.DOUBT_RETRY)
+        await asyncio.sleep(2 * lobby.FIRST_DOUBT)
         assert group.members[0].state.name == "ALIVE"
         await group.close()
         assert not [event async for event in events if isinstance(event, LinkDown | LinkUp)]
