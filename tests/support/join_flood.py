@@ -21,11 +21,28 @@ from tests.support.raw import LINK_TAG
 GREETED, OPEN = 30, 60
 """How many connections wait for the end of their handshake, and how many are open, at the same time."""
 
+TIMEOUT = 1.0
+"""Seconds for one connection to say something."""
+
 
 def join(encoder: Encoder) -> bytes:
     """A message with a token that is wrong."""
     record = encoder.pack(wire.join(uuid.uuid4(), 1, f"wrong {uuid.uuid4()}", "x", {}, Limits()))
     return bytes((MORE, len(LINK_TAG))) + LINK_TAG + frame_header(len(record)) + record
+
+
+def wait_until_ready(one: socket.socket) -> None:
+    """Returns when the handshake has ended.
+
+    Raises:
+        OSError: the lobby has ended the connection first, or says nothing.
+    """
+    said = b""
+    while b"READY" not in said:
+        more = one.recv(4096)
+        if not more:
+            raise ConnectionResetError
+        said += more
 
 
 def main(host: str, port: int, rate: float, seconds: float) -> None:
@@ -41,14 +58,13 @@ def main(host: str, port: int, rate: float, seconds: float) -> None:
             time.sleep(0.001)
             continue
         with contextlib.suppress(OSError):
-            greeted.append(socket.create_connection((host, port)))
+            greeted.append(socket.create_connection((host, port), timeout=TIMEOUT))
             greeted[-1].sendall(greeting() + ready())
         if len(greeted) > GREETED:
             joined.append(greeted.popleft())
             # libzmq reads nothing more of a connection where a message has come together with the greeting.
             with contextlib.suppress(OSError):
-                while b"READY" not in joined[-1].recv(4096):
-                    pass
+                wait_until_ready(joined[-1])
                 joined[-1].sendall(join(encoder))
                 count += 1
         if len(greeted) + len(joined) > OPEN:
