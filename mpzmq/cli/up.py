@@ -112,6 +112,8 @@ class _Signals:
     def __init__(self, processes: LocalProcesses) -> None:
         self._processes = processes
         self._had_terminal = _has_terminal()
+        self._stays = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        """Whether it is to outlive its terminal: nohup says so."""
 
     def listen(self) -> None:
         """From now on they mean that."""
@@ -128,10 +130,12 @@ class _Signals:
             self._processes.stop()
 
     def _reload(self) -> None:
-        if self._had_terminal and not _has_terminal():
-            self._processes.stop()  # it was closed: nobody has asked for a reload
-        else:
+        if not self._had_terminal or _has_terminal():
             self._processes.reload()
+            return
+        self._had_terminal = False  # it was closed: nobody has asked for a reload
+        if not self._stays:
+            self._processes.stop()
 
 
 def _has_terminal() -> bool:

@@ -324,7 +324,10 @@ class JoiningRouter:
 
         Raises:
             ConnectError: it did not say HELLO; only where that is waited for.
+            ValueError: it is dialled already: each connection would take the link from the other, for ever.
         """
+        if any(other.address == address for other in self._connections):
+            raise ValueError(f"this server joins {address.text} already")
         connection = JoinedConnection(address, request, self, security, once=wait)
         self._connections.append(connection)
         connection.start()

@@ -120,7 +120,7 @@ class LobbyJoining:
         Raises:
             ConnectError: it has not; nothing goes on then.
             InsecureBind: it is on another host, there are no keys, and ``insecure`` is not set.
-            ValueError, TypeError: the address is malformed, or the token is none.
+            ValueError, TypeError: the address is malformed, or joined already; or the token is none.
             RuntimeError: the server is closed, or has keys and ``security`` is missing, or it belongs to another event
                 loop.
         """

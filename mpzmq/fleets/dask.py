@@ -12,6 +12,7 @@ from ..common.extras import how_to_install
 from ..common.logs import Log
 from ..common.text import text_of, type_name
 from ..engine.resolvers import Endpoint
+from ..engine.resolvers.source import MAX_ENDPOINTS
 from ..errors import ConnectError
 from ..keys import generate
 from ..security.credentials import Security
@@ -79,8 +80,9 @@ class DaskBackend:
 
         Raises:
             ConnectError: too few serve; the text names each worker where one does not, and says why.
+            ValueError: a group has no room for so many.
         """
-        self._wanted = replicas
+        self._wanted = None if replicas is None else _checked(replicas)
         await self._register()
         await self._settled()
 
@@ -106,8 +108,10 @@ class DaskBackend:
 
         Raises:
             ConnectError: too few serve; the text says why.
-            ValueError: there are too few workers, and the cluster cannot be made larger from here.
+            ValueError: there are too few workers, and the cluster cannot be made larger from here; or a group has no
+                room for so many.
         """
+        _checked(replicas)
         told = await self._ask("watch", since=-1)
         await self._on_loop(lambda: self._grow(replicas, told["workers"], len(told["failures"])))
         self._wanted = replicas
@@ -264,3 +268,9 @@ def _shortage(told: Mapping[str, Any]) -> str:
         text += f", of which {', '.join(told['starting'])} are still starting theirs"
     failures = "".join(f"\n  in {worker}: {why}" for worker, why in told["failures"].items())
     return f"{text}{failures}"
+
+
+def _checked(replicas: int) -> int:
+    if replicas > MAX_ENDPOINTS:
+        raise ValueError(f"replicas must be at most {MAX_ENDPOINTS}, which is what a group can have, not {replicas}")
+    return replicas

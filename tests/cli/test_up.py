@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import pty
+import shutil
 import signal
 import socket
 import subprocess
@@ -308,6 +309,32 @@ def test_the_end_of_its_terminal_is_no_reload(folder: Path) -> None:
     assert is_alive(pid)
     os.close(terminal)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+@pytest.mark.skipif(shutil.which("nohup") is None, reason="nohup is not here")
+async def test_with_nohup_it_outlives_its_terminal(folder: Path) -> None:
+    log = folder / "up.log"
+    command = [sys.executable, "-m", "mpzmq", "up", "desk:server", "-n", "1", "--app-dir", str(folder)]
+    pid, terminal = pty.fork()
+    if not pid:
+        try:
+            os.execvpe("sh", ["sh", "-c", 'exec nohup "$@" >"$0" 2>&1', str(log), *command], environment())
+        finally:
+            os._exit(1)
+
+    def has_served(times: int) -> bool:
+        return log.exists() and log.read_text().count("desk-1: serves on") >= times
+
+    def has_reloaded() -> bool:
+        os.kill(pid, signal.SIGHUP)  # the first one says that the terminal is gone
+        return has_served(2)
+
+    await until(lambda: has_served(1))
+    os.close(terminal)
+    await until(has_reloaded)
+    os.kill(pid, signal.SIGTERM)
+    _, status = await asyncio.to_thread(os.waitpid, pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="processes are pinned on Linux only")

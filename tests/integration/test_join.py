@@ -32,6 +32,18 @@ async def test_a_container_that_dials_in_is_called_and_chosen_by_its_labels() ->
         assert len(server.engines()) == 1
 
 
+async def test_an_engine_that_is_joined_already() -> None:
+    async with (
+        ComputerEngineWorker() as worker,
+        _server("a") as server,
+        worker.accept("tcp://127.0.0.1:0", tokens="secret") as group,
+    ):
+        await server.join(group.endpoint, token="secret")
+        with pytest.raises(ValueError, match=f"joins {group.endpoint} already"):
+            await server.join(group.endpoint, token="secret")
+        assert await group.call("add", 1, 2) == 3
+
+
 @pytest.mark.parametrize("wrong", ["wrong", "expired"])
 async def test_a_wrong_or_expired_token_gets_nothing(tmp_path: Path, wrong: str) -> None:
     tokens = tmp_path / "tokens"
