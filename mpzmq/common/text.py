@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["MAX_LENGTH", "MAX_NAME", "clean", "printable", "repr_of", "text_of", "type_name"]
+__all__ = ["MAX_LENGTH", "MAX_NAME", "clean", "is_unicode", "printable", "repr_of", "text_of", "type_name"]
 
 MAX_LENGTH = 4096
 """Characters of a text that are kept: one of the size of a traceback helps nobody."""
@@ -47,6 +47,15 @@ def repr_of(value: object, max_length: int = MAX_LENGTH) -> str:
 def printable(text: str) -> str:
     """A text from elsewhere, on one line and without what a terminal would obey."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a text can be sent: lone surrogates, as the environment has for what is no UTF-8, cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def type_name(value: object) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ..common.files import read_small_file
 from ..common.logs import Log, LogRateLimit
 from ..failure import Failure, FailureKind
-from ..protocol.lobby.lobby import JoinedContainer, LobbyTable
+from ..protocol.lobby.lobby import MAX_JOIN_BYTES, JoinedContainer, LobbyTable
 from ..protocol.lobby.tokens import Tokens, given_tokens, parse_tokens
 from ..protocol.wire.kinds import Kind
 from ..protocol.wire.messages import MessageDecoder
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["Lobby", "LobbyTransport"]
 
 log = Log(__name__)
-
-MAX_JOIN_BYTES = 16 * 1024
-"""Of a JOIN: what is larger is not read."""
 
 FULL_RETRY = 0.01
 """Seconds until a message that a connection did not take is tried again."""
@@ -89,7 +86,7 @@ class TokenSource:
             except (OSError, ValueError) as error:
                 if str(error) != self._stamp:
                     self._stamp = str(error)
-                    log.error("the tokens in %s cannot be read, and stay as they are: %s", self._path, error)
+                    log.error("the tokens stay as they are: %s", error)
         return self._tokens
 
     def _read(self, path: Path) -> None:
@@ -97,7 +94,12 @@ class TokenSource:
         stamp = found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
         if stamp == self._stamp:
             return
-        self._tokens = parse_tokens(read_small_file(path)[0].decode("utf-8-sig"))
+        try:
+            self._tokens = parse_tokens(read_small_file(path)[0].decode("utf-8-sig"))
+        except UnicodeDecodeError:  # whose repr has all that was to be decoded
+            raise ValueError(f"the tokens in {path} cannot be read: it is no UTF-8") from None
+        except ValueError as error:
+            raise ValueError(f"the tokens in {path} cannot be read: {error}") from None
         self._stamp = stamp
 
 
@@ -207,7 +209,6 @@ class JoinedDealer:
             return
         former, self._route = self._route, route
         if former is not None:
-            self._lobby.router.end(former)
             text = "the container has come on another connection"
             self._handler.on_connection([Failure(FailureKind.LOST, text, was_up=True)])
         self._handler.on_connection([None])
@@ -390,12 +391,17 @@ class Lobby:
             return
         now = self._loop.time()
         key = self.router.key_of(route)
+        known = self._table.members.get(record[2])
+        former = None if known is None else known.route
         joined, left, fault = self._table.on_join(route, record, self._tokens.current(now), now, time.time(), key)
         for member in left:
             self._told_left(member, "another process has joined under its name")
         if joined is None:
             self._turn_away(route, fault)
-        elif (dealer := self._dealers.get(joined.instance)) is not None:
+            return
+        if former is not None:
+            self.router.end(former)
+        if (dealer := self._dealers.get(joined.instance)) is not None:
             dealer.on_joined(route)
         else:
             log.info("container %r has joined at %s", joined.name, self.text)
@@ -425,7 +431,7 @@ class Lobby:
             self.router.end(route)
 
     def _leave(self, member: JoinedContainer, why: str) -> None:
-        if member.instance in self._table.members:
+        if self._table.has(member):
             self._table.leave(member)
             self._told_left(member, why)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from mpzmq.engine.lobby import TOKENS_LOOK, TokenSource
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 
 def test_a_file_is_read_again_when_it_has_changed_and_not_at_every_join(
@@ -29,3 +29,15 @@ def test_a_file_is_read_again_when_it_has_changed_and_not_at_every_join(
         assert source.current(now).runner("second", 0.0) == ("one", "")
     assert len(caplog.records) == 1
     assert "third" not in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["no UTF-8", "directory", "line 1"])
+def test_what_is_no_file_of_tokens_is_told_with_its_path_and_without_a_token(tmp_path: Path, kind: str) -> None:
+    file = tmp_path / "tokens"
+    if kind == "directory":
+        file.mkdir()
+    else:
+        file.write_bytes(b"one hidden\xff" if kind == "no UTF-8" else b"one two three hidden")
+    with pytest.raises(ValueError, match=f"{file}.*{kind}") as told:
+        TokenSource(file)
+    assert "hidden" not in repr(told.value)

@@ -16,12 +16,15 @@ if TYPE_CHECKING:
     from ...security.allow_list import User
     from .tokens import Tokens
 
-__all__ = ["JoinedContainer", "LobbyTable", "Trust"]
+__all__ = ["MAX_JOIN_BYTES", "MAX_LABELS", "JoinedContainer", "LobbyTable", "Trust"]
 
 MAX_REMEMBERED = 10_000
 """Containers that have left, whose JOINs are not taken for new ones."""
 
 MAX_LABELS = 64
+
+MAX_JOIN_BYTES = 16 * 1024
+"""Of a JOIN: what is larger is not read."""
 
 
 class Trust(Protocol):
@@ -129,6 +132,8 @@ class LobbyTable:
                 left.append(holder)
             else:
                 name = f"{name} ({instance})"
+                while name in self.by_name:  # somebody has called himself so
+                    name += "'"
         joined = JoinedContainer(instance, name, runner, key, dict(labels), number, route)
         self.members[instance] = self.by_name[name] = self.by_route[route] = joined
         return joined, left, ""
@@ -165,9 +170,13 @@ class LobbyTable:
             self.by_route.pop(member.route, None)
             member.route, member.away_since = None, now
 
+    def has(self, member: JoinedContainer) -> bool:
+        """Whether it is a member still: the same instance may have come anew after it."""
+        return self.members.get(member.instance) is member
+
     def leave(self, member: JoinedContainer) -> None:
         """It is no member any more."""
-        if self.members.get(member.instance) is not member:
+        if not self.has(member):
             return
         del self.members[member.instance]
         del self.by_name[member.name]

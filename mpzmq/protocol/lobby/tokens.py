@@ -5,7 +5,9 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
+
+from ...common.text import is_unicode
 
 __all__ = ["EXPIRED", "MAX_TOKENS", "Tokens", "given_tokens", "parse_tokens"]
 
@@ -25,7 +27,7 @@ class Tokens:
         entries: the runner (None: whoever has the token), the token, and when it expires (Unix time; None: never).
 
     Raises:
-        ValueError: one is empty, too long or named twice, or there are too many.
+        ValueError: one is empty, too long, no Unicode or named twice, or there are too many.
     """
 
     def __init__(self, entries: list[_Entry]) -> None:
@@ -39,6 +41,9 @@ class Tokens:
             if not token or len(token) > MAX_TOKEN:
                 whose = "the token" if runner is None else f"the token of {runner!r}"
                 raise ValueError(f"{whose} is empty, or has more than {MAX_TOKEN} characters")
+            if not (is_unicode(token) and is_unicode(runner or "")):
+                whose = "the token" if runner is None else f"the token of {runner!a}, or that name,"
+                raise ValueError(f"{whose} cannot be written in UTF-8: no container could send it")
             digest = self._digest(token)
             if digest in self._entries:
                 raise ValueError(f"the token of {runner!r} is that of {self._entries[digest][0]!r}, too")
@@ -119,4 +124,4 @@ def _unix_time(text: str) -> float:
     when = datetime.fromisoformat(text)
     if when.tzinfo is None:
         raise ValueError("it has no time zone")
-    return when.astimezone(UTC).timestamp()
+    return when.timestamp()

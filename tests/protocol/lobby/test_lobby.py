@@ -143,6 +143,18 @@ def test_a_name_that_is_in_use_is_made_unique() -> None:
     assert len(door.table.by_name) == 2
 
 
+def test_a_name_that_was_foreseen_is_made_unique_too() -> None:
+    door = Door()
+    foreseen = door.join(A, 1, b"a", name=f"calc ({C})")
+    door.join(B, 1, b"b", name="calc")
+    third = door.join(C, 1, b"c", name="calc")
+    assert foreseen is not None and third is not None
+    assert len(door.table.by_name) == 3
+    for member in (foreseen, third):
+        door.table.leave(member)
+    assert list(door.table.by_name) == ["calc"]
+
+
 def test_another_runner_does_not_take_a_name_over() -> None:
     door = Door(RUNNERS)
     former = door.join(A, 1, b"a", token="first", name="calc")

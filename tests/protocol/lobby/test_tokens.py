@@ -89,5 +89,16 @@ def test_there_are_neither_none_nor_too_many() -> None:
         Tokens([(None, str(number), None) for number in range(MAX_TOKENS + 1)])
 
 
+@pytest.mark.parametrize("tokens", ["hidden\udc80", {"a": "hidden\udc80"}, {"a\udc80": "hidden"}])
+def test_what_no_container_could_send_is_no_token(tokens: str | dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="cannot be written in UTF-8") as told:
+        given_tokens(tokens)
+    assert "hidden" not in str(told.value)
+
+
+def test_a_token_expires_at_the_end_of_time() -> None:
+    assert parse_tokens("a x 9999-12-31T23:59:59-05:00").runner("x", 4e9) == ("a", "")
+
+
 def test_a_token_that_is_no_utf_8_is_wrong() -> None:
     assert given_tokens("secret").runner("\udc80", 0.0) == (None, "its token is wrong")
