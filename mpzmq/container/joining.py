@@ -13,6 +13,7 @@ from ..common.logs import Log
 from ..errors import ConnectError, ConnectRefused, ConnectTimeout
 from ..failure import Failure, FailureKind
 from ..protocol import wire
+from ..protocol.lobby.lobby import MAX_JOIN_BYTES
 from ..protocol.wire.encoder import Encoder
 from ..protocol.wire.records import LINK_TAG
 from ..runtime.names import resolve
@@ -92,14 +93,16 @@ class JoinRequest:
             number: higher than that of every JOIN of this instance before.
 
         Raises:
-            OSError, ValueError: the file of the token cannot be read.
+            OSError, ValueError: the file of the token cannot be read, or all of it is too large.
         """
         instance, name, labels, limits = self._facts
         token = self._token
         if isinstance(token, Path):
             token = read_token(token)
-        record = wire.join(instance, number, token or "", name, labels, limits)
-        return [LINK_TAG, self._encoder.pack(record)]
+        packed = self._encoder.pack(wire.join(instance, number, token or "", name, labels, limits))
+        if len(LINK_TAG) + len(packed) > MAX_JOIN_BYTES:
+            raise ValueError(f"token, name and labels have more than {MAX_JOIN_BYTES} bytes together")
+        return [LINK_TAG, packed]
 
 
 class JoinedConnection:
@@ -192,7 +195,7 @@ class JoinedConnection:
             try:
                 frames = self._request.frames(self._host.next_join())
             except (OSError, ValueError) as error:
-                self._failed(Failure(FailureKind.LOCAL, f"its token cannot be read: {error}"))
+                self._failed(Failure(FailureKind.LOCAL, f"it cannot say JOIN: {error}"))
                 return
             self.route = self._host.new_route(self)
             self._dealer.send(frames)
@@ -229,7 +232,10 @@ class JoinedConnection:
             self._dialling.cancel()
         self._leave(linger)
         if not self.greeted.done():
-            self.greeted.cancel()
+            if self._once:
+                self.greeted.set_exception(RuntimeError("this server was closed meanwhile"))
+            else:
+                self.greeted.cancel()
 
     _is_greeted = False
 
@@ -247,8 +253,9 @@ class JoinedConnection:
         detail = failure.detail
         if self.route is not None and not self._is_greeted and failure.kind is not FailureKind.TIMEOUT:
             detail = f"no HELLO came after JOIN: {REFUSED} ({detail})"
+        was_up = self.route is not None
         self._leave(0.0)
-        if self._once:
+        if self._once and (was_up or not self._candidates):
             kind = {FailureKind.TIMEOUT: ConnectTimeout, FailureKind.REFUSED: ConnectRefused}.get(
                 failure.kind, ConnectError
             )
@@ -325,6 +332,7 @@ class JoiningRouter:
         Raises:
             ConnectError: it did not say HELLO; only where that is waited for.
             ValueError: it is dialled already: each connection would take the link from the other, for ever.
+            RuntimeError: the server was closed meanwhile.
         """
         if any(other.address == address for other in self._connections):
             raise ValueError(f"this server joins {address.text} already")
@@ -337,6 +345,7 @@ class JoiningRouter:
             async with asyncio.timeout(timeout):
                 await connection.greeted
         except BaseException as error:
+            connection.greeted.cancel()  # nobody waits any more
             connection.close(0.0)
             self._connections.remove(connection)
             if isinstance(error, TimeoutError) and not isinstance(error, ConnectError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,13 +12,15 @@ from ..address import parse_address
 from ..common.durations import checked_timeout
 from ..common.logs import Log
 from ..common.set_module import set_module
+from ..common.text import is_unicode
 from ..errors import InsecureBind
+from ..protocol.lobby.lobby import MAX_LABELS
 from ..runtime.names import checked_name
 from ..security.credentials import of_dialling_container
 from .joining import JoinRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable
 
     from ..address import Address
     from ..config import Limits
@@ -56,6 +59,7 @@ class Join:
     def __post_init__(self) -> None:
         parse_address(self.address)
         _check_proof(self.token, self.security)
+        _checked_labels(self.labels)
 
 
 def _check_proof(token: object, security: object) -> None:
@@ -63,6 +67,25 @@ def _check_proof(token: object, security: object) -> None:
         raise ValueError("token is missing: only a container whose key is trusted can do without")
     if not isinstance(token, str | Path | None):
         raise TypeError(f"token is a str or a Path, not {type(token).__name__}")
+    if isinstance(token, str) and not (token and is_unicode(token)):
+        raise ValueError("token is empty, or cannot be written in UTF-8")
+
+
+def _checked_labels(labels: object) -> dict[str, str]:
+    """What a container can be chosen by, as the user has given it.
+
+    Raises:
+        TypeError: it is no mapping of str to str.
+        ValueError: there are too many, or one cannot be written in UTF-8.
+    """
+    if not isinstance(labels, Mapping):
+        raise TypeError(f"labels is a mapping of str to str, not {type(labels).__name__}")
+    words = [word for pair in labels.items() for word in pair]
+    if not all(isinstance(word, str) for word in words):
+        raise TypeError(f"labels is a mapping of str to str, and not {dict(labels)!r:.200}")
+    if len(labels) > MAX_LABELS or not all(map(is_unicode, words)):
+        raise ValueError(f"labels are more than {MAX_LABELS}, or one of them cannot be written in UTF-8")
+    return dict(labels)
 
 
 def _check_reach(address: Address, *, insecure: bool) -> None:
@@ -120,13 +143,15 @@ class LobbyJoining:
         Raises:
             ConnectError: it has not; nothing goes on then.
             InsecureBind: it is on another host, there are no keys, and ``insecure`` is not set.
-            ValueError, TypeError: the address is malformed, or joined already; or the token is none.
-            RuntimeError: the server is closed, or has keys and ``security`` is missing, or it belongs to another event
-                loop.
+            ValueError, TypeError: the address is malformed, or joined already; or the token is none, or the labels.
+            RuntimeError: the server is draining or closed, or has keys and ``security`` is missing, or it belongs to
+                another event loop.
         """
         parsed = parse_address(address)
         checked_timeout(timeout)
         _check_proof(token, security)
+        given_labels = _checked_labels({} if labels is None else labels)
+        called = self.name if name is None else checked_name(name)
         if security is None:
             if self._security is not None:
                 raise RuntimeError("this server has keys: pass security=Security.client(keys, server_key), too")
@@ -135,6 +160,7 @@ class LobbyJoining:
             raise RuntimeError("this server is closed: enter it again with 'async with', or make another one")
         self._lifecycle.loop_bound.bind()
         driver = await self._start(self._security)
-        called = self.name if name is None else checked_name(name)
-        request = JoinRequest(driver.sessions.instance, token, called, labels or {}, self._limits)
+        if driver.sessions.draining is not None:
+            raise RuntimeError("this server is draining: it joins no engine")
+        request = JoinRequest(driver.sessions.instance, token, called, given_labels, self._limits)
         await driver.router.join(parsed, request, security, timeout, wait=wait)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -60,6 +61,72 @@ async def test_a_wrong_or_expired_token_gets_nothing(tmp_path: Path, wrong: str)
             await stranger.join(group.endpoint, token=wrong)
         assert [member.name for member in group.members] == ["a"]
         assert await group.call("add", 1, 2) == 3
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "text"),
+    [
+        ({"labels": {"gpu": 1}}, TypeError, "labels is a mapping of str to str"),
+        ({"labels": ["gpu"]}, TypeError, "labels is a mapping of str to str, not list"),
+        ({"labels": {"gpu": "\udc80"}}, ValueError, "UTF-8"),
+        ({"labels": dict.fromkeys(map(str, range(65)), "1")}, ValueError, "more than 64"),
+        ({"token": ""}, ValueError, "token is empty"),
+        ({"token": "hidden\udc80"}, ValueError, "token is empty, or cannot be written in UTF-8"),
+        ({"token": 20_000 * "hidden"}, ConnectError, "more than 16384 bytes together"),
+    ],
+)
+async def test_what_cannot_be_said_is_told_at_once(given: dict[str, Any], error: type[Exception], text: str) -> None:
+    async with (
+        ComputerEngineWorker() as worker,
+        _server("a") as server,
+        worker.accept("tcp://127.0.0.1:0", tokens="secret") as group,
+    ):
+        with pytest.raises(error, match=text) as told:
+            await server.join(group.endpoint, **{"token": "secret", **given})
+        assert "hidden" not in str(told.value)
+        await server.join(group.endpoint, token="secret")
+        assert await group.call("add", 1, 2) == 3
+
+
+async def test_each_address_of_the_engine_is_dialled(monkeypatch: pytest.MonkeyPatch) -> None:
+    lookup = socket.getaddrinfo
+
+    def look_up(host: str, *args: Any, **kwargs: Any) -> list[Any]:
+        hosts = ["127.0.0.2", "127.0.0.1"] if host == "localhost" else [host]
+        return [entry for host in hosts for entry in lookup(host, *args, **kwargs)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    async with (
+        ComputerEngineWorker() as worker,
+        _server("a") as server,
+        worker.accept("tcp://127.0.0.1:0", tokens="secret") as group,
+    ):
+        await server.join(("localhost", int(group.endpoint.rpartition(":")[2])), token="secret")
+        assert await group.call("add", 1, 2) == 3
+
+
+async def test_a_server_that_is_closed_while_it_joins_says_so() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        async with _server("a") as server:
+            joining = asyncio.create_task(server.join(mute.getsockname(), token="secret"))
+            connection, _ = await asyncio.get_running_loop().run_in_executor(None, mute.accept)
+            with connection:
+                await server.close()
+                with pytest.raises(RuntimeError, match="closed meanwhile"):
+                    await joining
+
+
+async def test_a_server_that_is_draining_joins_nobody() -> None:
+    async with (
+        ComputerEngineWorker() as worker,
+        _server("a") as server,
+        worker.accept("tcp://127.0.0.1:0", tokens="secret") as group,
+    ):
+        await server.bind("tcp://127.0.0.1:0")
+        await server.drain()
+        with pytest.raises(RuntimeError, match="draining"):
+            await server.join(group.endpoint, token="secret")
+        assert group.members == ()
 
 
 async def test_a_container_that_stays_away_has_left() -> None:
