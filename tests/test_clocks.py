@@ -7,8 +7,8 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "mpzmq"
 
-TELLING = {"engine/link_driver.py", "engine/group_state.py", "engine/worker_status.py"}
-"""Modules that say when something was: in an event, and in what an admin endpoint tells."""
+TELLING = {"engine/link_driver.py", "engine/group_state.py", "engine/lobby.py", "engine/worker_status.py"}
+"""Modules that say when something was, in an event or at an admin endpoint; and the one whose tokens have an end."""
 
 OF_DAY = {
     "time": {"time", "time_ns", "localtime", "gmtime", "ctime", "strftime"},

@@ -109,8 +109,8 @@ async def test_labels_and_a_weight(start: Start, folder: Path) -> None:
         (["--announce", "a", "--weight", "0"], "0.0 is not in the range"),
         (["--announce", "a", "--weight", "nan"], "nan"),
         (["--announce", "a", "--weight", "inf"], "inf"),
-        (["--label", "gpu=1"], "they need --announce DIR"),
-        (["--weight", "2"], "they need --announce DIR"),
+        (["--label", "gpu=1"], "it needs --announce or --join"),
+        (["--weight", "2"], "it needs --announce DIR"),
     ],
 )
 def test_what_cannot_be_announced(options: list[str], told: str) -> None:

@@ -91,6 +91,10 @@ WAYS: dict[str, tuple[Callable[..., Any], Ticket]] = {
     "HeartbeatPolicy.down_after": (POSITIVE, lambda _, value: HeartbeatPolicy(down_after=value)),
     "HeartbeatPolicy.stuck_after": (POSITIVE, lambda _, value: HeartbeatPolicy(stuck_after=value)),
     "Limits.reply_ttl": (POSITIVE, lambda _, value: Limits(reply_ttl=value)),
+    "ComputerEngineWorker.accept.rejoin_within": (
+        POSITIVE,
+        lambda container, value: worker_of(container).accept("127.0.0.1:0", tokens="a token", rejoin_within=value),
+    ),
     "ComputerEngineWorker.close.timeout": (WAIT, lambda _, value: ComputerEngineWorker().close(value)),
     "ComputerEngineWorker.connect.timeout": (
         TIMEOUT, lambda _, value: ComputerEngineWorker().connect(uuid.uuid4(), "127.0.0.1:1", timeout=value),
@@ -99,6 +103,9 @@ WAYS: dict[str, tuple[Callable[..., Any], Ticket]] = {
         WAIT, lambda container, value: worker_of(container).disconnect(uuid.uuid4(), value),
     ),
     "ComputerEngineWorker.service.timeout": (TIMEOUT, lambda _, value: ComputerEngineWorker().service(timeout=value)),
+    "ContainerServer.join.timeout": (
+        TIMEOUT, lambda _, value: ContainerServer().join("127.0.0.1:1", token="a token", timeout=value),
+    ),
     "ComputerEngineWriter.call.timeout": (TIMEOUT, lambda container, value: container.call("f", timeout=value)),
     "ComputerEngineWriter.describe.timeout": (TIMEOUT, lambda container, value: container.describe(timeout=value)),
     "ComputerEngineWriter.disconnect.timeout": (WAIT, lambda container, value: container.disconnect(value)),
@@ -224,7 +231,9 @@ def public_callables() -> Iterator[tuple[str, Callable[..., Any]]]:
             if inspect.isclass(thing) and not issubclass(thing, BaseException):
                 yield name, thing
                 for method, member in inspect.getmembers(thing, inspect.isfunction):
-                    if not method.startswith("_"):
+                    # What other groups have of Group is tried there.
+                    of_a_group = issubclass(thing, Group) and thing is not Group and member is getattr(Group, method, 0)
+                    if not method.startswith("_") and not of_a_group:
                         yield f"{name}.{method}", member
             elif callable(thing) and not inspect.isclass(thing):
                 yield prefix + name, thing
