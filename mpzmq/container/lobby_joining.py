@@ -90,8 +90,9 @@ def _checked_labels(labels: object) -> dict[str, str]:
 
 def _check_reach(address: Address, *, insecure: bool) -> None:
     """Checks that without keys only this host hears a token, and is served."""
-    own = ipaddress.ip_address(address.host).is_loopback if address.is_numeric else address.host == "localhost"
-    if address.path or own:
+    if address.path:
+        return
+    if ipaddress.ip_address(address.host).is_loopback if address.is_numeric else address.host == "localhost":
         return
     if not insecure:
         text = (

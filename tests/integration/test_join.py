@@ -33,6 +33,16 @@ async def test_a_container_that_dials_in_is_called_and_chosen_by_its_labels() ->
         assert len(server.engines()) == 1
 
 
+async def test_a_container_joins_at_a_path(tmp_path: Path) -> None:
+    async with (
+        ComputerEngineWorker() as worker,
+        _server("a") as server,
+        worker.accept(f"ipc://{tmp_path}/lobby", tokens="secret") as group,
+    ):
+        await server.join(group.endpoint, token="secret")
+        assert await group.call("add", 1, 2) == 3
+
+
 async def test_an_engine_that_is_joined_already() -> None:
     async with (
         ComputerEngineWorker() as worker,

@@ -91,6 +91,22 @@ async def test_who_is_refused_is_put_out_at_once(raw: Callable[[int], Raw], word
         assert len(group.members) == 1
 
 
+async def test_who_joins_twice_at_once_keeps_the_newest_connection_only(raw: Callable[[int], Raw]) -> None:
+    async with joined() as (group, _), contextlib.AsyncExitStack() as stack:
+        one = uuid.uuid4()
+        dials = [raw(zmq.DEALER) for _ in range(3)]
+        happened = [stack.enter_context(told(dial)) for dial in dials]
+        for dial, has_come in zip(dials, happened, strict=True):
+            dial.socket.set(zmq.RECONNECT_IVL, -1)
+            dial.connect(group.endpoint)
+            await until(lambda has_come=has_come: has_come(zmq.EVENT_HANDSHAKE_SUCCEEDED))
+        for number, dial in enumerate(dials):
+            dial.send(LINK_TAG, dial.pack(wire.join(one, number, "secret", "", {}, Limits())))
+        await until(lambda: all(has_come(zmq.EVENT_DISCONNECTED) for has_come in happened[:-1]))
+        assert len(group.members) == 2
+        assert not happened[-1](zmq.EVENT_DISCONNECTED)
+
+
 async def test_a_connection_that_is_mistaken_for_one_that_has_ended_goes_on() -> None:
     async with joined() as (group, _):
         events = group.events()

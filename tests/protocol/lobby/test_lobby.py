@@ -133,6 +133,17 @@ def test_a_successor_takes_the_name_of_one_that_is_away() -> None:
     assert list(door.table.members) == [B]
 
 
+def test_an_instance_that_came_anew_is_another_member() -> None:
+    door = Door()
+    former = door.join(A, 1, b"a")
+    assert former is not None
+    door.table.leave(former)
+    anew = door.join(A, 2, b"a2")
+    assert anew is not None
+    door.table.leave(former)
+    assert (door.table.has(former), door.table.has(anew)) == (False, True)
+
+
 def test_a_name_that_is_in_use_is_made_unique() -> None:
     door = Door()
     door.join(A, 1, b"a", name="calc")
