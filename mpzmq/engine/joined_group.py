@@ -33,8 +33,10 @@ class JoinedGroup(Group):
 
     async def close(self) -> None:
         """Ends the group and its links, and frees the endpoint. Idempotent."""
-        await super().close()
-        await self._lobby.close(LINGER)
+        try:
+            await super().close()
+        finally:
+            await self._lobby.close(LINGER)
 
 
 async def joined_group(host: GroupHost, lobby: Lobby, name: str, policy: GroupPolicy) -> JoinedGroup:

@@ -88,7 +88,8 @@ def _append(file: Path, name: str, key: str) -> None:
     # JSON's strings are TOML's, but for one character.
     quoted = json.dumps(name, ensure_ascii=False).replace("\x7f", "\\u007f")
     data = f'\n[{quoted}]\npublic-key = "{key}"\n'.encode()
-    descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+    # Not blocking: a FIFO that has taken its place would hold the event loop.
+    descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         size = os.fstat(descriptor).st_size
         if os.write(descriptor, data) < len(data):

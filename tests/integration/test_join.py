@@ -157,6 +157,18 @@ async def test_a_container_that_stays_away_has_left() -> None:
         assert group.members == ()
 
 
+async def test_a_group_whose_close_is_cancelled_frees_its_endpoint() -> None:
+    async with ComputerEngineWorker() as worker:
+        group = await worker.accept("tcp://127.0.0.1:0", tokens="secret")
+        closing = asyncio.create_task(group.close())
+        await asyncio.sleep(0)
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+        async with worker.accept(group.endpoint, tokens="secret") as again:
+            assert again.endpoint == group.endpoint
+
+
 def test_what_is_said_to_run_does_not_show_its_token() -> None:
     assert "secret" not in repr(Join(address="127.0.0.1:3011", token="secret", labels={"gpu": "1"}))
     with pytest.raises(TypeError, match="token is a str or a Path, not int"):

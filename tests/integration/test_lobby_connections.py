@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -99,7 +100,7 @@ async def test_who_joins_twice_at_once_keeps_the_newest_connection_only(raw: Cal
         for dial, has_come in zip(dials, happened, strict=True):
             dial.socket.set(zmq.RECONNECT_IVL, -1)
             dial.connect(group.endpoint)
-            await until(lambda has_come=has_come: has_come(zmq.EVENT_HANDSHAKE_SUCCEEDED))
+            await until(partial(has_come, zmq.EVENT_HANDSHAKE_SUCCEEDED))
         for number, dial in enumerate(dials):
             dial.send(LINK_TAG, dial.pack(wire.join(one, number, "secret", "", {}, Limits())))
         await until(lambda: all(has_come(zmq.EVENT_DISCONNECTED) for has_come in happened[:-1]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -51,12 +52,14 @@ def test_anybody_may_connect_and_is_nobody_yet(file: Path) -> None:
     assert trusted.user(ONE) is None
 
 
-@pytest.mark.parametrize("fault", ["gone", "no text"])
+@pytest.mark.parametrize("fault", ["gone", "no file", "no text"])
 def test_what_cannot_be_written_down_is_not_trusted(file: Path, fault: str) -> None:
     trusted = TrustedKeys(file, lambda: None)
-    if fault == "gone":
+    if fault != "no text":
         file.unlink()
-    assert trusted.keep("one" if fault == "gone" else "\udc80", ONE) == "its key cannot be kept"
+    if fault == "no file":
+        os.mkfifo(file)
+    assert trusted.keep("\udc80" if fault == "no text" else "one", ONE) == "its key cannot be kept"
     assert trusted.user(ONE) is None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING, Protocol
 
 from ..wire.records import MAX_TEXT, VERSION, Record
@@ -83,6 +84,7 @@ class LobbyTable:
         self.members: dict[UUID, JoinedContainer] = {}
         self.by_name: dict[str, JoinedContainer] = {}
         self.by_route: dict[bytes, JoinedContainer] = {}
+        self._away: dict[UUID, JoinedContainer] = {}  # in the order of their losses: ten thousand may come in a moment
         self._last_numbers: dict[UUID, int] = {}
         self.refused: Counter[str] = Counter()
 
@@ -122,6 +124,7 @@ class LobbyTable:
                 del self.by_route[known.route]
             known.number, known.route, known.away_since = number, route, math.inf
             self.by_route[route] = known
+            self._away.pop(instance, None)
             return known, [], ""
         left: list[JoinedContainer] = []
         name = (name[:MAX_TEXT] or runner or str(instance)) if name else runner or str(instance)
@@ -169,6 +172,8 @@ class LobbyTable:
         if member.route is not None:
             self.by_route.pop(member.route, None)
             member.route, member.away_since = None, now
+            if self.has(member):
+                self._away[member.instance] = member
 
     def has(self, member: JoinedContainer) -> bool:
         """Whether it is a member still: the same instance may have come anew after it."""
@@ -180,6 +185,7 @@ class LobbyTable:
             return
         del self.members[member.instance]
         del self.by_name[member.name]
+        self._away.pop(member.instance, None)
         if member.route is not None:
             self.by_route.pop(member.route, None)
         self._last_numbers[member.instance] = member.number
@@ -188,8 +194,8 @@ class LobbyTable:
 
     def overdue(self, now: float) -> list[JoinedContainer]:
         """Those that have been away for too long."""
-        return [member for member in self.members.values() if now >= member.away_since + self._rejoin_within]
+        return list(takewhile(lambda member: now >= member.away_since + self._rejoin_within, self._away.values()))
 
     def next_due(self) -> float:
         """When the next one will have been away for too long."""
-        return min((member.away_since for member in self.members.values()), default=math.inf) + self._rejoin_within
+        return next((member.away_since for member in self._away.values()), math.inf) + self._rejoin_within

@@ -142,6 +142,8 @@ def test_an_instance_that_came_anew_is_another_member() -> None:
     assert anew is not None
     door.table.leave(former)
     assert (door.table.has(former), door.table.has(anew)) == (False, True)
+    door.table.on_lost(former, 0.0)  # word of it may come late
+    assert door.table.next_due() == math.inf
 
 
 def test_a_name_that_is_in_use_is_made_unique() -> None:
@@ -369,6 +371,7 @@ class Comings(RuleBasedStateMachine):
         assert all(table.members[member.instance] is member for member in members)
         assert len(members) <= 3
         assert all((member.route is None) == (member.away_since < math.inf) for member in members)
+        assert table.next_due() == min((member.away_since for member in members), default=math.inf) + 5.0
 
 
 TestComings = Comings.TestCase
