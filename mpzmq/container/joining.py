@@ -223,7 +223,11 @@ class JoinedConnection:
 
     def cut(self) -> None:
         """Gives the connection up."""
-        self._loop.call_soon(self._failed, Failure(FailureKind.LOST, "the connection broke a rule"))
+        self._loop.call_soon(self._end, self.route)
+
+    def _end(self, route: bytes | None) -> None:
+        if route == self.route:  # it may have been lost meanwhile, and the next one be dialled
+            self._failed(Failure(FailureKind.LOST, "the connection broke a rule"))
 
     def close(self, linger: float) -> None:
         """Ends it."""
