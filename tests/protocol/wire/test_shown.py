@@ -27,7 +27,8 @@ def test_the_token_of_a_join_is_not_shown(token: Any) -> None:
 
 
 def test_a_token_that_is_no_text_is_told_by_its_field() -> None:
-    record = wire.join(INSTANCE, 1, b"hush-hush", "worker-7", {}, Limits())  # type: ignore[arg-type]
+    record = list(wire.join(INSTANCE, 1, "", "worker-7", {}, Limits()))
+    record[4] = b"hush-hush"
     fault = greeting_fault(record)
     assert fault == "the field 'token' of JOIN should be text, and is of another type"
     record[4] = "hush-hush"
