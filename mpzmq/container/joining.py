@@ -138,6 +138,9 @@ class JoinedConnection:
         self._dialling: asyncio.Task[None] | None = None
         self._once = once
         self._closed = False
+        self._session: UUID | None = None  # on the connection that stands; None: no HELLO has come on it
+        self.latest_session: UUID | None = None
+        """What the engine's session was when it was connected last."""
         self.route: bytes | None = None
         self.greeted = self._loop.create_future()
 
@@ -171,15 +174,21 @@ class JoinedConnection:
         self._host.handler.on_messages([[route, *frames] for frames in messages])
         if self.route != route:
             return  # it has ended over them
-        if self._is_greeted and not self._host.is_greeted(route):
-            self._failed(Failure(FailureKind.LOST, "the engine has ended its session"))
-        elif not self._is_greeted and self._host.is_greeted(route):
+        session = self._host.session_of(route)
+        if session is None:
+            if self._session is not None:
+                self._failed(Failure(FailureKind.LOST, "the engine has ended its session"))
+        elif self._session is None:
+            other = self._host.joined_as(session)
+            if other is not None and other is not self:
+                self._give_way_to(other)
+                return
             self._disarm()
             self._pause = FIRST_PAUSE
             if not self.greeted.done():
                 self.greeted.set_result(None)
             self._once = False
-            self._is_greeted = True
+            self._session = self.latest_session = session
             log.info("joined the engine at %s", self.address.text)
 
     def on_connection(self, changes: Sequence[Failure | None]) -> None:
@@ -191,7 +200,7 @@ class JoinedConnection:
                 self._dealer.drain(1024)
                 self._failed(failure)
                 return
-            self._is_greeted = False
+            self._session = None
             try:
                 frames = self._request.frames(self._host.next_join())
             except (OSError, ValueError) as error:
@@ -241,7 +250,15 @@ class JoinedConnection:
             else:
                 self.greeted.cancel()
 
-    _is_greeted = False
+    def _give_way_to(self, other: JoinedConnection) -> None:
+        """Both lead to one engine, and would take the link from each other for ever."""
+        text = f"{self.address.text} is the engine that this server joins at {other.address.text} already"
+        if self._once:
+            self.greeted.set_exception(ValueError(text))
+        else:
+            log.error("%s: it is not dialled any more", text)
+        self._host.forget(self)
+        self.close(0.0)
 
     def _no_hello(self) -> None:
         if self.route is None:
@@ -255,7 +272,7 @@ class JoinedConnection:
         if self._closed:
             return
         detail = failure.detail
-        if self.route is not None and not self._is_greeted and failure.kind is not FailureKind.TIMEOUT:
+        if self.route is not None and self._session is None and failure.kind is not FailureKind.TIMEOUT:
             detail = f"no HELLO came after JOIN: {REFUSED} ({detail})"
         was_up = self.route is not None
         self._leave(0.0)
@@ -277,7 +294,7 @@ class JoinedConnection:
         self._disarm()
         dealer, self._dealer = self._dealer, None
         route, self.route = self.route, None
-        self._is_greeted = False
+        self._session = None
         if dealer is not None:
             dealer.close(linger)
         if route is not None:
@@ -301,7 +318,7 @@ class JoiningRouter:
         handler: takes what all of them say.
         transport: makes the sockets that dial.
         settings: of them.
-        is_greeted: whether an engine has said HELLO on a route.
+        session_of: the session of the engine that has said HELLO on a route; None: none has.
     """
 
     def __init__(
@@ -310,13 +327,13 @@ class JoiningRouter:
         handler: RouterHandler,
         transport: Transport,
         settings: SocketSettings,
-        is_greeted: Callable[[bytes], bool],
+        session_of: Callable[[bytes], UUID | None],
     ) -> None:
         self._accepted = accepted
         self.handler = handler
         self.transport = transport
         self.settings = settings
-        self.is_greeted = is_greeted
+        self.session_of = session_of
         self._connections: list[JoinedConnection] = []
         self._by_route: dict[bytes, JoinedConnection] = {}
         self._routes = 0
@@ -351,11 +368,20 @@ class JoiningRouter:
         except BaseException as error:
             connection.greeted.cancel()  # nobody waits any more
             connection.close(0.0)
-            self._connections.remove(connection)
+            self.forget(connection)
             if isinstance(error, TimeoutError) and not isinstance(error, ConnectError):
                 text = f"cannot join {address.text}: no HELLO came after JOIN within {timeout:g} s"
                 raise ConnectTimeout(text, address=address.text) from None
             raise
+
+    def joined_as(self, session: UUID) -> JoinedConnection | None:
+        """The connection to the engine that has, or had last, this session; None: there is none."""
+        return next((other for other in self._connections if other.latest_session == session), None)
+
+    def forget(self, connection: JoinedConnection) -> None:
+        """An engine is not dialled any more. Idempotent."""
+        if connection in self._connections:
+            self._connections.remove(connection)
 
     def next_join(self) -> int:
         """The number of the next JOIN: they rise for the instance, since it may be told to join an engine again."""

@@ -107,7 +107,7 @@ class SessionDriver:
         )
         dialled = dataclasses.replace(settings, redial_interval=OWN_REDIALS, handshakes=1, curve=None)
         accepted = transport.router(settings, self)
-        self.router = JoiningRouter(accepted, self, transport, dialled, self.sessions.is_greeted)
+        self.router = JoiningRouter(accepted, self, transport, dialled, self.sessions.session_of)
         self._lost_engines = LostEngines(
             registry, self.sessions, self.dispatcher, self._calls, self._timers, self.router, self._flush
         )

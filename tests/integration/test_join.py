@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mpzmq import ComputerEngineWorker, ConnectError, ContainerServer, Join, MemberLeft, ReconnectPolicy
+from mpzmq import ComputerEngineWorker, ConnectError, ContainerServer, Join, LinkState, MemberLeft, ReconnectPolicy
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,6 +53,29 @@ async def test_an_engine_that_is_joined_already() -> None:
         await server.join(group.endpoint, token="secret")
         with pytest.raises(ValueError, match=f"joins {group.endpoint} already"):
             await server.join(group.endpoint, token="secret")
+        assert await group.call("add", 1, 2) == 3
+
+
+@pytest.mark.parametrize("wait", [True, False])
+async def test_an_engine_that_is_joined_already_under_another_address(
+    wait: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with (
+        ComputerEngineWorker() as worker,
+        _server("a") as server,
+        worker.accept("tcp://127.0.0.1:0", tokens="secret") as group,
+    ):
+        await server.join(group.endpoint, token="secret")
+        other = f"localhost:{group.endpoint.rpartition(':')[2]}"
+        text = f"{other} is the engine that this server joins at {group.endpoint} already"
+        if wait:
+            with pytest.raises(ValueError, match=text):
+                await server.join(other, token="secret")
+        else:
+            await server.join(other, token="secret", wait=False)
+            await until(lambda: text in caplog.text)
+        await until(lambda: group.members[0].state is LinkState.ALIVE)
+        assert [connection.address.text for connection in server._driver.router._connections] == [group.endpoint]  # type: ignore[union-attr]
         assert await group.call("add", 1, 2) == 3
 
 

@@ -98,9 +98,10 @@ class SessionTable(HandlerHost):
         """How many replies ended with their sessions, and no engine has acknowledged them."""
         return self._room.undeliverable
 
-    def is_greeted(self, route: bytes) -> bool:
-        """Whether an engine has a session on a connection."""
-        return route in self._by_route
+    def session_of(self, route: bytes) -> UUID | None:
+        """The id of the session that an engine has on a connection; None: it has none there."""
+        peer = self._by_route.get(route)
+        return None if peer is None else peer.session[1]
 
     def name_of(self, route: bytes) -> str:
         """What the engine of a connection is called, in the log."""
