@@ -265,6 +265,7 @@ class Lobby:
         self._table = LobbyTable(rejoin_within, limits.sessions, trust)
         self._decoder = MessageDecoder(limits, answered=Kind.RESPONSE)
         self._dealers: dict[UUID, JoinedDealer] = {}
+        self._closing: set[bytes] = set()  # connections of closed links, which have the time to hear so
         self._lines = LogRateLimit()
         self._changed = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
@@ -353,6 +354,7 @@ class Lobby:
     def on_link_closed(self, member: JoinedContainer, route: bytes | None) -> None:
         """A link has ended for good."""
         if route is not None and not self._closed:
+            self._closing.add(route)
             self._loop.call_later(LAST_WORDS, self._end, route)
         self._leave(member, "its link was closed")
 
@@ -365,7 +367,7 @@ class Lobby:
             route = bytes(frames[0])
             if route in self._table.by_route:
                 bursts.setdefault(route, []).append(frames[1:])
-            else:
+            elif route not in self._closing:
                 self._on_stranger(route, frames[1:])
         for route, burst in bursts.items():
             member = self._table.by_route.get(route)
@@ -427,6 +429,7 @@ class Lobby:
             log.warning("a connection to the lobby at %s gets nothing: %s", self.text, why)
 
     def _end(self, route: bytes) -> None:
+        self._closing.discard(route)
         if not self._closed:
             self.router.end(route)
 

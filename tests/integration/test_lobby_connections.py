@@ -130,6 +130,15 @@ async def test_a_connection_that_has_ended_is_found_out_by_asking() -> None:
         assert "connection" in down.reason
 
 
+async def test_what_a_container_still_says_when_its_link_is_closed_is_no_strangers_word() -> None:
+    """It would be put out at once, and might not hear GOODBYE."""
+    async with joined() as (group, _):
+        route = next(iter(group._lobby._table.by_route))
+        await group._host.disconnect(group.members[0].remote_id)
+        group._lobby.on_messages([[route, LINK_TAG, b"what was under way"]])
+        assert not group._lobby.refused
+
+
 async def test_a_container_whose_session_the_engine_has_ended_joins_anew(caplog: pytest.LogCaptureFixture) -> None:
     async with joined() as (group, server):
         events = group.events()
