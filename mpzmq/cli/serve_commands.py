@@ -7,14 +7,22 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from .options import Number, checked_labels, examples, json_option
+from .options import Number, examples, json_option
+from .serving_options import (
+    access_log_option,
+    allow_option,
+    app_dir_option,
+    drain_timeout_option,
+    label_option,
+    log_level_option,
+    loop_option,
+)
 
 __all__ = ["reply", "serve"]
 
 
 def _served(function: Any) -> Any:
     """The options that every serving command has; each is an environment variable, too."""
-    loops = click.Choice(["auto", "asyncio", "uvloop"])
     options = [
         click.option(
             "--bind", "endpoints", multiple=True, metavar="ENDPOINT", envvar="MPZMQ_BIND", show_envvar=True,
@@ -28,18 +36,9 @@ def _served(function: Any) -> Any:
             "--keys", metavar="FILE", envvar="MPZMQ_KEYS", show_envvar=True,
             help="The container's secret key: who is not on the list of --allow is refused.",
         ),
-        click.option(
-            "--allow", metavar="PATH", envvar="MPZMQ_ALLOW", show_envvar=True,
-            help="A folder of public keys, or a TOML file, of those who get in.",
-        ),
-        click.option(
-            "--drain-timeout", type=Number(min=0, max=86_400), default=8.0, show_default=True,
-            envvar="MPZMQ_DRAIN_TIMEOUT", show_envvar=True, help="Seconds for running work after a SIGTERM or Ctrl-C.",
-        ),
-        click.option(
-            "--loop", type=loops, default="auto", show_default=True, envvar="MPZMQ_LOOP", show_envvar=True,
-            help="The event loop; auto is uvloop where it is installed.",
-        ),
+        allow_option(),
+        drain_timeout_option(),
+        loop_option(),
         json_option("Print each endpoint as one JSON document."),
     ]  # fmt: skip
     for option in reversed(options):
@@ -57,19 +56,14 @@ def _served(function: Any) -> Any:
 )
 @click.argument("server", metavar="MODULE:SERVER")
 @_served
-@click.option(
-    "--app-dir", default=".", show_default=True, envvar="MPZMQ_APP_DIR", show_envvar=True,
-    type=click.Path(exists=True, file_okay=False), help="Where the module is looked for first.",
-)  # fmt: skip
+@app_dir_option()
 @click.option(
     "--announce", metavar="DIR", envvar="MPZMQ_ANNOUNCE", show_envvar=True,
     help="Say in a file there where it serves, for groups that follow dir://DIR.",
 )  # fmt: skip
-@click.option(
-    "--label", "labels", metavar="KEY=VALUE", multiple=True, callback=checked_labels, envvar="MPZMQ_LABEL",
-    show_envvar=True,
-    help="A label, which group.where() chooses by; announced, or told to a joined engine; may be given several times.",
-)  # fmt: skip
+@label_option(
+    "A label, which group.where() chooses by; announced, or told to a joined engine; may be given several times."
+)
 @click.option(
     "--weight", type=Number(0, 1e6, min_open=True), default=1.0, show_default=True, metavar="W",
     envvar="MPZMQ_WEIGHT", show_envvar=True, help="Announce its share of the requests, against the others'.",
@@ -94,18 +88,12 @@ def _served(function: Any) -> Any:
     "--admin", metavar="HOST:PORT", envvar="MPZMQ_ADMIN", show_envvar=True,
     help="Where to answer over HTTP how it is: /livez, /readyz, /status.json, /metrics, and / for people.",
 )  # fmt: skip
-@click.option(
-    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True,
-    envvar="MPZMQ_LOG_LEVEL", show_envvar=True, help="What is logged to stderr.",
-)  # fmt: skip
+@log_level_option("What is logged to stderr.")
 @click.option(
     "--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True,
     envvar="MPZMQ_LOG_FORMAT", show_envvar=True, help="How it is logged; json is one object a line.",
 )  # fmt: skip
-@click.option(
-    "--access-log", is_flag=True, envvar="MPZMQ_ACCESS_LOG", show_envvar=True,
-    help="Log each request when it has ended: its outcome, its times, and who asked.",
-)  # fmt: skip
+@access_log_option()
 @click.option(
     "--reload", is_flag=True, envvar="MPZMQ_RELOAD", show_envvar=True,
     help="Start again whenever a Python file in the app-dir changes.",

@@ -6,7 +6,16 @@ import re
 
 import click
 
-from .options import Number, checked_labels, examples, json_option
+from .options import Number, examples, json_option
+from .serving_options import (
+    access_log_option,
+    allow_option,
+    app_dir_option,
+    drain_timeout_option,
+    label_option,
+    log_level_option,
+    loop_option,
+)
 
 __all__ = ["up"]
 
@@ -56,22 +65,13 @@ def _checked_ports(_: click.Context, parameter: click.Parameter, text: str | Non
     "--keys", metavar="FILE", envvar="MPZMQ_KEYS", show_envvar=True,
     help="The containers' secret key: who is not on the list of --allow is refused.",
 )  # fmt: skip
-@click.option(
-    "--allow", metavar="PATH", envvar="MPZMQ_ALLOW", show_envvar=True,
-    help="A folder of public keys, or a TOML file, of those who get in.",
-)  # fmt: skip
-@click.option(
-    "--app-dir", default=".", show_default=True, envvar="MPZMQ_APP_DIR", show_envvar=True,
-    type=click.Path(exists=True, file_okay=False), help="Where the module is looked for first.",
-)  # fmt: skip
+@allow_option()
+@app_dir_option()
 @click.option(
     "--announce", metavar="DIR", envvar="MPZMQ_ANNOUNCE", show_envvar=True,
     help="Each says in a file there where it serves, for groups that follow dir://DIR.",
 )  # fmt: skip
-@click.option(
-    "--label", "labels", metavar="KEY=VALUE", multiple=True, callback=checked_labels, envvar="MPZMQ_LABEL",
-    show_envvar=True, help="Announce a label, which group.where() chooses by; may be given several times.",
-)  # fmt: skip
+@label_option("Announce a label, which group.where() chooses by; may be given several times.")
 @click.option(
     "--cpus", metavar="LIST", envvar="MPZMQ_CPUS", show_envvar=True,
     help="Share out these processors among the processes: 0-3,8, or auto for all that can be used.",
@@ -80,27 +80,15 @@ def _checked_ports(_: click.Context, parameter: click.Parameter, text: str | Non
     "--start-timeout", type=Number(min=0, max=86_400, min_open=True), default=60.0, show_default=True,
     envvar="MPZMQ_START_TIMEOUT", show_envvar=True, help="Seconds within which a process has to serve.",
 )  # fmt: skip
-@click.option(
-    "--drain-timeout", type=Number(min=0, max=86_400), default=8.0, show_default=True,
-    envvar="MPZMQ_DRAIN_TIMEOUT", show_envvar=True, help="Seconds for running work after a SIGTERM or Ctrl-C.",
-)  # fmt: skip
+@drain_timeout_option()
 @click.option(
     "--max-restarts", type=click.IntRange(0, 1_000_000), default=10, show_default=True,
     envvar="MPZMQ_MAX_RESTARTS", show_envvar=True,
     help="Restarts of a process that fails again and again, until it is given up.",
 )  # fmt: skip
-@click.option(
-    "--loop", type=click.Choice(["auto", "asyncio", "uvloop"]), default="auto", show_default=True,
-    envvar="MPZMQ_LOOP", show_envvar=True, help="The event loop; auto is uvloop where it is installed.",
-)  # fmt: skip
-@click.option(
-    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True,
-    envvar="MPZMQ_LOG_LEVEL", show_envvar=True, help="What the processes log to stderr.",
-)  # fmt: skip
-@click.option(
-    "--access-log", is_flag=True, envvar="MPZMQ_ACCESS_LOG", show_envvar=True,
-    help="Log each request when it has ended: its outcome, its times, and who asked.",
-)  # fmt: skip
+@loop_option()
+@log_level_option("What the processes log to stderr.")
+@access_log_option()
 @json_option("Print each endpoint as one JSON document, with the name of its process.")
 def up(
     server: str,
