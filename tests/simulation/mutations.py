@@ -772,8 +772,8 @@ MUTATIONS = [
     Mutation(
         "a container has left as soon as it is away",
         "protocol/lobby/lobby.py",
-        "if now >= member.away_since + self._rejoin_within]",
-        "if now >= member.away_since]",
+        "now >= member.away_since + self._rejoin_within, self._away",
+        "now >= member.away_since, self._away",
         "who is back within rejoin_within has not left",
         world="joining",
     ),
