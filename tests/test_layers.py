@@ -45,6 +45,7 @@ LEVELS: dict[str, int] = {
     "keys": 4,
     "middleware": 4,
     "blocking": 5,
+    "exposed": 5,
     "fleets": 5,
     "manifests": 5,
     "otel": 5,

@@ -6,9 +6,9 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from ..common.json_values import from_json, to_json
 from ..errors import EncodeError, MpzmqError, Unsupported
 from .arguments import check_endpoint, client_security
-from .jsonvalues import from_json, to_json
 from .members import ask_all, group_of, is_source, tell_all
 from .outcome import CommandFailed, as_document, carry_out, code_of
 from .output import NOT_JSON, OK, USAGE, say_json

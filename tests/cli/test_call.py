@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from mpzmq import blocking
 from mpzmq.cli import call, inspect
-from mpzmq.cli.jsonvalues import from_json, to_json
+from mpzmq.common.json_values import from_json, to_json
 from mpzmq.testing import ContainerProcess
 from tests.support.commands import SECONDS, SERVER, environment
 

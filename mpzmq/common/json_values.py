@@ -17,7 +17,7 @@ from uuid import UUID
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["from_json", "to_json"]
+__all__ = ["as_json_types", "from_json", "to_json"]
 
 
 def from_json(text: str) -> Any:
@@ -35,6 +35,14 @@ def from_json(text: str) -> Any:
 def to_json(value: Any) -> str:
     """Writes a value on one line."""
     return json.dumps(_plain(value), ensure_ascii=False, allow_nan=False)
+
+
+def as_json_types(value: Any) -> Any:
+    """The value in the types that JSON has, for those who know no ``$``: UUIDs and times are strings.
+
+    So JSON Schema has it (formats ``uuid`` and ``date-time``). What cannot be said so stays an object with ``$``.
+    """
+    return _plain(value, _as_text)
 
 
 def _no_constant(name: str) -> Any:
@@ -67,21 +75,32 @@ _READERS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def _plain(value: Any) -> Any:
-    """The value in the types that JSON has."""
+def _plain(value: Any, write: Callable[[UUID | datetime], Any] | None = None) -> Any:
+    """The value in the types that JSON has.
+
+    Args:
+        value: of a message.
+        write: what stands for a UUID or a time; None: an object with ``$``.
+    """
     if isinstance(value, dict):
         fits = all(isinstance(key, str) for key in value) and not (len(value) == 1 and next(iter(value)) in _READERS)
         if fits:
-            return {key: _plain(item) for key, item in value.items()}
-        return {"$map": [[_plain(key), _plain(item)] for key, item in value.items()]}
+            return {key: _plain(item, write) for key, item in value.items()}
+        return {"$map": [[_plain(key, write), _plain(item, write)] for key, item in value.items()]}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [_plain(item, write) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return {"$float": str(value)}
-    if isinstance(value, UUID):
-        return {"$uuid": str(value)}
-    if isinstance(value, datetime):
-        return {"$time": value.isoformat()}
+    if isinstance(value, UUID | datetime):
+        return _tagged(value) if write is None else write(value)
     if value is None or isinstance(value, (str, int, float)):
         return value
     return {"$b64": base64.b64encode(bytes(value)).decode()}  # bytes, and every other buffer: what it holds
+
+
+def _tagged(value: UUID | datetime) -> dict[str, str]:
+    return {"$uuid": str(value)} if isinstance(value, UUID) else {"$time": value.isoformat()}
+
+
+def _as_text(value: UUID | datetime) -> str:
+    return str(value) if isinstance(value, UUID) else value.isoformat()
