@@ -364,6 +364,7 @@ async def upload(asked: StreamRequest, items: AsyncIterable[Any] | Iterable[Any]
     entry = await asked.open(Op.UPLOAD, None, SendStream())
     entry.waiter.add_done_callback(_noticed)
     pump = asyncio.ensure_future(_pump(asked, entry, iterator))
+    pump.add_done_callback(_noticed)  # the request's own error comes first
     try:
         await asyncio.wait((pump, entry.waiter), return_when=asyncio.FIRST_COMPLETED)
         if pump.done() and not entry.waiter.done():
@@ -373,14 +374,14 @@ async def upload(asked: StreamRequest, items: AsyncIterable[Any] | Iterable[Any]
         raise asked.told(error) from None
     finally:
         _drop(asked.sender, entry)
-        if not pump.done():
-            pump.cancel()
-            await asyncio.wait((pump,))
-        if not pump.cancelled():
-            pump.exception()  # the request's own error comes first
-        # Either keeps the error that is raised, whose traceback keeps this frame.
-        entry.waiter = None
-        del pump
+        try:
+            if not pump.done():
+                pump.cancel()
+                await asyncio.wait((pump,))
+        finally:
+            # Either keeps the error that is raised, whose traceback keeps this frame.
+            entry.waiter = None
+            del pump
 
 
 async def _pump(asked: StreamRequest, entry: PendingRequest, iterator: AsyncIterator[Any]) -> None:

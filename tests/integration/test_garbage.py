@@ -552,3 +552,37 @@ async def test_a_request_that_has_ended_holds_nothing_of_its_context(stage: Stag
     for timeout in 20.0, 0.2, 0.1:  # each is the first to come
         await asyncio.gather(*(asyncio.create_task(ask(timeout)) for _ in range(3)))
     await until(lambda: not any(one() is not None for one in held), 3.0)
+
+
+async def test_an_upload_that_is_cancelled_while_it_ends_holds_none_of_its_arguments(stage: Stage) -> None:
+    """Its items take their time to close, and the deadline has just been told when the caller is cancelled, too."""
+    held: list[weakref.ref[Data]] = []
+    closing, closed = asyncio.Event(), asyncio.Event()
+
+    async def takes(data: Any, items: AsyncIterator[int]) -> None:
+        async for _ in items:
+            pass
+
+    stage.server.function(takes)
+
+    async def numbers() -> AsyncIterator[int]:
+        try:
+            yield 1
+            await asyncio.Event().wait()
+        finally:
+            closing.set()
+            await closed.wait()
+
+    async def ask() -> None:
+        data = Data(b"x" * 100)
+        held.append(weakref.ref(data))
+        await stage.container.upload("takes", numbers(), data, timeout=0.1)
+
+    task = asyncio.create_task(ask())
+    await soon(closing.wait())
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    closed.set()
+    del task
+    await until(lambda: held[0]() is None, 3.0)

@@ -208,7 +208,7 @@ PLACES = {
         "foreign": "ValueError",
         "blocks": "reply",
         "awaitable": "TypeError",
-        "exits": "SystemExit",
+        "exits": "ValueError",
     },
     "sent": {
         "raises": "LookupError ExceptionGroup",
