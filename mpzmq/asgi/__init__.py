@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from .gateway import Gateway, gateway
+from .application import Gateway, gateway
 
 __all__ = ["Gateway", "gateway"]

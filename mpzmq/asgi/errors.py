@@ -63,7 +63,7 @@ STATUSES: dict[type[MpzmqError], HTTPStatus] = {
 }
 """A class that is not here has the status of the first of its bases that is."""
 
-_FACTS = ("code", "data", "error_type", "error_message", "retry_after", "path", "size", "limit")
+_FACTS = ("code", "data", "error_type", "retry_after", "path", "size", "limit")
 
 
 def status_of(error: MpzmqError) -> HTTPStatus:
@@ -78,7 +78,9 @@ def document_of(error: MpzmqError | Problem) -> dict[str, Any]:
         return {"error": told}
     # What is no RequestError was raised before anything was sent.
     executed = error.executed if isinstance(error, RequestError) else Executed.NO
-    told = {"type": type(error).__name__, "message": str(error), "executed": str(executed)}
+    # What a handler has said is for its caller; where it runs is not.
+    message = error.error_message if isinstance(error, RemoteError) else str(error)
+    told = {"type": type(error).__name__, "message": message, "executed": str(executed)}
     if isinstance(error, RequestError) and error.request_id is not None:
         told["request_id"] = str(error.request_id)
     told |= {fact: value for fact in _FACTS if (value := getattr(error, fact, None)) is not None}

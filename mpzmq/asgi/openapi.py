@@ -50,7 +50,6 @@ _ERROR = {
                 "code": {"type": "string", "description": "A word for programs, which the function has chosen."},
                 "data": {"description": "What the function has added."},
                 "error_type": {"type": "string"},
-                "error_message": {"type": "string"},
                 "retry_after": {"type": "number", "description": "Seconds."},
             },
         }

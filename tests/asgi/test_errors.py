@@ -53,11 +53,11 @@ def test_each_class_is_told(name: str) -> None:
             "fail",
             502,
             {
-                "type": "RemoteError", "executed": "YES", "code": "funds", "error_message": "declined",
+                "type": "RemoteError", "executed": "YES", "code": "funds", "message": "declined",
                 "data": {"by": "00000000-0000-0000-0000-000000000007", "raw": {"$b64": "aGk="}},
             },
         ),
-        ("crash", 502, {"type": "RemoteError", "executed": "YES", "error_type": "ValueError"}),
+        ("crash", 502, {"type": "RemoteError", "executed": "YES", "error_type": "ValueError", "message": "a bug"}),
         ("refuse", 409, {"type": "Refused", "executed": "NO"}),
         ("forbid", 403, {"type": "NotPermitted", "executed": "NO"}),
         ("full", 429, {"type": "Overloaded", "executed": "NO", "retry_after": 1.2}),

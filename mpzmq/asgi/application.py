@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from ..common.durations import checked_seconds
 from ..common.logs import Log
+from ..common.set_module import set_module
 from ..common.text import type_name
 from ..engine.writer import ComputerEngineWriter
 from ..errors import MpzmqError, NotConnected, Overloaded
@@ -37,6 +38,7 @@ MAX_REQUESTS = 1000
 _CALL = "/call/"
 
 
+@set_module("mpzmq.asgi")
 class Gateway:
     """An ASGI application that has functions of containers called over HTTP; :func:`gateway` makes it."""
 
@@ -150,6 +152,7 @@ def _path_of(scope: Scope) -> str:
     return path[len(root) :] if root and path.startswith(f"{root}/") else path
 
 
+@set_module("mpzmq.asgi")
 def gateway(
     target: Target,
     *,
