@@ -129,7 +129,7 @@ class _Connection(asyncio.Protocol):
 
 
 async def _counting(counted: list[int], seconds: float, pid: int | str) -> Rate:
-    await asyncio.sleep(WARM_UP)
+    await asyncio.sleep(min(WARM_UP, seconds))
     before, began, cpu = counted[0], time.perf_counter(), cpu_and_memory(pid)[0]
     await asyncio.sleep(seconds)
     calls, took = counted[0] - before, time.perf_counter() - began

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from .types import Send
 
-__all__ = ["ALWAYS", "Answer", "Problem", "encoded"]
+__all__ = ["ALWAYS", "Answer", "Problem", "encoded", "written"]
 
 ALWAYS = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
 """Headers of every answer."""
@@ -23,8 +23,13 @@ _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",",
 
 
 def encoded(value: Any) -> bytes:
-    """A value as JSON. Half of a surrogate pair, which is no UTF-8, is escaped, as JSON does."""
-    return _encode(as_json_types(value)).encode("utf-8", "backslashreplace")
+    """A value of a message as JSON."""
+    return written(as_json_types(value))
+
+
+def written(document: Any) -> bytes:
+    """What is JSON already, as bytes. Half of a surrogate pair, which is no UTF-8, is escaped, as JSON does."""
+    return _encode(document).encode("utf-8", "backslashreplace")
 
 
 @dataclass(frozen=True, slots=True)

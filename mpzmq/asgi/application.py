@@ -13,7 +13,7 @@ from ..engine.writer import ComputerEngineWriter
 from ..errors import MpzmqError, NotConnected, Overloaded
 from ..exposed.allowed import Allowed
 from ..exposed.target import OpenedTarget
-from .answers import Answer, Problem, encoded
+from .answers import Answer, Problem, written
 from .calls import Calls
 from .client import ClientGone
 from .descriptions import Descriptions
@@ -119,9 +119,8 @@ class Gateway:
             return await self._calls.answer(path[len(_CALL) :], scope, receive, send)
         if path == "/openapi.json":
             _check_method(method, "GET, HEAD")
-            return Answer(
-                200, encoded(openapi_document(await self._descriptions.get(), scope.get("root_path", ""))), {}
-            )
+            document = openapi_document(await self._descriptions.get(), scope.get("root_path", ""))
+            return Answer(200, written(document), {})
         if path == "/healthz":
             _check_method(method, "GET, HEAD")
             return await self._health()

@@ -91,8 +91,13 @@ def error_answer(error: MpzmqError | Problem) -> Answer:
     """The answer that tells of an error."""
     if isinstance(error, Problem):
         return Answer(error.status, encoded(document_of(error)), error.headers)
-    headers = {"retry-after": str(max(1, math.ceil(error.retry_after)))} if isinstance(error, Overloaded) else {}
+    headers = {"retry-after": _whole_seconds(error.retry_after)} if isinstance(error, Overloaded) else {}
     return Answer(status_of(error), encoded(document_of(error)), headers)
+
+
+def _whole_seconds(seconds: float) -> str:
+    """As the header has them; what is no number of seconds, as middleware may have said, is one."""
+    return str(max(1, math.ceil(seconds))) if isinstance(seconds, int | float) and 0 < seconds < math.inf else "1"
 
 
 def internal_problem(error: Exception) -> Problem:

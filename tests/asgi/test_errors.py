@@ -47,6 +47,16 @@ def test_each_class_is_told(name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("seconds", "told"),
+    [(0.1, "1"), (1.0, "1"), (1.2, "2"), (-3, "1"), (float("nan"), "1"), (float("inf"), "1"), ("x", "1")],
+)
+def test_retry_after_is_in_whole_seconds(seconds: Any, told: str) -> None:
+    error = mpzmq.Overloaded()
+    error.retry_after = seconds
+    assert error_answer(error).headers == {"retry-after": told}
+
+
+@pytest.mark.parametrize(
     ("name", "status", "facts"),
     [
         (

@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator  # noqa: TC003  (handlers are annotate
 from datetime import date  # noqa: TC003
 from typing import Any
 
+import pytest
+
 from mpzmq import ContainerServer
 from mpzmq.asgi import gateway
 from mpzmq.asgi.openapi import openapi_document
@@ -149,3 +151,30 @@ def test_two_definitions_of_one_name() -> None:
 
     assert [result(name) for name in "abc"] == [{"type": "string"}, {"type": "integer"}, {"type": "string"}]
     assert set(document["components"]["schemas"]) == {"mpzmq.Error", "T", "T-2"}
+
+
+async def test_its_schemas_are_those_of_json_schema() -> None:
+    jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is not installed")
+    document = await described(a_server())
+    for schema in document["components"]["schemas"].values():
+        jsonschema.Draft202012Validator.check_schema(schema)
+
+    def fits(path: str, value: Any) -> bool:
+        body = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+        jsonschema.Draft202012Validator.check_schema(body)
+        return bool(jsonschema.Draft202012Validator({**body, "components": document["components"]}).is_valid(value))
+
+    order = {"items": [{"name": "x", "raw": {"$b64": "aGk="}, "parts": []}], "due": "2026-01-31"}
+    assert [fits("/call/place", value) for value in ([order], {"order": order, "urgent": True}, [order, True])] == [
+        True
+    ] * 3
+    assert [fits("/call/place", value) for value in ([], {}, [1], [order, True, 1], {"order": order, "x": 1}, 1)] == [
+        False
+    ] * 6
+    answer = await placed(order)
+    assert answer.json == {"result": order["items"][0]}
+
+
+async def placed(order: Any) -> Visit:
+    async with connected(a_server()) as container:
+        return await ask(gateway(container, allow=["*"]), "/call/place", json.dumps([order]).encode())

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator  # noqa: TC003  (handlers are annotated with it)
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mpzmq import ContainerServer
+from mpzmq import CallDetails, ComputerEngineWorker, ContainerServer, Proceed
 from mpzmq.asgi import gateway, streams
 from mpzmq.testing import connected
 from tests.asgi.visit import JSON, LINES, ask, call, visiting
@@ -205,3 +205,41 @@ async def test_a_channel_whose_client_says_no_json(app: Gateway, served: Served)
     await until(lambda: not served.running)
     early = await ask(app, "/call/talk", b'["!"]\nb\n', LINES | ITEMS)
     assert (early.status, early.error["type"]) == (400, "NotJson")
+
+
+async def test_over_a_group(served: Served) -> None:
+    other = type(served)()
+    async with connected(served.server, other.server) as group:
+        app = gateway(group, allow=["*"])
+        assert (await call(app, "add", 1)).json == {"result": 2}
+        assert (await call(app, "count", 2, headers=ITEMS)).lines == [{"item": 0}, {"item": 1}, {"end": {}}]
+        assert (await call(app, "count", headers=ITEMS)).status == 422
+        assert (await call(app, "count", 1)).status == 406
+        assert (await ask(app, "/call/total", b"[]\n1\n2\n", LINES)).json == {"result": 3}
+        both = await ask(app, "/call/talk", b'["!"]\n"a"\n', LINES | ITEMS)
+        assert both.lines == [{"item": "a!"}, {"end": {}}]
+        async with visiting(app, "/call/follow", b"[]", JSON | EVENTS) as visit:
+            await visit.shows(b"begun")
+            visit.leave()
+        await until(lambda: served.ended + other.ended == 1)
+
+
+async def test_through_middleware_of_the_worker(served: Served) -> None:
+    worker = ComputerEngineWorker()
+
+    @worker.middleware
+    async def around(call: CallDetails, proceed: Proceed) -> Any:
+        async def twice(items: Any) -> AsyncIterator[Any]:
+            async for item in items:
+                yield item * 2
+                if item == "fails":
+                    raise ValueError("a bug")
+
+        return twice(await proceed(call)) if call.function in ("count", "talk") else await proceed(call)
+
+    async with served.server, worker:
+        app = gateway(await worker.connect(await served.server.bind("127.0.0.1:0")), allow=["*"])
+        assert (await call(app, "count", 3, headers=ITEMS)).lines[2] == {"item": 4}
+        fails = await ask(app, "/call/talk", b'[""]\n"fails"\n', LINES | ITEMS)
+        assert fails.lines[0] == {"item": "failsfails"}
+        assert fails.lines[1]["error"]["type"] == "InternalError"
