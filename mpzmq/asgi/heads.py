@@ -84,7 +84,7 @@ def read_head(headers: Iterable[tuple[bytes, bytes]]) -> Head:
     timeout, key, length = once.get(b"mpzmq-timeout"), once.get(b"idempotency-key"), once.get(b"content-length", "")
     head = Head(
         has_lines=kind == NDJSON,
-        accepted=_accepted(",".join(accept)) if accept else (JSON,),
+        accepted=_accepted(",".join(accept)) if any(map(str.strip, accept)) else (JSON,),
         timeout=None if timeout is None else _seconds(timeout),
         key=None if key is None else _key(key),
         length=int(length) if length.isdecimal() else None,

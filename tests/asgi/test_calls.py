@@ -122,7 +122,7 @@ async def test_heads_that_cannot_be(app: Gateway, headers: list[tuple[str, str]]
     assert words in answer.error["message"]
 
 
-@pytest.mark.parametrize("accept", ["*/*", "text/html, application/*;q=0.1", "application/json;q=x, */*"])
+@pytest.mark.parametrize("accept", ["*/*", "", "text/html, application/*;q=0.1", "application/json;q=x, */*"])
 async def test_wildcards_take_json(app: Gateway, accept: str) -> None:
     answer = await call(app, "add", 1, headers={"accept": accept})
     assert answer.status == (406 if "q=x" in accept else 200)
