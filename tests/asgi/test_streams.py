@@ -165,6 +165,20 @@ async def test_an_upload(app: Gateway) -> None:
     assert visit.json == {"result": 100_000}
 
 
+async def test_a_body_waits_for_the_function(served: Served) -> None:
+    async with connected(served.server) as container:
+        app = gateway(container, allow=["take_nothing"], timeout=0.5)
+        piece = b'"%b"\n' % (b"x" * 1000) * 64
+        async with visiting(app, "/call/take_nothing", None, LINES) as visit:
+            visit.say(b"[]\n", more=True)
+            for _ in range(1000):
+                visit.say(piece, more=True)
+            visit.leave()  # of which nobody can hear in front of all the rest
+        assert (visit.status, visit.error["type"]) == (504, "RequestTimeout")
+        assert visit.unread > 500
+        await until(lambda: served.ended == 1)
+
+
 @pytest.mark.parametrize(
     ("body", "status", "words"),
     [

@@ -75,6 +75,11 @@ class Visit:
         await until(lambda: text in self.body)
 
     @property
+    def unread(self) -> int:
+        """Pieces of the body that nobody has received."""
+        return self._sent.qsize()
+
+    @property
     def json(self) -> Any:
         return json.loads(self.body)
 
