@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import mpzmq
+import mpzmq.asgi
 from mpzmq import config
 from mpzmq.protocol.requester.options import UNSET
 
@@ -29,6 +30,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "worker.accept()": mpzmq.ComputerEngineWorker.accept,
     "worker.close()": mpzmq.ComputerEngineWorker.close,
     "worker.disconnect()": mpzmq.ComputerEngineWorker.disconnect,
+    "asgi.gateway()": mpzmq.asgi.gateway,
     "server.bind()": mpzmq.ContainerServer.bind,
     "server.join()": mpzmq.ContainerServer.join,
     "server.function()": mpzmq.ContainerServer.function,

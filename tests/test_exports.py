@@ -21,7 +21,7 @@ from tests.support.waiting import scaled
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PACKAGES = ("mpzmq", "mpzmq.blocking", "mpzmq.keys", "mpzmq.middleware", "mpzmq.testing")
+PACKAGES = ("mpzmq", "mpzmq.asgi", "mpzmq.blocking", "mpzmq.keys", "mpzmq.middleware", "mpzmq.testing")
 """Where public names are imported from."""
 
 PUBLIC = {
@@ -156,7 +156,7 @@ MADE_BY_OTHERS = {
         "BlockingStream",
         "ContainerFactory",
     ),
-    *("ProxyFactory", "Fleet", "Group", "JoinedGroup", "BlockingGroup"),
+    *("ProxyFactory", "Fleet", "Group", "JoinedGroup", "BlockingGroup", "Gateway"),
 }
 """Classes whose instances a worker, a server or a handle makes: their constructors are none of the interface."""
 

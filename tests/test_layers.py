@@ -50,6 +50,7 @@ LEVELS: dict[str, int] = {
     "manifests": 5,
     "otel": 5,
     "prometheus": 5,
+    "asgi": 6,
     "testing": 6,
     "": 7,  # mpzmq/__init__.py: all of the above, on first use
     "cli": 8,

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import os
-import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from ..address import parse_address
 from ..common.logs import Log
 from ..common.text import printable
-from ..runtime.reach import check_insecure_bind, host_to_bind
+from ..runtime.reach import check_insecure_bind, host_to_bind, is_known_host
 from .http_server import HttpServer, Reply, Request, text_reply
 from .metrics import metrics_reply
 from .page import page_reply
@@ -24,9 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["AdminEndpoint"]
 
 log = Log(__name__)
-
-_HOST = re.compile(r"(?:\[(?P<ip>[0-9a-f:.]+)\]|(?P<name>[^\[\]:]+))(?::[0-9]{1,5})?")
-_BARE_NAME = re.compile(r"[a-z0-9_-]+")
 
 SLICE = 0.002
 """Seconds for which the making of a long status holds the event loop."""
@@ -81,7 +76,7 @@ class AdminEndpoint:
             await asyncio.wait((self._status,))
 
     async def _respond(self, request: Request) -> Reply:
-        if not self._is_named(request.host):
+        if not is_known_host(request.host, {self._host_name}):
             text = (
                 "this host name is not known here: use an IP address, a name without dots, or the one that was bound to"
             )
@@ -100,26 +95,6 @@ class AdminEndpoint:
             case "/":
                 return page_reply()
         return text_reply(HTTPStatus.NOT_FOUND, "here are /livez, /readyz, /status.json, /metrics and /")
-
-    def _is_named(self, host: str | None) -> bool:
-        """Whether a client has meant this endpoint.
-
-        A page of a stranger's site can make a browser of this host ask here, under a name of the stranger's that has
-        this host's address by now; and it could read the answer. Nobody outside owns a name without a dot.
-        """
-        if host is None:
-            return True  # no browser
-        found = _HOST.fullmatch(host.lower())
-        if found is None:
-            return False
-        name = found["name"] or found["ip"]
-        if name == self._host_name or _BARE_NAME.fullmatch(name):
-            return True
-        try:
-            ipaddress.ip_address(name)
-        except ValueError:
-            return False
-        return True
 
     async def _shared_status(self) -> bytes:
         """The status; those who ask while it is made share it."""

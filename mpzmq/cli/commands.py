@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from .._version import __version__
+from .gateway_command import gateway
 from .key_commands import keys
 from .manifest_command import manifest
 from .options import Number, all_option, connecting, examples, json_option, timeout_option
@@ -67,6 +68,7 @@ def mpzmq() -> None:
     """An engine talks to containers: request and response over ZeroMQ."""
 
 
+mpzmq.add_command(gateway)
 mpzmq.add_command(keys)
 mpzmq.add_command(manifest)
 mpzmq.add_command(reply)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from typing import TYPE_CHECKING
 
@@ -11,11 +12,16 @@ from ..errors import InsecureBind
 from .names import resolve
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from ..address import Address
 
-__all__ = ["check_insecure_bind", "host_to_bind"]
+__all__ = ["check_insecure_bind", "host_to_bind", "is_known_host"]
 
 log = Log(__name__)
+
+_HOST = re.compile(r"(?:\[(?P<ip>[0-9a-f:.]+)\]|(?P<name>[^\[\]:]+))(?::[0-9]{1,5})?")
+_BARE_NAME = re.compile(r"[a-z0-9_-]+")
 
 
 async def host_to_bind(address: Address) -> str:
@@ -54,3 +60,28 @@ def check_insecure_bind(address: Address, host: str, whose: str, danger: str, *,
     if not insecure:
         raise InsecureBind(f"{address.text} can be reached from other hosts, {danger}", endpoint=address.text)
     log.warning("%s binds to %s without security", whose, address.text)
+
+
+def is_known_host(header: str | None, names: Container[str]) -> bool:
+    """Whether an HTTP client has meant what listens here: whether its ``Host`` is an address, or a name of ours.
+
+    A page of a stranger's site can make a browser of this host ask here, under a name of the stranger's that has
+    this host's address by now; and it could read the answer. Nobody outside owns a name without a dot.
+
+    Args:
+        header: the client's ``Host``; None: it has none, and is no browser.
+        names: those with a dot that are ours, in lower case.
+    """
+    if header is None:
+        return True
+    found = _HOST.fullmatch(header.lower())
+    if found is None:
+        return False
+    name = found["name"] or found["ip"]
+    if name in names or _BARE_NAME.fullmatch(name):
+        return True
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

@@ -32,7 +32,20 @@ def test_version() -> None:
 
 
 COMMANDS = [
-    *("call", "conformance", "demo", "describe", "doctor", "keys", "manifest", "ping", "reply", "schema", "serve"),
+    *(
+        "call",
+        "conformance",
+        "demo",
+        "describe",
+        "doctor",
+        "gateway",
+        "keys",
+        "manifest",
+        "ping",
+        "reply",
+        "schema",
+        "serve",
+    ),
     *("state", "stats", "stubs", "top", "up"),
 ]
 
