@@ -6,7 +6,9 @@ import contextlib
 import struct
 from typing import TYPE_CHECKING, Any, Final
 
-from ...models import Status
+from ...errors import RequestError
+from ...models import Executed, Status
+from ..requester.error_factory import ERROR_CLASSES
 from ..wire.encoder import Encoder
 from ..wire.kinds import Goodbye, Kind, Op
 from ..wire.records import EXECUTED, LINK_TAG, STATUS_NUMBER, STATUSES, hello
@@ -34,8 +36,8 @@ _RUNNING: Final = STATUS_NUMBER[Status.RUNNING]
 class RustClient:
     """Translates for one connection.
 
-    An error travels as the data of a reply, ``{"error": {"message": ..., "executed": "NO" | "UNKNOWN" | "YES", ...}}``:
-    that wire has no other word for it, and a client of the crate waits without an end.
+    An error travels as the data of a reply, ``{"error": {"type": ..., "message": ..., "executed": ...}}``: that wire
+    has no other word for it, and a client of the crate waits without an end.
 
     Args:
         session: the id of its session.
@@ -82,7 +84,7 @@ class RustClient:
                 if not fault.tag:
                     self.failure = f"a frame holds {fault}"  # whoever waits for its answer sees the end, at least
                     return
-                self._answer(fault.tag, Op.INVOKE, _RUNNING, _told(f"the request has {fault}", "NO"))
+                self._turn_away(fault.tag, Op.INVOKE, f"the request has {fault}")
                 continue
             self._request(asked.tag, asked.op, asked.status, asked.data)
 
@@ -98,7 +100,7 @@ class RustClient:
             record = [Kind.REQUEST, self._sequence, None, 0, op, None, args, None, None]
             packed = self._encoder.pack(record)
         except TypeError as fault:  # beyond the limits, 64 bits, or what Unicode has
-            self._answer(own_id, op, _RUNNING, _told(f"the request cannot be read: {fault}", "NO"))
+            self._turn_away(own_id, op, f"the request is not accepted: {fault}")
             return
         tag = _TAG.pack(self._sequence)
         self._asked[tag] = own_id, op
@@ -108,13 +110,13 @@ class RustClient:
         """A message of the sessions."""
         message = self._inbox.read(frames)
         for tag in message.malformed:
-            self._reply(tag, _RUNNING, _told("the reply cannot be read", "UNKNOWN"))
+            self._reply(tag, _RUNNING, _error("ProtocolError", "the reply cannot be read", Executed.UNKNOWN))
         for tag, record in message.records:
             match record[0]:
                 case Kind.RESPONSE:
                     self._reply(tag, record[1], record[2])
                 case Kind.ERROR:
-                    self._error(tag, record)
+                    self._fail(tag, record)
                 case Kind.PING:
                     self.to_pong.append(record[1])
                 case Kind.GOODBYE if record[1] != Goodbye.DRAINING:
@@ -128,16 +130,17 @@ class RustClient:
             self._tell(LINK_TAG, [Kind.PONG, number, 0, 0])
         self.to_pong.clear()
 
-    def _error(self, tag: bytes, record: Record) -> None:
+    def _fail(self, tag: bytes, record: Record) -> None:
         _, code, executed, status, text, detail = record
-        told: dict[str, Any] = {"code": code}
-        for fact, name in (("type", "type"), ("code", "error_code"), ("data", "data")):
+        kind = ERROR_CLASSES.get(code, RequestError).__name__
+        facts: dict[str, Any] = {}
+        for fact, name in (("type", "error_type"), ("code", "code"), ("data", "data")):
             value = None if detail is None else detail.get(fact)
             if value is not None:
                 with contextlib.suppress(TypeError):  # JSON has no place for it
                     check_json(value, fact)
-                    told[name] = value
-        self._reply(tag, status, _told(text, str(EXECUTED[executed]), told))
+                    facts[name] = value
+        self._reply(tag, status, _error(kind, text, EXECUTED[executed], facts))
 
     def _reply(self, tag: bytes, status: int, data: Any) -> None:
         asked = self._asked.pop(tag, None)
@@ -149,16 +152,21 @@ class RustClient:
             # Nothing is sent again: no answer below the next number has to be kept.
             self._tell(LINK_TAG, [Kind.RECEIVED, self._sequence + 1, b""])
 
+    def _turn_away(self, own_id: bytes, op: int, why: str) -> None:
+        self._answer(own_id, op, _RUNNING, _error("ProtocolError", why, Executed.NO))
+
     def _answer(self, own_id: bytes, op: int, status: int, data: Any) -> None:
         try:
             body = write_params(own_id, op, status, data)
         except (TypeError, ValueError) as fault:
-            body = write_params(own_id, op, status, _told(f"the reply has no place in JSON: {fault}", "YES"))
+            facts = {"error_type": "EncodeError"}
+            body = write_params(own_id, op, status, _error("RemoteError", str(fault), Executed.YES, facts))
         self.to_peer.append(framed(body))
 
     def _tell(self, tag: bytes, record: list[Any]) -> None:
         self.to_sessions.append([tag, self._encoder.pack(record)])
 
 
-def _told(message: str, executed: str, facts: dict[str, Any] | None = None) -> dict[str, Any]:
-    return {"error": {"message": message, "executed": executed, **(facts or {})}}
+def _error(kind: str, message: str, executed: Executed, facts: dict[str, Any] | None = None) -> dict[str, Any]:
+    """What is told in place of data."""
+    return {"error": {"type": kind, "message": message, "executed": str(executed), **(facts or {})}}

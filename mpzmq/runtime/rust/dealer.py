@@ -94,13 +94,20 @@ class RustDealer:
 
     # What the stream tells
 
+    def on_connected(self, stream: TcpStream) -> None:
+        """A connection stands."""
+        self._stream = stream
+        self._keep(stream)
+        self._container.on_connected(uuid4())
+        self._handler.on_connection([None])
+
     def on_bytes(self, data: bytes) -> None:
         """Bytes have come."""
         self._container.feed(data)
         failure = self._container.failure
         self._deliver()
         if failure and self._stream is not None:
-            self._drop(Failure(FailureKind.LOST, f"the connection to {self._endpoint} is of no use: {failure}", True))
+            self._drop(f"the connection to {self._endpoint} is of no use: {failure}")
 
     def on_lost(self, error: Exception | None) -> None:
         """The connection has ended."""
@@ -110,7 +117,7 @@ class RustDealer:
             if error.errno == errno.ETIMEDOUT:
                 why = f"was lost: its host has not answered for {self._settings.down_after:g} s"
         self._deliver()
-        self._drop(Failure(FailureKind.LOST, f"the connection to {self._endpoint} {why}", was_up=True))
+        self._drop(f"the connection to {self._endpoint} {why}")
 
     def on_writable(self) -> None:
         """A send that was refused may succeed now."""
@@ -124,7 +131,7 @@ class RustDealer:
 
     async def _dial(self) -> None:
         try:
-            stream = await dial(self._endpoint, self._settings, self)
+            await dial(self._endpoint, self._settings, self)
         except OSError as error:
             self._dialling = None
             delay = self._settings.redial_delay(random.random(), prompt=False)
@@ -132,17 +139,13 @@ class RustDealer:
             self._handler.on_connection([dial_failure(error, self._endpoint, self._settings.connect_timeout)])
             return
         self._dialling = None
-        self._stream = stream
-        self._keep(stream)
-        self._container.on_connected(uuid4())
-        self._handler.on_connection([None])
 
-    def _drop(self, failure: Failure) -> None:
+    def _drop(self, why: str) -> None:
         """The connection is over."""
         self._shut(0.0)
         if not self._closed:
             self._timer = self._loop.call_soon(self.redial)
-            self._handler.on_connection([failure])
+            self._handler.on_connection([Failure(FailureKind.LOST, why, was_up=True, is_forgotten=True)])
 
     def _deliver(self) -> None:
         """Hands over what is for the link."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -48,10 +49,17 @@ class RustConnection:
         route: its name for the sessions.
         host: what it belongs to.
         peer: where it comes from, for people.
+
+    Attributes:
+        route, peer: as given.
+        since: when it was accepted.
+        is_heard: whether anything has come.
+        stream: the connection; None: it is over.
     """
 
     def __init__(self, route: bytes, host: RustRouter, peer: str) -> None:
         self.route = route
+        self.peer = peer
         self.since = host.loop.time()
         self.is_heard = False
         self.stream: TcpStream | None = None
@@ -60,12 +68,13 @@ class RustConnection:
         self._delivery: asyncio.Handle | None = None
         self._pong: asyncio.TimerHandle | None = None
 
-    def begin(self, stream: TcpStream) -> None:
+    # What the stream tells
+
+    def on_connected(self, stream: TcpStream) -> None:
         """The connection stands."""
         self.stream = stream
+        self._host.on_begun(self, stream)
         self._deliver()
-
-    # What the stream tells
 
     def on_bytes(self, data: bytes) -> None:
         """Bytes have come."""
@@ -145,7 +154,7 @@ class RustConnection:
     def _check(self) -> None:
         """Whether the connection is still of use."""
         if self._client.failure and self.stream is not None:
-            self._host.log_end(f"the connection of {self.route!r} is ended: {self._client.failure}")
+            self._host.log_end(f"the connection from {self.peer} is ended: {self._client.failure}")
             self.close(LAST_WORDS)
             self._host.on_ended(self.route)
 
@@ -234,6 +243,12 @@ class RustRouter:
         if endings:
             await asyncio.wait(endings)
 
+    def on_begun(self, connection: RustConnection, stream: TcpStream) -> None:
+        """A connection stands."""
+        self._connections[connection.route] = connection
+        self._streams.add(stream)
+        stream.ended.add_done_callback(lambda _: self._streams.discard(stream))
+
     def on_ended(self, route: bytes) -> None:
         """A connection has ended."""
         if self._connections.pop(route, None) is not None:
@@ -266,14 +281,5 @@ class RustRouter:
 
     async def _serve(self, one: socket.socket, peer: str) -> None:
         route = ROUTE + next(self._numbers).to_bytes(8)
-        connection = RustConnection(route, self, peer)
-        try:
-            stream = await accepted(one, self.settings, connection)
-        except OSError:
-            return  # it has ended already
-        self._streams.add(stream)
-        stream.ended.add_done_callback(lambda _: self._streams.discard(stream))
-        if stream.ended.done():
-            return
-        self._connections[route] = connection
-        connection.begin(stream)
+        with contextlib.suppress(OSError):  # it has ended already
+            await accepted(one, self.settings, RustConnection(route, self, peer))

@@ -9,7 +9,7 @@ import os
 import socket
 import sys
 import weakref
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from ...failure import Failure, FailureKind
 
@@ -43,6 +43,9 @@ os.register_at_fork(after_in_child=_forked)
 class StreamOwner(Protocol):
     """Who is told of what comes. All calls are made from the event loop, never from inside a call of the stream."""
 
+    def on_connected(self, stream: TcpStream) -> None:
+        """The connection stands; nothing has come of it yet."""
+
     def on_bytes(self, data: bytes) -> None:
         """Bytes have come."""
 
@@ -73,6 +76,11 @@ class TcpStream(asyncio.Protocol):
         self.ended: asyncio.Future[None] = self._loop.create_future()
 
     @property
+    def is_made(self) -> bool:
+        """Whether it has begun, and not ended."""
+        return self._transport is not None
+
+    @property
     def unsent(self) -> int:
         """Bytes that the system has not taken yet."""
         return 0 if self._transport is None else self._transport.get_write_buffer_size()
@@ -95,9 +103,10 @@ class TcpStream(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """For asyncio."""
-        assert isinstance(transport, asyncio.Transport)
-        transport.set_write_buffer_limits(high=MAX_UNSENT)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # which uvloop's do not derive from
+        self._transport.set_write_buffer_limits(high=MAX_UNSENT)
+        if self._owner is not None:
+            self._owner.on_connected(self)
 
     def data_received(self, data: bytes) -> None:
         """For asyncio."""
@@ -132,26 +141,25 @@ def host_and_port(endpoint: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-async def dial(endpoint: str, settings: SocketSettings, owner: StreamOwner) -> TcpStream:
-    """Connects.
+async def dial(endpoint: str, settings: SocketSettings, owner: StreamOwner) -> None:
+    """Connects, and tells the owner.
 
     Raises:
         OSError: it could not; a TimeoutError: there was no answer.
     """
     host, port = host_and_port(endpoint)
     loop = asyncio.get_running_loop()
-    own = _socket(host)
+    own, stream = _socket(host), TcpStream(owner)
     try:
         async with asyncio.timeout(settings.connect_timeout):
             await loop.sock_connect(own, (host, port))
         if own.getsockname() == own.getpeername():  # a port of this host that is free, dialled from itself
             raise ConnectionRefusedError(errno.ECONNREFUSED, "connected to itself")
         _watch(own, settings)
-        _, stream = await loop.create_connection(lambda: TcpStream(owner), sock=own)
+        await loop.create_connection(lambda: stream, sock=own)
     except BaseException:
-        own.close()
+        _abandon(own, stream)
         raise
-    return stream
 
 
 def dial_failure(error: OSError, endpoint: str, timeout: float) -> Failure:
@@ -184,18 +192,28 @@ def listening(endpoint: str, backlog: int) -> socket.socket:
     return own
 
 
-async def accepted(own: socket.socket, settings: SocketSettings, owner: StreamOwner) -> TcpStream:
-    """A connection that was accepted."""
-    loop = asyncio.get_running_loop()
+async def accepted(own: socket.socket, settings: SocketSettings, owner: StreamOwner) -> None:
+    """Takes a connection that was accepted, and tells the owner.
+
+    Raises:
+        OSError: it has ended already.
+    """
+    loop, stream = asyncio.get_running_loop(), TcpStream(owner)
     try:
         own.setblocking(False)
         _sockets.add(own)
         _watch(own, settings)
-        _, stream = await loop.connect_accepted_socket(lambda: TcpStream(owner), own)
+        await loop.connect_accepted_socket(lambda: stream, own)
     except BaseException:
-        own.close()
+        _abandon(own, stream)
         raise
-    return stream
+
+
+def _abandon(own: socket.socket, stream: TcpStream) -> None:
+    if stream.is_made:
+        stream.close(0.0)
+    else:
+        own.close()
 
 
 def _socket(host: str) -> socket.socket:
