@@ -7,22 +7,26 @@ import os
 import sys
 from dataclasses import dataclass
 
-__all__ = ["Address", "parse_address"]
+__all__ = ["RUST", "Address", "parse_address", "parse_zmq_address"]
 
 MAX_IPC_PATH = 103
 """Bytes: what every system's sockaddr_un can hold (Linux 107, macOS 103)."""
+
+RUST = "rust+tcp"
+"""The scheme of the wire of the Rust crate mp-executor-engine."""
 
 _FORMS = 'use "host:port", "[::1]:port", "tcp://host:port", (host, port) or "ipc://path"'
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """One parsed address: a TCP host and port, or the path of an ipc socket."""
+    """One parsed address: a TCP host and port, and what is spoken there; or the path of an ipc socket."""
 
     text: str
     host: str = ""
     port: int = 0
     path: str = ""
+    scheme: str = "tcp"
 
     @property
     def is_numeric(self) -> bool:
@@ -30,11 +34,11 @@ class Address:
         return bool(self.path) or _ip(self.host) is not None
 
     def endpoint(self, host: str | None = None) -> str:
-        """The address as libzmq wants it, with the host replaced by a number that was looked up."""
+        """The address as a transport wants it, with the host replaced by a number that was looked up."""
         if self.path:
             return f"ipc://{self.path}"
         host = self.host if host is None else host
-        return f"tcp://[{host}]:{self.port}" if ":" in host else f"tcp://{host}:{self.port}"
+        return f"{self.scheme}://[{host}]:{self.port}" if ":" in host else f"{self.scheme}://{host}:{self.port}"
 
 
 def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
@@ -48,13 +52,15 @@ def parse_address(address: object, *, bind: bool = False) -> Address:
     """Reads an address in any of the forms that users write.
 
     Args:
-        address: ``"host:port"``, ``"[::1]:port"``, ``"tcp://host:port"``, ``(host, port)`` or ``"ipc://path"``.
+        address: ``"host:port"``, ``"[::1]:port"``, ``"tcp://host:port"``, ``(host, port)``, ``"ipc://path"``, or
+            ``"rust+tcp://host:port"``.
         bind: whether it is to be bound: port 0 picks a free one, host ``*`` is every interface.
 
     Raises:
         TypeError: it is neither a string nor a pair.
         ValueError: it is malformed.
     """
+    scheme = "tcp"
     if isinstance(address, tuple):
         if len(address) != 2 or not isinstance(address[0], str) or not isinstance(address[1], int):
             raise ValueError(f"{address!r} is not an address: {_FORMS}")
@@ -78,7 +84,7 @@ def parse_address(address: object, *, bind: bool = False) -> Address:
             if len(os.fsencode(path)) > MAX_IPC_PATH:
                 raise ValueError(f"{address!r} is too long: an ipc path has at most {MAX_IPC_PATH} bytes")
             return Address(text, path=path)
-        host, port = _split(address)
+        scheme, host, port = _split(address)
     else:
         raise TypeError(f"an address is a string or a pair, not {type(address).__name__}: {_FORMS}")
     if bind and host == "*":
@@ -89,7 +95,21 @@ def parse_address(address: object, *, bind: bool = False) -> Address:
         raise ValueError(f"{address!r} has no valid host: {_FORMS}")
     if isinstance(port, bool) or not (0 if bind else 1) <= port <= 65535:
         raise ValueError(f"{address!r} has no valid port (1 to 65535): {_FORMS}")
-    return Address(text, host=host, port=port)
+    return Address(text, host=host, port=port, scheme=scheme)
+
+
+def parse_zmq_address(address: object, *, bind: bool = False) -> Address:
+    """The same, for what is said in this protocol only: containers that dial in.
+
+    Raises:
+        TypeError, ValueError: as above; or something else is spoken there.
+    """
+    parsed = parse_address(address, bind=bind)
+    if parsed.scheme == RUST:
+        raise ValueError(
+            f"{parsed.text}: nobody dials in over the wire of the Rust crate, which has no JOIN: use tcp://"
+        )
+    return parsed
 
 
 def _is_text(text: str) -> bool:
@@ -100,9 +120,10 @@ def _is_text(text: str) -> bool:
     return True
 
 
-def _split(address: str) -> tuple[str, int]:
+def _split(address: str) -> tuple[str, str, int]:
     scheme, separator, rest = address.rpartition("://")
-    if separator and scheme != "tcp":
+    scheme = scheme if separator else "tcp"
+    if scheme not in ("tcp", RUST):
         raise ValueError(f"{address!r} has the scheme {scheme!r}, which mpzmq does not speak: {_FORMS}")
     host, colon, port = rest.rpartition(":")
     if not colon or not (port.isascii() and port.isdigit()) or len(port) > 5:
@@ -111,4 +132,4 @@ def _split(address: str) -> tuple[str, int]:
         host = host[1:-1]
     elif ":" in host:
         raise ValueError(f"{address!r} is ambiguous: write an IPv6 address in brackets, as [::1]:3010")
-    return host, int(port)
+    return scheme, host, int(port)

@@ -41,11 +41,13 @@ class Failure:
         kind: what went wrong.
         detail: the same in words, with the evidence.
         was_up: whether the ZMTP handshake of this connection had ended.
+        is_forgotten: whether nobody will ever tell what became of what had left on it.
     """
 
     kind: FailureKind
     detail: str
     was_up: bool = False
+    is_forgotten: bool = False
 
     @property
     def fatal(self) -> bool:

@@ -17,6 +17,7 @@ from mpzmq import ComputerEngineWorker, ContainerServer
 from mpzmq.engine.link_driver import LinkDriver
 from mpzmq.protocol.link.states import TRANSITIONS, Phase, Signal
 from mpzmq.protocol.responder.session_state import SESSION_TRANSITIONS, SessionSignal, SessionState
+from mpzmq.runtime.transports import AnyRouter
 from mpzmq.transport.libzmq.dealer import ZmqDealer
 from mpzmq.transport.libzmq.router import ZmqRouter
 from tests.test_layers import FLOORS, LEVELS
@@ -168,7 +169,8 @@ async def test_the_option_table_agrees_with_the_sockets() -> None:
     async with ContainerServer() as server, ComputerEngineWorker() as worker:
         container = await worker.connect(uuid4(), await server.bind("tcp://127.0.0.1:0"))
         assert server._driver is not None
-        router = server._driver.router._accepted
+        assert isinstance(server._driver.router._accepted, AnyRouter)
+        router = server._driver.router._accepted._zmq
         dealer = container._connection._dealer
         assert isinstance(container._connection, LinkDriver)
         assert isinstance(router, ZmqRouter)

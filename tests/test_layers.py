@@ -65,6 +65,7 @@ FLOORS: dict[str, int] = {
     "responder": 3,
     "group": 4,
     "link": 4,
+    "rust": 4,
     "lobby": 4,
     "session": 4,
 }

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ask_all", "first_running", "group_of", "handles_of", "is_source", "opened", "settle", "tell_all"]
 
-_SCHEME = re.compile(r"(?!(?:tcp|ipc)://)[A-Za-z][A-Za-z0-9+.-]*://")
+_SCHEME = re.compile(r"(?!(?:tcp|ipc|rust\+tcp)://)[A-Za-z][A-Za-z0-9+.-]*://")
 
 _T = TypeVar("_T")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..address import parse_address
+from ..address import parse_zmq_address
 from ..common.durations import checked_timeout
 from ..common.logs import Log
 from ..common.set_module import set_module
@@ -57,7 +57,7 @@ class Join:
     security: Security | None = None
 
     def __post_init__(self) -> None:
-        parse_address(self.address)
+        parse_zmq_address(self.address)
         _check_proof(self.token, self.security)
         _checked_labels(self.labels)
 
@@ -148,7 +148,7 @@ class LobbyJoining:
             RuntimeError: the server is draining or closed, or has keys and ``security`` is missing, or it belongs to
                 another event loop.
         """
-        parsed = parse_address(address)
+        parsed = parse_zmq_address(address)
         checked_timeout(timeout)
         _check_proof(token, security)
         given_labels = _checked_labels({} if labels is None else labels)

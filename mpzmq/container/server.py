@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 from uuid import UUID, uuid4
 
-from ..address import parse_address
+from ..address import RUST, parse_address
 from ..admin.host import AdminHost
 from ..common.durations import checked_after, checked_wait
 from ..common.histograms import KeepsHistograms
@@ -23,9 +23,9 @@ from ..models import Status
 from ..protocol.wire.kinds import Goodbye
 from ..runtime.lifecycle import Lifecycle
 from ..runtime.names import checked_name, process_name
+from ..runtime.transports import AnyTransport
 from ..security.credentials import of_container
 from ..statistics import ServerStatistics
-from ..transport.libzmq.transport import ZmqTransport
 from .binding import bindable
 from .handler_registration import HandlerRegistration
 from .lifespan import ClosedWhileStarting, Lifespan
@@ -99,7 +99,7 @@ class ContainerServer(HandlerRegistration, LobbyJoining, KeepsHistograms, AdminH
         self._lifespan = lifespan
         self._heartbeat = heartbeat
         self._limits = limits
-        self._transport: Transport = ZmqTransport()
+        self._transport: Transport = AnyTransport(limits)
         self._lifecycle = Lifecycle("server")
         self._status = Status.RUNNING
         self._driver: SessionDriver | None = None
@@ -266,10 +266,11 @@ class ContainerServer(HandlerRegistration, LobbyJoining, KeepsHistograms, AdminH
         """Serves on an endpoint, from now on; several times for several endpoints.
 
         Args:
-            endpoint: ``"host:port"``, ``"tcp://host:port"``, ``(host, port)`` or ``"ipc://path"``. Port 0 picks a
-                free one, host ``*`` is every interface. At a path the socket of a server that is gone is replaced, and
-                nothing else. ``"ipc://@name"`` is an abstract socket, which has no file, and which every user of the
-                host can reach (Linux).
+            endpoint: ``"host:port"``, ``"tcp://host:port"``, ``(host, port)``, ``"ipc://path"``, or
+                ``"rust+tcp://host:port"`` for clients of the Rust crate mp-executor-engine. Port 0 picks a free one,
+                host ``*`` is every interface. At a path the socket of a server that is gone is replaced, and nothing
+                else. ``"ipc://@name"`` is an abstract socket, which has no file, and which every user of the host can
+                reach (Linux).
             insecure: allow an endpoint that other hosts can reach, although there is no security.
 
         Returns:
@@ -287,6 +288,8 @@ class ContainerServer(HandlerRegistration, LobbyJoining, KeepsHistograms, AdminH
             raise RuntimeError("this server is closed: enter it again with 'async with', or make another one")
         self._lifecycle.loop_bound.bind()
         security = self._security if self._driver is None else self._driver.security
+        if security is not None and address.scheme == RUST:
+            raise ValueError(f"{address.text} has no keys, and whoever comes there would pass by those of this server")
         host = await bindable(address, self.name, secure=security is not None, insecure=insecure)
         driver = await self._start(security)
         if driver.security is not security:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from ..address import parse_address
+from ..address import parse_address, parse_zmq_address
 from ..common.durations import checked_seconds, checked_timeout
 from ..config import DEFAULT_GROUP
 from ..runtime.names import checked_name
@@ -163,7 +163,7 @@ class GroupOpening:
         self, endpoint: Any, tokens: Any, name: str | None, policy: GroupPolicy, rejoin_within: float, security: Any, *,
         insecure: bool,
     ) -> JoinedGroup:  # fmt: skip
-        address = parse_address(endpoint, bind=True)
+        address = parse_zmq_address(endpoint, bind=True)
         checked_seconds(rejoin_within, "rejoin_within")
         of_lobby(security)
         given = None if name is None else checked_name(name)

@@ -9,6 +9,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, Self, overload
 from uuid import UUID, uuid4
 
+from ..address import RUST
 from ..admin.host import AdminHost
 from ..common.durations import checked_timeout, checked_wait
 from ..common.histograms import KeepsHistograms
@@ -18,6 +19,7 @@ from ..handlers.registration import Registration
 from ..models import LinkState, Progress
 from ..protocol.requester.options import UNSET, Options
 from ..protocol.requester.request_ids import EndedIds
+from ..protocol.rust.params import JsonEncoder
 from ..protocol.wire.encoder import Encoder
 from ..protocol.wire.kinds import Kind
 from ..protocol.wire.messages import MessageDecoder
@@ -25,8 +27,8 @@ from ..runtime.lifecycle import Lifecycle
 from ..runtime.names import checked_name, process_name
 from ..runtime.opening import Opening
 from ..runtime.pass_limit import PassLimit
+from ..runtime.transports import AnyTransport
 from ..security.credentials import of_engine
-from ..transport.libzmq.transport import ZmqTransport
 from .arguments import checked_connect
 from .callbacks import EngineFunctions
 from .event_stream import EventStream
@@ -109,7 +111,7 @@ class ComputerEngineWorker(
         self._codec = Encoder(limits, self._registry.carried), MessageDecoder(limits, answered=Kind.RESPONSE)
         self._functions = EngineFunctions(self._registry, limits, self._codec[0])
         self.ended_ids = EndedIds()
-        self._transport: Transport = ZmqTransport()
+        self._transport: Transport = AnyTransport(limits)
         self._lifecycle = Lifecycle("worker")
         self._links = Links()
         self._dials = PassLimit(LINKS_AT_ONCE)
@@ -305,10 +307,10 @@ class ComputerEngineWorker(
             reconnect=self._reconnect if reconnect is None else reconnect,
             heartbeat=self._heartbeat,
             limits=self.limits,
-            codec=self._codec,
+            codec=self._codec_of(address),
             ended_ids=self.ended_ids,
             functions=self._functions,
-            security=of_engine(security) or self._security,
+            security=self._security_of(address, security),
             transport=self._transport if transport is None else transport,
             publish=self._publish if publish is None else publish,
             once=once,
@@ -318,6 +320,18 @@ class ComputerEngineWorker(
         )
         self._links.add(connection, writer, is_member=publish is not None)
         return connection, writer
+
+    def _codec_of(self, address: Address) -> tuple[Encoder, MessageDecoder]:
+        """What writes and reads the records of a link."""
+        if address.scheme == RUST:
+            return JsonEncoder(self.limits, self._registry.carried), self._codec[1]
+        return self._codec
+
+    def _security_of(self, address: Address, security: Security | None) -> Security | None:
+        security = of_engine(security) or self._security
+        if security is not None and address.scheme == RUST:
+            raise ValueError(f"{address.text} has no keys: connect to it with a worker that has no security")
+        return security
 
     async def _leave(self, writer: ComputerEngineWriter) -> None:
         """The block that has connected a container is left; the id may be that of another link by now."""

@@ -439,7 +439,7 @@ MUTATIONS = [
     Mutation(
         "what was sent ends with its connection",
         "protocol/requester/tracker.py",
-        "((on_purpose and not entry.idempotent) or entry.send_stream is not None)\n",
+        "(failure.is_forgotten or (on_purpose and not entry.idempotent) or entry.send_stream is not None)\n",
         "not entry.idempotent\n",
         "a lost connection loses nothing",
     ),
@@ -516,7 +516,7 @@ MUTATIONS = [
     Mutation(
         "an upload goes on behind a lost connection",
         "protocol/requester/tracker.py",
-        "((on_purpose and not entry.idempotent) or entry.send_stream is not None)\n",
+        "(failure.is_forgotten or (on_purpose and not entry.idempotent) or entry.send_stream is not None)\n",
         "(on_purpose and not entry.idempotent)\n",
         "uploads end with their connection",
     ),

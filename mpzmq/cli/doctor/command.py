@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from ..._version import __version__
-from ...address import parse_address
+from ...address import RUST, parse_address
 from ...common.text import printable
 from ...config import ReconnectPolicy
 from ...engine.worker import ComputerEngineWorker
@@ -107,7 +107,7 @@ class DoctorRun:
         self._address = address
         self._timeout = timeout
         self._found: list[tuple[socket.AddressFamily, str]] = []
-        self._reached = ""
+        self._host = self._reached = ""
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self._worker = ComputerEngineWorker(
             reconnect=ReconnectPolicy(enabled=False, connect_timeout=max(timeout, 0.01)), security=security
@@ -193,6 +193,7 @@ class DoctorRun:
                         self._streams = await asyncio.open_unix_connection(self._address.path)
                         return "connected"
                     self._streams = await asyncio.open_connection(host, self._address.port)
+                    self._host = host
                     self._reached = f"[{host}]" if ":" in host else host
                     return f"connected to {self._reached}:{self._address.port}"
             except OSError as error:
@@ -211,6 +212,8 @@ class DoctorRun:
         return StepFailed(f"cannot connect to {where}: {error.strerror or error}", "check the address and the route")
 
     async def _greeting(self) -> str:
+        if self._address.scheme == RUST:
+            return "none: the wire of the Rust crate begins with a request"
         assert self._streams is not None
         reader, writer = self._streams
         # A peer of another mechanism hangs up as soon as it has read ours: ours waits until it has told its own.
@@ -284,7 +287,7 @@ class DoctorRun:
 
     async def _hello(self) -> str:
         address = self._address
-        endpoint = address.text if address.path or not self._reached else f"tcp://{self._reached}:{address.port}"
+        endpoint = address.text if address.path or not self._reached else address.endpoint(self._host)
         try:
             writer = await self._worker.connect(self._id, endpoint, name=address.text, timeout=self._timeout)
             instance = writer.instance
@@ -297,6 +300,8 @@ class DoctorRun:
                 text = f"ZeroMQ answers, but the container did not say WELCOME within {self._timeout:g} s"
                 raise StepFailed(text, advice, TIMEOUT) from None
             raise StepFailed(printable(in_shell_words(error)), "look at the container's log", code_of(error)) from None
+        if address.scheme == RUST:
+            return "connected; nothing is said before the first request"
         return f"WELCOME from instance {instance}"
 
     async def _ping(self) -> str:

@@ -29,7 +29,7 @@ ENTRY_POINTS = "mpzmq.resolvers"
 """The group of entry points whose names are schemes. Each is called with the source and ``refresh=``."""
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
-_ADDRESSES = ("tcp", "ipc")  # schemes of addresses, and not of sources
+_ADDRESSES = ("tcp", "ipc", "rust+tcp")  # schemes of addresses, and not of sources
 
 
 def resolver_for(source: str | Sequence[str | Endpoint] | Resolver, *, refresh: float = 5.0) -> Source:

@@ -173,7 +173,7 @@ class Link:
         self._is_rejected = False
         if was_welcomed:
             has_news = self._signal(Signal.LOST)
-            for tag in self.tracker.on_connection_lost(goodbye or failure.detail, on_purpose=goodbye is not None):
+            for tag in self.tracker.on_connection_lost(failure, goodbye):
                 self.requester.cancels.add(tag)
         else:
             self.attempts.on_dial_failed()

@@ -35,11 +35,11 @@ if TYPE_CHECKING:
     from ..wire.records import Record
     from .request import PendingRequest
 
-__all__ = ["RequestErrors"]
+__all__ = ["ERROR_CLASSES", "RequestErrors"]
 
 _E = TypeVar("_E", bound=RequestError)
 
-_BY_CODE: dict[int, type[RequestError]] = {
+ERROR_CLASSES: dict[int, type[RequestError]] = {
     Code.MALFORMED: ProtocolError,
     Code.UNSUPPORTED: Unsupported,
     Code.INVALID_ARGUMENTS: InvalidArguments,
@@ -55,6 +55,7 @@ _BY_CODE: dict[int, type[RequestError]] = {
     Code.NOT_KEPT: ConnectionLost,
     Code.NOT_PERMITTED: NotPermitted,
 }
+"""What a caller is raised, by the code of an ERROR record."""
 
 _ADVICE: dict[int, str] = {
     Code.MALFORMED: "the two sides may run different versions of mpzmq",
@@ -159,6 +160,12 @@ class RequestErrors:
         error.instance_changed = instance_changed
         return error
 
+    def forgotten(self, entry: PendingRequest, why: str) -> RequestError:
+        """The same, where the other side keeps nothing of what it was asked."""
+        if not entry.sent:
+            return self.not_connected(entry, why)
+        return self._lost(entry, f"({why})", "look whether it has, or ask again if it may run twice")
+
     def away(self, entry: PendingRequest, why: str) -> RequestError:
         """The other side has been away for longer than a request waits that had left."""
         return self._lost(entry, f"for more than {entry.lost_after:g} s, which is lost_after ({why})", self.if_away)
@@ -227,7 +234,7 @@ class RequestErrors:
         """What an ERROR record says."""
         _, code, executed, _, message, detail = record
         detail = detail or {}
-        cls = _BY_CODE.get(code, ProtocolError)
+        cls = ERROR_CLASSES.get(code, ProtocolError)
         if cls is RemoteError:
             return self._remote(entry, message, detail, EXECUTED[executed])
         advice = self.advice.get(code)

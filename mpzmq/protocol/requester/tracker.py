@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from ...config import Limits
+    from ...failure import Failure
     from ..effect_queue import EffectQueue
     from ..flow.receive_stream import ReceiveStream
     from ..wire.messages import Message
@@ -257,23 +258,26 @@ class RequestTracker:
 
     # From the link
 
-    def on_connection_lost(self, why: str, *, on_purpose: bool) -> list[bytes]:
+    def on_connection_lost(self, failure: Failure, goodbye: str | None) -> list[bytes]:
         """The connection is gone. What was sent waits for the next one: only the container knows what became of it.
 
         But data that goes piece by piece does not go on: nobody could tell which of it was taken.
 
         Args:
-            why: in words.
-            on_purpose: the container has said that it ends: what it has not answered, it never will.
+            failure: why.
+            goodbye: what the container has said when it ended: what it has not answered, it never will; None: nothing.
 
         Returns:
             The tags of those that are to be cancelled, should the container be found again.
         """
-        make_error = self.error_factory.closed if on_purpose else self.error_factory.lost
+        error_factory = self.error_factory
+        on_purpose, why = goodbye is not None, goodbye or failure.detail
+        make_error = error_factory.forgotten if failure.is_forgotten else error_factory.lost
+        make_error = error_factory.closed if on_purpose else make_error
         self.send_streams.on_connection_lost()
         return self.end_those(
             lambda entry: (
-                ((on_purpose and not entry.idempotent) or entry.send_stream is not None)
+                (failure.is_forgotten or (on_purpose and not entry.idempotent) or entry.send_stream is not None)
                 if entry.sent
                 else not entry.may_wait
             ),

@@ -8,6 +8,7 @@ import pytest
 
 from mpzmq import errors
 from mpzmq.config import Limits
+from mpzmq.failure import Failure, FailureKind
 from mpzmq.models import Executed, LinkState
 from mpzmq.protocol.effect_queue import EffectQueue
 from mpzmq.protocol.effects import ResolveRequests
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from mpzmq.protocol.requester.request import PendingRequest
 
 OK = [Kind.RESPONSE, 1, None]
+LOST = Failure(FailureKind.LOST, "why", was_up=True)
 
 
 class Books:
@@ -177,7 +179,7 @@ def test_what_has_not_run_is_sent_again_in_issue_order(code: int) -> None:
 
 def lose(books: Books, *, on_purpose: bool = False) -> dict[int, Any]:
     """The connection is gone; returns what ended with it."""
-    books.tracker.on_connection_lost("why", on_purpose=on_purpose)
+    books.tracker.on_connection_lost(LOST, "why" if on_purpose else None)
     return books.ended()
 
 
@@ -244,6 +246,25 @@ def test_a_loss_on_purpose_ends_what_will_never_be_answered() -> None:
     assert books.send() == [2, 4]
 
 
+def test_a_loss_that_nobody_will_tell_of_ends_all_that_has_left() -> None:
+    books = Books()
+    books.issue(1)
+    books.issue(2, idempotent=True)
+    books.send()
+    books.issue(3, wait=False)
+    books.issue(4)
+    books.tracker.on_connection_lost(Failure(FailureKind.LOST, "why", was_up=True, is_forgotten=True), None)
+    ended = books.ended()
+    assert {number: type(error) for number, error in ended.items()} == {
+        1: errors.ConnectionLost,
+        2: errors.ConnectionLost,
+        3: errors.NotConnected,
+    }
+    assert (ended[1].executed, ended[3].executed) == (Executed.UNKNOWN, Executed.NO)
+    books.tracker.on_reconnected("it is another one", instance_changed=True)
+    assert books.send() == [4]
+
+
 @pytest.mark.parametrize(
     ("code", "known", "answered"),
     [
@@ -295,7 +316,7 @@ def test_a_request_that_was_sent_again_is_lost_as_one_that_left() -> None:
     books = Books()
     books.issue(1, idempotent=True)
     books.send()
-    books.tracker.on_connection_lost("why", on_purpose=False)
+    books.tracker.on_connection_lost(LOST, None)
     books.tracker.end_all(lambda entry: books._tracker.error_factory.lost(entry, "FAILED"))
     assert type(books.ended()[1]) is errors.ConnectionLost
 
@@ -304,7 +325,7 @@ def test_a_reply_to_what_waits_to_be_sent_again() -> None:
     books = Books()
     books.issue(1, idempotent=True)
     books.send()
-    books.tracker.on_connection_lost("why", on_purpose=False)
+    books.tracker.on_connection_lost(LOST, None)
     books.tracker.on_response(tag(1), OK)
     assert books.ended() == {1: OK} and not books.tracker.outbox
     books.issue(2)

@@ -1,0 +1,1 @@
+"""Plain TCP: bytes, and when a connection begins and ends."""
