@@ -51,6 +51,7 @@ LEVELS: dict[str, int] = {
     "otel": 5,
     "prometheus": 5,
     "asgi": 6,
+    "mcp": 6,
     "testing": 6,
     "": 7,  # mpzmq/__init__.py: all of the above, on first use
     "cli": 8,

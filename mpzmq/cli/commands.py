@@ -13,6 +13,7 @@ from .._version import __version__
 from .gateway_command import gateway
 from .key_commands import keys
 from .manifest_command import manifest
+from .mcp_command import mcp
 from .options import Number, all_option, connecting, examples, json_option, timeout_option
 from .output import FAILED, INTERRUPTED, USAGE, give_up_stdout, print_error
 from .schema_commands import schema, stubs
@@ -69,6 +70,7 @@ def mpzmq() -> None:
 
 
 mpzmq.add_command(gateway)
+mpzmq.add_command(mcp)
 mpzmq.add_command(keys)
 mpzmq.add_command(manifest)
 mpzmq.add_command(reply)

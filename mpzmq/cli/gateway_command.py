@@ -79,7 +79,8 @@ def gateway(
     Exit codes: 0 ended by a signal, 64 wrong usage, 69 the extra 'gateway' is missing, 71 cannot listen,
     77 other hosts could reach it, 78 bad keys.
     """
-    from .gateway import Listening, Opened, run
+    from .gateway import Opened, run
+    from .http_serving import Listening
 
     opened = Opened(allowed, headers, {"timeout": timeout, "max_body": max_body, "max_requests": max_requests})
     listening = Listening(host, port, host_names, insecure, drain_timeout, loop)

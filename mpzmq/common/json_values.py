@@ -17,7 +17,7 @@ from uuid import UUID
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["as_json_types", "from_json", "to_json"]
+__all__ = ["as_json_types", "from_json", "from_json_types", "to_json"]
 
 
 def from_json(text: str) -> Any:
@@ -30,6 +30,19 @@ def from_json(text: str) -> Any:
         return json.loads(text, object_hook=_object, parse_constant=_no_constant)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def from_json_types(value: Any) -> Any:
+    """The same for JSON that was parsed already.
+
+    Raises:
+        ValueError: one of the objects above is malformed.
+    """
+    if isinstance(value, dict):
+        return _object({key: from_json_types(item) for key, item in value.items()})
+    if isinstance(value, list):
+        return [from_json_types(item) for item in value]
+    return value
 
 
 def to_json(value: Any) -> str:

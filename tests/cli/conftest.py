@@ -21,12 +21,16 @@ def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     processes: list[subprocess.Popen[str]] = []
 
     def started(
-        *args: str, terminal: int | None = None, folder: Path | None = None, **changes: str
+        *args: str,
+        terminal: int | None = None,
+        stdin: int = subprocess.DEVNULL,
+        folder: Path | None = None,
+        **changes: str,
     ) -> subprocess.Popen[str]:
         output = subprocess.PIPE if terminal is None else terminal
         process = subprocess.Popen(
             [sys.executable, "-m", "mpzmq", *args],
-            stdin=subprocess.DEVNULL if terminal is None else terminal,
+            stdin=stdin if terminal is None else terminal,
             stdout=output,
             stderr=output,
             text=True,
@@ -43,6 +47,6 @@ def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
         if process.poll() is None:
             process.kill()
         process.wait()
-        for pipe in (process.stdout, process.stderr):
+        for pipe in (process.stdin, process.stdout, process.stderr):
             if pipe is not None:
                 pipe.close()

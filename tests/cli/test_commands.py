@@ -39,6 +39,7 @@ COMMANDS = [
         "describe",
         "doctor",
         "gateway",
+        "mcp",
         "keys",
         "manifest",
         "ping",
