@@ -37,7 +37,7 @@ nitpick_ignore_regex = [
     ("py:class", r"(.*\.)?(UUID|timedelta|Logger|Path|PathLike|Iterable|Future|(Mapping|dict)(\[str)?)"),
     ("py:class", r"(.*\.)?(LogRecord|TracerProvider|MeterProvider|Collector)"),
     ("py:class", r"(.*\.)?Abstract(Async)?ContextManager"),
-    ("py:class", r"(.*\.)?(_H|_T|_M|_F|Middleware|Metadata|Target)"),
+    ("py:class", r"(.*\.)?(_H|_T|_M|_F|Middleware|Metadata|Server|Target)"),
 ]
 
 

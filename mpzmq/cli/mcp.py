@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["run"]
 
+LOOP = "asyncio"
+"""The SDK takes longer for a message than any event loop."""
+
 PATH = "/mcp"
 """Where it is over HTTP."""
 
@@ -57,7 +60,7 @@ def run(
             from ..mcp import server
 
             made = server(source, allow=allowed, timeout=timeout, security=client_security(*security))
-            runner = asyncio.Runner(loop_factory=loop_factory("asyncio" if listening is None else listening.loop))
+            runner = asyncio.Runner(loop_factory=loop_factory(LOOP))
         except ImportError as error:
             raise CommandFailed(str(error), MISSING_EXTRA) from None
         except (TypeError, ValueError) as error:

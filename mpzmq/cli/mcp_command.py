@@ -5,9 +5,12 @@ from __future__ import annotations
 import click
 
 from .options import connecting, examples, json_option, timeout_option
-from .serving_options import drain_timeout_option, log_level_option, loop_option
+from .serving_options import log_level_option
 
 __all__ = ["mcp"]
+
+DRAIN_WITHIN = 8.0
+"""Seconds for HTTP requests that are under way when a signal comes."""
 
 
 @click.command(
@@ -29,8 +32,6 @@ __all__ = ["mcp"]
 @click.option("--insecure", is_flag=True, help="With --http: allow an address that other hosts can reach.")
 @connecting
 @timeout_option(30.0, "a call")
-@drain_timeout_option()
-@loop_option()
 @log_level_option("What it logs to stderr.")
 @json_option("With --http: print the URL as one JSON document.")
 def mcp(
@@ -42,8 +43,6 @@ def mcp(
     keys: str | None,
     server_key: str | None,
     timeout: float,
-    drain_timeout: float,
-    loop: str,
     log_level: str,
     as_json: bool,
 ) -> int:
@@ -69,7 +68,7 @@ def mcp(
             address = parse_zmq_address(http, bind=True)
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="'--http'") from None
-        listening = Listening(address.host, address.port, host_names, insecure, drain_timeout, loop)
+        listening = Listening(address.host, address.port, host_names, insecure, DRAIN_WITHIN, "asyncio")
     elif host_names or insecure or as_json:
         raise click.UsageError("--host-name, --insecure and --json are for --http")
     return run(

@@ -8,7 +8,7 @@ import logging
 from collections.abc import AsyncIterator  # noqa: TC003  (handlers are annotated with it)
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
+from uuid import UUID  # noqa: TC003  (the same)
 
 import jsonschema
 import pytest
