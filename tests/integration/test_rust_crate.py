@@ -11,17 +11,20 @@ import subprocess
 import sys
 import uuid
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from mpzmq import (
     ComputerEngineWorker,
+    ConnectError,
     ConnectionLost,
     ConnectRefused,
     ContainerServer,
     EncodeError,
     Executed,
+    HeartbeatPolicy,
     InsecureBind,
     LinkFailed,
     LinkState,
@@ -34,6 +37,7 @@ from mpzmq import (
     Unsupported,
     keys,
 )
+from mpzmq.container.process import loop_factory
 from tests.support import ROOT
 from tests.support.shared import one_at_a_time
 from tests.support.waiting import event_of, scaled, soon, until
@@ -41,6 +45,8 @@ from tests.support.waiting import event_of, scaled, soon, until
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
+
+    Factory = Callable[[], asyncio.AbstractEventLoop]
 
 REDIAL = ReconnectPolicy(interval=0.05, connect_timeout=scaled(1.0))
 ID = "6ba7b810-9dad-41d1-80b4-00c04fd430c8"
@@ -411,6 +417,88 @@ async def test_the_command_line_speaks_it(peer: RustPeer) -> None:
     assert answered == '{"a": 1}\n'
     assert "status=RUNNING" in pinged
     assert "the wire of the Rust crate begins with a request" in found
+
+
+async def test_a_client_that_reads_nothing_is_held_back_and_gets_every_answer() -> None:
+    """Its requests are malformed, so that each is answered without running, as fast as it comes."""
+    async with own_server("rust+tcp://127.0.0.1:0") as (_, endpoint):
+        loop = asyncio.get_running_loop()
+        with socket.create_connection(("127.0.0.1", int(endpoint.rpartition(":")[2]))) as flooding:
+            flooding.setblocking(False)
+            flood = asking(None, "Stop") * 1000
+            sent = 0
+            with pytest.raises(TimeoutError):  # what the system holds is a few MiB
+                while sent < 100_000_000:
+                    async with asyncio.timeout(1.0):
+                        await loop.sock_sendall(flooding, flood)
+                    sent += len(flood)
+            async with client(endpoint) as (reader, writer):
+                writer.write(asking("other"))
+                assert (await read(reader))["data"] == "other"
+            whole, left = sent // len(flood) * 1000, b""
+            while whole > 0:
+                left += await soon(loop.sock_recv(flooding, 1_000_000))
+                while len(left) >= 4 and len(left) >= 4 + (size := int.from_bytes(left[:4], "little")):
+                    assert json.loads(left[4 : 4 + size])["data"]["error"]["executed"] == "NO"
+                    left, whole = left[4 + size :], whole - 1
+
+
+# Ends at bad moments: after each of the first passes of the event loop
+
+
+@pytest.fixture(scope="module", autouse=True)
+def first_loop() -> None:
+    """The first event loop of uvloop opens what stays for the life of the process."""
+    if find_spec("uvloop") is not None:
+        loop_factory("uvloop")().close()
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def factory(request: pytest.FixtureRequest) -> Factory:
+    if request.param == "uvloop":
+        pytest.importorskip("uvloop", reason="the extra fast is not installed")
+    return loop_factory(request.param)
+
+
+@pytest.mark.parametrize("passes", range(12))
+def test_an_engine_closes_while_it_dials(factory: Factory, passes: int) -> None:
+    async def close_early() -> None:
+        peer = RustPeer()
+        await peer.start()
+        worker = ComputerEngineWorker(reconnect=REDIAL)
+        connecting = asyncio.ensure_future(worker.connect(peer.address))
+        for _ in range(passes):
+            await asyncio.sleep(0)
+        await soon(worker.close())
+        await soon(asyncio.wait((connecting,)))
+        assert connecting.exception() is None or isinstance(connecting.exception(), ConnectError | NotConnected)
+        await peer.stop()
+
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(close_early())
+
+
+@pytest.mark.parametrize("passes", range(8))
+def test_a_container_closes_while_clients_come(factory: Factory, passes: int) -> None:
+    async def close_early() -> None:
+        async with own_server("rust+tcp://127.0.0.1:0") as (server, endpoint):
+            port = int(endpoint.rpartition(":")[2])
+            clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(100)]
+            for _ in range(passes):
+                await asyncio.sleep(0)
+            await soon(server.close())
+            for one in clients:
+                one.close()
+
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(close_early())
+
+
+@pytest.mark.parametrize("down_after", [5.0, 200_000.0, 1e6])
+async def test_whatever_a_silence_may_last(peer: RustPeer, down_after: float) -> None:
+    policy = HeartbeatPolicy(down_after=down_after)
+    async with ComputerEngineWorker(heartbeat=policy) as worker, worker.connect(peer.address) as container:
+        assert await container.request(1) == 1
 
 
 # A program in Rust

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import struct
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from ...errors import RequestError
 from ...models import Executed, Status
+from ..flow.window import SendWindow
 from ..requester.error_factory import ERROR_CLASSES
 from ..wire.encoder import Encoder
 from ..wire.kinds import Goodbye, Kind, Op
 from ..wire.records import EXECUTED, LINK_TAG, STATUS_NUMBER, STATUSES, hello
-from .framing import FrameReader, FrameTooLarge, framed
+from .framing import FrameReader, framed
 from .inbox import Inbox
 from .params import MalformedParams, check_json, read_params, write_params
 
@@ -39,6 +41,9 @@ class RustClient:
     An error travels as the data of a reply, ``{"error": {"type": ..., "message": ..., "executed": ...}}``: that wire
     has no other word for it, and a client of the crate waits without an end.
 
+    Nor has that wire a window. So this keeps the one of an engine: beyond it, frames stay where they are, and the
+    connection is to be read no further while it :attr:`is_held_back`.
+
     Args:
         session: the id of its session.
         name: what it is called.
@@ -48,45 +53,54 @@ class RustClient:
     Attributes:
         to_sessions: messages for the container's sessions.
         to_peer: bytes for the client.
-        to_pong: numbers of PINGs, to be answered when what was said before has left.
+        written: bytes that were put there since the connection began.
         failure: why the connection is to end, in words; empty: it goes on.
     """
 
     def __init__(self, session: UUID, name: str, interval: float, limits: Limits) -> None:
         self.to_sessions: list[list[bytes | memoryview]] = []
         self.to_peer: list[bytes] = []
-        self.to_pong: list[int] = []
+        self.written = 0
         self.failure = ""
         self._encoder = Encoder(limits)
         self._inbox = Inbox(limits, Kind.RESPONSE)
         self._frames = FrameReader(limits.message_bytes)
+        self._window = SendWindow()
+        self._max_asked = limits.in_flight
+        self._pings: deque[tuple[int, int]] = deque()  # each with the bytes that were written before it
         self._asked: dict[bytes, tuple[bytes, int]] = {}  # by the tags given here: ids may come twice
         self._sequence = 0
         self._answers = 0
         self._tell(LINK_TAG, hello(session, 1, name, interval, limits))
+        self._window.open(limits.window, limits.queued_bytes)
 
     @property
-    def is_partial(self) -> bool:
-        """Whether a frame has begun, and not ended."""
-        return self._frames.is_partial
+    def is_held_back(self) -> bool:
+        """Whether no more can be asked now."""
+        # Behind a PING that is not answered, an engine has not read how far its window is open.
+        return bool(self._pings) or len(self._asked) >= self._max_asked or not self._window.has_room()
 
     def feed(self, data: bytes) -> None:
         """Bytes of the client."""
-        try:
-            bodies = self._frames.feed(data)
-        except FrameTooLarge as fault:
-            self.failure = str(fault)
-            return
-        for body in bodies:
+        self._frames.feed(data)
+        self._advance()
+
+    def _advance(self) -> None:
+        """Asks what can be asked."""
+        while not (self.failure or self.is_held_back):
+            body = self._frames.next_body()
+            if body is None:
+                self.failure = self._frames.failure
+                return
             try:
                 asked = read_params(body)
             except MalformedParams as fault:
-                if not fault.tag:
+                if fault.tag:
+                    self._turn_away(fault.tag, Op.INVOKE, f"the request has {fault}")
+                else:
                     self.failure = f"a frame holds {fault}"  # whoever waits for its answer sees the end, at least
-                    return
-                self._turn_away(fault.tag, Op.INVOKE, f"the request has {fault}")
-                continue
-            self._request(asked.tag, asked.op, asked.status, asked.data)
+            else:
+                self._request(asked.tag, asked.op, asked.status, asked.data)
 
     def _request(self, own_id: bytes, op: int, status: int, data: Any) -> None:
         self._sequence += 1
@@ -104,7 +118,7 @@ class RustClient:
             return
         tag = _TAG.pack(self._sequence)
         self._asked[tag] = own_id, op
-        self.to_sessions.append([tag, packed, *buffers])
+        self._say([tag, packed, *buffers])
 
     def take(self, frames: Sequence[Buffer]) -> None:
         """A message of the sessions."""
@@ -118,17 +132,25 @@ class RustClient:
                 case Kind.ERROR:
                     self._fail(tag, record)
                 case Kind.PING:
-                    self.to_pong.append(record[1])
+                    self._pings.append((record[1], self.written))
+                case Kind.PONG:
+                    self._window.on_read(*record[2:4])
                 case Kind.GOODBYE if record[1] != Goodbye.DRAINING:
                     self.failure = record[2] or "the container has said GOODBYE"
         if self._inbox.was_part:
             self._tell(LINK_TAG, [Kind.TAKEN, self._inbox.taken()])
+        self._advance()
 
-    def pong(self) -> None:
-        """What was written before a PING has left."""
-        for number in self.to_pong:
-            self._tell(LINK_TAG, [Kind.PONG, number, 0, 0])
-        self.to_pong.clear()
+    @property
+    def has_pings(self) -> bool:
+        """Whether :meth:`on_left` is waited for."""
+        return bool(self._pings)
+
+    def on_left(self, size: int) -> None:
+        """So many bytes of those that were written have left: PINGs are answered that came behind no others."""
+        while self._pings and self._pings[0][1] <= size:
+            self._tell(LINK_TAG, [Kind.PONG, self._pings.popleft()[0], 0, 0])
+        self._advance()
 
     def _fail(self, tag: bytes, record: Record) -> None:
         _, code, executed, status, text, detail = record
@@ -161,10 +183,16 @@ class RustClient:
         except (TypeError, ValueError) as fault:
             facts = {"error_type": "EncodeError"}
             body = write_params(own_id, op, status, _error("RemoteError", str(fault), Executed.YES, facts))
-        self.to_peer.append(framed(body))
+        frame = framed(body)
+        self.to_peer.append(frame)
+        self.written += len(frame)
 
     def _tell(self, tag: bytes, record: list[Any]) -> None:
-        self.to_sessions.append([tag, self._encoder.pack(record)])
+        self._say([tag, self._encoder.pack(record)])
+
+    def _say(self, frames: list[bytes | memoryview]) -> None:
+        self.to_sessions.append(frames)
+        self._window.on_sent(sum(map(len, frames)))
 
 
 def _error(kind: str, message: str, executed: Executed, facts: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from ...models import Executed, Status
 from ..wire.encoder import Encoder
 from ..wire.kinds import UNASKED, Code, Flag, Kind, Op
 from ..wire.records import LINK_TAG, STATUSES, error, welcome
-from .framing import FrameReader, FrameTooLarge, framed
+from .framing import FrameReader, framed
 from .inbox import Inbox
 from .params import METHODS, MalformedParams, read_params, write_params
 
@@ -100,12 +100,8 @@ class RustContainer:
 
     def feed(self, data: bytes) -> None:
         """Bytes of the container."""
-        try:
-            bodies = self._frames.feed(data)
-        except FrameTooLarge as fault:
-            self.failure = f"{fault}: it does not speak the wire of the Rust crate, or Limits.message_bytes is too low"
-            return
-        for body in bodies:
+        self._frames.feed(data)
+        while (body := self._frames.next_body()) is not None:
             try:
                 reply = read_params(body)
             except MalformedParams as fault:
@@ -119,6 +115,9 @@ class RustContainer:
                 self._unreadable(reply.tag)
                 continue
             self.to_link.append([reply.tag, packed, *buffers])
+        if self._frames.failure:
+            hint = "it does not speak the wire of the Rust crate, or Limits.message_bytes is too low"
+            self.failure = f"{self._frames.failure}: {hint}"
 
     def _unreadable(self, tag: bytes) -> None:
         # Where nobody can be told, the link counts it: it knows no record of such a kind.

@@ -5,21 +5,9 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-__all__ = ["FrameReader", "FrameTooLarge", "framed"]
+__all__ = ["FrameReader", "framed"]
 
 _LENGTH: Final = struct.Struct("<I")
-
-
-class FrameTooLarge(Exception):
-    """A header announces more than is accepted; where the next frame begins, nobody can know then.
-
-    Attributes:
-        size: the bytes that it announces.
-    """
-
-    def __init__(self, size: int, limit: int) -> None:
-        super().__init__(f"a frame of {size:,} bytes is announced, and at most {limit:,} are accepted")
-        self.size = size
 
 
 def framed(body: bytes) -> bytes:
@@ -28,38 +16,41 @@ def framed(body: bytes) -> bytes:
 
 
 class FrameReader:
-    """Takes bytes as they come, and gives the bodies of the frames that are complete.
+    """Takes bytes as they come, and gives the bodies of the frames that are complete, one at a time.
 
     Args:
         max_bytes: the largest body.
+
+    Attributes:
+        failure: why there are no more frames, in words: a header announces more than is accepted, and where the next
+            frame begins, nobody can know then; empty: there may be.
     """
 
     def __init__(self, max_bytes: int) -> None:
+        self.failure = ""
         self._max_bytes = max_bytes
         self._data = bytearray()
+        self._start = 0  # of what was not given yet
 
-    @property
-    def is_partial(self) -> bool:
-        """Whether a frame has begun, and not ended."""
-        return bool(self._data)
+    def feed(self, data: bytes) -> None:
+        """Takes bytes."""
+        if not self.failure:
+            del self._data[: self._start]
+            self._start = 0
+            self._data += data
 
-    def feed(self, data: bytes) -> list[bytes]:
-        """The bodies that are complete now.
-
-        Raises:
-            FrameTooLarge: a header announces more than is accepted. What came before it is lost with it.
-        """
-        self._data += data
-        bodies: list[bytes] = []
-        start = 0
-        while len(self._data) - start >= 4:
-            size: int = _LENGTH.unpack_from(self._data, start)[0]
-            if size > self._max_bytes:
-                raise FrameTooLarge(size, self._max_bytes)
-            if len(self._data) - start - 4 < size:
-                break
-            bodies.append(bytes(self._data[start + 4 : start + 4 + size]))
-            start += 4 + size
-        if start:
-            del self._data[:start]
-        return bodies
+    def next_body(self) -> bytes | None:
+        """The body of the next frame; None: it is not complete, or there has been a failure."""
+        begin = self._start + 4
+        if self.failure or len(self._data) < begin:
+            return None
+        size: int = _LENGTH.unpack_from(self._data, self._start)[0]
+        if size > self._max_bytes:
+            self.failure = f"a frame of {size:,} bytes is announced, and at most {self._max_bytes:,} are accepted"
+            self._data.clear()
+            self._start = 0
+            return None
+        if len(self._data) - begin < size:
+            return None
+        self._start = begin + size
+        return bytes(self._data[begin : self._start])

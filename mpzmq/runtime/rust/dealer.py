@@ -47,6 +47,7 @@ class RustDealer:
         self._keep = keep
         self._container = RustContainer(endpoint, limits, settings.heartbeat_interval)
         self._stream: TcpStream | None = None
+        self._is_connected = False
         self._dialling: asyncio.Task[None] | None = None
         self._timer: asyncio.Handle | None = None
         self._delivery: asyncio.Handle | None = None
@@ -56,12 +57,12 @@ class RustDealer:
     @property
     def is_accepted(self) -> bool:
         """Whether there is a connection."""
-        return self._stream is not None
+        return self._is_connected
 
     def send(self, frames: Frames) -> bool:
         """Sends a message; False: not now."""
         stream = self._stream
-        if stream is None or stream.is_full:
+        if stream is None or not self._is_connected or stream.is_full:
             return False
         self._container.take(frames)
         stream.write(b"".join(self._container.to_peer))
@@ -96,8 +97,7 @@ class RustDealer:
 
     def on_connected(self, stream: TcpStream) -> None:
         """A connection stands."""
-        self._stream = stream
-        self._keep(stream)
+        self._is_connected = True
         self._container.on_connected(uuid4())
         self._handler.on_connection([None])
 
@@ -106,7 +106,7 @@ class RustDealer:
         self._container.feed(data)
         failure = self._container.failure
         self._deliver()
-        if failure and self._stream is not None:
+        if failure and self._is_connected:
             self._drop(f"the connection to {self._endpoint} is of no use: {failure}")
 
     def on_lost(self, error: Exception | None) -> None:
@@ -127,12 +127,16 @@ class RustDealer:
 
     def _begin(self) -> None:
         self._timer = None
-        self._dialling = self._loop.create_task(self._dial())
+        self._stream = TcpStream(self)
+        self._dialling = self._loop.create_task(self._dial(self._stream))
 
-    async def _dial(self) -> None:
+    async def _dial(self, stream: TcpStream) -> None:
+        self._keep(stream)
         try:
-            await dial(self._endpoint, self._settings, self)
+            await dial(self._endpoint, self._settings, stream)
         except OSError as error:
+            if stream is not self._stream:
+                return  # it was given up meanwhile
             self._dialling = None
             delay = self._settings.redial_delay(random.random(), prompt=False)
             self._timer = self._loop.call_later(delay, self._begin)
@@ -164,6 +168,7 @@ class RustDealer:
         if self._dialling is not None:
             self._dialling.cancel()
             self._dialling = None
+        self._is_connected = False
         if self._stream is not None:
             stream, self._stream = self._stream, None
             stream.close(linger)

@@ -11,7 +11,7 @@ from uuid import uuid4
 from ...common.logs import Log, LogRateLimit
 from ...protocol.rust.client import RustClient
 from ...transport.interface import Delivery
-from ...transport.tcp.stream import TcpStream, accepted, listening
+from ...transport.tcp.stream import TcpStream, accept, listening
 
 if TYPE_CHECKING:
     import socket
@@ -73,8 +73,10 @@ class RustConnection:
     def on_connected(self, stream: TcpStream) -> None:
         """The connection stands."""
         self.stream = stream
-        self._host.on_begun(self, stream)
-        self._deliver()
+        if self._host.on_begun(self):
+            self._deliver()
+        else:
+            self.close(0.0)
 
     def on_bytes(self, data: bytes) -> None:
         """Bytes have come."""
@@ -83,6 +85,7 @@ class RustConnection:
         self._write()
         self._deliver()
         self._check()
+        self._hold()
 
     def on_lost(self, error: Exception | None) -> None:
         """The connection has ended."""
@@ -90,7 +93,8 @@ class RustConnection:
         self._host.on_ended(self.route)
 
     def on_writable(self) -> None:
-        """The sessions try again by themselves."""
+        """It takes more now. The sessions try again by themselves."""
+        self._hold()
 
     # For the router
 
@@ -103,8 +107,6 @@ class RustConnection:
         self._client.take(frames)
         self._write()
         self._answer_pings()
-        if self._client.to_sessions and self._delivery is None:
-            self._delivery = self._host.loop.call_soon(self._deliver)
         if self._client.failure:
             self._host.loop.call_soon(self._check)
         return Delivery.SENT
@@ -137,19 +139,25 @@ class RustConnection:
             self._host.handler.on_messages([[self.route, *frames] for frames in messages])
 
     def _answer_pings(self) -> None:
-        """When what was said before has left: a drain waits for that."""
-        if not self._client.to_pong or self.stream is None or self._pong is not None:
+        """When what was said before has left: a drain waits for that, and whoever does not read asks no more."""
+        if self.stream is None or self._pong is not None:
             return
-        if self.stream.unsent:
+        self._client.on_left(self._client.written - self.stream.unsent)
+        self._write()
+        if self._client.has_pings:
             self._pong = self._host.loop.call_later(UNSENT_RETRY, self._look_again)
-            return
-        self._client.pong()
-        if self._delivery is None:
+        if self._client.to_sessions and self._delivery is None:
             self._delivery = self._host.loop.call_soon(self._deliver)
+        self._hold()
 
     def _look_again(self) -> None:
         self._pong = None
         self._answer_pings()
+
+    def _hold(self) -> None:
+        """A client that asks more than can be taken in, or reads nothing, is held back by TCP."""
+        if self.stream is not None:
+            self.stream.hold(self.stream.is_full or self._client.is_held_back)
 
     def _check(self) -> None:
         """Whether the connection is still of use."""
@@ -234,20 +242,21 @@ class RustRouter:
         self._listening.clear()
         for pause in self._pauses:
             pause.cancel()
-        for task in list(self._accepting):
-            task.cancel()
         for connection in list(self._connections.values()):
             connection.close(linger)
         self._connections.clear()
-        endings = [*self._accepting, *(stream.ended for stream in self._streams)]
-        if endings:
-            await asyncio.wait(endings)
+        # Each has its socket, so none is cancelled: they begin within two passes of the event loop, and end then.
+        if self._accepting:
+            await asyncio.wait(self._accepting)
+        if self._streams:
+            await asyncio.wait([stream.ended for stream in self._streams])
 
-    def on_begun(self, connection: RustConnection, stream: TcpStream) -> None:
-        """A connection stands."""
+    def on_begun(self, connection: RustConnection) -> bool:
+        """A connection stands; False: it comes too late."""
+        if not self._listening:
+            return False
         self._connections[connection.route] = connection
-        self._streams.add(stream)
-        stream.ended.add_done_callback(lambda _: self._streams.discard(stream))
+        return True
 
     def on_ended(self, route: bytes) -> None:
         """A connection has ended."""
@@ -281,5 +290,8 @@ class RustRouter:
 
     async def _serve(self, one: socket.socket, peer: str) -> None:
         route = ROUTE + next(self._numbers).to_bytes(8)
+        stream = TcpStream(RustConnection(route, self, peer))
+        self._streams.add(stream)
+        stream.ended.add_done_callback(lambda _: self._streams.discard(stream))
         with contextlib.suppress(OSError):  # it has ended already
-            await accepted(one, self.settings, RustConnection(route, self, peer))
+            await accept(one, self.settings, stream)

@@ -16,13 +16,19 @@ from ...failure import Failure, FailureKind
 if TYPE_CHECKING:
     from ..interface import SocketSettings
 
-__all__ = ["StreamOwner", "TcpStream", "accepted", "dial", "dial_failure", "host_and_port", "listening"]
+__all__ = ["StreamOwner", "TcpStream", "accept", "dial", "dial_failure", "host_and_port", "listening"]
 
 MAX_UNSENT = 1024 * 1024
 """Bytes that wait to leave before a connection takes no more."""
 
 PROBES = 3
 """Of the system, without an answer, after which a silent host is given up."""
+
+MAX_PROBE_SECONDS = 32_767
+"""The longest that Linux waits between two of them (tcp(7), MAX_TCP_KEEPIDLE)."""
+
+MAX_USER_TIMEOUT = 2**31 - 1
+"""Milliseconds: the option is an int."""
 
 _REFUSED = (errno.ECONNREFUSED,)
 _UNREACHABLE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL)
@@ -63,8 +69,7 @@ class TcpStream(asyncio.Protocol):
         owner: is told.
 
     Attributes:
-        is_full: whether so much waits to leave that nothing more should be written.
-        ended: done when the connection has ended, and its descriptor is closed.
+        ended: done when the connection has ended, or was not made, and its descriptor is closed.
     """
 
     def __init__(self, owner: StreamOwner) -> None:
@@ -72,13 +77,14 @@ class TcpStream(asyncio.Protocol):
         self._owner: StreamOwner | None = owner
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self.is_full = False
+        self._is_paused = False
+        self._is_held = False
         self.ended: asyncio.Future[None] = self._loop.create_future()
 
     @property
-    def is_made(self) -> bool:
-        """Whether it has begun, and not ended."""
-        return self._transport is not None
+    def is_full(self) -> bool:
+        """Whether nothing should be written now: so much waits to leave, or the end is near."""
+        return self._is_paused or self._transport is None or self._transport.is_closing()
 
     @property
     def unsent(self) -> int:
@@ -87,8 +93,18 @@ class TcpStream(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Sends bytes, now or later."""
-        if self._transport is not None and data:
+        if data and self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
+
+    def hold(self, is_held: bool) -> None:
+        """Reads nothing more for now, or again: the other side is held back by TCP then."""
+        if is_held is self._is_held or self._transport is None or self._transport.is_closing():
+            return
+        self._is_held = is_held
+        if is_held:
+            self._transport.pause_reading()
+        else:
+            self._transport.resume_reading()
 
     def close(self, linger: float) -> None:
         """Ends the connection when what was written has left, after ``linger`` seconds at most. Nobody is told."""
@@ -101,12 +117,24 @@ class TcpStream(asyncio.Protocol):
         self._transport.close()
         self._timer = self._loop.call_later(linger, self._transport.abort)
 
+    def abandon(self) -> None:
+        """What was to make the connection has given up. uvloop tells of no end then, though it may have begun."""
+        self.close(0.0)
+        self._loop.call_soon(self._end)  # behind connection_lost(), where that comes
+
+    def _end(self) -> None:
+        self._transport = None
+        if not self.ended.done():
+            self.ended.set_result(None)
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """For asyncio."""
         self._transport = cast("asyncio.Transport", transport)  # which uvloop's do not derive from
+        if self._owner is None:  # closed while it was made
+            self._transport.abort()
+            return
         self._transport.set_write_buffer_limits(high=MAX_UNSENT)
-        if self._owner is not None:
-            self._owner.on_connected(self)
+        self._owner.on_connected(self)
 
     def data_received(self, data: bytes) -> None:
         """For asyncio."""
@@ -115,22 +143,20 @@ class TcpStream(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """For asyncio."""
-        self._transport = None
         if self._timer is not None:
             self._timer.cancel()
-        if not self.ended.done():
-            self.ended.set_result(None)
+        self._end()
         owner, self._owner = self._owner, None
         if owner is not None:
             owner.on_lost(exc)
 
     def pause_writing(self) -> None:
         """For asyncio."""
-        self.is_full = True
+        self._is_paused = True
 
     def resume_writing(self) -> None:
         """For asyncio."""
-        self.is_full = False
+        self._is_paused = False
         if self._owner is not None:
             self._owner.on_writable()
 
@@ -141,24 +167,26 @@ def host_and_port(endpoint: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-async def dial(endpoint: str, settings: SocketSettings, owner: StreamOwner) -> None:
-    """Connects, and tells the owner.
+async def dial(endpoint: str, settings: SocketSettings, stream: TcpStream) -> None:
+    """Connects a stream.
 
     Raises:
         OSError: it could not; a TimeoutError: there was no answer.
     """
-    host, port = host_and_port(endpoint)
-    loop = asyncio.get_running_loop()
-    own, stream = _socket(host), TcpStream(owner)
+    own: socket.socket | None = None
     try:
+        host, port = host_and_port(endpoint)
+        loop = asyncio.get_running_loop()
+        own = _socket(host)
         async with asyncio.timeout(settings.connect_timeout):
             await loop.sock_connect(own, (host, port))
         if own.getsockname() == own.getpeername():  # a port of this host that is free, dialled from itself
             raise ConnectionRefusedError(errno.ECONNREFUSED, "connected to itself")
-        _watch(own, settings)
-        await loop.create_connection(lambda: stream, sock=own)
+        await _make(own, settings, stream)
     except BaseException:
-        _abandon(own, stream)
+        if own is not None:
+            own.close()
+        stream.abandon()
         raise
 
 
@@ -192,28 +220,25 @@ def listening(endpoint: str, backlog: int) -> socket.socket:
     return own
 
 
-async def accepted(own: socket.socket, settings: SocketSettings, owner: StreamOwner) -> None:
-    """Takes a connection that was accepted, and tells the owner.
+async def accept(own: socket.socket, settings: SocketSettings, stream: TcpStream) -> None:
+    """Makes a stream of a connection that was accepted.
 
     Raises:
         OSError: it has ended already.
     """
-    loop, stream = asyncio.get_running_loop(), TcpStream(owner)
     try:
         own.setblocking(False)
         _sockets.add(own)
-        _watch(own, settings)
-        await loop.connect_accepted_socket(lambda: stream, own)
+        await _make(own, settings, stream)
     except BaseException:
-        _abandon(own, stream)
+        own.close()
+        stream.abandon()
         raise
 
 
-def _abandon(own: socket.socket, stream: TcpStream) -> None:
-    if stream.is_made:
-        stream.close(0.0)
-    else:
-        own.close()
+async def _make(own: socket.socket, settings: SocketSettings, stream: TcpStream) -> None:
+    _watch(own, settings)
+    await asyncio.get_running_loop().connect_accepted_socket(lambda: stream, own)
 
 
 def _socket(host: str) -> socket.socket:
@@ -227,12 +252,13 @@ def _watch(own: socket.socket, settings: SocketSettings) -> None:
     """The system asks a silent host for a sign of life, and gives it up: the wire itself has no heartbeat."""
     own.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     own.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    every = max(1, round(settings.down_after / (PROBES + 1)))
+    every = min(max(1, round(settings.down_after / (PROBES + 1))), MAX_PROBE_SECONDS)
     idle = getattr(socket, "TCP_KEEPIDLE", getattr(socket, "TCP_KEEPALIVE", None))
     options = [(idle, every), (getattr(socket, "TCP_KEEPINTVL", None), every)]
     options.append((getattr(socket, "TCP_KEEPCNT", None), PROBES))
     if sys.platform == "linux":
-        options.append((socket.TCP_USER_TIMEOUT, max(1000, round(settings.down_after * 1000))))
+        milliseconds = min(max(1000, round(settings.down_after * 1000)), MAX_USER_TIMEOUT)
+        options.append((socket.TCP_USER_TIMEOUT, milliseconds))
     for option, value in options:
         if option is not None:
             own.setsockopt(socket.IPPROTO_TCP, option, value)

@@ -12,7 +12,7 @@ from mpzmq import Executed, Limits, Status
 from mpzmq.protocol.rust.client import ACKNOWLEDGED_EVERY, RustClient
 from mpzmq.protocol.rust.framing import FrameReader, framed
 from mpzmq.protocol.wire.encoder import Encoder
-from mpzmq.protocol.wire.kinds import Code, Goodbye, Kind, Op
+from mpzmq.protocol.wire.kinds import UNASKED, Code, Goodbye, Kind, Op
 from mpzmq.protocol.wire.messages import MessageDecoder
 from mpzmq.protocol.wire.records import LINK_TAG, error
 
@@ -24,8 +24,8 @@ ENCODER = Encoder(LIMITS)
 class Side:
     """The sessions of a container, as far as a client needs them."""
 
-    def __init__(self) -> None:
-        self.client = RustClient(UUID(int=9), "rust", 1.5, LIMITS)
+    def __init__(self, limits: Limits = LIMITS) -> None:
+        self.client = RustClient(UUID(int=9), "rust", 1.5, limits)
         self._decoder = MessageDecoder(LIMITS, Kind.REQUEST)
         ((_, greeting),) = self.heard()
         assert greeting[:5] == [Kind.HELLO, [2], UUID(int=9), 1, "rust"]
@@ -46,7 +46,9 @@ class Side:
 
     def left(self) -> list[Any]:
         data, self.client.to_peer = b"".join(self.client.to_peer), []
-        return [json.loads(body) for body in FrameReader(10_000).feed(data)]
+        reader = FrameReader(10_000)
+        reader.feed(data)
+        return [json.loads(body) for body in iter(reader.next_body, None)]
 
 
 @pytest.fixture
@@ -116,6 +118,48 @@ def test_what_nobody_can_be_answered_for_is_the_end(side: Side, data: bytes) -> 
     assert side.client.failure
 
 
+def test_frames_in_front_of_bytes_without_sense_count(side: Side) -> None:
+    first = json.dumps({"id": ID, "method": "Invoke", "status": "RUNNING", "data": 1}).encode()
+    side.client.feed(framed(first) + b"GET / HTTP/1.1\r\n")
+
+    assert [record[6] for _, record in side.heard()] == [[1]]
+    assert side.client.failure
+
+
+def test_a_flood_waits_for_the_window(side: Side) -> None:
+    for n in range(3 * LIMITS.window):
+        side.ask(data=n)
+    assert side.client.is_held_back
+    assert len(side.heard()) == LIMITS.window
+
+    side.say(LINK_TAG, [Kind.PONG, UNASKED, LIMITS.window // 2, 1_000])
+    assert [record[6][0] for _, record in side.heard()] == [LIMITS.window + n for n in range(LIMITS.window // 2)]
+
+
+def test_whoever_has_not_read_asks_no_more(side: Side) -> None:
+    side.ask("Stop")  # which is answered
+    side.say(LINK_TAG, [Kind.PING, 7])
+    side.ask(data="behind it")
+    assert side.client.is_held_back
+
+    side.client.on_left(side.client.written - 1)
+    assert not side.heard()
+    side.client.on_left(side.client.written)
+    assert [record[0] for _, record in side.heard()] == [Kind.PONG, Kind.REQUEST]
+    assert not side.client.is_held_back
+
+
+def test_no_more_run_than_may_be_in_flight() -> None:
+    side = Side(Limits(in_flight=2))
+    for n in range(3):
+        side.ask(data=n)
+    ((first, _), _) = side.heard()
+    assert side.client.is_held_back
+
+    side.say(first, [Kind.RESPONSE, 1, None])
+    assert [record[6] for _, record in side.heard()] == [[2]]
+
+
 def test_answers_are_acknowledged(side: Side) -> None:
     for _ in range(ACKNOWLEDGED_EVERY):
         side.ask()
@@ -129,7 +173,7 @@ def test_a_ping_waits_until_it_is_told(side: Side) -> None:
     side.say(LINK_TAG, [Kind.PING, 7])
 
     assert not side.heard()
-    side.client.pong()
+    side.client.on_left(0)
     assert [record[:2] for _, record in side.heard()] == [[Kind.PONG, 7]]
 
 
