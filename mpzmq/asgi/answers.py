@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..common.json_values import as_json_types
+from ..models import Executed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,13 +56,16 @@ class Answer:
 
 
 class Problem(Exception):
-    """What is wrong with an HTTP request, before anybody was asked for it.
+    """What is wrong with an HTTP request.
 
     Args:
         status: of its answer.
         kind: one word for programs.
         message: what is wrong, and what would be right.
         headers: of its answer.
+
+    Attributes:
+        executed: whether a handler has worked for it: not, unless it was found in the middle of a body.
     """
 
     def __init__(self, status: HTTPStatus, kind: str, message: str, headers: Mapping[str, str] | None = None) -> None:
@@ -69,3 +73,4 @@ class Problem(Exception):
         self.status = status
         self.kind = kind
         self.headers = headers or {}
+        self.executed = Executed.NO

@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Self
 
 from ..common.json_values import from_json
+from ..models import Executed
 from .answers import Problem
 from .client import ClientGone
 
@@ -116,10 +117,14 @@ class Lines:
         return self
 
     async def __anext__(self) -> Any:
-        line = await self._line()
-        if line is None:
-            raise StopAsyncIteration
-        return _value_of(line, f"line {self._number} of the body")
+        try:
+            line = await self._line()
+            if line is None:
+                raise StopAsyncIteration
+            return _value_of(line, f"line {self._number} of the body")
+        except Problem as problem:
+            problem.executed = Executed.UNKNOWN  # the items before it were sent
+            raise
 
     async def arguments(self) -> tuple[list[Any], dict[str, Any]]:
         """The arguments of the function, which stand in the first line.

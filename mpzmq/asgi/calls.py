@@ -14,7 +14,7 @@ from .answers import Answer, Problem, encoded
 from .bodies import Lines, arguments_of, whole_body
 from .client import while_there
 from .errors import error_answer
-from .heads import NDJSON, SSE, Way, read_head
+from .heads import JSON, NDJSON, SSE, Way, read_head
 from .replays import Replays
 from .streams import send_channel, send_stream
 
@@ -190,7 +190,10 @@ def _wrong_way(function: ExposedFunction, head: Head) -> Problem:
     accept = f"accept {SSE} or {NDJSON} for the items that it yields"
     send = f"send {NDJSON} for the items that it takes"
     if function.kind is None:
-        text = f"the function {function.name!r} is asked in another way: {accept}, and {send}, where it does so"
+        takes = f"send {JSON} where it takes no items" if head.has_lines else f"{send}, if it does"
+        hints = [] if JSON in head.accepted else [f"accept {JSON} for what it returns"]
+        hints += [] if {SSE, NDJSON} & set(head.accepted) else [f"{accept}, if it does"]
+        text = f"the function {function.name!r} is asked in another way: {', or '.join([*hints, takes])}"
         return Problem(HTTPStatus.NOT_ACCEPTABLE, "NotAcceptable", text)
     what = f"the function {function.name!r} is asked in another way"
     if (function.kind in ("upload", "channel")) != head.has_lines:

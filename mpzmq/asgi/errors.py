@@ -72,10 +72,10 @@ def status_of(error: MpzmqError) -> HTTPStatus:
 
 
 def document_of(error: MpzmqError | Problem) -> dict[str, Any]:
-    """What is told of an error, to programs and to people: ``{"error": {...}}``."""
+    """What is told of an error, to programs and to people: ``{"error": {...}, "executed": ...}``."""
     if isinstance(error, Problem):
-        told: dict[str, Any] = {"type": error.kind, "message": str(error), "executed": str(Executed.NO)}
-        return {"error": told}
+        told: dict[str, Any] = {"type": error.kind, "message": str(error), "executed": str(error.executed)}
+        return {"error": told, "executed": told["executed"]}
     # What is no RequestError was raised before anything was sent.
     executed = error.executed if isinstance(error, RequestError) else Executed.NO
     # What a handler has said is for its caller; where it runs is not.
@@ -84,7 +84,7 @@ def document_of(error: MpzmqError | Problem) -> dict[str, Any]:
     if isinstance(error, RequestError) and error.request_id is not None:
         told["request_id"] = str(error.request_id)
     told |= {fact: value for fact in _FACTS if (value := getattr(error, fact, None)) is not None}
-    return {"error": told}
+    return {"error": told, "executed": told["executed"]}
 
 
 def error_answer(error: MpzmqError | Problem) -> Answer:

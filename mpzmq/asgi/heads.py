@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from ..common.durations import MAX_SECONDS
 from .answers import Problem
 
 if TYPE_CHECKING:
@@ -23,6 +24,11 @@ SSE = "text/event-stream"
 ANSWERS = (JSON, SSE, NDJSON)
 
 _ONCE = (b"content-type", b"content-length", b"idempotency-key", b"mpzmq-timeout")
+_NOT_MEANT = ("", "application/x-www-form-urlencoded")
+"""Types of a body that nobody has chosen: programs send none, and ``curl -d`` this one. So can a page of any site, by a
+form, which a browser does not ask the gateway about; but that says where it comes from."""
+
+_OF_PAGES = (b"origin", b"sec-fetch-site")
 _KEY_FORM = "a UUID, such as 6ba7b810-9dad-41d1-80b4-00c04fd430c8, made anew for each request"
 
 
@@ -59,7 +65,8 @@ class Head:
         found: dict[Way, str] = {}
         for kind in self.accepted:
             found.setdefault(one if kind == JSON else many, kind)
-        return list(found.items())
+        # An upload sends no item to a function that is none, and a channel does.
+        return sorted(found.items(), key=lambda way: way[0] is Way.CHANNEL)
 
 
 def read_head(headers: Iterable[tuple[bytes, bytes]]) -> Head:
@@ -70,6 +77,7 @@ def read_head(headers: Iterable[tuple[bytes, bytes]]) -> Head:
     """
     once: dict[bytes, str] = {}
     accept: list[str] = []
+    is_of_a_page = False
     for name, value in headers:
         if name == b"accept":
             accept.append(value.decode("latin-1"))
@@ -77,17 +85,19 @@ def read_head(headers: Iterable[tuple[bytes, bytes]]) -> Head:
             if name in once:
                 raise _bad(f"the header {name.decode()} is there more than once")
             once[name] = value.decode("latin-1").strip()
+        elif name in _OF_PAGES:
+            is_of_a_page = True
     kind = once.get(b"content-type", "").partition(";")[0].strip().lower()
-    if kind not in (JSON, NDJSON):
+    if kind not in (JSON, NDJSON) and (kind not in _NOT_MEANT or is_of_a_page):
         text = f"send 'Content-Type: {JSON}' with the arguments, or {NDJSON} with the arguments and then items"
         raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", text)
     timeout, key, length = once.get(b"mpzmq-timeout"), once.get(b"idempotency-key"), once.get(b"content-length", "")
     head = Head(
         has_lines=kind == NDJSON,
-        accepted=_accepted(",".join(accept)) if any(map(str.strip, accept)) else (JSON,),
+        accepted=_accepted(",".join(accept)) if any(map(str.strip, accept)) else ANSWERS,
         timeout=None if timeout is None else _seconds(timeout),
         key=None if key is None else _key(key),
-        length=int(length) if length.isdecimal() else None,
+        length=int(length.lstrip("0")[:18] or 0) if length.isdecimal() else None,
     )
     if key is not None and (head.has_lines or JSON not in head.accepted):
         raise _bad("Idempotency-Key is for calls: what goes piece by piece is never sent again as a whole")
@@ -105,7 +115,7 @@ def _seconds(text: str) -> float:
         seconds = math.nan
     if not 0 < seconds < math.inf:
         raise _bad(f"Mpzmq-Timeout is a number of seconds above 0, such as 2.5, and not {text[:40]!r}")
-    return seconds
+    return min(seconds, MAX_SECONDS)
 
 
 def _key(text: str) -> UUID:
@@ -123,14 +133,12 @@ def _key(text: str) -> UUID:
 def _accepted(text: str) -> tuple[str, ...]:
     """The types that an Accept header takes, best first.
 
-    Of equal ones, those that it names come in its order, and then those that its wildcards take: of these only JSON, as
-    nobody who names no stream can be expected to read one.
+    Of equal ones, those that it names come in its order, and then those that its wildcards take.
 
     Raises:
         Problem: none of them.
     """
     weights: dict[str, float] = {}
-    ranges: dict[str, float] = {}
     for part in text.split(","):
         kind, *parameters = (piece.strip().lower() for piece in part.split(";"))
         weight = 1.0
@@ -140,17 +148,13 @@ def _accepted(text: str) -> tuple[str, ...]:
                     weight = float(parameter[2:])
                 except ValueError:
                     weight = 0.0
-        if kind in ANSWERS:
-            weights[kind] = weight
-        elif kind in ("*/*", "application/*"):
-            ranges[kind] = weight
-    if JSON not in weights:
-        for kind in ("application/*", "*/*"):
-            if kind in ranges:
-                weights[JSON] = ranges[kind]
-                break
-    found = sorted((kind for kind, weight in weights.items() if weight > 0), key=lambda kind: -weights[kind])
-    if not found:
+        weights[kind] = weight
+    for kind in ANSWERS:
+        for wildcard in (f"{kind.partition('/')[0]}/*", "*/*"):
+            if wildcard in weights:
+                weights.setdefault(kind, weights[wildcard])
+    named = [kind for kind, weight in weights.items() if kind in ANSWERS and weight > 0]
+    if not named:
         text = f"the answer is {JSON}, or for a stream {SSE} or {NDJSON}: accept one of them"
         raise Problem(HTTPStatus.NOT_ACCEPTABLE, "NotAcceptable", text)
-    return tuple(found)
+    return tuple(sorted(named, key=lambda kind: -weights[kind]))

@@ -32,27 +32,26 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "string", "format": "uuid"},
     },
 }  # fmt: skip
+_EXECUTED = {"enum": ["NO", "UNKNOWN", "YES"], "description": "Whether a handler has worked for the request."}
 _ERROR = {
     "type": "object",
-    "required": ["error"],
+    "required": ["error", "executed"],
     "properties": {
+        "executed": _EXECUTED,
         "error": {
             "type": "object",
             "required": ["type", "message", "executed"],
             "properties": {
                 "type": {"type": "string", "description": "The name of its class."},
                 "message": {"type": "string"},
-                "executed": {
-                    "enum": ["NO", "UNKNOWN", "YES"],
-                    "description": "Whether a handler has worked for the request.",
-                },
+                "executed": _EXECUTED,
                 "request_id": {"type": "string", "format": "uuid"},
                 "code": {"type": "string", "description": "A word for programs, which the function has chosen."},
                 "data": {"description": "What the function has added."},
                 "error_type": {"type": "string"},
                 "retry_after": {"type": "number", "description": "Seconds."},
             },
-        }
+        },
     },
 }
 _OWN = [400, 404, 405, 406, 408, 413, 415, 500]

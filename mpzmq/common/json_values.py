@@ -14,10 +14,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from .text import repr_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["as_json_types", "from_json", "from_json_types", "to_json"]
+__all__ = ["as_json_types", "finite_float", "from_json", "from_json_types", "to_json"]
 
 
 def from_json(text: str) -> Any:
@@ -27,7 +29,7 @@ def from_json(text: str) -> Any:
         ValueError: it is no JSON, or one of the objects above is malformed; the text says where.
     """
     try:
-        return json.loads(text, object_hook=_object, parse_constant=_no_constant)
+        return json.loads(text, object_hook=_object, parse_constant=_no_constant, parse_float=finite_float)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 
@@ -58,6 +60,18 @@ def as_json_types(value: Any) -> Any:
     return _plain(value, _as_text)
 
 
+def finite_float(text: str) -> float:
+    """A number of JSON.
+
+    Raises:
+        ValueError: it is beyond what a float holds, and would be infinite.
+    """
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:40]} is more than a float holds")
+    return number
+
+
 def _no_constant(name: str) -> Any:
     raise ValueError(f'{name} is no JSON: write {{"$float": "{name.lower().replace("infinity", "inf")}"}}')
 
@@ -71,8 +85,8 @@ def _object(found: dict[str, Any]) -> Any:
         return found
     try:
         return reader(value)
-    except (AttributeError, TypeError, ValueError) as error:  # UUID(3) has no replace()
-        raise ValueError(f"{json.dumps(found, default=repr)[:80]} is no {key[1:]}: {error}") from None
+    except (AttributeError, TypeError, ValueError, OverflowError) as error:  # UUID(3) has no replace()
+        raise ValueError(f"{repr_of(found, 80)} is no {key[1:]}: {error}") from None
 
 
 def _map(pairs: Any) -> dict[Any, Any]:

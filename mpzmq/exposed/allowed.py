@@ -23,11 +23,10 @@ class Allowed:
         """Takes the names.
 
         Args:
-            allow: names of functions; ``"*"`` stands for every function that there is.
+            allow: names of functions; ``"*"`` stands for every function that there is. None opens nothing.
 
         Raises:
             TypeError: they are not some strings.
-            ValueError: there are none, so that nothing could be called.
         """
         if isinstance(allow, str | bytes) or not isinstance(allow, Iterable):
             raise TypeError(f"allow is a list of names of functions, such as ['add'], not {type_name(allow)}")
@@ -35,8 +34,6 @@ class Allowed:
         for name in names:
             if not isinstance(name, str) or not name:
                 raise TypeError(f"allow has names of functions, and {repr_of(name, 60)} is none")
-        if not names:
-            raise ValueError("allow is empty: name the functions that may be called; '*' stands for all of them")
         self.everything = EVERYTHING in names
         self.names = tuple(name for name in names if name != EVERYTHING)
         self._names = frozenset(self.names)

@@ -81,6 +81,10 @@ async def test_everything_may_be_open(served: Served) -> None:
         (b"[" * 100_000, 400, "NotJson", "nested too deeply"),
         (b"9" * 5000, 400, "NotJson", "digits"),
         (b'[{"$uuid": "x"}]', 400, "NotJson", "no uuid"),
+        (b'[{"$uuid": {"$map": [[[1], 2], [null, 3]]}}]', 400, "NotJson", "no map"),
+        (b'[{"$uuid": {"$map": [[1, 2], [null, 3]]}}]', 400, "NotJson", "no uuid"),
+        (b'[{"$float": 1%s}]' % (b"0" * 400), 400, "NotJson", "no float"),
+        (b"[1e999]", 400, "NotJson", "1e999 is more than a float holds"),
         (b"1", 422, "WrongArguments", "a JSON array"),
         (b'{"$map": [[1, 2]]}', 422, "WrongArguments", "a JSON array"),
         (b'["a"]', 502, "RemoteError", "concatenate"),
@@ -101,18 +105,20 @@ async def test_wrong_arguments(app: Gateway, body: bytes, status: int, kind: str
 @pytest.mark.parametrize(
     ("headers", "status", "words"),
     [
-        ([], 415, "application/json"),
         ([("Content-Type", "text/plain")], 415, "application/json"),
-        ([("Content-Type", "application/x-www-form-urlencoded")], 415, "application/json"),
+        ([("Origin", "https://example.org")], 415, "application/json"),
+        ([("Sec-Fetch-Site", "cross-site")], 415, "application/json"),
+        ([("Content-Type", "application/x-www-form-urlencoded"), ("Origin", "null")], 415, "application/json"),
         ([*JSON.items(), *JSON.items()], 400, "more than once"),
         ([*JSON.items(), ("Accept", "text/html")], 406, "text/event-stream"),
-        ([*JSON.items(), ("Accept", "application/json;q=0, */*")], 406, "text/event-stream"),
+        ([*JSON.items(), ("Accept", "application/json;q=0, */*")], 406, "accept application/json"),
         ([*JSON.items(), ("Mpzmq-Timeout", "soon")], 400, "number of seconds"),
         ([*JSON.items(), ("Mpzmq-Timeout", "nan")], 400, "number of seconds"),
         ([*JSON.items(), ("Mpzmq-Timeout", "0")], 400, "number of seconds"),
         ([*JSON.items(), ("Idempotency-Key", "1")], 400, "a UUID"),
         ([*JSON.items(), ("Idempotency-Key", "00000000-0000-0000-0000-000000000000")], 400, "nil"),
         ([*JSON.items(), ("Content-Length", "2000000")], 413, "1,048,576"),
+        ([*JSON.items(), ("Content-Length", "9" * 5000)], 413, "1,048,576"),
     ],
 )
 async def test_heads_that_cannot_be(app: Gateway, headers: list[tuple[str, str]], status: int, words: str) -> None:
@@ -120,6 +126,21 @@ async def test_heads_that_cannot_be(app: Gateway, headers: list[tuple[str, str]]
 
     assert answer.status == status
     assert words in answer.error["message"]
+
+
+@pytest.mark.parametrize("kind", ["", "application/x-www-form-urlencoded"])
+async def test_programs_need_not_say_that_it_is_json(app: Gateway, kind: str) -> None:
+    headers = [("Content-Type", kind)] if kind else []
+    assert (await ask(app, "/call/add", b"[1]", headers)).json == {"result": 2}
+    assert (await ask(app, "/call/add", b"a=1", headers)).error["type"] == "NotJson"
+
+
+@pytest.mark.parametrize("name", ["add", "nothing"])
+async def test_nothing_is_open_that_was_not_allowed(served: Served, name: str) -> None:
+    async with connected(served.server) as container:
+        app = gateway(container, allow=[])
+        assert (await call(app, name, 1)).status == 404
+        assert (await ask(app, "/openapi.json", method="GET")).json["paths"] == {}
 
 
 @pytest.mark.parametrize("accept", ["*/*", "", "text/html, application/*;q=0.1", "application/json;q=x, */*"])
@@ -281,7 +302,6 @@ async def test_no_websockets(app: Gateway) -> None:
 @pytest.mark.parametrize(
     ("options", "error"),
     [
-        ({"allow": []}, ValueError),
         ({"allow": "add"}, TypeError),
         ({"timeout": 0}, ValueError),
         ({"max_body": 0}, ValueError),

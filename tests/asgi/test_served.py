@@ -87,7 +87,8 @@ async def test_curl(address: str) -> None:
     assert await curl(f"{url}/total", *lines, *given, says=b"[]\n1\n2\n") == ('{"result":3}', "200")
     both = await curl("-N", f"{url}/talk", *lines, "-H", "Accept: text/event-stream", *given, says=b'["!"]\n"a"\n')
     assert both == ('data: "a!"\n\nevent: end\ndata: {}\n\n', "200")
-    body, status = await curl(f"{url}/add", "-d", "[1, 2]")
+    assert await curl(f"{url}/add", "-d", "[1, 2]") == ('{"result":3}', "200")
+    body, status = await curl(f"{url}/add", "-d", "[1, 2]", "-H", "Origin: https://example.org")
     assert (json.loads(body)["error"]["type"], status) == ("UnsupportedMediaType", "415")
     body, status = await curl("--path-as-is", f"{url}/../add", *json_, "-d", "[1]")
     assert status == "404"

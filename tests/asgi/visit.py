@@ -87,9 +87,10 @@ class Visit:
     def error(self) -> dict[str, Any]:
         """What the one document of an error says."""
         assert self.headers["content-type"] == "application/json"
-        assert list(self.json) == ["error"]
+        assert list(self.json) == ["error", "executed"]
         found = self.json["error"]
         assert isinstance(found, dict)
+        assert self.json["executed"] == found["executed"]
         return found
 
     @property

@@ -10,6 +10,7 @@ from uuid import UUID
 import msgpack
 
 from ...common.chaining import alone
+from ...common.json_values import finite_float
 from ...common.text import repr_of, type_name
 from ...errors import EncodeError
 from ..wire.encoder import Encoder
@@ -73,7 +74,7 @@ def read_params(body: bytes) -> RustParams:
         MalformedParams: it is none.
     """
     try:
-        record = json.loads(body.decode(), parse_constant=_no_constant)
+        record = json.loads(body.decode(), parse_constant=_no_constant, parse_float=finite_float)
     except (ValueError, RecursionError) as error:  # of which UnicodeDecodeError is one
         raise alone(MalformedParams(f"no JSON: {error}")) from None
     if not isinstance(record, dict):
