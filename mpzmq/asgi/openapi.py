@@ -100,7 +100,7 @@ def _operation(function: ExposedFunction, components: _Components) -> dict[str, 
         shown["summary"] = function.doc
     schema = function.schema or {}
     arguments = components.moved(_arguments(schema)) if schema else {"type": ["object", "array"]}
-    result = components.moved(as_json(schema.get("result", {})))
+    result = components.moved(as_json(schema.get("result", {}), is_result=True))
     one = {"schema": {"type": "object", "required": ["result"], "properties": {"result": result}}}
     lines = {"schema": {"type": "object", "properties": {"item": result, "end": {"type": "object"}}}}
     events = {"schema": {"type": "string", "description": "Each event has an item as JSON; the last one is 'end'."}}

@@ -109,7 +109,7 @@ def _items_name(schema: Mapping[str, Any]) -> str:
 
 
 def _output_of(schema: Mapping[str, Any]) -> dict[str, Any]:
-    result = as_json(schema["result"])
+    result = as_json(schema["result"], is_result=True)
     definitions: dict[str, Any] = {}
     if isinstance(result, dict) and "$defs" in result:
         definitions = {"$defs": result["$defs"]}

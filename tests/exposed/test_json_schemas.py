@@ -59,6 +59,22 @@ def test_keys_that_are_numbers_are_pairs() -> None:
     }
 
 
+def test_a_result_may_be_no_finite_number() -> None:
+    schema = {"type": "array", "items": {"type": "number", "minimum": 1, "description": "what it is"}}
+    odd = {
+        "type": "object",
+        "properties": {"$float": {"enum": ["nan", "inf", "-inf"]}},
+        "required": ["$float"],
+        "additionalProperties": False,
+    }
+
+    assert as_json(schema) == schema
+    assert as_json(schema, is_result=True)["items"] == {
+        "anyOf": [{"type": "number", "minimum": 1}, odd],
+        "description": "what it is",
+    }
+
+
 def test_everything_else_is_as_it_was() -> None:
     schema = {"type": "object", "properties": {"n": {"type": "integer", "minimum": 1}}, "additionalProperties": False}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 from collections.abc import AsyncIterator  # noqa: TC003  (handlers are annotated with it)
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,8 @@ from tests.support.waiting import scaled, soon, until
 if TYPE_CHECKING:
     from mcp_types import CallToolResult
 
-OPEN = ["add", "fail", "refuse", "full", "hang", "count", "endless", "total", "double", "large", "many", "who", "a/b"]
+OPEN = ["add", "fail", "refuse", "full", "hang", "count", "endless", "total", "double", "large", "many", "who", "a/b",
+        "bound"]  # fmt: skip
 
 
 class Served:
@@ -94,6 +96,10 @@ class Served:
             return "x" * MAX_BYTES
 
         @server.function
+        def bound(lower: bool) -> dict[str, float]:
+            return {"x": -math.inf if lower else math.inf}
+
+        @server.function
         def who(id: UUID) -> dict[str, UUID]:
             return {"id": id}
 
@@ -156,6 +162,7 @@ async def test_calls(typed: bool) -> None:
         given: Any = own_id if typed else {"$uuid": own_id}
         assert json.loads(text_of(await client.call_tool("who", {"id": given}))) == {"id": own_id}
         assert json.loads(text_of(await client.call_tool("count", {"n": 3}))) == [0, 1, 2]
+        assert json.loads(text_of(await client.call_tool("bound", {"lower": True}))) == {"x": {"$float": "-inf"}}
 
 
 async def test_items_are_told_as_they_come_and_taken() -> None:
