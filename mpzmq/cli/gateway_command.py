@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from .exposing import allowing
 from .options import connecting, examples, json_option, timeout_option
 from .serving_options import drain_timeout_option, log_level_option, loop_option
 
@@ -12,16 +13,12 @@ __all__ = ["gateway"]
 
 @click.command(
     epilog=examples(
-        "mpzmq gateway 127.0.0.1:3010 --allow add --allow count",
+        "mpzmq gateway 127.0.0.1:3010 --allow add count",
         "mpzmq gateway dns://calc:3010 --allow add --port 8000 --pass-header X-User",
         "mpzmq gateway dir:///run/calc --allow '*' --host 0.0.0.0 --host-name calc.example.com --insecure",
     )
 )
-@click.argument("source")
-@click.option(
-    "--allow", "allowed", metavar="NAME", multiple=True, required=True,
-    help="A function that may be called; may be given several times, and '*' is every function.",
-)  # fmt: skip
+@allowing("that may be called")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address at which it listens.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Its port; 0 is any that is free.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from .exposing import allowing
 from .options import connecting, examples, json_option, timeout_option
 from .serving_options import log_level_option
 
@@ -15,15 +16,11 @@ DRAIN_WITHIN = 8.0
 
 @click.command(
     epilog=examples(
-        "mpzmq mcp 127.0.0.1:3010 --allow add --allow count",
+        "mpzmq mcp 127.0.0.1:3010 --allow add count",
         "mpzmq mcp dns://calc:3010 --allow add --http 127.0.0.1:8931",
     )
 )
-@click.argument("source")
-@click.option(
-    "--allow", "allowed", metavar="NAME", multiple=True, required=True,
-    help="A function that becomes a tool; may be given several times, and '*' is every function.",
-)  # fmt: skip
+@allowing("that becomes a tool")
 @click.option("--http", metavar="HOST:PORT", help="Listen there over HTTP, in place of stdin and stdout.")
 @click.option(
     "--host-name", "host_names", metavar="NAME", multiple=True,

@@ -63,5 +63,5 @@ def _tagged(tag: str, value: dict[str, Any], schema: dict[str, Any]) -> dict[str
 
 def _split(schema: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a schema says of the whole, and what it says of the value."""
-    whole = {key: schema[key] for key in ("title", "description", "default") if key in schema}
+    whole: dict[str, Any] = {key: schema[key] for key in ("title", "description", "default") if key in schema}
     return whole, {key: part for key, part in schema.items() if key not in whole}

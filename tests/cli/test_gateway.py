@@ -36,9 +36,7 @@ def post(url: str, body: bytes, **headers: str) -> Any:
 
 
 def test_it_serves_until_a_signal(start: Any, desk: str) -> None:
-    process = start(
-        "gateway", desk, "--allow", "add", "--allow", "slow", "--port", "0", "--json", "--pass-header", "X-User"
-    )
+    process = start("gateway", desk, "--allow", "add", "slow", "--port", "0", "--json", "--pass-header", "X-User")
     url = json.loads(process.stdout.readline())["url"]
 
     assert post(f"{url}/call/add", b"[1, 2]", X_User="Ada") == {"result": 3}
@@ -79,6 +77,7 @@ def test_it_does_not_wait_for_ever(start: Any, desk: str, drain: str, signals: l
     [
         (["127.0.0.1:1"], 64, "--allow"),
         (["nowhere", "--allow", "add"], 64, "port"),
+        (["127.0.0.1:1", "127.0.0.1:2", "--allow", "add"], 64, "with commas"),
         (["127.0.0.1:1", "--allow", "add", "--host", "0.0.0.0"], 77, "--insecure"),
         (["127.0.0.1:1", "--allow", "add", "--keys", "none"], 64, "--server-key"),
         (["127.0.0.1:1", "--allow", "add", "--host", "no such host"], 64, "host"),
