@@ -84,6 +84,12 @@ def test_links_outside_of_the_documentation_lead_somewhere(path: Path) -> None:
         assert (path.parent / link).is_file(), f"{path.name} links to {link}"
 
 
+def test_no_merge_was_left_half_done() -> None:
+    """Pages are read by nobody who would stumble over a marker."""
+    for path in [*pages(), *OUTSIDE]:
+        assert not re.search(r"^(<{7}|>{7}) ", path.read_text("utf-8"), re.M), f"{path.name} has markers of a conflict"
+
+
 def test_every_file_that_is_named_is_there() -> None:
     for path in pages():
         for name in re.findall(r"`((?:examples|tests|docs)/[\w/.-]+)`", path.read_text("utf-8")):
