@@ -78,6 +78,8 @@ class Replays:
         Raises:
             RequestIdReused: something else was asked under this id.
         """
+        while (running := self._running.get(key)) is not None and running.task.cancelling():
+            await asyncio.wait((running.task,))  # nobody waits for it any more, and its container is being told
         self._forget_old()
         before = self._kept.get(key) or self._running.get(key)
         if before is not None and before.digest != digest:
@@ -86,14 +88,15 @@ class Replays:
         if isinstance(before, _Kept):
             return dataclasses.replace(before.answer, headers={**before.answer.headers, **_HEADER})
         if before is None:
-            before = self._running[key] = _Running(digest, asyncio.create_task(self._ask(key, digest, ask)))
+            task = asyncio.create_task(self._ask(key, digest, ask))
+            task.add_done_callback(lambda _: self._running.pop(key))
+            before = self._running[key] = _Running(digest, task)
         before.waiting += 1
         try:
             await asyncio.wait((before.task,))
         finally:
             before.waiting -= 1
             if not before.waiting and not before.task.done():
-                self._running.pop(key, None)
                 before.task.cancel()
                 await asyncio.wait((before.task,))
         return before.task.result()
@@ -101,15 +104,10 @@ class Replays:
     async def _ask(
         self, key: UUID, digest: bytes, ask: Callable[[], Coroutine[Any, Any, tuple[Answer, bool]]]
     ) -> Answer:
-        try:
-            answer, is_final = await ask()
-            if is_final:
-                self._keep(key, _Kept(digest, answer, self._clock() + KEPT_FOR))
-            return answer
-        finally:
-            running = self._running.get(key)
-            if running is not None and running.task is asyncio.current_task():
-                del self._running[key]
+        answer, is_final = await ask()
+        if is_final:
+            self._keep(key, _Kept(digest, answer, self._clock() + KEPT_FOR))
+        return answer
 
     def _keep(self, key: UUID, kept: _Kept) -> None:
         self._kept[key] = kept

@@ -142,3 +142,30 @@ async def test_what_nobody_waits_for_is_ended() -> None:
     waiting[1].cancel()
     await asyncio.wait(waiting[1:])
     assert ended.is_set()
+
+
+async def test_what_is_being_ended_is_not_joined() -> None:
+    kept, may_end, asked = Replays(), asyncio.Event(), 0
+
+    async def ask() -> tuple[Answer, bool]:
+        nonlocal asked
+        asked += 1
+        if asked == 2:
+            return Answer(HTTPStatus.OK, b"", {}), True
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await may_end.wait()
+        raise AssertionError
+
+    first = asyncio.create_task(kept.answer(UUID(int=1), b"", ask))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.sleep(0)
+    second = asyncio.create_task(kept.answer(UUID(int=1), b"", ask))
+    await asyncio.sleep(0)
+    assert asked == 1
+    may_end.set()
+    assert (await soon(second)).status == HTTPStatus.OK
+    await asyncio.wait((first,))
