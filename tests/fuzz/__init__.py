@@ -1,4 +1,4 @@
-"""Fuzzing of the decode door: ``python -m tests.fuzz --minutes 10``."""
+"""Fuzzing of every door: ``python -m tests.fuzz --door gateway --minutes 10``."""
 
 import contextlib
 
@@ -7,5 +7,11 @@ with contextlib.suppress(ImportError):
     import atheris
 
     with atheris.instrument_imports(include=["mpzmq"], enable_loader_override=False):
+        import mpzmq.admin.http_server
+        import mpzmq.asgi
+        import mpzmq.mcp
         import mpzmq.protocol.link.link
+        import mpzmq.protocol.lobby.lobby
+        import mpzmq.protocol.rust.client
+        import mpzmq.protocol.rust.container
         import mpzmq.protocol.session.table  # noqa: F401

@@ -1,4 +1,4 @@
-"""``python -m tests.fuzz --minutes 10``: by coverage where atheris is installed, else by blind mutation.
+"""``python -m tests.fuzz --door gateway --minutes 10``: by coverage where atheris is installed, else by blind mutation.
 
 Ends with 1 when there was a finding; each is written to ``--findings`` and belongs into the corpus.
 """
@@ -14,7 +14,7 @@ import traceback
 from pathlib import Path
 
 from .cost import MEMORY_FACTOR, peak_memory
-from .door import Door
+from .doors import DOORS
 from .mutation import mutated
 from .seeds import keep, saved
 
@@ -28,8 +28,9 @@ OVERHEAD = 4 << 20
 class Fuzz:
     """Pushes inputs, and keeps the findings."""
 
-    def __init__(self, findings: Path) -> None:
-        self.door = Door()
+    def __init__(self, door: str, findings: Path) -> None:
+        self.name = door
+        self.door = DOORS[door]()
         self.findings = findings
         self.inputs = self.records = self.found = 0
         self.slowest = (0.0, 0, b"")
@@ -43,13 +44,14 @@ class Fuzz:
         except Exception:
             self._note("", data)
             sys.stderr.write(traceback.format_exc())
+            return
         took = time.thread_time() - began
         if took > self.slowest[0]:
             self.slowest = (took, len(data), data)
         if took > SLOW[1] + SLOW[0] * len(data):
             self._note(f"slow: {took:.3f} s for {len(data)} bytes", data)
         if self.inputs % 500 == 0 and (
-            taken := peak_memory(lambda: Door().push(data))
+            taken := peak_memory(lambda: self.door.push(data))
         ) > OVERHEAD + MEMORY_FACTOR * len(data):
             self._note(f"large: {taken} bytes for {len(data)}", data)
 
@@ -61,17 +63,17 @@ class Fuzz:
         """What there was."""
         took, size, _ = self.slowest
         return (
-            f"{self.inputs} inputs in {seconds:.0f} s, {self.records} records came out, slowest {took * 1000:.1f} ms"
-            f" ({size} bytes), {self.found} findings\n"
+            f"{self.name}: {self.inputs} inputs in {seconds:.0f} s, {self.records} came through, slowest"
+            f" {took * 1000:.1f} ms ({size} bytes), {self.found} findings\n"
         )
 
 
 def blind(fuzz: Fuzz, seconds: float, seed: int) -> None:
     """Mutates the corpus until the time is over."""
-    dice, corpus = random.Random(seed), [path.read_bytes() for path in saved()]
+    dice, corpus = random.Random(seed), [path.read_bytes() for path in saved(fuzz.name)]
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        data = mutated(dice, corpus)
+        data = mutated(dice, corpus, fuzz.door.tokens)
         before = fuzz.records
         fuzz.push(data)
         if fuzz.records > before and len(corpus) < 5000 and dice.random() < 0.01:
@@ -92,7 +94,7 @@ def guided(fuzz: Fuzz, seconds: float, seed: int, folder: Path) -> None:
             os._exit(bool(fuzz.found))  # an exception would be taken for a finding
 
     folder.mkdir(parents=True, exist_ok=True)
-    places = [str(folder), *({str(path.parent) for path in saved()})]
+    places = [str(folder), *({str(path.parent) for path in saved(fuzz.name)})]
     atheris.Setup([sys.argv[0], f"-seed={seed}", "-max_len=8192", "-verbosity=0", *places], one)
     atheris.Fuzz()
 
@@ -100,6 +102,7 @@ def guided(fuzz: Fuzz, seconds: float, seed: int, folder: Path) -> None:
 def main() -> int:
     """Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--door", choices=list(DOORS), default="wire", help="which one (wire)")
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1, 1_000_000))
     parser.add_argument("--findings", type=Path, default=Path("build/fuzz"), help="where they are written")
@@ -107,7 +110,7 @@ def main() -> int:
     options = parser.parse_args()
     sys.stdout.write(f"seed {options.seed}\n")
     sys.stdout.flush()
-    seconds, fuzz = 60 * options.minutes, Fuzz(options.findings)
+    seconds, fuzz = 60 * options.minutes, Fuzz(options.door, options.findings)
     try:
         if options.blind:
             raise ImportError

@@ -12,39 +12,66 @@ from mpzmq.protocol.wire.kinds import Kind
 from mpzmq.protocol.wire.messages import MessageDecoder
 
 from .cost import MEMORY_FACTOR, peak_memory
-from .door import LIMITS, Door, packed_input, unpacked_input
+from .doors import DOORS
 from .mutation import mutated
 from .seeds import made, saved
+from .wire_door import LIMITS, WireDoor, packed_input, unpacked_input
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
-SEED, INPUTS = 20261125, 4000
+    from .door import Door
+
+SEED = 20261125
+INPUTS = {
+    "wire": 4000,
+    "rust-client": 400,
+    "rust-container": 250,
+    "lobby": 3000,
+    "gateway": 800,
+    "admin": 1000,
+    "json": 4000,
+}
 MEBIBYTE = 1 << 20
 
 
-@pytest.mark.parametrize("path", saved(), ids=lambda path: path.stem)
-def test_the_corpus(path: Path) -> None:
-    Door().push(path.read_bytes())
+@pytest.fixture(params=DOORS)
+def named(request: pytest.FixtureRequest) -> Iterator[tuple[str, Door]]:
+    """A door, and its name."""
+    door = DOORS[request.param]()
+    yield request.param, door
+    door.close()
 
 
-def test_the_corpus_is_that_of_the_protocol() -> None:
-    kept = {path.read_bytes() for path in saved()}
-    assert kept.issuperset(made().values()), "run python -m tests.fuzz.seeds"
-
-
-def test_a_short_blind_run() -> None:
-    dice, door = random.Random(SEED), Door()
-    corpus = [path.read_bytes() for path in saved()]
-    records = 0
-    for number in range(INPUTS):
-        data = mutated(dice, corpus)
+def test_the_corpus(named: tuple[str, Door]) -> None:
+    name, door = named
+    for path in saved(name):
         try:
-            records += door.push(data)
+            door.push(path.read_bytes())
+        except Exception as error:
+            error.add_note(path.name)
+            raise
+
+
+@pytest.mark.parametrize("name", DOORS)
+def test_the_corpus_is_that_of_the_protocol(name: str) -> None:
+    kept = {path.read_bytes() for path in saved(name)}
+    assert kept.issuperset(made(name).values()), "run python -m tests.fuzz.seeds"
+
+
+def test_a_short_blind_run(named: tuple[str, Door]) -> None:
+    name, door = named
+    dice = random.Random(SEED)
+    corpus = [path.read_bytes() for path in saved(name)]
+    through = 0
+    for number in range(INPUTS[name]):
+        data = mutated(dice, corpus, door.tokens)
+        try:
+            through += door.push(data)
         except Exception as error:
             error.add_note(f"input {number} of seed {SEED}: {data.hex()}")
             raise
-    assert records > INPUTS // 4, "hardly anything came through the door"
+    assert through > INPUTS[name] // 12, "hardly anything came through the door"
 
 
 def test_what_is_pushed_is_what_was_packed() -> None:
@@ -56,9 +83,9 @@ def test_what_is_pushed_is_what_was_packed() -> None:
 def test_memory_is_in_proportion(answered: int) -> None:
     dice = random.Random(SEED)
     reader = MessageDecoder(LIMITS, answered)
-    corpus = [path.read_bytes() for path in saved()]
+    corpus = [path.read_bytes() for path in saved("wire")]
     for _ in range(100):
-        for frames in unpacked_input(mutated(dice, corpus))[1]:
+        for frames in unpacked_input(mutated(dice, corpus, WireDoor.tokens))[1]:
             size = sum(map(len, frames))
             assert peak_memory(lambda frames=frames: reader.decode(frames)) <= MEBIBYTE + MEMORY_FACTOR * size  # type: ignore[misc]
 
