@@ -134,7 +134,8 @@ async def ask(
     # What goes piece by piece takes no id of ours, so that the container finds it in the metadata.
     request_id = uuid4()
     idempotent = idempotent and job.way == "call"  # what goes piece by piece never runs twice
-    request = Request(request_id.hex, job.function, idempotent, timeout, tainted, issued=time.monotonic())
+    link = container.name if job.way == "call" else ""
+    request = Request(request_id.hex, job.function, idempotent, timeout, link, tainted, issued=time.monotonic())
     if job.way == "call":
         asked = container.options(timeout=timeout, request_id=request_id, idempotent=idempotent)
     else:

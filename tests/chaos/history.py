@@ -20,7 +20,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
     from uuid import UUID
 
@@ -53,6 +53,7 @@ class Request:
         function: what it called.
         idempotent: whether it may run in more than one instance.
         timeout: its seconds, None for no deadline.
+        link: the name of the link that was asked; empty: it is one of many, whose order nobody has promised.
         tainted: bytes of its connection may have been flipped.
         issued: when.
         ended: when; None: it has not.
@@ -67,6 +68,7 @@ class Request:
     function: str
     idempotent: bool = False
     timeout: float | None = None
+    link: str = ""
     tainted: bool = False
     issued: float = 0.0
     ended: float | None = None
@@ -259,15 +261,35 @@ def check(
     by_id: defaultdict[str, list[Run]] = defaultdict(list)
     for run in runs:
         by_id[run.id].append(run)
-    known = set()
+    requests, known = list(requests), set[str]()
     for request in requests:
+        if request.id in known:
+            found.append(Violation("ended twice", f"{request}"))
         known.add(request.id)
         ran = by_id.get(request.id, [])
         broken = (*_late(request, slack), *_too_often(request, ran), *_untrue(request, ran))
         found += [Violation(kind, f"{request} ran {len(ran)} times: {ran}") for kind in broken]
+    found += _out_of_order(requests, by_id)
     if not strangers:
         found += [Violation("ran for nobody", f"{ran}") for id_, ran in by_id.items() if id_ not in known]
     return found
+
+
+def _out_of_order(requests: Iterable[Request], runs: Mapping[str, Sequence[Run]]) -> Iterator[Violation]:
+    """Requests of one link start in one instance in the order in which they were issued.
+
+    All functions here run on the event loop, and have no limit of their own, so that this holds across them, too.
+    """
+    latest: dict[tuple[str, str], tuple[Request, Run]] = {}
+    for request in sorted(requests, key=lambda request: request.issued):
+        if request.tainted or not request.link:
+            continue
+        for run in runs.get(request.id, ()):
+            before = latest.get((request.link, run.instance))
+            if before is not None and run.started < before[1].started:
+                yield Violation("started out of order", f"{request} ran as {run}, and before it {before}")
+            else:
+                latest[request.link, run.instance] = request, run
 
 
 def _late(request: Request, slack: float) -> Iterator[str]:

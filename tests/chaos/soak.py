@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from .faults import Fault
-    from .history import Request
+    from .history import Request, Run
 
 __all__ = ["CALLERS", "PAUSE", "Plan", "Soak", "SoakResult"]
 
@@ -107,6 +107,7 @@ class SoakResult:
         lag: the longest time for which the engine's event loop was late.
         memory: of the engine, sampled.
         containers: memory of each instance, sampled.
+        books: what both sides wrote of each container whose bytes nobody has flipped.
     """
 
     violations: list[Violation] = field(default_factory=list)
@@ -121,6 +122,7 @@ class SoakResult:
     lag: float = 0.0
     memory: list[int] = field(default_factory=list)
     containers: dict[str, list[int]] = field(default_factory=dict)
+    books: list[tuple[list[Request], list[Run]]] = field(default_factory=list)
 
 
 class Soak:
@@ -250,6 +252,8 @@ class Soak:
         outcome = self._outcome
         outcome.violations += check(requests, history.runs, slack=1.0 + PASSES * outcome.lag, strangers=noisy)
         outcome.violations += check_counters(history)
+        if not noisy:
+            outcome.books.append((requests, history.runs))
         for instance, samples in history.memory().items():
             outcome.containers[f"{name}, {instance}"] = samples
             self._check_memory(f"{name}, {instance}", samples, CONTAINER_SAMPLE)

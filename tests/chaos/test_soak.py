@@ -1,7 +1,8 @@
-"""A short soak: ``python -m tests.chaos --minutes 10`` is the long one."""
+"""A short soak: ``python -m tests.chaos --minutes 10`` is the long one. Then its books are falsified."""
 
 from __future__ import annotations
 
+from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,8 +10,9 @@ import pytest
 from mpzmq import HeartbeatPolicy
 from tests.support.waiting import scaled
 
-from .history import described
-from .soak import Plan, Soak
+from .history import check, described
+from .lies import LIES, falsify
+from .soak import PASSES, Plan, Soak
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,3 +30,10 @@ async def test_a_short_soak(tmp_path: Path) -> None:
     assert outcome.faults.total() >= 5
     assert outcome.requests["replied"] > 100
     assert outcome.flips >= 5
+
+    # The same checker finds each lie in these books, which are true.
+    for requests, runs in outcome.books:
+        for number, lie in enumerate(10 * [*LIES]):
+            (falsified, others), name = falsify(lie, requests, runs, Random(number))
+            found = check(falsified, others, slack=1.0 + PASSES * outcome.lag)
+            assert any(violation.kind == LIES[lie].kind and name in violation.text for violation in found), lie
