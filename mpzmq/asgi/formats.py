@@ -17,6 +17,18 @@ if TYPE_CHECKING:
 __all__ = ["FORMATS", "ItemFormat"]
 
 
+_LINE_ENDS = {character: f"\\u{ord(character):04x}".encode() for character in "\x85\u2028\u2029"}
+"""JSON need not escape them, but who reads lines of Unicode text takes them for an end: ``str.splitlines``, for one."""
+
+
+def _on_a_line(value: Any) -> bytes:
+    line = encoded(value)
+    if not line.isascii():
+        for character, escaped in _LINE_ENDS.items():
+            line = line.replace(character.encode(), escaped)
+    return line
+
+
 class ItemFormat(ABC):
     """One of them.
 
@@ -42,20 +54,20 @@ class _Events(ItemFormat):
     end = b"event: end\ndata: {}\n\n"
 
     def items(self, items: Iterable[Any]) -> bytes:
-        return b"".join(b"data: %b\n\n" % encoded(item) for item in items)
+        return b"".join(b"data: %b\n\n" % _on_a_line(item) for item in items)
 
     def error(self, document: dict[str, Any]) -> bytes:
-        return b"event: error\ndata: %b\n\n" % encoded(document)
+        return b"event: error\ndata: %b\n\n" % _on_a_line(document)
 
 
 class _Lines(ItemFormat):
     end = b'{"end":{}}\n'
 
     def items(self, items: Iterable[Any]) -> bytes:
-        return b"".join(b'{"item":%b}\n' % encoded(item) for item in items)
+        return b"".join(b'{"item":%b}\n' % _on_a_line(item) for item in items)
 
     def error(self, document: dict[str, Any]) -> bytes:
-        return encoded(document) + b"\n"
+        return _on_a_line(document) + b"\n"
 
 
 FORMATS: dict[str, ItemFormat] = {SSE: _Events(), NDJSON: _Lines()}

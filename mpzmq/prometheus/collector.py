@@ -40,7 +40,8 @@ def collector(
         buckets: those bounds, in seconds.
 
     Returns:
-        What a registry registers, as in ``prometheus_client.REGISTRY.register(mpzmq.prometheus.collector(server))``.
+        What a registry registers, as in ``prometheus_client.REGISTRY.register(mpzmq.prometheus.collector(server))``. It
+        takes one collector of servers and one of workers: several of them are targets of one collector.
 
     Raises:
         TypeError: a target is neither a server nor a worker.
@@ -76,8 +77,8 @@ class _Collector(Collector):
         self._workers = [target for target in once if isinstance(target, ComputerEngineWorker)]
 
     def describe(self) -> tuple[Metric, ...]:
-        """Nothing: whether something else has these names is not looked at."""
-        return ()
+        """By these the registry knows a second collector of the same names, whose samples would collide."""
+        return tuple(self.collect())
 
     def collect(self) -> Iterator[Metric]:
         """The metrics as they are now."""

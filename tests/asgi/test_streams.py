@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator  # noqa: TC003  (handlers are annotated with it)
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,16 @@ async def test_lines(app: Gateway) -> None:
     assert (await call(app, "count", 2, headers=ITEMS)).lines == [{"item": 0}, {"item": 1}, {"end": {}}]
     many = (await call(app, "count", 5000, headers=ITEMS)).lines
     assert many == [*({"item": number} for number in range(5000)), {"end": {}}]
+
+
+async def test_an_item_is_one_line_for_every_reader(app: Gateway) -> None:
+    word = "one\ntwo\rthree\x85four\u2028five\u2029six\x0bseven\x1c"
+    body = json.dumps([""]).encode() + b"\n" + json.dumps(word).encode()
+    for accept in (EVENTS, ITEMS):
+        text = (await ask(app, "/call/talk", body, LINES | accept)).body.decode()
+        assert text.splitlines() == text.split("\n")[:-1]
+        first = text.splitlines()[0].removeprefix("data: ")
+        assert json.loads(first) == (word if accept is EVENTS else {"item": word})
 
 
 async def test_an_error_behind_items(app: Gateway) -> None:

@@ -29,6 +29,15 @@ def registry_of(*targets: Any, **options: Any) -> CollectorRegistry:
     return registry
 
 
+def test_a_registry_takes_no_samples_that_collide() -> None:
+    """Prometheus would drop them: each collector counts under the same names, without a label that tells them apart."""
+    registry = registry_of(ContainerServer())
+    registry.register(collector(ComputerEngineWorker()))
+    for target in (ContainerServer(), ComputerEngineWorker()):
+        with pytest.raises(ValueError, match="Duplicated timeseries"):
+            registry.register(collector(target))
+
+
 class Stage:
     """A container, and a worker that knows it by itself and as two members of a group."""
 
