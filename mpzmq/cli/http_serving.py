@@ -66,9 +66,13 @@ async def serve(app: Any, listening: Listening, what: str, path: str = "", *, as
         CommandFailed: it cannot listen there, or must not.
     """
     uvicorn = required("uvicorn", "gateway", what)
+    required("httptools", "gateway", what)
+    from .bounded_http import BoundedHttpProtocol
+
     sock = await _bound(listening, what)
     config = uvicorn.Config(
         app,
+        http=BoundedHttpProtocol,
         lifespan="on",
         ws="none",
         log_config=None,
