@@ -42,7 +42,10 @@ OWN_REDIALS = 3600.0
 DIALLED = "joined"
 """What stands before a lobby's key, in the id of its sessions."""
 
-REFUSED = "the engine does not accept the token (by its clock, it may have expired) or the key, or it is no lobby of worker.accept()"
+REFUSED = (
+    "the engine does not accept the token (by its clock, it may have expired) or the key, or it is no lobby of"
+    " worker.accept()"
+)
 """What it may be: nobody is told why he is not let in."""
 
 ROUTE = b"joined-"
