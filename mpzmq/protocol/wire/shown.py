@@ -20,6 +20,8 @@ __all__ = ["shown_message"]
 _NAMES = {number: name for name, number in vars(Kind).items() if name.isupper()}
 
 _TAG_SIZE = len(LINK_TAG)
+_METADATA = 8
+"""Where it stands in a REQUEST."""
 
 
 def shown_message(frames: Sequence[Buffer]) -> Iterator[str]:
@@ -49,4 +51,16 @@ def _shown(tag: bytes, record: Any) -> str:
         return f"no record{whose}: {repr_of(record, 200)}"
     if record[0] == Kind.JOIN:  # its token is secret, and may stand wherever the other side has put it
         return f"JOIN of {len(record)} fields"
-    return f"{_NAMES[record[0]]}{whose} {repr_of(record[1:], 200)}"
+    if record[0] == Kind.PART:  # of a record that may have secrets, too
+        return f"PART{whose} {repr_of(record[1:3], 200)} and {len(repr(record[3:])):,} characters of pieces"
+    fields = record[1:]
+    if record[0] == Kind.REQUEST and len(record) > _METADATA:
+        fields[_METADATA - 1] = _names_of(record[_METADATA])
+    return f"{_NAMES[record[0]]}{whose} {repr_of(fields, 200)}"
+
+
+def _names_of(metadata: Any) -> Any:
+    """Who asks may prove by metadata who he is: its values are not for a log."""
+    if isinstance(metadata, dict):
+        return dict.fromkeys(metadata, "...")
+    return None if metadata is None else "..."
