@@ -330,6 +330,8 @@ async def test_bytes_without_sense_end_their_own_connection() -> None:
         good_writer.write(asking("on"))
         assert (await read(good_reader))["data"] == "on"
         await until(lambda: len(server.engines()) == 1)
+        assert server._driver is not None
+        assert len(server._driver.sessions.all()) == 1  # who has not asked for anything takes nobody's place
 
 
 async def test_a_client_that_goes_is_missed_and_its_work_is_an_orphan() -> None:

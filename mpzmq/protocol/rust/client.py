@@ -75,6 +75,11 @@ class RustClient:
         self._window.open(limits.window, limits.queued_bytes)
 
     @property
+    def has_asked(self) -> bool:
+        """Whether a request has come: before that, nobody needs to hear of the client, which may be none."""
+        return self._sequence > 0
+
+    @property
     def is_held_back(self) -> bool:
         """Whether no more can be asked now."""
         # Behind a PING that is not answered, an engine has not read how far its window is open.

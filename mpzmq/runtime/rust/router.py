@@ -73,9 +73,7 @@ class RustConnection:
     def on_connected(self, stream: TcpStream) -> None:
         """The connection stands."""
         self.stream = stream
-        if self._host.on_begun(self):
-            self._deliver()
-        else:
+        if not self._host.on_begun(self):
             self.close(0.0)
 
     def on_bytes(self, data: bytes) -> None:
@@ -134,6 +132,8 @@ class RustConnection:
         if self._delivery is not None:
             self._delivery.cancel()
             self._delivery = None
+        if not self._client.has_asked:
+            return
         messages, self._client.to_sessions = self._client.to_sessions, []
         if messages:
             self._host.handler.on_messages([[self.route, *frames] for frames in messages])
