@@ -278,7 +278,7 @@ class GroupSender:
         tries = Tries(state.policy.max_attempts, options.idempotent, state.budget)
         tasks = [asyncio.create_task(self._run(*asked, tries, began))]
         try:
-            done, _ = await asyncio.wait(tasks, timeout=seconds)
+            done, pending = await asyncio.wait(tasks, timeout=seconds)
             now, asked_already = state.loop.time(), cast("set[GroupMember]", tries.passed)
             if not done and self._room.pool.able(now, asked_already) and state.budget.withdraw(now):
                 state.hedged += 1

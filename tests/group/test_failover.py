@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 import gc
+import time
 import uuid
 import weakref
 from collections import Counter
@@ -380,14 +381,14 @@ async def test_a_hedge_whose_both_sides_fail(stage: Stage) -> None:
             troupe[name].gate.set()
 
 
-@pytest.mark.parametrize("how", ["nobody is picked", "both time out"])
+@pytest.mark.parametrize("how", ["nobody is picked", "nobody is picked later on", "both time out"])
 async def test_a_hedge_that_failed_holds_none_of_its_arguments(stage: Stage, how: str) -> None:
     """Its tasks end with errors whose tracebacks hold what was asked."""
 
     class Data(bytearray):
         """An argument that tells when it is gone."""
 
-    policy = GroupPolicy(pick=(lambda members, call: None) if how == "nobody is picked" else "least")  # type: ignore[arg-type,return-value]
+    policy = GroupPolicy(pick=(lambda members, call: None) if how.startswith("nobody") else "least")  # type: ignore[arg-type,return-value]
     held: list[weakref.ref[Data]] = []
 
     async def ask(group: Group) -> None:
@@ -400,7 +401,14 @@ async def test_a_hedge_that_failed_holds_none_of_its_arguments(stage: Stage, how
         gc.collect()
         gc.disable()
         try:
-            await asyncio.create_task(ask(troupe.group))
+            if how.endswith("later on"):
+                async with troupe.group.hold("a"), troupe.group.hold("b"):
+                    asking = asyncio.create_task(ask(troupe.group))
+                    begun = time.monotonic()
+                    await until(lambda: time.monotonic() > begun + 0.04)  # hedge_after has passed
+            else:
+                asking = asyncio.create_task(ask(troupe.group))
+            await asking
             await until(lambda: held[0]() is None)
         finally:
             gc.enable()

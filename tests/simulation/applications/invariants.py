@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..violation import Violation
 from .acts import REFUSALS
-from .plan import GIVES, ITEMS, STUBBORN, TIMEOUT
+from .plan import GIVES, HANG, ITEMS, STUBBORN, TIMEOUT
 from .serving import HEARTBEAT
 
 if TYPE_CHECKING:
@@ -65,6 +65,8 @@ def ends_by_the_deadline(books: Books) -> Iterator[str]:
         if not bounds:
             continue
         stubborn = STUBBORN * ask.sent_through.count("stubborn")
+        if stubborn:  # what one of them has swallowed, the others do not hear
+            stubborn += HANG * sum(kind in ("hangs", "hangs_after") for kind in ask.sent_through)
         if asked.ended > asked.at + min(bounds) + stubborn + _slack(ask, books):
             yield f"#{ask.number} has ended {asked.ended - asked.at:.3f} s after it was asked, and not {min(bounds)} s"
 
@@ -338,6 +340,8 @@ def nobody_waits_for_what_was_left_behind(books: Books) -> Iterator[str]:
         ask = asked.ask
         others = {*ask.layers, *ask.sent_through} - {"pass", "left_behind"}
         if not books.plan.is_calm or others or "left_behind" not in ask.layers or asked.outcome != "reply":
+            continue
+        if ask.function == "narrow":  # it may have waited for its turn
             continue
         if asked.ended is not None and asked.ended > asked.at + 2 * LEFT_BEHIND - STUBBORN / 4 + books.blocked:
             yield f"#{ask.number} was answered {asked.ended - asked.at:.3f} s after it was asked"
