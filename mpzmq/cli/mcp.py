@@ -8,6 +8,7 @@ import os
 import signal
 from typing import TYPE_CHECKING, Any
 
+from ..asgi.known_hosts import for_known_hosts, without_foreign_pages
 from ..common.extras import required
 from ..container.process import loop_factory
 from .arguments import client_security
@@ -24,6 +25,9 @@ __all__ = ["run"]
 
 LOOP = "asyncio"
 """The SDK takes longer for a message than any event loop."""
+
+LOCAL = {"127.0.0.1", "localhost", "::1"}
+"""Of which pages may ask it, besides those that ask under its own names."""
 
 PATH = "/mcp"
 """Where it is over HTTP."""
@@ -94,18 +98,21 @@ async def _over_stdio(made: Any) -> int:
 
 
 async def _serve_stdio(made: Any, stdio_server: Any) -> None:
-    async with stdio_server() as (reading, writing):
-        try:
-            await made.run(reading, writing, made.create_initialization_options())
-        except asyncio.CancelledError:
-            os._exit(OK)  # its calls have been cancelled, and their containers told
+    try:
+        async with stdio_server() as (reading, writing):
+            try:
+                await made.run(reading, writing, made.create_initialization_options())
+            except asyncio.CancelledError:
+                os._exit(OK)  # its calls have been cancelled, and their containers told
+    except* ConnectionError:  # who has closed stdin does not read what its calls have come to, either
+        pass
 
 
 async def _over_http(made: Any, listening: Listening, *, as_json: bool) -> int:
     from mcp.server.transport_security import TransportSecuritySettings
 
-    names = {"127.0.0.1", "localhost", "[::1]", listening.host, *listening.names}
-    hosts = sorted({form for name in names for form in (name, f"{name}:*")})
-    guard = TransportSecuritySettings(allowed_hosts=hosts, allowed_origins=[f"http://{name}" for name in hosts])
-    app = made.streamable_http_app(streamable_http_path=PATH, transport_security=guard)
+    own = TransportSecuritySettings(enable_dns_rebinding_protection=False)  # it knows no addresses but those it is told
+    app = made.streamable_http_app(streamable_http_path=PATH, transport_security=own)
+    names = {name.lower() for name in (*listening.names, listening.host)}
+    app = for_known_hosts(without_foreign_pages(app, names | LOCAL), names)
     return await serve(app, listening, "the MCP server", PATH, as_json=as_json)

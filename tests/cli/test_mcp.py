@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import signal
 import subprocess
 import sys
 import urllib.error
 import urllib.request
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import pytest
 from mcp.client import Client
 
+from mpzmq.cli.mcp import _serve_stdio
+from mpzmq.mcp import server as mcp_server
 from mpzmq.testing import ContainerProcess
 from tests.support.commands import SECONDS, SERVER, called
+from tests.support.waiting import soon
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
 
 @pytest.fixture(scope="module")
@@ -78,10 +82,27 @@ def test_a_signal_ends_it(start: Any, desk: str, number: signal.Signals) -> None
     assert "Traceback" not in process.stderr.read()
 
 
-def status_of(url: str, header: str) -> int:
-    request = urllib.request.Request(url, b"{}", {"Content-Type": "application/json", header: "http://evil.example"})
+async def test_a_client_that_does_not_read_the_end_is_gone() -> None:
+    @asynccontextmanager
+    async def closed() -> AsyncIterator[Any]:
+        """What the SDK does when stdin ends, and stdout is closed while it writes."""
+        sending, reading = anyio.create_memory_object_stream[Any](0)
+        writing, receiving = anyio.create_memory_object_stream[Any](0)
+        sending.close()
+        async with reading, writing, receiving:
+            yield reading, writing
+        raise ExceptionGroup("unhandled errors in a TaskGroup", [BrokenPipeError(32, "Broken pipe")])
+
+    await soon(_serve_stdio(mcp_server("127.0.0.1:1", allow=["add"]), closed))
+
+
+def status_of(url: str, **headers: str) -> int:
+    client = {"name": "test", "version": "1"}
+    given = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client}
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": given}).encode()
+    form = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
     try:
-        with urllib.request.urlopen(request, timeout=SECONDS) as answer:
+        with urllib.request.urlopen(urllib.request.Request(url, body, form | headers), timeout=SECONDS) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         with error:
@@ -98,11 +119,23 @@ async def test_it_listens_over_http(start: Any, desk: str) -> None:
         assert tool.name == "add"
         result = await client.call_tool("add", {"a": 1, "b": 2})
         assert result.content[0].text == "3"  # type: ignore[union-attr]
-    for header in ("Host", "Origin"):
-        assert await asyncio.to_thread(status_of, url, header) in (403, 421)
     process.send_signal(signal.SIGTERM)
     assert process.wait(SECONDS) == 0
     assert "Traceback" not in process.stderr.read()
+
+
+def test_whom_it_takes_over_http(start: Any, desk: str) -> None:
+    process = start("mcp", desk, "--allow", "add", "--http", "127.0.0.1:0", "--host-name", "Tools.Example")
+    url = process.stdout.readline().strip()
+
+    for host in ("localhost", "LOCALHOST:1", "192.0.2.7:8931", "[2001:db8::1]:8931", "box", "tools.example"):
+        assert (host, status_of(url, Host=host)) == (host, 200)
+    for host in ("evil.example", "tools.example.evil.example", "localhost.", "http://localhost"):
+        assert (host, status_of(url, Host=host)) == (host, 421)
+    for page in ("http://localhost:3000", "http://[::1]", "https://tools.example", "http://tools.example:8080"):
+        assert (page, status_of(url, Origin=page)) == (page, 200)
+    for page in ("http://evil.example", "null", "http://192.0.2.7", "http://localhost.evil.example", "http://[", "box"):
+        assert (page, status_of(url, Origin=page)) == (page, 403)
 
 
 @pytest.mark.parametrize(
