@@ -13,7 +13,7 @@ from mcp_types import INTERNAL_ERROR, INVALID_PARAMS, CallToolResult, ListToolsR
 from .._version import __version__
 from ..common.durations import checked_seconds
 from ..common.logs import Log
-from ..errors import EncodeError, MessageTooLarge, MpzmqError, Unsupported
+from ..errors import ConnectError, EncodeError, MessageTooLarge, MpzmqError, NotConnected, Unsupported
 from ..exposed.allowed import Allowed
 from ..exposed.descriptions import Descriptions
 from ..exposed.functions import LEAST_TIME
@@ -84,10 +84,10 @@ class _Tools:
         try:
             function = (await self._functions()).get(params.name)
         except MpzmqError as error:
-            # Whom it calls may be there all the same, and refuses what it has no more.
             function = self._tools(self._descriptions.known).get(params.name)
-            if function is None:
+            if function is None or isinstance(error, NotConnected | ConnectError):
                 return functions_unknown(error)
+            # Somebody is there, too busy to tell, and refuses what it has no more.
         if function is None:
             raise _no_tool(params.name)
         items = Items()

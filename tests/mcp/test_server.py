@@ -21,6 +21,7 @@ from mpzmq import (
     ComputerEngineWriter,
     ContainerServer,
     MpzmqError,
+    NotConnected,
     Overloaded,
     Proceed,
     Refused,
@@ -342,6 +343,8 @@ async def test_what_was_known_is_called_while_nobody_tells(monkeypatch: pytest.M
             await client.list_tools()
             silent.append(RequestTimeout("it does not tell"))
             assert text_of(await client.call_tool("add", {"a": 1})) == "2"
+            silent.append(NotConnected("it is gone"))
+            assert "NotConnected (executed: NO)" in text_of(await client.call_tool("add", {"a": 1}))
             assert not silent
 
 
