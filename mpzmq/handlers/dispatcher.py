@@ -311,9 +311,9 @@ class Dispatcher:
             job = self._runners.threads.call(running) if function.thread else None
             self._spawn(running, job, self._new_context())
         elif self._tasks.beginning:
-            # Tasks that were made in this pass have not begun; this one was issued after them.
+            # What was read before in this pass has not begun; this one was issued after it.
             self._track(running)
-            self._loop.call_soon(self._run_plain, running)
+            self._tasks.call_behind(self._run_plain, running)
         else:
             self._run_plain(running)
 
