@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import os
 import socket
 import sys
 import time
@@ -14,7 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mpzmq import ComputerEngineWorker, ContainerServer, InsecureBind, LinkState, RemoteError, Status, Unsupported
+from mpzmq import (
+    ComputerEngineWorker,
+    ContainerServer,
+    InsecureBind,
+    LinkRetry,
+    LinkState,
+    LinkUp,
+    RemoteError,
+    Status,
+    Unsupported,
+)
 from mpzmq.admin import endpoint as endpoint_module
 from tests.admin.client import address_of, get, said, status_of
 from tests.support.ports import free_port
@@ -140,6 +151,7 @@ async def test_the_status_of_a_server() -> None:
         status = await status_of(url)
         assert status["kind"] == "server" and status["name"] == "calc" and status["ready"] and not status["draining"]
         assert status["instance"] == str(server.instance) and status["status"] == "RUNNING" and status["uptime"] > 0
+        assert abs(status["time"] - time.time()) < 60
         counted = status["statistics"]
         assert (counted["received"], counted["replied"], counted["failed"], counted["in_flight"]) == (2, 1, 1, 0)
         (function,) = status["functions"]
@@ -181,6 +193,37 @@ async def test_since_when_a_link_is_in_its_state(scene: Scene) -> None:
     await until(lambda: scene.container.state is LinkState.DOWN)
     (after,) = (await status_of(url))["containers"]
     assert after["state"] == "DOWN" and after["since"] > before["since"] and after["reason"]
+
+
+async def test_why_a_link_is_not_connected_is_told_until_it_is(scene: Scene) -> None:
+    url = await scene.worker.bind_admin(LOCAL)
+    assert (await status_of(url))["containers"][0]["failure"] is None
+    events = scene.worker.service().events()
+    await scene.server.close()
+    while not isinstance(await soon(anext(events)), LinkRetry):
+        pass
+    (down,) = (await status_of(url))["containers"]
+    assert down["state"] != "ALIVE" and "refused" in down["failure"] and scene.endpoint in down["failure"]
+    async with ContainerServer() as successor:
+        await successor.bind(scene.endpoint)
+        while not isinstance(await soon(anext(events)), LinkUp):
+            pass
+        (back,) = (await status_of(url))["containers"]
+        assert back["state"] == "ALIVE" and back["failure"] is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells it")
+async def test_what_the_process_takes(scene: Scene) -> None:
+    for host in (scene.server, scene.worker):
+        url = await host.bind_admin(LOCAL)
+        before = (await status_of(url))["process"]
+        held, kept = bytearray(os.urandom(1024)) * 65_536, [os.open(os.devnull, os.O_RDONLY) for _ in range(20)]
+        after = (await status_of(url))["process"]
+        assert after["memory"] > before["memory"] + len(held) // 2
+        assert after["open_files"] >= before["open_files"] + 10 and after["cpu_seconds"] > before["cpu_seconds"]
+        for one in kept:
+            os.close(one)
+        del held
 
 
 async def test_a_long_status_lets_others_run_and_is_shared(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,4 +343,5 @@ async def test_metrics(scene: Scene) -> None:
     for host in (scene.server, scene.worker):
         answer = await get(await host.bind_admin(LOCAL), "/metrics")
         assert answer.status == 200 and "\nmpzmq_" in answer.text
+        assert sys.platform != "linux" or "\nprocess_resident_memory_bytes " in answer.text
         assert answer.headers["content-type"].startswith("text/plain")
