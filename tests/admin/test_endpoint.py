@@ -27,13 +27,15 @@ from mpzmq import (
     Unsupported,
 )
 from mpzmq.admin import endpoint as endpoint_module
+from mpzmq.container.ticks import TOLD
 from tests.admin.client import address_of, get, said, status_of
 from tests.support.ports import free_port
-from tests.support.scene import REDIAL
+from tests.support.scene import QUICK, REDIAL
 from tests.support.waiting import soon, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from tests.support.scene import Scene
 
@@ -87,6 +89,29 @@ async def test_a_server_is_starting_while_its_lifespan_does() -> None:
         go.set()
         await soon(binding)
         assert (await get(url, "/readyz")).status == 200
+
+
+async def test_a_server_that_only_joins_is_ready_once_an_engine_lets_it_in(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("wrong")
+    async with (
+        ContainerServer() as server,
+        ComputerEngineWorker() as worker,
+        worker.accept(LOCAL, tokens="right") as group,
+    ):
+        url = await server.bind_admin(LOCAL)
+        await server.join(group.endpoint, token=token, wait=False)
+        while (join := (await status_of(url))["joins"][0])["failure"] is None:
+            pass
+        answer = await get(url, "/readyz")
+        assert answer.status == 503
+        assert answer.text.startswith(f"not joined: {group.endpoint}: no HELLO came after JOIN")
+        assert join["address"] == group.endpoint and not join["joined"]
+
+        token.write_text("right")
+        await group.wait_ready(1)
+        assert (await get(url, "/readyz")).text.strip() == "ok"
+        assert (await status_of(url))["joins"] == [{"address": group.endpoint, "joined": True, "failure": None}]
 
 
 async def test_a_worker_is_ready_when_what_it_waited_for_is_alive() -> None:
@@ -159,6 +184,27 @@ async def test_the_status_of_a_server() -> None:
         assert 0 < function["p50"] <= function["p99"]
         (engine,) = status["engines"]
         assert engine["session"] == str(server.engines()[0].session) and engine["user"] is None
+
+
+async def test_what_holds_the_event_loop_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    blocked = asyncio.Event()
+    async with ContainerServer(heartbeat=QUICK) as server, ComputerEngineWorker() as worker:
+
+        @server.function
+        async def think() -> None:
+            time.sleep(TOLD + QUICK.interval)  # noqa: ASYNC251 - which is what it is about
+            blocked.set()
+            await asyncio.Event().wait()
+
+        url = await server.bind_admin(LOCAL)
+        container = await worker.connect(await server.bind(LOCAL))
+        assert (await status_of(url))["loop_lag"] == 0
+        thinking = asyncio.create_task(container.call("think"))
+        await soon(blocked.wait())
+        await until(lambda: "the event loop was held for" in caplog.text)
+        assert "at work now: 'think'" in caplog.text
+        assert (await status_of(url))["loop_lag"] >= TOLD
+        thinking.cancel()
 
 
 async def test_the_status_of_a_worker(scene: Scene) -> None:
