@@ -17,7 +17,7 @@ import time
 from collections import Counter, defaultdict
 from dataclasses import asdict, dataclass, field
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -33,6 +33,7 @@ __all__ = [
     "EngineLog",
     "Request",
     "Run",
+    "Stall",
     "Violation",
     "check",
     "check_counters",
@@ -113,6 +114,13 @@ class Counters:
     in_flight: int
     rss: int = 0
     final: bool = False
+
+
+class Stall(NamedTuple):
+    """A time in which an event loop did not come to what was due."""
+
+    due: float
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +252,12 @@ def read_container(path: Path) -> ContainerHistory:
 
 
 def check(
-    requests: Iterable[Request], runs: Iterable[Run], *, slack: float = 1.0, strangers: bool = False
+    requests: Iterable[Request],
+    runs: Iterable[Run],
+    *,
+    slack: float = 1.0,
+    stalls: Sequence[Stall] = (),
+    strangers: bool = False,
 ) -> list[Violation]:
     """Compares what the engine was told with what one container did.
 
@@ -258,6 +271,7 @@ def check(
         requests: all that were issued to this container, by any link.
         runs: all that its instances did.
         slack: seconds by which a request may end after its deadline, on a machine that has other things to do.
+        stalls: of the engine's event loop; for as long as it stood still behind a deadline, nobody can be told.
         strangers: whether runs of ids that nobody issued may be, because bytes were flipped.
     """
     found: list[Violation] = []
@@ -272,7 +286,7 @@ def check(
             found.append(Violation("ended twice", f"{request}"))
         known.add(request.id)
         ran = by_id.get(request.id, [])
-        broken = (*_late(request, slack), *_too_often(request, ran), *_untrue(request, ran))
+        broken = (*_late(request, slack, stalls), *_too_often(request, ran), *_untrue(request, ran))
         found += [Violation(kind, f"{request} ran {len(ran)} times: {ran}") for kind in broken]
     found += _out_of_order(requests, by_id)
     if not strangers:
@@ -308,11 +322,15 @@ def _in_old_instances(runs: Iterable[Run]) -> Iterator[Violation]:
             current = run.instance
 
 
-def _late(request: Request, slack: float) -> Iterator[str]:
+def _late(request: Request, slack: float, stalls: Sequence[Stall]) -> Iterator[str]:
     if request.ended is None or request.outcome is None:
         yield "never ended"
-    elif request.timeout is not None and request.ended > request.issued + max(0.0, request.timeout) + slack:
-        yield "ended after its deadline"
+    elif request.timeout is not None:
+        deadline, ended = request.issued + max(0.0, request.timeout), request.ended
+        if ended > deadline + slack + sum(
+            stall.seconds for stall in stalls if stall.due <= ended and stall.due + stall.seconds >= deadline
+        ):
+            yield "ended after its deadline"
 
 
 def _too_often(request: Request, ran: Sequence[Run]) -> Iterator[str]:

@@ -17,6 +17,7 @@ from .history import (
     EngineLog,
     Request,
     Run,
+    Stall,
     check,
     check_counters,
     check_memory,
@@ -103,6 +104,14 @@ def test_more_bad_histories() -> None:
     both = check([failed("NO")], [ran(), ran()])
     assert kinds(both) == ["ran twice in one instance", "NO, but it ran"]
     assert "'a'" in both[0].text
+
+
+def test_a_late_end_is_excused_by_a_loop_that_stood_still_then_and_only_then() -> None:
+    late = failed("UNKNOWN", "RequestTimeout", ended=12.5)  # 1.5 s behind its deadline
+    assert check([late], [], stalls=[Stall(10.5, 0.6)]) == []
+    assert check([late], [], stalls=[Stall(11.2, 0.3), Stall(12.2, 0.4)]) == []
+    for stalls in ([Stall(9.0, 1.9)], [Stall(12.6, 5.0)], [Stall(11.5, 0.4)]):
+        assert kinds(check([late], [], stalls=stalls)) == ["ended after its deadline"]
 
 
 def test_a_run_in_an_instance_that_has_a_successor() -> None:
