@@ -137,6 +137,7 @@ class Dispatcher:
             peer.replies.acknowledge(low_water, tags)
             started = before
         self._start_all(batch.requests[started:] if started else batch.requests, now)
+        self._tasks.on_burst_end()
 
     def _start_all(self, requests: Sequence[Request | None], now: float) -> None:
         for request in requests:
@@ -248,7 +249,6 @@ class Dispatcher:
 
     def _judge_those_behind(self, peer: Responder) -> None:
         """A change of state has ended: what the same engine has asked behind it is judged, up to the next one."""
-        self._tasks.on_burst()
         while (ticket := self._admission.changes.next(peer)) is not None:
             running = ticket.running
             try:

@@ -34,12 +34,21 @@ class Tasks:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.beginning = 0
         self._loop = loop
+        self._in_burst = False
         self._is_counted = False  # whether this burst is one of those that are beginning
         self._abandoned: list[asyncio.Task[None]] = []  # the event loop does not hold them
 
     def on_burst(self) -> None:
         """A burst of requests begins."""
-        self._is_counted = False
+        self.on_burst_end()  # one inside of another: what that has begun so far counts by itself
+        self._in_burst = True
+
+    def on_burst_end(self) -> None:
+        """All of it has been scheduled. Not earlier: between its tasks, one of them may let the next burst be read."""
+        self._in_burst = False
+        if self._is_counted:
+            self._is_counted = False
+            self._loop.call_soon(self._have_begun)
 
     def start(
         self,
@@ -87,11 +96,13 @@ class Tasks:
         self._abandoned = [task for task in tasks if not task.done()]
 
     def _count(self) -> None:
-        """The first of a burst has been scheduled; the others of it follow without a gap."""
-        if not self._is_counted:
-            self._is_counted = True
+        """Something has been scheduled: a burst counts once."""
+        if not self._in_burst:
             self.beginning += 1
             self._loop.call_soon(self._have_begun)
+        elif not self._is_counted:
+            self._is_counted = True
+            self.beginning += 1
 
     def _have_begun(self) -> None:
         self.beginning -= 1

@@ -78,3 +78,34 @@ async def test_what_is_read_later_does_not_overtake(bursts: tuple[str, ...]) -> 
     await until(lambda: len(started) == asked)
     assert started == sorted(started)
     await driver.close()
+
+
+@pytest.mark.parametrize("behind", ["plain", "task"])
+async def test_what_a_handler_lets_be_read_does_not_overtake_those_read_with_it(behind: str) -> None:
+    """A handler that begins may let the socket be looked at, by what it sends: others of its burst have not begun."""
+    started: list[int] = []
+    numbers = itertools.count(1)
+    driver: SessionDriver
+
+    def read(*names: str) -> None:
+        requests = [
+            [Kind.REQUEST, number, None, 0, Op.CALL, name, [number], None, None]
+            for name, number in zip(names, numbers, strict=False)
+        ]
+        tags = b"".join(uuid.uuid4().bytes for _ in requests)
+        driver.on_messages([[b"route", tags, b"".join(map(ENCODER.pack, requests))]])
+
+    async def task(number: int) -> None:
+        started.append(number)
+        if number == 2:
+            read(behind)
+
+    registry = Registry()
+    registry.functions["plain"] = Function("plain", started.append)
+    registry.functions["task"] = Function("task", task)
+    driver = SessionDriver(uuid.uuid4(), "driver", registry, HeartbeatPolicy(), LIMITS, None, Silent())  # type: ignore[arg-type]
+    driver.on_messages([[b"route", LINK_TAG, ENCODER.pack(hello(uuid.uuid4(), 1, "engine", 60.0, LIMITS))]])
+    read("task", "task", "task")
+    await until(lambda: len(started) == 4)
+    assert started == [1, 2, 3, 4]
+    await driver.close()
