@@ -7,15 +7,22 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ..common.stderr_log import UNWRITTEN
+
 __all__ = ["process_facts"]
 
 
 def process_facts() -> dict[str, Any]:
-    """Bytes of memory that it holds, seconds of CPU that it has used, and files that it has open.
+    """Bytes of memory that it holds, seconds of CPU, files that it has open, and log lines that it could not write.
 
-    The first and the last are None where the system does not tell: on other ones than Linux.
+    Memory and files are None where the system does not tell: on other ones than Linux.
     """
-    return {"memory": _memory(), "cpu_seconds": round(time.process_time(), 3), "open_files": _open_files()}
+    return {
+        "memory": _memory(),
+        "cpu_seconds": round(time.process_time(), 3),
+        "open_files": _open_files(),
+        "unwritten_log_lines": UNWRITTEN.count,
+    }
 
 
 def _memory() -> int | None:
