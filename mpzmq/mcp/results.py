@@ -8,13 +8,23 @@ from typing import TYPE_CHECKING, Any
 from mcp_types import CallToolResult, TextContent
 
 from ..common.json_values import as_json_types
-from ..errors import ConnectError, InvalidArguments, NotConnected, NotPermitted, Overloaded, RequestError
+from ..errors import ConnectError, InvalidArguments, NotConnected, NotPermitted, Overloaded, RequestError, Unsupported
 from ..models import Executed
 
 if TYPE_CHECKING:
-    from ..errors import MpzmqError
+    from ..errors import EncodeError, MessageTooLarge, MpzmqError
 
-__all__ = ["MAX_BYTES", "MAX_ITEMS", "MAX_PROGRESS", "Items", "failed", "mpzmq_failed", "shortened", "succeeded"]
+__all__ = [
+    "MAX_BYTES",
+    "MAX_ITEMS",
+    "MAX_PROGRESS",
+    "Items",
+    "failed",
+    "item_not_sent",
+    "mpzmq_failed",
+    "shortened",
+    "succeeded",
+]
 
 MAX_BYTES = 1024 * 1024
 """Characters of a result as JSON: it has to fit into what an agent reads."""
@@ -109,14 +119,35 @@ def mpzmq_failed(error: MpzmqError, came: Items | None = None) -> CallToolResult
     """
     executed = error.executed if isinstance(error, RequestError) else Executed.NO
     text = f"{type(error).__name__} (executed: {executed}): {error}\n{_advice(error, executed)}"
-    if came is not None and came.count:
-        text += f"\n{came.count} items had come before: {came.result(is_typed=False).content[0].text}"  # type: ignore[union-attr]
-    return failed(text)
+    return failed(text + _come(came))
+
+
+def item_not_sent(error: EncodeError | MessageTooLarge, index: int, came: Items) -> CallToolResult:
+    """The same of an item that no message can carry, found when its function has those before it.
+
+    Args:
+        error: why not.
+        index: of the item.
+        came: the items that the function had given.
+    """
+    text = (
+        f"InvalidArguments (executed: UNKNOWN): item {index}: {error}\nThe function was ended, and may have begun with"
+        " the items before that one: find out what it did with them before it is called again."
+    )
+    return failed(text + _come(came))
+
+
+def _come(came: Items | None) -> str:
+    if came is None or not came.count:
+        return ""
+    return f"\n{came.count} items had come before: {came.result(is_typed=False).content[0].text}"  # type: ignore[union-attr]
 
 
 def _advice(error: MpzmqError, executed: Executed) -> str:
     if isinstance(error, NotPermitted):
         return "Nothing has run, and calling it again does not help: who runs this server has not permitted it."
+    if isinstance(error, Unsupported):
+        return "Nothing has run, and calling it again does not help: list the tools again, they may have changed."
     if isinstance(error, InvalidArguments):
         return "Nothing has run: correct the arguments, and call it again."
     if isinstance(error, Overloaded):

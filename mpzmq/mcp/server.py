@@ -17,8 +17,8 @@ from ..errors import EncodeError, MessageTooLarge, MpzmqError, Unsupported
 from ..exposed.allowed import Allowed
 from ..exposed.functions import ExposedFunction, described
 from ..exposed.target import OpenedTarget
-from .results import Items, failed, mpzmq_failed, shortened, succeeded
-from .tools import Arguments, WrongArguments, arguments_of, is_tool_name, tool_of
+from .results import Items, failed, item_not_sent, mpzmq_failed, shortened, succeeded
+from .tools import Arguments, Taken, WrongArguments, arguments_of, is_tool_name, tool_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mcp_types import CallToolRequestParams, PaginatedRequestParams
 
     from ..engine.options_view import OptionsView
-    from ..engine.streams import ReplyStream
+    from ..engine.streams import Channel, ReplyStream
     from ..exposed.target import Target
     from ..security.credentials import Security
 
@@ -102,6 +102,8 @@ class _Tools:
         except (EncodeError, MessageTooLarge) as error:
             return failed(f"InvalidArguments (executed: NO): {error}\nNothing has run: correct the arguments.")
         except MpzmqError as error:
+            if isinstance(error, Unsupported):
+                self._until = 0.0  # what is known is of another version of the container
             return mpzmq_failed(error, items)
 
     async def _called(
@@ -113,18 +115,19 @@ class _Tools:
         items: Items,
     ) -> CallToolResult:
         name, kind, is_typed = function.name, function.kind, function.schema is not None
-        args, kwargs, taken = arguments
-        if kind == "upload":
-            return succeeded(await view.upload(name, taken or [], *args, **kwargs), is_typed=is_typed)
-        if kind == "channel":
-            async with view.channel(name, *args, **kwargs) as channel:
-                sending = asyncio.create_task(_send(channel, taken or []))
-                try:
-                    await _take(context, channel, items)
-                finally:
-                    sending.cancel()
-                    await asyncio.wait((sending,))
-            return items.result(is_typed=is_typed)
+        args, kwargs, given = arguments
+        if kind in ("upload", "channel"):
+            taken = Taken(given or [])
+            try:
+                if kind == "upload":
+                    return succeeded(await view.upload(name, taken, *args, **kwargs), is_typed=is_typed)
+                async with view.channel(name, *args, **kwargs) as channel:
+                    await _exchange(context, channel, taken, items)
+                return items.result(is_typed=is_typed)
+            except (EncodeError, MessageTooLarge) as error:
+                if not taken.count:  # it is an argument that cannot be sent
+                    raise
+                return item_not_sent(error, taken.count - 1, items)
         if kind != "stream":
             try:
                 return succeeded(await view.call(name, *args, **kwargs), is_typed=is_typed)
@@ -174,11 +177,33 @@ async def _take(context: ServerRequestContext[Any], stream: ReplyStream, items: 
         await context.session.report_progress(float(items.count), None, shortened(item))
 
 
-async def _send(channel: Any, items: Iterable[Any]) -> None:
-    with contextlib.suppress(MpzmqError):  # whoever reads is told of it
-        for item in items:
+async def _exchange(context: ServerRequestContext[Any], channel: Channel, taken: Taken, items: Items) -> None:
+    """Sends items into a channel, and takes what it gives.
+
+    Raises:
+        EncodeError, MessageTooLarge: one cannot be sent; the function has been ended.
+    """
+    sending = asyncio.create_task(_send(channel, taken))
+    try:
+        await _take(context, channel, items)
+    finally:
+        sending.cancel()
+        await asyncio.wait((sending,))
+    if not sending.cancelled() and (error := sending.result()) is not None:
+        raise error
+
+
+async def _send(channel: Channel, taken: Taken) -> EncodeError | MessageTooLarge | None:
+    try:
+        for item in taken:
             await channel.send(item)
         await channel.send_eof()
+    except (EncodeError, MessageTooLarge) as error:
+        await channel.aclose()  # it would wait for more, and whoever reads for it
+        return error
+    except MpzmqError:  # whoever reads is told of it
+        pass
+    return None
 
 
 def server(

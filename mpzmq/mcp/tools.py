@@ -11,11 +11,11 @@ from ..common.json_values import from_json_types
 from ..exposed.json_schemas import as_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from ..exposed.functions import ExposedFunction
 
-__all__ = ["Arguments", "WrongArguments", "arguments_of", "is_tool_name", "tool_of"]
+__all__ = ["Arguments", "Taken", "WrongArguments", "arguments_of", "is_tool_name", "tool_of"]
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 """What clients take for the name of a tool (MCP 2025-11-25, SEP-986)."""
@@ -40,6 +40,26 @@ class Arguments(NamedTuple):
     args: list[Any]
     kwargs: dict[str, Any]
     items: list[Any] | None = None
+
+
+class Taken:
+    """The items of an upload or a channel, for its function to take.
+
+    Args:
+        items: all of them.
+
+    Attributes:
+        count: how many have been taken. None is before the container has accepted the request.
+    """
+
+    def __init__(self, items: list[Any]) -> None:
+        self.count = 0
+        self._items = items
+
+    def __iter__(self) -> Iterator[Any]:
+        for item in self._items:
+            self.count += 1
+            yield item
 
 
 def is_tool_name(name: str) -> bool:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mcp_types import CallToolResult
 
 OPEN = ["add", "fail", "refuse", "full", "hang", "count", "endless", "total", "double", "large", "many", "who", "a/b",
-        "bound"]  # fmt: skip
+        "bound", "collect", "relay"]  # fmt: skip
 
 
 class Served:
@@ -34,10 +34,12 @@ class Served:
 
     Attributes:
         running: handlers at work.
+        got: items that an upload or a channel has had.
     """
 
     def __init__(self, *, typed: bool) -> None:
         self.running = 0
+        self.got: list[Any] = []
         self.server = server = ContainerServer(typed=typed)
 
         @server.function
@@ -90,6 +92,25 @@ class Served:
         async def double(numbers: AsyncIterator[int]) -> AsyncIterator[int]:
             async for number in numbers:
                 yield 2 * number
+
+        @server.function
+        async def collect(values: AsyncIterator[Any]) -> None:
+            self.running += 1
+            try:
+                async for value in values:
+                    self.got.append(value)
+            finally:
+                self.running -= 1
+
+        @server.function
+        async def relay(values: AsyncIterator[Any]) -> AsyncIterator[Any]:
+            self.running += 1
+            try:
+                async for value in values:
+                    self.got.append(value)
+                    yield value
+            finally:
+                self.running -= 1
 
         @server.function
         def large() -> str:
@@ -212,6 +233,44 @@ async def test_errors_are_told_to_the_agent(name: str, given: dict[str, Any], wo
 
     assert result.is_error
     assert not [word for word in words if word not in text_of(result)], text_of(result)
+
+
+@pytest.mark.parametrize("name", ["collect", "relay"])
+@pytest.mark.parametrize("odd", [2**70, {"$map": [[None, 1]]}, "\ud800"])
+async def test_an_item_that_cannot_be_sent_ends_the_function_that_has_begun(name: str, odd: Any) -> None:
+    async with tools(timeout=scaled(60.0)) as (served, client):
+        result = await soon(client.call_tool(name, {"items": [1, 2, odd, 4]}))
+
+        assert result.is_error
+        assert "InvalidArguments (executed: UNKNOWN): item 2: cannot send item" in text_of(result)
+        assert "Nothing has run" not in text_of(result)
+        await until(lambda: not served.running)
+        assert served.got == [1, 2][: len(served.got)]
+
+
+@pytest.mark.parametrize("name", ["collect", "relay"])
+async def test_who_takes_items_is_asked_by_those_who_know_it(name: str) -> None:
+    async with tools(typed=False) as (_, client):
+        result = await client.call_tool(name, {"items": [1]})
+        assert "Unsupported (executed: NO)" in text_of(result)
+        assert "calling it again does not help" in text_of(result)
+
+
+async def test_what_has_changed_is_asked_for_again_at_once() -> None:
+    newer = ContainerServer(typed=True)
+
+    @newer.function
+    async def add(a: int) -> AsyncIterator[int]:
+        yield a
+
+    async with connected(Served(typed=True).server) as old, connected(newer) as new:
+        there = old
+        async with Client(mcp_server(lambda: there, allow=["add"])) as client:
+            assert text_of(await client.call_tool("add", {"a": 1})) == "2"
+            there = new
+            assert "Unsupported (executed: NO)" in text_of(await client.call_tool("add", {"a": 1}))
+            await client.list_tools()
+            assert text_of(await client.call_tool("add", {"a": 1})) == "[1]"
 
 
 @pytest.mark.parametrize("name", ["secret", "nothing", "a/b", ""])
