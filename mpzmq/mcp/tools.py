@@ -171,7 +171,7 @@ def arguments_of(function: ExposedFunction, given: Mapping[str, Any]) -> Argumen
         if name in kwargs:
             args.append(kwargs.pop(name))
         elif rest and "default" in properties[name]:
-            args.append(properties[name]["default"])
+            args.append(from_json_types(as_json(properties[name])["default"]))
         elif rest or any(later in kwargs for later in positional):
             raise WrongArguments(f"{name} is missing: what stands behind it is given by position")
         else:

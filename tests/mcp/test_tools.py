@@ -85,6 +85,15 @@ def test_arguments_go_where_they_belong(more: dict[str, Any], given: dict[str, A
     assert arguments_of(function(**more), given) == expected
 
 
+def test_a_default_that_is_bytes_goes_as_bytes() -> None:
+    data = {"type": "string", "contentEncoding": "base64", "default": "aGk="}
+    parameters = {"type": "object", "properties": {"data": data}, "required": []}
+    tool = function(parameters=parameters, rest=N)
+
+    assert tool_of(tool).input_schema["properties"]["data"]["default"] == {"$b64": "aGk="}
+    assert arguments_of(tool, {"args": [3]}) == Arguments([b"hi", 3], {})
+
+
 @pytest.mark.parametrize(
     ("more", "given", "words"),
     [
