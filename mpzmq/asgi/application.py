@@ -12,11 +12,11 @@ from ..common.text import type_name
 from ..engine.writer import ComputerEngineWriter
 from ..errors import MpzmqError, NotConnected, Overloaded
 from ..exposed.allowed import Allowed
+from ..exposed.descriptions import Descriptions
 from ..exposed.target import OpenedTarget
 from .answers import Answer, Problem, written
 from .calls import Calls
 from .client import ClientGone
-from .descriptions import Descriptions
 from .errors import error_answer, internal_problem
 from .openapi import openapi_document
 
@@ -198,6 +198,6 @@ def gateway(
         if value < 1:
             raise ValueError(f"{name} must be 1 or more, not {value}")
     opened = OpenedTarget(target, security=security)
-    descriptions = Descriptions(opened, allowed, min(seconds, 5.0))
+    descriptions = Descriptions(opened, allowed, seconds)
     calls = Calls(opened, allowed, descriptions, metadata, seconds, max_body)
     return Gateway(opened, allowed, calls, descriptions, max_requests)

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ..exposed.allowed import Allowed
+    from ..exposed.descriptions import Descriptions
     from ..exposed.functions import ExposedFunction
     from ..exposed.target import Container, OpenedTarget
-    from .descriptions import Descriptions
     from .heads import Head
     from .types import Metadata, Receive, Scope, Send
 

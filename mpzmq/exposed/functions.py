@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,10 @@ if TYPE_CHECKING:
     from .allowed import Allowed
     from .target import Container
 
-__all__ = ["ExposedFunction", "described"]
+__all__ = ["LEAST_TIME", "ExposedFunction", "described"]
+
+LEAST_TIME = 0.001
+"""Seconds for what comes last, where all that were given have been used up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +50,14 @@ async def described(container: Container, allowed: Allowed, timeout: float) -> t
     Args:
         container: whom to ask; of a group one member that is there.
         allowed: which of its functions.
-        timeout: seconds for the answer, and before that for a member of the group.
+        timeout: seconds for all of it, a member of the group that has to come first included.
 
     Raises:
         NotConnected, ConnectError: there is nobody to ask.
         RequestError: it was asked, and has not told.
     """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout
     if not isinstance(container, ComputerEngineWriter):
         await container.wait_ready(timeout=timeout)
         handles = [container.handle(member.name) for member in container.members]
@@ -59,7 +65,7 @@ async def described(container: Container, allowed: Allowed, timeout: float) -> t
         if running is None:
             raise NotConnected(f"no member of {container.name} is there now")
         container = running
-    found = await container.describe(timeout=timeout, schema=True)
+    found = await container.describe(timeout=max(deadline - loop.time(), LEAST_TIME), schema=True)
     schemas: Mapping[str, Any] = {} if found.schema is None else found.schema["functions"]
     return tuple(
         ExposedFunction(one.name, one.signature, one.doc, schemas.get(one.name))

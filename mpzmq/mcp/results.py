@@ -18,8 +18,10 @@ __all__ = [
     "MAX_BYTES",
     "MAX_ITEMS",
     "MAX_PROGRESS",
+    "UNKNOWN_NOW",
     "Items",
     "failed",
+    "functions_unknown",
     "item_not_sent",
     "mpzmq_failed",
     "shortened",
@@ -34,6 +36,8 @@ MAX_ITEMS = 1000
 
 MAX_PROGRESS = 500
 """Characters of an item that is told as progress."""
+
+UNKNOWN_NOW = "the functions are not known now"
 
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
@@ -120,6 +124,16 @@ def mpzmq_failed(error: MpzmqError, came: Items | None = None) -> CallToolResult
     executed = error.executed if isinstance(error, RequestError) else Executed.NO
     text = f"{type(error).__name__} (executed: {executed}): {error}\n{_advice(error, executed)}"
     return failed(text + _come(came))
+
+
+def functions_unknown(error: MpzmqError) -> CallToolResult:
+    """The same where nobody has told what functions there are, so that none was called.
+
+    Args:
+        error: why not. Its ``executed`` is of that question.
+    """
+    told = f"{type(error).__name__} (executed: {Executed.NO}): {UNKNOWN_NOW}: {error}"
+    return failed(f"{told}\nNothing has run: call it again later.")
 
 
 def item_not_sent(error: EncodeError | MessageTooLarge, index: int, came: Items) -> CallToolResult:

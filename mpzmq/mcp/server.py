@@ -15,9 +15,10 @@ from ..common.durations import checked_seconds
 from ..common.logs import Log
 from ..errors import EncodeError, MessageTooLarge, MpzmqError, Unsupported
 from ..exposed.allowed import Allowed
-from ..exposed.functions import ExposedFunction, described
+from ..exposed.descriptions import Descriptions
+from ..exposed.functions import LEAST_TIME
 from ..exposed.target import OpenedTarget
-from .results import Items, failed, item_not_sent, mpzmq_failed, shortened, succeeded
+from .results import UNKNOWN_NOW, Items, failed, functions_unknown, item_not_sent, mpzmq_failed, shortened, succeeded
 from .tools import Arguments, Taken, WrongArguments, arguments_of, is_tool_name, tool_of
 
 if TYPE_CHECKING:
@@ -28,18 +29,13 @@ if TYPE_CHECKING:
 
     from ..engine.options_view import OptionsView
     from ..engine.streams import Channel, ReplyStream
+    from ..exposed.functions import ExposedFunction
     from ..exposed.target import Target
     from ..security.credentials import Security
 
 __all__ = ["server"]
 
 log = Log(__name__)
-
-KEPT_FOR = 5.0
-"""Seconds for which it is known what functions there are."""
-
-DESCRIBE_WITHIN = 5.0
-"""Seconds for a container to tell that; less where a call has less."""
 
 
 class _Tools:
@@ -56,18 +52,15 @@ class _Tools:
         self._allowed = allowed
         self._timeout = timeout
         self._users = 0
-        self._asking = asyncio.Lock()
-        self._known: dict[str, ExposedFunction] = {}
-        self._until = 0.0
+        self._descriptions = Descriptions(target, allowed, timeout)
         self._odd: set[str] = set()
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _: Server[Any]) -> AsyncIterator[dict[str, Any]]:
         """For as long as anybody is connected."""
-        if not self._users:
-            await self._target.open()
         self._users += 1
         try:
+            await self._target.open()
             yield {}
         finally:
             self._users -= 1
@@ -79,22 +72,30 @@ class _Tools:
         try:
             functions = await self._functions()
         except MpzmqError as error:
-            text = f"the functions are not known now: {type(error).__name__}: {error}"
-            raise MCPError(INTERNAL_ERROR, text) from None
+            raise MCPError(INTERNAL_ERROR, f"{UNKNOWN_NOW}: {type(error).__name__}: {error}") from None
         return ListToolsResult(tools=[tool_of(function) for function in functions.values()])
 
     async def call(self, context: ServerRequestContext[Any], params: CallToolRequestParams) -> CallToolResult:
         """Calls one."""
         if params.name not in self._allowed or not is_tool_name(params.name):
             raise _no_tool(params.name)
-        items = Items()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._timeout
         try:
             function = (await self._functions()).get(params.name)
+        except MpzmqError as error:
+            # Whom it calls may be there all the same, and refuses what it has no more.
+            function = self._tools(self._descriptions.known).get(params.name)
             if function is None:
-                raise _no_tool(params.name)
+                return functions_unknown(error)
+        if function is None:
+            raise _no_tool(params.name)
+        items = Items()
+        try:
             arguments = arguments_of(function, params.arguments or {})
             container = await self._target.get()
-            return await self._called(context, container.options(timeout=self._timeout), function, arguments, items)
+            view = container.options(timeout=max(deadline - loop.time(), LEAST_TIME))
+            return await self._called(context, view, function, arguments, items)
         except WrongArguments as error:
             return failed(
                 f"InvalidArguments (executed: NO): {error}\nNothing has run: correct the arguments, and call it again."
@@ -103,7 +104,7 @@ class _Tools:
             return failed(f"InvalidArguments (executed: NO): {error}\nNothing has run: correct the arguments.")
         except MpzmqError as error:
             if isinstance(error, Unsupported):
-                self._until = 0.0  # what is known is of another version of the container
+                self._descriptions.doubt()
             return mpzmq_failed(error, items)
 
     async def _called(
@@ -150,18 +151,15 @@ class _Tools:
         Raises:
             MpzmqError: nobody tells.
         """
-        loop = asyncio.get_running_loop()
-        async with self._asking:
-            if loop.time() >= self._until:
-                timeout = min(self._timeout, DESCRIBE_WITHIN)
-                functions = await described(await self._target.get(), self._allowed, timeout)
-                self._known = {one.name: one for one in functions if is_tool_name(one.name)}
-                self._until = loop.time() + KEPT_FOR
-                odd = {one.name for one in functions} - self._known.keys() - self._odd
-                if odd:
-                    self._odd |= odd
-                    log.warning("not offered, since clients take no tools of such names: %s", sorted(odd))
-            return self._known
+        return self._tools(await self._descriptions.get())
+
+    def _tools(self, functions: tuple[ExposedFunction, ...]) -> dict[str, ExposedFunction]:
+        tools = {one.name: one for one in functions if is_tool_name(one.name)}
+        odd = {one.name for one in functions} - tools.keys() - self._odd
+        if odd:
+            self._odd |= odd
+            log.warning("not offered, since clients take no tools of such names: %s", sorted(odd))
+        return tools
 
 
 def _no_tool(name: str) -> MCPError:

@@ -16,7 +16,17 @@ import pytest
 from mcp.client import Client
 from mcp.shared.exceptions import MCPError
 
-from mpzmq import CallDetails, ContainerServer, Overloaded, Proceed, Refused, RemoteError
+from mpzmq import (
+    CallDetails,
+    ComputerEngineWriter,
+    ContainerServer,
+    MpzmqError,
+    Overloaded,
+    Proceed,
+    Refused,
+    RemoteError,
+    RequestTimeout,
+)
 from mpzmq.mcp import server as mcp_server
 from mpzmq.mcp.results import MAX_BYTES, MAX_ITEMS
 from mpzmq.testing import connected
@@ -315,6 +325,33 @@ async def test_containers_that_are_away_are_told_of() -> None:
             await client.list_tools()
         result = await soon(client.call_tool("add", {"a": 1}))
         assert result.is_error
+        assert "Nothing has run" in text_of(result)
+
+
+async def test_what_was_known_is_called_while_nobody_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mpzmq.exposed.descriptions.KEPT_FOR", 0.0)
+    async with connected(Served(typed=True).server) as container:
+        silent: list[MpzmqError] = []
+
+        def target() -> ComputerEngineWriter:
+            if silent:
+                raise silent.pop()
+            return container
+
+        async with Client(mcp_server(target, allow=["add", "count"])) as client:
+            await client.list_tools()
+            silent.append(RequestTimeout("it does not tell"))
+            assert text_of(await client.call_tool("add", {"a": 1})) == "2"
+            assert not silent
+
+
+async def test_nothing_has_run_where_nobody_tells_what_there_is() -> None:
+    def target() -> Any:
+        raise RequestTimeout("it does not tell")  # of which nobody knows whether it has run
+
+    async with Client(mcp_server(target, allow=["add"])) as client:
+        result = await client.call_tool("add", {"a": 1})
+        assert "RequestTimeout (executed: NO)" in text_of(result)
         assert "Nothing has run" in text_of(result)
 
 
