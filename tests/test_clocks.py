@@ -7,7 +7,13 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "mpzmq"
 
-TELLING = {"engine/link_driver.py", "engine/group_state.py", "engine/lobby.py", "engine/worker_status.py"}
+TELLING = {
+    "admin/status.py",
+    "engine/link_driver.py",
+    "engine/group_state.py",
+    "engine/lobby.py",
+    "engine/worker_status.py",
+}
 """Modules that say when something was, in an event or at an admin endpoint; and the one whose tokens have an end."""
 
 OF_DAY = {

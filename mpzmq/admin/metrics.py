@@ -38,4 +38,5 @@ def _written(target: object) -> tuple[bytes, str]:
     registry = client.CollectorRegistry()
     # It knows servers and workers, which stand above: so it is found by its name.
     registry.register(import_module("mpzmq.prometheus").collector(target))
+    client.ProcessCollector(registry=registry)  # its own registry of a program has these already
     return client.generate_latest(registry), client.CONTENT_TYPE_LATEST

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from types import FunctionType, GeneratorType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .._version import __version__
+from .process import process_facts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -50,6 +52,8 @@ def about(kind: str, name: str, uptime: float, not_ready: list[str]) -> dict[str
         "version": __version__,
         "pid": os.getpid(),
         "uptime": round(uptime, 3),
+        "time": round(time.time(), 3),
+        "process": process_facts(),
         "ready": not not_ready,
         "not_ready": not_ready,
     }

@@ -91,6 +91,9 @@ def finish(command: str, work: Callable[[], int]) -> int:
     except MpzmqError as error:
         print_error(f"{command}: {type(error).__name__}: {printable(in_shell_words(error))}")
         return code_of(error)
+    except OSError as error:
+        print_error(f"{command}: {type(error).__name__}: {printable(str(error))}")
+        return FAILED
 
 
 def carry_out(command: str, main: Callable[[], Coroutine[Any, Any, int]], *, prints: bool = True) -> int:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..address import parse_address
 from ..common.logs import Log
+from ..common.stderr_log import StderrHandler
 from ..container.announcement import AnnouncementFile
 from ..container.joining import read_token
 from ..container.loading import LoadError, load_server
@@ -295,7 +296,7 @@ def _settled(endpoint: str) -> str:
 
 
 def _log_to_stderr(level: str, style: str) -> None:
-    handler = logging.StreamHandler(sys.stderr)
+    handler = StderrHandler()
     handler.addFilter(RequestLogFilter())
     text = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
     handler.setFormatter(JsonFormatter() if style == "json" else text)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 import sys
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from ..fleets.local import LocalProcesses
 from ..fleets.output import LAST_WORDS
 from ..fleets.supervisor import Restarts, Supervisor
 from .arguments import check_endpoint
+from .early_signals import has_terminal
 from .outcome import finish
 from .output import OutputLost, has_stdout, say
 
@@ -111,7 +111,7 @@ class _Signals:
 
     def __init__(self, processes: LocalProcesses) -> None:
         self._processes = processes
-        self._had_terminal = _has_terminal()
+        self._had_terminal = has_terminal()
         self._stays = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
         """Whether it is to outlive its terminal: nohup says so."""
 
@@ -130,17 +130,9 @@ class _Signals:
             self._processes.stop()
 
     def _reload(self) -> None:
-        if not self._had_terminal or _has_terminal():
+        if not self._had_terminal or has_terminal():
             self._processes.reload()
             return
         self._had_terminal = False  # it was closed: nobody has asked for a reload
         if not self._stays:
             self._processes.stop()
-
-
-def _has_terminal() -> bool:
-    try:
-        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
-    except OSError:
-        return False
-    return True

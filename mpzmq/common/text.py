@@ -7,12 +7,23 @@ answer for every object, in a bounded text that can be sent. ``KeyboardInterrupt
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["MAX_LENGTH", "MAX_NAME", "clean", "is_unicode", "printable", "repr_of", "text_of", "type_name"]
+__all__ = [
+    "MAX_LENGTH",
+    "MAX_NAME",
+    "clean",
+    "is_unicode",
+    "printable",
+    "repr_of",
+    "text_of",
+    "type_name",
+    "without_comment",
+]
 
 MAX_LENGTH = 4096
 """Characters of a text that are kept: one of the size of a traceback helps nobody."""
@@ -21,6 +32,8 @@ MAX_NAME = 256
 """The same of a name."""
 
 _CUT = " [cut]"
+
+_COMMENT = re.compile(r"(?:^|\s)#")
 
 _name_of = type.__dict__["__name__"].__get__
 
@@ -70,3 +83,8 @@ def _rendered(render: Callable[[object], str], value: object, max_length: int) -
         raise
     except BaseException as error:
         return clean(f"<{type_name(value)}, whose text cannot be had: {type_name(error)}>", max_length)
+
+
+def without_comment(line: str) -> str:
+    """A line of a file as far as the first word that begins with ``#``: within a word that means nothing."""
+    return _COMMENT.split(line, maxsplit=1)[0]

@@ -141,11 +141,18 @@ class JoinedConnection:
         self._dialling: asyncio.Task[None] | None = None
         self._once = once
         self._closed = False
+        self.failure = ""
+        """Why there is no connection, as far as a dial has failed; empty: none has."""
         self._session: UUID | None = None  # on the connection that stands; None: no HELLO has come on it
         self.latest_session: UUID | None = None
         """What the engine's session was when it was connected last."""
         self.route: bytes | None = None
         self.greeted = self._loop.create_future()
+
+    @property
+    def is_joined(self) -> bool:
+        """Whether the engine has said HELLO on the connection that stands."""
+        return self._session is not None
 
     def start(self) -> None:
         """Dials."""
@@ -192,6 +199,7 @@ class JoinedConnection:
                 self.greeted.set_result(None)
             self._once = False
             self._session = self.latest_session = session
+            self.failure = ""
             log.info("joined the engine at %s", self.address.text)
 
     def on_connection(self, changes: Sequence[Failure | None]) -> None:
@@ -287,6 +295,7 @@ class JoinedConnection:
             if not self.greeted.done():
                 self.greeted.set_exception(error)
             return
+        self.failure = detail
         log.warning("cannot talk to the engine at %s: %s", self.address.text, detail)
         delay = 0.0 if self._candidates else self._pause * (1 + random.random())
         if not self._candidates:
@@ -338,6 +347,7 @@ class JoiningRouter:
         self.settings = settings
         self.session_of = session_of
         self._connections: list[JoinedConnection] = []
+        self._has_bound = False
         self._by_route: dict[bytes, JoinedConnection] = {}
         self._routes = 0
         self._joins = 0
@@ -381,6 +391,16 @@ class JoiningRouter:
         """The connection to the engine that has, or had last, this session; None: there is none."""
         return next((other for other in self._connections if other.latest_session == session), None)
 
+    @property
+    def joins(self) -> tuple[JoinedConnection, ...]:
+        """The engines that are dialled."""
+        return tuple(self._connections)
+
+    @property
+    def is_reachable(self) -> bool:
+        """Whether an engine can ask: it may come to an endpoint, or has been joined."""
+        return self._has_bound or any(connection.is_joined for connection in self._connections)
+
     def forget(self, connection: JoinedConnection) -> None:
         """An engine is not dialled any more. Idempotent."""
         if connection in self._connections:
@@ -405,7 +425,9 @@ class JoiningRouter:
 
     def bind(self, endpoint: str) -> str:
         """Listens on an endpoint and returns it with its real port."""
-        return self._accepted.bind(endpoint)
+        bound = self._accepted.bind(endpoint)
+        self._has_bound = True
+        return bound
 
     def send(self, route: bytes, frames: Frames) -> Delivery:
         """Sends a message to one route."""

@@ -34,7 +34,10 @@ def load_server(spec: str, folder: str | Path = ".") -> ContainerServer:
         raise LoadError(f"{spec!r} names no server: write MODULE:SERVER, as in 'container:server'{_hint(spec)}")
     if module_name.endswith(".py") or "/" in module_name:
         raise LoadError(f"{module_name!r} is a path, not a module{_hint(spec)}")
-    root = str(Path(folder).resolve())
+    try:
+        root = str(Path(folder).resolve())
+    except OSError as error:
+        raise LoadError(f"the folder {str(folder)!r} is not to be found any more: {error.strerror}") from None
     if root not in sys.path:
         sys.path.insert(0, root)
     found: object = _imported(module_name, root)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ..events import EngineInfo
     from ..runtime.lifecycle import Lifecycle
     from ..statistics import ServerStatistics
+    from .joining import JoinedConnection
     from .session_driver import SessionDriver
 
 __all__ = ["ServerStatus"]
@@ -54,6 +55,10 @@ class ServerStatus:
             return ["starting: it serves on no endpoint yet"]
         draining = driver.sessions.draining is not None
         reasons = ["draining: it ends what runs, and takes nothing new"] if draining else []
+        if not driver.router.is_reachable:
+            reasons += [
+                f"not joined: {join.address.text}: {join.failure or 'dialling'}" for join in driver.router.joins
+            ]
         if self.target.status is Status.STOP:
             reasons.append("stopped: its state is STOP, and it refuses functions and plain requests")
         return reasons
@@ -67,10 +72,16 @@ class ServerStatus:
             "instance": None if server.instance is None else str(server.instance),
             "status": str(server.status),
             "draining": driver is not None and driver.sessions.draining is not None,
+            "loop_lag": 0.0 if driver is None else round(driver.ticks.worst_lag(), 3),
             "statistics": counters(statistics),
             "functions": ({"name": name, **counters(function)} for name, function in statistics.functions.items()),
             "engines": _engines(server.engines()),
+            "joins": [] if driver is None else [_join(join) for join in driver.router.joins],
         }
+
+
+def _join(join: JoinedConnection) -> dict[str, Any]:
+    return {"address": join.address.text, "joined": join.is_joined, "failure": join.failure or None}
 
 
 def _engines(engines: tuple[EngineInfo, ...]) -> Iterator[dict[str, Any]]:

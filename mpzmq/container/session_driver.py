@@ -38,6 +38,7 @@ from .builtin import builtin
 from .joining import OWN_REDIALS, JoiningRouter
 from .lost_engines import LostEngines
 from .nested_calls import NestedCallRunner
+from .ticks import Ticks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -120,7 +121,7 @@ class SessionDriver:
         # Whose connections did not take a message; each attempt costs what waits.
         self._full: dict[EngineSession, None] = {}
         self._retry: asyncio.TimerHandle | None = None
-        self._tick_timer = self._loop.call_later(heartbeat.interval / 2, self._tick)
+        self.ticks = Ticks(heartbeat.interval / 2, self._tick, self.dispatcher.counters.at_work)
 
     def on_messages(self, messages: Sequence[Frames]) -> None:
         """Messages have arrived: the whole burst is decoded before any of it is started."""
@@ -278,7 +279,7 @@ class SessionDriver:
             async with asyncio.timeout(LINGER):
                 await self._all_read()
         await self._lost_engines.close()
-        for timer in (self._retry, self._tick_timer):
+        for timer in (self._retry, self.ticks):
             if timer is not None:
                 timer.cancel()
         self._timers.close()
@@ -353,9 +354,7 @@ class SessionDriver:
         self._full.clear()
         self._flush()
 
-    def _tick(self) -> None:
-        self._tick_timer = self._loop.call_later(self._heartbeat.interval / 2, self._tick)
-        now = self._loop.time()
+    def _tick(self, now: float) -> None:
         WIRE_LOG.refresh()
         REQUEST_LOG.refresh()
         self.sessions.tick(now, self._heartbeat.down_after)

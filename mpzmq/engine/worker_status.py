@@ -25,6 +25,10 @@ MAX_REASONS = 20
 """Lines that say why a worker is not ready: of a thousand links that are down, some will do."""
 
 
+UP = (LinkState.ALIVE, LinkState.BUSY, LinkState.DRAINING)
+"""States of a link whose connection stands: what failed before it did is over."""
+
+
 class WorkerStatus:
     """How a worker is.
 
@@ -98,6 +102,7 @@ def _container(remote_id: UUID, connection: LinkDriver, statistics: Statistics, 
         "state": str(state),
         "since": round(at + times, 3),
         "reason": reason,
+        "failure": None if state in UP or link.failure is None else link.failure.detail,
         "status": None if link.status is None else str(link.status),
         **counters(statistics),
     }

@@ -8,6 +8,7 @@ import queue
 import sys
 
 from ..common.daemon_threads import in_daemon_thread
+from ..common.stderr_log import UnwrittenLines
 
 __all__ = ["MAX_LINE", "Lines", "Output", "safe"]
 
@@ -59,6 +60,7 @@ class Output:
     def __init__(self) -> None:
         self._lines: queue.Queue[str | None] = queue.Queue(MAX_WAITING)
         self._lost = 0
+        self._unwritten = UnwrittenLines()
         self._written = in_daemon_thread("mpzmq-output", self._write)
 
     def put(self, line: str) -> None:
@@ -89,7 +91,14 @@ class Output:
         while (line := self._lines.get()) is not None:
             stream = sys.stderr
             if stream is not None:
-                with contextlib.suppress(OSError, ValueError):  # it was closed
+                try:
                     encoding = getattr(stream, "encoding", None) or "ascii"
                     stream.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
                     stream.flush()
+                    if (text := self._unwritten.told()) is not None:
+                        stream.write(f"mpzmq: {text}\n")
+                        stream.flush()
+                except ValueError:  # it was closed
+                    pass
+                except OSError as error:  # a full disk, of which it is told when there is room again
+                    self._unwritten.add(error)

@@ -137,6 +137,7 @@ class Dispatcher:
             peer.replies.acknowledge(low_water, tags)
             started = before
         self._start_all(batch.requests[started:] if started else batch.requests, now)
+        self._tasks.on_burst_end()
 
     def _start_all(self, requests: Sequence[Request | None], now: float) -> None:
         for request in requests:
@@ -248,7 +249,6 @@ class Dispatcher:
 
     def _judge_those_behind(self, peer: Responder) -> None:
         """A change of state has ended: what the same engine has asked behind it is judged, up to the next one."""
-        self._tasks.on_burst()
         while (ticket := self._admission.changes.next(peer)) is not None:
             running = ticket.running
             try:
@@ -311,9 +311,9 @@ class Dispatcher:
             job = self._runners.threads.call(running) if function.thread else None
             self._spawn(running, job, self._new_context())
         elif self._tasks.beginning:
-            # Tasks that were made in this pass have not begun; this one was issued after them.
+            # What was read before in this pass has not begun; this one was issued after it.
             self._track(running)
-            self._loop.call_soon(self._run_plain, running)
+            self._tasks.call_behind(self._run_plain, running)
         else:
             self._run_plain(running)
 

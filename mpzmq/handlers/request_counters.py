@@ -14,7 +14,7 @@ from .admission import PERMISSIONS
 from .state_changes import BEHIND
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from ..protocol.responder.responder import Responder
     from ..protocol.wire.records import Record
@@ -130,6 +130,12 @@ class RequestCounters:
         return {
             name: _snapshot(counters, *at_work.get(counters, (0, 0))) for name, counters in list(self._by_name.items())
         }
+
+    def at_work(self) -> Iterator[str]:
+        """The functions whose handlers have begun, a name for each request."""
+        for one in list(self._running.values()):
+            if one.started and not one.ended:
+                yield self._counters_of(one).name
 
     def keep_durations(self, buckets: tuple[float, ...] | None) -> None:
         """From now on there is a histogram for each function, with these upper bounds in seconds; None: no change.

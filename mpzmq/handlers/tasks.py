@@ -1,4 +1,4 @@
-"""The tasks of handlers, and whether those that were made have begun."""
+"""The tasks of handlers, and whether what was read before has begun."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..common.logs import Log
 
 if TYPE_CHECKING:
     import contextvars
-    from collections.abc import Coroutine, Iterable
+    from collections.abc import Callable, Coroutine, Iterable
 
     from .invocation import Invocation
 
@@ -28,18 +28,27 @@ class Tasks:
         loop: the event loop.
 
     Attributes:
-        beginning: bursts whose tasks have not begun: what was asked for after them must not start before.
+        beginning: bursts of which a task or a call has not begun: what was asked for after them must not start before.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.beginning = 0
         self._loop = loop
-        self._has_started = False  # whether this burst has made one
+        self._in_burst = False
+        self._is_counted = False  # whether this burst is one of those that are beginning
         self._abandoned: list[asyncio.Task[None]] = []  # the event loop does not hold them
 
     def on_burst(self) -> None:
         """A burst of requests begins."""
-        self._has_started = False
+        self.on_burst_end()  # one inside of another: what that has begun so far counts by itself
+        self._in_burst = True
+
+    def on_burst_end(self) -> None:
+        """All of it has been scheduled. Not earlier: between its tasks, one of them may let the next burst be read."""
+        self._in_burst = False
+        if self._is_counted:
+            self._is_counted = False
+            self._loop.call_soon(self._have_begun)
 
     def start(
         self,
@@ -63,11 +72,13 @@ class Tasks:
                 if unstarted is not None:
                     unstarted.close()
             raise
-        if not self._has_started:
-            self._has_started = True
-            self.beginning += 1
-            self._loop.call_soon(self._have_begun)
+        self._count()
         return task
+
+    def call_behind(self, call: Callable[[Invocation], None], running: Invocation) -> None:
+        """Calls something behind the tasks and calls that have not begun; what comes later does not overtake it."""
+        self._loop.call_soon(call, running)
+        self._count()
 
     def cancel(self, running: Invocation) -> None:
         """Cancels the task of a request."""
@@ -83,6 +94,15 @@ class Tasks:
     def abandon(self, tasks: Iterable[asyncio.Task[None]]) -> None:
         """Holds those that did not end when they were cancelled."""
         self._abandoned = [task for task in tasks if not task.done()]
+
+    def _count(self) -> None:
+        """Something has been scheduled: a burst counts once."""
+        if not self._in_burst:
+            self.beginning += 1
+            self._loop.call_soon(self._have_begun)
+        elif not self._is_counted:
+            self._is_counted = True
+            self.beginning += 1
 
     def _have_begun(self) -> None:
         self.beginning -= 1

@@ -46,21 +46,18 @@ class ProcessIdentity:
     def own(cls) -> ProcessIdentity:
         """That of this process."""
         pid = os.getpid()
-        return cls(pid=pid, started=_started(pid), pids=_namespace(*_PIDS), network=_namespace("net"))
+        found = _look(pid)
+        started = None if found is None else found[1]
+        return cls(pid=pid, started=started, pids=_namespace(*_PIDS), network=_namespace("net"))
 
     def is_gone(self) -> bool:
         """Whether the process has ended, as far as that can be seen from here: one of elsewhere has not."""
         if self.pids != _namespace(*_PIDS):
             return False
-        if self.started is not None:
-            return _started(self.pid) != self.started
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return True
-        except OSError:  # it belongs to somebody else
-            return False
-        return False
+        if (found := _look(self.pid)) is None:
+            return not _exists(self.pid)
+        has_ended, started = found
+        return has_ended or (self.started is not None and started != self.started)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,8 +165,8 @@ def _namespace(*kinds: str) -> str:
     return "/".join(found)
 
 
-def _started(pid: int) -> int | None:
-    """When a process has started; None: there is none, or the system does not tell."""
+def _look(pid: int) -> tuple[bool, int] | None:
+    """Whether a process has ended, and when it has started; None: there is none, or the system does not show it."""
     if sys.platform != "linux":
         return None
     try:
@@ -177,4 +174,15 @@ def _started(pid: int) -> int | None:
         fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
     except OSError:
         return None
-    return None if fields[0] in "ZX" else int(fields[19])  # a zombie has ended
+    return fields[0] in "ZX", int(fields[19])  # a zombie has ended
+
+
+def _exists(pid: int) -> bool:
+    """Whether there is such a process: also one of another user, which /proc may hide (hidepid, ProtectProc)."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it belongs to somebody else
+        return True
+    return True

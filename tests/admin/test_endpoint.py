@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import os
 import socket
 import sys
 import time
@@ -14,15 +15,27 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mpzmq import ComputerEngineWorker, ContainerServer, InsecureBind, LinkState, RemoteError, Status, Unsupported
+from mpzmq import (
+    ComputerEngineWorker,
+    ContainerServer,
+    InsecureBind,
+    LinkRetry,
+    LinkState,
+    LinkUp,
+    RemoteError,
+    Status,
+    Unsupported,
+)
 from mpzmq.admin import endpoint as endpoint_module
+from mpzmq.container.ticks import TOLD
 from tests.admin.client import address_of, get, said, status_of
 from tests.support.ports import free_port
-from tests.support.scene import REDIAL
+from tests.support.scene import QUICK, REDIAL
 from tests.support.waiting import soon, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from tests.support.scene import Scene
 
@@ -76,6 +89,29 @@ async def test_a_server_is_starting_while_its_lifespan_does() -> None:
         go.set()
         await soon(binding)
         assert (await get(url, "/readyz")).status == 200
+
+
+async def test_a_server_that_only_joins_is_ready_once_an_engine_lets_it_in(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("wrong")
+    async with (
+        ContainerServer() as server,
+        ComputerEngineWorker() as worker,
+        worker.accept(LOCAL, tokens="right") as group,
+    ):
+        url = await server.bind_admin(LOCAL)
+        await server.join(group.endpoint, token=token, wait=False)
+        while (join := (await status_of(url))["joins"][0])["failure"] is None:
+            pass
+        answer = await get(url, "/readyz")
+        assert answer.status == 503
+        assert answer.text.startswith(f"not joined: {group.endpoint}: no HELLO came after JOIN")
+        assert join["address"] == group.endpoint and not join["joined"]
+
+        token.write_text("right")
+        await group.wait_ready(1)
+        assert (await get(url, "/readyz")).text.strip() == "ok"
+        assert (await status_of(url))["joins"] == [{"address": group.endpoint, "joined": True, "failure": None}]
 
 
 async def test_a_worker_is_ready_when_what_it_waited_for_is_alive() -> None:
@@ -140,6 +176,7 @@ async def test_the_status_of_a_server() -> None:
         status = await status_of(url)
         assert status["kind"] == "server" and status["name"] == "calc" and status["ready"] and not status["draining"]
         assert status["instance"] == str(server.instance) and status["status"] == "RUNNING" and status["uptime"] > 0
+        assert abs(status["time"] - time.time()) < 60
         counted = status["statistics"]
         assert (counted["received"], counted["replied"], counted["failed"], counted["in_flight"]) == (2, 1, 1, 0)
         (function,) = status["functions"]
@@ -147,6 +184,27 @@ async def test_the_status_of_a_server() -> None:
         assert 0 < function["p50"] <= function["p99"]
         (engine,) = status["engines"]
         assert engine["session"] == str(server.engines()[0].session) and engine["user"] is None
+
+
+async def test_what_holds_the_event_loop_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    blocked = asyncio.Event()
+    async with ContainerServer(heartbeat=QUICK) as server, ComputerEngineWorker() as worker:
+
+        @server.function
+        async def think() -> None:
+            time.sleep(TOLD + QUICK.interval)  # noqa: ASYNC251 - which is what it is about
+            blocked.set()
+            await asyncio.Event().wait()
+
+        url = await server.bind_admin(LOCAL)
+        container = await worker.connect(await server.bind(LOCAL))
+        assert (await status_of(url))["loop_lag"] == 0
+        thinking = asyncio.create_task(container.call("think"))
+        await soon(blocked.wait())
+        await until(lambda: "the event loop was held for" in caplog.text)
+        assert "at work now: 'think'" in caplog.text
+        assert (await status_of(url))["loop_lag"] >= TOLD
+        thinking.cancel()
 
 
 async def test_the_status_of_a_worker(scene: Scene) -> None:
@@ -181,6 +239,37 @@ async def test_since_when_a_link_is_in_its_state(scene: Scene) -> None:
     await until(lambda: scene.container.state is LinkState.DOWN)
     (after,) = (await status_of(url))["containers"]
     assert after["state"] == "DOWN" and after["since"] > before["since"] and after["reason"]
+
+
+async def test_why_a_link_is_not_connected_is_told_until_it_is(scene: Scene) -> None:
+    url = await scene.worker.bind_admin(LOCAL)
+    assert (await status_of(url))["containers"][0]["failure"] is None
+    events = scene.worker.service().events()
+    await scene.server.close()
+    while not isinstance(await soon(anext(events)), LinkRetry):
+        pass
+    (down,) = (await status_of(url))["containers"]
+    assert down["state"] != "ALIVE" and "refused" in down["failure"] and scene.endpoint in down["failure"]
+    async with ContainerServer() as successor:
+        await successor.bind(scene.endpoint)
+        while not isinstance(await soon(anext(events)), LinkUp):
+            pass
+        (back,) = (await status_of(url))["containers"]
+        assert back["state"] == "ALIVE" and back["failure"] is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells it")
+async def test_what_the_process_takes(scene: Scene) -> None:
+    for host in (scene.server, scene.worker):
+        url = await host.bind_admin(LOCAL)
+        before = (await status_of(url))["process"]
+        held, kept = bytearray(os.urandom(1024)) * 65_536, [os.open(os.devnull, os.O_RDONLY) for _ in range(20)]
+        after = (await status_of(url))["process"]
+        assert after["memory"] > before["memory"] + len(held) // 2
+        assert after["open_files"] >= before["open_files"] + 10 and after["cpu_seconds"] > before["cpu_seconds"]
+        for one in kept:
+            os.close(one)
+        del held
 
 
 async def test_a_long_status_lets_others_run_and_is_shared(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,4 +389,5 @@ async def test_metrics(scene: Scene) -> None:
     for host in (scene.server, scene.worker):
         answer = await get(await host.bind_admin(LOCAL), "/metrics")
         assert answer.status == 200 and "\nmpzmq_" in answer.text
+        assert sys.platform != "linux" or "\nprocess_resident_memory_bytes " in answer.text
         assert answer.headers["content-type"].startswith("text/plain")

@@ -17,7 +17,7 @@ import time
 from collections import Counter, defaultdict
 from dataclasses import asdict, dataclass, field
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -33,6 +33,7 @@ __all__ = [
     "EngineLog",
     "Request",
     "Run",
+    "Stall",
     "Violation",
     "check",
     "check_counters",
@@ -89,6 +90,7 @@ class Run:
         function: its name.
         started: when.
         how: ``"returned"``, ``"raised"`` or ``"cancelled"``; None: it has not ended, or its process was killed before.
+        ended: when.
     """
 
     id: str
@@ -96,6 +98,7 @@ class Run:
     function: str
     started: float = 0.0
     how: str | None = None
+    ended: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,13 @@ class Counters:
     in_flight: int
     rss: int = 0
     final: bool = False
+
+
+class Stall(NamedTuple):
+    """A time in which an event loop did not come to what was due."""
+
+    due: float
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +187,7 @@ class ContainerLog:
             how = "cancelled"
             raise
         finally:
-            self.write(what="end", run=number, pid=pid, how=how)
+            self.write(what="end", run=number, pid=pid, how=how, at=time.monotonic())
 
     def close(self) -> None:
         """Closes the file."""
@@ -231,7 +241,8 @@ def read_container(path: Path) -> ContainerHistory:
                 runs[facts["pid"], facts["run"]] = run
                 history.runs.append(run)
             case "end":
-                runs[facts["pid"], facts["run"]].how = facts["how"]
+                run = runs[facts["pid"], facts["run"]]
+                run.how, run.ended = facts["how"], facts["at"]
             case "counters":
                 history.counters.append(Counters(**facts))
     return history
@@ -241,7 +252,12 @@ def read_container(path: Path) -> ContainerHistory:
 
 
 def check(
-    requests: Iterable[Request], runs: Iterable[Run], *, slack: float = 1.0, strangers: bool = False
+    requests: Iterable[Request],
+    runs: Iterable[Run],
+    *,
+    slack: float = 1.0,
+    stalls: Sequence[Stall] = (),
+    strangers: bool = False,
 ) -> list[Violation]:
     """Compares what the engine was told with what one container did.
 
@@ -255,19 +271,22 @@ def check(
         requests: all that were issued to this container, by any link.
         runs: all that its instances did.
         slack: seconds by which a request may end after its deadline, on a machine that has other things to do.
+        stalls: of the engine's event loop; for as long as it stood still behind a deadline, nobody can be told.
         strangers: whether runs of ids that nobody issued may be, because bytes were flipped.
     """
     found: list[Violation] = []
     by_id: defaultdict[str, list[Run]] = defaultdict(list)
+    runs = sorted(runs, key=lambda run: run.started)
     for run in runs:
         by_id[run.id].append(run)
+    found += _in_old_instances(runs)
     requests, known = list(requests), set[str]()
     for request in requests:
         if request.id in known:
             found.append(Violation("ended twice", f"{request}"))
         known.add(request.id)
         ran = by_id.get(request.id, [])
-        broken = (*_late(request, slack), *_too_often(request, ran), *_untrue(request, ran))
+        broken = (*_late(request, slack, stalls), *_too_often(request, ran), *_untrue(request, ran))
         found += [Violation(kind, f"{request} ran {len(ran)} times: {ran}") for kind in broken]
     found += _out_of_order(requests, by_id)
     if not strangers:
@@ -292,11 +311,26 @@ def _out_of_order(requests: Iterable[Request], runs: Mapping[str, Sequence[Run]]
                 latest[request.link, run.instance] = request, run
 
 
-def _late(request: Request, slack: float) -> Iterator[str]:
+def _in_old_instances(runs: Iterable[Run]) -> Iterator[Violation]:
+    """Of the instances behind one endpoint, nothing starts in one after something has started in its successor."""
+    over, current = set[str](), ""
+    for run in runs:
+        if run.instance in over:
+            yield Violation("ran in an instance that was over", f"{run}, behind runs in {current}")
+        elif run.instance != current:
+            over.add(current)
+            current = run.instance
+
+
+def _late(request: Request, slack: float, stalls: Sequence[Stall]) -> Iterator[str]:
     if request.ended is None or request.outcome is None:
         yield "never ended"
-    elif request.timeout is not None and request.ended > request.issued + max(0.0, request.timeout) + slack:
-        yield "ended after its deadline"
+    elif request.timeout is not None:
+        deadline, ended = request.issued + max(0.0, request.timeout), request.ended
+        if ended > deadline + slack + sum(
+            stall.seconds for stall in stalls if stall.due <= ended and stall.due + stall.seconds >= deadline
+        ):
+            yield "ended after its deadline"
 
 
 def _too_often(request: Request, ran: Sequence[Run]) -> Iterator[str]:
@@ -307,6 +341,8 @@ def _too_often(request: Request, ran: Sequence[Run]) -> Iterator[str]:
         yield "ran twice in one instance"
     elif len(instances) > 1 and not request.idempotent:
         yield "ran in two instances without being idempotent"
+    if any(run.started < request.issued for run in ran):
+        yield "ran before it was issued"
 
 
 def _untrue(request: Request, ran: Sequence[Run]) -> Iterator[str]:
@@ -318,16 +354,19 @@ def _untrue(request: Request, ran: Sequence[Run]) -> Iterator[str]:
         return
     if not request.right:
         yield "another answer than the function's"
-    if request.outcome == "replied":
-        if not any(run.how == "returned" for run in ran):
-            yield "acknowledged but not executed"
-    elif request.error == "RemoteError" and not any(
-        run.how == "raised" or (run.function == "odd" and run.how == "returned") for run in ran
+    # What the engine was told must be true when it was told: a run that came later is no excuse.
+    assert request.ended is not None
+    begun = [run for run in ran if run.started <= request.ended]
+    over = [run for run in begun if run.ended is not None and run.ended <= request.ended]
+    if request.outcome == "replied" and not any(run.how == "returned" for run in over):
+        yield "acknowledged but not executed"
+    if request.error == "RemoteError" and not any(
+        run.how == "raised" or (run.function == "odd" and run.how == "returned") for run in over
     ):
         yield "a handler's error without a handler"
-    elif request.executed == "NO" and ran:
+    if request.executed == "NO" and ran:
         yield "NO, but it ran"
-    elif request.executed == "YES" and not ran:
+    if request.executed == "YES" and not begun:
         yield "YES, but it never ran"
 
 

@@ -46,7 +46,8 @@ def falsify(lie: str, requests: Sequence[Request], runs: Sequence[Run], dice: Ra
         for request in books[0]
         if request.outcome == "replied" and request.link and request.timeout is not None and not request.idempotent
     ]
-    request = dice.choice([one for one in told if _has_later(one, by_id, told)])
+    first = sorted(run.started for run in books[1])[1]  # behind it, there is something before each
+    request = dice.choice([one for one in told if by_id[one.id][0].started > first and _has_later(one, by_id, told)])
     (run,) = by_id[request.id]
     LIES[lie].tell(books, request, run)
     return books, request.id
@@ -105,6 +106,22 @@ def _cut_short(books: Books, request: Request, run: Run) -> None:
     run.how = None
 
 
+def _too_soon(books: Books, request: Request, run: Run) -> None:
+    """Acknowledged as if from the future: the run ends behind it."""
+    assert request.ended is not None
+    run.ended = request.ended + 0.001
+
+
+def _before(books: Books, request: Request, run: Run) -> None:
+    run.started = request.issued - 0.001
+
+
+def _forgotten(books: Books, request: Request, run: Run) -> None:
+    """Its instance is that of the first run of all, and others have run in another one in between."""
+    first = min(books[1], key=lambda run: run.started)
+    first.instance = run.instance = "forgotten"
+
+
 def _delayed(books: Books, request: Request, run: Run) -> None:
     """As if it had started behind one that was issued after it."""
     run.started += 10_000.0
@@ -123,5 +140,8 @@ LIES = {
     "it did not end": Lie("never ended", _not_ended),
     "it ended late": Lie("ended after its deadline", _late),
     "it ended twice": Lie("ended twice", lambda books, request, run: books[0].append(copy.copy(request))),
+    "it was acknowledged before it was executed": Lie("acknowledged but not executed", _too_soon),
+    "it ran before it was issued": Lie("ran before it was issued", _before),
+    "it ran in an instance that was over": Lie("ran in an instance that was over", _forgotten),
     "it started out of order": Lie("started out of order", _delayed),
 }

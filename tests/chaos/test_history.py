@@ -17,6 +17,7 @@ from .history import (
     EngineLog,
     Request,
     Run,
+    Stall,
     check,
     check_counters,
     check_memory,
@@ -46,7 +47,7 @@ def failed(executed: str | None, error: str = "ConnectionLost", **facts: object)
 
 
 def ran(id_: str = "a", instance: str = "one", how: str | None = "returned") -> Run:
-    return Run(id_, instance, "quick", 10.05, how)
+    return Run(id_, instance, "quick", 10.05, how, None if how is None else 10.06)
 
 
 GOOD = {
@@ -74,6 +75,7 @@ BAD = {
     "another answer than the function's": (asked(right=False), [ran()]),
     "NO, but it ran": (failed("NO", "NotConnected"), [ran()]),
     "YES, but it never ran": (failed("YES"), []),
+    "ran before it was issued": (failed("YES", issued=10.055), [ran()]),
     "a handler's error without a handler": (failed("YES", "RemoteError"), [ran(how="returned")]),
     "an error that is no RequestError": (failed(None, "KeyError"), []),
 }
@@ -96,9 +98,30 @@ def test_more_bad_histories() -> None:
     assert kinds(check([asked()], [ran(how="cancelled")])) == ["acknowledged but not executed"]
     assert kinds(check([asked(outcome="cancelled")], [ran(), ran()])) == ["ran twice in one instance"]
     assert kinds(check([asked(tainted=True, ended=None)], [])) == ["never ended"]
+    assert kinds(check([asked(ended=10.055)], [ran()])) == ["acknowledged but not executed"]  # not yet
+    assert kinds(check([failed("YES", ended=10.01)], [ran()])) == ["YES, but it never ran"]
+    assert kinds(check([failed("NO", "RemoteError")], [ran(how="raised")])) == ["NO, but it ran"]
     both = check([failed("NO")], [ran(), ran()])
     assert kinds(both) == ["ran twice in one instance", "NO, but it ran"]
     assert "'a'" in both[0].text
+
+
+def test_a_late_end_is_excused_by_a_loop_that_stood_still_then_and_only_then() -> None:
+    late = failed("UNKNOWN", "RequestTimeout", ended=12.5)  # 1.5 s behind its deadline
+    assert check([late], [], stalls=[Stall(10.5, 0.6)]) == []
+    assert check([late], [], stalls=[Stall(11.2, 0.3), Stall(12.2, 0.4)]) == []
+    for stalls in ([Stall(9.0, 1.9)], [Stall(12.6, 5.0)], [Stall(11.5, 0.4)]):
+        assert kinds(check([late], [], stalls=stalls)) == ["ended after its deadline"]
+
+
+def test_a_run_in_an_instance_that_has_a_successor() -> None:
+    requests = [asked(id=name) for name in "abc"]
+    runs = [ran("a"), ran("b", "two"), ran("c", "two")]
+    assert check(requests, runs) == []
+    runs[2].instance = "one"
+    (found,) = check(requests, runs)
+    assert found.kind == "ran in an instance that was over"
+    assert "'c'" in found.text
 
 
 def test_a_run_that_nobody_asked_for() -> None:
@@ -158,7 +181,7 @@ def test_memory_of_who_is_warm() -> None:
 
 def test_an_odd_answer_may_be_what_a_handler_has_returned() -> None:
     odd = asked(function="odd", outcome="failed", error="RemoteError", executed="YES")
-    assert check([odd], [Run("a", "one", "odd", 10.05, "returned")]) == []
+    assert check([odd], [Run("a", "one", "odd", 10.05, "returned", 10.06)]) == []
     other = asked(outcome="failed", error="RemoteError", executed="YES")
     assert kinds(check([other], [ran()])) == ["a handler's error without a handler"]
 

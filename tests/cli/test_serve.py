@@ -266,6 +266,24 @@ def test_reply_that_fails(start: Start) -> None:
     assert process.returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ((), "mpzmq serve: the folder '.' is not to be found any more: No such file or directory\n"),
+        (("--reload",), "mpzmq serve: FileNotFoundError: [Errno 2] No such file or directory\n"),
+    ],
+)
+def test_a_folder_that_was_removed_is_not_taken_for_a_stdout_that_is_full(
+    tmp_path: Path, option: tuple[str, ...], told: str
+) -> None:
+    command = [sys.executable, "-m", "mpzmq", "serve", "desk:server", *option]
+    it = subprocess.run(
+        ["sh", "-c", 'rmdir "$PWD"; exec "$@"', "sh", *command],
+        cwd=tmp_path, capture_output=True, text=True, env=environment(), timeout=SECONDS, check=False,
+    )  # fmt: skip
+    assert (it.stdout, it.stderr) == ("", told)
+
+
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="its child is found in /proc")
 def test_reload(start: Start, folder: Path) -> None:
     process = start("serve", "desk:server", "--app-dir", str(folder), "--reload", "--log-level", "error")

@@ -291,6 +291,56 @@ def test_a_signal_during_a_reload_ends_all(start: Start, folder: Path) -> None:
     assert survivors(pids, 0) == []
 
 
+def test_a_reload_that_is_asked_for_while_it_starts_does_not_end_it(folder: Path) -> None:
+    code = """
+import os, signal, sys
+import mpzmq.cli
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "mpzmq.cli.up":  # which has the handlers
+            os.kill(os.getpid(), signal.SIGHUP)
+
+sys.meta_path.insert(0, Finder())
+sys.exit(mpzmq.cli.main())
+"""
+    command = [sys.executable, "-c", code, "up", "desk:server", "-n", "1", "--app-dir", str(folder)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(), start_new_session=True
+    ) as process:
+        try:
+            until_said(process, "reload: each process is replaced")
+            assert line_of(process)
+            process.terminate()
+            assert ended(process)[0] == 0
+        finally:
+            process.kill()
+
+
+def test_a_reload_in_a_folder_that_was_removed_says_so_and_leaves_everything_as_it_is(
+    start: Start, folder: Path
+) -> None:
+    process = start("up", "desk:server", "-n", "1", folder=folder)
+    line_of(process)
+    shutil.rmtree(folder)
+    process.send_signal(signal.SIGHUP)
+    lines = until_said(process, "the reload is given up")
+    assert sum("mpzmq serve: the folder '.' is not to be found any more: No such file" in line for line in lines) == 1
+    process.terminate()
+    assert ended(process)[0] == 0
+
+
+def test_whoever_ignores_sigchld_still_hears_how_processes_end(folder: Path) -> None:
+    """Else the system keeps no exit code, and Python says 0."""
+    command = [sys.executable, "-m", "mpzmq", "up", "nowhere:server", "-n", "1", "--app-dir", str(folder)]
+    it = subprocess.run(
+        ["sh", "-c", 'trap "" CHLD; exec "$@"', "sh", *command],
+        capture_output=True, text=True, env=environment(), timeout=SECONDS, check=False,
+    )  # fmt: skip
+    assert (it.returncode, it.stdout) == (66, "")
+    assert "nowhere-1: has ended with exit code 66 before it served" in it.stderr
+
+
 def test_the_end_of_its_terminal_is_no_reload(folder: Path) -> None:
     command = [sys.executable, "-m", "mpzmq", "up", "desk:server", "-n", "1", "--app-dir", str(folder)]
     pid, terminal = pty.fork()

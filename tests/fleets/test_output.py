@@ -11,6 +11,7 @@ import pytest
 
 from mpzmq.fleets.cpus import share_of, usable_cpus, wanted_cpus
 from mpzmq.fleets.output import MAX_LINE, MAX_WAITING, Lines, Output
+from tests.support.full_disk import Disk
 from tests.support.waiting import soon, until
 
 
@@ -73,6 +74,21 @@ async def test_what_nobody_reads_in_time_is_counted(monkeypatch: pytest.MonkeyPa
     lines = terminal.getvalue().splitlines()
     assert lines[:2] == ["first", "0"] and len(lines) == MAX_WAITING + 3
     assert lines[-2:] == ["mpzmq: 50 lines were lost here: nobody has read them in time", "last"]
+
+
+async def test_what_a_full_disk_does_not_take_is_told_when_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = Disk()
+    monkeypatch.setattr(sys, "stderr", disk)
+    disk.is_full = True
+    output = Output()
+    for _ in range(3):
+        output.put("lost")
+    await until(lambda: output._unwritten.count == 3)
+    disk.is_full = False
+    output.put("last")
+    await output.close()
+    told = "mpzmq: 3 lines could not be written here in time: No space left on device"
+    assert disk.getvalue().splitlines() == ["last", told]
 
 
 async def test_a_reader_who_never_comes_keeps_nobody(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mpzmq import Channel, ConnectionClosed, ConnectionLost, Executed, Limits, LinkState, RemoteError, RequestTimeout
+from mpzmq import (
+    Channel,
+    ConnectionClosed,
+    ConnectionLost,
+    Executed,
+    Limits,
+    LinkState,
+    RemoteError,
+    RequestTimeout,
+    Unsupported,
+)
 from tests.support.streams import Stage, all_of, read_into
 from tests.support.waiting import scaled, soon, until
 
@@ -36,6 +46,21 @@ async def test_results_go_on_behind_the_end_of_the_data(stage: Stage) -> None:
             await channel.send(index)
         await channel.send_eof()
         assert await soon(all_of(channel)) == list(reversed(range(3000)))
+
+
+async def test_nothing_may_be_all_that_is_sent(stage: Stage) -> None:
+    """The end of the data waits for the request to be taken, as an item would."""
+
+    async def ask(function: str) -> list[Any]:
+        async with stage.container.channel(function) as channel:
+            await channel.send_eof()
+            return await all_of(channel)
+
+    for _ in range(20):
+        assert await soon(ask("reversed_")) == []
+    assert await soon(asyncio.gather(*(ask("reversed_") for _ in range(50)))) == [[]] * 50
+    with pytest.raises(Unsupported):
+        await soon(ask("missing"))
 
 
 async def test_a_channel_is_opened_first_and_once(stage: Stage) -> None:

@@ -355,7 +355,7 @@ MUTATIONS = [
     Mutation(
         "a timer outlives the container",
         "container/session_driver.py",
-        "for timer in (self._retry, self._tick_timer):",
+        "for timer in (self._retry, self.ticks):",
         "for timer in (self._retry,):",
         "nothing is left after close",
     ),

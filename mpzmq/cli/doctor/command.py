@@ -20,7 +20,7 @@ from ...address import RUST, parse_address
 from ...common.text import printable
 from ...config import ReconnectPolicy
 from ...engine.worker import ComputerEngineWorker
-from ...errors import ConnectTimeout, ContainerDraining, MpzmqError
+from ...errors import AuthenticationFailed, ConnectTimeout, ContainerDraining, MpzmqError
 from ...models import LinkState, Status
 from ...runtime.names import resolve
 from ..arguments import check_endpoint, client_security
@@ -299,7 +299,13 @@ class DoctorRun:
                 )
                 text = f"ZeroMQ answers, but the container did not say WELCOME within {self._timeout:g} s"
                 raise StepFailed(text, advice, TIMEOUT) from None
-            raise StepFailed(printable(in_shell_words(error)), "look at the container's log", code_of(error)) from None
+            advice = "look at the container's log"
+            if isinstance(error, AuthenticationFailed):  # of which that says nothing: no key of its has to do with it
+                advice = (
+                    "where the container runs, 'mpzmq keys show FILE' of its --keys shows what --server-key has to be,"
+                    " and of its --allow who gets in: that has to list the key of this side's --keys"
+                )
+            raise StepFailed(printable(in_shell_words(error)), advice, code_of(error)) from None
         if address.scheme == RUST:
             return "connected; nothing is said before the first request"
         return f"WELCOME from instance {instance}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ...common.daemon_threads import in_daemon_thread
 from ...common.files import read_small_file
 from ...common.logs import Log
+from ...common.text import without_comment
 from .endpoint import Endpoint
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class AddressFile:
         found: list[Endpoint] = []
         garbage: dict[str, None] = {}
         for number, line in enumerate(text.splitlines(), 1):
-            if address := line.partition("#")[0].strip():
+            if address := without_comment(line).strip():
                 try:
                     found.append(Endpoint(address))
                 except ValueError as error:

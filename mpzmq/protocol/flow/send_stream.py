@@ -199,7 +199,8 @@ class SendStream:
             return False
         if self.waiting:
             return self.sent < self._credit and self._sent_bytes < self._credit_bytes and not self.is_held_back
-        return self._finished and not self._end_sent
+        # Before it has given any credit, the other side has not taken the request: nothing is for it yet.
+        return self._finished and not self._end_sent and self._credit > 0
 
     @property
     def is_held_back(self) -> bool:

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Mapping
 from datetime import datetime
 
-from ...common.text import is_unicode
+from ...common.text import is_unicode, without_comment
 
 __all__ = ["EXPIRED", "MAX_TOKENS", "Tokens", "given_tokens", "parse_tokens"]
 
@@ -93,7 +93,8 @@ def given_tokens(tokens: str | Mapping[str, str]) -> Tokens:
 
 
 def parse_tokens(text: str) -> Tokens:
-    """The tokens of a file: ``RUNNER TOKEN [EXPIRES]`` on each line, ``#`` begins a comment.
+    """The tokens of a file: ``RUNNER TOKEN [EXPIRES]`` on each line; a word that begins with ``#`` is a comment,
+    with all behind it.
 
     ``EXPIRES`` is an ISO 8601 time with its zone, such as ``2027-01-31T12:00:00Z``. A line with one word is a token
     of whoever has it.
@@ -103,7 +104,7 @@ def parse_tokens(text: str) -> Tokens:
     """
     entries: list[_Entry] = []
     for number, line in enumerate(text.splitlines(), 1):
-        words = line.split("#", 1)[0].split()
+        words = without_comment(line).split()
         if not words:
             continue
         if len(words) > 3:

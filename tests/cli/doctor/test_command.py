@@ -16,7 +16,7 @@ from uuid import uuid4
 import pytest
 import zmq
 
-from mpzmq import Limits, Status, __version__, blocking
+from mpzmq import Limits, Status, __version__, blocking, keys
 from mpzmq.cli.build import build_name
 from mpzmq.cli.doctor.command import STEPS, run
 from mpzmq.cli.doctor.greeting import GREETING, Greeting, read_greeting, read_ready, recognise
@@ -49,9 +49,14 @@ def container(folder: Path) -> Iterator[ContainerProcess]:
         yield process
 
 
-def examined(capsys: pytest.CaptureFixture[str], endpoint: str, timeout: float = PATIENT) -> tuple[int, dict[str, Any]]:
+def examined(
+    capsys: pytest.CaptureFixture[str],
+    endpoint: str,
+    timeout: float = PATIENT,
+    security: tuple[str | None, str | None] = (None, None),
+) -> tuple[int, dict[str, Any]]:
     """The exit code, and the step that failed; the last one if none did."""
-    code = run(endpoint, timeout=timeout, as_json=True)
+    code = run(endpoint, timeout=timeout, security=security, as_json=True)
     document = json.loads(capsys.readouterr().out)
     steps = document["steps"]
     assert [step["name"] for step in steps] + document["not_reached"] == list(STEPS)
@@ -195,6 +200,17 @@ def test_a_curve_server(capsys: pytest.CaptureFixture[str]) -> None:
         code, step = examined(capsys, endpoint)
     assert (code, step["name"]) == (2, "greeting")
     assert "CURVE" in step["text"]
+
+
+def test_another_key_than_that_of_the_container(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    keys.save(keys.generate(), tmp_path / "engine.key")
+    keys.save(keys.generate(), tmp_path / "other.key")
+    public, secret = zmq.curve_keypair()
+    with listening(zmq.ROUTER, curve_server=1, curve_publickey=public, curve_secretkey=secret) as endpoint:
+        security = str(tmp_path / "engine.key"), str(tmp_path / "other.pub")
+        code, step = examined(capsys, endpoint, security=security)
+    assert (code, step["name"]) == (2, "HELLO")
+    assert "its key is probably not" in step["text"] and "mpzmq keys show" in step["advice"]
 
 
 def test_a_router_of_another_program(capsys: pytest.CaptureFixture[str]) -> None:

@@ -50,6 +50,8 @@ async def test_a_file_is_followed(path: Path) -> None:
         assert await watch.addresses() == ["10.0.0.4:3010"]
         write(path, "")
         assert await watch.addresses() == []
+        write(path, "ipc:///run/calc#1 # which is the name of that socket\n#ipc:///run/calc\n")
+        assert await watch.addresses() == ["ipc:///run/calc#1"]
 
 
 async def test_a_file_that_is_being_written_is_read_when_it_is_done(path: Path) -> None:

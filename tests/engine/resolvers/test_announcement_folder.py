@@ -123,6 +123,33 @@ def test_a_process_whose_clock_is_another_one() -> None:
         assert not identity.is_gone()
 
 
+HIDDEN = (
+    *("unshare", "--mount", "sh", "-c"),
+    'mount -t proc -o hidepid=invisible proc /proc && exec setpriv --reuid 65534 --regid 65534 --clear-groups "$@"',
+    *("sh", sys.executable, "-c"),
+)
+"""Runs Python as a user to whom the system shows no process of anybody else's."""
+
+
+@pytest.mark.skipif(
+    shutil.which("setpriv") is None
+    or subprocess.run([*HIDDEN, "import mpzmq"], env=environment(), capture_output=True, check=False).returncode != 0,
+    reason="a /proc of its own, or another user, is not to be had here",
+)
+def test_a_process_that_is_hidden_has_not_ended() -> None:
+    code = "import json, sys; from mpzmq.runtime.announcements import ProcessIdentity"
+    code += "; print(ProcessIdentity(**json.loads(sys.argv[1])).is_gone())"
+
+    def is_gone(identity: ProcessIdentity) -> str:
+        command = [*HIDDEN, code, json.dumps(dataclasses.asdict(identity))]
+        return subprocess.run(command, env=environment(), capture_output=True, text=True, check=True).stdout.strip()
+
+    with living() as (process, identity):
+        assert is_gone(identity) == "False"
+        process.kill()
+    assert is_gone(identity) == "True"
+
+
 async def test_a_process_of_another_host(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Nobody here can say whether it lives; and its own loopback leads nowhere from here."""
     elsewhere = ProcessIdentity(pid=1 << 30, started=1, pids="another", network="another")

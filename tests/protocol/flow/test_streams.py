@@ -102,7 +102,8 @@ def test_the_last_item_may_exceed_the_bytes_and_no_other() -> None:
     assert [record[4] for _, record in sent(flows)] == [["c"]]
 
 
-def test_without_credit_nothing_leaves_but_the_end_of_nothing() -> None:
+def test_without_credit_nothing_leaves() -> None:
+    """Not even the end of nothing: who has not taken the request refuses what comes in front of that."""
     flow = SendStream()
     put(flow, 1)
     flow.finish()
@@ -110,9 +111,11 @@ def test_without_credit_nothing_leaves_but_the_end_of_nothing() -> None:
     empty = SendStream()
     empty.finish()
     flows = opened(empty)
+    assert sent(flows) == []
+    flows.on_credit(TAG, 0, 1, 100)
     assert [record[1:] for _, record in sent(flows)] == [[0, 0, True, []]]
     assert not empty.is_received
-    flows.on_credit(TAG, 1, 0, 0)
+    flows.on_credit(TAG, 1, 1, 100)
     assert empty.is_received
 
 

@@ -184,7 +184,7 @@ class World:
         ended = [
             (whose, where, ref)
             for whose, where, ref in books.refs
-            if whose.ended is not None and "left_behind" not in whose.ask.sent_through  # the caller's own side goes on
+            if whose.ended is not None and not _goes_on(whose.ask)
         ]
         books.alive += [f"{whose.ask.number} {where}" for whose, where, ref in ended if ref() is not None]
 
@@ -195,6 +195,15 @@ class World:
         )
         timers = self._loop._scheduled  # type: ignore[attr-defined]  # asyncio has no other way to ask
         leftovers += sorted(f"timer {timer!r}" for timer in timers if not timer.cancelled())
+
+
+def _goes_on(ask: Ask) -> bool:
+    """Whether something of it may go on behind its end: the caller's own side, or what has not heard of that.
+
+    A cancellation is heard once: where one part swallows it, another one that hangs hears of nothing.
+    """
+    swallows, hangs = (any(kind in odd for odd in ask.odd) for kind in (":stubborn", ":hangs"))
+    return "left_behind" in ask.sent_through or (swallows and hangs)
 
 
 class _Loud(logging.Handler):
