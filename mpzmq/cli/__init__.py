@@ -6,6 +6,7 @@ import sys
 
 from ..runtime.standard_streams import hold_standard_descriptors
 from .early_signals import heeded_early
+from .first_process import live_behind_it
 from .output import INTERRUPTED, MISSING_EXTRA, print_error
 
 __all__ = ["main"]
@@ -16,6 +17,7 @@ def main() -> int | None:
     hold_standard_descriptors()
     try:
         with heeded_early(sys.argv[1:]):
+            live_behind_it()
             return _command()
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -7,8 +7,6 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-from .output import TERMINATED
-
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -22,10 +20,6 @@ def heeded_early(arguments: Sequence[str]) -> Iterator[None]:
     Args:
         arguments: of the command line.
     """
-    if os.getpid() == 1:
-        # Of those that have no handler the kernel drops it: that is the process of a Docker container, while it imports
-        # the application.
-        signal.signal(signal.SIGTERM, lambda number, frame: os._exit(TERMINATED))
     if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
         # Whoever has started this ignores it: then the system keeps no exit code, and each would read as 0.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)

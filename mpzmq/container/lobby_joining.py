@@ -15,6 +15,7 @@ from ..common.set_module import set_module
 from ..common.text import is_unicode
 from ..errors import InsecureBind
 from ..protocol.lobby.lobby import MAX_LABELS
+from ..protocol.lobby.tokens import NO_BLANKS
 from ..runtime.names import checked_name
 from ..security.credentials import of_dialling_container
 from .joining import JoinRequest
@@ -69,6 +70,8 @@ def _check_proof(token: object, security: object) -> None:
         raise TypeError(f"token is a str or a Path, not {type(token).__name__}")
     if isinstance(token, str) and not (token and is_unicode(token)):
         raise ValueError("token is empty, or cannot be written in UTF-8")
+    if isinstance(token, str) and token != token.strip():
+        raise ValueError(f"token begins or ends with white space{NO_BLANKS}")
 
 
 def _checked_labels(labels: object) -> dict[str, str]:

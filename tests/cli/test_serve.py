@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
+import pty
+import re
 import shutil
 import signal
 import socket
@@ -20,6 +23,7 @@ from mpzmq import RemoteError, RequestError, blocking
 from mpzmq.cli import serve
 from tests.support.commands import SECONDS, SERVER, children, environment, is_alive, survivors
 from tests.support.ports import free_port
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,10 +57,13 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 FIRST_PROCESS = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child", "--mount-proc")
 
 
-@pytest.mark.skipif(
+as_first_process = pytest.mark.skipif(
     shutil.which("unshare") is None or subprocess.run([*FIRST_PROCESS, "true"], check=False).returncode != 0,
     reason="namespaces of processes are not allowed here",
 )
+
+
+@as_first_process
 def test_process_1_is_ended_while_it_imports(tmp_path: Path) -> None:
     (tmp_path / "desk.py").write_text("import time; print('importing', flush=True); time.sleep(60)")
     command = [*FIRST_PROCESS, sys.executable, "-m", "mpzmq", "serve", "desk:server", "--app-dir", str(tmp_path)]
@@ -69,6 +76,63 @@ def test_process_1_is_ended_while_it_imports(tmp_path: Path) -> None:
             assert ended(it) == (143, "", "")
         finally:
             it.kill()
+
+
+FOSTERING = """
+import subprocess, sys
+from mpzmq import ContainerServer
+
+server = ContainerServer()
+
+@server.function
+def leave_an_orphan():
+    return subprocess.run(["sh", "-c", "sleep 0.1 & exit 7"]).returncode
+"""
+
+
+@as_first_process
+@pytest.mark.parametrize("command", [("serve", "desk:server", "--bind", LOCAL), ("up", "desk:server", "-n", "1")])
+def test_process_1_reaps_who_has_lost_his_parent(tmp_path: Path, command: tuple[str, ...]) -> None:
+    (tmp_path / "desk.py").write_text(FOSTERING)
+    whole = [*FIRST_PROCESS, sys.executable, "-m", "mpzmq", *command, "--app-dir", str(tmp_path)]
+    with subprocess.Popen(whole, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()) as it:
+        try:
+            endpoint = endpoint_of(it)
+            (first,) = children(it.pid, 1)
+            before = children(first, 1)
+            with blocking.connect(endpoint) as handle:
+                # What the application itself waits for is left to it.
+                assert [handle.call("leave_an_orphan") for _ in range(3)] == [7, 7, 7]
+            asyncio.run(until(lambda: children(first, 1) == before))
+            os.kill(first, signal.SIGTERM)
+            assert ended(it)[0] == 0
+        finally:
+            it.kill()
+
+
+@as_first_process
+def test_ctrl_c_at_the_terminal_of_process_1_is_one_signal(folder: Path) -> None:
+    command = [*FIRST_PROCESS, sys.executable, "-m", "mpzmq", "serve", "desk:server", "--app-dir", str(folder)]
+    pid, terminal = pty.fork()
+    if not pid:
+        try:
+            os.execvpe(command[0], command, environment())
+        finally:
+            os._exit(1)
+    said = b""
+    while not (found := re.search(rb"^(tcp://\S+)\r\n", said, re.MULTILINE)):
+        said += os.read(terminal, 4096)
+    answers: list[Any] = []
+    with blocking.connect(found[1].decode()) as handle:
+        thread = threading.Thread(target=lambda: answers.append(handle.call("slow", 0.3)))
+        thread.start()
+        while handle.call("running") < 1:
+            pass
+        os.write(terminal, b"\x03")
+        thread.join(SECONDS)
+    assert answers == [0.3]
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    os.close(terminal)
 
 
 def test_a_drain_ends_what_runs(start: Start, folder: Path) -> None:

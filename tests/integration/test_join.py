@@ -105,6 +105,7 @@ async def test_a_wrong_or_expired_token_gets_nothing(tmp_path: Path, wrong: str)
         ({"labels": {"gpu": "\udc80"}}, ValueError, "UTF-8"),
         ({"labels": dict.fromkeys(map(str, range(65)), "1")}, ValueError, "more than 64"),
         ({"token": ""}, ValueError, "token is empty"),
+        ({"token": "hidden\n"}, ValueError, "token begins or ends with white space, as a file ends with a line feed"),
         ({"token": "hidden\udc80"}, ValueError, "token is empty, or cannot be written in UTF-8"),
         ({"token": 20_000 * "hidden"}, ConnectError, "more than 16384 bytes together"),
     ],

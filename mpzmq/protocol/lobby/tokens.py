@@ -9,13 +9,16 @@ from datetime import datetime
 
 from ...common.text import is_unicode, without_comment
 
-__all__ = ["EXPIRED", "MAX_TOKENS", "Tokens", "given_tokens", "parse_tokens"]
+__all__ = ["EXPIRED", "MAX_TOKENS", "NO_BLANKS", "Tokens", "given_tokens", "parse_tokens"]
 
 MAX_TOKENS = 10_000
 MAX_TOKEN = 1024
 """Characters of one token."""
 
 EXPIRED = "its token has expired"
+
+NO_BLANKS = ", as a file ends with a line feed: strip it, or pass the Path of the file"
+"""What to do about white space at an end of a token, which no file of tokens could have."""
 
 _Entry = tuple[str | None, str, float | None]
 
@@ -27,7 +30,8 @@ class Tokens:
         entries: the runner (None: whoever has the token), the token, and when it expires (Unix time; None: never).
 
     Raises:
-        ValueError: one is empty, too long, no Unicode or named twice, or there are too many.
+        ValueError: one is empty, too long, no Unicode, with white space at an end or named twice, or there are too
+            many.
     """
 
     def __init__(self, entries: list[_Entry]) -> None:
@@ -41,6 +45,9 @@ class Tokens:
             if not token or len(token) > MAX_TOKEN:
                 whose = "the token" if runner is None else f"the token of {runner!r}"
                 raise ValueError(f"{whose} is empty, or has more than {MAX_TOKEN} characters")
+            if token != token.strip():
+                whose = "the token" if runner is None else f"the token of {runner!r}"
+                raise ValueError(f"{whose} begins or ends with white space{NO_BLANKS}")
             if not (is_unicode(token) and is_unicode(runner or "")):
                 whose = "the token" if runner is None else f"the token of {runner!a}, or that name,"
                 raise ValueError(f"{whose} cannot be written in UTF-8: no container could send it")

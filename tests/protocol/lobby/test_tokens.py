@@ -90,6 +90,14 @@ def test_what_are_no_tokens_is_a_type_error(tokens: object) -> None:
         given_tokens(tokens)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("token", ["hidden\n", " hidden", "hidden\r\n", "\n"])
+def test_a_token_that_was_read_with_its_line_feed_is_refused_and_not_shown(token: str) -> None:
+    for tokens in (token, {"a": token}):
+        with pytest.raises(ValueError, match=r"begins or ends with white space.* strip it, or pass the Path") as told:
+            given_tokens(tokens)
+        assert "hidden" not in str(told.value)
+
+
 def test_there_are_neither_none_nor_too_many() -> None:
     for none in ("", {}, {"a": ""}):
         with pytest.raises(ValueError, match="empty"):
